@@ -1,0 +1,38 @@
+"""limbeck: distil large vision-language models into small ones for image-text search.
+
+The public names load on first use, so that ``import limbeck`` stays fast and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": ("limbeck.encoders.dual", "load"),
+    "DualEncoder": ("limbeck.encoders.dual", "DualEncoder"),
+    "train": ("limbeck.training", "train"),
+    "evaluate": ("limbeck.evaluation", "evaluate"),
+    "Index": ("limbeck.search", "Index"),
+    "Pairs": ("limbeck.data.pairs", "Pairs"),
+    "LimbeckError": ("limbeck.errors", "LimbeckError"),
+}
+
+__all__ = ["DualEncoder", "Index", "LimbeckError", "Pairs", "evaluate", "load", "train"]
+
+if TYPE_CHECKING:
+    from limbeck.data.pairs import Pairs
+    from limbeck.encoders.dual import DualEncoder, load
+    from limbeck.errors import LimbeckError
+    from limbeck.evaluation import evaluate
+    from limbeck.search import Index
+    from limbeck.training import train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(importlib.import_module(module), attribute)

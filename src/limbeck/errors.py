@@ -1,0 +1,11 @@
+"""The one exception a user sees."""
+
+from __future__ import annotations
+
+
+class LimbeckError(Exception):
+    """Bad input or a state that the user can mend.
+
+    The message is one line that names the file or field at fault and what to do about it.
+    The command line prints it and exits with status 1.
+    """
