@@ -1,0 +1,41 @@
+"""All Hamming distances of two small sets; searching or scoring large ones needs nothing of size Q x N."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike
+
+from limbeck.codes.packing import check_code_pair
+from limbeck.codes.threads import run_threads, spans, thread_count
+from limbeck.codes.words import as_words, fill_distances
+
+
+def hamming_distances(queries: ArrayLike, items: ArrayLike, *, threads: int | None = None) -> np.ndarray:
+    """Hamming distance of every query to every item.
+
+    Args:
+        queries: packed codes, uint8 (Q, B).
+        items: packed codes, uint8 (N, B).
+        threads: how many threads; one per core if None.
+
+    Returns:
+        int32 (Q, N).
+    """
+    left, right = (as_words(codes) for codes in check_code_pair(queries, items))
+    result = np.empty((len(left), len(right)), dtype=np.int32)
+    workers = thread_count(threads)
+    tasks = [
+        functools.partial(_distance_rows, left[start:stop], right, result[start:stop])
+        for start, stop in spans(len(left), workers)
+    ]
+    run_threads(tasks, workers)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def _distance_rows(queries: np.ndarray, items: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
+    for q in range(queries.shape[0]):
+        fill_distances(items, queries[q], out[q])

@@ -1,0 +1,90 @@
+"""From signs to packed codes and back. Bit order is that of `numpy.packbits`; sign(0) = +1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from limbeck.errors import LimbeckError
+
+
+def pack_bits(signs: ArrayLike) -> np.ndarray:
+    """Pack signs into codes.
+
+    Args:
+        signs: (N, bits), bool or ±1 of any integer or float type. Bits must be a multiple of 8.
+
+    Returns:
+        uint8 (N, bits / 8); +1 and True are a set bit.
+
+    Raises:
+        LimbeckError: for 0/1 integers, which could mean bits or signs, and for anything that is not a sign.
+    """
+    array = _matrix(signs, "signs")
+    if array.shape[1] == 0 or array.shape[1] % 8:
+        raise LimbeckError(
+            f"signs: {array.shape[1]} bits are not a multiple of 8; choose another code length"
+        )
+    if array.dtype == np.bool_:
+        return np.packbits(array, axis=1)
+    if array.dtype.kind not in "iuf":
+        raise LimbeckError(f"signs: holds {array.dtype}, expected bool or ±1")
+    positive = array == 1
+    if not (positive | (array == -1)).all():
+        if array.dtype.kind in "iu" and bool(((array == 0) | positive).all()):
+            raise LimbeckError("signs: integers 0 and 1 are ambiguous; give bool, or -1 and +1")
+        wrong = array[~(positive | (array == -1))][0]
+        mend = "; use limbeck.codes.sign_codes for real numbers" if array.dtype.kind == "f" else ""
+        raise LimbeckError(f"signs: {wrong} is neither -1 nor +1{mend}")
+    return np.packbits(positive, axis=1)
+
+
+def unpack_bits(codes: ArrayLike) -> np.ndarray:
+    """Undo `pack_bits`: uint8 (N, bits / 8) to ±1, int8 (N, bits)."""
+    bits = np.unpackbits(check_codes(codes), axis=1).view(np.int8)
+    return 2 * bits - 1
+
+
+def sign_codes(x: ArrayLike) -> np.ndarray:
+    """Codes of the signs of real numbers, (N, bits) to uint8 (N, bits / 8); sign(0) = +1, NaN is refused."""
+    array = _matrix(x, "x")
+    if array.dtype.kind not in "iuf":
+        raise LimbeckError(f"x: holds {array.dtype}, expected real numbers")
+    unknown = np.isnan(array).any(axis=1)
+    if unknown.any():
+        raise LimbeckError(
+            f"x: row {int(np.argmax(unknown))} holds NaN; see what the encoder was given there"
+        )
+    return pack_bits(array >= 0)
+
+
+def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
+    """Return packed codes as they are; refuse all but uint8 (N, at least 1 byte), naming `what`."""
+    array = _matrix(codes, what)
+    if array.dtype != np.uint8:
+        raise LimbeckError(
+            f"{what}: holds {array.dtype}, not packed uint8 codes; pack it with limbeck.codes.pack_bits"
+        )
+    if array.shape[1] == 0:
+        raise LimbeckError(f"{what}: has width 0")
+    return array
+
+
+def check_code_pair(queries: ArrayLike, items: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """`check_codes` for both, and one length for both."""
+    left, right = check_codes(queries, "queries"), check_codes(items, "items")
+    if left.shape[1] != right.shape[1]:
+        raise LimbeckError(
+            f"queries: {8 * left.shape[1]}-bit codes ({left.shape[1]} bytes) do not fit "
+            f"items of {8 * right.shape[1]} bits ({right.shape[1]} bytes)"
+        )
+    return left, right
+
+
+def _matrix(value: ArrayLike, what: str) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    if array.ndim != 2:
+        raise LimbeckError(f"{what}: has shape {array.shape}, expected two dimensions (N, width)")
+    return array

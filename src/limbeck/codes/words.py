@@ -1,0 +1,68 @@
+"""Codes as machine words, and the popcount kernels that all Hamming code is built from.
+
+A code of B bytes is read as W words of the widest unsigned type that divides B: no copy, no padding,
+any length.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import intrinsic
+
+
+def _popcount(_typing_context: Any, x: Any) -> Any:
+    """Set bits of an unsigned integer, as one instruction (numba has no ``np.bitwise_count``)."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return x(x), generate
+
+
+popcount: Any = intrinsic(_popcount)
+
+
+def as_words(codes: np.ndarray) -> np.ndarray:
+    """View uint8 (N, B) as read-only unsigned words (N, W).
+
+    Copies only what cannot be viewed (strided or unaligned arrays). The result is always C-ordered, aligned
+    and read-only, so that each kernel is compiled once per word type, memory-mapped arrays included.
+    """
+    width = codes.shape[1]
+    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
+    words = np.ascontiguousarray(codes).view(np.dtype(f"u{size}"))
+    return read_only(words if words.flags.aligned else words.copy())
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A read-only view as a plain ndarray; numba compiles another variant for writable arrays."""
+    view = np.asarray(array).view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+@njit(nogil=True, cache=True)
+def fill_distances(items: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
+    """Distances of one query (W,) to items (n, W), written to ``out`` (n,).
+
+    Pass ``items`` as a view from its first row on: an index range would keep numba from vectorising the loop.
+    The common lengths are spelt out, because a loop over W words inside would do so too.
+    """
+    flat = items.reshape(items.size)
+    if query.shape[0] == 1:
+        only = query[0]
+        for i in range(flat.shape[0]):
+            out[i] = popcount(flat[i] ^ only)
+    elif query.shape[0] == 2:
+        first, second = query[0], query[1]
+        for i in range(flat.shape[0] // 2):
+            out[i] = popcount(flat[2 * i] ^ first) + popcount(flat[2 * i + 1] ^ second)
+    else:
+        for i in range(items.shape[0]):
+            distance = np.uint64(0)
+            for word in range(query.shape[0]):
+                distance += popcount(items[i, word] ^ query[word])
+            out[i] = distance
