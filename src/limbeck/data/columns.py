@@ -1,0 +1,127 @@
+"""The Parquet table behind a pairs directory: its schema, and how it is read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from limbeck.errors import LimbeckError
+
+TABLE = "pairs.parquet"
+META = "pairs.json"
+FORMAT = "limbeck.pairs/1"
+
+_STRINGS = pa.list_(pa.string())
+SCHEMA: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "image": pa.string(),
+    "feature_row": pa.int64(),
+    "captions": _STRINGS,
+    "tags": _STRINGS,
+    "labels": _STRINGS,
+    "path": _STRINGS,
+    "split": pa.string(),
+}
+OPTIONAL = ("path", "split")
+
+
+def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Make the Arrow table from Python columns; a column left out is null (or an empty list) in every row.
+
+    Raises:
+        LimbeckError: unknown column, columns of unequal length, wrong types, null or repeated ids.
+    """
+    unknown = sorted(set(columns) - set(SCHEMA))
+    if unknown:
+        raise LimbeckError(f"pairs: unknown column {unknown[0]!r}; known are {', '.join(SCHEMA)}")
+    if "id" not in columns:
+        raise LimbeckError("pairs: the column 'id' is missing; every pair needs a unique id")
+    count = len(columns["id"])
+    arrays: dict[str, pa.Array] = {}
+    for name, kind in SCHEMA.items():
+        if name not in columns:
+            if name in OPTIONAL:
+                continue
+            values: Sequence[Any] = [[]] * count if kind == _STRINGS else [None] * count
+        else:
+            values = columns[name]
+        if len(values) != count:
+            raise LimbeckError(f"pairs: column {name!r} has {len(values)} rows, 'id' has {count}; align them")
+        try:
+            arrays[name] = pa.array(values, type=kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+            line = str(error).splitlines()[0]
+            raise LimbeckError(f"pairs: column {name!r} must hold {kind} ({line})") from None
+    table = pa.table(arrays)
+    check_ids(table, "pairs")
+    return table
+
+
+def read_table(file: Path) -> pa.Table:
+    """Read and type-check a pairs table.
+
+    Raises:
+        LimbeckError: missing, truncated or foreign file, missing or mistyped column, bad ids.
+    """
+    if not file.is_file():
+        raise LimbeckError(f"{file}: no such file; the pairs directory is incomplete, import it again")
+    try:
+        table = pq.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        line = str(error).splitlines()[0][:120]
+        raise LimbeckError(f"{file}: truncated or not Parquet ({line}); import the data again") from None
+    columns: dict[str, pa.Array] = {}
+    for name, kind in SCHEMA.items():
+        if name not in table.column_names:
+            if name in OPTIONAL:
+                continue
+            raise LimbeckError(f"{file}: column {name!r} is missing; import the data again")
+        try:
+            column = table.column(name).cast(kind)
+        except pa.ArrowException:
+            found = table.column(name).type
+            raise LimbeckError(f"{file}: column {name!r} is {found}, must be {kind}") from None
+        combined = column.combine_chunks()
+        columns[name] = combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
+    result = pa.table(columns)
+    check_ids(result, str(file))
+    return result
+
+
+def check_ids(table: pa.Table, where: str) -> None:
+    """Refuse null, empty and repeated ids with a `LimbeckError` that names the first of them."""
+    column = table.column("id")
+    if column.null_count or pc.any(pc.equal(column, "")).as_py():
+        raise LimbeckError(f"{where}: a row has no id; give every pair a unique, non-empty id")
+    if pc.count_distinct(column).as_py() == len(column):
+        return
+    counts = pc.value_counts(column)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    first = repeated.field("values")[0].as_py()
+    raise LimbeckError(f"{where}: {len(repeated)} ids are repeated (first: {first!r}); ids must be unique")
+
+
+def list_parts(table: pa.Table, name: str) -> tuple[np.ndarray, pa.Array]:
+    """Split a list column into int64 offsets (N + 1,) and its flat values; a null list counts as empty."""
+    column = pc.fill_null(_one_array(table, name), pa.scalar([], type=_STRINGS))
+    lengths = np.asarray(pc.list_value_length(column), dtype=np.int64)
+    return np.concatenate([[0], np.cumsum(lengths)]), pc.list_flatten(column)
+
+
+def take_lists(table: pa.Table, name: str, rows: np.ndarray | None = None) -> list[list[str]]:
+    """Fetch a list column as Python lists, for all rows or for some, null lists and null items dropped."""
+    column = _one_array(table, name)
+    if rows is not None:
+        column = column.take(pa.array(rows))
+    return [[item for item in items if item is not None] if items else [] for items in column.to_pylist()]
+
+
+def _one_array(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name).combine_chunks()
+    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)

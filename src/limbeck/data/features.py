@@ -1,0 +1,92 @@
+"""Feature files: ``.npy`` matrices beside a pairs table, memory-mapped, with a scale for integer storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """One memory-mapped feature matrix (M, D) of any real type; a feature is ``value * scale``."""
+
+    name: str
+    path: Path
+    scale: float
+    matrix: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of rows M."""
+        return int(self.matrix.shape[0])
+
+    def check_count(self, expected: int, what: str) -> None:
+        """Refuse another row count than ``expected``, naming file and both counts."""
+        if self.count != expected:
+            raise LimbeckError(
+                f"{self.path}: features {self.name!r} have {self.count} rows, {what} has {expected}; "
+                "give the file that belongs to it"
+            )
+
+    def check_rows(self, rows: np.ndarray) -> None:
+        """Refuse feature rows outside the file; −1 stands for "no features"."""
+        lowest, largest = int(rows.min(initial=-1)), int(rows.max(initial=-1))
+        if largest >= self.count or lowest < -1:
+            row = lowest if lowest < -1 else largest
+            raise LimbeckError(
+                f"{self.path}: feature_row {row} is out of range; the file has {self.count} rows"
+            )
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as float32 (n, D), scale applied after the conversion, since integers would overflow."""
+        self.check_rows(rows)
+        out = np.asarray(self.matrix[rows], dtype=np.float32)
+        if self.scale != 1.0:
+            out *= np.float32(self.scale)
+        if not np.isfinite(out).all():
+            bad = int(rows[int(np.argmin(np.isfinite(out).all(axis=1)))])
+            raise LimbeckError(f"{self.path}: row {bad} holds NaN or infinity; compute the features again")
+        return out
+
+
+def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
+    """Map a feature file.
+
+    Raises:
+        LimbeckError: missing, not a ``.npy`` file, cut short, not a 2-D real matrix, bad scale.
+    """
+    if not path.is_file():
+        raise LimbeckError(f"{path}: no such feature file (features {name!r}); restore it or import again")
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise LimbeckError(f"{path}: not a readable .npy file ({str(error).splitlines()[0]})") from None
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+        shape = getattr(matrix, "shape", None)
+        raise LimbeckError(f"{path}: features must be a matrix of numbers (rows, D), found shape {shape}")
+    if not np.isfinite(scale) or scale <= 0:
+        raise LimbeckError(f"features {name!r}: scale must be a positive number, found {scale}")
+    return FeatureFile(name, path, float(scale), matrix)
+
+
+def open_feature_files(directory: Path, features: Mapping[str, Mapping[str, Any]]) -> dict[str, FeatureFile]:
+    """Map every feature file named in ``pairs.json``; relative paths count from ``directory``.
+
+    Raises:
+        LimbeckError: a file that cannot be mapped or whose row count is not the one noted at import.
+    """
+    files = {}
+    for name, entry in features.items():
+        if not isinstance(entry, Mapping) or "file" not in entry:
+            raise LimbeckError(f"{directory / 'pairs.json'}: features {name!r} name no file")
+        file = load_feature_file(name, directory / str(entry["file"]), float(entry.get("scale", 1.0)))
+        if entry.get("rows") is not None:
+            file.check_count(int(entry["rows"]), "pairs.json")
+        files[name] = file
+    return files

@@ -1,0 +1,185 @@
+"""What importers share: the source (folder or zip), options, features, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from limbeck.data.features import load_feature_file
+from limbeck.data.pictures import open_archive, read_member
+from limbeck.errors import LimbeckError
+
+
+class Source:
+    """A folder or a zip file, read by relative names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_zip = path.is_file()
+        if not path.exists():
+            raise LimbeckError(f"{path}: no such file or folder to import from")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Relative names of all files, sorted."""
+        if self.is_zip:
+            return sorted(name for name in open_archive(self.path)[0].namelist() if not name.endswith("/"))
+        return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
+
+    def read_text(self, name: str) -> str:
+        """Text of a file: UTF-8 (a byte order mark is dropped), else Latin-1 as in older collections."""
+        data = read_member(self.path, name) if self.is_zip else (self.path / name).read_bytes()
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+
+    def find(self, ending: str) -> str | None:
+        """The shortest name that is ``ending`` or ends in ``/ending``; None if there is none."""
+        found = [name for name in self.names if name == ending or name.endswith("/" + ending)]
+        return min(found, key=lambda name: (len(name), name), default=None)
+
+    @property
+    def media(self) -> dict[str, str]:
+        """The ``media`` entry of pairs.json; absolute, since pictures are not copied."""
+        return {"kind": "zip" if self.is_zip else "folder", "root": str(self.path.resolve())}
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Features to attach: a ``.npy`` file, the names of its rows (a text file, one a line), a scale."""
+
+    name: str
+    file: Path
+    names: Path | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Options of all importers; each uses those that `Importer.options` names and refuses the others."""
+
+    name: str | None = None
+    features: tuple[FeatureSource, ...] = ()
+    keep_missing: bool = False
+    replace: bool = False
+    table: Path | None = None
+    id_column: str | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+    tags_column: str | None = None
+    labels_column: str | None = None
+    split_column: str | None = None
+    separator: str | None = None
+    annotations: Path | None = None
+
+    def given(self) -> set[str]:
+        """Names of the options that differ from their defaults."""
+        return {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+@dataclass
+class ImportReport:
+    """What was imported: the counts, and what the user should know."""
+
+    name: str
+    rows: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Readable lines."""
+        counts = ", ".join(f"{value:,} {key}" for key, value in self.counts.items())
+        return [f"{self.name}: {self.rows:,} pairs ({counts})", *(f"note: {note}" for note in self.notes)]
+
+
+Run = Callable[[Path, Path, ImportOptions], ImportReport]
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A format: its name, one line of help, the options it understands, and the function that runs it."""
+
+    name: str
+    help: str
+    options: frozenset[str]
+    run: Run
+
+    def __call__(
+        self, src: str | Path, out: str | Path, options: ImportOptions | None = None
+    ) -> ImportReport:
+        """Import ``src`` into the pairs directory ``out``.
+
+        Raises:
+            LimbeckError: an option that the format does not have, or anything wrong in the source.
+        """
+        options = options or ImportOptions()
+        common = {"name", "features", "keep_missing", "replace"}
+        foreign = sorted(options.given() - common - self.options)
+        if foreign:
+            flag = "--" + foreign[0].replace("_", "-")
+            raise LimbeckError(f"format {self.name!r} has no option {flag}; leave it out")
+        return self.run(Path(src), Path(out), options)
+
+
+def attach_features(
+    columns: dict[str, list[Any]], sources: tuple[FeatureSource, ...], report: ImportReport
+) -> dict[str, dict[str, Any]]:
+    """Fill the column ``feature_row`` and return the ``features`` entry of pairs.json.
+
+    Row names are matched with id, picture path, file name, and file name without suffix, in this order.
+    Without names row i of the file belongs to row i of the table.
+
+    Raises:
+        LimbeckError: file and names (or table) differ in their row counts, no name matches, or two feature
+            files have their rows in different orders.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    rows: list[int | None] | None = None
+    for source in sources:
+        file = load_feature_file(source.name, source.file, source.scale)
+        if source.names is None:
+            file.check_count(len(columns["id"]), "the table (give --feature-names to match by name)")
+            found: list[int | None] = list(range(file.count))
+        else:
+            found = _match_names(columns, source.names, file.count, source.file)
+        if rows is not None and found != rows:
+            raise LimbeckError(
+                f"{source.file}: rows are in another order than those of the other feature file"
+            )
+        rows = found
+        entries[source.name] = {"file": str(source.file.resolve()), "scale": source.scale, "rows": file.count}
+    if rows is not None:
+        columns["feature_row"] = rows
+        report.counts["with features"] = sum(row is not None for row in rows)
+    return entries
+
+
+def _match_names(columns: dict[str, list[Any]], names_file: Path, count: int, file: Path) -> list[int | None]:
+    try:
+        names = [line.strip() for line in names_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{names_file}: cannot read the feature names ({error})") from None
+    if len(names) != count:
+        raise LimbeckError(
+            f"{file}: has {count} rows, its names file {names_file} has {len(names)}; "
+            "give the files that belong together"
+        )
+    row_of = {name: row for row, name in enumerate(names)}
+    if len(row_of) != len(names):
+        raise LimbeckError(f"{names_file}: a name occurs twice; names must be unique")
+    stems = {Path(name).stem: row for name, row in row_of.items()}
+
+    def match(item: str, image: str | None) -> int | None:
+        keys = [item] if image is None else [item, image, Path(image).name]
+        exact = next((row_of[key] for key in keys if key in row_of), None)
+        return exact if exact is not None else stems.get(Path(keys[-1]).stem)
+
+    images = columns.get("image") or [None] * len(columns["id"])
+    found = [match(item, image) for item, image in zip(columns["id"], images, strict=True)]
+    if columns["id"] and not any(row is not None for row in found):
+        raise LimbeckError(f"{names_file}: no name matches an id or picture (first: {names[0]!r})")
+    return found

@@ -1,0 +1,359 @@
+"""The pairs table: pictures (or their features), captions, tags and labels of one data set.
+
+A pairs directory holds ``pairs.parquet`` and ``pairs.json``; the layout is described in docs/design.md §3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from limbeck.data import columns as cols
+from limbeck.data.features import FeatureFile, open_feature_files
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Rows = np.ndarray | Sequence[int]
+
+
+class Pairs:
+    """A read-only view of a pairs directory; lists become Python objects only when they are asked for.
+
+    Attributes:
+        path: the directory.
+        name: name of the data set.
+        label_names: the C label names, in column order.
+        meta: ``pairs.json`` as read.
+    """
+
+    def __init__(self, path: Path, table: pa.Table, meta: dict[str, Any]) -> None:
+        self.path = path
+        self.table = table
+        self.meta = meta
+        self.name: str = meta["name"]
+        self.label_names: list[str] = list(meta["label_names"])
+
+    @classmethod
+    def open(cls, path: str | Path, *, strict: bool = True) -> Pairs:
+        """Open a pairs directory.
+
+        Args:
+            path: the directory.
+            strict: check label names and feature files now. `limbeck.data.check` opens without and lists
+                the faults instead.
+
+        Raises:
+            LimbeckError: not a pairs directory, damaged or changed table, repeated ids, unknown label names,
+                feature files that are missing or do not fit.
+        """
+        path = Path(path)
+        if not (path / cols.META).is_file():
+            found = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
+            raise LimbeckError(f"{path}: {found}; make one with `limbeck data import` or `data scenes`")
+        meta = _check_meta(path / cols.META)
+        table = cols.read_table(path / cols.TABLE)
+        if sha256_file(path / cols.TABLE) != meta.get("sha256"):
+            raise LimbeckError(
+                f"{path / cols.TABLE}: checksum differs from {cols.META}; import the data again"
+            )
+        pairs = cls(path, table, meta)
+        if strict:
+            pairs._check_labels()
+            for file in pairs.feature_files.values():
+                file.check_rows(pairs._feature_rows)
+        return pairs
+
+    @staticmethod
+    def write(
+        path: str | Path,
+        columns: Mapping[str, Sequence[Any]],
+        meta: Mapping[str, Any],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Write a pairs directory, whole or not at all.
+
+        Args:
+            path: where it shall stand.
+            columns: rows by column name (see docs/design.md §3.3); only ``id`` is needed.
+            meta: ``name``, and where they apply ``label_names``, ``media``, ``features``.
+            replace: swap out an existing directory.
+
+        Raises:
+            LimbeckError: bad columns, or ``path`` exists and ``replace`` is false.
+        """
+        with atomic_dir(Path(path), replace=replace) as aside:
+            write_into(aside, columns, meta)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __repr__(self) -> str:
+        return f"Pairs({str(self.path)!r}, name={self.name!r}, {len(self)} rows)"
+
+    # ---------------------------------------------------------------- ids and splits
+    @cached_property
+    def ids(self) -> list[str]:
+        """All ids in row order."""
+        return self.table.column("id").to_pylist()
+
+    def find(self, ids: Sequence[str]) -> np.ndarray:
+        """Row numbers int64 (n,) of some ids, in their order; −1 for an unknown id."""
+        found = pc.index_in(pa.array(list(ids), type=pa.string()), value_set=self.table.column("id"))
+        return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """Row numbers int64 (n,) of some ids, in their order; unknown ids raise a `LimbeckError`."""
+        found = self.find(ids)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            first = ", ".join(repr(ids[at]) for at in unknown[:3].tolist())
+            raise LimbeckError(
+                f"{self.path}: {len(unknown)} of {len(found)} ids are not in {self.name!r} (first: {first})"
+            )
+        return found
+
+    @cached_property
+    def split_names(self) -> list[str]:
+        """Values of the split column, sorted; empty when there is no such column."""
+        if "split" not in self.table.column_names:
+            return []
+        return sorted(pc.unique(self.table.column("split").drop_null()).to_pylist())
+
+    def split_rows(self, name: str) -> np.ndarray:
+        """Row numbers int64 (n,) of a split of the split column; an unknown one raises a `LimbeckError`."""
+        if name not in self.split_names:
+            known = ", ".join(self.split_names) or "none: the table has no split column"
+            raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}")
+        mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
+        return np.flatnonzero(np.asarray(mask)).astype(np.int64)
+
+    def split_ids(self, name: str) -> list[str]:
+        """Ids of a split of the split column, in row order; an unknown one raises a `LimbeckError`."""
+        return self.table.column("id").take(pa.array(self.split_rows(name))).to_pylist()
+
+    # ---------------------------------------------------------------- texts and labels
+    @cached_property
+    def captions(self) -> list[list[str]]:
+        """Captions of every row."""
+        return cols.take_lists(self.table, "captions")
+
+    @cached_property
+    def tags(self) -> list[list[str]]:
+        """Tags of every row."""
+        return cols.take_lists(self.table, "tags")
+
+    @cached_property
+    def labels_text(self) -> list[list[str]]:
+        """Label names of every row."""
+        return cols.take_lists(self.table, "labels")
+
+    @cached_property
+    def class_paths(self) -> list[list[str]]:
+        """Class path of every row, root first; empty lists when the table has none."""
+        if "path" not in self.table.column_names:
+            return [[] for _ in range(len(self))]
+        return cols.take_lists(self.table, "path")
+
+    def texts(self, column: str, rows: Rows | None = None) -> list[list[str]]:
+        """One list column (``captions``, ``tags``, ``labels``) for some rows, without reading the others."""
+        return cols.take_lists(self.table, column, None if rows is None else self._row_array(rows))
+
+    def labels(self, rows: Rows | None = None) -> np.ndarray:
+        """Multi-hot labels, bool (n, C), columns in the order of `label_names`; all rows by default."""
+        chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
+        offsets, codes = self._label_codes
+        counts = offsets[chosen + 1] - offsets[chosen]
+        out = np.zeros((len(chosen), len(self.label_names)), dtype=bool)
+        target = np.repeat(np.arange(len(chosen)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        column = codes[np.repeat(offsets[chosen], counts) + within]
+        known = column >= 0
+        out[target[known], column[known]] = True
+        return out
+
+    def require_labels(self, rows: Rows | None = None) -> np.ndarray:
+        """`labels`, but refused when there is nothing to supervise with.
+
+        Raises:
+            LimbeckError: no label names, or not one label in these rows.
+        """
+        if not self.label_names:
+            raise LimbeckError(f"{self.path}: no label_names in {cols.META}; labels are needed here")
+        labels = self.labels(rows)
+        if not labels.any():
+            raise LimbeckError(f"{self.path}: all labels of the {len(labels)} rows asked for are empty")
+        return labels
+
+    def require_texts(self, column: str, rows: Rows | None = None) -> list[list[str]]:
+        """`texts`, but refused when every row asked for is without a single text."""
+        texts = self.texts(column, rows)
+        if not any(any(item.strip() for item in items) for items in texts):
+            raise LimbeckError(f"{self.path}: column {column!r} is empty in all {len(texts)} rows asked for")
+        return texts
+
+    # ---------------------------------------------------------------- pictures and features
+    def image_path(self, row: int) -> str | None:
+        """Path of a row's picture inside the media, or None."""
+        return self.table.column("image")[int(row)].as_py()
+
+    @property
+    def media(self) -> tuple[str, Path] | None:
+        """Kind ("folder" or "zip") and place of the pictures, or None."""
+        media = self.meta.get("media")
+        return None if media is None else (media["kind"], self.path / media["root"])
+
+    def open_image(self, row: int, size: int | None = None) -> Image.Image:
+        """The picture of a row, RGB and upright.
+
+        Args:
+            row: row number.
+            size: if given, JPEGs may be decoded at a smaller scale, both sides still at least ``size``.
+
+        Raises:
+            LimbeckError: no media, no picture, or a picture that cannot be read.
+        """
+        from limbeck.data.pictures import open_picture
+
+        media, inside = self.media, self.image_path(row)
+        if media is None or inside is None:
+            what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
+            raise LimbeckError(f"{self.path}: {what}; use features or import it with pictures")
+        kind, root = media
+        if kind == "zip":
+            return open_picture(inside, archive=root, size=size)
+        return open_picture(root / inside, size=size)
+
+    @cached_property
+    def feature_files(self) -> dict[str, FeatureFile]:
+        """The feature files by name, memory-mapped; a missing or damaged one raises a `LimbeckError`."""
+        return open_feature_files(self.path, self.meta.get("features") or {})
+
+    def features(self, name: str, rows: Rows | None = None) -> np.ndarray:
+        """Stored image features, float32 (n, D), scale applied.
+
+        Raises:
+            LimbeckError: unknown name, a row without features, row out of range, non-finite values.
+        """
+        if name not in self.feature_files:
+            known = ", ".join(self.feature_files) or "none"
+            raise LimbeckError(f"{self.path}: no features {name!r}; there are {known}")
+        chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
+        wanted = self._feature_rows[chosen]
+        if (wanted < 0).any():
+            first = self.ids[int(chosen[np.argmax(wanted < 0)])]
+            raise LimbeckError(
+                f"{self.path}: {int((wanted < 0).sum())} rows have no features {name!r} (first: {first!r})"
+            )
+        return self.feature_files[name].read(wanted)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the table, the label order and the feature files' names, sizes and scales."""
+        files = {
+            name: [file.path.name, file.path.stat().st_size, file.scale]
+            for name, file in self.feature_files.items()
+        }
+        return sha256_json({"table": self.meta["sha256"], "labels": self.label_names, "features": files})
+
+    # ---------------------------------------------------------------- inside
+    def _row_array(self, rows: Rows) -> np.ndarray:
+        out = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if out.size and (out.min() < 0 or out.max() >= len(self)):
+            raise LimbeckError(
+                f"{self.path}: row {int(out.max())} is out of range; there are {len(self)} rows"
+            )
+        return out
+
+    @cached_property
+    def _feature_rows(self) -> np.ndarray:
+        return np.asarray(pc.fill_null(self.table.column("feature_row"), -1)).astype(np.int64)
+
+    @cached_property
+    def _label_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        offsets, values = cols.list_parts(self.table, "labels")
+        names = pa.array(self.label_names, type=pa.string())
+        codes = pc.fill_null(pc.index_in(values, value_set=names), -1)
+        return offsets, np.asarray(codes).astype(np.int64)
+
+    @cached_property
+    def unknown_labels(self) -> list[str]:
+        """Label names that rows use and `label_names` lacks, sorted."""
+        _, values = cols.list_parts(self.table, "labels")
+        return sorted(set(pc.unique(values).to_pylist()) - set(self.label_names) - {None})
+
+    def _check_labels(self) -> None:
+        if self.unknown_labels:
+            first = ", ".join(self.unknown_labels[:5])
+            raise LimbeckError(
+                f"{self.path}: {len(self.unknown_labels)} label names are not in label_names of {cols.META} "
+                f"({first}); import the data again"
+            )
+
+
+def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapping[str, Any]) -> None:
+    """Write table and JSON into an existing directory (one under construction by `atomic_dir`).
+
+    With ``features`` in ``meta`` and no column ``feature_row``, row i of the table takes row i of the files.
+
+    Raises:
+        LimbeckError: bad columns, repeated label names, feature files that do not fit the table.
+    """
+    columns = dict(columns)
+    label_names = list(meta.get("label_names") or [])
+    if len(set(label_names)) != len(label_names):
+        raise LimbeckError("pairs: label_names holds a name twice")
+    features = {name: dict(entry) for name, entry in (meta.get("features") or {}).items()}
+    files = open_feature_files(directory, features)
+    if files and "feature_row" not in columns:
+        count = len(columns.get("id", []))
+        for file in files.values():
+            file.check_count(count, "the table")
+        columns["feature_row"] = list(range(count))
+    table = cols.build_table(columns)
+    for name, file in files.items():
+        file.check_rows(np.asarray(pc.fill_null(table.column("feature_row"), -1)))
+        features[name].setdefault("rows", file.count)
+    pq.write_table(table, directory / cols.TABLE, compression="zstd")
+    done = {
+        "format": cols.FORMAT,
+        "name": str(meta.get("name") or "pairs"),
+        "label_names": label_names,
+        "media": meta.get("media"),
+        "features": features,
+        "sha256": sha256_file(directory / cols.TABLE),
+    }
+    extra = {key: value for key, value in meta.items() if key not in done}
+    write_json(directory / cols.META, done | extra)
+    Pairs(directory, table, done)._check_labels()
+
+
+def _check_meta(file: Path) -> dict[str, Any]:
+    meta = read_json(file)
+    if not isinstance(meta, dict) or meta.get("format") != cols.FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else None
+        raise LimbeckError(
+            f"{file}: format is {found!r}, this version reads {cols.FORMAT!r}; import the data again"
+        )
+    media = meta.get("media")
+    sound = (
+        isinstance(meta.get("name"), str)
+        and isinstance(meta.get("label_names"), list)
+        and (
+            media is None
+            or (isinstance(media, dict) and media.get("kind") in ("folder", "zip") and media.get("root"))
+        )
+    )
+    if not sound:
+        raise LimbeckError(f"{file}: name, label_names or media is malformed; import the data again")
+    return meta

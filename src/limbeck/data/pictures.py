@@ -1,0 +1,176 @@
+"""Pictures of any kind, opened as upright RGB; and text brought to one form."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import unicodedata
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from limbeck.errors import LimbeckError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+# A member that unpacks to more than this is an archive bomb, not a picture.
+MAX_MEMBER_BYTES = 1 << 30
+_OPEN_ARCHIVES = 8
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def normalize_text(text: str) -> str:
+    """NFC, every run of white space one blank, none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file name ends like a picture (and is no hidden or macOS resource file)."""
+    path = Path(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+
+
+def open_picture(source: str | Path, *, archive: Path | None = None, size: int | None = None) -> Image.Image:
+    """Open a picture as RGB, upright by its EXIF orientation.
+
+    Alpha is composited on white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken.
+
+    Args:
+        source: a file, or the name of a member of ``archive``.
+        archive: a zip file; handles are kept open per process and shared by its threads.
+        size: allow a JPEG to be decoded at 1/2, 1/4 or 1/8, both sides still at least ``size`` pixels.
+
+    Raises:
+        LimbeckError: missing, truncated, damaged, or too large (decompression bomb); names the file.
+    """
+    name = str(source) if archive is None else f"{archive}: {source}"
+    if archive is not None:
+        stream = io.BytesIO(read_member(archive, str(source)))
+    else:
+        try:
+            stream = io.BytesIO(Path(source).read_bytes())
+        except OSError as error:
+            raise LimbeckError(f"{name}: cannot open the picture ({error.strerror}); restore it") from None
+    return decode_picture(stream, name, size=size)
+
+
+def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> Image.Image:
+    """Decode a picture from an open stream; ``name`` stands in the error. See `open_picture`."""
+    try:
+        with Image.open(stream) as image:
+            if size is not None and image.format == "JPEG":
+                image.draft(None, (size, size))
+            turn = _TURNS.get(_orientation(image))
+            upright = to_rgb(image)
+            return upright if turn is None else upright.transpose(turn)
+    except Image.DecompressionBombError:
+        raise LimbeckError(
+            f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; scale the picture down"
+        ) from None
+    except LimbeckError:
+        raise
+    except Exception as error:  # Pillow's plug-ins raise a dozen types on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = "not a picture" if "cannot identify" in reason else reason
+        raise LimbeckError(f"{name}: cannot read the picture ({reason}); replace or remove it") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1–8; damaged EXIF data must not cost the picture, so it counts as upright."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Bring a picture of any mode to RGB: alpha on white, 16-bit grey and floats scaled, never clipped."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _scale_deep_grey(image)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale_deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit or float grey to 8 bits; the range is 65535 (floats: 1.0) unless values exceed it."""
+    values = np.asarray(image).astype(np.float64)
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    values -= min(0.0, float(values.min(initial=0.0)))
+    top = float(values.max(initial=0.0))
+    full = 65535.0 if image.mode != "F" else (1.0 if top <= 1.0 else 255.0)
+    return Image.fromarray(np.rint(values * (255.0 / max(full, top))).astype(np.uint8))
+
+
+# ------------------------------------------------------------------------------ zip archives
+_archives: OrderedDict[tuple[str, int, int], tuple[zipfile.ZipFile, threading.Lock]] = OrderedDict()
+_guard = threading.Lock()
+
+
+def _forget_archives() -> None:
+    """In a forked child: a shared file offset would mix up reads, and a lock may be held for ever."""
+    global _guard
+    _archives.clear()
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_archives)
+
+
+def open_archive(archive: Path) -> tuple[zipfile.ZipFile, threading.Lock]:
+    """The process's handle of a zip file and the lock to read it under; reopened when the file changed.
+
+    Raises:
+        LimbeckError: missing or damaged archive.
+    """
+    try:
+        stat = archive.stat()
+        key = (str(archive.absolute()), stat.st_mtime_ns, stat.st_size)
+        with _guard:
+            if key not in _archives:
+                _archives[key] = (zipfile.ZipFile(archive), threading.Lock())
+                while len(_archives) > _OPEN_ARCHIVES:
+                    # Not closed here: another thread may be reading; it closes with its last user.
+                    _archives.popitem(last=False)
+            _archives.move_to_end(key)
+            return _archives[key]
+    except OSError as error:
+        raise LimbeckError(f"{archive}: cannot open the archive ({error.strerror}); restore it") from None
+    except zipfile.BadZipFile as error:
+        raise LimbeckError(f"{archive}: damaged or not a zip file ({error}); download it again") from None
+
+
+def read_member(archive: Path, member: str) -> bytes:
+    """Bytes of one member of a zip file, checksum verified.
+
+    Raises:
+        LimbeckError: no such member, damaged data, or an archive bomb.
+    """
+    handle, lock = open_archive(archive)
+    try:
+        info = handle.getinfo(member)
+        if info.file_size > MAX_MEMBER_BYTES:
+            raise LimbeckError(f"{archive}: {member} unpacks to {info.file_size:,} bytes; too large to read")
+        with lock:
+            return handle.read(info)
+    except KeyError:
+        raise LimbeckError(f"{archive}: holds no {member!r}; restore it or import again") from None
+    except LimbeckError:
+        raise
+    except Exception as error:  # zipfile, zlib, lzma and bz2 each have their own
+        raise LimbeckError(f"{archive}: {member} is damaged ({error}); download the archive again") from None

@@ -1,0 +1,263 @@
+"""Protocols: which pairs are query, database and train, what text is shown, and how it is scored.
+
+A protocol is a YAML file (with its id lists beside it); its hash covers all of it, so that two results are
+comparable exactly when their hashes agree. Layout: docs/design.md §3.4.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import random
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from limbeck.data.pairs import Pairs
+from limbeck.data.pictures import normalize_text
+from limbeck.data.strict import describe, read_yaml
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+
+FOLDER = Path(__file__).resolve().parents[1] / "protocols"
+SplitName = Literal["query", "database", "train"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Text(_Strict):
+    """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart."""
+
+    column: Literal["captions", "tags"]
+    which: Literal["all", "first"] = "all"
+    join: str | None = None
+    unique: bool = False  # the query split's texts must differ from each other
+
+
+class Split(_Strict):
+    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column."""
+
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    column_value: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.column_value is None):
+            raise ValueError("give either file (with sha256) or column_value")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError("file and sha256 belong together")
+        return self
+
+    @property
+    def values(self) -> list[str]:
+        """The values of the split column, as a list."""
+        value = self.column_value or []
+        return [value] if isinstance(value, str) else list(value)
+
+
+class Splits(_Strict):
+    """Query, database and train; without a database, the queries search among themselves."""
+
+    query: Split
+    train: Split
+    database: Split | None = None
+
+
+class Metric(_Strict):
+    """Scoring. ``hashing``: mAP@k (null: all) with its tie rule; ``retrieval``: recall at ks, median rank."""
+
+    k: int | None = None
+    ties: Literal["expected", "optimistic", "pessimistic", "id"] = "expected"
+    normalizer: Literal["relevant", "min", "hits", "first_k"] = "relevant"
+    empty: Literal["skip", "zero"] = "skip"
+    ks: list[int] | None = None
+    median_rank: bool = False
+
+
+class Validation(_Strict):
+    """Rows kept from training to choose the best epoch.
+
+    Either ``size`` rows of train drawn by ``seed`` (at most a fifth of train, so that small data sets work),
+    or the rows with a value of the split column, which then leave train as it is.
+    """
+
+    size: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    column_value: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.size is None) == (self.column_value is None):
+            raise ValueError("give either size (with seed) or column_value")
+        return self
+
+
+class Protocol(_Strict):
+    """A strict, hashed description of an experiment on a pairs table."""
+
+    name: str
+    task: Literal["hashing", "retrieval"]
+    text: Text
+    splits: Splits
+    directions: list[Literal["i2t", "t2i"]] = Field(default=["i2t", "t2i"], min_length=1)
+    relevance: Literal["shared_label", "paired"]
+    metric: Metric
+    validation: Validation
+    note: str = ""  # for readers; the only key that the hash leaves out
+
+    _lists: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        if self.task == "retrieval" and not self.metric.ks:
+            raise ValueError("a retrieval protocol needs metric.ks, e.g. [1, 5, 10]")
+        if self.task == "hashing" and (self.splits.database is None or self.relevance != "shared_label"):
+            raise ValueError("a hashing protocol needs splits.database and relevance shared_label")
+        return self
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the resolved protocol: every key but ``note``, and the listed ids, not their files."""
+        resolved = self.model_dump(exclude={"note"})
+        for name, ids in self._lists.items():
+            resolved["splits"][name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+        return sha256_json(resolved)
+
+    def split(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        """Row numbers int64 (n,) of a split; where no database is given, it is the query split.
+
+        Raises:
+            LimbeckError: ids that the pairs lack, an empty split, query rows in database or train, texts of
+                the query split that repeat although the protocol wants them unique.
+        """
+        rows = self._rows(pairs, name)
+        others: list[SplitName] = ["database", "train"] if name == "query" else ["query"]
+        for other in others:
+            if (self.splits.database is None and "database" in (name, other)) or other == name:
+                continue
+            shared = np.intersect1d(rows, self._rows(pairs, other))
+            if len(shared):
+                first = ", ".join(pairs.ids[row] for row in shared[:3].tolist())
+                raise LimbeckError(
+                    f"protocol {self.name}: {len(shared)} ids are in both {name} and {other} "
+                    f"(first: {first}); make the splits disjoint"
+                )
+        if name == "query" and self.text.unique:
+            self._check_unique(pairs, rows)
+        return rows
+
+    def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
+        """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
+        column = pairs.texts(self.text.column, rows)
+        shown = [[t for t in (normalize_text(text) for text in texts) if t] for texts in column]
+        if self.text.which == "first":
+            shown = [texts[:1] for texts in shown]
+        if self.text.join is not None:
+            shown = [[self.text.join.join(texts)] for texts in shown]
+        return shown
+
+    def validation_rows(self, pairs: Pairs, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cut the validation part: (train that is left, validation), both in the order of ``train_rows``.
+
+        The draw depends on the ids and the seed alone, not on the order of the table.
+        """
+        if self.validation.column_value is not None:
+            chosen = pairs.split_rows(self.validation.column_value)
+            return train_rows[~np.isin(train_rows, chosen)], chosen
+        size = min(self.validation.size or 0, len(train_rows) // 5)
+        ids = sorted(pairs.ids[row] for row in train_rows.tolist())
+        drawn = pairs.rows(random.Random(self.validation.seed).sample(ids, size))
+        inside = np.isin(train_rows, drawn)
+        return train_rows[~inside], train_rows[inside]
+
+    def _rows(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        split = getattr(self.splits, name)
+        if split is None:
+            return self._rows(pairs, "query")
+        if name in self._lists:
+            ids = self._lists[name]
+            rows = pairs.find(ids)
+            if (rows < 0).any():
+                missing = [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
+                first = ", ".join(missing[:3])
+                raise LimbeckError(
+                    f"protocol {self.name}: {len(missing)} of {len(ids)} {name} ids are not in {pairs.path} "
+                    f"(first: {first}); import the complete data set or choose another protocol"
+                )
+        else:
+            # Of several values some may be absent (no val part, say); with none there, name the last one.
+            there = [value for value in split.values if value in pairs.split_names] or split.values[-1:]
+            rows = np.concatenate([pairs.split_rows(value) for value in there])
+        if not len(rows):
+            raise LimbeckError(f"protocol {self.name}: split {name!r} is empty in {pairs.path}")
+        return rows
+
+    def _check_unique(self, pairs: Pairs, rows: np.ndarray) -> None:
+        seen: dict[str, int] = {}
+        for row, texts in zip(rows.tolist(), self.texts(pairs, rows), strict=True):
+            for text in texts:
+                if seen.setdefault(text, row) != row:
+                    both = f"{pairs.ids[seen[text]]} and {pairs.ids[row]}"
+                    raise LimbeckError(
+                        f"protocol {self.name}: {both} of the query split share the text "
+                        f"{text!r}; make it unique"
+                    )
+
+
+def load_protocol(name: str | Path) -> Protocol:
+    """Load a protocol by name (see `list_protocols`) or from a YAML file.
+
+    Raises:
+        LimbeckError: unknown name or file, unknown or malformed key, id list that is missing, changed
+            (SHA-256) or holds an id twice.
+    """
+    file = _find(str(name))
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise LimbeckError(f"{file}: a protocol is a mapping of keys, found {type(content).__name__}")
+    try:
+        protocol = Protocol.model_validate(content)
+    except ValidationError as error:
+        raise describe(error, Protocol, str(file)) from None
+    for split_name in ("query", "database", "train"):
+        split: Split | None = getattr(protocol.splits, split_name)
+        if split is not None and split.file is not None:
+            protocol._lists[split_name] = _read_ids(file.parent / split.file, split.sha256 or "")
+    return protocol
+
+
+def list_protocols() -> list[str]:
+    """Names of the protocols that ship with limbeck, sorted."""
+    return sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
+
+
+def _find(name: str) -> Path:
+    if name in list_protocols():
+        return FOLDER / f"{name}.yaml"
+    file = Path(name)
+    if file.is_file():
+        return file
+    if file.suffix in (".yaml", ".yml"):
+        raise LimbeckError(f"{name}: no such protocol file")
+    near = difflib.get_close_matches(name, list_protocols(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
+    raise LimbeckError(f"unknown protocol {name!r}; {hint}")
+
+
+def _read_ids(file: Path, sha256: str) -> list[str]:
+    if not file.is_file():
+        raise LimbeckError(f"{file}: no such id list; restore it")
+    content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise LimbeckError(f"{file}: SHA-256 is {found[:12]}…, the protocol says {sha256[:12]}…; restore it")
+    ids = [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+    if len(set(ids)) != len(ids):
+        raise LimbeckError(f"{file}: an id occurs twice; each may be listed once")
+    return ids

@@ -1,0 +1,63 @@
+"""Errors of strict pydantic models in one line, with the nearest known name for a misspelt key."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from limbeck.errors import LimbeckError
+
+
+def read_yaml(file: Path) -> Any:
+    """Read a YAML file; a missing or malformed one is a one-line `LimbeckError`."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimbeckError(f"{file}: cannot read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def describe(error: ValidationError, model: type[BaseModel], source: str) -> LimbeckError:
+    """Turn a validation error into a `LimbeckError` that names the file, the field and the mend.
+
+    Args:
+        error: what pydantic raised.
+        model: the model that was validated, to look up known keys.
+        source: the file (or name) to blame.
+    """
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        return LimbeckError(f"{source}: unknown key {where!r}; {hint}{more}")
+    if first["type"] == "missing":
+        return LimbeckError(f"{source}: key {where!r} is missing{more}")
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return LimbeckError(f"{source}: {where + ': ' if where else ''}{reason}{more}")
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the model at a location; a union's member is found by its class name in the location."""
+    models = [model]
+    for part in location:
+        inner = [m for m in models if m.__name__ == part]
+        if inner:
+            models = inner
+            continue
+        fields = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
+        models = [found for annotation in fields for found in _models_in(annotation)] or models
+    return sorted({key for m in models for key in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
