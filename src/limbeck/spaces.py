@@ -1,7 +1,7 @@
 """The spaces that points live in, numpy only: what a stored point is and what "near" means.
 
 A space is a small frozen object with the verbs of `Space`. Code that stores, searches or scores points asks
-the space and never asks *which* space it is. A further space is one more class here and one entry in `_SPACES`.
+the space, never *which* space it is. A further space is one more class here and one entry in `_SPACES`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Space(Protocol):
         """+1 if a higher score is nearer, -1 if a lower one is: ``similarity = score_sign * score``."""
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """The points as a (N, width) array of `dtype`; anything else is a `LimbeckError` that names `what`."""
+        """The points as a (N, width) array of `dtype`; anything else is a `LimbeckError` naming `what`."""
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
         """Similarity of every query to every item, (Q, N), higher is nearer."""

@@ -2,6 +2,9 @@
 
 A code of B bytes is read as W words of the widest unsigned type that divides B: no copy, no padding,
 any length.
+
+Numba's cache looks at a kernel's own file only: after an edit here, delete the ``__pycache__`` folders, or
+the kernels elsewhere that call these go on with the old ones.
 """
 
 from __future__ import annotations

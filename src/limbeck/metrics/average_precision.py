@@ -1,0 +1,259 @@
+"""Mean average precision with the tie rule, the normalizer and the empty rule in the open.
+
+"mAP" means several things in the field, and on short codes they differ by more than most gains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike
+
+from limbeck.codes.threads import run_threads, thread_count
+from limbeck.errors import LimbeckError
+from limbeck.metrics.histograms import CHUNK, LabelledCodes, count_block, mark_distances
+from limbeck.metrics.tie_groups import (
+    FIRST_K,
+    NORMALIZERS,
+    ROW,
+    TIES,
+    group_average_precision,
+    harmonic_numbers,
+    normalized,
+)
+
+EMPTY = ("skip", "zero", "error")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeanAveragePrecision:
+    """The score and how it was made.
+
+    Attributes:
+        value: mean of ``per_query`` over the queries that count.
+        per_query: float64 (Q,); NaN where a query without relevant items was skipped.
+        n_empty: queries without a relevant item among the items.
+        settings: k, ties, normalizer and empty, as asked.
+    """
+
+    value: float
+    per_query: np.ndarray
+    n_empty: int
+    settings: dict[str, Any]
+
+
+def hamming_map(
+    query_codes: ArrayLike,
+    item_codes: ArrayLike,
+    query_labels: ArrayLike,
+    item_labels: ArrayLike,
+    *,
+    k: int | None = None,
+    ties: str = "expected",
+    normalizer: str = "relevant",
+    empty: str = "skip",
+    threads: int | None = None,
+) -> MeanAveragePrecision:
+    """Mean average precision of a search by Hamming distance, without sorting and in constant memory.
+
+    Args:
+        query_codes: packed codes, uint8 (Q, B).
+        item_codes: packed codes, uint8 (N, B).
+        query_labels: bool (Q, C).
+        item_labels: bool (N, C); relevant are the items that share a label with the query.
+        k: only the first k places count; all N if None or larger than N.
+        ties: order among items at one distance. ``expected``: the exact mean over all orders. ``optimistic``,
+            ``pessimistic``: relevant items first, or last. ``id``: order of the rows.
+        normalizer: what the sum of the precisions at the relevant items among the first k is divided by.
+            ``relevant``: all R relevant items. ``min``: min(k, R). ``hits``: the relevant items among the
+            first k (0 / 0 = 0). ``first_k``: the mean over the first min(k, R) relevant items at any rank; it
+            has no ``expected``.
+        empty: a query without any relevant item is left out (``skip``), counts 0 (``zero``) or is refused
+            (``error``).
+        threads: how many threads; one per core if None. The result does not depend on it.
+
+    Returns:
+        `MeanAveragePrecision`.
+
+    Raises:
+        LimbeckError: for bad arrays or settings, or if no query has a relevant item and all are skipped.
+
+    Source: the tie groups' closed form is ours (`limbeck.metrics.tie_groups`).
+    """
+    data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
+    settings = check_settings(k, ties, normalizer, empty)
+    places = len(data.items) if k is None else min(k, len(data.items))
+    harmonic = harmonic_numbers(len(data.items) if ties == "expected" else 0)
+    per_query = np.empty(len(data.queries))
+    tasks = [
+        functools.partial(
+            _score_block,
+            data.queries[rows],
+            data.items,
+            data.query_labels[rows],
+            data.item_labels,
+            data.bits,
+            places if k is None or normalizer != "first_k" else k,
+            TIES[ties],
+            NORMALIZERS[normalizer],
+            harmonic,
+            per_query[rows],
+        )
+        for rows in data.blocks()
+    ]
+    run_threads(tasks, thread_count(threads))
+    return summed_up(per_query, settings)
+
+
+def ranking_map(
+    similarity: ArrayLike,
+    relevant: ArrayLike,
+    *,
+    k: int | None = None,
+    ties: str = "expected",
+    normalizer: str = "relevant",
+    empty: str = "skip",
+) -> MeanAveragePrecision:
+    """Mean average precision of any ranking, with the rules of `hamming_map`.
+
+    Args:
+        similarity: real (Q, N), higher is nearer; exactly equal values tie. NaN is refused.
+        relevant: bool (Q, N).
+        k: as in `hamming_map`, like the other settings.
+        ties: see `hamming_map`.
+        normalizer: see `hamming_map`.
+        empty: see `hamming_map`.
+
+    Returns:
+        `MeanAveragePrecision`.
+    """
+    scores, wanted = check_ranking(similarity, relevant)
+    settings = check_settings(k, ties, normalizer, empty)
+    count = scores.shape[1]
+    places = count if k is None else (k if normalizer == "first_k" else min(k, count))
+    harmonic = harmonic_numbers(count if ties == "expected" else 0)
+    per_query = np.empty(len(scores))
+    for q, row in enumerate(scores):
+        order = np.argsort(-row, kind="stable")
+        ranked = row[order]
+        # in row order every item is a group of its own
+        first = (
+            np.arange(count) if ties == "id" else np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+        )
+        counts = np.diff(first, append=count)
+        hits = np.add.reduceat(wanted[q, order].astype(np.int64), first)
+        rule = TIES["optimistic" if ties == "id" else ties]
+        per_query[q] = group_average_precision(counts, hits, places, rule, NORMALIZERS[normalizer], harmonic)
+    return summed_up(per_query, settings)
+
+
+def check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
+    """Refuse settings that mean nothing; return them as a dict."""
+    if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
+        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; leave it out to rank all items")
+    for field, value, known in (
+        ("ties", ties, TIES),
+        ("normalizer", normalizer, NORMALIZERS),
+        ("empty", empty, EMPTY),
+    ):
+        if value not in known:
+            raise LimbeckError(f"{field}: {value!r} is unknown; choose from {', '.join(known)}")
+    if normalizer == "first_k" and ties == "expected":
+        raise LimbeckError(
+            "ties: 'expected' is not defined for normalizer 'first_k'; choose another of the two"
+        )
+    return {"k": None if k is None else int(k), "ties": ties, "normalizer": normalizer, "empty": empty}
+
+
+def check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Check a similarity matrix, real (Q, N), and its relevance, bool (Q, N)."""
+    scores, wanted = np.asarray(similarity), np.asarray(relevant)
+    if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
+        raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)")
+    if wanted.shape != scores.shape or wanted.dtype != np.bool_:
+        raise LimbeckError(f"relevant: is {wanted.dtype} {wanted.shape}, expected bool {scores.shape}")
+    if scores.dtype.kind == "f" and np.isnan(scores).any():
+        raise LimbeckError("similarity: holds NaN; see what the encoder was given")
+    # a minus sign must not wrap around
+    return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
+
+
+def summed_up(per_query: np.ndarray, settings: dict[str, Any]) -> MeanAveragePrecision:
+    """Apply the empty rule to values in which NaN marks a query without relevant items."""
+    lacking = np.isnan(per_query)
+    n_empty = int(lacking.sum())
+    if n_empty and settings["empty"] == "error":
+        raise LimbeckError(
+            f"queries: {n_empty} have no relevant item, the first in row {int(np.argmax(lacking))}"
+        )
+    if settings["empty"] == "zero":
+        per_query = np.where(lacking, 0.0, per_query)
+    elif n_empty == len(per_query):
+        raise LimbeckError(
+            f"queries: none of the {n_empty} has a relevant item; check the labels of both sides"
+        )
+    return MeanAveragePrecision(float(np.nanmean(per_query)), per_query, n_empty, settings)
+
+
+@njit(nogil=True, cache=True)
+def _score_block(
+    queries: np.ndarray,
+    items: np.ndarray,
+    query_labels: np.ndarray,
+    item_labels: np.ndarray,
+    bits: int,
+    k: int,
+    ties: int,
+    normalizer: int,
+    harmonic: np.ndarray,
+    out: np.ndarray,
+) -> None:  # pragma: no cover
+    """Average precision of a block of queries, written to ``out`` (q,)."""
+    table = np.zeros((queries.shape[0], 2, bits + 1), dtype=np.int64)
+    count_block(queries, items, query_labels, item_labels, table)
+    for q in range(queries.shape[0]):
+        if ties == ROW:
+            out[q] = _row_order(
+                queries[q], items, query_labels[q], item_labels, table[q, 0], table[q, 1], k, normalizer
+            )
+        else:
+            out[q] = group_average_precision(table[q, 0], table[q, 1], k, ties, normalizer, harmonic)
+
+
+@njit(nogil=True, cache=True)
+def _row_order(
+    query: np.ndarray,
+    items: np.ndarray,
+    query_labels: np.ndarray,
+    item_labels: np.ndarray,
+    counts: np.ndarray,
+    hits: np.ndarray,
+    k: int,
+    normalizer: int,
+) -> float:  # pragma: no cover
+    """Average precision with ties in row order; the histograms say where each distance begins."""
+    total = hits.sum()
+    if total == 0:
+        return np.nan
+    rank = np.cumsum(counts) - counts
+    hit_rank = np.cumsum(hits) - hits
+    marks = np.empty(CHUNK, dtype=np.uint16)
+    precisions, found = 0.0, 0
+    for start in range(0, items.shape[0], CHUNK):
+        chunk, labels = items[start : start + CHUNK], item_labels[start : start + CHUNK]
+        size = chunk.shape[0]
+        mark_distances(chunk, labels, query, query_labels, marks[:size])
+        for i in range(size):
+            distance = marks[i] >> 1
+            rank[distance] += 1
+            if marks[i] & 1:
+                hit_rank[distance] += 1
+                place = hit_rank[distance] if normalizer == FIRST_K else rank[distance]
+                if place <= k:
+                    precisions += hit_rank[distance] / rank[distance]
+                    found += 1
+    return normalized(precisions, found, total, k, normalizer)

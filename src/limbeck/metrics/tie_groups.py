@@ -1,0 +1,125 @@
+"""Average precision of one ranking in which items tie, from the sizes of its tie groups alone (ours).
+
+A ranking is a row of tie groups, best first: ``counts[g]`` items, of which ``hits[g]`` are relevant. Below, p
+items and R relevant ones come before a group of n items with r relevant ones, and m of its places count (all
+n, but for the group that k cuts). H is the harmonic number and h = H(p + m) - H(p).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+EXPECTED, OPTIMISTIC, PESSIMISTIC, ROW = range(4)
+RELEVANT, MIN, HITS, FIRST_K = range(4)
+TIES = {"expected": EXPECTED, "optimistic": OPTIMISTIC, "pessimistic": PESSIMISTIC, "id": ROW}
+NORMALIZERS = {"relevant": RELEVANT, "min": MIN, "hits": HITS, "first_k": FIRST_K}
+
+
+def harmonic_numbers(count: int) -> np.ndarray:
+    """H(0) ... H(count), float64, each right to the last digit."""
+    table = np.zeros(count + 1, dtype=np.longdouble)
+    np.cumsum(1 / np.arange(1, count + 1, dtype=np.longdouble), out=table[1:])
+    return table.astype(np.float64)
+
+
+@njit(nogil=True, cache=True)
+def group_average_precision(
+    counts: np.ndarray, hits: np.ndarray, k: int, ties: int, normalizer: int, harmonic: np.ndarray
+) -> float:  # pragma: no cover
+    """Average precision of a ranking, NaN without a relevant item.
+
+    Args:
+        counts: int64 (G,), items a group, best group first; empty groups are allowed.
+        hits: int64 (G,), relevant items a group.
+        k: places that count, at most the number of items.
+        ties: `EXPECTED`, `OPTIMISTIC` or `PESSIMISTIC`.
+        normalizer: a value of `NORMALIZERS`; `FIRST_K` not with `EXPECTED`.
+        harmonic: `harmonic_numbers` of the number of items; only `EXPECTED` reads it.
+    """
+    total = hits.sum()
+    if total == 0:
+        return np.nan
+    wanted = min(k, total)
+    precisions, seen, found = 0.0, 0, 0
+    for group in range(counts.shape[0]):
+        n, r = counts[group], hits[group]
+        if n == 0:
+            continue
+        m = n if normalizer == FIRST_K else min(n, k - seen)
+        if ties == EXPECTED:
+            if m < n and normalizer == HITS:
+                return _expected_over_hits(precisions, m, n, r, seen, found, harmonic)
+            precisions += _expected_precisions(m, n, r, seen, found, harmonic)
+            found += r
+        else:
+            ahead = 0 if ties == OPTIMISTIC else n - r
+            take = min(r, m - ahead)
+            if normalizer == FIRST_K:
+                take = min(take, wanted - found)
+            for j in range(1, take + 1):
+                precisions += (found + j) / (seen + ahead + j)
+            found += max(take, 0)
+        seen += n
+        if found >= wanted if normalizer == FIRST_K else seen >= k:
+            break
+    return normalized(precisions, found, total, k, normalizer)
+
+
+@njit(nogil=True, cache=True)
+def normalized(
+    precisions: float, found: int, total: int, k: int, normalizer: int
+) -> float:  # pragma: no cover
+    """Divide the sum of precisions by what the normalizer says; 0 / 0 = 0."""
+    if normalizer == RELEVANT:
+        return precisions / total
+    if normalizer == HITS:
+        return precisions / found if found else 0.0
+    return precisions / min(k, total)
+
+
+@njit(nogil=True, cache=True)
+def _expected_precisions(
+    m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
+) -> float:  # pragma: no cover
+    """Expected sum of the precisions at the relevant items among the first m places of a group.
+
+    Place j holds a relevant item with probability r / n, and then (j - 1)(r - 1) / (n - 1) of the places
+    before it in the group do on average: sum over j of r / n * (R + 1 + (j - 1)(r - 1) / (n - 1)) / (p + j).
+    """
+    if r == 0 or m == 0:
+        return 0.0
+    h = harmonic[p + m] - harmonic[p]
+    value = (found + 1) * h
+    if n > 1:
+        value += (r - 1) / (n - 1) * (m - (p + 1) * h)
+    return r / n * value
+
+
+@njit(nogil=True, cache=True)
+def _expected_over_hits(
+    before: float, m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
+) -> float:  # pragma: no cover
+    """Expected (precisions / hits) when k cuts a group: the sum and the number of hits depend on each other.
+
+    The number s of relevant items among the first m places is hypergeometric. Given s, they lie at random in
+    those m places, so the group's part is that of a whole group of m items with s relevant ones.
+    """
+    low, high = max(0, m - (n - r)), min(r, m)
+    peak = min(max((m + 1) * (r + 1) // (n + 2), low), high)
+    total, weights = 0.0, 0.0
+    # weights relative to the most likely s, walked up and down by their exact ratio: no factorials
+    for step in (1, -1):
+        s, weight = peak, 1.0
+        while low <= s <= high and weight > 1e-25:
+            if step == 1 or s != peak:
+                weights += weight
+                if found + s > 0:
+                    part = before + _expected_precisions(m, m, s, p, found, harmonic)
+                    total += weight * part / (found + s)
+            if step == 1:
+                weight *= (r - s) * (m - s) / ((s + 1) * (n - r - m + s + 1))
+            else:
+                weight *= s * (n - r - m + s) / ((r - s + 1) * (m - s + 1))
+            s += step
+    return total / weights
