@@ -1,0 +1,79 @@
+"""Plain ``.npy`` arrays: appended to row by row, opened memory-mapped, never unpickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+
+_HEADER_BYTES = 128
+
+
+def _header(dtype: np.dtype, rows: int, width: int) -> bytes:
+    """A version 1.0 header of exactly 128 bytes, so that it can be rewritten once the rows are counted."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+    room = _HEADER_BYTES - 10
+    return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1).encode("ascii") + b"\n"
+
+
+class NpyWriter:
+    """Write a (N, width) array whose N is not known beforehand; use as a context manager.
+
+    The file counts as finished (header with the true N, fsynced) when the block ends without an error.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, width: int) -> None:
+        self.path, self.dtype, self.width, self.rows = Path(path), np.dtype(dtype), width, 0
+        self._stream = self.path.open("xb")
+        self._stream.write(_header(self.dtype, 0, width))
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add (n, width) rows; the dtype must be the writer's."""
+        if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype != self.dtype:
+            raise ValueError(f"{rows.dtype} {rows.shape} appended to {self.dtype} (N, {self.width})")
+        self._stream.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def __enter__(self) -> NpyWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._stream.seek(0)
+                self._stream.write(_header(self.dtype, self.rows, self.width))
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+        finally:
+            self._stream.close()
+
+
+def open_npy(path: Path) -> np.ndarray:
+    """Memory-map a ``.npy`` file, read-only.
+
+    Raises:
+        LimbeckError: no such file, a pickle or object array, an archive, or a truncated file.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(6)
+        if magic != b"\x93NUMPY":
+            raise LimbeckError(f"{path}: not a .npy array; write it with numpy.save (pickles are never read)")
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise LimbeckError(f"{path}: a directory, not a .npy file") from None
+    except ValueError as error:
+        cause = "it holds Python objects, which are never unpickled" if "object" in str(error) else str(error)
+        raise LimbeckError(
+            f"{path}: not readable as a plain array ({cause}); write it with numpy.save"
+        ) from None

@@ -1,0 +1,98 @@
+"""The items table of an index or encoded set: ids, paths and whatever else shall come back with a hit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+
+Items: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
+
+
+def as_items(items: Items) -> pa.Table:
+    """An Arrow table with a string column ``id`` first; all-null columns become strings.
+
+    Raises:
+        LimbeckError: no ``id`` column, or ids that are not non-empty strings.
+    """
+    table = items if isinstance(items, pa.Table) else pa.table({k: _column(k, v) for k, v in items.items()})
+    if "id" not in table.column_names:
+        raise LimbeckError("items: column 'id' is missing; every item needs a unique string id")
+    fields = []
+    for field in table.schema:
+        kind = _plain_type(field.type)
+        if field.name in ("id", "path") and not pa.types.is_string(kind):
+            raise LimbeckError(
+                f"items: column {field.name!r} holds {field.type}, not strings; convert it first"
+            )
+        fields.append(pa.field(field.name, kind))
+    table = table.cast(pa.schema(fields))
+    ids = table.column("id")
+    empty = [row for row, value in enumerate(ids.to_pylist()) if not value]
+    if empty:
+        raise LimbeckError(f"items: row {empty[0]} has no id; ids are non-empty unique strings")
+    return table.select(["id", *[name for name in table.column_names if name != "id"]])
+
+
+def _column(name: str, values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise LimbeckError(f"items: column {name!r} mixes types ({error}); give one type") from None
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type stored: strings for nulls and for the several string layouts, alone and in lists."""
+    if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    return kind
+
+
+def schema_json(schema: pa.Schema) -> list[list[str]]:
+    """``[[column, type], ...]`` as a manifest records it."""
+    return [[field.name, str(field.type)] for field in schema]
+
+
+def hash_ids(ids: Iterable[str]) -> np.ndarray:
+    """(n,) uint64: the first 8 bytes of BLAKE2b of each id's UTF-8 form."""
+    digests = b"".join(hashlib.blake2b(value.encode(), digest_size=8).digest() for value in ids)
+    return np.frombuffer(digests, dtype="<u8")
+
+
+class _TableWriter(Protocol):
+    def write_table(self, table: pa.Table) -> None: ...
+
+
+class TableBuffer:
+    """Gathers small tables and hands them on in pieces of ``rows`` rows: few, even chunks in a file."""
+
+    def __init__(self, writer: _TableWriter, rows: int = 1 << 16) -> None:
+        self._writer, self._rows, self._held = writer, rows, 0
+        self._waiting: list[pa.Table] = []
+
+    def append(self, table: pa.Table) -> None:
+        """Add rows; writes whole pieces as they fill up."""
+        self._waiting.append(table)
+        self._held += len(table)
+        while self._held >= self._rows:
+            self._flush(self._rows)
+
+    def flush(self) -> None:
+        """Write what is still held."""
+        if self._held:
+            self._flush(self._held)
+
+    def _flush(self, rows: int) -> None:
+        joined = pa.concat_tables(self._waiting)
+        self._writer.write_table(joined.slice(0, rows).combine_chunks())
+        rest = joined.slice(rows)
+        self._waiting, self._held = ([rest] if len(rest) else []), len(rest)

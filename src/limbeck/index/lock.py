@@ -1,0 +1,61 @@
+"""One writer at a time: an operating-system lock that names its holder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from limbeck.errors import LimbeckError
+
+LOCK_NAME = "writer.lock"
+HOLDER_NAME = "writer.holder"
+WAIT_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
+    """Make an index directory if need be and hold its writer's lock; the system frees it if the process dies.
+
+    Raises:
+        LimbeckError: another process still holds it after ``timeout`` seconds; it is named.
+    """
+    # The holder's name stands in a file of its own: opening a lock file truncates it.
+    holder = Path(root) / HOLDER_NAME
+    lock = _acquire(Path(root), timeout)
+    try:
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        holder.write_text(
+            f"process {os.getpid()} on {socket.gethostname()} since {since}\n", encoding="utf-8"
+        )
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(root: Path, timeout: float) -> BaseFileLock:
+    deadline = time.monotonic() + timeout
+    while True:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / LOCK_NAME)
+        try:
+            lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        except Timeout:
+            try:
+                name = (root / HOLDER_NAME).read_text(encoding="utf-8").strip()
+            except OSError:
+                name = "another process"
+            raise LimbeckError(
+                f"{root}: being written by {name}; wait for it or stop it, then try again"
+            ) from None
+        # A holder that failed removes a directory it had made: the lock waited for is then no file any more.
+        if (root / LOCK_NAME).exists():
+            return lock
+        lock.release()

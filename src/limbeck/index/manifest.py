@@ -1,0 +1,187 @@
+"""Numbered manifests: the one file that says what an index consists of, published by an atomic link.
+
+A commit writes its files first and ``manifest-<generation>.json`` last. The highest number wins; a damaged
+manifest is an error, never silently an older state (design §5.13 of the project).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files import fsync_path, read_json, sha256_json
+
+FORMAT = 1
+READER = 1
+_NAME = re.compile(r"manifest-([1-9][0-9]*)\.json")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and hex SHA-256 of one file of the index."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """One immutable run of rows in ``segments/<name>/``."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """A query encoder in ``encoders/<name>/``; ``modalities`` maps "text" and "image" to the input read."""
+
+    name: str
+    space_id: str
+    modalities: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The state of an index at one generation; row order is the order of ``segments``."""
+
+    generation: int
+    space: dict[str, Any]
+    space_id: str | None
+    modality: str
+    schema: list[list[str]]
+    segments: list[SegmentEntry]
+    encoders: list[EncoderEntry]
+    files: dict[str, FileEntry]
+    media_root: str | None = None
+    model: str | None = None
+    created: str = ""
+    tombstones: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Items in all segments."""
+        return sum(segment.rows for segment in self.segments)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value of a manifest file, its own checksum included."""
+        value = {"format": FORMAT, "min_reader": READER, **asdict(self)}
+        return {**value, "checksum": sha256_json(value)}
+
+    @classmethod
+    def from_json(cls, value: Any, path: Path) -> Manifest:
+        """Check and read a manifest's JSON value; ``path`` is named in errors."""
+        if not isinstance(value, dict) or not isinstance(value.get("format"), int):
+            raise LimbeckError(f"{path}: not an index manifest; restore the file or rebuild the index")
+        needs = value.get("min_reader")
+        if not isinstance(needs, int) or needs > READER:
+            raise LimbeckError(
+                f"{path}: index format {value['format']} needs reader {needs}, "
+                f"this limbeck has {READER}; upgrade limbeck"
+            )
+        body = {key: item for key, item in value.items() if key != "checksum"}
+        if value.get("checksum") != sha256_json(body):
+            raise LimbeckError(f"{path}: damaged (checksum differs); restore the file or rebuild the index")
+        # A later format may add keys that this reader can do without: it says so by its min_reader.
+        known = {key: item for key, item in body.items() if key in cls.__dataclass_fields__}
+        try:
+            manifest = cls(
+                **{
+                    **known,
+                    "segments": [SegmentEntry(**entry) for entry in known["segments"]],
+                    "encoders": [EncoderEntry(**entry) for entry in known["encoders"]],
+                    "files": {name: FileEntry(**entry) for name, entry in known["files"].items()},
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LimbeckError(
+                f"{path}: field missing or of a wrong type ({error}); rebuild the index"
+            ) from None
+        if manifest.tombstones:
+            raise LimbeckError(f"{path}: has removed rows, which this limbeck cannot read; upgrade limbeck")
+        for name in manifest.files:
+            parts = PurePosixPath(name).parts
+            if not parts or name.startswith("/") or ".." in parts:
+                raise LimbeckError(f"{path}: file name {name!r} leaves the index; do not use this index")
+        return manifest
+
+
+def manifest_path(root: Path, generation: int) -> Path:
+    """Where the manifest of a generation stands."""
+    return Path(root) / f"manifest-{generation}.json"
+
+
+def generations(root: Path) -> list[int]:
+    """Published generations, oldest first; [] when there is none or no directory."""
+    root = Path(root)
+    if not root.is_dir():
+        return []
+    found = (_NAME.fullmatch(entry.name) for entry in root.iterdir())
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def read_manifest(root: Path, generation: int) -> Manifest:
+    """Read and check one manifest."""
+    path = manifest_path(root, generation)
+    manifest = Manifest.from_json(read_json(path), path)
+    if manifest.generation != generation:
+        raise LimbeckError(
+            f"{path}: says generation {manifest.generation}; restore the file under its own name"
+        )
+    return manifest
+
+
+def newest_manifest(root: Path) -> Manifest:
+    """The manifest of the highest generation.
+
+    Raises:
+        LimbeckError: no directory, no manifest (never built, or its build was cut short), or a damaged one.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise LimbeckError(f"{root}: no such index directory; make one with limbeck index build")
+    published = generations(root)
+    if not published:
+        raise LimbeckError(
+            f"{root}: no manifest, so no index (or its build was cut short); run limbeck index build"
+        )
+    return read_manifest(root, published[-1])
+
+
+def publish(root: Path, manifest: Manifest) -> Path:
+    """Make a generation visible, all at once; returns only when it is on disk.
+
+    Raises:
+        LimbeckError: another writer has published the same generation.
+        OSError: the disk failed; the generation is then not published.
+    """
+    root = Path(root)
+    target = manifest_path(root, manifest.generation)
+    aside = root / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with aside.open("x", encoding="utf-8") as stream:
+            json.dump(manifest.to_json(), stream, indent=1, ensure_ascii=False, allow_nan=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            # A link, unlike a rename, fails where the name exists: two writers never publish one generation.
+            os.link(aside, target)
+        except FileExistsError:
+            raise LimbeckError(
+                f"{target}: published by another writer meanwhile; run the command again"
+            ) from None
+        try:
+            fsync_path(root)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    finally:
+        aside.unlink(missing_ok=True)
+    return target

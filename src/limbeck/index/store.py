@@ -1,0 +1,166 @@
+"""The reading half of an index: segments and query encoders, opened at one generation.
+
+A reader takes no lock and writes nothing. The writing half is `limbeck.index.writer`; docs/index-format.md
+describes both.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.lock import WAIT_SECONDS
+from limbeck.index.manifest import FORMAT, EncoderEntry, Manifest, newest_manifest
+from limbeck.index.segments import Batches, Segment, check_unique, same_file
+from limbeck.index.writer import StoreMeta, commit
+from limbeck.spaces import Space, space_from_json
+
+
+class IndexStore:
+    """An index opened at one generation; later commits do not touch it."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = Path(path), manifest
+        self.space: Space = space_from_json(manifest.space)
+        for name, entry in manifest.files.items():
+            size = (self.path / name).stat().st_size
+            if size != entry.size:
+                raise LimbeckError(
+                    f"{self.path / name}: {size} bytes, the manifest says {entry.size}; "
+                    "restore the file or rebuild the index"
+                )
+        self.segments = [Segment(self.path / "segments" / s.name, s, self.space) for s in manifest.segments]
+        self.starts = np.cumsum([0, *(segment.rows for segment in self.segments)]).tolist()
+
+    @classmethod
+    def open(cls, path: Path | str) -> IndexStore:
+        """Open the newest generation: sizes checked, everything mapped at once, nothing read.
+
+        Raises:
+            LimbeckError: no index there, a damaged or newer manifest, a missing or truncated file.
+        """
+        path, missing = Path(path), ""
+        for _ in range(3):  # a writer may retire files between the manifest's reading and theirs
+            manifest = newest_manifest(path)
+            try:
+                return cls(path, manifest)
+            except FileNotFoundError as error:
+                missing = str(error.filename)
+        raise LimbeckError(f"{missing}: missing from the index; restore the file or rebuild the index")
+
+    @classmethod
+    def build(
+        cls,
+        path: Path | str,
+        batches: Batches,
+        meta: StoreMeta,
+        *,
+        replace: bool = False,
+        lock_timeout: float = WAIT_SECONDS,
+    ) -> IndexStore:
+        """Build an index from (points, items) batches; on any error nothing of it is left.
+
+        Args:
+            path: directory, new or empty or left over from a build cut short.
+            batches: (n, width) points of ``meta.space`` and tables of n items (unique string column ``id``).
+            meta: space, identity and query encoders.
+            replace: put the new state over an existing index; readers keep the old one until it stands.
+            lock_timeout: seconds to wait for another writer.
+
+        Raises:
+            LimbeckError: bad input, a duplicate id, an encoder of another space, a full disk, a held lock.
+        """
+        commit(Path(path), [batches], meta, replace=replace, lock_timeout=lock_timeout)
+        return cls.open(path)
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    @property
+    def points(self) -> list[np.ndarray]:
+        """The memory-mapped (n, width) points of each segment, in row order."""
+        return [segment.points for segment in self.segments]
+
+    def _locate(self, row: int) -> tuple[Segment, int]:
+        if not 0 <= row < len(self):
+            raise LimbeckError(f"{self.path}: row {row} does not exist; rows are 0 to {len(self) - 1}")
+        number = bisect.bisect_right(self.starts, row) - 1
+        return self.segments[number], row - self.starts[number]
+
+    def point(self, row: int) -> np.ndarray:
+        """(1, width): the stored point of a row."""
+        segment, local = self._locate(row)
+        return np.array(segment.points[local : local + 1])
+
+    def metadata(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """All columns of the items in the given rows, ``id`` included."""
+        located = [self._locate(int(row)) for row in rows]
+        return [segment.item(local) for segment, local in located]
+
+    def row_of(self, item_id: str) -> int:
+        """The row of an id.
+
+        Raises:
+            LimbeckError: no such id.
+        """
+        for start, segment in zip(self.starts, self.segments, strict=False):
+            local = segment.row_of(item_id)
+            if local is not None:
+                return start + local
+        raise LimbeckError(
+            f"{self.path}: no item with id {item_id!r}; ids look like {self.segments[0].id_of(0)!r}"
+        )
+
+    def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
+        """Directory and entry of the first query encoder that takes "text" or "image", or None."""
+        for entry in self.manifest.encoders:
+            if modality in entry.modalities:
+                return self.path / "encoders" / entry.name, entry
+        return None
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds, as a JSON value; reads no rows."""
+        manifest = self.manifest
+        return {
+            "path": str(self.path),
+            "format": FORMAT,
+            "generation": manifest.generation,
+            "created": manifest.created,
+            "items": len(self),
+            "segments": len(self.segments),
+            "bytes": sum(entry.size for entry in manifest.files.values()),
+            "space": manifest.space,
+            "space_id": manifest.space_id,
+            "modality": manifest.modality,
+            "model": manifest.model,
+            "media_root": manifest.media_root,
+            "columns": {name: kind for name, kind in manifest.schema},
+            "encoders": [asdict(entry) for entry in manifest.encoders],
+        }
+
+    def verify(self) -> int:
+        """Read every file again, compare its SHA-256 with the manifest, and check ids and points.
+
+        Returns:
+            The number of files checked.
+
+        Raises:
+            LimbeckError: names each file that differs.
+        """
+        files = self.manifest.files
+        bad = [name for name, entry in files.items() if not same_file(self.path / name, entry)]
+        if bad:
+            raise LimbeckError(
+                f"{self.path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index"
+            )
+        check_unique(self.segments)
+        for segment in self.segments:
+            for start in range(0, segment.rows, 1 << 16):
+                self.space.check(segment.points[start : start + (1 << 16)])
+        return len(files)
