@@ -1,0 +1,228 @@
+"""The encoded set: what an encoder made of a collection, one point an item (docs/design.md §3.7).
+
+A directory with ``encoded.json``, ``items.parquet`` (``id``, ``path``, further metadata), ``points.npy``, and
+``skipped.jsonl`` where items could not be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_dir, read_json, sha256_file, write_json
+from limbeck.index.arrays import NpyWriter, open_npy
+from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
+from limbeck.spaces import Space, space_from_json
+
+FORMAT = "limbeck.encoded/1"
+META, ITEMS, POINTS, SKIPPED = "encoded.json", "items.parquet", "points.npy", "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class EncodedMeta:
+    """What the points of an encoded set are.
+
+    Attributes:
+        space: of the points.
+        space_id: hash of item tower, lift and space; None for points from elsewhere.
+        modality: "image" or "text".
+        model: the run or model directory that encoded them, for people to read.
+        media_root: folder or zip that the items' ``path`` is relative to.
+    """
+
+    space: Space
+    space_id: str | None
+    modality: str = "image"
+    model: str | None = None
+    media_root: str | None = None
+
+
+class EncodedWriter:
+    """Takes batches of points and items; made by `write_encoded`."""
+
+    def __init__(self, directory: Path, meta: EncodedMeta, points: NpyWriter) -> None:
+        self._directory, self._meta, self._points = directory, meta, points
+        self._items: pq.ParquetWriter | None = None
+        self._buffer: TableBuffer | None = None
+        self._schema: pa.Schema | None = None
+        self.skipped: list[dict[str, str]] = []
+
+    @property
+    def rows(self) -> int:
+        """Points taken so far."""
+        return self._points.rows
+
+    def append(self, points: np.ndarray, items: Items) -> None:
+        """Add (n, width) points and their n items; all batches have the same columns."""
+        table = as_items(items)
+        checked = self._meta.space.check(points)
+        if len(checked) != len(table):
+            raise LimbeckError(
+                f"encoded set: {len(checked)} points but {len(table)} items; give one item a point"
+            )
+        if self._items is None:
+            self._schema = table.schema
+            self._items = pq.ParquetWriter(self._directory / ITEMS, table.schema, compression="zstd")
+            self._buffer = TableBuffer(self._items)
+        assert self._buffer is not None and self._schema is not None
+        if not table.schema.equals(self._schema):
+            raise LimbeckError(
+                f"encoded set: items change their columns to {table.schema.names}; keep the same ones"
+            )
+        self._points.append(checked)
+        self._buffer.append(table)
+
+    def skip(self, item_id: str, reason: str) -> None:
+        """Record an item that could not be encoded."""
+        self.skipped.append({"id": item_id, "reason": reason})
+
+    def close(self) -> None:
+        """Finish the table of items; called by `write_encoded`, on errors too."""
+        if self._items is not None and self._buffer is not None:
+            self._buffer.flush()
+            self._items.close()
+            self._items = None
+
+
+@contextlib.contextmanager
+def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) -> Iterator[EncodedWriter]:
+    """Write an encoded set batch by batch; it appears whole when the block ends, and not at all on an error.
+
+    Raises:
+        LimbeckError: ``out`` exists, nothing was appended, ids repeat, points not of the space, disk full.
+    """
+    with atomic_dir(Path(out), replace=replace) as aside:
+        with (
+            NpyWriter(aside / POINTS, meta.space.dtype, meta.space.width) as points,
+            contextlib.closing(EncodedWriter(aside, meta, points)) as writer,
+        ):
+            yield writer
+        if writer.rows == 0:
+            raise LimbeckError(f"{out}: no items to write; give at least one that can be read")
+        _check_unique(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
+        if writer.skipped:
+            lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in writer.skipped)
+            (aside / SKIPPED).write_text(lines, encoding="utf-8")
+        value = {
+            "format": FORMAT,
+            "space": meta.space.to_json(),
+            "space_id": meta.space_id,
+            "modality": meta.modality,
+            "model": meta.model,
+            "media_root": meta.media_root,
+            "n": writer.rows,
+            "skipped": len(writer.skipped),
+            "sha256": {name: sha256_file(aside / name) for name in (POINTS, ITEMS)},
+        }
+        write_json(aside / META, value)
+
+
+class Encoded:
+    """An encoded set, opened; points are memory-mapped and items read when asked for.
+
+    Attributes:
+        path: the directory.
+        meta: space, identity, modality, model, media root.
+        points: (n, width) stored points, memory-mapped.
+    """
+
+    def __init__(self, path: Path, meta: EncodedMeta, points: np.ndarray, sha256: dict[str, str]) -> None:
+        self.path, self.meta, self.points, self._sha256 = path, meta, points, sha256
+
+    @classmethod
+    def open(cls, path: Path | str) -> Encoded:
+        """Open an encoded set; row counts and shapes are checked, contents are not (see `check`).
+
+        Raises:
+            LimbeckError: not an encoded set, a file missing or damaged, shapes that do not fit.
+        """
+        path = Path(path)
+        value = read_json(path / META)
+        try:
+            if value["format"] != FORMAT:
+                found = value["format"]
+                raise LimbeckError(f"{path / META}: format is {found!r}, not {FORMAT!r}; encode again")
+            space = space_from_json(value["space"])
+            names = ("space_id", "modality", "model", "media_root")
+            meta = EncodedMeta(space, *(value[name] for name in names))
+            rows, sha256 = int(value["n"]), dict(value["sha256"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise LimbeckError(
+                f"{path / META}: field missing or of a wrong type ({error}); encode again"
+            ) from None
+        points = open_npy(path / POINTS)
+        if points.shape != (rows, space.width) or points.dtype != space.dtype:
+            raise LimbeckError(
+                f"{path / POINTS}: {points.dtype} {points.shape}, "
+                f"expected {space.dtype} ({rows}, {space.width}); encode again"
+            )
+        encoded = cls(path, meta, points, sha256)
+        found = encoded._table().metadata.num_rows
+        if found != rows:
+            raise LimbeckError(f"{path / ITEMS}: {found} rows, expected {rows}; encode again")
+        return encoded
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def _table(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self.path / ITEMS)
+        except (pa.ArrowException, OSError) as error:
+            line = str(error).splitlines()[0][:120]
+            raise LimbeckError(f"{self.path / ITEMS}: missing or damaged ({line}); encode again") from None
+
+    def items(self) -> pa.Table:
+        """The whole items table."""
+        return self._table().read()
+
+    def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """(points, items) in row order, at most ``rows`` at a time."""
+        start = 0
+        for batch in self._table().iter_batches(batch_size=rows):
+            table = pa.Table.from_batches([batch])
+            yield self.points[start : start + len(table)], table
+            start += len(table)
+
+    def check(self) -> None:
+        """Read everything: checksums, points of the space, unique ids.
+
+        Raises:
+            LimbeckError: names what is wrong.
+        """
+        for name, wanted in self._sha256.items():
+            if sha256_file(self.path / name) != wanted:
+                raise LimbeckError(f"{self.path / name}: damaged (checksum differs); encode again")
+        for points, _ in self.batches():
+            self.meta.space.check(points, what=str(self.path / POINTS))
+        _check_unique(as_items(self.items()).column("id").to_pylist(), str(self.path))
+
+
+def is_encoded(path: Path) -> bool:
+    """Whether a directory is an encoded set."""
+    return (Path(path) / META).is_file()
+
+
+def read_skipped(path: Path | str) -> list[dict[str, Any]]:
+    """The items that could not be encoded: ``[{"id", "reason"}, ...]``."""
+    file = Path(path) / SKIPPED
+    return (
+        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    )
+
+
+def _check_unique(ids: list[str], where: str) -> None:
+    ordered = np.sort(hash_ids(ids))
+    if (ordered[1:] == ordered[:-1]).any() and len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        double = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
+        raise LimbeckError(f"{where}: id {double!r} appears more than once; ids must be unique")
