@@ -1,0 +1,196 @@
+"""Kernels of the exact Hamming search (ours).
+
+Finding the k nearest codes is mostly finding out that a slice of codes holds none of them. So per slice only
+the smallest distance is computed, which vectorises to a few instructions for eight codes and runs at the speed
+of memory; a slice is looked at again only if its smallest distance beats the k-th best so far.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from limbeck.codes.words import fill_distances, popcount
+
+SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
+PART = 256  # codes looked at again together
+_FAR = np.uint16(0xFFFF)
+
+
+@njit(nogil=True, cache=True)
+def scan_nearest(
+    items: np.ndarray,
+    queries: np.ndarray,
+    mask: np.ndarray,
+    first_row: int,
+    bits: int,
+    distances: np.ndarray,
+    rows: np.ndarray,
+) -> None:  # pragma: no cover
+    """The k nearest of one stretch of items to each of a few queries, ordered by (distance, row).
+
+    Args:
+        items: unsigned words (n, W).
+        queries: unsigned words (q, W).
+        mask: uint8 (n,), 1 for allowed rows; empty if all are.
+        first_row: number of the first item, added to the rows.
+        bits: length of the codes.
+        distances: int32 (q, k), written; ``bits + 1`` marks places for which there was no item.
+        rows: int64 (q, k), written.
+    """
+    count, wanted = queries.shape[0], distances.shape[1]
+    # Nearest so far, in row order, not sorted. `limit` is the distance that a new item must stay below.
+    room = min(2 * wanted + PART, items.shape[0])
+    held_distances = np.empty((count, room), dtype=np.uint16)
+    held_rows = np.empty((count, room), dtype=np.int64)
+    held = np.zeros(count, dtype=np.int64)
+    tally = np.zeros((count, bits + 2), dtype=np.int64)
+    below = np.zeros(count, dtype=np.int64)
+    limit = np.full(count, bits + 1, dtype=np.int64)
+    scratch = np.empty(SLICE, dtype=np.uint16)
+    for start in range(0, items.shape[0], SLICE):
+        piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
+        for q in range(count):
+            query = queries[q]
+            if _smallest(piece, query, allowed, scratch) >= limit[q]:
+                continue
+            for inner in range(0, piece.shape[0], PART):
+                part, permitted = piece[inner : inner + PART], allowed[inner : inner + PART]
+                if _smallest(part, query, permitted, scratch) >= limit[q]:
+                    continue
+                found = scratch[: part.shape[0]]
+                _fill_allowed(part, query, permitted, found)
+                for i in range(part.shape[0]):
+                    distance = np.int64(found[i])
+                    if distance >= limit[q]:
+                        continue
+                    if held[q] == room:
+                        held[q] = _compact(held_distances[q], held_rows[q], limit[q], wanted - below[q])
+                    held_distances[q, held[q]] = distance
+                    held_rows[q, held[q]] = first_row + start + inner + i
+                    held[q] += 1
+                    tally[q, distance] += 1
+                    below[q] += 1
+                    while below[q] >= wanted:
+                        limit[q] -= 1
+                        below[q] -= tally[q, limit[q]]
+    for q in range(count):
+        _write_sorted(held_distances[q, : held[q]], held_rows[q, : held[q]], bits, distances[q], rows[q])
+
+
+@njit(nogil=True, cache=True)
+def scan_within(
+    items: np.ndarray, query: np.ndarray, mask: np.ndarray, first_row: int, radius: int
+) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
+    """All items within ``radius``: distances int32 (m,), rows int64 (m,), ordered by (distance, row).
+
+    Two passes, count and place, so that the result is sorted as it is written.
+    """
+    scratch = np.empty(SLICE, dtype=np.uint16)
+    slices = (items.shape[0] + SLICE - 1) // SLICE
+    holds = np.zeros(slices, dtype=np.bool_)
+    tally = np.zeros(radius + 2, dtype=np.int64)
+    for number in range(slices):
+        start = number * SLICE
+        piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
+        if _smallest(piece, query, allowed, scratch) <= radius:
+            holds[number] = True
+            _fill_allowed(piece, query, allowed, scratch)
+            for i in range(piece.shape[0]):
+                if scratch[i] <= radius:
+                    tally[scratch[i] + 1] += 1
+    place = np.cumsum(tally)
+    distances = np.empty(place[radius + 1], dtype=np.int32)
+    rows = np.empty(place[radius + 1], dtype=np.int64)
+    for number in range(slices):
+        if not holds[number]:
+            continue
+        start = number * SLICE
+        piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
+        _fill_allowed(piece, query, allowed, scratch)
+        for i in range(piece.shape[0]):
+            distance = scratch[i]
+            if distance <= radius:
+                distances[place[distance]] = distance
+                rows[place[distance]] = first_row + start + i
+                place[distance] += 1
+    return distances, rows
+
+
+@njit(nogil=True, cache=True)
+def _smallest(
+    items: np.ndarray, query: np.ndarray, mask: np.ndarray, scratch: np.ndarray
+) -> int:  # pragma: no cover
+    """Smallest distance to any allowed item; far beyond any limit if none is allowed."""
+    smallest = np.uint64(_FAR)
+    if mask.shape[0]:
+        found = scratch[: items.shape[0]]
+        _fill_allowed(items, query, mask, found)
+        nearest = _FAR
+        for i in range(found.shape[0]):
+            nearest = min(nearest, found[i])
+        return np.int64(nearest)
+    flat = items.reshape(items.size)
+    if query.shape[0] == 1:
+        only = query[0]
+        for i in range(flat.shape[0]):
+            smallest = min(smallest, np.uint64(popcount(flat[i] ^ only)))
+    elif query.shape[0] == 2:
+        first, second = query[0], query[1]
+        for i in range(flat.shape[0] // 2):
+            distance = popcount(flat[2 * i] ^ first) + popcount(flat[2 * i + 1] ^ second)
+            smallest = min(smallest, np.uint64(distance))
+    else:
+        for i in range(items.shape[0]):
+            total = np.uint64(0)
+            for word in range(query.shape[0]):
+                total += np.uint64(popcount(items[i, word] ^ query[word]))
+            smallest = min(smallest, total)
+    return np.int64(smallest)
+
+
+@njit(nogil=True, cache=True)
+def _fill_allowed(
+    items: np.ndarray, query: np.ndarray, mask: np.ndarray, out: np.ndarray
+) -> None:  # pragma: no cover
+    """`fill_distances`, with rows that are not allowed put out of reach."""
+    fill_distances(items, query, out)
+    for i in range(mask.shape[0]):
+        out[i] |= np.uint16(mask[i]) - np.uint16(1)  # 0 - 1 wraps to all ones
+
+
+@njit(nogil=True, cache=True)
+def _compact(distances: np.ndarray, rows: np.ndarray, limit: int, ties: int) -> int:  # pragma: no cover
+    """Drop what can no longer be among the k nearest; keep the first ``ties`` items at the limit itself."""
+    kept = 0
+    for i in range(distances.shape[0]):
+        if distances[i] > limit:
+            continue
+        if distances[i] == limit:
+            if ties == 0:
+                continue
+            ties -= 1
+        distances[kept] = distances[i]
+        rows[kept] = rows[i]
+        kept += 1
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _write_sorted(
+    held_distances: np.ndarray, held_rows: np.ndarray, bits: int, distances: np.ndarray, rows: np.ndarray
+) -> None:  # pragma: no cover
+    """Counting sort by distance, which keeps the row order within a distance."""
+    place = np.zeros(bits + 2, dtype=np.int64)
+    for i in range(held_distances.shape[0]):
+        place[held_distances[i] + 1] += 1
+    place = np.cumsum(place)
+    for i in range(held_distances.shape[0]):
+        distance = held_distances[i]
+        if place[distance] < distances.shape[0]:
+            distances[place[distance]] = distance
+            rows[place[distance]] = held_rows[i]
+        place[distance] += 1
+    for empty in range(held_distances.shape[0], distances.shape[0]):
+        distances[empty] = bits + 1
+        rows[empty] = -1
