@@ -16,7 +16,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import as_items
-from limbeck.index.query import ExactSearch
+from limbeck.index.query import ExactSearch, check_k
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.spaces import Hamming, Space, Sphere
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
-    from limbeck.encoding import OnSkip
+    from limbeck.encoding import OnSkip, Source
 
 _ROWS = 1 << 16
 
@@ -77,7 +77,7 @@ class Index:
     def build(
         cls,
         path: Path | str,
-        source: Path | str | Pairs | Encoded | np.ndarray,
+        source: Path | str | Pairs | Source | Encoded | np.ndarray,
         *,
         model: Path | str | DualEncoder | None = None,
         items: Mapping[str, Sequence[Any]] | None = None,
@@ -211,7 +211,7 @@ class Index:
     def _search_like(self, item_id: str, k: int) -> list[Hit]:
         row = self.store.row_of(item_id)
         # One more, since the item itself is among them, unless k + 1 equal ones stand before it.
-        scores, rows = self.search_points(self.store.point(row), _whole(k) + 1)
+        scores, rows = self.search_points(self.store.point(row), check_k(k) + 1)
         others = rows[0] != row
         return self._hits(scores[0][others][:k], rows[0][others][:k])
 
@@ -336,9 +336,3 @@ def _slices(points: np.ndarray, items: Mapping[str, Sequence[Any]]) -> Iterator[
         raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id a point")
     for start in range(0, len(points), _ROWS):
         yield points[start : start + _ROWS], table.slice(start, _ROWS)
-
-
-def _whole(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
-    return int(k)

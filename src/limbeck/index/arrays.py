@@ -77,3 +77,15 @@ def open_npy(path: Path) -> np.ndarray:
         raise LimbeckError(
             f"{path}: not readable as a plain array ({cause}); write it with numpy.save"
         ) from None
+
+
+def open_queries(path: Path) -> np.ndarray:
+    """A ``.npy`` file of one query (width,) or several (Q, width), as (Q, width).
+
+    Raises:
+        LimbeckError: unreadable, no rows, or more than two dimensions.
+    """
+    array = np.atleast_2d(open_npy(path))
+    if array.ndim != 2 or not len(array):
+        raise LimbeckError(f"{path}: has shape {array.shape}; give one row a query, (Q, width) or (width,)")
+    return array

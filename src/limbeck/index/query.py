@@ -22,6 +22,13 @@ def engine_for(storage: str) -> Engine:
     return engines[storage]
 
 
+def check_k(k: int) -> int:
+    """A number of hits, at least 1; anything else is a `LimbeckError`."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
+    return int(k)
+
+
 class ExactSearch:
     """Exact search in a store: nearest first, ties by row.
 
@@ -45,20 +52,19 @@ class ExactSearch:
         Raises:
             LimbeckError: k below 1, points of another width or type.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
+        k = check_k(k)
         space = self._store.space
         asked = space.index_queries(np.asarray(points))
         if self._arrays is None:  # once: it checks every point
             self._arrays = [space.index_items(part) for part in self._store.points]
         engine = engine_for(space.storage)
-        found: list[tuple[Any, Any]] = [engine(asked, array, int(k)) for array in self._arrays]
+        found: list[tuple[Any, Any]] = [engine(asked, array, k) for array in self._arrays]
         raw = np.concatenate([values for values, _ in found], axis=1)
         starts = self._store.starts
         rows = np.concatenate([part + start for (_, part), start in zip(found, starts, strict=False)], axis=1)
         scores = space.score(raw)
         if len(found) > 1:
             far = -space.score_sign * scores
-            order = np.lexsort((rows, far), axis=1)[:, : int(k)]
+            order = np.lexsort((rows, far), axis=1)[:, :k]
             scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
         return scores, rows.astype(np.int64, copy=False)

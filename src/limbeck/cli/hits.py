@@ -1,0 +1,88 @@
+"""How search results look: a table for people, JSON for programs, a contact sheet to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.search import Hit, Index
+
+Results = Sequence[tuple[str, "list[Hit]"]]
+_WORDS = ("labels", "tags", "captions")
+
+
+def words_of(hit: Hit) -> str:
+    """Labels, else tags, else captions of a hit, in one line."""
+    found: Any = next((hit.metadata[name] for name in _WORDS if hit.metadata.get(name)), [])
+    return ", ".join(found)
+
+
+def score_of(hit: Hit) -> str:
+    """Distances whole, similarities to four digits."""
+    return str(hit.score) if isinstance(hit.score, int) else f"{hit.score:.4f}"
+
+
+def print_hits(results: Results, score_name: str) -> None:
+    """One table a query: rank, score, id, path, words."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    for query, hits in results:
+        table = Table(title=escape(query), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table.add_column("rank", justify="right")
+        table.add_column(score_name, justify="right", no_wrap=True)
+        table.add_column("id", overflow="fold")
+        with_path = any(hit.metadata.get("path") not in (None, hit.id) for hit in hits)
+        if with_path:
+            table.add_column("path", overflow="fold")
+        with_words = any(words_of(hit) for hit in hits)
+        if with_words:
+            table.add_column("labels, tags or caption", no_wrap=True, overflow="ellipsis", max_width=60)
+        for rank, hit in enumerate(hits, start=1):
+            cells = [str(rank), score_of(hit), escape(hit.id)]
+            cells += [escape(hit.metadata.get("path") or "")] * with_path + [
+                escape(words_of(hit))
+            ] * with_words
+            table.add_row(*cells)
+        console.print(table)
+
+
+def hits_json(index: Index, results: Results, k: int) -> dict[str, Any]:
+    """The same as a JSON value."""
+    return {
+        "index": str(index.store.path),
+        "space": index.space.to_json(),
+        "score": index.score_name,
+        "k": k,
+        "results": [
+            {
+                "query": query,
+                "hits": [
+                    {"rank": rank, "id": hit.id, "score": hit.score, "metadata": hit.metadata}
+                    for rank, hit in enumerate(hits, start=1)
+                ],
+            }
+            for query, hits in results
+        ],
+    }
+
+
+def write_gallery(path: Path, index: Index, results: Results, media: Path | None) -> None:
+    """The pictures of the hits with their captions."""
+    from functools import partial
+
+    from limbeck.reporting.gallery import Cell, contact_sheet
+
+    rows = []
+    for query, hits in results:
+        cells = [
+            Cell(partial(index.picture, hit, media=media), [f"{score_of(hit)}  {hit.id}", words_of(hit)])
+            for hit in hits
+        ]
+        rows.append((query, cells))
+    contact_sheet(path, rows)

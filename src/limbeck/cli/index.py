@@ -1,0 +1,86 @@
+"""``limbeck index``: build, describe and check an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(
+    help="Build, describe and check a search index.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def build(
+    source: Path | None = typer.Argument(None, help="Pairs directory, folder of pictures, or encoded set."),
+    out: Path = typer.Option(..., "--out", help="Directory of the index."),
+    model: Path | None = typer.Option(None, "--model", help="Run or model that encodes items and queries."),
+    codes: Path | None = typer.Option(
+        None, "--codes", help="Instead: .npy of packed codes (or unit vectors)."
+    ),
+    ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
+    protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
+    split: str = typer.Option("database", "--split", help="The split: query, database or train."),
+    batch_size: int = typer.Option(64, "--batch-size", help="Items in one forward pass."),
+    replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
+) -> None:
+    """Build an index from a collection and a model, or from codes made elsewhere."""
+    if (source is None) == (codes is None) or (codes is None) != (ids is None):
+        raise typer.BadParameter("give either SOURCE (with --model), or --codes FILE and --ids FILE")
+    if codes is not None and (model is not None or protocol is not None):
+        raise typer.BadParameter("--codes goes without --model and --protocol")
+    from limbeck.cli.skipped import SkipList
+    from limbeck.search import Index
+
+    if codes is not None and ids is not None:
+        from limbeck.index.codes_file import read_codes_and_ids
+
+        points, items = read_codes_and_ids(codes, ids)
+        built = Index.build(out, points, items=items, replace=replace)
+    else:
+        assert source is not None
+        rows = None
+        if protocol is not None:
+            from limbeck.encoding import open_source, split_rows
+
+            rows = split_rows(open_source(source), protocol, split)
+        skipped = SkipList()
+        built = Index.build(
+            out,
+            source,
+            model=model,
+            rows=rows,
+            batch_size=batch_size,
+            replace=replace,
+            progress=True,
+            on_skip=skipped,
+        )
+        skipped.report()
+    first = built.store.metadata([0])[0]["id"]
+    typer.echo(f"{len(built)} items in {out}; try: limbeck search {out} --like '{first}'")
+
+
+@app.command()
+def info(
+    index: Path = typer.Argument(..., help="Index directory."),
+    json_file: Path | None = typer.Option(None, "--json", help="Also write it to this JSON file."),
+) -> None:
+    """Say what an index holds."""
+    from limbeck.cli.info import print_info
+    from limbeck.files import write_json
+    from limbeck.index.store import IndexStore
+
+    value = IndexStore.open(index).info()
+    print_info(value)
+    if json_file is not None:
+        write_json(json_file, value)
+
+
+@app.command()
+def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
+    """Read every file and compare its checksum, ids and points with what was recorded."""
+    from limbeck.index.store import IndexStore
+
+    files = IndexStore.open(index).verify()
+    typer.echo(f"{index}: {files} files, all as written")

@@ -1,0 +1,42 @@
+"""How the description of an index looks in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def print_info(value: dict[str, Any]) -> None:
+    """Print what `IndexStore.info` returns, one property a line."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    space = dict(value["space"])
+    kind = space.pop("name")
+    encoders = [
+        " and ".join(
+            name if name == reads else f"{name} ({reads})" for name, reads in entry["modalities"].items()
+        )
+        for entry in value["encoders"]
+    ]
+    lines = {
+        "index": value["path"],
+        "items": f"{value['items']:,} ({value['modality']}) in {value['segments']} segment(s), generation "
+        f"{value['generation']}, format {value['format']}",
+        "size": f"{value['bytes'] / 1e6:,.1f} MB"
+        if value["bytes"] >= 1e6
+        else f"{value['bytes'] / 1e3:,.1f} kB",
+        "space": f"{kind} ({', '.join(f'{number} {name}' for name, number in space.items())})",
+        "space id": value["space_id"] or "unknown (points from elsewhere)",
+        "queries by": "; ".join(encoders) or "item and points only (no query encoder)",
+        "model": value["model"] or "not recorded",
+        "pictures": value["media_root"] or "not recorded",
+        "columns": ", ".join(value["columns"]),
+        "created": value["created"],
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in lines.items():
+        table.add_row(name, escape(str(text)))
+    Console().print(table)

@@ -1,0 +1,50 @@
+"""Codes or vectors from elsewhere: a ``.npy`` file, with ids one a line in a text file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.arrays import open_npy
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids, one a line, UTF-8.
+
+    Raises:
+        LimbeckError: no such file, not text, an empty line, an id that stands there twice.
+    """
+    try:
+        ids = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise LimbeckError(f"{path}: not a UTF-8 text file; give ids, one a line") from None
+    seen: dict[str, int] = {}
+    for number, item_id in enumerate(ids, start=1):
+        if not item_id.strip():
+            raise LimbeckError(f"{path}: line {number} is empty; give one id a line")
+        if item_id in seen:
+            raise LimbeckError(
+                f"{path}: id {item_id!r} stands in lines {seen[item_id]} and {number}; make ids unique"
+            )
+        seen[item_id] = number
+    return ids
+
+
+def read_codes_and_ids(codes: Path, ids: Path) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """Points (N, width), memory-mapped, and the items ``{"id": [...]}`` that belong to them.
+
+    Raises:
+        LimbeckError: an unreadable file, a pickle, no matrix, or another number of ids than rows.
+    """
+    points, names = open_npy(codes), read_ids(ids)
+    if points.ndim != 2:
+        raise LimbeckError(
+            f"{codes}: has shape {points.shape}; give codes uint8 (N, bits/8) or vectors (N, dim)"
+        )
+    if len(points) != len(names):
+        raise LimbeckError(f"{ids}: {len(names)} ids, but {codes} has {len(points)} rows; give one id a row")
+    return points, {"id": names}

@@ -1,0 +1,101 @@
+"""A contact sheet: the pictures of search hits in rows, one row a query, as one image file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+
+_CELL, _GAP, _TITLE, _LINES = 168, 12, 30, 3
+_LINE_HEIGHT = 15
+_INK, _FAINT, _PAPER, _EMPTY = "#1c2530", "#66717e", "#ffffff", "#e8ebef"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One hit on the sheet.
+
+    Attributes:
+        picture: opens it; a `LimbeckError` leaves an empty field that says so.
+        lines: up to three short lines below it.
+    """
+
+    picture: Callable[[], Image.Image]
+    lines: Sequence[str]
+
+
+def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], *, columns: int = 10) -> None:
+    """Write a contact sheet.
+
+    Args:
+        path: ``.png`` or ``.jpg``.
+        rows: (query, its hits), from top to bottom; long rows are folded after ``columns`` hits.
+        columns: hits side by side.
+
+    Raises:
+        LimbeckError: another file ending, nothing to show, or the file cannot be written.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise LimbeckError(f"{path}: a gallery is a picture; give it the ending .png or .jpg")
+    if not any(cells for _, cells in rows):
+        raise LimbeckError(f"{path}: no hits to show; search with a larger -k")
+    across = min(columns, max(len(cells) for _, cells in rows))
+    tall = _CELL + _LINES * _LINE_HEIGHT + _GAP
+    depths = [_TITLE + -(-len(cells) // across) * tall for _, cells in rows]
+    size = (_GAP + across * (_CELL + _GAP), _GAP + sum(depths))
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title_font, font = ImageFont.load_default(18), ImageFont.load_default(12)
+    top = _GAP
+    for (title, cells), depth in zip(rows, depths, strict=True):
+        draw.text((_GAP, top), _fit(draw, title, title_font, size[0] - 2 * _GAP), fill=_INK, font=title_font)
+        for number, cell in enumerate(cells):
+            left = _GAP + number % across * (_CELL + _GAP)
+            upper = top + _TITLE + number // across * tall
+            _paste(sheet, draw, cell, (left, upper), font)
+            for line, text in enumerate(cell.lines[:_LINES]):
+                place = (left, upper + _CELL + 3 + line * _LINE_HEIGHT)
+                draw.text(place, _fit(draw, text, font, _CELL), fill=_INK if line == 0 else _FAINT, font=font)
+        top += depth
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except OSError as error:
+        raise LimbeckError(
+            f"{path}: cannot write ({error.strerror or error}); choose another place"
+        ) from error
+
+
+def _paste(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], font: object
+) -> None:
+    """The whole picture, centred in its field; small ones are enlarged."""
+    from PIL import ImageOps
+
+    left, top = corner
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_EMPTY)
+    try:
+        picture = ImageOps.contain(cell.picture(), (_CELL, _CELL))
+    except LimbeckError:
+        draw.text((left + 8, top + _CELL // 2 - 8), "no picture", fill=_FAINT, font=font)  # type: ignore[arg-type]
+        return
+    sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
+
+
+def _fit(draw: ImageDraw.ImageDraw, text: str, font: object, width: int) -> str:
+    """A text cut with an ellipsis so that it fits."""
+    text = " ".join(text.split())
+    if draw.textlength(text, font=font) <= width:  # type: ignore[arg-type]
+        return text
+    while text and draw.textlength(text + "…", font=font) > width:  # type: ignore[arg-type]
+        text = text[:-1]
+    return text + "…"
