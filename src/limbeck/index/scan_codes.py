@@ -1,8 +1,8 @@
 """Kernels of the exact Hamming search (ours).
 
-Finding the k nearest codes is mostly finding out that a slice of codes holds none of them. So per slice only
-the smallest distance is computed, which vectorises to a few instructions for eight codes and runs at the speed
-of memory; a slice is looked at again only if its smallest distance beats the k-th best so far.
+Finding the k nearest codes is mostly finding out that a slice of codes holds none of them. So per slice
+only the smallest distance is computed, which vectorises to a few instructions for eight codes and runs at the
+speed of memory; a slice is looked at again only if its smallest distance beats the k-th best so far.
 """
 
 from __future__ import annotations

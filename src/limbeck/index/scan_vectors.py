@@ -2,8 +2,8 @@
 
 BLAS may compute one product in several ways, depending on where in a matrix it stands; equal items would then
 differ in the last digit, and ties would fall by chance. Here a score depends on the two vectors alone: not on
-the row, the other queries, or the number of threads. Four queries share each read of an item, which makes this
-as fast as a matrix product followed by a selection.
+the row, the other queries, or the number of threads. Four queries share each read of an item, which makes
+this as fast as a matrix product followed by a selection.
 """
 
 from __future__ import annotations

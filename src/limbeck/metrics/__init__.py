@@ -3,6 +3,47 @@
 from __future__ import annotations
 
 from limbeck.metrics.average_precision import MeanAveragePrecision, hamming_map, ranking_map
+from limbeck.metrics.code_health import CodeHealth, code_health
 from limbeck.metrics.histograms import distance_histograms
+from limbeck.metrics.precision_recall import PrecisionRecall, precision_recall
+from limbeck.metrics.ranks import (
+    FirstRelevant,
+    RecallAtK,
+    first_relevant,
+    median_rank,
+    recall_at_k,
+    retrieval_ranks,
+)
+from limbeck.metrics.statistics import (
+    Bootstrap,
+    PairedTest,
+    Summary,
+    bootstrap_queries,
+    holm,
+    paired_test,
+    summarize,
+)
 
-__all__ = ["MeanAveragePrecision", "distance_histograms", "hamming_map", "ranking_map"]
+__all__ = [
+    "Bootstrap",
+    "CodeHealth",
+    "FirstRelevant",
+    "MeanAveragePrecision",
+    "PairedTest",
+    "PrecisionRecall",
+    "RecallAtK",
+    "Summary",
+    "bootstrap_queries",
+    "code_health",
+    "distance_histograms",
+    "first_relevant",
+    "hamming_map",
+    "holm",
+    "median_rank",
+    "paired_test",
+    "precision_recall",
+    "ranking_map",
+    "recall_at_k",
+    "retrieval_ranks",
+    "summarize",
+]

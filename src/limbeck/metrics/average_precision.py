@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from limbeck.codes.threads import run_threads, thread_count
 from limbeck.errors import LimbeckError
+from limbeck.metrics.empty import check_empty, settle_empty
 from limbeck.metrics.histograms import CHUNK, LabelledCodes, count_block, mark_distances
 from limbeck.metrics.tie_groups import (
     FIRST_K,
@@ -25,8 +26,6 @@ from limbeck.metrics.tie_groups import (
     harmonic_numbers,
     normalized,
 )
-
-EMPTY = ("skip", "zero", "error")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ def hamming_map(
     Source: the tie groups' closed form is ours (`limbeck.metrics.tie_groups`).
     """
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
-    settings = check_settings(k, ties, normalizer, empty)
+    settings = _check_settings(k, ties, normalizer, empty)
     places = len(data.items) if k is None else min(k, len(data.items))
     harmonic = harmonic_numbers(len(data.items) if ties == "expected" else 0)
     per_query = np.empty(len(data.queries))
@@ -106,7 +105,7 @@ def hamming_map(
         for rows in data.blocks()
     ]
     run_threads(tasks, thread_count(threads))
-    return summed_up(per_query, settings)
+    return _result(per_query, settings)
 
 
 def ranking_map(
@@ -131,8 +130,8 @@ def ranking_map(
     Returns:
         `MeanAveragePrecision`.
     """
-    scores, wanted = check_ranking(similarity, relevant)
-    settings = check_settings(k, ties, normalizer, empty)
+    scores, wanted = _check_ranking(similarity, relevant)
+    settings = _check_settings(k, ties, normalizer, empty)
     count = scores.shape[1]
     places = count if k is None else (k if normalizer == "first_k" else min(k, count))
     harmonic = harmonic_numbers(count if ties == "expected" else 0)
@@ -148,20 +147,17 @@ def ranking_map(
         hits = np.add.reduceat(wanted[q, order].astype(np.int64), first)
         rule = TIES["optimistic" if ties == "id" else ties]
         per_query[q] = group_average_precision(counts, hits, places, rule, NORMALIZERS[normalizer], harmonic)
-    return summed_up(per_query, settings)
+    return _result(per_query, settings)
 
 
-def check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
+def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
     """Refuse settings that mean nothing; return them as a dict."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
         raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; leave it out to rank all items")
-    for field, value, known in (
-        ("ties", ties, TIES),
-        ("normalizer", normalizer, NORMALIZERS),
-        ("empty", empty, EMPTY),
-    ):
+    for field, value, known in (("ties", ties, TIES), ("normalizer", normalizer, NORMALIZERS)):
         if value not in known:
             raise LimbeckError(f"{field}: {value!r} is unknown; choose from {', '.join(known)}")
+    check_empty(empty)
     if normalizer == "first_k" and ties == "expected":
         raise LimbeckError(
             "ties: 'expected' is not defined for normalizer 'first_k'; choose another of the two"
@@ -169,7 +165,7 @@ def check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dic
     return {"k": None if k is None else int(k), "ties": ties, "normalizer": normalizer, "empty": empty}
 
 
-def check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Check a similarity matrix, real (Q, N), and its relevance, bool (Q, N)."""
     scores, wanted = np.asarray(similarity), np.asarray(relevant)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
@@ -182,21 +178,9 @@ def check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarra
     return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
 
 
-def summed_up(per_query: np.ndarray, settings: dict[str, Any]) -> MeanAveragePrecision:
-    """Apply the empty rule to values in which NaN marks a query without relevant items."""
-    lacking = np.isnan(per_query)
-    n_empty = int(lacking.sum())
-    if n_empty and settings["empty"] == "error":
-        raise LimbeckError(
-            f"queries: {n_empty} have no relevant item, the first in row {int(np.argmax(lacking))}"
-        )
-    if settings["empty"] == "zero":
-        per_query = np.where(lacking, 0.0, per_query)
-    elif n_empty == len(per_query):
-        raise LimbeckError(
-            f"queries: none of the {n_empty} has a relevant item; check the labels of both sides"
-        )
-    return MeanAveragePrecision(float(np.nanmean(per_query)), per_query, n_empty, settings)
+def _result(per_query: np.ndarray, settings: dict[str, Any]) -> MeanAveragePrecision:
+    value, values, n_empty = settle_empty(per_query, settings["empty"])
+    return MeanAveragePrecision(value, values, n_empty, settings)
 
 
 @njit(nogil=True, cache=True)

@@ -1,0 +1,162 @@
+"""What a difference between runs is worth: intervals, paired tests over seeds, Holm, bootstrap."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
+
+from limbeck.errors import LimbeckError
+
+_BATCH_CELLS = 1 << 22  # numbers drawn at once by the bootstrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Mean over runs with its t interval; ``sd``, ``low`` and ``high`` are None for a single run."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedTest:
+    """Paired t-test over seeds: ``difference`` is mean(a - b), ``low`` to ``high`` its t interval.
+
+    Without any spread ``t`` is 0 and ``p`` 1 for equal runs, otherwise ``t`` is infinite and ``p`` 0.
+    """
+
+    n: int
+    difference: float
+    sd: float
+    low: float
+    high: float
+    t: float
+    p: float
+    confidence: float
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Pairs - 1."""
+        return self.n - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Bootstrap:
+    """Percentile interval of a mean over queries. It says nothing about other splits, seeds or data sets."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+    confidence: float
+    resamples: int
+    seed: int
+    scope: str = "this split only"
+
+
+def summarize(values: ArrayLike, *, confidence: float = 0.95) -> Summary:
+    """Mean, standard deviation (by n - 1) and t interval of the values of runs, real (n,), n at least 1."""
+    sample = _sample(values, "values")
+    _check_confidence(confidence)
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Summary(1, mean, None, None, None, confidence)
+    sd = float(sample.std(ddof=1))
+    half = _half_width(sd, len(sample), confidence)
+    return Summary(len(sample), mean, sd, mean - half, mean + half, confidence)
+
+
+def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> PairedTest:
+    """Two-sided paired t-test: does ``a`` differ from ``b``?
+
+    Args:
+        a: real (n,), one value a seed.
+        b: real (n,), of the same seeds in the same order; n at least 2.
+        confidence: of the interval.
+
+    Returns:
+        `PairedTest` with n - 1 degrees of freedom.
+
+    Source: Student's t-test, as `scipy.stats.ttest_rel` (which takes a second to import).
+    """
+    first, second = _sample(a, "a"), _sample(b, "b")
+    if len(first) != len(second):
+        raise LimbeckError(f"a, b: {len(first)} and {len(second)} runs cannot be paired; give the same seeds")
+    if len(first) < 2:
+        raise LimbeckError("a, b: a paired test needs at least two seeds")
+    _check_confidence(confidence)
+    change = first - second
+    n, difference, sd = len(change), float(change.mean()), float(change.std(ddof=1))
+    half = _half_width(sd, n, confidence)
+    if sd > 0:
+        t = difference / (sd / math.sqrt(n))
+        p = float(2 * stdtr(n - 1, -abs(t)))
+    else:
+        t, p = (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
+    return PairedTest(n, difference, sd, difference - half, difference + half, t, p, confidence)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Adjusted p-values of m comparisons made together, float64 (m,): compare them with the level itself.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise LimbeckError("p_values: expected a list of numbers between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def bootstrap_queries(
+    per_query: ArrayLike, *, seed: int, resamples: int = 2000, confidence: float = 0.95
+) -> Bootstrap:
+    """Percentile bootstrap of the mean over queries (Efron 1979); for two systems give their differences.
+
+    Args:
+        per_query: real (Q,); NaN, a skipped query, is left out.
+        seed: of the resampling; the same seed gives the same interval.
+        resamples: how many.
+        confidence: of the interval.
+    """
+    values = np.asarray(per_query, dtype=np.float64)
+    sample = _sample(values[~np.isnan(values)], "per_query")
+    _check_confidence(confidence)
+    if resamples < 1:
+        raise LimbeckError(f"resamples: {resamples} is below 1")
+    generator = np.random.default_rng(seed)
+    step = max(1, _BATCH_CELLS // len(sample))
+    means = [
+        sample[generator.integers(0, len(sample), (min(step, resamples - done), len(sample)))].mean(axis=1)
+        for done in range(0, resamples, step)
+    ]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Bootstrap(len(sample), float(sample.mean()), float(low), float(high), confidence, resamples, seed)
+
+
+def _half_width(sd: float, n: int, confidence: float) -> float:
+    return float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
+
+
+def _sample(values: ArrayLike, what: str) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        raise LimbeckError(f"{what}: expected a list of at least one finite number")
+    return array
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise LimbeckError(f"confidence: {confidence} is not between 0 and 1")
