@@ -6,6 +6,12 @@ import sys
 
 import typer
 
+from limbeck.cli.compare import compare
+from limbeck.cli.encode import encode
+from limbeck.cli.evaluate import evaluate
+from limbeck.cli.index import app as index_app
+from limbeck.cli.search import search
+from limbeck.cli.train import list_things, train
 from limbeck.errors import LimbeckError
 
 app = typer.Typer(
@@ -16,6 +22,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("train")(train)
+app.command("list")(list_things)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
+app.command("encode")(encode)
+app.add_typer(index_app, name="index")
+app.command("search")(search)
 
 
 def main() -> None:

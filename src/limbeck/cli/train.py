@@ -1,0 +1,68 @@
+"""``limbeck train`` and ``limbeck list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="Recipe name or YAML file (with --resume: taken from the run).")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value …, such as lift.bits=16 seed=1")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Pairs directory (data.pairs of the recipe).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run directory; default runs/<recipe>-s<seed>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
+) -> None:
+    """Train a recipe: its stages one after the other, ending in a model to load, encode and search with."""
+    from limbeck.errors import LimbeckError
+    from limbeck.training.fit import Interrupted
+    from limbeck.training.recipe import load_recipe, parse_override
+    from limbeck.training.run import dry_run as rehearse
+    from limbeck.training.run import train as run_training
+
+    changes = dict(parse_override(text) for text in overrides or [])
+    if recipe is None:
+        if not (resume and out is not None):
+            raise LimbeckError("train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN")
+        recipe = str(out / "recipe.yaml")
+    if data is not None:
+        changes["data.pairs"] = str(data.resolve())
+    resolved = load_recipe(recipe, changes)
+    if dry_run:
+        for line in rehearse(resolved):
+            typer.echo(line)
+        return
+    run = out or Path("runs") / f"{resolved.name.replace('/', '-')}-s{resolved.seed}"
+    try:
+        run_training(resolved, out=run, resume=resume, quiet=quiet)
+    except Interrupted:
+        typer.echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
+
+
+def list_things(what: Annotated[str, typer.Argument(help="recipes, protocols or methods")]) -> None:
+    """List what ships with limbeck: recipes, protocols or methods."""
+    from limbeck.errors import LimbeckError
+
+    if what == "recipes":
+        from limbeck.training.recipe import FOLDER, list_recipes, load_recipe
+
+        rows = [(name, load_recipe(FOLDER / f"{name}.yaml").note) for name in list_recipes()]
+    elif what == "protocols":
+        from limbeck.data.protocols import list_protocols, load_protocol
+
+        rows = [(name, f"{(p := load_protocol(name)).task}, {p.hash[:12]}  {p.note}") for name in list_protocols()]
+    elif what == "methods":
+        from limbeck.methods import METHODS
+
+        rows = [(name, (method.__doc__ or "").split("\n")[0]) for name, method in METHODS.items()]
+    else:
+        raise LimbeckError(f"list: no {what!r}; choose recipes, protocols or methods")
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        typer.echo(f"{name:<{width}}  {text}".rstrip())

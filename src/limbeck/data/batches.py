@@ -1,0 +1,174 @@
+"""From rows of a pairs table to batches of tensors, the same on every run (torch).
+
+The caption that is shown and the crop that is taken come from a generator seeded by (seed, epoch, id): resume,
+chunks and the number of processes then agree. A frozen backbone's outputs are computed once and read from a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from limbeck.data.inputs import Input, label_prompts
+from limbeck.data.pairs import Pairs
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.cache import BackboneCache, key_of_texts
+from limbeck.encoders.dual import backbone_outputs
+from limbeck.encoders.towers import CACHED
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+
+
+def draw(seed: int, epoch: int, item_id: str) -> int:
+    """A 63-bit number that depends on seed, epoch and id alone."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}|{epoch}|{item_id}".encode(), digest_size=8).digest(), "little") >> 1
+
+
+class View:
+    """Some rows of a pairs table as methods read them.
+
+    Args:
+        pairs: the table.
+        rows: (n,) row numbers; rows without a text are left out when the column is captions.
+        texts: per row the texts that may be shown (at least one each).
+        labels: bool (n, C) or None.
+    """
+
+    def __init__(self, pairs: Pairs, rows: np.ndarray, texts: list[list[str]], labels: np.ndarray | None) -> None:
+        self.pairs, self.rows, self.texts = pairs, np.asarray(rows), texts
+        self.labels = None if labels is None else torch.from_numpy(labels.astype(np.float32))
+        self.ids = [pairs.ids[row] for row in self.rows.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def alternatives(self, spec: Input) -> list[list[Any]]:
+        """Per row the items that an input may show: texts, one label prompt, one label list."""
+        if spec.column == "text":
+            return [list(texts) for texts in self.texts]
+        names = [self.pairs.labels_text[row] for row in self.rows.tolist()]
+        if spec.column == "labels":
+            return [[own] for own in names]
+        assert spec.prompt is not None
+        return [[text] for text in label_prompts(names, self.pairs.label_names, spec.prompt)]
+
+    def fit_items(self, spec: Input, reads: str) -> Sequence[Any]:
+        """The items that a backbone is fitted to: feature rows (n, D), or all texts; nothing for pixels."""
+        if reads.startswith("features:"):
+            return self.pairs.features(reads.removeprefix("features:"), self.rows)
+        if reads == "pixels":
+            return []
+        return [item for items in self.alternatives(spec) for item in items]
+
+
+class Source:
+    """One named input over a view: raw items, or the stored outputs of its frozen backbone."""
+
+    def __init__(self, view: View, spec: Input, backbone: Backbone, cache: BackboneCache | None) -> None:
+        self.view, self.spec, self.backbone = view, spec, backbone
+        self.is_image = spec.column == "image"
+        self.items = [] if self.is_image else view.alternatives(spec)
+        self.stored: np.ndarray | None = None
+        if cache is not None and backbone.frozen and any(True for _ in backbone.parameters()):
+            self._store(cache)
+
+    def _store(self, cache: BackboneCache) -> None:
+        if self.is_image:
+            key = sha256_json([self.view.pairs.fingerprint, self.view.ids])
+            self.stored = cache.outputs(self.backbone, key, lambda: self._encode_images())
+            return
+        distinct = list(dict.fromkeys(item for items in self.items for item in items))
+        self.position = {item: i for i, item in enumerate(distinct)}
+        self.stored = cache.outputs(self.backbone, key_of_texts(distinct), lambda: backbone_outputs(self.backbone, distinct))
+
+    def _encode_images(self) -> np.ndarray:
+        blocks = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
+        return np.concatenate([backbone_outputs(self.backbone, self._images(block)) for block in blocks])
+
+    def _images(self, positions: np.ndarray) -> Sequence[Any]:
+        rows = self.view.rows[positions]
+        if self.backbone.reads.startswith("features:"):
+            return self.view.pairs.features(self.backbone.reads.removeprefix("features:"), rows)
+        size = getattr(self.backbone, "image_size", None)
+        return [self.view.pairs.open_image(row, size=size) for row in rows.tolist()]
+
+    def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
+        """Tensors of some positions (B,); ``draws`` (one a position) choose caption and crop, None the first."""
+        if self.is_image:
+            if self.stored is not None:
+                return {CACHED: torch.from_numpy(np.array(self.stored[positions]))}
+            generators = None if draws is None else [torch.Generator().manual_seed(d) for d in draws]
+            return self.backbone.collate(self._images(positions), generators)
+        chosen = draws if draws is not None else [0] * len(positions)
+        items = [self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)]
+        if self.stored is not None:
+            return {CACHED: torch.from_numpy(np.array(self.stored[[self.position[item] for item in items]]))}
+        return self.backbone.collate(items)
+
+
+class Batches:
+    """Batches by step number, so that training can start anywhere.
+
+    Args:
+        view: the training rows.
+        sources: inputs by name.
+        batch_size: pairs a step over all processes.
+        seed: of order, captions and crops.
+        rank, world: this process's share of every batch.
+    """
+
+    def __init__(
+        self, view: View, sources: dict[str, Source], *, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if not len(view):
+            raise LimbeckError("training: no pairs are left to train on; check protocol and text column")
+        self.view, self.sources, self.seed, self.rank, self.world = view, sources, seed, rank, world
+        self.batch_size = min(batch_size, len(view)) // world * world
+        if self.batch_size < 1:
+            raise LimbeckError(f"training: a batch of {batch_size} cannot be shared by {world} processes")
+        self.steps_per_epoch = len(view) // self.batch_size
+        self._epoch, self._order = -1, np.arange(0)
+
+    def epoch(self, step: int) -> int:
+        """Epoch of a step."""
+        return step // self.steps_per_epoch
+
+    def positions(self, step: int) -> np.ndarray:
+        """Positions (batch_size,) of the global batch of a step."""
+        epoch = self.epoch(step)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.view))
+            self._epoch = epoch
+        start = (step % self.steps_per_epoch) * self.batch_size
+        return self._order[start : start + self.batch_size]
+
+    def at(self, step: int) -> dict[str, Any]:
+        """This process's part of the batch of a step: inputs by name, ``labels`` (B, C), ``ids``."""
+        own = np.array_split(self.positions(step), self.world)[self.rank]
+        ids = [self.view.ids[p] for p in own.tolist()]
+        draws = [draw(self.seed, self.epoch(step), item_id) for item_id in ids]
+        batch: dict[str, Any] = {name: source.inputs(own, draws) for name, source in self.sources.items()}
+        if self.view.labels is not None:
+            batch["labels"] = self.view.labels[own]
+        batch["ids"] = ids
+        return batch
+
+    def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """Batches of steps start to stop - 1, the next one prepared while one is used."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.at, start) if start < stop else None
+            for step in range(start, stop):
+                assert ahead is not None
+                batch = ahead.result()
+                ahead = pool.submit(self.at, step + 1) if step + 1 < stop else None
+                yield batch
+
+
+def map_chunks(n: int, size: int, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Concatenate ``compute(positions)`` over blocks of at most ``size`` positions 0 … n - 1."""
+    return np.concatenate([compute(np.arange(start, min(start + size, n))) for start in range(0, n, size)])

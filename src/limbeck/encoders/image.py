@@ -1,0 +1,94 @@
+"""Image towers on pixels: CLIP's vision transformer from `transformers`, any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.config import ClipImageConfig
+from limbeck.encoders.hub import pretrained, resolve
+from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, resize_center, to_tensor
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, write_json
+
+
+class ClipImageBackbone(Backbone):
+    """CLIP's image tower: patches, transformer, class token; its projection too if ``projection`` is set."""
+
+    reads = "pixels"
+
+    def __init__(self, config: ClipImageConfig, *, empty: bool = False) -> None:
+        """Build the tower; ``empty`` skips loading pretrained weights (they are about to be overwritten)."""
+        super().__init__(config)
+        from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
+
+        self.source, self.augment = config.source, config.augment
+        self.mean, self.std = CLIP_MEAN, CLIP_STD
+        cls = CLIPVisionModelWithProjection if config.projection else CLIPVisionModel
+        if config.source is None:
+            shape = CLIPVisionConfig(
+                hidden_size=config.width,
+                intermediate_size=4 * config.width,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                projection_dim=config.width,
+            )
+            self.model = cls(shape)
+        elif not empty:
+            self.model = pretrained(cls, config.source)
+            self.mean, self.std = _normalisation(config.source)
+        if config.source is None or not empty:
+            self._describe()
+
+    def _describe(self) -> None:
+        shape = self.model.config
+        self.image_size = int(shape.image_size)
+        self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
+
+    def collate(self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, 3, S, S) pixels; random crops when generators are given and ``augment`` is set."""
+        if generators is not None and self.augment is not None:
+            images = [random_crop(im, self.image_size, self.augment, g) for im, g in zip(items, generators, strict=True)]
+        else:
+            images = [resize_center(image, self.image_size) for image in items]
+        return {"pixels": torch.stack([to_tensor(image, self.mean, self.std) for image in images])}
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim): the class token after the last norm, or its projection."""
+        output = self.model(pixel_values=inputs["pixels"])
+        return output.image_embeds if self.config.projection else output.pooler_output
+
+    def save_assets(self, folder: Path) -> None:
+        """The transformer's shape and the normalisation."""
+        write_json(folder / "image.json", {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std})
+
+    def load_assets(self, folder: Path) -> None:
+        """Rebuild the transformer without its weights."""
+        from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
+
+        stored = read_json(folder / "image.json")
+        cls = CLIPVisionModelWithProjection if self.config.projection else CLIPVisionModel
+        self.model = cls(CLIPVisionConfig.from_dict(stored["config"]))
+        self.mean, self.std = tuple(stored["mean"]), tuple(stored["std"])
+        self._describe()
+
+    def reference(self) -> str | None:
+        """The pretrained source."""
+        return self.source
+
+
+def _normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    file = Path(resolve(source)) / "preprocessor_config.json"
+    if not file.is_file():
+        return CLIP_MEAN, CLIP_STD
+    stored = read_json(file)
+    mean, std = stored.get("image_mean", CLIP_MEAN), stored.get("image_std", CLIP_STD)
+    if len(mean) != 3 or len(std) != 3:
+        raise LimbeckError(f"{file}: image_mean and image_std must hold three numbers each")
+    return tuple(mean), tuple(std)

@@ -1,0 +1,33 @@
+"""Tensors to and from safetensors files, with errors a person can act on. Never pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from limbeck.errors import LimbeckError
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write detached CPU copies; raises OSError when the disk is full (the caller's directory is then undone)."""
+    try:
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, str(path))
+    except SafetensorError as error:
+        raise OSError(None, f"writing {path.name} failed: {error}") from error
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; a missing one, a pickle, or a truncated file is a `LimbeckError` that says so."""
+    if not path.is_file():
+        raise LimbeckError(f"{path}: no such file; the directory is incomplete")
+    try:
+        return load_file(str(path))
+    except (SafetensorError, ValueError, OSError) as error:
+        with path.open("rb") as stream:
+            head = stream.read(2)
+        pickled = head[:1] == b"\x80" or head == b"PK"
+        kind = "a pickle or zip archive, which is never loaded" if pickled else "truncated or damaged"
+        raise LimbeckError(f"{path}: not a readable safetensors file ({kind}); restore it or train again") from error

@@ -1,0 +1,185 @@
+"""Text towers: CLIP's text transformer at any size, and pretrained sentence encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+import torch
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.config import ClipTextConfig, SentenceConfig
+from limbeck.encoders.hub import pretrained
+from limbeck.encoders.tokenizer import knows, load_tokenizer, special_ids, train_tokenizer
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, write_json
+
+
+def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
+    """Token ids and mask, padded to the longest text; a too long one keeps its end token."""
+    rows = []
+    for text in tokenizer.encode_batch(list(texts)):
+        ids = text.ids
+        rows.append(ids if len(ids) <= length else [*ids[: length - 1], ids[-1]])
+    width = max(map(len, rows), default=1)
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+class ClipTextBackbone(Backbone):
+    """CLIP's text tower: causal transformer, feature at the end token; its projection too if asked."""
+
+    reads = "text"
+
+    def __init__(self, config: ClipTextConfig, *, empty: bool = False) -> None:
+        super().__init__(config)
+        self.source, self.context = config.source, config.context
+        if config.source is not None and not empty:
+            self._use(load_tokenizer(config.source))
+            self.model = pretrained(self._class(), config.source)
+            self._describe()
+        elif config.source is None:
+            self.dim = config.width
+
+    def _class(self) -> type:
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+        return CLIPTextModelWithProjection if self.config.projection else CLIPTextModel
+
+    def _use(self, tokenizer: tokenizers.Tokenizer) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.tokenizer = tokenizer
+        self.pad, self.end = special_ids(tokenizer)
+
+    def _describe(self) -> None:
+        shape = self.model.config
+        self.context = min(self.context, int(shape.max_position_embeddings)) if self.source is None else int(shape.max_position_embeddings)
+        self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
+
+    def fit(self, items: Sequence[str], *, seed: int) -> None:
+        """Train (or load) the tokenizer and size the transformer to its vocabulary."""
+        if self.source is not None:
+            return
+        from transformers import CLIPTextConfig
+
+        config = self.config
+        own = config.tokenizer
+        self._use(load_tokenizer(own) if isinstance(own, str) else train_tokenizer(items, own))
+        shape = CLIPTextConfig(
+            vocab_size=self.tokenizer.get_vocab_size(),
+            hidden_size=config.width,
+            intermediate_size=4 * config.width,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            max_position_embeddings=config.context,
+            projection_dim=config.width,
+            bos_token_id=None,
+            pad_token_id=self.pad,
+            eos_token_id=self.end,
+        )
+        self.model = self._class()(shape)
+        self._describe()
+
+    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, L) token ids and mask."""
+        return _batch(self.tokenizer, items, self.pad, self.context)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim)."""
+        output = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return output.text_embeds if self.config.projection else output.pooler_output
+
+    def check_query(self, item: str) -> None:
+        """At least one known token."""
+        if not knows(self.tokenizer, item):
+            raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
+
+    def save_assets(self, folder: Path) -> None:
+        """Tokenizer and the transformer's shape."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        write_json(folder / "text.json", self.model.config.to_dict())
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the tokenizer, rebuild the transformer without its weights."""
+        from transformers import CLIPTextConfig
+
+        self._use(load_tokenizer(str(folder)))
+        self.model = self._class()(CLIPTextConfig.from_dict(read_json(folder / "text.json")))
+        self._describe()
+
+    def reference(self) -> str | None:
+        """The pretrained source."""
+        return self.source
+
+
+class SentenceBackbone(Backbone):
+    """A pretrained sentence encoder: mean of the last layer over real tokens, unit length, then standardised.
+
+    Mean pooling and unit length are the sentence-transformers convention; centring is ours.
+    """
+
+    reads = "text"
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, config: SentenceConfig, *, empty: bool = False) -> None:
+        super().__init__(config)
+        self.source, self.center, self.max_length = config.source, config.center, config.max_length
+        if not empty:
+            from transformers import AutoModel
+
+            tokenizer = load_tokenizer(config.source)
+            self._use(tokenizer, pretrained(AutoModel, config.source))
+
+    def _use(self, tokenizer: tokenizers.Tokenizer, model: torch.nn.Module) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.tokenizer, self.model = tokenizer, model
+        self.pad, _ = special_ids(tokenizer)
+        self.dim = int(model.config.hidden_size)
+        self.register_buffer("mean", torch.zeros(self.dim))
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def fit(self, items: Sequence[str], *, seed: int) -> None:
+        """Mean and scale of the embedding over (about 1,000 of) the distinct training texts."""
+        if not self.center:
+            return
+        self.eval()
+        distinct = sorted(set(items))
+        chosen = sorted(distinct[:: max(1, len(distinct) // 1024)], key=len)
+        parts = [self(self.collate(chosen[i : i + 128])) for i in range(0, len(chosen), 128)]
+        x = torch.cat(parts)
+        self.mean = x.mean(0)
+        self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
+
+    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """(B, L) token ids and mask."""
+        return _batch(self.tokenizer, items, self.pad, self.max_length)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim)."""
+        hidden = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+        mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1)
+        return (torch.nn.functional.normalize(pooled.float(), dim=1) - self.mean) / self.scale
+
+    def save_assets(self, folder: Path) -> None:
+        """Tokenizer and the transformer's shape."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        write_json(folder / "text.json", self.model.config.to_dict())
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the tokenizer, rebuild the transformer without its weights."""
+        from transformers import AutoConfig, AutoModel
+
+        stored = read_json(folder / "text.json")
+        shape = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
+        self._use(load_tokenizer(str(folder)), AutoModel.from_config(shape))
+
+    def reference(self) -> str | None:
+        """The pretrained source."""
+        return self.source

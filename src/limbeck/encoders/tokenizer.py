@@ -1,0 +1,59 @@
+"""Tokenizers: trained from captions with the `tokenizers` library, or loaded from a directory or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+
+from limbeck.encoders.config import TokenizerConfig
+from limbeck.encoders.hub import resolve
+from limbeck.errors import LimbeckError
+
+PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
+
+
+def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers.Tokenizer:
+    """Fit a lower-casing, NFC word or BPE tokenizer; ids depend on the texts only, not on their order."""
+    model = models.WordLevel(unk_token=UNKNOWN) if config.kind == "word" else models.BPE(unk_token=UNKNOWN)
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    options = {"vocab_size": config.vocabulary_size, "special_tokens": [PAD, UNKNOWN, START, END], "show_progress": False}
+    trainer = trainers.WordLevelTrainer(**options) if config.kind == "word" else trainers.BpeTrainer(**options)
+    tokenizer.train_from_iterator(sorted(texts), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(t, tokenizer.token_to_id(t)) for t in (START, END)]
+    )
+    return tokenizer
+
+
+def load_tokenizer(source: str) -> tokenizers.Tokenizer:
+    """The fast tokenizer of a local directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges)."""
+    folder = Path(resolve(source))
+    try:
+        if (folder / "tokenizer.json").is_file():
+            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(str(folder))._tokenizer
+    except Exception as error:  # the Rust side raises bare Exception
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise LimbeckError(f"{source}: no tokenizer can be loaded from it ({reason[:120]})") from error
+
+
+def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
+    """(padding id, end id); CLIP pads with its end token."""
+    end = next((i for t in (END, "<|endoftext|>", "[SEP]", "</s>") if (i := tokenizer.token_to_id(t)) is not None), None)
+    if end is None:
+        raise LimbeckError("tokenizer: no end-of-text token among [EOS], <|endoftext|>, [SEP], </s>")
+    pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)
+    return pad, end
+
+
+def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
+    """True when at least one token of the text is not the unknown token."""
+    unknown = tokenizer.token_to_id(UNKNOWN)
+    return any(token != unknown for token in tokenizer.encode(text, add_special_tokens=False).ids)

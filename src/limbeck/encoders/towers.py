@@ -1,0 +1,194 @@
+"""A tower: a backbone and the small trainable trunk on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig
+from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
+from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, write_json
+
+# Key under which a cached backbone output travels in place of the raw inputs.
+CACHED = "backbone_output"
+
+
+class ConcatBackbone(Backbone):
+    """Several backbones over the same text; their outputs side by side."""
+
+    reads = "text"
+
+    def __init__(self, config: ConcatConfig, *, empty: bool = False) -> None:
+        super().__init__(config)
+        self.parts = nn.ModuleList(build_backbone(part, "text", empty=empty) for part in config.parts)
+        self._measure()
+
+    def _measure(self) -> None:
+        self.dim = sum(getattr(part, "dim", 0) for part in self.parts)
+
+    def fit(self, items: Sequence[Any], *, seed: int) -> None:
+        """Fit every part."""
+        for part in self.parts:
+            part.fit(items, seed=seed)
+        self._measure()
+
+    def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """The inputs of all parts, prefixed with the part's number."""
+        return {
+            f"{i}.{key}": value
+            for i, part in enumerate(self.parts)
+            for key, value in part.collate(items, generators).items()
+        }
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, sum of the parts' dims)."""
+        split = [{k.split(".", 1)[1]: v for k, v in inputs.items() if k.startswith(f"{i}.")} for i in range(len(self.parts))]
+        return torch.cat([part(own) for part, own in zip(self.parts, split, strict=True)], dim=1)
+
+    def check_query(self, item: Any) -> None:
+        """One part that knows a word is enough."""
+        errors = []
+        for part in self.parts:
+            try:
+                part.check_query(item)
+            except LimbeckError as error:
+                errors.append(error)
+        if len(errors) == len(self.parts):
+            raise errors[0]
+
+    def save_assets(self, folder: Path) -> None:
+        """One folder a part."""
+        for i, part in enumerate(self.parts):
+            (folder / str(i)).mkdir(parents=True, exist_ok=True)
+            part.save_assets(folder / str(i))
+
+    def load_assets(self, folder: Path) -> None:
+        """Read every part."""
+        for i, part in enumerate(self.parts):
+            part.load_assets(folder / str(i))
+        self._measure()
+
+
+class RunBackbone(Backbone):
+    """A tower of a model trained before (its run is only read when the recipe first builds it)."""
+
+    def __init__(self, config: RunConfig, modality: str, *, empty: bool = False) -> None:
+        super().__init__(config)
+        self.modality, self.output = modality, config.output
+        if not empty:
+            from limbeck.encoders.dual import load
+
+            model = load(config.path)
+            self._use(model.towers[modality], model.lift)
+
+    def _use(self, tower: Tower, lift: nn.Module) -> None:
+        self.tower, self.lift = tower, lift
+        self.reads = tower.backbone.reads
+        self.dim = lift.dim if self.output == "embeddings" else tower.dim
+
+    def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+        """What the inner tower reads."""
+        return self.tower.backbone.collate(items, generators)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim)."""
+        features = self.tower(inputs)
+        return self.lift(features, self.modality) if self.output == "embeddings" else features
+
+    def check_query(self, item: Any) -> None:
+        """As the inner tower."""
+        self.tower.backbone.check_query(item)
+
+    def save_assets(self, folder: Path) -> None:
+        """The inner tower and lift, so that the run itself is not needed any more."""
+        write_json(folder / "run.json", {"tower": self.tower.describe(), "lift": self.lift.describe()})
+        (folder / "tower").mkdir(parents=True, exist_ok=True)
+        self.tower.backbone.save_assets(folder / "tower")
+
+    def load_assets(self, folder: Path) -> None:
+        """Rebuild the inner tower and lift without their weights."""
+        from limbeck.encoders.lifts import lift_from_json
+
+        stored = read_json(folder / "run.json")
+        self._use(Tower.restore(stored["tower"], self.modality, folder / "tower"), lift_from_json(stored["lift"]))
+
+
+_KINDS: dict[str, type[Backbone]] = {
+    "features": FeatureBackbone,
+    "bag": BagBackbone,
+    "multihot": MultiHotBackbone,
+}
+_LOADED: dict[str, Any] = {
+    "sentence": SentenceBackbone,
+    "clip_image": ClipImageBackbone,
+    "clip_text": ClipTextBackbone,
+    "concat": ConcatBackbone,
+}
+
+
+def build_backbone(config: BackboneConfig, modality: str, *, empty: bool = False) -> Backbone:
+    """The backbone of a configuration; ``empty`` leaves pretrained weights out (they are loaded next)."""
+    if isinstance(config, RunConfig):
+        return RunBackbone(config, modality, empty=empty)
+    if config.kind in _KINDS:
+        return _KINDS[config.kind](config)
+    backbone: Backbone = _LOADED[config.kind](config, empty=empty)
+    return backbone
+
+
+class Tower(nn.Module):
+    """Backbone and trunk: items of one modality to features (B, dim)."""
+
+    def __init__(self, config: TowerConfig, modality: str, *, empty: bool = False) -> None:
+        super().__init__()
+        self.config, self.modality = config, modality
+        self.backbone = build_backbone(config.backbone, modality, empty=empty)
+        expected = {"image": ("pixels", "features"), "text": ("text", "labels")}[modality]
+        reads = getattr(self.backbone, "reads", expected[0])
+        if reads.split(":")[0] not in expected:
+            raise LimbeckError(f"towers.{modality}: backbone '{config.backbone.kind}' reads {reads}, not {' or '.join(expected)}")
+        self.trunk: nn.Module = nn.Identity()
+
+    @property
+    def dim(self) -> int:
+        """Width of the tower's output."""
+        return self.config.hidden[-1] if self.config.hidden else self.backbone.dim
+
+    def fit(self, items: Sequence[Any], *, seed: int) -> None:
+        """Fit the backbone to the training items, then create the trunk for its width."""
+        self.backbone.fit(items, seed=seed)
+        self._build_trunk()
+
+    def _build_trunk(self) -> None:
+        layers: list[nn.Module] = []
+        width = self.backbone.dim
+        for hidden in self.config.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(self.config.dropout)]
+            width = hidden
+        self.trunk = nn.Sequential(*layers) if layers else nn.Identity()
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, dim) features, from raw inputs or from the cached output of the backbone."""
+        output = inputs[CACHED] if CACHED in inputs else self.backbone(inputs)
+        features: torch.Tensor = self.trunk(output)
+        return features
+
+    def describe(self) -> dict[str, Any]:
+        """JSON that `restore` reads."""
+        return {"config": self.config.model_dump(mode="json"), "modality": self.modality}
+
+    @classmethod
+    def restore(cls, stored: dict[str, Any], modality: str, assets: Path) -> Tower:
+        """The tower without its weights, from `describe` and its asset folder."""
+        tower = cls(TowerConfig.model_validate(stored["config"]), modality, empty=True)
+        tower.backbone.load_assets(assets)
+        tower._build_trunk()
+        return tower

@@ -1,0 +1,50 @@
+"""Pictures to tensors: resize, crop, mirror, normalise. Crops come from a generator of their own (ours).
+
+Kept beside the towers because a tower owns its preprocessing and is saved with it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+
+from limbeck.encoders.config import AugmentConfig
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """(3, H, W) float32, normalised by channel."""
+    x = np.asarray(image, np.float32) / 255.0
+    x = (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
+
+
+def resize_center(image: Image.Image, size: int) -> Image.Image:
+    """Short side to ``size`` (bicubic), then the central square."""
+    if image.size == (size, size):
+        return image
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def random_crop(image: Image.Image, size: int, augment: AugmentConfig, generator: torch.Generator) -> Image.Image:
+    """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored."""
+    area_share, aspect, across, down, mirror = torch.rand(5, generator=generator).tolist()
+    low, high = augment.crop
+    area = (low + (high - low) * area_share) * image.width * image.height
+    ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * aspect)
+    width = min(image.width, max(1, round(math.sqrt(area * ratio))))
+    height = min(image.height, max(1, round(math.sqrt(area / ratio))))
+    left, top = round(across * (image.width - width)), round(down * (image.height - height))
+    image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+    if augment.flip and mirror < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image

@@ -1,0 +1,19 @@
+"""Contrastive loss over logits; one for every space."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def info_nce(logits: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross-entropy of matched rows and columns (CLIP, Radford et al. 2021, fig. 3).
+
+    Args:
+        logits: (B, B); entry (i, j) scores picture i against text j, matches on the diagonal.
+
+    Returns:
+        Scalar mean over both directions.
+    """
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,0 +1,99 @@
+"""The contract between a method and the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from limbeck.data.inputs import Input
+from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
+
+Batch = dict[str, Any]
+Reps = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where training stands."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    seed: int
+
+
+@dataclass
+class Losses:
+    """What an objective returns: the scalar to descend, its weighted parts, and numbers to watch."""
+
+    total: torch.Tensor
+    parts: dict[str, torch.Tensor] = field(default_factory=dict)
+    monitors: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The total as a number."""
+        return float(self.total.detach())
+
+    @classmethod
+    def weighted(cls, monitors: dict[str, torch.Tensor] | None = None, **parts: tuple[float, torch.Tensor]) -> Losses:
+        """Sum of weight x part; parts of weight 0 are left out of the sum but still reported."""
+        total = sum((weight * value for weight, value in parts.values() if weight), torch.zeros(()))
+        return cls(torch.as_tensor(total), {name: value.detach() for name, (_, value) in parts.items()}, monitors or {})
+
+
+class Method(nn.Module):
+    """One paper: what it reads, what it represents, what it descends.
+
+    The loop calls `represent` on (chunks of) a batch, gathers the rows of all processes, and calls `objective`
+    once on the global batch. A method never sees the process group, the optimizer or the files.
+    """
+
+    Config: ClassVar[type[Strict]]
+    supervised: ClassVar[bool] = False
+
+    def __init__(self, encoder: DualEncoder, config: Strict) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+
+    @classmethod
+    def inputs(cls, config: Strict) -> dict[str, Input]:
+        """What each entry of a batch is made from."""
+        raise NotImplementedError
+
+    def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fit what needs the whole training set, from tower features (N, D) by input; nothing by default."""
+
+    #: True when `prepare` needs the features of the training set.
+    needs_features: ClassVar[bool] = False
+
+    def represent(self, batch: Batch) -> Reps:
+        """All that the objective needs, one row a pair, float32; no term across samples."""
+        raise NotImplementedError
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """Loss of the global batch."""
+        raise NotImplementedError
+
+    def after_step(self, reps: Reps, state: State) -> None:
+        """Bring scalars back into their bounds."""
+        self.encoder.lift.clamp_()
+
+
+def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Bit balance (mean |mean bit|, 0 is even) and quantization error (mean squared gap) of relaxed codes (B, b)."""
+    found = {}
+    for name, u in relaxed.items():
+        signs = torch.where(u.detach() >= 0, 1.0, -1.0)
+        found[f"bit_balance/{name}"] = signs.mean(0).abs().mean()
+        found[f"quantization_error/{name}"] = (signs - u.detach()).square().mean()
+    return found
+
+
+def sign(x: torch.Tensor) -> torch.Tensor:
+    """-1 or +1, with sign(0) = +1, without gradient."""
+    return torch.where(x.detach() >= 0, 1.0, -1.0)

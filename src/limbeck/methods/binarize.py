@@ -1,0 +1,41 @@
+"""Codes without labels and without training: sign, PCA or ITQ of the embeddings of a model trained before."""
+
+from __future__ import annotations
+
+import torch
+
+from limbeck.data.inputs import Input
+from limbeck.encoders.config import Strict
+from limbeck.encoders.lifts import BinaryLift
+from limbeck.errors import LimbeckError
+from limbeck.losses import info_nce
+from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors
+
+
+class Binarize(Method):
+    """Fits the `binary` lift in `prepare`; its stage has 0 steps."""
+
+    needs_features = True
+
+    class Config(Strict):
+        """Nothing to set: bits and rotation belong to the lift."""
+
+    @classmethod
+    def inputs(cls, config: Strict) -> dict[str, Input]:
+        """A picture and its text."""
+        return {"image": Input("image", "image"), "text": Input("text", "text")}
+
+    def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fit the linear map on the training features of both modalities."""
+        if not isinstance(self.encoder.lift, BinaryLift):
+            raise LimbeckError("method 'binarize': wants lift.kind binary")
+        self.encoder.lift.fit(features, seed)
+
+    def represent(self, batch: Batch) -> Reps:
+        """Projections (B, b) of both."""
+        return {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """Contrastive loss of the projections, for the record: nothing here has a gradient."""
+        logits = self.encoder.lift.logits(reps["image"], reps["text"])
+        return Losses.weighted(monitors=code_monitors(**reps), contrastive=(1.0, info_nce(logits)))

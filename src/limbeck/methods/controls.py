@@ -1,0 +1,25 @@
+"""SODA's two essential controls: no teacher, and a teacher that reads the label vector instead of a prompt."""
+
+from __future__ import annotations
+
+from limbeck.data.inputs import Input
+from limbeck.encoders.config import Strict
+from limbeck.methods.soda import SodaTeacher
+
+
+class DirectHashing(SodaTeacher):
+    """No teacher: SODA's stage-1 objective on image and *text*, labels only in S (deep cross-modal hashing as in DCMH)."""
+
+    @classmethod
+    def inputs(cls, config: Strict) -> dict[str, Input]:  # type: ignore[override]
+        """A picture and its text."""
+        return {"image": Input("image", "image"), "text": Input("text", "text")}
+
+
+class MultiHotTeacher(SodaTeacher):
+    """The label vector in place of the label prompt (SSAH's view of labels); needs a ``multihot`` text backbone."""
+
+    @classmethod
+    def inputs(cls, config: Strict) -> dict[str, Input]:  # type: ignore[override]
+        """A picture and its label vector."""
+        return {"image": Input("image", "image"), "text": Input("labels", "text")}

@@ -1,0 +1,219 @@
+"""The loop. Every method trains here; nothing in it knows which."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from limbeck.data.batches import Batches
+from limbeck.errors import LimbeckError
+from limbeck.methods import Losses, Method, Reps, State
+from limbeck.training.checkpoint import CheckpointFolder
+from limbeck.training.gather import average_gradients, gather_reps
+from limbeck.training.monitors import MetricsLog, ProgressLine
+from limbeck.training.optim import Schedule, build_optimizer
+from limbeck.training.recipe import StageConfig
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its state is saved."""
+
+
+@dataclass
+class FitResult:
+    """How a stage ended."""
+
+    steps: int
+    seconds: float
+    best_step: int | None
+    best_score: float | None
+
+
+def fit(
+    method: Method,
+    batches: Batches,
+    stage: StageConfig,
+    fabric: Fabric,
+    folder: Path,
+    *,
+    seed: int,
+    identity: dict[str, Any],
+    validate: Callable[[], dict[str, float]] | None = None,
+    quiet: bool = False,
+) -> FitResult:
+    """Train one stage, from its newest checkpoint if ``folder`` holds one.
+
+    Args:
+        method: on ``fabric.device``, frozen parts already marked.
+        folder: of the stage; gets ``metrics.jsonl``, ``state-*/`` and, when validating, ``best/``.
+        identity: what a checkpoint must agree on.
+        validate: returns numbers of which ``score`` (higher is better) selects the best step.
+
+    Raises:
+        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+        LimbeckError: the loss is not finite; damaged or foreign checkpoint.
+    """
+    plan = stage.schedule
+    total = plan.steps if plan.steps is not None else math.ceil((plan.epochs or 0) * batches.steps_per_epoch)
+    validate_every = plan.validate_every or max(1, min(batches.steps_per_epoch, math.ceil(total / 5)))
+    optimizer, names = build_optimizer(method, stage.optim)
+    schedule = Schedule(optimizer, total=total, warmup=stage.optim.warmup)
+    store = CheckpointFolder(folder, identity=identity)
+    progress = store.restore(method, optimizer, names)
+    log = MetricsLog(folder / "metrics.jsonl", resume_step=progress.step)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    began = time.monotonic() - progress.seconds
+    main = fabric.is_global_zero
+    line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
+    with line, _stop_flag() as stop:
+        for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
+            state = State(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
+            set_train_mode(method)
+            lr = schedule.set(step)
+            losses, reps = forward_backward(method, _to_device(batch, fabric.device), state, fabric, plan.chunk)
+            _check_finite(losses, step, stage.name)
+            average_gradients(parameters)
+            if stage.optim.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, stage.optim.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            method.after_step(reps, state)
+
+            done = step + 1
+            progress.step = done
+            validated: dict[str, float] = {}
+            if validate is not None and (done % validate_every == 0 or done == total):
+                validated = validate()
+                if progress.best_score is None or validated["score"] > progress.best_score:
+                    progress.best_score, progress.best_step = validated["score"], done
+                    if main and plan.select == "best":
+                        method.encoder.save(folder / "best")
+            if main and (validated or done % plan.log_every == 0 or done == total):
+                log.write(_row(done, state.epoch, lr, losses, validated))
+            note = f"loss {losses.value:.4f}" + (f"  val {validated['score']:.4f}" if validated else "")
+            line.update(done, note if validated or done % plan.log_every == 0 else None)
+            progress.seconds = time.monotonic() - began
+            if main and (done % plan.checkpoint_every == 0 or done == total or stop.is_set()):
+                store.save(method, optimizer, names, progress)
+            if stop.is_set():
+                raise Interrupted
+    return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score)
+
+
+def forward_backward(
+    method: Method, batch: dict[str, Any], state: State, fabric: Fabric, chunk: int | None
+) -> tuple[Losses, Reps]:
+    """Gradients of the objective on the global batch.
+
+    With ``chunk``, rows are represented in chunks without a graph, the objective is evaluated on all of them,
+    and each chunk is represented again with the same random state to carry its gradient on (gradient caching,
+    Gao et al. 2021): memory of a chunk, negatives of the whole batch.
+    """
+    size = len(batch["ids"])
+    if chunk is None or chunk >= size:
+        with fabric.autocast():
+            own = method.represent(batch)
+        reps = gather_reps(_float32(own))
+        losses = method.objective(reps, state)
+        losses.total.backward()
+        return losses, reps
+    chunks = [_rows(batch, start, min(start + chunk, size)) for start in range(0, size, chunk)]
+    states, parts = [], []
+    with torch.no_grad():
+        for part in chunks:
+            states.append(_random_state())
+            with fabric.autocast():
+                parts.append(_float32(method.represent(part)))
+    after = _random_state()
+    leaves = {name: torch.cat([p[name] for p in parts]).requires_grad_(parts[0][name].is_floating_point()) for name in parts[0]}
+    reps = gather_reps(leaves)
+    losses = method.objective(reps, state)
+    losses.total.backward()
+    start = 0
+    for part, random_state in zip(chunks, states, strict=True):
+        _set_random_state(random_state)
+        with fabric.autocast():
+            again = _float32(method.represent(part))
+        stop = start + len(part["ids"])
+        pairs = [(rows, leaves[name].grad[start:stop]) for name, rows in again.items() if rows.requires_grad and leaves[name].grad is not None]
+        if pairs:
+            torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
+        start = stop
+    _set_random_state(after)
+    return losses, reps
+
+
+def set_train_mode(method: Method) -> None:
+    """Training mode for what trains; evaluation mode (no dropout) for towers and backbones that are frozen."""
+    method.train()
+    for tower in method.encoder.towers.values():
+        if not any(p.requires_grad for p in tower.parameters()):
+            tower.eval()
+        elif tower.backbone.frozen:
+            tower.backbone.eval()
+
+
+def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, float]) -> dict[str, Any]:
+    row: dict[str, Any] = {"step": step, "epoch": epoch, "lr": lr, "loss": losses.value}
+    row |= {f"loss/{name}": float(value) for name, value in losses.parts.items()}
+    row |= {name: float(value) for name, value in losses.monitors.items()}
+    return row | {f"val/{name}": value for name, value in validated.items()}
+
+
+def _check_finite(losses: Losses, step: int, stage: str) -> None:
+    if not torch.isfinite(losses.total):
+        bad = [name for name, value in losses.parts.items() if not torch.isfinite(value).all()]
+        raise LimbeckError(f"stage {stage}: loss is not finite at step {step + 1} (part: {', '.join(bad) or 'sum'}); lower optim.lr or check the features")
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {k: _to_device(v, device) for k, v in value.items()}
+    return value
+
+
+def _float32(reps: Reps) -> Reps:
+    return {name: rows.float() if rows.is_floating_point() else rows for name, rows in reps.items()}
+
+
+def _rows(value: Any, start: int, stop: int) -> Any:
+    if isinstance(value, dict):
+        return {k: _rows(v, start, stop) for k, v in value.items()}
+    return value[start:stop]
+
+
+def _random_state() -> tuple[torch.Tensor, torch.Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+
+def _set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+@contextlib.contextmanager
+def _stop_flag() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; the running step is finished and saved first."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

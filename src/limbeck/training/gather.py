@@ -1,0 +1,42 @@
+"""Gather the rows of all processes with gradient (ours; the usual gathers drop it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+        ctx.n = len(rows)
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        start = dist.get_rank() * ctx.n
+        return grad[start : start + ctx.n]
+
+
+def gather_reps(reps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rows (b, …) of every process to (b · world, …) in rank order; backward sums over processes."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return reps
+    return {name: _Gather.apply(rows) for name, rows in reps.items()}
+
+
+def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """Mean of the gradients over processes; every process evaluates the same objective, so the sum counts it world times."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        dist.all_reduce(p.grad)
+        p.grad /= dist.get_world_size()

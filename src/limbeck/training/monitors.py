@@ -1,0 +1,82 @@
+"""What a person sees of training: metrics.jsonl, and one progress line with items/s and time left."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from limbeck.files import write_atomic
+
+
+class MetricsLog:
+    """Lines of ``metrics.jsonl``, one a logged step."""
+
+    def __init__(self, path: Path, *, resume_step: int) -> None:
+        """Open for appending; lines after ``resume_step`` (written before a kill) are dropped."""
+        self.path = path
+        kept = []
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # the half line of a killed writer
+                if row["step"] <= resume_step:
+                    kept.append(line)
+        write_atomic(path, "".join(line + "\n" for line in kept) if resume_step else "")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one row; non-finite numbers become null."""
+        clean = {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(clean) + "\n")
+
+
+class ProgressLine:
+    """A bar on a terminal; elsewhere one line every few seconds."""
+
+    def __init__(self, name: str, total: int, done: int, batch_size: int, *, quiet: bool = False) -> None:
+        self.name, self.total, self.start, self.batch_size = name, total, done, batch_size
+        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.live = self.console.is_terminal and not quiet
+        self.began = self.spoke = time.monotonic()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(name, total=total, completed=done, rate="", note="")
+        self.note = ""
+
+    def __enter__(self) -> ProgressLine:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def update(self, step: int, note: str | None = None) -> None:
+        """Report that ``step`` steps are done."""
+        if note is not None:
+            self.note = note
+        now = time.monotonic()
+        rate = (step - self.start) * self.batch_size / max(now - self.began, 1e-9)
+        self.bar.update(self.task, completed=step, rate=f"{rate:,.0f} pairs/s", note=self.note)
+        if not self.live and (now - self.spoke > 15 or step == self.total):
+            self.spoke = now
+            left = (self.total - step) * self.batch_size / max(rate, 1e-9)
+            self.console.print(f"{self.name}: step {step}/{self.total}  {rate:,.0f} pairs/s  {left:.0f} s left  {self.note}", highlight=False)

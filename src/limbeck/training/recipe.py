@@ -1,0 +1,240 @@
+"""A recipe: data, then stages, each with a method, towers, a lift and an optimizer. Strict; every default visible.
+
+``extends:`` starts from another recipe, ``a.b=c`` overrides a key, a stage inherits ``towers``, ``lift``, ``optim``
+and ``schedule`` of the recipe and may change parts of them. The resolved recipe lies beside each checkpoint.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from limbeck.data.strict import describe, read_yaml
+from limbeck.encoders.config import LiftConfig, Strict, TowerConfig
+from limbeck.errors import LimbeckError
+
+FOLDER = Path(__file__).resolve().parents[1] / "recipes"
+_INHERITED = ("towers", "lift", "optim", "schedule")
+
+
+class DataConfig(Strict):
+    """Which pairs, and under which protocol (its train part is trained on, its text column is read)."""
+
+    pairs: str | None = None
+    protocol: str
+
+
+class OptimConfig(Strict):
+    """AdamW; norms, biases and temperatures are never decayed."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    lr_scale: dict[Literal["image", "text"], float] = {}
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: list[float] = [0.9, 0.98]
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    clip_norm: float | None = Field(default=1.0, gt=0)
+
+
+class ScheduleConfig(Strict):
+    """How long, in steps or epochs; how many pairs a step; how often to look."""
+
+    steps: int | None = Field(default=None, ge=0)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=256, ge=1)
+    chunk: int | None = Field(default=None, ge=1)
+    validate_every: int | None = Field(default=None, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
+    select: Literal["best", "last"] = "best"
+    log_every: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> ScheduleConfig:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class TowersConfig(Strict):
+    """The two towers."""
+
+    image: TowerConfig
+    text: TowerConfig
+
+
+class StageConfig(Strict):
+    """One stage: what it trains, from what it starts, what stays frozen."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    method: dict[str, Any]
+    towers: TowersConfig
+    lift: LiftConfig
+    init: dict[Literal["image", "text"], str] = {}
+    freeze: list[Literal["image", "text"]] = []
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig
+
+    @model_validator(mode="after")
+    def _method_is_named(self) -> StageConfig:
+        if not isinstance(self.method.get("name"), str):
+            raise ValueError("method wants a name; see: limbeck list methods")
+        return self
+
+
+class ComputeConfig(Strict):
+    """Where it runs. ``auto`` precision is bf16 where the processor has it in hardware, else 32."""
+
+    accelerator: str = "auto"
+    devices: int = Field(default=1, ge=1)
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class Recipe(Strict):
+    """A whole recipe, resolved."""
+
+    name: str
+    note: str = ""
+    data: DataConfig
+    seed: int = Field(default=0, ge=0)
+    compute: ComputeConfig = ComputeConfig()
+    cache: bool = True
+    stages: list[StageConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.name in seen:
+                raise ValueError(f"two stages are called {stage.name!r}")
+            seen.add(stage.name)
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that ship with limbeck, sorted."""
+    return sorted(f.relative_to(FOLDER).with_suffix("").as_posix() for f in FOLDER.rglob("*.yaml") if not f.name.startswith("_"))
+
+
+def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] | None = None) -> Recipe:
+    """Resolve a recipe by name, file or mapping.
+
+    Args:
+        source: recipe name (see `list_recipes`), YAML file, or the mapping itself.
+        overrides: values by dotted key, such as ``{"lift.bits": 16, "stages.student.optim.lr": 1e-3}``.
+
+    Raises:
+        LimbeckError: unknown recipe, unknown key (with the nearest known one), wrong type, unknown method.
+    """
+    where = str(source) if not isinstance(source, dict) else "recipe"
+    tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
+    for key, value in (overrides or {}).items():
+        _set(tree, key, value)
+    tree = _inherit(tree, where)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise describe(error, Recipe, where) from None
+    for stage in recipe.stages:
+        method_config(stage, where)
+    return recipe
+
+
+def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
+    """(method class, its validated configuration) of a stage."""
+    from limbeck.methods import METHODS
+
+    options = dict(stage.method)
+    name = options.pop("name")
+    if name not in METHODS:
+        raise LimbeckError(f"{where}: stages.{stage.name}.method.name: no method {name!r}; there are {', '.join(METHODS)}")
+    config = METHODS[name].Config
+    try:
+        return METHODS[name], config.model_validate(options)
+    except ValidationError as error:
+        raise describe(error, config, f"{where}: stages.{stage.name}.method") from None
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``a.b=c`` to ("a.b", value), the value read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise LimbeckError(f"{text!r}: an override looks like key=value, for example lift.bits=16")
+    return key, yaml.safe_load(value)
+
+
+def _find(name: str) -> Path:
+    if name in list_recipes():
+        return FOLDER / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    raise LimbeckError(f"{name}: no such recipe file, nor a recipe by that name; see: limbeck list recipes")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    tree = read_yaml(file)
+    if not isinstance(tree, dict):
+        raise LimbeckError(f"{file}: a recipe is a mapping of keys, found {type(tree).__name__}")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    beside = file.parent / str(parent)
+    return _merge(_read(beside if beside.is_file() else _find(str(parent))), tree)
+
+
+def _merge(base: Any, change: Any) -> Any:
+    """Deep merge; a mapping whose ``kind`` or ``name`` of method differs, and any list but stages, is replaced."""
+    if not isinstance(base, dict) or not isinstance(change, dict):
+        return copy.deepcopy(change)
+    if "kind" in change and base.get("kind") != change["kind"]:
+        return copy.deepcopy(change)
+    merged = copy.deepcopy(base)
+    for key, value in change.items():
+        if key == "stages" and isinstance(value, dict) and isinstance(merged.get("stages"), list):
+            merged[key] = [_merge(s, value.get(s.get("name"), {})) for s in merged[key]]
+        else:
+            merged[key] = _merge(merged[key], value) if key in merged else copy.deepcopy(value)
+    return merged
+
+
+def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    node: Any = tree
+    *path, last = dotted.split(".")
+    for part in path:
+        if isinstance(node, list):
+            named = [item for item in node if item.get("name") == part]
+            if not named:
+                raise LimbeckError(f"{dotted}: no stage {part!r}; there are {', '.join(item.get('name', '?') for item in node)}")
+            node = named[0]
+        else:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict | list):
+                raise LimbeckError(f"{dotted}: {part!r} holds a value, not further keys")
+    if isinstance(node, list):
+        raise LimbeckError(f"{dotted}: name a stage and a key, for example stages.student.optim.lr")
+    node[last] = value
+
+
+def _inherit(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    shared = {key: tree.pop(key) for key in _INHERITED if key in tree}
+    stages = tree.get("stages")
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise LimbeckError(f"{where}: key 'stages' wants a list of stages")
+    tree["stages"] = [_merge(shared, stage) for stage in stages]
+    for stage in tree["stages"]:
+        length = stage.get("schedule")
+        own = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
+        # A stage that sets epochs overrides inherited steps, and the other way round.
+        if isinstance(length, dict) and isinstance(own, dict):
+            if "epochs" in own and "steps" not in own:
+                length.pop("steps", None)
+            if "steps" in own and "epochs" not in own:
+                length.pop("epochs", None)
+    return tree

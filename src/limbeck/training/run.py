@@ -1,0 +1,174 @@
+"""A whole run: resolve the recipe, train its stages in order, leave ``model/`` behind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from limbeck.data.batches import Batches, Source
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import load_protocol
+from limbeck.encoders.dual import DualEncoder
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.environment import environment
+from limbeck.files import read_json, write_atomic, write_json
+from limbeck.methods import State
+from limbeck.training.fit import forward_backward
+from limbeck.training.recipe import Recipe, load_recipe, method_config
+from limbeck.training.stages import Data, build_method, recipe_identity, run_stage, stage_facts
+
+
+def train(
+    recipe: str | Path | dict[str, Any] | Recipe,
+    *,
+    out: str | Path,
+    pairs: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> Path:
+    """Train a recipe into a run directory and return it; ``limbeck.load(out)`` reads the result.
+
+    Args:
+        recipe: name, YAML file, mapping or resolved recipe.
+        out: the run directory.
+        pairs: pairs directory; overrides ``data.pairs``.
+        resume: go on from the newest checkpoint in ``out``; a finished run is returned as it is.
+        quiet: no progress line.
+        overrides: values by dotted key.
+
+    Raises:
+        LimbeckError: bad recipe or data, ``out`` taken, checkpoint of another recipe.
+        limbeck.training.fit.Interrupted: stopped by a signal, state saved.
+    """
+    run = Path(out)
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    if pairs is not None:
+        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"pairs": str(Path(pairs).resolve())})})
+    if resolved.data.pairs is None:
+        raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
+    if (run / "recipe.yaml").is_file():
+        if not resume:
+            raise LimbeckError(f"{run}: holds a run already; add --resume to go on with it, or choose another --out")
+        if recipe_identity(load_recipe(run / "recipe.yaml")) != recipe_identity(resolved):
+            raise LimbeckError(f"{run}: was trained with another recipe (see {run / 'recipe.yaml'}); choose another --out")
+        if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
+            return run
+    elif run.exists() and any(run.iterdir()):
+        raise LimbeckError(f"{run}: exists and is not a run; choose another --out")
+    data = open_data(resolved)
+    write_atomic(run / "recipe.yaml", resolved.to_yaml())
+    fabric = start_fabric(resolved)
+    began = time.monotonic()
+    models: dict[str, Path] = {}
+    for stage in resolved.stages:
+        models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
+    if fabric.is_global_zero:
+        _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
+    fabric.barrier()
+    return run
+
+
+def open_data(recipe: Recipe) -> Data:
+    """The pairs under the recipe's protocol, checked for what its methods need."""
+    supervised = any(method_config(stage)[0].supervised for stage in recipe.stages)
+    assert recipe.data.pairs is not None
+    return Data.open(Pairs.open(recipe.data.pairs), load_protocol(recipe.data.protocol), supervised=supervised)
+
+
+def start_fabric(recipe: Recipe) -> Fabric:
+    """Device, precision and processes; deterministic algorithms."""
+    compute = recipe.compute
+    if compute.threads is not None:
+        torch.set_num_threads(compute.threads)
+    precision = compute.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(compute.accelerator) else "32"
+    strategy = "ddp" if compute.devices > 1 else "auto"
+    fabric = Fabric(
+        accelerator=compute.accelerator,
+        devices=compute.devices,
+        strategy=strategy,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    # Without it the gradient of an embedding with repeated ids differs between runs, on the CPU too.
+    torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
+    return fabric
+
+
+def has_bf16(accelerator: str) -> bool:
+    """True where bf16 runs in hardware: it is slower than float32 elsewhere."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(environment()[1]["bf16"])
+
+
+def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) -> None:
+    DualEncoder.load(model).save(run / "model")
+    versions, machine = environment()
+    write_json(
+        run / "run.json",
+        {
+            "format": 1,
+            "recipe": recipe.name,
+            "methods": [stage.method["name"] for stage in recipe.stages],
+            "protocol": recipe.data.protocol,
+            "protocol_hash": data.protocol.hash,
+            "pairs": recipe.data.pairs,
+            "pairs_fingerprint": data.pairs.fingerprint,
+            "seed": recipe.seed,
+            "train_pairs": len(data.train),
+            "validation_pairs": len(data.held_out),
+            "skipped_without_text": data.skipped,
+            "seconds": round(seconds, 3),
+            "stages": stage_facts(run, recipe),
+            "versions": versions,
+            "machine": machine,
+        },
+    )
+    for stage in recipe.stages:
+        for state in (run / "stages" / stage.name).glob("state-*"):
+            shutil.rmtree(state, ignore_errors=True)
+
+
+def read_run(run: Path | str) -> dict[str, Any]:
+    """``run.json`` of a finished run."""
+    return dict(read_json(Path(run) / "run.json"))
+
+
+def dry_run(recipe: Recipe) -> list[str]:
+    """Build every stage's method on the real data and report sizes; nothing is kept.
+
+    A stage that starts from another stage is built with fresh towers in its place.
+    """
+    if recipe.data.pairs is None:
+        raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
+    data = open_data(recipe)
+    fabric = start_fabric(recipe)
+    lines = [f"{recipe.name}: {len(data.train)} training pairs, {len(data.held_out)} held out, protocol {recipe.data.protocol}"]
+    for stage in recipe.stages:
+        names = {s.name for s in recipe.stages}
+        fresh = stage.model_copy(update={"init": {m: o for m, o in stage.init.items() if o not in names}})
+        method, specs = build_method(fresh, data, {}, recipe.seed)
+        method.to(fabric.device)
+        sources = {n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()}
+        batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
+        began = time.monotonic()
+        for step in range(2):
+            state = State(step, 2, 0, recipe.seed)
+            losses, _ = forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
+        pace = 2 * batches.batch_size / (time.monotonic() - began)
+        total = sum(p.numel() for p in method.encoder.parameters())
+        trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
+        lines.append(
+            f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
+            f"batch {batches.batch_size}, {batches.steps_per_epoch} steps an epoch, loss {losses.value:.4f}, "
+            f"first two steps {pace:,.0f} pairs/s"
+        )
+    return lines

@@ -1,0 +1,187 @@
+"""One stage: fit the towers to the data, build the method, train, keep the model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from limbeck.data.batches import Batches, Source, View
+from limbeck.data.inputs import Input
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Protocol
+from limbeck.encoders.cache import BackboneCache
+from limbeck.encoders.dual import DualEncoder, load
+from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.towers import Tower
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, sha256_json, write_json
+from limbeck.methods import Method
+from limbeck.training.fit import fit
+from limbeck.training.recipe import Recipe, StageConfig, method_config
+from limbeck.training.validation import validation_score
+
+
+@dataclass(frozen=True)
+class Data:
+    """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from."""
+
+    pairs: Pairs
+    protocol: Protocol
+    train: View
+    held_out: View
+    skipped: int
+
+    @classmethod
+    def open(cls, pairs: Pairs, protocol: Protocol, *, supervised: bool) -> Data:
+        """Cut validation from train; leave out rows without a text; check labels when a method needs them."""
+        train_rows, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
+        if supervised:
+            pairs.require_labels(train_rows)
+        pairs.require_texts(protocol.text.column, train_rows)
+        labelled = supervised or protocol.task == "hashing"
+        views = []
+        skipped = 0
+        for rows in (train_rows, held_out):
+            texts = protocol.texts(pairs, rows)
+            keep = np.array([bool(own) for own in texts], dtype=bool)
+            skipped += int((~keep).sum())
+            kept = rows[keep]
+            labels = pairs.labels(kept) if labelled else None
+            views.append(View(pairs, kept, [own for own in texts if own], labels))
+        return cls(pairs, protocol, views[0], views[1], skipped)
+
+
+def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed: int) -> tuple[Method, dict[str, Input]]:
+    """The method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked."""
+    torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))
+    method_class, config = method_config(stage)
+    specs = method_class.inputs(config)
+    sources: dict[str, DualEncoder] = {}
+    for origin in set(stage.init.values()):
+        sources[origin] = load(earlier.get(origin, Path(origin)))
+    towers = {}
+    for modality in ("image", "text"):
+        if modality in stage.init:
+            towers[modality] = sources[stage.init[modality]].towers[modality]
+            continue
+        spec = next(s for s in specs.values() if s.tower == modality)
+        tower = Tower(getattr(stage.towers, modality), modality)
+        tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
+        towers[modality] = tower
+    lift = build_lift(stage.lift, {m: t.dim for m, t in towers.items()})
+    encoder = DualEncoder(towers["image"], towers["text"], lift)
+    for modality, origin in stage.init.items():
+        _adopt_head(encoder, sources[origin], modality, f"stages.{stage.name}.init.{modality}: {origin}")
+    for modality in ("image", "text"):
+        tower = towers[modality]
+        if modality in stage.freeze:
+            tower.requires_grad_(False)
+            lift.head(modality).requires_grad_(False)
+        elif getattr(stage.towers, modality).freeze_backbone:
+            tower.backbone.requires_grad_(False)
+    return method_class(encoder, config), specs
+
+
+def _adopt_head(encoder: DualEncoder, origin: DualEncoder, modality: str, where: str) -> None:
+    if origin.space != encoder.space:
+        raise LimbeckError(f"{where}: lives in {origin.space.to_json()}, this stage in {encoder.space.to_json()}; give both the same lift")
+    try:
+        encoder.lift.head(modality).load_state_dict(origin.lift.head(modality).state_dict())
+    except RuntimeError:
+        raise LimbeckError(f"{where}: its {modality} head does not fit this stage's lift; give both the same towers and lift") from None
+
+
+def run_stage(
+    recipe: Recipe,
+    stage: StageConfig,
+    data: Data,
+    fabric: Fabric,
+    run: Path,
+    earlier: dict[str, Path],
+    *,
+    quiet: bool = False,
+) -> Path:
+    """Train a stage (or find it done) and return its model directory."""
+    folder = run / "stages" / stage.name
+    model = folder / "model"
+    if (folder / "done.json").is_file():
+        return model
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    method, specs = build_method(stage, data, earlier, recipe.seed)
+    method.to(fabric.device)
+    encoder = method.encoder
+    cache = BackboneCache() if recipe.cache else None
+    train, held_out = (
+        {name: Source(view, spec, encoder.towers[spec.tower].backbone, cache) for name, spec in specs.items()}
+        for view in (data.train, data.held_out)
+    )
+    if method.needs_features:
+        method.prepare({name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed)
+    batches = Batches(
+        data.train, train, batch_size=stage.schedule.batch_size, seed=recipe.seed, rank=fabric.global_rank, world=fabric.world_size
+    )
+    torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
+
+    def validate() -> dict[str, float]:
+        return validation_score(encoder, data.protocol, (data.train, train), (data.held_out, held_out))
+
+    best = stage.schedule.select == "best" and len(data.held_out) > 0
+    result = fit(
+        method,
+        batches,
+        stage,
+        fabric,
+        folder,
+        seed=recipe.seed,
+        identity={"method": stage.method["name"], "recipe": recipe_identity(recipe)},
+        validate=validate if len(data.held_out) else None,
+        quiet=quiet,
+    )
+    if fabric.is_global_zero:
+        chosen = DualEncoder.load(folder / "best") if best and (folder / "best").is_dir() else encoder
+        chosen.save(model)
+        facts: dict[str, Any] = {
+            "steps": result.steps,
+            "seconds": round(result.seconds, 3),
+            "seconds_with_setup": round(time.monotonic() - began, 3),
+            "best_step": result.best_step if best else None,
+            "best_score": result.best_score,
+            "parameters": sum(p.numel() for p in encoder.parameters()),
+            "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
+        }
+        write_json(folder / "done.json", facts)
+    fabric.barrier()
+    return model
+
+
+@torch.no_grad()
+def _features(encoder: DualEncoder, spec: Input, source: Source) -> torch.Tensor:
+    """Tower features (n, dim) of every row's first item."""
+    encoder.eval()
+    tower = encoder.towers[spec.tower]
+    positions = np.arange(len(source.view))
+    return torch.cat([tower(source.inputs(block)).float().cpu() for block in np.array_split(positions, -(-len(positions) // 256))])
+
+
+def recipe_identity(recipe: Recipe) -> str:
+    """Hash of everything in a recipe that changes weights."""
+    tree = recipe.model_dump(mode="json")
+    for key in ("name", "note", "cache"):
+        tree.pop(key)
+    tree["data"].pop("pairs")
+    for stage in tree["stages"]:
+        stage["schedule"].pop("checkpoint_every")
+        stage["schedule"].pop("log_every")
+    return sha256_json(tree)
+
+
+def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """``done.json`` of every stage by name."""
+    return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages}

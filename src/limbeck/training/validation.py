@@ -1,0 +1,68 @@
+"""The score that selects a checkpoint, on pairs cut from train. Never on test queries."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from limbeck.data.batches import Source, View, map_chunks
+from limbeck.data.protocols import Protocol
+from limbeck.encoders.dual import DualEncoder
+from limbeck.metrics import hamming_map, ranking_map
+
+MAX_DATABASE = 10_000
+MAX_QUERIES = 1_000
+
+
+@torch.no_grad()
+def points(encoder: DualEncoder, modality: str, source: Source, positions: np.ndarray) -> np.ndarray:
+    """Stored points (n, width) of some positions of a source; each row's first text."""
+    was_training = encoder.training
+    encoder.eval()
+    device = encoder.device
+
+    def encode(block: np.ndarray) -> np.ndarray:
+        inputs = {k: v.to(device) for k, v in source.inputs(positions[block]).items()}
+        return encoder.lift.finalise(encoder.embed(modality, inputs))
+
+    found = map_chunks(len(positions), 256, encode)
+    encoder.train(was_training)
+    return found
+
+
+def validation_score(
+    encoder: DualEncoder,
+    protocol: Protocol,
+    train: tuple[View, dict[str, Source]],
+    held_out: tuple[View, dict[str, Source]],
+) -> dict[str, float]:
+    """``score`` and its parts.
+
+    Hashing: mAP@all both ways, held-out pairs as queries, (at most 10,000) training pairs as database.
+    Retrieval: R@1/5/10 both ways among (at most 1,000) held-out pairs; the score is their mean.
+    """
+    view, sources = held_out
+    queries = np.arange(min(len(view), MAX_QUERIES))
+    query = {m: points(encoder, m, sources[m], queries) for m in ("image", "text")}
+    if protocol.task == "retrieval":
+        from limbeck.metrics import recall_at_k
+        similarity = encoder.space.similarity(query["image"], query["text"])
+        paired = np.eye(len(queries), dtype=bool)
+        i2t = recall_at_k(similarity, paired, [1, 5, 10]).values
+        t2i = recall_at_k(similarity.T, paired, [1, 5, 10]).values
+        found = {f"i2t/R@{k}": float(v) for k, v in i2t.items()} | {f"t2i/R@{k}": float(v) for k, v in t2i.items()}
+        return {"score": float(np.mean(list(found.values()))), **found}
+    train_view, train_sources = train
+    database = np.arange(min(len(train_view), MAX_DATABASE))
+    items = {m: points(encoder, m, train_sources[m], database) for m in ("image", "text")}
+    assert view.labels is not None and train_view.labels is not None
+    query_labels = view.labels[queries].numpy() > 0
+    item_labels = train_view.labels[database].numpy() > 0
+
+    def score(a: np.ndarray, b: np.ndarray) -> float:
+        if encoder.space.storage == "codes":
+            return hamming_map(a, b, query_labels, item_labels).value
+        return ranking_map(encoder.space.similarity(a, b), query_labels @ item_labels.T).value
+
+    both = {"i2t/mAP": score(query["image"], items["text"]), "t2i/mAP": score(query["text"], items["image"])}
+    return {"score": (both["i2t/mAP"] + both["t2i/mAP"]) / 2, **both}
