@@ -80,7 +80,6 @@ def info(
 @app.command()
 def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
     """Read every file and compare its checksum, ids and points with what was recorded."""
-    from limbeck.index.store import IndexStore
+    from limbeck.index.store import verify_index
 
-    files = IndexStore.open(index).verify()
-    typer.echo(f"{index}: {files} files, all as written")
+    typer.echo(f"{index}: {verify_index(index)} files, all as written")

@@ -73,7 +73,8 @@ def open_npy(path: Path) -> np.ndarray:
     except IsADirectoryError:
         raise LimbeckError(f"{path}: a directory, not a .npy file") from None
     except ValueError as error:
-        cause = "it holds Python objects, which are never unpickled" if "object" in str(error) else str(error)
+        cause = str(error).splitlines()[0][:80]
+        cause = "it holds Python objects, which are never unpickled" if "object" in cause.lower() else cause
         raise LimbeckError(
             f"{path}: not readable as a plain array ({cause}); write it with numpy.save"
         ) from None

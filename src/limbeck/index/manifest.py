@@ -105,11 +105,17 @@ class Manifest:
             ) from None
         if manifest.tombstones:
             raise LimbeckError(f"{path}: has removed rows, which this limbeck cannot read; upgrade limbeck")
-        for name in manifest.files:
-            parts = PurePosixPath(name).parts
-            if not parts or name.startswith("/") or ".." in parts:
-                raise LimbeckError(f"{path}: file name {name!r} leaves the index; do not use this index")
+        _check_names(manifest, path)
         return manifest
+
+
+def _check_names(manifest: Manifest, path: Path) -> None:
+    """Every name stays inside the index: one from elsewhere must not make a reader open other files."""
+    folders = [*(entry.name for entry in manifest.segments), *(entry.name for entry in manifest.encoders)]
+    for name in [*manifest.files, *folders]:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or (name in folders and len(parts) > 1):
+            raise LimbeckError(f"{path}: file name {name!r} leaves the index; do not use this index")
 
 
 def manifest_path(root: Path, generation: int) -> Path:

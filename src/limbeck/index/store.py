@@ -147,20 +147,29 @@ class IndexStore:
     def verify(self) -> int:
         """Read every file again, compare its SHA-256 with the manifest, and check ids and points.
 
+        A file too damaged to be opened is told by `verify_index`.
+
         Returns:
             The number of files checked.
 
         Raises:
             LimbeckError: names each file that differs.
         """
-        files = self.manifest.files
-        bad = [name for name, entry in files.items() if not same_file(self.path / name, entry)]
-        if bad:
-            raise LimbeckError(
-                f"{self.path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index"
-            )
+        _check_files(self.path, self.manifest)
         check_unique(self.segments)
         for segment in self.segments:
             for start in range(0, segment.rows, 1 << 16):
                 self.space.check(segment.points[start : start + (1 << 16)])
-        return len(files)
+        return len(self.manifest.files)
+
+
+def verify_index(path: Path | str) -> int:
+    """`IndexStore.verify`, but checksums come first, so that all damaged files are named, readable or not."""
+    _check_files(Path(path), newest_manifest(Path(path)))
+    return IndexStore.open(path).verify()
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    bad = [name for name, entry in manifest.files.items() if not same_file(path / name, entry)]
+    if bad:
+        raise LimbeckError(f"{path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers_index import build
+
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+from limbeck.index.manifest import generations, manifest_path, newest_manifest, publish
+from limbeck.index.store import IndexStore
+
+
+def rewrite(path, **changes):
+    """Change a manifest and give it a right checksum again."""
+    value = json.loads(path.read_text())
+    value.update(changes)
+    value.pop("checksum")
+    path.write_text(json.dumps({**value, "checksum": sha256_json(value)}))
+
+
+def test_the_highest_generation_wins_by_number_not_by_name(tmp_path):
+    first = build(tmp_path / "i").manifest
+    from dataclasses import replace
+
+    for generation in (2, 9, 10):
+        publish(tmp_path / "i", replace(first, generation=generation))
+    assert generations(tmp_path / "i") == [1, 2, 9, 10]
+    assert newest_manifest(tmp_path / "i").generation == 10
+    assert not list((tmp_path / "i").glob("*.tmp"))
+
+
+def test_one_generation_is_published_once(tmp_path):
+    manifest = build(tmp_path / "i").manifest
+    before = manifest_path(tmp_path / "i", 1).read_bytes()
+    with pytest.raises(LimbeckError, match="published by another writer"):
+        publish(tmp_path / "i", manifest)
+    assert manifest_path(tmp_path / "i", 1).read_bytes() == before
+    assert not list((tmp_path / "i").glob(".manifest*"))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "edit", "empty", "list"])
+def test_a_damaged_newest_manifest_is_an_error_not_the_older_state(tmp_path, damage):
+    build(tmp_path / "i", 10)
+    build(tmp_path / "i", 20, replace=True)
+    path = manifest_path(tmp_path / "i", 2)
+    text = path.read_text()
+    changed = {
+        "truncate": text[:-20],
+        "edit": text.replace('"rows": 20', '"rows": 10'),
+        "empty": "",
+        "list": "[1]",
+    }
+    path.write_text(changed[damage])
+    with pytest.raises(LimbeckError, match=r"manifest-2\.json: "):
+        IndexStore.open(tmp_path / "i")
+
+
+def test_a_damaged_index_can_be_built_anew(tmp_path):
+    build(tmp_path / "i", 10)
+    manifest_path(tmp_path / "i", 1).write_text("{")
+    assert len(build(tmp_path / "i", 12, replace=True)) == 12
+
+
+def test_a_newer_format_is_refused_by_its_minimum_reader(tmp_path):
+    build(tmp_path / "i")
+    path = manifest_path(tmp_path / "i", 1)
+    rewrite(path, format=2, a_later_field=3)
+    assert len(IndexStore.open(tmp_path / "i")) == 50
+    rewrite(path, min_reader=2)
+    with pytest.raises(LimbeckError, match="format 2 needs reader 2, this limbeck has 1; upgrade limbeck"):
+        IndexStore.open(tmp_path / "i")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generation": 7}, "says generation 7"),
+        ({"segments": [{"name": "x"}]}, "field missing"),
+        ({"files": {"../../etc/passwd": {"size": 1, "sha256": ""}}}, "leaves the index"),
+        ({"files": {"/etc/passwd": {"size": 1, "sha256": ""}}}, "leaves the index"),
+        ({"segments": [{"name": "../../x", "rows": 1}]}, "leaves the index"),
+        ({"encoders": [{"name": "../x", "space_id": "", "modalities": {}}]}, "leaves the index"),
+        ({"tombstones": ["tombstones/x.npy"]}, "removed rows"),
+        ({"space": {"name": "klein"}}, "unknown name 'klein'"),
+        ({"space": {"name": "hamming", "bits": 32}}, "expected uint8"),
+    ],
+)
+def test_manifests_that_make_no_sense(tmp_path, changes, message):
+    build(tmp_path / "i")
+    rewrite(manifest_path(tmp_path / "i", 1), **changes)
+    with pytest.raises(LimbeckError, match=message):
+        IndexStore.open(tmp_path / "i")
+
+
+def test_what_is_no_index(tmp_path):
+    with pytest.raises(LimbeckError, match="no such index directory"):
+        IndexStore.open(tmp_path / "nothing")
+    (tmp_path / "segments").mkdir()
+    with pytest.raises(LimbeckError, match="no manifest, so no index"):
+        IndexStore.open(tmp_path)
