@@ -7,6 +7,7 @@ import sys
 import typer
 
 from limbeck.cli.compare import compare
+from limbeck.cli.data import data_app
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.index import app as index_app
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app, name="data")
 app.command("train")(train)
 app.command("list")(list_things)
 app.command("evaluate")(evaluate)

@@ -5,6 +5,7 @@ A pairs directory holds ``pairs.parquet`` and ``pairs.json``; the layout is desc
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +71,7 @@ class Pairs:
         if strict:
             pairs._check_labels()
             for file in pairs.feature_files.values():
-                file.check_rows(pairs._feature_rows)
+                file.check_rows(pairs.feature_rows)
         return pairs
 
     @staticmethod
@@ -223,16 +224,22 @@ class Pairs:
         Raises:
             LimbeckError: no media, no picture, or a picture that cannot be read.
         """
-        from limbeck.data.pictures import open_picture
+        from limbeck.data.pictures import decode_picture
+
+        return decode_picture(
+            io.BytesIO(self.image_bytes(row)), f"{self.path}: {self.image_path(row)}", size=size
+        )
+
+    def image_bytes(self, row: int) -> bytes:
+        """The encoded picture of a row as it lies in the media; a missing one raises a `LimbeckError`."""
+        from limbeck.data.pictures import picture_bytes
 
         media, inside = self.media, self.image_path(row)
         if media is None or inside is None:
             what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
             raise LimbeckError(f"{self.path}: {what}; use features or import it with pictures")
         kind, root = media
-        if kind == "zip":
-            return open_picture(inside, archive=root, size=size)
-        return open_picture(root / inside, size=size)
+        return picture_bytes(inside, root) if kind == "zip" else picture_bytes(root / inside)
 
     @cached_property
     def feature_files(self) -> dict[str, FeatureFile]:
@@ -249,7 +256,7 @@ class Pairs:
             known = ", ".join(self.feature_files) or "none"
             raise LimbeckError(f"{self.path}: no features {name!r}; there are {known}")
         chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
-        wanted = self._feature_rows[chosen]
+        wanted = self.feature_rows[chosen]
         if (wanted < 0).any():
             first = self.ids[int(chosen[np.argmax(wanted < 0)])]
             raise LimbeckError(
@@ -276,7 +283,8 @@ class Pairs:
         return out
 
     @cached_property
-    def _feature_rows(self) -> np.ndarray:
+    def feature_rows(self) -> np.ndarray:
+        """Row of each pair in the feature files, int64 (N,); −1 where it has none."""
         return np.asarray(pc.fill_null(self.table.column("feature_row"), -1)).astype(np.int64)
 
     @cached_property

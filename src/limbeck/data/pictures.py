@@ -56,14 +56,17 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
         LimbeckError: missing, truncated, damaged, or too large (decompression bomb); names the file.
     """
     name = str(source) if archive is None else f"{archive}: {source}"
+    return decode_picture(io.BytesIO(picture_bytes(source, archive)), name, size=size)
+
+
+def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
+    """The encoded picture: a file, or a member of a zip file; a missing one raises a `LimbeckError`."""
     if archive is not None:
-        stream = io.BytesIO(read_member(archive, str(source)))
-    else:
-        try:
-            stream = io.BytesIO(Path(source).read_bytes())
-        except OSError as error:
-            raise LimbeckError(f"{name}: cannot open the picture ({error.strerror}); restore it") from None
-    return decode_picture(stream, name, size=size)
+        return read_member(archive, str(source))
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise LimbeckError(f"{source}: cannot open the picture ({error.strerror}); restore it") from None
 
 
 def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> Image.Image:

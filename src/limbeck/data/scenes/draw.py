@@ -117,7 +117,7 @@ def _turned(x: float, y: float, turn: float, centre: tuple[float, float]) -> tup
 def _texture(
     texture: str, side: int, centre: tuple[float, float], pixel: float, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """Share of the second tone, float (side, side) of 0s and 1s; None: plain. ``pixel``: 1/64 of the width."""
+    """Share of the second tone, float (side, side) of 0s and 1s; None: plain. ``pixel``: 1/64 of the width"""
     if texture == "plain":
         return None
     angle = rng.uniform(0.0, math.pi) if texture == "striped" else rng.uniform(-0.2, 0.2)

@@ -1,0 +1,158 @@
+"""``limbeck data``: generate scenes, import data sets, look them over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from limbeck.data.importers.base import FeatureSource
+
+data_app = typer.Typer(
+    name="data",
+    help="Generate, import and check data sets (pairs directories).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Column = Annotated[str | None, typer.Option(help="Column of the table, where it has another name.")]
+
+
+@data_app.command("scenes")
+def scenes(
+    out: Annotated[Path, typer.Argument(help="Directory to make.")],
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of scenes.")] = 6000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 64,
+    replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also score the trivial baselines.")] = False,
+) -> None:
+    """Generate a data set of small pictures with captions, tags, labels, and splits."""
+    from limbeck.data.scenes.generate import generate_scenes
+
+    with _progress("scenes") as progress:
+        generate_scenes(out, n, seed, size=size, replace=replace, progress=progress)
+    typer.echo(f"{out}: {n:,} scenes of {size} pixels, seed {seed}")
+    if baselines:
+        from limbeck.data.pairs import Pairs
+        from limbeck.data.scenes.baselines import BASELINES, baseline_recall
+
+        for name, describe in BASELINES.items():
+            recall = baseline_recall(Pairs.open(out), describe)
+            typer.echo(f"ridge from {name}: R@1 i2t {recall['i2t']:.1f} %, t2i {recall['t2i']:.1f} %")
+
+
+@data_app.command("import")
+def import_data(
+    format: Annotated[str, typer.Argument(help="folder or mirflickr.", metavar="FORMAT")],
+    src: Annotated[Path, typer.Argument(help="Folder or zip file of the data set.")],
+    out: Annotated[Path, typer.Argument(help="Pairs directory to make; pictures stay where they are.")],
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    features: Annotated[list[str] | None, typer.Option(help="NAME=FILE.npy, image features.")] = None,
+    feature_names: Annotated[Path | None, typer.Option(help="Names of the feature rows, one a line.")] = None,
+    feature_scale: Annotated[str, typer.Option(help="Feature = stored value × scale; 6/255 works.")] = "1",
+    keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Keep rows without picture.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
+    table: Annotated[Path | None, typer.Option(help="CSV, TSV or JSONL table (folder).")] = None,
+    id_column: Column = None,
+    image_column: Column = None,
+    caption_column: Column = None,
+    tags_column: Column = None,
+    labels_column: Column = None,
+    split_column: Column = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Between tags or labels in a cell; default ','.")
+    ] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
+) -> None:
+    """Import a data set: a folder of pictures with a table, or MIRFlickr-25K."""
+    from limbeck.data.importers import IMPORTERS, ImportOptions
+
+    if format not in IMPORTERS:
+        known = "; ".join(f"{key}: {importer.help}" for key, importer in IMPORTERS.items())
+        raise typer.BadParameter(f"no format {format!r}; there are {known}", param_hint="FORMAT")
+    options = ImportOptions(
+        name=name,
+        features=_features(features or [], feature_names, feature_scale),
+        keep_missing=keep_missing,
+        replace=replace,
+        table=table,
+        id_column=id_column,
+        image_column=image_column,
+        caption_column=caption_column,
+        tags_column=tags_column,
+        labels_column=labels_column,
+        split_column=split_column,
+        separator=separator,
+        annotations=annotations,
+    )
+    for line in IMPORTERS[format](src, out, options).lines():
+        typer.echo(line)
+
+
+@data_app.command("check")
+def check(
+    directory: Annotated[Path, typer.Argument(help="Pairs directory.", metavar="DIR")],
+    protocol: Annotated[str | None, typer.Option(help="Also check this protocol's splits and leaks.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every case found to this file.")
+    ] = None,
+) -> None:
+    """Look for missing, unreadable and duplicate pictures, empty texts, and faults of labels, features, splits.
+
+    Ends with status 1 if there are errors; warnings and notes do not count.
+    """
+    from limbeck.data.check import check_pairs
+    from limbeck.data.pairs import Pairs
+    from limbeck.data.protocols import load_protocol
+    from limbeck.files import write_json
+
+    pairs = Pairs.open(directory, strict=False)
+    rules = None if protocol is None else load_protocol(protocol)
+    with _progress("pictures") as progress:
+        report = check_pairs(pairs, rules, progress)
+    if json_file is not None:
+        write_json(json_file, report.to_json())
+    for line in report.lines():
+        typer.echo(line)
+    if report.number("error"):
+        raise LimbeckError(
+            f"{directory}: {report.number('error')} kinds of errors; mend them and check again"
+        )
+
+
+def _features(given: list[str], names: Path | None, scale: str) -> tuple[FeatureSource, ...]:
+    """Features from the command line's ``NAME=FILE`` texts; wrong usage ends with status 2."""
+    from limbeck.data.importers.base import FeatureSource
+
+    top, _, bottom = scale.partition("/")
+    try:
+        factor = float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(
+            f"{scale!r} is no number or fraction", param_hint="--feature-scale"
+        ) from None
+    sources = []
+    for text in given:
+        key, found, file = text.partition("=")
+        if not (key and found and file):
+            raise typer.BadParameter(f"{text!r} is not NAME=FILE.npy", param_hint="--features")
+        sources.append(FeatureSource(key, Path(file), names, factor))
+    return tuple(sources)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on the error stream, gone at the end; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

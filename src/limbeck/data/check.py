@@ -1,0 +1,268 @@
+"""Looking a pairs table over: pictures, duplicates, texts, labels, features, and a protocol's splits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from limbeck.data.duplicates import Print, equal_groups, fingerprint, near_pairs
+from limbeck.data.features import FeatureFile, load_feature_file
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Protocol, SplitName
+from limbeck.errors import LimbeckError
+
+Progress = Callable[[int, int], None]
+Level = Literal["error", "warning", "note"]
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing found: how bad, how many, what it means, and each case (ids, or ids with numbers)."""
+
+    kind: str
+    level: Level
+    count: int
+    what: str
+    items: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """Everything found in a pairs table."""
+
+    pairs: str
+    name: str
+    rows: int
+    protocol: str | None = None
+    protocol_hash: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, kind: str, level: Level, what: str, items: list[Any]) -> None:
+        """Note a finding, unless there are no cases of it."""
+        if items:
+            self.findings.append(Finding(kind, level, len(items), what, items))
+
+    def number(self, level: Level) -> int:
+        """Number of findings (kinds, not cases) of a level."""
+        return sum(finding.level == level for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form, with every case listed."""
+        return {"format": "limbeck.check/1", **asdict(self)}
+
+    def lines(self) -> list[str]:
+        """The findings for people, worst first, each with its first cases."""
+        about = f", protocol {self.protocol}" if self.protocol else ""
+        head = f"{self.name}: {self.rows:,} pairs{about}" + ("" if self.findings else ", nothing found")
+        order = {"error": 0, "warning": 1, "note": 2}
+        body = [
+            f"{f.level:<8}{f.count:>8,}  {f.what}: {', '.join(map(_case, f.items[:3]))}{' …' if f.count > 3 else ''}"
+            for f in sorted(self.findings, key=lambda f: order[f.level])
+        ]
+        return [head, *body]
+
+
+def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progress | None = None) -> Report:
+    """Look a pairs table over; faults become findings, not exceptions.
+
+    Args:
+        pairs: the table; open it with ``strict=False`` so that its faults are listed instead of raised.
+        protocol: also check its splits, and duplicates between its queries and its database or train part.
+        progress: called with (pictures done, pictures in all).
+    """
+    started = time.monotonic()
+    report = Report(str(pairs.path), pairs.name, len(pairs))
+    duplicates = _check_pictures(pairs, report, progress)
+    _check_texts(pairs, report)
+    _check_features(pairs, report)
+    if protocol is not None:
+        report.protocol, report.protocol_hash = protocol.name, protocol.hash
+        _check_protocol(pairs, protocol, duplicates, report)
+    report.seconds = round(time.monotonic() - started, 2)
+    return report
+
+
+def _case(item: Any) -> str:
+    if isinstance(item, dict):
+        return " = ".join(item["ids"]) if "ids" in item else f"{item['id']} ({item['reason']})"
+    return " = ".join(item) if isinstance(item, list) else str(item)
+
+
+# ------------------------------------------------------------------------------ pictures
+def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> list[tuple[int, int]]:
+    """Missing, unreadable and duplicate pictures; returns the pairs of rows that show the same picture."""
+    if pairs.media is None:
+        report.add("no_media", "note", "no pictures: features only", [pairs.name])
+        return []
+    images = pairs.table.column("image")
+    rows = [row for row, image in enumerate(images.to_pylist()) if image is not None]
+    without = sorted(set(range(len(pairs))) - set(rows))
+    report.add("no_picture", "warning", "rows without a picture", [pairs.ids[row] for row in without])
+    missing, unreadable, kept, prints = [], [], [], []
+    for done, (row, result) in enumerate(_fingerprints(pairs, rows), start=1):
+        if isinstance(result, Print):
+            kept.append(row)
+            prints.append(result)
+        elif isinstance(result, _Missing):
+            missing.append({"id": pairs.ids[row], "reason": result.reason})
+        else:
+            unreadable.append({"id": pairs.ids[row], "reason": result})
+        if progress is not None:
+            progress(done, len(rows))
+    report.add("missing_pictures", "error", "pictures that are not there", missing)
+    report.add("unreadable_pictures", "error", "pictures that cannot be read", unreadable)
+    return _find_duplicates(pairs, kept, prints, report)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    reason: str
+
+
+def _fingerprints(pairs: Pairs, rows: list[int]) -> Iterator[tuple[int, Print | _Missing | str]]:
+    """Fingerprint of each row's picture, or why there is none; read by a few threads, in order."""
+
+    def one(row: int) -> Print | _Missing | str:
+        try:
+            data = pairs.image_bytes(row)
+        except LimbeckError as error:
+            return _Missing(str(error))
+        try:
+            return fingerprint(data, str(pairs.image_path(row)))
+        except LimbeckError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            yield from zip(part, pool.map(one, part), strict=True)
+
+
+def _find_duplicates(
+    pairs: Pairs, rows: list[int], prints: list[Print], report: Report
+) -> list[tuple[int, int]]:
+    groups = equal_groups([p.content for p in prints])
+    exact = [[pairs.ids[rows[at]] for at in group] for group in groups]
+    report.add("exact_duplicates", "warning", "groups of identical pictures", exact)
+    # One picture of each group stands for all in the search for near ones.
+    shadowed = {at for group in groups for at in group[1:]}
+    single = [at for at in range(len(prints)) if at not in shadowed]
+    hashes = np.array([prints[at].hash for at in single], dtype=np.uint64)
+    greys = np.stack([prints[at].grey for at in single]) if single else np.empty((0, 32, 32), np.uint8)
+    near, cut = near_pairs(hashes, greys)
+    items = [
+        {
+            "ids": [pairs.ids[rows[single[i]]], pairs.ids[rows[single[j]]]],
+            "bits": bits,
+            "correlation": round(likeness, 4),
+        }
+        for i, j, bits, likeness in near
+    ]
+    report.add("near_duplicates", "warning", "pairs of nearly identical pictures", items)
+    if cut:
+        report.add(
+            "near_duplicates_cut",
+            "note",
+            "too many alike pictures: not every pair was compared",
+            [pairs.name],
+        )
+    members = {group[0]: group for group in groups}
+    found = [(rows[a], rows[b]) for group in groups for k, a in enumerate(group) for b in group[k + 1 :]]
+    for i, j, _, _ in near:
+        first, second = members.get(single[i], [single[i]]), members.get(single[j], [single[j]])
+        found.extend((rows[a], rows[b]) for a in first for b in second)
+    return found
+
+
+# ------------------------------------------------------------------------------ texts, labels, features
+def _check_texts(pairs: Pairs, report: Report) -> None:
+    for column, kind, what in (
+        ("captions", "empty_captions", "rows without a caption"),
+        ("tags", "empty_tags", "rows without a tag"),
+        ("labels", "unlabeled", "rows without a label"),
+    ):
+        texts = pairs.texts(column)
+        empty = [pairs.ids[row] for row, items in enumerate(texts) if not any(item.strip() for item in items)]
+        if len(empty) == len(pairs):
+            report.add(f"no_{column}", "note", f"the data set has no {column}", [pairs.name])
+        else:
+            report.add(kind, "warning", what, empty)
+    report.add("unknown_labels", "error", "labels that label_names lacks", pairs.unknown_labels)
+    if pairs.label_names and len(pairs):
+        used = np.asarray(pairs.labels().any(axis=0))
+        unused = [name for name, is_used in zip(pairs.label_names, used.tolist(), strict=True) if not is_used]
+        report.add("unused_labels", "note", "labels that no row has", unused)
+
+
+def _check_features(pairs: Pairs, report: Report) -> None:
+    rows = pairs.feature_rows
+    for name, entry in (pairs.meta.get("features") or {}).items():
+        problems = []
+        try:
+            file = load_feature_file(name, pairs.path / str(entry["file"]), float(entry.get("scale", 1.0)))
+            if entry.get("rows") is not None:
+                file.check_count(int(entry["rows"]), "pairs.json")
+            file.check_rows(rows)
+            problems = _bad_rows(file)
+        except LimbeckError as error:
+            problems = [str(error)]
+        report.add("features", "error", f"faults of features {name!r}", problems)
+    if pairs.meta.get("features"):
+        without = [pairs.ids[row] for row in np.flatnonzero(rows < 0).tolist()]
+        report.add("no_features", "warning", "rows without features", without)
+        used, count = np.unique(rows[rows >= 0], return_counts=True)
+        shared = [int(row) for row in used[count > 1].tolist()]
+        report.add("shared_features", "warning", "feature rows used by several pairs", shared)
+
+
+def _bad_rows(file: FeatureFile) -> list[str]:
+    if file.matrix.dtype.kind != "f":
+        return []
+    bad = [
+        start + int(at)
+        for start in range(0, file.count, 4096)
+        for at in np.flatnonzero(~np.isfinite(file.matrix[start : start + 4096]).all(axis=1))
+    ]
+    return [f"{file.path}: row {row} holds NaN or infinity" for row in bad]
+
+
+# ------------------------------------------------------------------------------ protocol
+def _check_protocol(
+    pairs: Pairs, protocol: Protocol, duplicates: list[tuple[int, int]], report: Report
+) -> None:
+    names: tuple[SplitName, ...] = ("query", "database", "train")
+    splits: dict[SplitName, np.ndarray] = {}
+    for name in names:
+        try:
+            splits[name] = protocol.split(pairs, name)
+        except LimbeckError as error:
+            report.add("splits", "error", f"split {name!r} does not hold", [str(error)])
+    if "query" not in splits:
+        return
+    query = set(splits["query"].tolist())
+    texts = protocol.texts(pairs, splits["query"])
+    silent = [
+        pairs.ids[row] for row, shown in zip(splits["query"].tolist(), texts, strict=True) if not any(shown)
+    ]
+    report.add("query_without_text", "warning", "queries without a text to show", silent)
+    if protocol.relevance == "shared_label":
+        unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
+        ids = [pairs.ids[row] for row in unlabeled.tolist()]
+        report.add("query_without_label", "warning", "queries without a label, nothing is relevant", ids)
+    for name in ("database", "train"):
+        if protocol.splits.database is None and name == "database":
+            continue
+        others = set(splits.get(name, np.empty(0, np.int64)).tolist())
+        leaks = [
+            [pairs.ids[a], pairs.ids[b]] if a in query else [pairs.ids[b], pairs.ids[a]]
+            for a, b in duplicates
+            if (a in query and b in others) or (b in query and a in others)
+        ]
+        report.add(f"leaks_{name}", "warning", f"the same picture in query and {name}", leaks)
