@@ -1,0 +1,11 @@
+"""Runners of protocols: a model or codes in, a `Result` out; and comparison of results over seeds."""
+
+from __future__ import annotations
+
+from limbeck.evaluation.compare import Comparison, compare
+from limbeck.evaluation.environment import environment
+from limbeck.evaluation.foreign import evaluate_codes
+from limbeck.evaluation.results import Result
+from limbeck.evaluation.run import evaluate
+
+__all__ = ["Comparison", "Result", "compare", "environment", "evaluate", "evaluate_codes"]

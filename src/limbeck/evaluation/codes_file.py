@@ -1,0 +1,149 @@
+"""Codes that come from elsewhere: ``.npz``, ``.safetensors``, or a directory of ``.npy`` files.
+
+Arrays, all optional but one direction (``query_image`` with ``database_text``, or ``query_text`` with
+``database_image``):
+
+* ``query_image``, ``query_text``, ``database_image``, ``database_text``: codes, uint8 (N, bits/8) packed as
+  by `numpy.packbits`, or (N, bits) of −1 and +1 in any signed number type;
+* ``query_labels``, ``database_labels``: (N, C) of booleans or 0 and 1, where no data set is given.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.codes import pack_bits
+from limbeck.errors import LimbeckError
+
+CODES = ("query_image", "query_text", "database_image", "database_text")
+LABELS = ("query_labels", "database_labels")
+_PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin"}
+_PICKLE_HEADS = {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
+_MEND = "save the arrays with numpy.savez or as .safetensors"
+
+
+@dataclass(frozen=True)
+class CodesFile:
+    """What a file of codes held: packed codes by name, labels if any, and the number of bits."""
+
+    path: Path
+    codes: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    bits: int
+
+
+def read_codes(path: Path | str) -> CodesFile:
+    """Read codes from elsewhere and check that they fit together.
+
+    Raises:
+        LimbeckError: a pickle, an unreadable file, an unknown or wrongly shaped array, codes of several
+            lengths, or two arrays of one split with different row counts.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path)
+    unknown = sorted(set(arrays) - set(CODES) - set(LABELS))
+    if unknown:
+        raise LimbeckError(f"{path}: unknown array {unknown[0]!r}; name them {', '.join(CODES + LABELS)}")
+    codes = {name: _packed(path, name, arrays[name]) for name in CODES if name in arrays}
+    if not ({"query_image", "database_text"} <= set(codes) or {"query_text", "database_image"} <= set(codes)):
+        held = ", ".join(sorted(codes)) or "no codes"
+        raise LimbeckError(
+            f"{path}: holds {held}; needs query_image with database_text, or query_text with database_image"
+        )
+    widths = {name: array.shape[1] * 8 for name, array in codes.items()}
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"{name} {bits}" for name, bits in widths.items())
+        raise LimbeckError(f"{path}: codes of several lengths in bits ({found}); save one length")
+    labels = {name: _bool_labels(path, name, arrays[name]) for name in LABELS if name in arrays}
+    _check_counts(path, {**codes, **labels})
+    return CodesFile(path, codes, labels, next(iter(widths.values())))
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        files = {name: path / f"{name}.npy" for name in CODES + LABELS}
+        return {name: _load(file, np.load) for name, file in files.items() if file.exists()}
+    if not path.exists():
+        raise LimbeckError(f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy")
+    if path.suffix.lower() in _PICKLED or _is_pickle(path):
+        raise LimbeckError(f"{path}: a pickle, which can run code when read; {_MEND}")
+    if path.suffix.lower() == ".safetensors":
+        from safetensors.numpy import load_file
+
+        return dict(_load(path, load_file))
+    if path.suffix.lower() == ".npz":
+        return dict(_load(path, _load_npz))
+    raise LimbeckError(f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files")
+
+
+def _load_npz(path: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=allow_pickle) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
+    """Call a reader; whatever it trips over in a damaged or pickled file becomes one clear line."""
+    try:
+        return reader(path)
+    except Exception as error:
+        if "pickle" in str(error).lower() or "Object arrays" in str(error):
+            raise LimbeckError(f"{path}: holds pickled objects, not numbers; {_MEND}") from None
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LimbeckError(f"{path}: cannot read ({first_line}); {_MEND}") from None
+
+
+def _is_pickle(path: Path) -> bool:
+    """A bare pickle by its first bytes, or torch's zip of one by its members."""
+    with path.open("rb") as stream:
+        head = stream.read(2)
+    if head in _PICKLE_HEADS and path.suffix != ".safetensors":
+        return True
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(".pkl") for name in archive.namelist())
+
+
+def _packed(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim != 2 or 0 in array.shape:
+        raise LimbeckError(f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype != bool and not np.isin(array, (-1, 1)).all():
+        raise LimbeckError(
+            f"{path}: {name} ({array.dtype}) holds values other than -1 and +1; "
+            "give signs, booleans, or uint8 packed by numpy.packbits"
+        )
+    if array.shape[1] % 8:
+        raise LimbeckError(f"{path}: {name} has {array.shape[1]} bits; a multiple of 8 is needed")
+    return pack_bits(array if array.dtype == bool else array.astype(np.int8))
+
+
+def _bool_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim != 2 or not np.isin(array, (0, 1)).all():
+        raise LimbeckError(f"{path}: {name} has shape {array.shape}; labels are (rows, classes) of 0 and 1")
+    return array.astype(bool)
+
+
+def _check_counts(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    for split in ("query", "database"):
+        counts = dict(_counts(arrays, split))
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{name} {rows}" for name, rows in counts.items())
+            raise LimbeckError(f"{path}: row counts differ within {split} ({found}); align the rows")
+    query, database = (arrays[name] for name in LABELS) if set(LABELS) <= set(arrays) else (None, None)
+    if query is not None and database is not None and query.shape[1] != database.shape[1]:
+        raise LimbeckError(
+            f"{path}: query_labels has {query.shape[1]} classes, database_labels {database.shape[1]}; "
+            "align them"
+        )
+
+
+def _counts(arrays: dict[str, np.ndarray], split: str) -> Iterator[tuple[str, int]]:
+    return ((name, len(array)) for name, array in arrays.items() if name.startswith(f"{split}_"))

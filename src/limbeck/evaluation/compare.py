@@ -1,0 +1,247 @@
+"""Several results beside each other: mean and spread over seeds, paired differences from a base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.results import DIRECTIONS, Result, result_files, same_protocol
+from limbeck.metrics import holm, paired_test, summarize
+
+LEVEL = 0.05
+LOWER_IS_BETTER = {"median_rank"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A group minus the base, paired by seed: mean, its 95 % t interval, p value and p after Holm."""
+
+    base: str
+    seeds: list[int]
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the difference counts: p after Holm's correction within the table below .05."""
+        return self.p_holm is not None and self.p_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one method in one space, seeds apart.
+
+    Attributes:
+        values: column → one value a result, in the order of ``results``. Columns: ``i2t map``, ``t2i r@1`` …,
+            and ``mean`` of the two directions.
+        differences: column → difference from the base; empty for the base itself.
+    """
+
+    label: str
+    space: str
+    bits: int | None
+    results: list[Result]
+    values: dict[str, list[float]]
+    differences: dict[str, Difference]
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """Seeds of the results."""
+        return [result.seed for result in self.results]
+
+    def mean(self, column: str) -> float:
+        """Mean over the results."""
+        return summarize(self.values[column]).mean
+
+    def spread(self, column: str) -> float | None:
+        """Standard deviation over the results (n − 1); None for one result."""
+        return summarize(self.values[column]).sd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The groups of one protocol.
+
+    Attributes:
+        columns: the columns that every group has, in the order shown.
+        best: (bits, column) → label of the group with the best mean among those with equal bits; only where
+            at least two stand beside each other.
+    """
+
+    protocol: str
+    protocol_hash: str
+    task: str
+    columns: list[str]
+    groups: list[Group]
+    base: str | None
+    best: dict[tuple[int | None, str], str]
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, for a file."""
+        return {
+            "protocol": self.protocol,
+            "protocol_hash": self.protocol_hash,
+            "task": self.task,
+            "base": self.base,
+            "groups": [_group_json(group, self.columns) for group in self.groups],
+        }
+
+
+def compare(
+    sources: Sequence[Path | str | Result], *, base: str | None = None, protocol: str | None = None
+) -> Comparison:
+    """Put results into one table.
+
+    Args:
+        sources: results, result files, or run directories (every ``result*.json`` in them).
+        base: label of the method the others are compared with, bits for bits; no differences without it.
+        protocol: name of a protocol; results of others are left out. Runs evaluated by several need it.
+
+    Raises:
+        LimbeckError: nothing given, a directory without results, results of several protocols, a base that
+            no result carries.
+    """
+    if not sources:
+        raise LimbeckError("nothing to compare; name runs or result files")
+    given = [source for source in sources if isinstance(source, Result)]
+    files = result_files([source for source in sources if not isinstance(source, Result)])
+    results = given + [Result.load(file) for file in files]
+    if protocol is not None:
+        results = [result for result in results if result.protocol == protocol]
+        if not results:
+            raise LimbeckError(f"--protocol {protocol}: none of the results is of it; evaluate by it first")
+    same_protocol(results)
+    columns = _columns(results)
+    groups = [
+        Group(label, str(space), bits, members, {c: [_value(r, c) for r in members] for c in columns}, {})
+        for (label, space, bits), members in _grouped(results).items()
+    ]
+    if base is not None:
+        groups = _with_differences(groups, columns, base)
+    first = results[0]
+    return Comparison(
+        first.protocol, first.protocol_hash, first.task, columns, groups, base, _best(groups, columns)
+    )
+
+
+def _columns(results: Sequence[Result]) -> list[str]:
+    """Direction and metric of every figure that all results have; reference levels stand elsewhere."""
+    names = [name for name in results[0].metrics.get(_directions(results[0])[0], {}) if _is_score(name)]
+    columns = [f"{direction} {name}" for direction in DIRECTIONS for name in names]
+    columns = [c for c in columns if all(_has(result, c) for result in results)]
+    if not columns:
+        raise LimbeckError("the results share no figure; compare results of the same directions")
+    if {c.split()[0] for c in columns} == set(DIRECTIONS) and "i2t map" in columns:
+        columns.append("mean map")
+    return columns
+
+
+def _directions(result: Result) -> list[str]:
+    return [direction for direction in DIRECTIONS if direction in result.metrics] or list(DIRECTIONS[:1])
+
+
+def _is_score(name: str) -> bool:
+    return name in {"map", "median_rank"} or name.startswith("r@")
+
+
+def _has(result: Result, column: str) -> bool:
+    direction, name = column.split()
+    return name in result.metrics.get(direction, {})
+
+
+def _value(result: Result, column: str) -> float:
+    direction, name = column.split()
+    if direction == "mean":
+        return float(sum(result.metrics[d][name] for d in DIRECTIONS) / len(DIRECTIONS))
+    return result.metrics[direction][name]
+
+
+def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], list[Result]]:
+    """By label, space and bits; where a group holds a seed twice, its runs are no repeats: by run instead."""
+    groups: dict[tuple[str, str, int | None], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
+    done: dict[tuple[str, str, int | None], list[Result]] = {}
+    for (label, space, bits), members in groups.items():
+        seeds = [member.seed for member in members]
+        if len(set(seeds)) == len(seeds):
+            done[label, space, bits] = sorted(members, key=lambda r: -1 if r.seed is None else r.seed)
+            continue
+        for member in members:
+            key = (f"{label} ({Path(member.run).name})", space, bits)
+            if key in done:
+                raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each once")
+            done[key] = [member]
+    return done
+
+
+def _with_differences(groups: list[Group], columns: list[str], base: str) -> list[Group]:
+    """Paired differences from the base of the same bits (else from the base's only group), Holm over all."""
+    bases = [group for group in groups if group.label == base]
+    if not bases:
+        known = ", ".join(dict.fromkeys(group.label for group in groups))
+        raise LimbeckError(f"--base {base}: no result of that name; there are {known}")
+    raw: dict[tuple[int, str], Difference] = {}
+    for number, group in enumerate(groups):
+        partner = next((b for b in bases if b.bits == group.bits), bases[0] if len(bases) == 1 else None)
+        if group.label == base or partner is None:
+            continue
+        for column in columns:
+            difference = _difference(group, partner, column)
+            if difference is not None:
+                raw[number, column] = difference
+    # "mean" restates the two directions: correcting for it as well would count the same evidence twice.
+    tested = {k: d.p for k, d in raw.items() if d.p is not None and not k[1].startswith("mean")}
+    corrected = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
+    done = []
+    for number, group in enumerate(groups):
+        own = {column: d for (at, column), d in raw.items() if at == number}
+        for column, d in own.items():
+            p_holm = corrected.get((number, column))
+            own[column] = Difference(d.base, d.seeds, d.mean, d.low, d.high, d.p, p_holm)
+        done.append(Group(group.label, group.space, group.bits, group.results, group.values, own))
+    return done
+
+
+def _difference(group: Group, base: Group, column: str) -> Difference | None:
+    own = dict(zip(group.seeds, group.values[column], strict=True))
+    other = dict(zip(base.seeds, base.values[column], strict=True))
+    shared = [seed for seed in own if seed in other and seed is not None]
+    if not shared:
+        return None
+    first, second = [own[seed] for seed in shared], [other[seed] for seed in shared]
+    seeds = [int(seed) for seed in shared if seed is not None]
+    if len(shared) == 1:
+        return Difference(base.label, seeds, first[0] - second[0], None, None, None, None)
+    test = paired_test(first, second, confidence=1 - LEVEL)
+    return Difference(base.label, seeds, test.difference, test.low, test.high, test.p, None)
+
+
+def _best(groups: Sequence[Group], columns: Sequence[str]) -> dict[tuple[int | None, str], str]:
+    best = {}
+    for bits in dict.fromkeys(group.bits for group in groups):
+        rivals = [group for group in groups if group.bits == bits]
+        for column in columns if len(rivals) > 1 else ():
+            sign = -1 if column.split()[1] in LOWER_IS_BETTER else 1
+            best[bits, column] = max(rivals, key=lambda g, c=column, s=sign: s * g.mean(c)).label  # type: ignore[misc]
+    return best
+
+
+def _group_json(group: Group, columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "label": group.label,
+        "space": group.space,
+        "bits": group.bits,
+        "seeds": group.seeds,
+        "runs": [result.run for result in group.results],
+        "values": group.values,
+        "mean": {column: group.mean(column) for column in columns},
+        "sd": {column: group.spread(column) for column in columns},
+        "difference": {c: vars(d) | {"counts": d.counts} for c, d in group.differences.items()},
+    }

@@ -1,0 +1,95 @@
+"""Points of a split: its pictures and its texts through a dual encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from limbeck.data.pairs import Pairs
+    from limbeck.encoders.dual import DualEncoder, Output
+
+PICTURES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Side:
+    """Points of one modality of a split.
+
+    Attributes:
+        points: stored form of the space, (N, width).
+        rows: row of the pairs table that each point belongs to, int64 (N,); a row with several texts appears
+            several times.
+    """
+
+    points: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def where(self, keep: np.ndarray) -> Side:
+        """The points for which the bool (N,) ``keep`` is true."""
+        return Side(self.points[keep], self.rows[keep])
+
+
+def encode_pictures(
+    encoder: DualEncoder, pairs: Pairs, rows: np.ndarray, *, output: Output = "points", batch_size: int = 256
+) -> Side:
+    """Encode the pictures of some rows: from a feature file, or opened a few hundred at a time.
+
+    Args:
+        encoder: says by ``image_input`` whether it reads pixels or ``features:NAME``.
+        pairs: the data set.
+        rows: row numbers (N,).
+        output: as for `DualEncoder.encode_image`.
+        batch_size: pictures in one forward pass.
+
+    Raises:
+        LimbeckError: the data set lacks the feature file, or a picture is missing or unreadable.
+    """
+    rows = np.asarray(rows, np.int64)
+    kind, _, name = encoder.image_input.partition(":")
+    if kind == "features":
+        features = pairs.features(name, rows)
+        return Side(encoder.encode_image(features, output=output, batch_size=batch_size), rows)
+    parts = []
+    for start in range(0, len(rows), PICTURES_AT_ONCE):
+        pictures = [pairs.open_image(int(row)) for row in rows[start : start + PICTURES_AT_ONCE]]
+        parts.append(encoder.encode_image(pictures, output=output, batch_size=batch_size))
+    return Side(np.concatenate(parts), rows)
+
+
+def encode_texts(
+    encoder: DualEncoder,
+    texts: Sequence[Sequence[str]],
+    rows: np.ndarray,
+    *,
+    output: Output = "points",
+    batch_size: int = 256,
+) -> Side:
+    """Encode the texts of some rows; the encoder sees each distinct text once.
+
+    Args:
+        encoder: the dual encoder.
+        texts: per row the texts that the protocol shows (`Protocol.texts`), length N.
+        rows: row numbers (N,).
+        output: as for `DualEncoder.encode_text`.
+        batch_size: texts in one forward pass.
+
+    Raises:
+        LimbeckError: not one row has a text.
+    """
+    flat = [text for row_texts in texts for text in row_texts]
+    if not flat:
+        raise LimbeckError(
+            f"none of {len(texts)} rows has a text; import captions or tags, or choose another protocol"
+        )
+    counts = [len(row_texts) for row_texts in texts]
+    points = encoder.encode_text(flat, output=output, batch_size=batch_size)
+    return Side(points, np.repeat(np.asarray(rows, np.int64), counts))

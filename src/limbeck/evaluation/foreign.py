@@ -1,0 +1,131 @@
+"""Evaluate codes that come from elsewhere, against a data set or labels in their own file; no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.codes_file import CodesFile, read_codes
+from limbeck.evaluation.hashing import SIDES, Labelled, score_hashing
+from limbeck.evaluation.results import Result
+from limbeck.files import sha256_json
+from limbeck.spaces import Hamming
+
+DEFAULTS: dict[str, Any] = {"k": None, "ties": "expected", "normalizer": "relevant", "empty": "skip"}
+
+
+def evaluate_codes(
+    codes: Path | str,
+    pairs: Pairs | Path | str | None = None,
+    protocol: Protocol | Path | str | None = None,
+    *,
+    json: Path | str | None = None,
+    label: str | None = None,
+    seed: int | None = None,
+    ceiling: bool = True,
+) -> Result:
+    """Measure codes made by any other program.
+
+    Args:
+        codes: ``.npz``, ``.safetensors`` or a directory of ``.npy`` (`limbeck.evaluation.codes_file`).
+        pairs: the data set whose rows the codes follow, in the order of the protocol's id lists. Without it
+            the labels in the codes file are used, and the result compares only with results on equal labels.
+        protocol: hashing protocol; needed with ``pairs``, otherwise it only gives the rules of the metric.
+        json: also write the result there.
+        label: name of the row in tables; the file's name when not given.
+        seed: recorded with the result.
+        ceiling: also learn codes from the labels, to see the score beside them.
+
+    Raises:
+        LimbeckError: a pickle, arrays that do not fit together, another number of rows than the protocol has,
+            a protocol that is not for hashing.
+    """
+    file = read_codes(codes)
+    pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
+    protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+    if protocol is not None and protocol.task != "hashing":
+        raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
+    settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
+    if pairs is not None:
+        if protocol is None:
+            raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
+        sets = _labels_of_pairs(file, pairs, protocol)
+        name, digest = protocol.name, protocol.hash
+    else:
+        sets = _labels_of_file(file)
+        name, digest = _own_protocol(file, protocol, settings)
+    started = time.perf_counter()
+    wanted = protocol.directions if protocol else list(SIDES)
+    directions = [direction for direction in wanted if set(SIDES[direction]) <= set(sets)]
+    if not directions:
+        raise LimbeckError(
+            f"{file.path}: holds the codes of no direction of protocol {name} ({', '.join(wanted)})"
+        )
+    space = Hamming(file.bits)
+    scores = score_hashing(space, sets, settings, directions=directions, ceiling=ceiling)
+    result = Result(
+        protocol=name,
+        protocol_hash=digest,
+        task="hashing",
+        method="codes",
+        run=str(file.path),
+        space=space.to_json(),
+        bits=file.bits,
+        seed=seed,
+        settings={
+            "label": label or file.path.stem,
+            "metric": dict(settings),
+            "counts": {name: len(labelled.points) for name, labelled in sets.items()},
+        },
+        seconds={"score": time.perf_counter() - started},
+        **vars(scores),
+    )
+    if json is not None:
+        result.save(json)
+    return result
+
+
+def _labels_of_pairs(file: CodesFile, pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:
+    sets = {}
+    rows = {"query": protocol.split(pairs, "query"), "database": protocol.split(pairs, "database")}
+    train = protocol.split(pairs, "train")
+    for name, codes in file.codes.items():
+        split = name.partition("_")[0]
+        if len(codes) != len(rows[split]):
+            raise LimbeckError(
+                f"{file.path}: {name} has {len(codes)} rows, split {split} of protocol {protocol.name} has "
+                f"{len(rows[split])}; save one code a row, in the order of the protocol"
+            )
+        trained = np.isin(rows[split], train) if split == "database" else None
+        pairs.require_labels(rows[split])
+        sets[name] = Labelled(codes, pairs.labels(rows[split]), trained)
+    return sets
+
+
+def _labels_of_file(file: CodesFile) -> dict[str, Labelled]:
+    sets = {}
+    for name, codes in file.codes.items():
+        wanted = f"{name.partition('_')[0]}_labels"
+        labels = file.labels.get(wanted)
+        if labels is None:
+            raise LimbeckError(
+                f"{file.path}: no {wanted} in it; add them, or give the data set with --data DIR"
+            )
+        sets[name] = Labelled(codes, labels)
+    return sets
+
+
+def _own_protocol(file: CodesFile, protocol: Protocol | None, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """A name and hash for labels from the file: equal exactly for equal labels and equal rules."""
+    labels = {
+        name: [list(array.shape), np.packbits(array).tobytes().hex()] for name, array in file.labels.items()
+    }
+    name = f"{protocol.name}, labels from the file" if protocol else "labels from the file"
+    return name, sha256_json({"labels": labels, "settings": dict(settings)})

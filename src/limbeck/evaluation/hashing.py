@@ -1,0 +1,175 @@
+"""Score a split by shared labels: mean average precision both ways, between its floor and its ceiling."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from limbeck.evaluation.ceiling import label_codes
+from limbeck.evaluation.results import plain
+from limbeck.metrics import code_health, hamming_map, precision_recall, ranking_map
+from limbeck.metrics.empty import settle_empty
+from limbeck.spaces import Space
+
+SIDES = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
+QUERIES_AT_ONCE = 256
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Points with their labels.
+
+    Attributes:
+        points: stored form of the space, (N, width).
+        labels: bool (N, C).
+        trained: bool (N,), true for items that were trained on; None where nobody knows.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    trained: np.ndarray | None = None
+
+
+@dataclass
+class Scores:
+    """The parts of a `Result` that a runner fills."""
+
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    per_query: dict[str, list[float | None]] = field(default_factory=dict)
+    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    health: dict[str, dict[str, float | list[float]]] = field(default_factory=dict)
+
+
+def score_hashing(
+    space: Space,
+    sets: Mapping[str, Labelled],
+    settings: Settings,
+    *,
+    directions: Sequence[str] = ("i2t", "t2i"),
+    ceiling: bool = True,
+) -> Scores:
+    """Mean average precision by shared labels.
+
+    Args:
+        space: codes are ranked by Hamming distance; vectors by their continuous similarity, which is the most
+            that codes cut from them can be expected to keep.
+        sets: ``query_image``, ``query_text``, ``database_image``, ``database_text``, as the directions need.
+        settings: ``k``, ``ties``, ``normalizer``, ``empty`` of `limbeck.metrics.hamming_map`.
+        directions: ``i2t`` (picture queries, text database), ``t2i``.
+        ceiling: learn codes from the labels as well (codes only; a few seconds).
+
+    Returns:
+        For each direction ``map``, ``floor`` (all codes equal), ``ceiling``, ``map_unseen`` (trained items
+        taken out of the database, where any are known), per-query values, and for codes the curves.
+
+    Raises:
+        LimbeckError: labels or points that do not fit together; no query with a relevant item.
+    """
+    verbs = _VERBS[space.storage]
+    scores = Scores()
+    for direction in directions:
+        queries, items = (sets[name] for name in SIDES[direction])
+        value, per_query = verbs.mean_precision(space, queries, items, settings)
+        metrics = {"map": value, "floor": _floor(queries, items, settings)}
+        if ceiling and verbs.bits(space):
+            metrics["ceiling"] = _ceiling(queries.labels, items.labels, verbs.bits(space), settings)
+        unseen = _unseen(items)
+        if unseen is not None:
+            metrics["map_unseen"] = verbs.mean_precision(space, queries, unseen, settings)[0]
+        scores.metrics[direction] = metrics
+        scores.per_query[direction] = plain(per_query)
+        scores.curves[direction] = verbs.curves(queries, items)
+    for name, labelled in sets.items():
+        scores.health[name] = verbs.health(labelled.points)
+    return scores
+
+
+def _unseen(items: Labelled) -> Labelled | None:
+    """The items that were not trained on; None where that is none of them or all of them."""
+    if items.trained is None or not items.trained.any() or items.trained.all():
+        return None
+    keep = ~items.trained
+    return Labelled(items.points[keep], items.labels[keep])
+
+
+def _floor(queries: Labelled, items: Labelled, settings: Settings) -> float:
+    left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
+    return hamming_map(left, right, queries.labels, items.labels, **settings).value
+
+
+_CEILINGS: dict[str, float] = {}
+
+
+def _ceiling(query_labels: np.ndarray, item_labels: np.ndarray, bits: int, settings: Settings) -> float:
+    """Codes learnt from the labels; kept for the process, for a run of evaluations on one protocol."""
+    digest = hashlib.sha256(repr((bits, sorted(settings.items()), query_labels.shape)).encode())
+    digest.update(query_labels.tobytes() + item_labels.tobytes())
+    key = digest.hexdigest()
+    if key not in _CEILINGS:
+        codes = label_codes(np.concatenate([query_labels, item_labels]), bits)
+        split = len(query_labels)
+        value = hamming_map(codes[:split], codes[split:], query_labels, item_labels, **settings).value
+        _CEILINGS[key] = value
+    return _CEILINGS[key]
+
+
+MapAndValues = tuple[float, np.ndarray]
+
+
+def _code_map(space: Space, queries: Labelled, items: Labelled, settings: Settings) -> MapAndValues:
+    left, right = space.check(queries.points, what="queries"), space.check(items.points, what="items")
+    result = hamming_map(left, right, queries.labels, items.labels, **settings)
+    return result.value, result.per_query
+
+
+def _vector_map(space: Space, queries: Labelled, items: Labelled, settings: Settings) -> MapAndValues:
+    """`ranking_map` in blocks of queries; the rule for empty queries applies to the whole."""
+    values = []
+    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
+        relevant = (queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)) > 0
+        similarity = space.similarity(queries.points[rows], items.points)
+        block = ranking_map(similarity, relevant, **{**settings, "empty": "zero"})
+        values.append(np.where(relevant.any(axis=1), block.per_query, np.nan))
+    mean, per_query, _ = settle_empty(np.concatenate(values), settings["empty"])
+    return mean, per_query
+
+
+def _code_curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
+    curve = precision_recall(queries.points, items.points, queries.labels, items.labels)
+    kept = ("radii", "precision", "recall", "answered", "ns", "precision_at", "recall_at")
+    return {name: np.round(getattr(curve, name), 6).tolist() for name in kept}
+
+
+def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
+    health = code_health(points)
+    return {
+        "ones": np.round(health.balance, 5).tolist(),
+        "entropy": float(health.entropy.mean()),
+        "correlation": health.mean_correlation,
+        "max_correlation": health.max_correlation,
+        "constant_bits": float(health.constant_bits),
+        "unique": health.unique_share,
+        "collisions": health.collision_share,
+    }
+
+
+@dataclass(frozen=True)
+class _Verbs:
+    """What a kind of storage can be asked."""
+
+    mean_precision: Callable[[Space, Labelled, Labelled, Settings], MapAndValues]
+    bits: Callable[[Space], int]
+    curves: Callable[[Labelled, Labelled], dict[str, list[float]]]
+    health: Callable[[np.ndarray], dict[str, float | list[float]]]
+
+
+_VERBS = {
+    "codes": _Verbs(_code_map, lambda space: 8 * space.width, _code_curves, _code_health),
+    "vectors": _Verbs(_vector_map, lambda space: 0, lambda queries, items: {}, lambda points: {}),
+}

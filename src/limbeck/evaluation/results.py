@@ -1,0 +1,135 @@
+"""What an evaluation leaves behind: one JSON file that says what was measured, on what, and how."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.environment import environment
+from limbeck.files import read_json, write_json
+
+FORMAT = 1
+DIRECTIONS = ("i2t", "t2i")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Result(BaseModel):
+    """One model measured by one protocol.
+
+    Attributes:
+        metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
+            ``map_unseen`` (items that were trained on taken out of the database).
+            Retrieval: ``r@1`` …, ``median_rank``.
+        per_query: direction → one value a query, in the order of the protocol's queries: average precision,
+            or the rank of the first relevant item; None for a query without a relevant item.
+        curves: direction → name → numbers, for plots (``precision``, ``recall``, ``precision_at``, ``ns``).
+        health: set of codes (``database_image`` …) → numbers about its bits.
+        seconds: step → seconds (``encode``, ``score``), and ``train`` where the run says so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    protocol: str
+    protocol_hash: str
+    task: Literal["hashing", "retrieval"]
+    method: str
+    run: str
+    space: dict[str, Any]
+    bits: int | None = None
+    seed: int | None = None
+    metrics: dict[str, dict[str, float]]
+    per_query: dict[str, list[float | None]] = Field(default_factory=dict, repr=False)
+    curves: dict[str, dict[str, list[float]]] = Field(default_factory=dict, repr=False)
+    health: dict[str, dict[str, float | list[float]]] = Field(default_factory=dict, repr=False)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=lambda: environment()[0], repr=False)
+    machine: dict[str, str | int | bool | None] = Field(default_factory=lambda: environment()[1], repr=False)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    created: str = Field(default_factory=_now)
+
+    @property
+    def label(self) -> str:
+        """Name of the result's row in a table: the recipe where the run names one, else the method."""
+        return str(self.settings.get("label") or self.method)
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a metric over the directions that were measured; None where one lacks it."""
+        values = [metrics.get(name) for metrics in self.metrics.values()]
+        present = [value for value in values if value is not None]
+        return sum(present) / len(present) if present and len(present) == len(values) else None
+
+    def save(self, path: Path | str) -> Path:
+        """Write the result as JSON, whole or not at all."""
+        write_json(Path(path), self.model_dump(mode="json"))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Result:
+        """Read a result; a damaged or newer file is a `LimbeckError` that names it."""
+        content = read_json(Path(path))
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise LimbeckError(
+                f"{path}: result format {found!r}, this version reads {FORMAT}; evaluate again"
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise LimbeckError(
+                f"{path}: not a result, field {where}: {first['msg']}; evaluate again"
+            ) from None
+
+
+def plain(values: np.ndarray | Iterable[float]) -> list[float | None]:
+    """Numbers for JSON: NaN (a query without relevant items) becomes None, floats keep 7 digits."""
+    return [
+        None if math.isnan(value) else round(float(value), 7) for value in np.asarray(values, float).tolist()
+    ]
+
+
+def result_files(paths: Sequence[Path | str]) -> list[Path]:
+    """JSON files named directly, and the ``result*.json`` in each directory given.
+
+    Raises:
+        LimbeckError: a path that does not exist, or a directory without a result.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(path.glob("result*.json"))
+            if not found:
+                raise LimbeckError(f"{path}: no result*.json in it; run limbeck evaluate {path} first")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise LimbeckError(f"{path}: no such file or directory")
+    return files
+
+
+def same_protocol(results: Sequence[Result]) -> None:
+    """Refuse results of different protocols: their figures do not compare.
+
+    Raises:
+        LimbeckError: names the two protocols and runs that differ.
+    """
+    for result in results[1:]:
+        first = results[0]
+        if result.protocol_hash != first.protocol_hash:
+            raise LimbeckError(
+                f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
+                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; choose one with --protocol"
+            )

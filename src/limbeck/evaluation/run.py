@@ -1,0 +1,155 @@
+"""Evaluate a model, or codes from elsewhere, by a protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
+from limbeck.evaluation.hashing import Labelled, score_hashing
+from limbeck.evaluation.results import Result
+from limbeck.evaluation.retrieval import score_retrieval
+from limbeck.evaluation.run_facts import RunFacts, read_run_facts
+
+if TYPE_CHECKING:
+    from limbeck.encoders.dual import DualEncoder
+
+_NEEDED = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
+
+
+def evaluate(
+    model: DualEncoder | Path | str,
+    pairs: Pairs | Path | str | None = None,
+    protocol: Protocol | Path | str | None = None,
+    *,
+    json: Path | str | None = None,
+    label: str | None = None,
+    seed: int | None = None,
+    ceiling: bool = True,
+    batch_size: int = 256,
+) -> Result:
+    """Measure a model by a protocol.
+
+    Args:
+        model: a dual encoder, a run or a model directory, or a hub id.
+        pairs: the data set; the one that the run was trained on when not given.
+        protocol: name, file or protocol; the run's own when not given.
+        json: also write the result there.
+        label: name of the row in tables; the run's recipe when not given.
+        seed: recorded with the result; the run's own when not given.
+        ceiling: for codes, also learn codes from the labels, to see the score beside them.
+        batch_size: pictures or texts in one forward pass.
+
+    Returns:
+        The result; for a run directory it is also written into it: ``result.json`` under the run's own
+        protocol, ``result-NAME.json`` under another.
+
+    Raises:
+        LimbeckError: model, data set and protocol do not fit each other, or files are missing or damaged.
+    """
+    facts = read_run_facts(model)
+    pairs = _open_pairs(pairs, facts)
+    protocol = _open_protocol(protocol, facts)
+    if isinstance(model, (str, Path)):
+        from limbeck.encoders.dual import load
+
+        model = load(model)
+    started = time.perf_counter()
+    sides = _encode(model, pairs, protocol, batch_size)
+    encoded = time.perf_counter()
+    space = model.space
+    if protocol.task == "hashing":
+        settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"})
+        sets = _with_labels(sides, pairs, protocol)
+        scores = score_hashing(space, sets, settings, directions=protocol.directions, ceiling=ceiling)
+    else:
+        settings = {"ks": protocol.metric.ks}
+        scores = score_retrieval(
+            space, sides["query_image"], sides["query_text"], protocol.metric.ks or [1, 5, 10],
+            median_rank=protocol.metric.median_rank, directions=protocol.directions,
+        )  # fmt: skip
+    described = space.to_json()
+    result = Result(
+        protocol=protocol.name,
+        protocol_hash=protocol.hash,
+        task=protocol.task,
+        method=facts.method,
+        run=facts.run,
+        space=described,
+        bits=described.get("bits"),
+        seed=facts.seed if seed is None else seed,
+        settings={
+            "label": label or facts.label,
+            "metric": settings,
+            "pairs": str(pairs.path),
+            "fingerprint": pairs.fingerprint,
+            "counts": {name: len(side) for name, side in sides.items()},
+            "image_input": model.image_input,
+            "space_id": model.space_id,
+        },
+        seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
+        **vars(scores),
+    )
+    _write(result, json, facts)
+    return result
+
+
+def _open_pairs(pairs: Pairs | Path | str | None, facts: RunFacts) -> Pairs:
+    if pairs is None:
+        if facts.pairs is None:
+            raise LimbeckError(f"{facts.run}: names no data set; give one with --data DIR")
+        pairs = facts.pairs
+    return Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
+
+
+def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> Protocol:
+    if protocol is None:
+        if facts.protocol is None:
+            raise LimbeckError(f"{facts.run}: names no protocol; give one with --protocol NAME")
+        protocol = facts.protocol
+    return load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+
+
+def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int) -> dict[str, Side]:
+    """The points that the protocol's directions need."""
+    if protocol.task == "retrieval":
+        needed = {"query_image", "query_text"}
+    else:
+        needed = {name for direction in protocol.directions for name in _NEEDED[direction]}
+    sides: dict[str, Side] = {}
+    for split in ("query", "database"):
+        if not any(name.startswith(split) for name in needed):
+            continue
+        rows = protocol.split(pairs, split)
+        if f"{split}_image" in needed:
+            sides[f"{split}_image"] = encode_pictures(model, pairs, rows, batch_size=batch_size)
+        if f"{split}_text" in needed:
+            texts = protocol.texts(pairs, rows)
+            sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
+    return sides
+
+
+def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:
+    train = protocol.split(pairs, "train")
+    sets = {}
+    for name, side in sides.items():
+        trained = np.isin(side.rows, train) if name.startswith("database") else None
+        pairs.require_labels(side.rows)
+        sets[name] = Labelled(side.points, pairs.labels(side.rows), trained)
+    return sets
+
+
+def _write(result: Result, json: Path | str | None, facts: RunFacts) -> None:
+    if json is not None:
+        result.save(json)
+    if facts.folder is not None:
+        own = result.protocol_hash == facts.protocol_hash or facts.protocol in (None, result.protocol)
+        name = "result.json" if own else f"result-{result.protocol.replace('/', '-')}.json"
+        result.save(facts.folder / name)

@@ -1,0 +1,93 @@
+"""What a run directory says about itself: method, seed, protocol, data set, how long it trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Facts about a model's origin; what nobody wrote down is None.
+
+    Attributes:
+        folder: the run directory, None for a model that is no run.
+        run: how the model is called in results.
+        label: the recipe's name, else the method's.
+    """
+
+    run: str
+    label: str
+    method: str
+    folder: Path | None = None
+    seed: int | None = None
+    protocol: str | None = None
+    protocol_hash: str | None = None
+    pairs: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def read_run_facts(model: object) -> RunFacts:
+    """Facts about a run directory (or its ``model/``), another path, or a model in memory."""
+    if not isinstance(model, (str, Path)):
+        return RunFacts("in memory", type(model).__name__, type(model).__name__)
+    path = Path(model)
+    for folder in (path, path.parent) if path.name == "model" else (path,):
+        if (folder / "run.json").is_file() or (folder / "recipe.yaml").is_file():
+            return _from_run(folder)
+    return RunFacts(str(model), path.name, "model")
+
+
+def _from_run(folder: Path) -> RunFacts:
+    run = _mapping(folder / "run.json", read_json)
+    recipe = _mapping(folder / "recipe.yaml", _read_yaml)
+    data = _inner(recipe, "data") | _inner(run, "data")
+    stages = recipe.get("stages") or []
+    last = _inner(stages[-1], "method") if isinstance(stages, list) and stages else {}
+    methods = run.get("methods")
+    method = (methods[-1] if isinstance(methods, list) and methods else last.get("name")) or "unknown"
+    label = run.get("recipe") or recipe.get("name") or method
+    seed = run.get("seed", recipe.get("seed"))
+    trained = run.get("seconds")
+    return RunFacts(
+        run=str(folder),
+        label=str(label),
+        method=str(method),
+        folder=folder,
+        seed=seed if isinstance(seed, int) else None,
+        protocol=_text(run.get("protocol") or data.get("protocol")),
+        protocol_hash=_text(run.get("protocol_hash")),
+        pairs=_text(run.get("pairs") or data.get("pairs")),
+        seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
+    )
+
+
+def _mapping(file: Path, reader: Any) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    content = reader(file)
+    if not isinstance(content, dict):
+        raise LimbeckError(f"{file}: not a mapping of keys; restore it or train again")
+    return content
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LimbeckError(f"{file}: cannot read ({str(error).splitlines()[0]}); restore it") from None
+
+
+def _inner(mapping: Any, key: str) -> dict[str, Any]:
+    value = mapping.get(key) if isinstance(mapping, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
