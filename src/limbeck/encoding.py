@@ -142,7 +142,7 @@ def encode_batches(
     source: Source,
     *,
     rows: np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     on_skip: OnSkip | None = None,
     progress: bool = False,
 ) -> Iterator[Batch]:
@@ -152,23 +152,24 @@ def encode_batches(
         encoder: its ``image_input`` says whether pictures are opened or features looked up.
         source: from `open_source`.
         rows: row numbers (n,) of the source; all by default.
-        batch_size: items in one forward pass.
+        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
         on_skip: called with id and reason of each item that cannot be read.
         progress: show items/s and the time left on standard error.
 
     Raises:
         LimbeckError: no rows, a source without the features that the model reads, or not one readable item.
     """
-    if batch_size < 1:
-        raise LimbeckError(f"batch_size: {batch_size} is not at least 1")
+    kind, _, name = encoder.image_input.partition(":")
+    size = batch_size if batch_size is not None else 1024 if kind == "features" else 64
+    if size < 1:
+        raise LimbeckError(f"batch_size: {size} is not at least 1")
     wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
     if not wanted:
         raise LimbeckError("encode: no rows to encode; the data set or split is empty")
-    kind, _, name = encoder.image_input.partition(":")
     done, reason = 0, ""
     with _bar(progress, len(wanted)) as advance:
-        for start in range(0, len(wanted), batch_size):
-            chunk = wanted[start : start + batch_size]
+        for start in range(0, len(wanted), size):
+            chunk = wanted[start : start + size]
             failed: dict[int, str] = {}
             images: Any
             if kind == "features":
@@ -181,7 +182,7 @@ def encode_batches(
                 if on_skip is not None:
                     on_skip(source.items([row]).column("id")[0].as_py(), reason)
             if kept:
-                yield encoder.encode_image(images, batch_size=batch_size), source.items(kept)
+                yield encoder.encode_image(images, batch_size=size), source.items(kept)
             done += len(kept)
             advance(len(chunk))
     if not done:
@@ -195,7 +196,7 @@ def encode_source(
     *,
     rows: np.ndarray | None = None,
     model: str | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: bool = False,
     replace: bool = False,
 ) -> Encoded:
@@ -207,7 +208,7 @@ def encode_source(
         out: directory of the encoded set; unreadable items are listed in its ``skipped.jsonl``.
         rows: row numbers (n,); all by default.
         model: the run or model directory, recorded for people to read.
-        batch_size: items in one forward pass.
+        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
         progress: show items/s and the time left on standard error.
         replace: write over an existing encoded set.
 

@@ -83,7 +83,7 @@ class Index:
         items: Mapping[str, Sequence[Any]] | None = None,
         rows: np.ndarray | None = None,
         space: Space | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         replace: bool = False,
         progress: bool = False,
         on_skip: OnSkip | None = None,
@@ -100,7 +100,7 @@ class Index:
             items: with an array, its N items: ``{"id": [...], further columns}``.
             rows: with pairs or pictures, the row numbers (n,) to take; all by default.
             space: with an array, its space; by default `Hamming` for uint8 and `Sphere` for floats.
-            batch_size: items in one forward pass.
+            batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
             replace: put the new index over an existing one.
             progress: show items/s and the time left on standard error.
             on_skip: called with id and reason of each item that cannot be read.
@@ -276,6 +276,12 @@ class Index:
                 raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
             self._encoder = encoder
         return self._encoder
+
+    def item(self, item_id: str) -> Hit:
+        """An item of this index as a hit, with a score of 0."""
+        row = self.store.row_of(item_id)
+        metadata = self.store.metadata([row])[0]
+        return Hit(metadata.pop("id"), 0, metadata, row)
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
         """The picture of a hit, RGB and upright, from the folder or zip recorded at build time.

@@ -13,7 +13,7 @@ def encode(
     out: Path = typer.Option(..., "--out", help="Directory of the encoded set."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
     split: str = typer.Option("database", "--split", help="The split: query, database or train."),
-    batch_size: int = typer.Option(64, "--batch-size", help="Items in one forward pass."),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
 ) -> None:
     """Encode pictures (or their features) into points, with ids and metadata beside them."""

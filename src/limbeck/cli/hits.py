@@ -33,16 +33,16 @@ def print_hits(results: Results, score_name: str) -> None:
 
     console = Console()
     for query, hits in results:
-        table = Table(title=escape(query), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        table.add_column("rank", justify="right")
+        with_words = any(words_of(hit) for hit in hits)
+        table = Table(title=escape(query), title_justify="left", box=box.SIMPLE_HEAD, expand=with_words)
+        table.add_column("rank", justify="right", no_wrap=True)
         table.add_column(score_name, justify="right", no_wrap=True)
         table.add_column("id", overflow="fold")
         with_path = any(hit.metadata.get("path") not in (None, hit.id) for hit in hits)
         if with_path:
-            table.add_column("path", overflow="fold")
-        with_words = any(words_of(hit) for hit in hits)
+            table.add_column("path", no_wrap=True, overflow="ellipsis", max_width=32)
         if with_words:
-            table.add_column("labels, tags or caption", no_wrap=True, overflow="ellipsis", max_width=60)
+            table.add_column("labels, tags or caption", no_wrap=True, overflow="ellipsis", ratio=1)
         for rank, hit in enumerate(hits, start=1):
             cells = [str(rank), score_of(hit), escape(hit.id)]
             cells += [escape(hit.metadata.get("path") or "")] * with_path + [
@@ -72,17 +72,31 @@ def hits_json(index: Index, results: Results, k: int) -> dict[str, Any]:
     }
 
 
-def write_gallery(path: Path, index: Index, results: Results, media: Path | None) -> None:
-    """The pictures of the hits with their captions."""
+def write_gallery(
+    path: Path,
+    index: Index,
+    results: Results,
+    media: Path | None,
+    *,
+    like: str | None = None,
+    image: Path | None = None,
+) -> None:
+    """The pictures of the hits with their captions; first the one asked with, where there is one."""
     from functools import partial
 
+    from limbeck.data.pictures import open_picture
     from limbeck.reporting.gallery import Cell, contact_sheet
 
+    asked = []
+    if like is not None:
+        asked = [Cell(partial(index.picture, index.item(like), media=media), ["query", like])]
+    elif image is not None:
+        asked = [Cell(partial(open_picture, image), ["query", image.name])]
     rows = []
     for query, hits in results:
         cells = [
             Cell(partial(index.picture, hit, media=media), [f"{score_of(hit)}  {hit.id}", words_of(hit)])
             for hit in hits
         ]
-        rows.append((query, cells))
+        rows.append((query, [*asked, *cells]))
     contact_sheet(path, rows)

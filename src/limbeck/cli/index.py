@@ -22,7 +22,7 @@ def build(
     ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
     split: str = typer.Option("database", "--split", help="The split: query, database or train."),
-    batch_size: int = typer.Option(64, "--batch-size", help="Items in one forward pass."),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
 ) -> None:
     """Build an index from a collection and a model, or from codes made elsewhere."""

@@ -47,5 +47,5 @@ def search(
     if json_file is not None:
         write_json(json_file, hits_json(opened, results, k))
     if gallery is not None:
-        write_gallery(gallery, opened, results, media)
+        write_gallery(gallery, opened, results, media, like=like, image=image)
         typer.echo(f"gallery: {gallery}")

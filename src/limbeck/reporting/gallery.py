@@ -30,7 +30,7 @@ class Cell:
     lines: Sequence[str]
 
 
-def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], *, columns: int = 10) -> None:
+def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], *, columns: int = 6) -> None:
     """Write a contact sheet.
 
     Args:
