@@ -103,7 +103,7 @@ def check(
         Path | None, typer.Option("--json", help="Write every case found to this file.")
     ] = None,
 ) -> None:
-    """Look for missing, unreadable and duplicate pictures, empty texts, and faults of labels, features, splits.
+    """Look for missing, unreadable, duplicate pictures, empty texts, faults of labels, features and splits.
 
     Ends with status 1 if there are errors; warnings and notes do not count.
     """

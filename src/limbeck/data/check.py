@@ -63,7 +63,8 @@ class Report:
         head = f"{self.name}: {self.rows:,} pairs{about}" + ("" if self.findings else ", nothing found")
         order = {"error": 0, "warning": 1, "note": 2}
         body = [
-            f"{f.level:<8}{f.count:>8,}  {f.what}: {', '.join(map(_case, f.items[:3]))}{' …' if f.count > 3 else ''}"
+            f"{f.level:<8}{f.count:>8,}  {f.what}: {', '.join(map(_case, f.items[:3]))}"
+            + (" …" if f.count > 3 else "")
             for f in sorted(self.findings, key=lambda f: order[f.level])
         ]
         return [head, *body]

@@ -30,7 +30,8 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
         model: the model that was validated, to look up known keys.
         source: the file (or name) to blame.
     """
-    first = error.errors()[0]
+    # A misspelt key also counts as a missing one: say the cause, not the consequence.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":

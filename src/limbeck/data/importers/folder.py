@@ -212,7 +212,7 @@ def _find_pictures(
             item.image = full[base]
         else:
             missing.append(item.image)
-            item.id, item.image = item.id or PurePosixPath(item.image).with_suffix("").as_posix(), None
+            item.id, item.image = item.id or _stem(item.image), None
     if missing and not keep_missing:
         raise LimbeckError(
             f"{source.path}: {len(missing)} of {len(items)} pictures are missing (first: {missing[0]}); "
@@ -227,7 +227,7 @@ def _find_pictures(
 
 def _ids(items: list[_Item]) -> list[str]:
     """The id given, else the picture's path without suffix, with suffix where two would collide."""
-    stems = [PurePosixPath(item.image or "").with_suffix("").as_posix() for item in items]
+    stems = [_stem(item.image or "") for item in items]
     count = Counter(stems)
     return [
         item.id or (stem if count[stem] == 1 else item.image or "")
@@ -235,9 +235,13 @@ def _ids(items: list[_Item]) -> list[str]:
     ]
 
 
+def _stem(path: str) -> str:
+    return path.removesuffix(PurePosixPath(path).suffix)
+
+
 FOLDER = Importer(
     "folder",
-    "pictures in a folder or zip, with a CSV, TSV or JSONL table (image, caption, tags, labels, split) or none",
+    "pictures in a folder or zip, with a CSV, TSV or JSONL table (image, caption, tags, …) or none",
     frozenset({"table", "separator", *(f"{part}_column" for part in _GUESSES)}),
     import_folder,
 )

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from data_samples import columns
+
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import list_protocols, load_protocol
+from limbeck.errors import LimbeckError
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Pairs:
+    Pairs.write(
+        tmp_path / "pairs",
+        columns(30) | {"image": [None] * 30},
+        {"name": "p", "label_names": ["sky", "tree"]},
+    )
+    return Pairs.open(tmp_path / "pairs")
+
+
+def write(place: Path, lists: dict[str, list[str]] | None = None, **changes: object) -> Path:
+    """A hashing protocol with id lists beside it."""
+    lists = lists or {
+        "query": ["p3", "p1"],
+        "database": [f"p{i}" for i in range(5, 30)],
+        "train": [f"p{i}" for i in range(5, 25)],
+    }
+    splits = {}
+    for name, ids in lists.items():
+        text = "".join(f"{item}\n" for item in ids)
+        (place / f"{name}.txt").write_text(text)
+        splits[name] = {"file": f"{name}.txt", "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    content = {
+        "name": "t",
+        "task": "hashing",
+        "text": {"column": "tags", "join": ", "},
+        "splits": splits,
+        "relevance": "shared_label",
+        "metric": {"k": None},
+        "validation": {"size": 1000, "seed": 3},
+    }
+    (place / "t.yaml").write_text(yaml.safe_dump(content | changes))
+    return place / "t.yaml"
+
+
+def refused(file: Path | str) -> str:
+    with pytest.raises(LimbeckError) as caught:
+        load_protocol(file)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_splits_follow_the_lists(pairs, tmp_path):
+    protocol = load_protocol(write(tmp_path))
+    assert protocol.split(pairs, "query").tolist() == [3, 1]
+    assert len(protocol.split(pairs, "database")) == 25 and len(protocol.split(pairs, "train")) == 20
+    assert protocol.texts(pairs, np.array([3, 1])) == [["tag, t3"], ["tag, t1"]]
+    assert protocol.directions == ["i2t", "t2i"] and protocol.metric.ties == "expected"
+
+
+def test_hash_covers_every_key_and_the_ids_but_not_the_note(tmp_path):
+    base = load_protocol(write(tmp_path)).hash
+    assert load_protocol(write(tmp_path)).hash == base
+    assert load_protocol(write(tmp_path, note="for readers")).hash == base
+    hashes = [base]
+    for changes in (
+        {"name": "u"},
+        {"metric": {"k": 50}},
+        {"text": {"column": "tags", "join": " "}},
+        {"directions": ["i2t"]},
+        {"validation": {"size": 1000, "seed": 4}},
+    ):
+        hashes.append(load_protocol(write(tmp_path, **changes)).hash)
+    other = {"query": ["p3", "p2"], "database": ["p5"], "train": ["p6"]}
+    hashes.append(load_protocol(write(tmp_path, other)).hash)
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_queries_may_not_be_in_database_or_train(pairs, tmp_path):
+    protocol = load_protocol(
+        write(tmp_path, {"query": ["p1", "p2"], "database": ["p2", "p3"], "train": ["p3"]})
+    )
+    with pytest.raises(LimbeckError, match=r"1 ids are in both query and database \(first: p2\)"):
+        protocol.split(pairs, "query")
+    with pytest.raises(LimbeckError, match="both database and query"):
+        protocol.split(pairs, "database")
+    assert protocol.split(pairs, "train").tolist() == [3]
+
+
+def test_ids_that_the_pairs_lack_are_counted_and_named(pairs, tmp_path):
+    protocol = load_protocol(
+        write(tmp_path, {"query": ["p1", "q1", "q2", "q3", "q4"], "database": ["p2"], "train": ["p2"]})
+    )
+    with pytest.raises(LimbeckError, match=r"4 of 5 query ids are not in .*\(first: q1, q2, q3\)"):
+        protocol.split(pairs, "query")
+
+
+def test_validation_is_cut_from_train_whatever_the_order_of_the_table(pairs, tmp_path):
+    protocol = load_protocol(write(tmp_path, validation={"size": 3, "seed": 3}))
+    train = protocol.split(pairs, "train")
+    rest, validation = protocol.validation_rows(pairs, train)
+    assert len(validation) == 3 and sorted([*rest, *validation]) == train.tolist()
+    order = np.arange(30)[::-1]
+    turned = {
+        key: [values[i] for i in order] for key, values in (columns(30) | {"image": [None] * 30}).items()
+    }
+    Pairs.write(tmp_path / "turned", turned, {"name": "p", "label_names": ["sky", "tree"]})
+    other = Pairs.open(tmp_path / "turned")
+    _, again = protocol.validation_rows(other, protocol.split(other, "train"))
+    assert {other.ids[row] for row in again} == {pairs.ids[row] for row in validation}
+
+
+def test_validation_is_at_most_a_fifth_of_train(pairs, tmp_path):
+    protocol = load_protocol(write(tmp_path))
+    rest, validation = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
+    assert (len(rest), len(validation)) == (16, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {}}, "unknown key 'metrics'; did you mean 'metric'?"),
+        ({"text": {"colum": "tags"}}, "unknown key 'text.colum'; did you mean 'column'?"),
+        ({"task": "hash"}, "task: "),
+        ({"metric": {"k": "50"}}, "metric.k: "),
+        ({"relevance": "paired"}, "a hashing protocol needs"),
+        ({"validation": {"seed": 1}}, "give either size"),
+        ({"splits": {"query": {"column_value": "a"}}}, "key 'splits.train' is missing"),
+        ({"splits": {"query": {"file": "x"}, "train": {"column_value": "a"}}}, "sha256 belong together"),
+    ],
+)
+def test_faults_of_a_protocol_file_are_one_line(tmp_path, changes, message):
+    assert message in refused(write(tmp_path, **changes))
+
+
+def test_faults_of_id_lists(tmp_path):
+    file = write(tmp_path)
+    (tmp_path / "query.txt").write_text("p9\n")
+    assert "query.txt: SHA-256 is" in refused(file)
+    (tmp_path / "query.txt").unlink()
+    assert "no such id list" in refused(file)
+    assert "an id occurs twice" in refused(
+        write(tmp_path, {"query": ["a", "a"], "database": [], "train": []})
+    )
+    file.write_text("- a list")
+    assert "a protocol is a mapping" in refused(file)
+    file.write_text("{")
+    assert "not valid YAML" in refused(file)
+
+
+def test_names_of_protocols():
+    assert {"mirflickr15k/dcmh", "scenes/hashing", "scenes/retrieval", "folder/retrieval"} <= set(
+        list_protocols()
+    )
+    for name in list_protocols():
+        protocol = load_protocol(name)
+        assert protocol.name == name and protocol.note and len(protocol.hash) == 64
+    assert "did you mean 'mirflickr15k/dcmh'?" in refused("mirflickr15k/dmch")
+    assert "no such protocol file" in refused("nowhere.yaml")
+
+
+def test_the_shipped_mirflickr_lists_follow_their_rule():
+    import random
+
+    lists = load_protocol("mirflickr15k/dcmh")._lists
+    ids = sorted(lists["query"] + lists["database"], key=lambda item: int(item[2:]))
+    assert [len(lists[name]) for name in ("query", "database", "train")] == [2000, 13_677, 10_000]
+    draw = random.Random(20015)
+    query = set(draw.sample(ids, 2000))
+    assert query == set(lists["query"])
+    assert set(lists["train"]) == set(draw.sample([item for item in ids if item not in query], 10_000))
+
+
+def test_a_retrieval_protocol_without_database_searches_the_queries(pairs):
+    protocol = load_protocol("folder/retrieval")
+    with pytest.raises(LimbeckError, match="no split 'test'; there are query, train"):
+        protocol.split(pairs, "query")
+    changed = protocol.model_copy(
+        update={
+            "splits": protocol.splits.model_validate(
+                {"query": {"column_value": "query"}, "train": {"column_value": "train"}}
+            )
+        }
+    )
+    assert changed.split(pairs, "database").tolist() == changed.split(pairs, "query").tolist() == [0, 1]
+    assert changed.texts(pairs, np.array([1])) == [["caption 1", "more of 1"]]
+
+
+def test_texts_that_must_be_unique_are(tmp_path):
+    rows = {
+        "id": ["a", "b", "c"],
+        "captions": [["same"], [" same "], ["x"]],
+        "split": ["test", "test", "train"],
+    }
+    Pairs.write(tmp_path / "pairs", rows, {"name": "p"})
+    with pytest.raises(LimbeckError, match="a and b of the query split share the text 'same'"):
+        load_protocol("scenes/retrieval").split(Pairs.open(tmp_path / "pairs"), "query")
