@@ -6,6 +6,7 @@ import multiprocessing
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from limbeck.codes import hamming_distances
+from limbeck.codes.kernel import kernel
 from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.errors import LimbeckError
 
@@ -117,3 +119,14 @@ def test_no_torch():
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_kernels_work_where_nothing_can_be_cached(monkeypatch):
+    def without_a_folder(cache: bool = False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**options)
+
+    monkeypatch.setattr(sys.modules["limbeck.codes.kernel"], "njit", without_a_folder)
+    assert kernel(lambda x: x + 1)(1) == 2
+    assert kernel(fastmath={"nsz"})(lambda x: x + 1)(1) == 2

@@ -101,7 +101,7 @@ codes_and_mask = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(codes_and_mask)
 def test_invariances(drawn):
     queries, items, query_labels, item_labels, mask, order, (ties, normalizer), k = drawn

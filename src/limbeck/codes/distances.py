@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from limbeck.codes.kernel import kernel
 from limbeck.codes.packing import check_code_pair
 from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import as_words, fill_distances
@@ -35,7 +35,7 @@ def hamming_distances(queries: ArrayLike, items: ArrayLike, *, threads: int | No
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _distance_rows(queries: np.ndarray, items: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     for q in range(queries.shape[0]):
         fill_distances(items, queries[q], out[q])

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.extending import intrinsic
+
+from limbeck.codes.kernel import kernel
 
 
 def _popcount(_typing_context: Any, x: Any) -> Any:
@@ -47,7 +48,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill_distances(items: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     """Distances of one query (W,) to items (n, W), written to ``out`` (n,).
 

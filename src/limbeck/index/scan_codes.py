@@ -8,8 +8,8 @@ speed of memory; a slice is looked at again only if its smallest distance beats 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from limbeck.codes.kernel import kernel
 from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
@@ -17,7 +17,7 @@ PART = 256  # codes looked at again together
 _FAR = np.uint16(0xFFFF)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan_nearest(
     items: np.ndarray,
     queries: np.ndarray,
@@ -78,7 +78,7 @@ def scan_nearest(
         _write_sorted(held_distances[q, : held[q]], held_rows[q, : held[q]], bits, distances[q], rows[q])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan_within(
     items: np.ndarray, query: np.ndarray, mask: np.ndarray, first_row: int, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
@@ -117,7 +117,7 @@ def scan_within(
     return distances, rows
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _smallest(
     items: np.ndarray, query: np.ndarray, mask: np.ndarray, scratch: np.ndarray
 ) -> int:  # pragma: no cover
@@ -149,7 +149,7 @@ def _smallest(
     return np.int64(smallest)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _fill_allowed(
     items: np.ndarray, query: np.ndarray, mask: np.ndarray, out: np.ndarray
 ) -> None:  # pragma: no cover
@@ -159,7 +159,7 @@ def _fill_allowed(
         out[i] |= np.uint16(mask[i]) - np.uint16(1)  # 0 - 1 wraps to all ones
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _compact(distances: np.ndarray, rows: np.ndarray, limit: int, ties: int) -> int:  # pragma: no cover
     """Drop what can no longer be among the k nearest; keep the first ``ties`` items at the limit itself."""
     kept = 0
@@ -176,7 +176,7 @@ def _compact(distances: np.ndarray, rows: np.ndarray, limit: int, ties: int) -> 
     return kept
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _write_sorted(
     held_distances: np.ndarray, held_rows: np.ndarray, bits: int, distances: np.ndarray, rows: np.ndarray
 ) -> None:  # pragma: no cover

@@ -9,13 +9,14 @@ this as fast as a matrix product followed by a selection.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from limbeck.codes.kernel import kernel
 
 SLICE = 512  # items whose vectors stay in the second-level cache while all queries pass over them
 GROUP = 4  # queries that share a read
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan_highest(
     items: np.ndarray,
     queries: np.ndarray,
@@ -64,7 +65,7 @@ def scan_highest(
     return -1
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def _products(items: np.ndarray, queries: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     first, second, third, fourth = queries[0], queries[1], queries[2], queries[3]
     for i in range(items.shape[0]):
@@ -78,7 +79,7 @@ def _products(items: np.ndarray, queries: np.ndarray, out: np.ndarray) -> None: 
         out[0, i], out[1, i], out[2, i], out[3, i] = a, b, c, d
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _any_above(line: np.ndarray, bar: float) -> bool:  # pragma: no cover
     """Whether any value is above the bar or NaN; a sum, not an early exit, so that it vectorises."""
     above = 0
@@ -87,12 +88,12 @@ def _any_above(line: np.ndarray, bar: float) -> bool:  # pragma: no cover
     return above > 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _worse(score: float, row: int, other_score: float, other_row: int) -> bool:  # pragma: no cover
     return score < other_score or (score == other_score and row > other_row)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _rise(scores: np.ndarray, rows: np.ndarray, at: int, score: float, row: int) -> None:  # pragma: no cover
     """Put a new entry at the end of the heap and let it rise while it is worse than its parent."""
     while at > 0:
@@ -104,7 +105,7 @@ def _rise(scores: np.ndarray, rows: np.ndarray, at: int, score: float, row: int)
     scores[at], rows[at] = score, row
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sink(scores: np.ndarray, rows: np.ndarray, score: float, row: int) -> None:  # pragma: no cover
     """Replace the worst entry, on top, and let the new one sink below all that are worse."""
     at, size = 0, scores.shape[0]

@@ -10,9 +10,9 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from limbeck.codes.kernel import kernel
 from limbeck.codes.threads import run_threads, thread_count
 from limbeck.errors import LimbeckError
 from limbeck.metrics.empty import check_empty, settle_empty
@@ -183,7 +183,7 @@ def _result(per_query: np.ndarray, settings: dict[str, Any]) -> MeanAveragePreci
     return MeanAveragePrecision(value, values, n_empty, settings)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _score_block(
     queries: np.ndarray,
     items: np.ndarray,
@@ -208,7 +208,7 @@ def _score_block(
             out[q] = group_average_precision(table[q, 0], table[q, 1], k, ties, normalizer, harmonic)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _row_order(
     query: np.ndarray,
     items: np.ndarray,

@@ -10,9 +10,9 @@ import dataclasses
 import functools
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from limbeck.codes.kernel import kernel
 from limbeck.codes.packing import check_code_pair
 from limbeck.codes.threads import run_threads, thread_count
 from limbeck.codes.words import as_words, fill_distances
@@ -86,7 +86,7 @@ def distance_histograms(
     return result[:, 0], result[:, 1]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def mark_distances(
     items: np.ndarray, item_labels: np.ndarray, query: np.ndarray, query_labels: np.ndarray, out: np.ndarray
 ) -> None:  # pragma: no cover
@@ -104,7 +104,7 @@ def mark_distances(
             out[i] = 2 * out[i] + np.uint16(shared != 0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_block(
     queries: np.ndarray,
     items: np.ndarray,

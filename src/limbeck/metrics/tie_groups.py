@@ -8,7 +8,8 @@ n, but for the group that k cuts). H is the harmonic number and h = H(p + m) - H
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from limbeck.codes.kernel import kernel
 
 EXPECTED, OPTIMISTIC, PESSIMISTIC, ROW = range(4)
 RELEVANT, MIN, HITS, FIRST_K = range(4)
@@ -23,7 +24,7 @@ def harmonic_numbers(count: int) -> np.ndarray:
     return table.astype(np.float64)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def group_average_precision(
     counts: np.ndarray, hits: np.ndarray, k: int, ties: int, normalizer: int, harmonic: np.ndarray
 ) -> float:  # pragma: no cover
@@ -66,7 +67,7 @@ def group_average_precision(
     return normalized(precisions, found, total, k, normalizer)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def normalized(
     precisions: float, found: int, total: int, k: int, normalizer: int
 ) -> float:  # pragma: no cover
@@ -78,7 +79,7 @@ def normalized(
     return precisions / min(k, total)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _expected_precisions(
     m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
 ) -> float:  # pragma: no cover
@@ -96,7 +97,7 @@ def _expected_precisions(
     return r / n * value
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _expected_over_hits(
     before: float, m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
 ) -> float:  # pragma: no cover
