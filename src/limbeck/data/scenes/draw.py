@@ -60,19 +60,20 @@ def _paint(canvas: np.ndarray, figure: Figure, rng: np.random.Generator) -> None
     mask = _mask(figure.shape, centre, figure.radius * side * SUPERSAMPLING, turn, fine)
     base = np.clip(np.array(_RGB[figure.colour]) + rng.normal(0.0, 18.0, 3), 0, 255)
     share = _texture(figure.texture, fine, centre, side / 64.0 * SUPERSAMPLING, rng)
-    paint = base if share is None else base + share[..., None] * (_second_tone(base) - base)
-    alpha = mask[..., None]
-    inked = _reduce(alpha * paint, width)
-    cover = _reduce(alpha, width)
+    cover = _reduce(mask, width)
+    inked = cover * base
+    if share is not None:
+        inked += _reduce(mask * share, width) * (_second_tone(base) - base)
     rows, cols = slice(max(top, 0), min(top + width, side)), slice(max(left, 0), min(left + width, side))
     inside = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
     canvas[rows, cols] = canvas[rows, cols] * (1.0 - cover[inside]) + inked[inside]
 
 
 def _reduce(fine: np.ndarray, width: int) -> np.ndarray:
-    """Box filter of a supersampled (s·w, s·w, c) array to (w, w, c)."""
+    """Box filter of a supersampled (s·w, s·w) array to (w, w, 1)."""
     s = SUPERSAMPLING
-    return fine.reshape(width, s, width, s, -1).mean(axis=(1, 3))
+    columns = fine.reshape(width, s, width * s).sum(axis=1)
+    return columns.reshape(width, width, s).sum(axis=2)[..., None] / s**2
 
 
 def _mask(shape: str, centre: tuple[float, float], radius: float, turn: float, side: int) -> np.ndarray:
