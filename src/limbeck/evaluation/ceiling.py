@@ -11,15 +11,15 @@ import numpy as np
 
 from limbeck.codes import pack_bits
 
-HIDDEN = 256
-STEPS = 800
-BATCH = 256
-RATE = 2e-3
+# Every product stays within 64 · 64 · 64 multiplications, which BLAS does without waking its threads: with large
+# batches a step spends its time waiting for them, thirty times as long on a busy machine.
+HIDDEN = 64
+STEPS = 3000
+BATCH = 64
+RATE = 1e-2
 
 
-def label_codes(
-    labels: np.ndarray, bits: int, *, seed: int = 0, steps: int = STEPS, batch: int = BATCH
-) -> np.ndarray:
+def label_codes(labels: np.ndarray, bits: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
     """Learn codes from label sets by the pairwise likelihood: equal sets get equal codes.
 
     One hidden layer on the unique label sets, log(1 + exp θ) − s·θ with θ = 4/√bits · u·v and s = "share a
@@ -30,7 +30,6 @@ def label_codes(
         bits: length of the codes, a multiple of 8.
         seed: of weights and draws; the same seed gives the same codes.
         steps: training steps.
-        batch: label sets on each of the two sides of a step.
 
     Returns:
         Packed codes, uint8 (N, bits / 8).
@@ -47,9 +46,9 @@ def label_codes(
         rng.standard_normal((HIDDEN, bits), dtype=np.float32) / np.float32(np.sqrt(HIDDEN)),
     ]
     optimizer = _Adam(weights)
-    frequency = counts / counts.sum()
-    for step in range(steps):
-        pick = rng.choice(len(sets), size=(2, batch), p=frequency)
+    batch = max(16, min(BATCH, 64 * 64 // bits))  # label sets on each of the two sides of a step
+    draws = rng.choice(len(sets), size=(steps, 2, batch), p=counts / counts.sum())
+    for step, pick in enumerate(draws):
         gradients = _gradients(inputs[pick[0]], inputs[pick[1]], share[np.ix_(pick[0], pick[1])], weights)
         optimizer.step(gradients, RATE * (1 - step / steps))
     codes = pack_bits(_forward(inputs, weights)[1] >= 0)
