@@ -1,0 +1,38 @@
+"""``limbeck compare``: several runs and seeds in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories or result files.")],
+    base: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only results of this protocol, where runs have several.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for the table and plots.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures there.")] = None,
+) -> None:
+    """Put runs and seeds into one table: mean, s.d., and paired differences from --base with their intervals.
+
+    Results of different protocols are refused.
+    """
+    from rich.console import Console
+
+    from limbeck.evaluation.compare import compare as compare_results
+    from limbeck.files import write_json
+    from limbeck.reporting.tables import comparison_table
+
+    comparison = compare_results(runs, base=base, protocol=protocol)
+    Console().print(comparison_table(comparison).rich())
+    if json is not None:
+        write_json(json, comparison.to_json())
+    if out is not None:
+        from limbeck.reporting.comparison import write_comparison
+
+        for file in write_comparison(out, comparison):
+            typer.echo(str(file))

@@ -1,0 +1,45 @@
+"""``limbeck evaluate``: measure a run, or codes from elsewhere, by a protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="Run or model directory.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Pairs directory; the run's own by default.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol; the run's own by default.")] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(help="Codes from elsewhere: .npz, .safetensors or a directory of .npy, instead of RUN."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result there as well.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the row in tables.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed to record with the result.")] = None,
+    ceiling: Annotated[bool, typer.Option(help="Also learn codes from labels.")] = True,
+) -> None:
+    """Measure a run by a protocol, or codes from elsewhere with --codes.
+
+    The result is printed as a table and written to RUN/result.json; see `limbeck list protocols`. A file of
+    codes holds query_image, query_text, database_image, database_text (uint8 packed as by numpy.packbits, or
+    -1 and +1) in the order of the protocol, and query_labels and database_labels where no --data is given.
+    """
+    if (run is None) == (codes is None):
+        raise typer.BadParameter("give either RUN or --codes FILE")
+    from rich.console import Console
+
+    from limbeck.reporting.tables import result_tables
+
+    if codes is not None:
+        from limbeck.evaluation.foreign import evaluate_codes
+
+        result = evaluate_codes(codes, data, protocol, json=json, label=label, seed=seed, ceiling=ceiling)
+    else:
+        from limbeck.evaluation.run import evaluate as evaluate_model
+
+        result = evaluate_model(str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling)
+    for table in result_tables([result]):
+        Console().print(table.rich())

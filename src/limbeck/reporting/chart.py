@@ -1,0 +1,102 @@
+"""A chart is a few panels with one legend; it becomes one SVG file, or panels for a page that reflows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from limbeck.reporting.extra import require
+from limbeck.reporting.style import Look, chart_settings, inline, standalone
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend; ``kind`` is ``line``, ``level`` (a level dotted line) or ``bar``."""
+
+    label: str
+    look: Look
+    kind: str = "line"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: ``draw`` gets the matplotlib axes and fills them."""
+
+    title: str
+    draw: Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels of one size under one legend.
+
+    Attributes:
+        name: file name without ending, and prefix of the ids on a page.
+        size: width and height of one panel in inches.
+        columns: most panels beside each other in the file.
+    """
+
+    name: str
+    panels: Sequence[Panel]
+    legend: Sequence[Key]
+    size: tuple[float, float]
+    columns: int = 2
+
+    def svg(self) -> str:
+        """The whole chart as the text of one SVG file, light colours on white."""
+        columns = min(self.columns, len(self.panels))
+        rows = -(-len(self.panels) // columns)
+        width, height = self.size[0] * columns, self.size[1] * rows
+
+        def draw(figure: Any) -> None:
+            axes = figure.subplots(rows, columns, squeeze=False).ravel()
+            for axis, panel in zip(axes, self.panels, strict=False):
+                panel.draw(axis)
+                axis.set_title(panel.title)
+            for axis in axes[len(self.panels) :]:
+                axis.set_visible(False)
+            if self.legend:
+                across = max(1, int(width / 2.4))
+                figure.legend(
+                    [_handle(key) for key in self.legend], [key.label for key in self.legend],
+                    loc="outside lower center", ncols=min(across, len(self.legend)),
+                )  # fmt: skip
+
+        legend_rows = -(-len(self.legend) // max(1, int(width / 2.4)))
+        return standalone(_figure(draw, width, height + 0.25 * legend_rows))
+
+    def inline(self) -> list[tuple[str, str]]:
+        """Title and inline SVG of each panel, without legend (the page draws it), see `style.inline`."""
+        parts = []
+        for number, panel in enumerate(self.panels):
+            svg = _figure(partial(_alone, panel), *self.size)
+            parts.append((panel.title, inline(svg, f"{self.name}{number}")))
+        return parts
+
+
+def _figure(draw: Callable[[Any], None], width: float, height: float) -> str:
+    matplotlib = require("matplotlib")
+    figures = require("matplotlib.figure")
+    with matplotlib.rc_context(chart_settings()):
+        figure = figures.Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.05)
+        draw(figure)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def _alone(panel: Panel, figure: Any) -> None:
+    panel.draw(figure.subplots())
+
+
+def _handle(key: Key) -> Any:
+    if key.kind == "bar":
+        return require("matplotlib.patches").Patch(color=key.look.color)
+    line = require("matplotlib.lines").Line2D
+    if key.kind == "level":
+        return line([], [], color=key.look.color, linestyle=(0, (1, 1.6)), linewidth=1.8)
+    return line([], [], color=key.look.color, linestyle=key.look.dash, marker=key.look.marker)

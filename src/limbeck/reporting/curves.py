@@ -1,0 +1,42 @@
+"""The logged numbers of a run, stages in order, as the learning curves want them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+
+
+def read_curves(run: Path | str) -> list[dict[str, Any]]:
+    """Rows of every ``metrics.jsonl`` of a run, each with the name of its ``stage`` added.
+
+    Args:
+        run: run directory with ``stages/NAME/metrics.jsonl``; stages come in the order of ``run.json`` where
+            it has them, else of the names.
+
+    Raises:
+        LimbeckError: a line that is not JSON, other than a last one cut short.
+    """
+    run = Path(run)
+    files = {file.parent.name: file for file in sorted((run / "stages").glob("*/metrics.jsonl"))}
+    order = _stage_order(run / "run.json")
+    rows: list[dict[str, Any]] = []
+    for stage in sorted(files, key=lambda name: order.index(name) if name in order else len(order)):
+        lines = files[stage].read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append({**json.loads(line), "stage": stage})
+            except (json.JSONDecodeError, TypeError):
+                if number < len(lines):
+                    raise LimbeckError(f"{files[stage]}: line {number} is damaged; remove it") from None
+    return rows
+
+
+def _stage_order(file: Path) -> list[str]:
+    if not file.is_file():
+        return []
+    stages = read_json(file).get("stages") or []
+    return [stage["name"] if isinstance(stage, dict) else str(stage) for stage in stages]

@@ -1,0 +1,232 @@
+"""Charts of results: quality against code length, precision–recall, bit balance, learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from limbeck.evaluation.results import DIRECTIONS, Result
+from limbeck.reporting.chart import Chart, Key, Panel
+from limbeck.reporting.style import GRID, SOFT, Look, looks
+
+ARROWS = {"i2t": "picture → text", "t2i": "text → picture"}
+WIDE = (4.9, 3.3)
+SMALL = (2.45, 1.75)
+SIDES = {"database_image": Look("#0072b2", "", "-"), "database_text": Look("#d55e00", "", "-")}
+
+
+def map_against_bits(results: Sequence[Result]) -> Chart | None:
+    """Mean average precision against code length, one panel a direction; mean and s.d. over seeds.
+
+    Continuous embeddings stand as dotted level lines; the floor of all-equal codes as a dashed line where it
+    is near, as a note where it is far below. None without a hashing result.
+    """
+    hashing = [result for result in results if result.task == "hashing"]
+    directions = [d for d in DIRECTIONS if any("map" in r.metrics.get(d, {}) for r in hashing)]
+    if not directions:
+        return None
+    look = looks(result.label for result in hashing)
+    values = [m["map"] for r in hashing for m in r.metrics.values() if "map" in m]
+    room = max(0.02, 0.18 * (max(values) - min(values)))
+    limits = (min(values) - 1.6 * room, max(values) + room)
+    legend = [Key(s, look[s], "line" if _is_coded(hashing, s) else "level") for s in look]
+    panels = [Panel(ARROWS[d], partial(_map_panel, hashing, d, look, limits)) for d in directions]
+    return Chart("map-bits", panels, legend, WIDE)
+
+
+def _is_coded(results: Sequence[Result], label: str) -> bool:
+    return any(result.bits for result in results if result.label == label)
+
+
+def _map_panel(
+    results: Sequence[Result], direction: str, look: dict[str, Look], limits: tuple[float, float], axis: Any
+) -> None:
+    lengths = sorted({result.bits for result in results if result.bits})
+    axis.set_ylim(*limits)
+    _floor(axis, [r.metrics[direction]["floor"] for r in results if "floor" in r.metrics.get(direction, {})])
+    for number, (label, style) in enumerate(look.items()):
+        points = _by_bits(results, label, direction)
+        if None in points:
+            axis.axhline(float(np.mean(points.pop(None))), color=style.color, linestyle=(0, (1, 1.6)), lw=1.8)
+        if points:
+            bits = sorted(bits for bits in points if bits is not None)
+            # A little sideways, so that the bars of methods that lie close can be told apart.
+            place = [b * 2 ** (0.035 * (number - (len(look) - 1) / 2)) for b in bits]
+            axis.errorbar(
+                place, [float(np.mean(points[b])) for b in bits],
+                yerr=[float(np.std(points[b], ddof=1)) if len(points[b]) > 1 else 0.0 for b in bits],
+                color=style.color, marker=style.marker, linestyle=style.dash, capsize=3.5, elinewidth=1.3,
+            )  # fmt: skip
+    if lengths:
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(lengths, [str(bits) for bits in lengths])
+        axis.set_xlim(lengths[0] / 1.3, lengths[-1] * 1.3)
+        axis.minorticks_off()
+    axis.set(xlabel="bits", ylabel="mAP@all")
+    axis.grid(axis="x", visible=False)
+
+
+def _floor(axis: Any, levels: list[float]) -> None:
+    if not levels:
+        return
+    level = float(np.mean(levels))
+    low, high = axis.get_ylim()
+    near = level > low - 0.35 * (high - low)
+    if near:
+        axis.set_ylim(min(low, level - 0.1 * (high - low)), high)
+        axis.axhline(level, color=SOFT, linewidth=1.1, linestyle=(0, (4, 3)))
+    axis.annotate(
+        f"floor {level:.3f}" if near else f"floor {level:.3f}, below ↓",
+        (0.99, level if near else low), xycoords=("axes fraction", "data"), color=SOFT, fontsize=9,
+        xytext=(0, 4), textcoords="offset points", ha="right", va="bottom",
+    )  # fmt: skip
+
+
+def _by_bits(results: Sequence[Result], label: str, direction: str) -> dict[int | None, list[float]]:
+    groups: dict[int | None, list[float]] = {}
+    for result in results:
+        if result.label == label and "map" in result.metrics.get(direction, {}):
+            groups.setdefault(result.bits, []).append(result.metrics[direction]["map"])
+    return groups
+
+
+def precision_recall(results: Sequence[Result], bits: int | None = None) -> Chart | None:
+    """Precision against recall as the Hamming radius grows, one panel a direction, seeds averaged.
+
+    Args:
+        results: those without such a curve (continuous spaces) are left out.
+        bits: code length shown; when not given the longest of those that most methods have.
+    """
+    curved = [r for r in results if any("recall" in curve for curve in r.curves.values())]
+    bits = bits or _common_bits(curved)
+    shown = [result for result in curved if result.bits == bits]
+    directions = [d for d in DIRECTIONS if any(d in result.curves for result in shown)]
+    if not directions:
+        return None
+    present = {result.label for result in shown}
+    look = {label: style for label, style in looks(r.label for r in results).items() if label in present}
+    panels = [Panel(f"{ARROWS[d]}, {bits} bits", partial(_recall_panel, shown, d, look)) for d in directions]
+    legend = [Key(label, Look(style.color, "", style.dash)) for label, style in look.items()]
+    return Chart("precision-recall", panels, legend, WIDE)
+
+
+def _recall_panel(results: Sequence[Result], direction: str, look: dict[str, Look], axis: Any) -> None:
+    for label, style in look.items():
+        curves = [r.curves[direction] for r in results if r.label == label and direction in r.curves]
+        if curves:
+            recall = np.mean([curve["recall"] for curve in curves], axis=0)
+            precision = np.mean([curve["precision"] for curve in curves], axis=0)
+            axis.plot(recall, precision, color=style.color, linestyle=style.dash)
+    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02))
+
+
+def _common_bits(results: Sequence[Result]) -> int | None:
+    labels: dict[int, set[str]] = {}
+    for result in results:
+        if result.bits:
+            labels.setdefault(result.bits, set()).add(result.label)
+    return max(labels, key=lambda bits: (len(labels[bits]), bits)) if labels else None
+
+
+def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | None:
+    """Share of ones in each bit, sorted, of database pictures and texts: a flat line at one half is ideal.
+
+    One panel a method, at one code length, its first seed. None without code health.
+    """
+    healthy = [result for result in results if any("ones" in part for part in result.health.values())]
+    bits = bits or _common_bits(healthy)
+    shown: dict[str, Result] = {}
+    for result in healthy:
+        if result.bits == bits:
+            shown.setdefault(result.label, result)
+    if not shown:
+        return None
+    legend = [
+        Key("picture codes", SIDES["database_image"], "bar"),
+        Key("text codes", SIDES["database_text"], "bar"),
+    ]
+    panels = [Panel(f"{label}, {bits}", partial(_balance_panel, result)) for label, result in shown.items()]
+    return Chart("bit-balance", panels, legend, SMALL, columns=4)
+
+
+def _balance_panel(result: Result, axis: Any) -> None:
+    for offset, (part, style) in enumerate(SIDES.items()):
+        ones = result.health.get(part, {}).get("ones")
+        if isinstance(ones, list):
+            # Pictures in the left half of each bit's slot, texts in the right half, up or down from one half.
+            height = np.sort(np.asarray(ones)) - 0.5
+            place = np.arange(len(ones)) + 0.48 * offset
+            axis.bar(place, height, 0.48, bottom=0.5, color=style.color, align="edge")
+    axis.axhline(0.5, color=SOFT, linewidth=1.0)
+    axis.set(ylim=(0, 1), yticks=[0, 0.5, 1], xticks=[], xlabel="bits, sorted")
+    axis.set_ylabel("share of ones")
+
+
+def learning_curves(curves: dict[str, list[dict[str, Any]]], column: str = "loss") -> Chart | None:
+    """One column of ``metrics.jsonl`` by step, a small panel a run; stages follow each other in colours.
+
+    Args:
+        curves: run name → rows.
+        column: what to draw. Runs without it are left out; None when no run has it.
+    """
+    series = {name: stage_series(rows, column) for name, rows in curves.items()}
+    series = {name: stages for name, stages in series.items() if stages}
+    if not series:
+        return None
+    look = looks(stage for run in series.values() for stage in run)
+    legend = [Key(s, Look(style.color, "", "-")) for s, style in look.items() if s]
+    ends = _shared_limits(series) if column != "loss" else None
+    panels = [Panel(name, partial(_learning_panel, run, look, ends)) for name, run in series.items()]
+    return Chart(f"learning-{column.replace('/', '-').replace('@', '')}", panels, legend, SMALL, columns=4)
+
+
+def _shared_limits(series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]) -> tuple[float, float]:
+    """One scale for all panels: scores of different runs compare, losses do not."""
+    values = np.concatenate([values for run in series.values() for _, values in run.values()])
+    room = max(0.06 * float(np.ptp(values)), 1e-3)
+    return float(values.min()) - room, float(values.max()) + room
+
+
+def _learning_panel(
+    run: dict[str, tuple[np.ndarray, np.ndarray]],
+    look: dict[str, Look],
+    limits: tuple[float, float] | None,
+    axis: Any,
+) -> None:
+    end = 0.0
+    for stage, (steps, values) in run.items():
+        if end:
+            axis.axvline(end, color=GRID, linewidth=1.0)
+        mark = look[stage].marker if len(steps) < 12 else ""
+        place = steps + (end if steps[0] < end else 0.0)  # stages that count from nought follow each other
+        axis.plot(place, values, color=look[stage].color, linewidth=1.6, marker=mark, markersize=4)
+        end = float(place[-1])
+    if limits is not None:
+        axis.set_ylim(*limits)
+    axis.locator_params(nbins=4)
+    axis.set_xlabel("step")
+    axis.grid(axis="x", visible=False)
+
+
+def stage_series(
+    rows: Sequence[dict[str, Any]], column: str, most: int = 160
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and values of one column, by stage, neighbours averaged to at most ``most`` points."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for number, row in enumerate(rows):
+        if isinstance(row.get(column), (int, float)):
+            found.setdefault(str(row.get("stage", "")), []).append(
+                (float(row.get("step", number)), row[column])
+            )
+    series = {}
+    for stage, points in found.items():
+        values = np.asarray(points, float)
+        values = values[np.isfinite(values).all(axis=1)]
+        if len(values):
+            parts = np.array_split(values, min(most, len(values)))
+            thin = np.stack([part.mean(axis=0) for part in parts])
+            series[stage] = (thin[:, 0], thin[:, 1])
+    return series

@@ -1,0 +1,203 @@
+"""The report: one HTML file that holds everything it shows, for a reader who has nothing but a browser."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.evaluation.results import Result
+from limbeck.files import write_atomic
+from limbeck.reporting import plots
+from limbeck.reporting.chart import Chart
+from limbeck.reporting.extra import require
+from limbeck.reporting.pictures import thumbnail
+from limbeck.reporting.style import swatch
+from limbeck.reporting.summary import health_table, score_tables
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Hit = tuple["Image.Image", str, float, bool | None]
+
+
+@dataclass(frozen=True)
+class SearchExample:
+    """One query and what came back.
+
+    Attributes:
+        query: the words, or the caption or id of the query picture.
+        kind: what was asked with, as shown: ``text``, ``picture``, ``like`` …
+        query_image: the query picture, if it was one.
+        hits: (picture, caption, score, relevant) nearest first; ``relevant`` None where nobody knows.
+        score: name of the score, e.g. ``distance``.
+    """
+
+    query: str
+    kind: str
+    hits: Sequence[Hit]
+    query_image: Image.Image | None = None
+    score: str = "distance"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A chart section of the page."""
+
+    name: str
+    title: str
+    text: str
+    charts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def write_report(
+    path: Path | str,
+    *,
+    title: str,
+    results: Sequence[Result] = (),
+    retrieval: Sequence[Result] = (),
+    curves: Mapping[str, Sequence[dict[str, Any]]] | None = None,
+    searches: Sequence[SearchExample] = (),
+    facts: Mapping[str, str] | None = None,
+    commands: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a self-contained page: no request leaves it, it follows the reader's light or dark setting.
+
+    Args:
+        path: the HTML file.
+        title: heading of the page.
+        results: hashing results, any number of methods, code lengths and seeds.
+        retrieval: results of retrieval protocols.
+        curves: run name → rows of its ``metrics.jsonl`` (``step``, ``loss``, ``stage``, ``val/…``).
+        searches: example searches.
+        facts: short facts for the head of the page, name → value.
+        commands: commands that made it, or that a reader may type next.
+        notes: sentences for the summary.
+
+    Raises:
+        LimbeckError: the extra ``report`` is not installed, or the file cannot be written.
+    """
+    jinja2 = require("jinja2")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("limbeck.reporting")
+    template = environment.from_string((source / "report.html.j2").read_text(encoding="utf-8"))
+    every = [*results, *retrieval]
+    page = template.render(
+        title=title,
+        css=jinja2.utils.markupsafe.Markup((source / "report.css").read_text(encoding="utf-8")),
+        facts=dict(facts or {}),
+        notes=list(notes),
+        tables=score_tables(every),
+        sections=[section for section in _sections(results, curves or {}) if section.charts],
+        health=health_table(results),
+        searches=[_search(example) for example in searches],
+        commands=list(commands),
+        made=_made(every),
+        created=datetime.datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
+    )
+    write_atomic(Path(path), page)
+    return Path(path)
+
+
+def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str, Any]]]) -> list[_Section]:
+    runs = {name: list(rows) for name, rows in curves.items()}
+    validation = _validation_column(runs)
+    learning = [plots.learning_curves(runs), plots.learning_curves(runs, validation) if validation else None]
+    captions = ["Training loss", f"Validation {validation.removeprefix('val/')}" if validation else ""]
+    return [
+        _Section(
+            "bits",
+            "Quality against code length",
+            "Mean average precision over the whole database, in expectation over ties. The floor is what "
+            "codes reach that are all equal; dotted lines are embeddings that were not cut to bits.",
+            _charts([plots.map_against_bits(results)]),
+        ),
+        _Section(
+            "recall",
+            "Precision and recall",
+            "All within a Hamming radius of the query is returned; the radius grows from left to right.",
+            _charts([plots.precision_recall(results)]),
+        ),
+        _Section(
+            "learning",
+            "Learning curves",
+            "One panel a run; its stages follow each other. Losses of different methods do not compare.",
+            _charts(learning, captions),
+        ),
+        _Section(
+            "health",
+            "Code health",
+            "A bit that is always nought or always one carries nothing: bars near the middle line are bits "
+            "in use. Bits are sorted, pictures and texts of the database apart.",
+            _charts([plots.bit_balance(results)]),
+        ),
+    ]
+
+
+def _validation_column(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str | None:
+    """The ``val/`` column that most runs have; the mean of both directions where there is one."""
+    votes: dict[str, int] = {}
+    for rows in runs.values():
+        for column in {key for row in rows for key in row if key.startswith("val/")}:
+            votes[column] = votes.get(column, 0) + 1
+    preferred = ("val/score", "val/mean", "val/map")
+    return max(votes, key=lambda c: (votes[c], c.startswith(preferred), c), default=None)
+
+
+def _charts(charts: Sequence[Chart | None], captions: Sequence[str] = ("",)) -> list[dict[str, Any]]:
+    shown = []
+    for number, chart in enumerate(charts):
+        if chart is not None:
+            shown.append(
+                {
+                    "caption": captions[number],
+                    "size": "little" if chart.columns > 2 else "wide",
+                    "panels": chart.inline(),
+                    "legend": [(key.label, swatch(key.look, key.kind)) for key in chart.legend],
+                }
+            )
+    return shown
+
+
+def _search(example: SearchExample) -> dict[str, Any]:
+    hits = [
+        {"src": thumbnail(picture), "caption": caption, "score": _number(score), "relevant": relevant}
+        for picture, caption, score, relevant in example.hits
+    ]
+    known = [relevant for _, _, _, relevant in example.hits if relevant is not None]
+    return {
+        "query": example.query,
+        "kind": example.kind,
+        "src": thumbnail(example.query_image) if example.query_image is not None else None,
+        "hits": hits,
+        "score": example.score,
+        "right": f"{sum(known)} of {len(known)} relevant" if known else "",
+    }
+
+
+def _number(score: float) -> str:
+    return f"{score:.0f}" if float(score).is_integer() else f"{score:.3f}"
+
+
+def _made(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Seeds, protocols, machine and versions, each once."""
+    if not results:
+        return []
+    seeds = sorted({result.seed for result in results if result.seed is not None})
+    protocols = dict.fromkeys(f"{result.protocol} ({result.protocol_hash[:12]})" for result in results)
+    machine, versions = results[0].machine, results[0].versions
+    yes = {True: "yes", False: "no", None: "unknown"}
+    facts = [
+        ("protocols", ", ".join(protocols)),
+        ("seeds", ", ".join(map(str, seeds)) or "none"),
+        ("machine", f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}"),
+        ("bf16 in hardware", yes.get(machine.get("bf16"), "unknown")),  # type: ignore[arg-type]
+        ("vector popcount", yes.get(machine.get("vector_popcount"), "unknown")),  # type: ignore[arg-type]
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("measured", f"{min(r.created for r in results)} to {max(r.created for r in results)}"),
+    ]
+    return facts

@@ -1,0 +1,140 @@
+"""One look for every chart: colours safe for colour-blind readers, a marker and a dash beside each colour.
+
+Charts are drawn with stand-in colours. In a page these become CSS variables, so that one chart serves a light
+and a dark page; in a file of its own they become the light values. Palette: after Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+INK, SOFT, GRID = "#010101", "#020202", "#030303"
+"""Stand-ins for text and axes, lesser text, grid lines."""
+
+_LIGHT = {INK: "#1f2430", SOFT: "#667085", GRID: "#e4e7ec"}
+_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)"}
+
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#b85c93", "#8a6d00", "#3f9bd6", "#6b5fc7", "#7a8290")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn wherever it appears."""
+
+    color: str
+    marker: str
+    dash: Any
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """Give each distinct label, in order of appearance, a look of its own (after eight, dashes change)."""
+    distinct = list(dict.fromkeys(labels))
+    return {
+        label: Look(SERIES[i % 8], MARKERS[i % 8], DASHES[(i // 8) % len(DASHES)])
+        for i, label in enumerate(distinct)
+    }
+
+
+def chart_settings() -> dict[str, Any]:
+    """Matplotlib settings under which every chart is drawn (for ``matplotlib.rc_context``)."""
+    return {
+        "svg.fonttype": "none",  # text stays text: the page's own font, selectable
+        "font.family": "DejaVu Sans",  # measures widths; the page may draw a narrower font
+        "font.size": 10.5,
+        "text.color": INK,
+        "axes.labelcolor": SOFT,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 11.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 9,
+        "axes.edgecolor": SOFT,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.9,
+        "xtick.color": SOFT,
+        "ytick.color": SOFT,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "xtick.minor.size": 0,
+        "xtick.labelsize": 9.5,
+        "ytick.labelsize": 9.5,
+        "lines.linewidth": 2.0,
+        "lines.markersize": 6.0,
+        "lines.solid_capstyle": "round",
+        "legend.frameon": False,
+        "legend.fontsize": 9.5,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "svg.hashsalt": "limbeck",  # the same chart gives the same bytes
+    }
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own: stand-ins become the colours of a light page, on white."""
+    for stand_in, color in _LIGHT.items():
+        svg = svg.replace(stand_in, color)
+    return re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1)
+
+
+def inline(svg: str, name: str) -> str:
+    """A chart to put into a page: no prolog, no metadata, ids of its own, colours as CSS variables.
+
+    Args:
+        svg: what matplotlib wrote.
+        name: prefix that keeps the ids of several charts on one page apart.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    svg = svg.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r'\sid="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    for number, color in enumerate(SERIES):
+        svg = svg.replace(color, f"var(--s{number}, {color})")
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)  # the page's own typeface
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.S)  # would apply to the whole page
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+_SHAPES = {
+    "o": '<circle cx="15" cy="6" r="3.6"/>',
+    "s": '<rect x="11.6" y="2.6" width="6.8" height="6.8"/>',
+    "^": '<path d="M15 1.6 19 9.4H11z"/>',
+    "v": '<path d="M15 10.4 19 2.6H11z"/>',
+    "D": '<path d="M15 1.4 19.2 6 15 10.6 10.8 6z"/>',
+    "P": '<path d="M13.4 2h3.2v2.4H19v3.2h-2.4V10h-3.2V7.6H11V4.4h2.4z"/>',
+    "X": '<path d="M12 1.8 15 4.4l3-2.6 1.6 1.8L17 6l2.6 2.4-1.6 1.8-3-2.6-3 2.6-1.6-1.8L13 6l-2.6-2.4z"/>',
+    "*": '<path d="M15 1 16.4 4.2 19.9 4.5 17.2 6.8 18 10.3 15 8.4 12 10.3 12.8 6.8 10.1 4.5 13.6 4.2z"/>',
+}
+
+
+def swatch(look: Look, kind: str) -> str:
+    """The legend entry of a series as a little inline SVG: its line, dash and marker, or a filled box."""
+    color = f"var(--s{SERIES.index(look.color)}, {look.color})" if look.color in SERIES else look.color
+    if kind == "bar":
+        body = f'<rect x="7" y="0" width="16" height="12" rx="2" fill="{color}"/>'
+    else:
+        pattern = (1, 3) if kind == "level" else look.dash[1] if isinstance(look.dash, tuple) else ()
+        dashes = f' stroke-dasharray="{" ".join(str(2 * part) for part in pattern)}"' if pattern else ""
+        body = f'<path d="M1 6H29" stroke="{color}" stroke-width="2.4"{dashes}/>'
+        if kind == "line":
+            body += f'<g fill="{color}">{_SHAPES.get(look.marker, "")}</g>'
+    return f'<svg viewBox="0 0 30 12" width="30" height="12" aria-hidden="true">{body}</svg>'

@@ -1,0 +1,111 @@
+"""The report's tables, computed once for the template: scores between floor and ceiling, and code health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.evaluation.compare import Comparison, Group, compare
+from limbeck.evaluation.results import Result
+from limbeck.reporting.style import SERIES, looks
+from limbeck.reporting.tables import column_head, mean_spread, score_text, space_text
+
+HEALTH = {
+    "entropy": "entropy a bit",
+    "correlation": "correlation",
+    "constant_bits": "constant bits",
+    "unique": "distinct codes",
+}
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """One protocol's scores; rows in blocks of equal code length. ``metered``: the last column is a meter."""
+
+    title: str
+    head: list[str]
+    blocks: list[tuple[str, list[dict[str, Any]]]]
+    metered: bool
+    seeds: int
+
+
+def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
+    """Group results by protocol, then by code length, seeds averaged; no row is marked as the best."""
+    tables = []
+    look = looks(result.label for result in results)
+    for protocol_hash in dict.fromkeys(result.protocol_hash for result in results):
+        comparison = compare([result for result in results if result.protocol_hash == protocol_hash])
+        metered = any(_level(group, "ceiling") is not None for group in comparison.groups)
+        blocks: dict[str, list[dict[str, Any]]] = {}
+        for group in sorted(comparison.groups, key=lambda g: (g.bits is None, g.bits or 0)):
+            name = f"{group.bits} bits" if group.bits else "continuous"
+            color = looks_color(look[group.label].color if group.label in look else SERIES[-1])
+            blocks.setdefault(name, []).append(_row(group, comparison, color))
+        head = ["method", *map(column_head, comparison.columns)]
+        head += ["floor", "ceiling"] if metered else []
+        tables.append(
+            ScoreTable(
+                comparison.protocol, [*head, "seconds"], list(blocks.items()), metered,
+                max(len(group.results) for group in comparison.groups),
+            )
+        )  # fmt: skip
+    return tables
+
+
+def looks_color(color: str) -> str:
+    """A palette colour as the page's variable."""
+    return f"var(--s{SERIES.index(color)})"
+
+
+def _row(group: Group, comparison: Comparison, color: str) -> dict[str, Any]:
+    floor, ceiling = _level(group, "floor"), _level(group, "ceiling")
+    share = None
+    if floor is not None and ceiling is not None and ceiling > floor and "mean map" in comparison.columns:
+        share = max(0.0, min(1.0, (group.mean("mean map") - floor) / (ceiling - floor)))
+    seconds = [sum(result.seconds.values()) for result in group.results]
+    return {
+        "label": group.label,
+        "color": color,
+        "space": space_text(group.results[0]),
+        "cells": [mean_spread(group, column) for column in comparison.columns],
+        "floor": score_text("map", floor),
+        "ceiling": score_text("map", ceiling),
+        "share": share,
+        "seconds": f"{sum(seconds) / len(seconds):.0f}" if any(seconds) else "–",
+    }
+
+
+def _level(group: Group, name: str) -> float | None:
+    values = [value for value in (result.mean(name) for result in group.results) if value is not None]
+    return sum(values) / len(values) if values else None
+
+
+def health_table(results: Sequence[Result]) -> dict[str, Any] | None:
+    """Numbers of code health of the first seed of each method and code length; None without any."""
+    rows: dict[tuple[str, int | None], list[str]] = {}
+    present = [
+        (part, name)
+        for part in ("database_image", "database_text")
+        for name in HEALTH
+        if any(isinstance(result.health.get(part, {}).get(name), float) for result in results)
+    ]
+    for result in results:
+        if result.health and (result.label, result.bits) not in rows:
+            rows[result.label, result.bits] = [_health_cell(result, part, name) for part, name in present]
+    if not rows or not present:
+        return None
+    names = list(dict.fromkeys(HEALTH[name] for _, name in present))
+    return {
+        "names": names,
+        "rows": [(label, f"{bits} bits", cells) for (label, bits), cells in rows.items()],
+    }
+
+
+def _health_cell(result: Result, part: str, name: str) -> str:
+    value = result.health.get(part, {}).get(name)
+    if not isinstance(value, (int, float)):
+        return "–"
+    if name == "unique":
+        return f"{100 * value:.0f} %"
+    return f"{value:.0f}" if name == "constant_bits" else f"{value:.2f}"

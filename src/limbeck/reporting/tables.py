@@ -1,0 +1,215 @@
+"""Results as tables: for the terminal (rich), for a page (Markdown), for a spreadsheet (CSV)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from limbeck.evaluation.results import DIRECTIONS, Result
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from limbeck.evaluation.compare import Comparison, Group
+
+HEADS = {
+    "i2t map": "mAP i→t", "t2i map": "mAP t→i", "mean map": "mean",
+    "i2t median_rank": "med. rank i→t", "t2i median_rank": "med. rank t→i",
+}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """A small table of texts.
+
+    Attributes:
+        title: shown above it.
+        head: column names.
+        rows: cells, as many as names in each row.
+        words: number of leading columns that hold words (left-aligned); the rest are figures.
+        strong: (row, column) of cells to set off, the best of their group.
+        rules: rows below which a line is drawn.
+        notes: lines shown below it.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    words: int = 1
+    strong: set[tuple[int, int]] = field(default_factory=set)
+    rules: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """GitHub Markdown, best figures in bold."""
+        align = [":--" if i < self.words else "--:" for i in range(len(self.head))]
+        lines = [self.head, align]
+        for r, row in enumerate(self.rows):
+            lines.append([f"**{cell}**" if (r, c) in self.strong else cell for c, cell in enumerate(row)])
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+        return "\n\n".join([f"**{self.title}**", body, *self.notes]) + "\n"
+
+    def csv(self) -> str:
+        """Comma-separated values with a header line."""
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([self.head, *self.rows])
+        return stream.getvalue()
+
+    def rich(self) -> RichTable:
+        """For ``rich.print`` or a console."""
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+
+        table = RichTable(
+            title=escape(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+            caption="\n".join(escape(note) for note in self.notes) or None, caption_justify="left",
+        )  # fmt: skip
+        for index, name in enumerate(self.head):
+            wordy = index < self.words
+            table.add_column(escape(name), justify="left" if wordy else "right", no_wrap=not wordy)
+        for r, row in enumerate(self.rows):
+            cells = [
+                f"[bold]{escape(c)}[/bold]" if (r, i) in self.strong else escape(c) for i, c in enumerate(row)
+            ]
+            table.add_row(*cells, end_section=r in self.rules)
+        return table
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A score without its leading nought (``.831``), percentages and ranks with one digit; ``–`` for none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def result_tables(results: Sequence[Result]) -> list[Table]:
+    """One table for each protocol, in order of appearance."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.task, result.protocol_hash), []).append(result)
+    return [
+        hashing_table(members) if task == "hashing" else retrieval_table(members)
+        for (task, _), members in groups.items()
+    ]
+
+
+def hashing_table(results: Sequence[Result]) -> Table:
+    """Mean average precision both ways between its floor and ceiling, a row a result."""
+    rows = [_hashing_row(result) for result in results]
+    head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen", "seconds"]
+    notes = [
+        "floor: all codes equal. ceiling: codes learnt from the labels of both sides. "
+        "unseen: mean with trained items taken out of the database."
+    ]
+    table = Table(f"mAP, {results[0].protocol}", head, rows, words=2, notes=notes)
+    return _drop_empty(table)
+
+
+def _hashing_row(result: Result) -> list[str]:
+    directions = [figure(result.metrics.get(d, {}).get("map")) for d in DIRECTIONS]
+    levels = [figure(result.mean(name)) for name in ("map", "floor", "ceiling", "map_unseen")]
+    return [*_who(result), *directions, *levels, _seconds(result)]
+
+
+def retrieval_table(results: Sequence[Result]) -> Table:
+    """Recall at k (percent) and median rank both ways, a row a result."""
+    names = list(next(iter(results[0].metrics.values())))
+    columns = [(d, name) for d in DIRECTIONS for name in names]
+    head = ["method", "space", "seed", *(column_head(f"{d} {name}") for d, name in columns), "seconds"]
+    rows = [
+        [*_who(r), *(score_text(name, r.metrics.get(d, {}).get(name)) for d, name in columns), _seconds(r)]
+        for r in results
+    ]
+    notes = ["R@k in per cent: a right item among the first k, in expectation over ties."]
+    return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=2, notes=notes))
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Mean ± s.d. over seeds, best of equal bits in bold, differences with 95 % intervals."""
+    columns = comparison.columns
+    differing = [c for c in columns if any(c in group.differences for group in comparison.groups)]
+    head = ["method", "space", "n", *map(column_head, columns), *(f"Δ {column_head(c)}" for c in differing)]
+    ordered = sorted(comparison.groups, key=lambda g: (g.bits is None, g.bits or 0))
+    table = Table(f"{comparison.protocol}", head, [], words=2)
+    for number, group in enumerate(ordered):
+        row = [group.label, space_text(group.results[0]), str(len(group.results))]
+        for column in columns:
+            if comparison.best.get((group.bits, column)) == group.label:
+                table.strong.add((number, len(row)))
+            row.append(mean_spread(group, column))
+        table.rows.append(row + [_difference(group, column) for column in differing])
+        if number + 1 < len(ordered) and ordered[number + 1].bits != group.bits:
+            table.rules.add(number)
+    table.notes.append("mean ± s.d. over seeds; bold: best mean among equal code lengths, not a claim.")
+    if comparison.base:
+        table.notes.append(
+            f"Δ: minus {comparison.base}, paired by seed, 95 % t interval; * p < .05 after Holm's correction."
+        )
+    return table
+
+
+def mean_spread(group: Group, column: str) -> str:
+    """Mean ± s.d. of a group's column, or the mean alone for one result."""
+    name = column.split()[1]
+    spread = group.spread(column)
+    mean = score_text(name, group.mean(column))
+    return mean if spread is None else f"{mean} ± {score_text(name, spread)}"
+
+
+def _difference(group: Group, column: str) -> str:
+    difference = group.differences.get(column)
+    if difference is None:
+        return ""
+    name = column.split()[1]
+    text = ("+" if difference.mean >= 0 else "−") + score_text(name, abs(difference.mean))
+    if difference.low is None or difference.high is None:
+        return text
+    ends = " … ".join(
+        ("−" if end < 0 else "") + score_text(name, abs(end)) for end in (difference.low, difference.high)
+    )
+    return f"{text} [{ends}]{' *' if difference.counts else ''}"
+
+
+def _who(result: Result) -> list[str]:
+    return [result.label, space_text(result), "–" if result.seed is None else str(result.seed)]
+
+
+def space_text(result: Result) -> str:
+    """The space of a result in words: `64 bits`, `sphere 256`."""
+    if result.bits:
+        return f"{result.bits} bits"
+    return " ".join(str(value) for value in result.space.values())
+
+
+def _seconds(result: Result) -> str:
+    total = sum(result.seconds.values())
+    return f"{total:.1f}" if total else "–"
+
+
+def score_text(name: str, value: float | None) -> str:
+    """A figure as tables show it: recall in per cent, ranks with one digit, scores with three."""
+    if value is not None and name.startswith("r@"):
+        return f"{100 * value:.1f}"
+    return figure(value, 1 if name == "median_rank" else 3)
+
+
+def column_head(column: str) -> str:
+    """Heading of a column such as `i2t map`."""
+    direction, name = column.split()
+    arrow = {"i2t": "i→t", "t2i": "t→i"}.get(direction, direction)
+    return HEADS.get(column, f"{name.replace('r@', 'R@').replace('_', ' ')} {arrow}")
+
+
+def _drop_empty(table: Table) -> Table:
+    """Without the columns in which no row has a figure."""
+    keep = [i for i in range(len(table.head)) if i < table.words or any(row[i] != "–" for row in table.rows)]
+    table.head = [table.head[i] for i in keep]
+    table.rows = [[row[i] for i in keep] for row in table.rows]
+    return table

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers_results import make
+from scipy import stats
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation import compare
+
+SODA, BASE = [0.81, 0.82, 0.835, 0.82], [0.80, 0.815, 0.82, 0.81]
+
+
+def results() -> list:
+    soda = [make("soda", seed, value) for seed, value in enumerate(SODA)]
+    base = [make("base", seed, value) for seed, value in enumerate(BASE)]
+    third = [make("third", seed, value) for seed, value in enumerate([0.8, 0.83, 0.81, 0.815])]
+    return [*soda, *base, *third]
+
+
+def test_means_and_differences_agree_with_scipy() -> None:
+    comparison = compare(results(), base="base")
+    groups = {group.label: group for group in comparison.groups}
+    assert comparison.columns == ["i2t map", "t2i map", "mean map"]
+    assert groups["soda"].mean("i2t map") == pytest.approx(np.mean(SODA))
+    assert groups["soda"].spread("i2t map") == pytest.approx(np.std(SODA, ddof=1))
+    difference = groups["soda"].differences["i2t map"]
+    oracle = stats.ttest_rel(SODA, BASE)
+    interval = oracle.confidence_interval(0.95)
+    assert difference.p == pytest.approx(oracle.pvalue)
+    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
+    assert not groups["base"].differences
+
+
+def test_holm_over_the_table_without_the_mean() -> None:
+    comparison = compare(results(), base="base")
+    raw = {
+        (group.label, column): d
+        for group in comparison.groups
+        for column, d in group.differences.items()
+        if not column.startswith("mean")
+    }
+    assert len(raw) == 4
+    order = sorted(raw, key=lambda key: raw[key].p)  # type: ignore[arg-type, return-value]
+    running = 0.0
+    for place, key in enumerate(order):
+        running = max(running, min(1.0, (4 - place) * (raw[key].p or 0)))
+        assert raw[key].p_holm == pytest.approx(running)
+    assert comparison.groups[0].differences["mean map"].p_holm is None
+
+
+def test_pairs_by_seed_not_by_order() -> None:
+    shuffled = [*results()[:4], *reversed(results()[4:8])]
+    straight = compare(results()[:8], base="base").groups[0].differences["i2t map"]
+    assert compare(shuffled, base="base").groups[0].differences["i2t map"] == straight
+
+
+def test_one_seed_has_a_difference_without_interval() -> None:
+    comparison = compare([make("soda", 0, 0.82), make("base", 0, 0.8)], base="base")
+    difference = comparison.groups[0].differences["i2t map"]
+    assert difference.mean == pytest.approx(0.02)
+    assert difference.low is None and not difference.counts
+    assert comparison.best[16, "i2t map"] == "soda"
+
+
+def test_lower_median_rank_is_better() -> None:
+    both = [
+        make(label, task="retrieval", bits=None, metrics={"i2t": {"r@1": 0.3, "median_rank": rank}})
+        for label, rank in (("a", 9.0), ("b", 4.0))
+    ]
+    comparison = compare(both)
+    assert comparison.columns == ["i2t r@1", "i2t median_rank"]
+    assert comparison.best[None, "i2t median_rank"] == "b"
+
+
+def test_a_seed_twice_is_two_runs() -> None:
+    first, second = make("soda", 0, 0.8, run="out/plain"), make("soda", 0, 0.9, run="out/wide")
+    assert [group.label for group in compare([first, second]).groups] == ["soda (plain)", "soda (wide)"]
+    with pytest.raises(LimbeckError, match="given twice"):
+        compare([first, first])
+
+
+def test_unknown_base_names_the_known() -> None:
+    with pytest.raises(LimbeckError, match="there are soda"):
+        compare([make()], base="nobody")

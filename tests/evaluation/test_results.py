@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_results import make
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation import Result, compare, environment
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    result = make()
+    assert Result.load(result.save(tmp_path / "deep" / "result.json")) == result
+    assert result.mean("map") == pytest.approx(0.795)
+    assert result.mean("ceiling") is None
+    assert result.machine["processor"] and "numpy" in result.versions
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"format": 99}, "format"),
+        ({"metrics": 3}, "metrics"),
+        ({"extra": 1}, "extra"),
+        ({"seed": "x"}, "seed"),
+    ],
+)
+def test_damaged_results_are_named(tmp_path: Path, change: dict[str, Any], word: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(make().model_dump(mode="json") | change))
+    with pytest.raises(LimbeckError, match=word) as caught:
+        Result.load(path)
+    assert "result.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_results_of_two_protocols_never_mix(tmp_path: Path) -> None:
+    other = make("other", protocol="q", protocol_hash="b" * 64)
+    with pytest.raises(LimbeckError, match="differs from"):
+        compare([make(), other])
+    assert len(compare([make(), other], protocol="q").groups) == 1
+    with pytest.raises(LimbeckError, match="none of the results"):
+        compare([make()], protocol="z")
+    make().save(tmp_path / "run" / "result.json")
+    other.save(tmp_path / "run" / "result-q.json")
+    with pytest.raises(LimbeckError, match="--protocol"):
+        compare([tmp_path / "run"])
+
+
+def test_missing_sources_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LimbeckError, match="no such file"):
+        compare([tmp_path / "nowhere"])
+    with pytest.raises(LimbeckError, match=r"no result\*.json"):
+        compare([tmp_path])
+    with pytest.raises(LimbeckError, match="nothing to compare"):
+        compare([])
+
+
+def test_environment_reads_without_torch_types() -> None:
+    versions, machine = environment()
+    assert set(machine) == {"system", "processor", "cores", "threads", "bf16", "vector_popcount"}
+    json.dumps([versions, machine])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from limbeck.evaluation import Result, compare
+from limbeck.reporting.comparison import write_comparison
+from limbeck.reporting.curves import read_curves
+from limbeck.reporting.tables import comparison_table, figure, result_tables
+
+
+def printed(table) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(table.rich())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.8312, 3, ".831"),
+        (-0.02, 3, "-.020"),
+        (1.0, 3, "1.000"),
+        (7.25, 1, "7.2"),
+        (10.0, 1, "10.0"),
+        (None, 3, "–"),
+    ],
+)
+def test_figures(value: float | None, digits: int, text: str) -> None:
+    assert figure(value, digits) == text
+
+
+def test_one_table_a_protocol(hashing_results: list[Result], retrieval_results: list[Result]) -> None:
+    first, second = result_tables([*hashing_results[:2], *retrieval_results])
+    shown = printed(first)
+    assert "soda" in shown and "16 bits" in shown and ".558" in shown and ".985" in shown
+    assert "R@10 t→i" in printed(second) and "31.0" in printed(second)
+    lines = [line for line in first.markdown().splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    rows = list(csv.reader(io.StringIO(first.csv())))
+    assert rows[0][0] == "method" and len(rows) == 3
+
+
+def test_comparison_table_marks_and_tests(hashing_results: list[Result]) -> None:
+    comparison = compare(hashing_results, base="no teacher")
+    table = comparison_table(comparison)
+    assert len(table.rows) == 10
+    marked = {table.rows[row][0] for row, _ in table.strong}
+    assert marked == {"soda"}
+    shown = table.markdown()
+    assert re.search(r"\*\*\.8\d\d ± \.00\d\*\*", shown)
+    assert re.search(r"\+\.01\d \[", shown) and "Holm" in shown
+
+
+def test_written_comparison(tmp_path: Path, hashing_results: list[Result]) -> None:
+    written = write_comparison(tmp_path / "out", compare(hashing_results, base="no teacher"))
+    names = {file.name for file in written}
+    assert names == {
+        "table.md", "table.csv", "comparison.json", "map-bits.svg", "precision-recall.svg", "bit-balance.svg",
+    }  # fmt: skip
+    stored = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    soda = next(group for group in stored["groups"] if group["label"] == "soda" and group["bits"] == 16)
+    assert len(soda["values"]["i2t map"]) == 3
+    assert soda["difference"]["i2t map"]["p_holm"] is not None
+
+
+def test_curves_of_a_run(tmp_path: Path) -> None:
+    for stage, steps in (("teacher", 3), ("student", 2)):
+        folder = tmp_path / "stages" / stage
+        folder.mkdir(parents=True)
+        lines = [json.dumps({"step": step, "loss": 0.5}) for step in range(steps)]
+        (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 9, "lo']))
+    (tmp_path / "run.json").write_text(json.dumps({"stages": {"teacher": {}, "student": {}}}))
+    rows = read_curves(tmp_path)
+    assert [row["stage"] for row in rows] == ["teacher"] * 3 + ["student"] * 2
