@@ -153,13 +153,14 @@ def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | N
 
 
 def _balance_panel(result: Result, axis: Any) -> None:
-    for offset, (part, style) in enumerate(SIDES.items()):
+    for part, style in SIDES.items():
         ones = result.health.get(part, {}).get("ones")
         if isinstance(ones, list):
-            # Pictures in the left half of each bit's slot, texts in the right half, up or down from one half.
-            height = np.sort(np.asarray(ones)) - 0.5
-            place = np.arange(len(ones)) + 0.48 * offset
-            axis.bar(place, height, 0.48, bottom=0.5, color=style.color, align="edge")
+            share = np.sort(np.asarray(ones))
+            edges = np.arange(len(ones) + 1)
+            # Bars without gaps: at 64 bits in a small panel single bars would run into each other.
+            axis.stairs(share, edges, baseline=0.5, fill=True, color=style.color, alpha=0.3)
+            axis.stairs(share, edges, baseline=None, color=style.color, linewidth=1.6)
     axis.axhline(0.5, color=SOFT, linewidth=1.0)
     axis.set(ylim=(0, 1), yticks=[0, 0.5, 1], xticks=[], xlabel="bits, sorted")
     axis.set_ylabel("share of ones")
@@ -199,7 +200,7 @@ def _learning_panel(
     end = 0.0
     for stage, (steps, values) in run.items():
         if end:
-            axis.axvline(end, color=GRID, linewidth=1.0)
+            axis.axvline(end, color=GRID, linewidth=1.0, zorder=0)
         mark = look[stage].marker if len(steps) < 12 else ""
         place = steps + (end if steps[0] < end else 0.0)  # stages that count from nought follow each other
         axis.plot(place, values, color=look[stage].color, linewidth=1.6, marker=mark, markersize=4)

@@ -131,8 +131,8 @@ def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str,
         _Section(
             "health",
             "Code health",
-            "A bit that is always nought or always one carries nothing: bars near the middle line are bits "
-            "in use. Bits are sorted, pictures and texts of the database apart.",
+            "A bit that is always nought or always one carries nothing: the nearer to the middle line, the "
+            "better a bit is used. Bits are sorted, pictures and texts of the database apart.",
             _charts([plots.bit_balance(results)]),
         ),
     ]

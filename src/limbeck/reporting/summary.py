@@ -12,10 +12,10 @@ from limbeck.reporting.style import SERIES, looks
 from limbeck.reporting.tables import column_head, mean_spread, score_text, space_text
 
 HEALTH = {
-    "entropy": "entropy a bit",
+    "entropy": "entropy",
     "correlation": "correlation",
-    "constant_bits": "constant bits",
-    "unique": "distinct codes",
+    "constant_bits": "dead bits",
+    "unique": "distinct",
 }
 
 

@@ -21,6 +21,13 @@ HEADS = {
 }  # fmt: skip
 
 
+NOTES = {
+    "floor": "floor: all codes equal",
+    "ceiling": "ceiling: codes learnt from the labels of both sides",
+    "unseen": "unseen: mean without trained items in the database",
+}
+
+
 @dataclass
 class Table:
     """A small table of texts.
@@ -104,12 +111,9 @@ def hashing_table(results: Sequence[Result]) -> Table:
     """Mean average precision both ways between its floor and ceiling, a row a result."""
     rows = [_hashing_row(result) for result in results]
     head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen", "seconds"]
-    notes = [
-        "floor: all codes equal. ceiling: codes learnt from the labels of both sides. "
-        "unseen: mean with trained items taken out of the database."
-    ]
-    table = Table(f"mAP, {results[0].protocol}", head, rows, words=2, notes=notes)
-    return _drop_empty(table)
+    table = _drop_empty(Table(f"mAP, {results[0].protocol}", head, rows, words=2))
+    table.notes = [text for name, text in NOTES.items() if name in table.head]
+    return table
 
 
 def _hashing_row(result: Result) -> list[str]:
