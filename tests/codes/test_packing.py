@@ -74,7 +74,13 @@ def test_sign_codes_refuses_nan_and_names_the_row():
 
 
 @pytest.mark.parametrize(
-    "codes", [np.zeros((2, 3), np.int64), np.zeros(3, np.uint8), np.zeros((2, 0), np.uint8)]
+    "codes",
+    [
+        np.zeros((2, 3), np.int64),
+        np.zeros(3, np.uint8),
+        np.zeros((2, 0), np.uint8),
+        np.zeros((2, 513), np.uint8),
+    ],
 )
 def test_unpack_refuses_what_is_no_code(codes):
     with pytest.raises(LimbeckError, match="codes"):

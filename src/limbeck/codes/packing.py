@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from limbeck.errors import LimbeckError
 
+MAX_BYTES = 512  # 4,096 bits; the kernels count distances in 16 bits
+
 
 def pack_bits(signs: ArrayLike) -> np.ndarray:
     """Pack signs into codes.
@@ -61,14 +63,14 @@ def sign_codes(x: ArrayLike) -> np.ndarray:
 
 
 def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
-    """Return packed codes as they are; refuse all but uint8 (N, at least 1 byte), naming `what`."""
+    """Return packed codes as they are; refuse all but uint8 (N, 1 to 512), naming `what`."""
     array = _matrix(codes, what)
     if array.dtype != np.uint8:
         raise LimbeckError(
             f"{what}: holds {array.dtype}, not packed uint8 codes; pack it with limbeck.codes.pack_bits"
         )
-    if array.shape[1] == 0:
-        raise LimbeckError(f"{what}: has width 0")
+    if not 1 <= array.shape[1] <= MAX_BYTES:
+        raise LimbeckError(f"{what}: has width {array.shape[1]}, expected 1 to {MAX_BYTES} bytes")
     return array
 
 

@@ -23,7 +23,6 @@ from limbeck.metrics.tie_groups import (
     ROW,
     TIES,
     group_average_precision,
-    harmonic_numbers,
     normalized,
 )
 
@@ -86,7 +85,6 @@ def hamming_map(
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
     settings = _check_settings(k, ties, normalizer, empty)
     places = len(data.items) if k is None else min(k, len(data.items))
-    harmonic = harmonic_numbers(len(data.items) if ties == "expected" else 0)
     per_query = np.empty(len(data.queries))
     tasks = [
         functools.partial(
@@ -99,7 +97,6 @@ def hamming_map(
             places if k is None or normalizer != "first_k" else k,
             TIES[ties],
             NORMALIZERS[normalizer],
-            harmonic,
             per_query[rows],
         )
         for rows in data.blocks()
@@ -134,7 +131,6 @@ def ranking_map(
     settings = _check_settings(k, ties, normalizer, empty)
     count = scores.shape[1]
     places = count if k is None else (k if normalizer == "first_k" else min(k, count))
-    harmonic = harmonic_numbers(count if ties == "expected" else 0)
     per_query = np.empty(len(scores))
     for q, row in enumerate(scores):
         order = np.argsort(-row, kind="stable")
@@ -146,7 +142,7 @@ def ranking_map(
         counts = np.diff(first, append=count)
         hits = np.add.reduceat(wanted[q, order].astype(np.int64), first)
         rule = TIES["optimistic" if ties == "id" else ties]
-        per_query[q] = group_average_precision(counts, hits, places, rule, NORMALIZERS[normalizer], harmonic)
+        per_query[q] = group_average_precision(counts, hits, places, rule, NORMALIZERS[normalizer])
     return _result(per_query, settings)
 
 
@@ -193,7 +189,6 @@ def _score_block(
     k: int,
     ties: int,
     normalizer: int,
-    harmonic: np.ndarray,
     out: np.ndarray,
 ) -> None:  # pragma: no cover
     """Average precision of a block of queries, written to ``out`` (q,)."""
@@ -205,7 +200,7 @@ def _score_block(
                 queries[q], items, query_labels[q], item_labels, table[q, 0], table[q, 1], k, normalizer
             )
         else:
-            out[q] = group_average_precision(table[q, 0], table[q, 1], k, ties, normalizer, harmonic)
+            out[q] = group_average_precision(table[q, 0], table[q, 1], k, ties, normalizer)
 
 
 @kernel

@@ -17,16 +17,27 @@ TIES = {"expected": EXPECTED, "optimistic": OPTIMISTIC, "pessimistic": PESSIMIST
 NORMALIZERS = {"relevant": RELEVANT, "min": MIN, "hits": HITS, "first_k": FIRST_K}
 
 
-def harmonic_numbers(count: int) -> np.ndarray:
-    """H(0) ... H(count), float64, each right to the last digit."""
-    table = np.zeros(count + 1, dtype=np.longdouble)
-    np.cumsum(1 / np.arange(1, count + 1, dtype=np.longdouble), out=table[1:])
-    return table.astype(np.float64)
+_SMALL = 256
+_TABLE = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _SMALL + 1))])  # H(0) ... H(256)
+
+
+@kernel
+def harmonic_gap(p: int, m: int) -> float:  # pragma: no cover
+    """H(p + m) - H(p) = 1/(p+1) + ... + 1/(p+m), right to about 1e-15 without adding up the terms."""
+    if p + m <= _SMALL:
+        return _TABLE[p + m] - _TABLE[p]
+    start = 0.0
+    if p < _SMALL:
+        start = _TABLE[_SMALL] - _TABLE[p]
+        p, m = _SMALL, p + m - _SMALL
+    # Euler-Maclaurin, H(x) = ln x + gamma + 1/2x - 1/12x^2 + 1/120x^4 - ...; the next term is below 1e-16
+    a, b = 1 / p, 1 / (p + m)
+    return start + np.log1p(m / p) + (b - a) / 2 - (b**2 - a**2) / 12 + (b**4 - a**4) / 120
 
 
 @kernel
 def group_average_precision(
-    counts: np.ndarray, hits: np.ndarray, k: int, ties: int, normalizer: int, harmonic: np.ndarray
+    counts: np.ndarray, hits: np.ndarray, k: int, ties: int, normalizer: int
 ) -> float:  # pragma: no cover
     """Average precision of a ranking, NaN without a relevant item.
 
@@ -36,7 +47,6 @@ def group_average_precision(
         k: places that count, at most the number of items.
         ties: `EXPECTED`, `OPTIMISTIC` or `PESSIMISTIC`.
         normalizer: a value of `NORMALIZERS`; `FIRST_K` not with `EXPECTED`.
-        harmonic: `harmonic_numbers` of the number of items; only `EXPECTED` reads it.
     """
     total = hits.sum()
     if total == 0:
@@ -50,8 +60,8 @@ def group_average_precision(
         m = n if normalizer == FIRST_K else min(n, k - seen)
         if ties == EXPECTED:
             if m < n and normalizer == HITS:
-                return _expected_over_hits(precisions, m, n, r, seen, found, harmonic)
-            precisions += _expected_precisions(m, n, r, seen, found, harmonic)
+                return _expected_over_hits(precisions, m, n, r, seen, found)
+            precisions += _expected_precisions(m, n, r, seen, found)
             found += r
         else:
             ahead = 0 if ties == OPTIMISTIC else n - r
@@ -80,9 +90,7 @@ def normalized(
 
 
 @kernel
-def _expected_precisions(
-    m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
-) -> float:  # pragma: no cover
+def _expected_precisions(m: int, n: int, r: int, p: int, found: int) -> float:  # pragma: no cover
     """Expected sum of the precisions at the relevant items among the first m places of a group.
 
     Place j holds a relevant item with probability r / n, and then (j - 1)(r - 1) / (n - 1) of the places
@@ -90,7 +98,7 @@ def _expected_precisions(
     """
     if r == 0 or m == 0:
         return 0.0
-    h = harmonic[p + m] - harmonic[p]
+    h = harmonic_gap(p, m)
     value = (found + 1) * h
     if n > 1:
         value += (r - 1) / (n - 1) * (m - (p + 1) * h)
@@ -99,7 +107,7 @@ def _expected_precisions(
 
 @kernel
 def _expected_over_hits(
-    before: float, m: int, n: int, r: int, p: int, found: int, harmonic: np.ndarray
+    before: float, m: int, n: int, r: int, p: int, found: int
 ) -> float:  # pragma: no cover
     """Expected (precisions / hits) when k cuts a group: the sum and the number of hits depend on each other.
 
@@ -116,7 +124,7 @@ def _expected_over_hits(
             if step == 1 or s != peak:
                 weights += weight
                 if found + s > 0:
-                    part = before + _expected_precisions(m, m, s, p, found, harmonic)
+                    part = before + _expected_precisions(m, m, s, p, found)
                     total += weight * part / (found + s)
             if step == 1:
                 weight *= (r - s) * (m - s) / ((s + 1) * (n - r - m + s + 1))
