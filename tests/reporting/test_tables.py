@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from limbeck.evaluation import Result, compare
-from limbeck.reporting.comparison import write_comparison
+from limbeck.reporting.comparison import comparison_csv, comparison_tables, write_comparison
 from limbeck.reporting.curves import read_curves
-from limbeck.reporting.tables import comparison_table, figure, result_tables
+from limbeck.reporting.tables import figure, result_tables
 
 
 def printed(table) -> str:
@@ -40,22 +40,36 @@ def test_one_table_a_protocol(hashing_results: list[Result], retrieval_results: 
     first, second = result_tables([*hashing_results[:2], *retrieval_results])
     shown = printed(first)
     assert "soda" in shown and "16 bits" in shown and ".558" in shown and ".985" in shown
-    assert "R@10 t→i" in printed(second) and "31.0" in printed(second)
+    assert "R@10" in printed(second) and "t→i" in printed(second) and "31.0" in printed(second)
+    assert max(map(len, printed(second).splitlines())) <= 80
     lines = [line for line in first.markdown().splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
-    rows = list(csv.reader(io.StringIO(first.csv())))
-    assert rows[0][0] == "method" and len(rows) == 3
 
 
-def test_comparison_table_marks_and_tests(hashing_results: list[Result]) -> None:
-    comparison = compare(hashing_results, base="no teacher")
-    table = comparison_table(comparison)
-    assert len(table.rows) == 10
-    marked = {table.rows[row][0] for row, _ in table.strong}
-    assert marked == {"soda"}
-    shown = table.markdown()
-    assert re.search(r"\*\*\.8\d\d ± \.00\d\*\*", shown)
-    assert re.search(r"\+\.01\d \[", shown) and "Holm" in shown
+def test_comparison_tables_mark_and_test(hashing_results: list[Result]) -> None:
+    means, differences = comparison_tables(compare(hashing_results, base="no teacher"))
+    assert len(means.rows) == 10
+    assert {means.rows[row][0] for row, _ in means.strong} == {"soda"}
+    assert re.search(r"\*\*\.8\d\d ± \.00\d\*\*", means.markdown())
+    assert len(differences.rows) == 6 * 3  # two methods at three lengths: both directions and their mean
+    shown = differences.markdown()
+    assert re.search(r"\| \+\.01\d", shown) and "Holm" in shown
+    for table in (means, differences):
+        assert max(map(len, printed(table).splitlines())) <= 90
+
+
+def test_long_csv_is_complete(hashing_results: list[Result]) -> None:
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(compare(hashing_results, base="no teacher")))))
+    assert len(rows) == 10 * 3
+    soda = rows[0]
+    assert (soda["method"], soda["bits"], soda["figure"], soda["n"]) == ("soda", "16", "i2t map", "3")
+    assert float(soda["low"]) < float(soda["difference"]) < float(soda["high"])
+
+
+def test_retrieval_comparison_has_a_row_a_direction(retrieval_results: list[Result]) -> None:
+    (table,) = comparison_tables(compare(retrieval_results))
+    assert [row[2] for row in table.rows] == ["i→t", "t→i"]
+    assert table.rows[0][4:] == ["31.0", "62.0", "77.5", "7.0"]
 
 
 def test_written_comparison(tmp_path: Path, hashing_results: list[Result]) -> None:

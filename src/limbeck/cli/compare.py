@@ -25,14 +25,13 @@ def compare(
 
     from limbeck.evaluation.compare import compare as compare_results
     from limbeck.files import write_json
-    from limbeck.reporting.tables import comparison_table
+    from limbeck.reporting.comparison import comparison_tables, write_comparison
 
     comparison = compare_results(runs, base=base, protocol=protocol)
-    Console().print(comparison_table(comparison).rich())
+    for table in comparison_tables(comparison):
+        Console().print(table.rich())
     if json is not None:
         write_json(json, comparison.to_json())
     if out is not None:
-        from limbeck.reporting.comparison import write_comparison
-
         for file in write_comparison(out, comparison):
             typer.echo(str(file))

@@ -11,8 +11,8 @@ import numpy as np
 
 from limbeck.codes import pack_bits
 
-# Every product stays within 64 · 64 · 64 multiplications, which BLAS does without waking its threads: with large
-# batches a step spends its time waiting for them, thirty times as long on a busy machine.
+# Every product stays within 64 · 64 · 64 multiplications, which BLAS does without waking its threads: with
+# large batches a step waits for them most of its time, thirty times as long on a busy machine.
 HIDDEN = 64
 STEPS = 3000
 BATCH = 64

@@ -1,13 +1,50 @@
-"""A comparison as files: the table in three forms, and its charts."""
+"""A comparison as tables, as a spreadsheet, and as files with its charts."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.evaluation.compare import Comparison
+from limbeck.evaluation.compare import Comparison, Group
+from limbeck.evaluation.results import DIRECTIONS
 from limbeck.files import write_atomic, write_json
 from limbeck.reporting import plots
-from limbeck.reporting.tables import comparison_table
+from limbeck.reporting.tables import (
+    WAYS,
+    Table,
+    column_head,
+    figure,
+    mean_spread,
+    name_head,
+    score_text,
+    space_text,
+)
+
+DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p", "p_holm": "p_holm"}
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Mean ± s.d. over seeds, best of equal bits in bold; with a base a second table of the differences."""
+    tables = [_means(comparison)]
+    if comparison.base is not None:
+        tables.append(_differences(comparison))
+    return tables
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """All figures in long form, a line a group and column, unrounded."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["method", "space", "bits", "figure", "n", "mean", "sd", *DIFFERENCE_FIELDS])
+    for group in _ordered(comparison):
+        for column in comparison.columns:
+            difference = group.differences.get(column)
+            own = [getattr(difference, name) for name in DIFFERENCE_FIELDS.values()] if difference else []
+            scores = [len(group.results), group.mean(column), group.spread(column)]
+            writer.writerow([group.label, group.space, group.bits, column, *scores, *own])
+    return stream.getvalue()
 
 
 def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
@@ -24,19 +61,75 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
         LimbeckError: a file cannot be written, or the extra ``report`` is missing (the tables stand then).
     """
     folder = Path(folder)
-    table = comparison_table(comparison)
-    write_atomic(folder / "table.md", table.markdown())
-    write_atomic(folder / "table.csv", table.csv())
+    tables = comparison_tables(comparison)
+    write_atomic(folder / "table.md", "\n".join(table.markdown() for table in tables))
+    write_atomic(folder / "table.csv", comparison_csv(comparison))
     write_json(folder / "comparison.json", comparison.to_json())
     written = [folder / name for name in ("table.md", "table.csv", "comparison.json")]
     results = [result for group in comparison.groups for result in group.results]
-    for chart in (
-        plots.map_against_bits(results),
-        plots.precision_recall(results),
-        plots.bit_balance(results),
-    ):
+    for make in (plots.map_against_bits, plots.precision_recall, plots.bit_balance):
+        chart = make(results)
         if chart is not None:
             file = folder / f"{chart.name}.svg"
             write_atomic(file, chart.svg())
             written.append(file)
     return written
+
+
+def _ordered(comparison: Comparison) -> list[Group]:
+    return sorted(comparison.groups, key=lambda group: (group.bits is None, group.bits or 0))
+
+
+def _means(comparison: Comparison) -> Table:
+    ordered = _ordered(comparison)
+    if comparison.task == "hashing":
+        layout = [(group, "", comparison.columns) for group in ordered]
+        head = ["method", "space", "n", *map(column_head, comparison.columns)]
+    else:  # retrieval has many figures a direction: a row each
+        names = list(dict.fromkeys(column.split()[1] for column in comparison.columns))
+        ways = [d for d in DIRECTIONS if f"{d} {names[0]}" in comparison.columns]
+        layout = [(group, way, [f"{way} {name}" for name in names]) for group in ordered for way in ways]
+        head = ["method", "space", "way", "n", *map(name_head, names)]
+    table = Table(comparison.protocol, head, [], words=2 if comparison.task == "hashing" else 3)
+    for number, (group, way, columns) in enumerate(layout):
+        row = [group.label, space_text(group.results[0]), *([WAYS[way]] if way else [])]
+        row.append(str(len(group.results)))
+        best = {c for c in columns if comparison.best.get((group.bits, c)) == group.label}
+        table.strong |= {(number, len(row) + place) for place, c in enumerate(columns) if c in best}
+        table.rows.append(row + [mean_spread(group, column) for column in columns])
+    table.rules = _changes_of_length([group for group, _, _ in layout])
+    table.notes = ["mean ± s.d. over seeds; bold: best mean of equal code lengths"]
+    return table
+
+
+def _differences(comparison: Comparison) -> Table:
+    head = ["method", "space", "figure", "n", "difference", "95 % interval", "p", "p Holm"]
+    table = Table(f"minus {comparison.base}, {comparison.protocol}", head, [], words=3)
+    groups: list[Group] = []
+    for group in _ordered(comparison):
+        for column, difference in group.differences.items():
+            name = column.split()[1]
+            mark = " *" if difference.counts else ""
+            interval = "–"
+            if difference.low is not None and difference.high is not None:
+                interval = f"{_signed(name, difference.low)} … {_signed(name, difference.high)}"
+            table.rows.append(
+                [
+                    group.label, space_text(group.results[0]), column_head(column),
+                    str(len(difference.seeds)), _signed(name, difference.mean) + mark, interval,
+                    figure(difference.p), figure(difference.p_holm),
+                ]
+            )  # fmt: skip
+            groups.append(group)
+    table.rules = _changes_of_length(groups)
+    table.notes = ["paired by seed, 95 % t interval; * p < .05 after Holm's correction in this table"]
+    return table
+
+
+def _changes_of_length(groups: Sequence[Group]) -> set[int]:
+    """Rows below which the code length changes; ``groups`` holds the group of each row."""
+    return {row for row in range(len(groups) - 1) if groups[row].bits != groups[row + 1].bits}
+
+
+def _signed(name: str, value: float) -> str:
+    return ("−" if value < 0 else "+") + score_text(name, abs(value))

@@ -1,9 +1,7 @@
-"""Results as tables: for the terminal (rich), for a page (Markdown), for a spreadsheet (CSV)."""
+"""Results as tables: for the terminal (rich) and for a page (Markdown)."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,14 +11,9 @@ from limbeck.evaluation.results import DIRECTIONS, Result
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from limbeck.evaluation.compare import Comparison, Group
+    from limbeck.evaluation.compare import Group
 
-HEADS = {
-    "i2t map": "mAP i→t", "t2i map": "mAP t→i", "mean map": "mean",
-    "i2t median_rank": "med. rank i→t", "t2i median_rank": "med. rank t→i",
-}  # fmt: skip
-
-
+WAYS = {"i2t": "i→t", "t2i": "t→i"}
 NOTES = {
     "floor": "floor: all codes equal",
     "ceiling": "ceiling: codes learnt from the labels of both sides",
@@ -61,12 +54,6 @@ class Table:
         )
         return "\n\n".join([f"**{self.title}**", body, *self.notes]) + "\n"
 
-    def csv(self) -> str:
-        """Comma-separated values with a header line."""
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([self.head, *self.rows])
-        return stream.getvalue()
-
     def rich(self) -> RichTable:
         """For ``rich.print`` or a console."""
         from rich import box
@@ -76,6 +63,7 @@ class Table:
         table = RichTable(
             title=escape(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
             caption="\n".join(escape(note) for note in self.notes) or None, caption_justify="left",
+            collapse_padding=True, show_edge=False, padding=(0, 1, 0, 0),
         )  # fmt: skip
         for index, name in enumerate(self.head):
             wordy = index < self.words
@@ -123,40 +111,17 @@ def _hashing_row(result: Result) -> list[str]:
 
 
 def retrieval_table(results: Sequence[Result]) -> Table:
-    """Recall at k (percent) and median rank both ways, a row a result."""
+    """Recall at k (percent) and median rank, a row a result and direction."""
     names = list(next(iter(results[0].metrics.values())))
-    columns = [(d, name) for d in DIRECTIONS for name in names]
-    head = ["method", "space", "seed", *(column_head(f"{d} {name}") for d, name in columns), "seconds"]
-    rows = [
-        [*_who(r), *(score_text(name, r.metrics.get(d, {}).get(name)) for d, name in columns), _seconds(r)]
-        for r in results
-    ]
+    head = ["method", "space", "way", "seed", *map(name_head, names), "seconds"]
+    rows = []
+    for result in results:
+        label, space, seed = _who(result)
+        for direction in (d for d in DIRECTIONS if d in result.metrics):
+            figures = [score_text(name, result.metrics[direction].get(name)) for name in names]
+            rows.append([label, space, WAYS[direction], seed, *figures, _seconds(result)])
     notes = ["R@k in per cent: a right item among the first k, in expectation over ties."]
-    return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=2, notes=notes))
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """Mean ± s.d. over seeds, best of equal bits in bold, differences with 95 % intervals."""
-    columns = comparison.columns
-    differing = [c for c in columns if any(c in group.differences for group in comparison.groups)]
-    head = ["method", "space", "n", *map(column_head, columns), *(f"Δ {column_head(c)}" for c in differing)]
-    ordered = sorted(comparison.groups, key=lambda g: (g.bits is None, g.bits or 0))
-    table = Table(f"{comparison.protocol}", head, [], words=2)
-    for number, group in enumerate(ordered):
-        row = [group.label, space_text(group.results[0]), str(len(group.results))]
-        for column in columns:
-            if comparison.best.get((group.bits, column)) == group.label:
-                table.strong.add((number, len(row)))
-            row.append(mean_spread(group, column))
-        table.rows.append(row + [_difference(group, column) for column in differing])
-        if number + 1 < len(ordered) and ordered[number + 1].bits != group.bits:
-            table.rules.add(number)
-    table.notes.append("mean ± s.d. over seeds; bold: best mean among equal code lengths, not a claim.")
-    if comparison.base:
-        table.notes.append(
-            f"Δ: minus {comparison.base}, paired by seed, 95 % t interval; * p < .05 after Holm's correction."
-        )
-    return table
+    return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=3, notes=notes))
 
 
 def mean_spread(group: Group, column: str) -> str:
@@ -165,20 +130,6 @@ def mean_spread(group: Group, column: str) -> str:
     spread = group.spread(column)
     mean = score_text(name, group.mean(column))
     return mean if spread is None else f"{mean} ± {score_text(name, spread)}"
-
-
-def _difference(group: Group, column: str) -> str:
-    difference = group.differences.get(column)
-    if difference is None:
-        return ""
-    name = column.split()[1]
-    text = ("+" if difference.mean >= 0 else "−") + score_text(name, abs(difference.mean))
-    if difference.low is None or difference.high is None:
-        return text
-    ends = " … ".join(
-        ("−" if end < 0 else "") + score_text(name, abs(end)) for end in (difference.low, difference.high)
-    )
-    return f"{text} [{ends}]{' *' if difference.counts else ''}"
 
 
 def _who(result: Result) -> list[str]:
@@ -207,8 +158,12 @@ def score_text(name: str, value: float | None) -> str:
 def column_head(column: str) -> str:
     """Heading of a column such as `i2t map`."""
     direction, name = column.split()
-    arrow = {"i2t": "i→t", "t2i": "t→i"}.get(direction, direction)
-    return HEADS.get(column, f"{name.replace('r@', 'R@').replace('_', ' ')} {arrow}")
+    return f"{name_head(name)} {WAYS[direction]}" if direction in WAYS else direction
+
+
+def name_head(name: str) -> str:
+    """Heading of a figure: `mAP`, `R@10`, `med. rank`."""
+    return {"map": "mAP", "median_rank": "med. rank"}.get(name, name.replace("r@", "R@"))
 
 
 def _drop_empty(table: Table) -> Table:
