@@ -44,6 +44,11 @@ def pretrained(auto_class: Any, source: str, **options: Any) -> Any:
         raise LimbeckError(f"{source}: cannot be loaded ({reason[:160]}); give a local directory or a reachable hub id") from error
 
 
+def attention() -> str:
+    """Attention that trains fastest: fused on a GPU; on the CPU the plain form (half the backward time in bf16)."""
+    return "sdpa" if torch.cuda.is_available() else "eager"
+
+
 def weights_digest(module: torch.nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of all parameters and buffers."""
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
-from limbeck.encoders.hub import pretrained, resolve
+from limbeck.encoders.hub import attention, pretrained, resolve
 from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, resize_center, to_tensor
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -48,6 +48,7 @@ class ClipImageBackbone(Backbone):
 
     def _describe(self) -> None:
         shape = self.model.config
+        self.model.set_attn_implementation(attention())
         self.image_size = int(shape.image_size)
         self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
 

@@ -10,8 +10,9 @@ import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
-from limbeck.encoders.hub import pretrained
-from limbeck.encoders.tokenizer import knows, load_tokenizer, special_ids, train_tokenizer
+from limbeck.encoders.features import words
+from limbeck.encoders.hub import attention, pretrained
+from limbeck.encoders.tokenizer import START, knows, load_tokenizer, special_ids, train_tokenizer
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 
@@ -56,6 +57,7 @@ class ClipTextBackbone(Backbone):
 
     def _describe(self) -> None:
         shape = self.model.config
+        self.model.set_attn_implementation(attention())
         self.context = min(self.context, int(shape.max_position_embeddings)) if self.source is None else int(shape.max_position_embeddings)
         self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
 
@@ -76,7 +78,7 @@ class ClipTextBackbone(Backbone):
             num_attention_heads=config.heads,
             max_position_embeddings=config.context,
             projection_dim=config.width,
-            bos_token_id=None,
+            bos_token_id=self.tokenizer.token_to_id(START),
             pad_token_id=self.pad,
             eos_token_id=self.end,
         )
@@ -166,6 +168,14 @@ class SentenceBackbone(Backbone):
         mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1)
         return (torch.nn.functional.normalize(pooled.float(), dim=1) - self.mean) / self.scale
+
+    def check_query(self, item: str) -> None:
+        """A word counts as known when its first piece is at least half of it: word pieces can spell anything."""
+        for word in words(item):
+            pieces = self.tokenizer.encode(word, add_special_tokens=False).tokens
+            if pieces and pieces[0] != "[UNK]" and 2 * len(pieces[0]) >= len(word):
+                return
+        raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
         """Tokenizer and the transformer's shape."""

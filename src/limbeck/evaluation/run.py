@@ -58,9 +58,11 @@ def evaluate(
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)
     if isinstance(model, (str, Path)):
+        from limbeck.encoders.cache import BackboneCache
         from limbeck.encoders.dual import load
 
         model = load(model)
+        model.cache = BackboneCache()  # the same texts are encoded for every run of a table
     started = time.perf_counter()
     sides = _encode(model, pairs, protocol, batch_size)
     encoded = time.perf_counter()

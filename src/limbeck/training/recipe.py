@@ -22,10 +22,14 @@ _INHERITED = ("towers", "lift", "optim", "schedule")
 
 
 class DataConfig(Strict):
-    """Which pairs, and under which protocol (its train part is trained on, its text column is read)."""
+    """Which pairs, and under which protocol (its train part is trained on, its text column is read).
+
+    ``captions``: train on the texts that the protocol shows, or on every text of its column.
+    """
 
     pairs: str | None = None
     protocol: str
+    captions: Literal["protocol", "all"] = "protocol"
 
 
 class OptimConfig(Strict):

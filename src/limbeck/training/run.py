@@ -78,7 +78,8 @@ def open_data(recipe: Recipe) -> Data:
     """The pairs under the recipe's protocol, checked for what its methods need."""
     supervised = any(method_config(stage)[0].supervised for stage in recipe.stages)
     assert recipe.data.pairs is not None
-    return Data.open(Pairs.open(recipe.data.pairs), load_protocol(recipe.data.protocol), supervised=supervised)
+    pairs, protocol = Pairs.open(recipe.data.pairs), load_protocol(recipe.data.protocol)
+    return Data.open(pairs, protocol, supervised=supervised, all_captions=recipe.data.captions == "all")
 
 
 def start_fabric(recipe: Recipe) -> Fabric:

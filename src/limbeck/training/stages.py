@@ -16,6 +16,7 @@ from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol
 from limbeck.encoders.cache import BackboneCache
+from limbeck.encoders.config import RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder, load
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
@@ -38,7 +39,7 @@ class Data:
     skipped: int
 
     @classmethod
-    def open(cls, pairs: Pairs, protocol: Protocol, *, supervised: bool) -> Data:
+    def open(cls, pairs: Pairs, protocol: Protocol, *, supervised: bool, all_captions: bool = False) -> Data:
         """Cut validation from train; leave out rows without a text; check labels when a method needs them."""
         train_rows, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
         if supervised:
@@ -48,7 +49,11 @@ class Data:
         views = []
         skipped = 0
         for rows in (train_rows, held_out):
+            # Validation sees the first text: the protocol's choice comes first, the rest of the column after it.
             texts = protocol.texts(pairs, rows)
+            if all_captions:
+                whole = protocol.model_copy(update={"text": protocol.text.model_copy(update={"which": "all"})})
+                texts = [list(dict.fromkeys([*own, *every])) for own, every in zip(texts, whole.texts(pairs, rows), strict=True)]
             keep = np.array([bool(own) for own in texts], dtype=bool)
             skipped += int((~keep).sum())
             kept = rows[keep]
@@ -71,7 +76,7 @@ def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed:
             towers[modality] = sources[stage.init[modality]].towers[modality]
             continue
         spec = next(s for s in specs.values() if s.tower == modality)
-        tower = Tower(getattr(stage.towers, modality), modality)
+        tower = Tower(_with_stage_paths(getattr(stage.towers, modality), earlier), modality)
         tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
     lift = build_lift(stage.lift, {m: t.dim for m, t in towers.items()})
@@ -86,6 +91,14 @@ def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed:
         elif getattr(stage.towers, modality).freeze_backbone:
             tower.backbone.requires_grad_(False)
     return method_class(encoder, config), specs
+
+
+def _with_stage_paths(config: TowerConfig, earlier: dict[str, Path]) -> TowerConfig:
+    """A ``run`` backbone may name an earlier stage of the same recipe instead of a path."""
+    backbone = config.backbone
+    if isinstance(backbone, RunConfig) and backbone.path in earlier:
+        return config.model_copy(update={"backbone": backbone.model_copy(update={"path": str(earlier[backbone.path])})})
+    return config
 
 
 def _adopt_head(encoder: DualEncoder, origin: DualEncoder, modality: str, where: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from limbeck.data.batches import Source, View, map_chunks
 from limbeck.data.protocols import Protocol
 from limbeck.encoders.dual import DualEncoder
-from limbeck.metrics import hamming_map, ranking_map
+from limbeck.metrics import hamming_map, ranking_map, recall_at_k
 
 MAX_DATABASE = 10_000
 MAX_QUERIES = 1_000
@@ -45,11 +45,10 @@ def validation_score(
     queries = np.arange(min(len(view), MAX_QUERIES))
     query = {m: points(encoder, m, sources[m], queries) for m in ("image", "text")}
     if protocol.task == "retrieval":
-        from limbeck.metrics import recall_at_k
         similarity = encoder.space.similarity(query["image"], query["text"])
         paired = np.eye(len(queries), dtype=bool)
-        i2t = recall_at_k(similarity, paired, [1, 5, 10]).values
-        t2i = recall_at_k(similarity.T, paired, [1, 5, 10]).values
+        i2t = recall_at_k(similarity, paired, [1, 5, 10]).value
+        t2i = recall_at_k(similarity.T, paired, [1, 5, 10]).value
         found = {f"i2t/R@{k}": float(v) for k, v in i2t.items()} | {f"t2i/R@{k}": float(v) for k, v in t2i.items()}
         return {"score": float(np.mean(list(found.values()))), **found}
     train_view, train_sources = train
