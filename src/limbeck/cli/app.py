@@ -8,6 +8,7 @@ import typer
 
 from limbeck.cli.compare import compare
 from limbeck.cli.data import data_app
+from limbeck.cli.demo import demo
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.index import app as index_app
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("demo")(demo)
 app.add_typer(data_app, name="data")
 app.command("train")(train)
 app.command("list")(list_things)

@@ -17,7 +17,7 @@ import torch
 from limbeck.data.inputs import Input, label_prompts
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, key_of_texts
+from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.dual import backbone_outputs
 from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
@@ -74,7 +74,7 @@ class Source:
         self.is_image = spec.column == "image"
         self.items = [] if self.is_image else view.alternatives(spec)
         self.stored: np.ndarray | None = None
-        if cache is not None and backbone.frozen and any(True for _ in backbone.parameters()):
+        if cache is not None and backbone.worth_caching:
             self._store(cache)
 
     def _store(self, cache: BackboneCache) -> None:
@@ -84,7 +84,9 @@ class Source:
             return
         distinct = list(dict.fromkeys(item for items in self.items for item in items))
         self.position = {item: i for i, item in enumerate(distinct)}
-        self.stored = cache.outputs(self.backbone, key_of_texts(distinct), lambda: backbone_outputs(self.backbone, distinct))
+        key = key_of_items(distinct)
+        if key is not None:
+            self.stored = cache.outputs(self.backbone, key, lambda: backbone_outputs(self.backbone, distinct))
 
     def _encode_images(self) -> np.ndarray:
         blocks = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))

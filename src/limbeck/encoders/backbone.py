@@ -24,10 +24,12 @@ class Backbone(nn.Module):
         reads: ``pixels``, ``features:NAME``, ``text`` or ``labels``: what its items are.
         dim: width of its output.
         frozen: True when its output never changes after `fit`, so that it may be cached.
+        pristine: True when its weights came from its `reference` and were stored nowhere else.
     """
 
     reads: str
     dim: int
+    pristine: bool = False
 
     def __init__(self, config: Strict) -> None:
         super().__init__()
@@ -37,6 +39,11 @@ class Backbone(nn.Module):
     def frozen(self) -> bool:
         """True when nothing in it can be trained any more (parameter-free backbones always)."""
         return not any(p.requires_grad for p in self.parameters())
+
+    @property
+    def worth_caching(self) -> bool:
+        """True when its output never changes and costs a network's forward pass."""
+        return self.frozen and any(True for _ in self.parameters())
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Learn vocabulary, statistics or tokenizer from the training items; nothing by default."""

@@ -10,8 +10,10 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.hub import weights_digest
@@ -37,10 +39,15 @@ class BackboneCache:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def key_of_texts(texts: Sequence[str]) -> str:
-    """Fingerprint of a list of texts in order."""
+def key_of_items(items: Sequence[Any]) -> str | None:
+    """Fingerprint of a list of texts or PIL pictures in order, by content; None for other items."""
     digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode()
+    for item in items:
+        if isinstance(item, str):
+            data = item.encode()
+        elif isinstance(item, Image.Image):
+            data = repr((item.mode, item.size)).encode() + item.tobytes()
+        else:
+            return None
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()

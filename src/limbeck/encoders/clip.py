@@ -24,4 +24,4 @@ def load_clip(source: str) -> DualEncoder:
     with torch.no_grad():
         lift.heads["image"].weight.copy_(clip.visual_projection.weight)
         lift.heads["text"].weight.copy_(clip.text_projection.weight)
-    return DualEncoder(image, text, lift).eval()
+    return DualEncoder(image, text, lift).eval().requires_grad_(False)

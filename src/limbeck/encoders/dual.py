@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, key_of_texts
+from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.tensors import load_tensors, save_tensors
@@ -104,8 +104,9 @@ class DualEncoder(nn.Module):
         return np.zeros((0, width), self.space.dtype if output == "points" else np.float32)
 
     def _batches(self, tower: Tower, modality: str, items: Sequence[Any], size: int) -> Iterator[Inputs]:
-        if self.cache is not None and modality == "text" and tower.backbone.frozen and any(True for _ in tower.backbone.parameters()):
-            stored = self.cache.outputs(tower.backbone, key_of_texts(items), lambda: backbone_outputs(tower.backbone, items))
+        key = key_of_items(items) if self.cache is not None and tower.backbone.worth_caching else None
+        if self.cache is not None and key is not None:
+            stored = self.cache.outputs(tower.backbone, key, lambda: backbone_outputs(tower.backbone, items))
             for start in range(0, len(items), size):
                 yield {CACHED: torch.from_numpy(np.array(stored[start : start + size]))}
             return
@@ -126,7 +127,7 @@ class DualEncoder(nn.Module):
         """Backbones whose pretrained weights are untouched, by the prefix of their weights."""
         found = {}
         for prefix, module in self.named_modules():
-            if isinstance(module, Backbone) and module.reference() is not None and module.frozen:
+            if isinstance(module, Backbone) and module.pristine and module.frozen:
                 found[f"{prefix}.model."] = module
         return found
 
@@ -163,7 +164,7 @@ class DualEncoder(nn.Module):
 
     @classmethod
     def load(cls, folder: Path | str) -> DualEncoder:
-        """Read what `save` wrote; ready for inference (eval mode)."""
+        """Read what `save` wrote, ready for inference: eval mode, no gradients."""
         folder = Path(folder)
         stored = read_json(folder / "model.json")
         if stored.get("kind") != "dual-encoder":
@@ -177,12 +178,13 @@ class DualEncoder(nn.Module):
         for prefix, reference in stored["references"].items():
             backbone = modules[prefix.removesuffix(".model.")]
             weights = _referenced_weights(backbone, reference)
+            backbone.pristine = True
             tensors |= {prefix + name: tensor for name, tensor in weights.items()}
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise LimbeckError(f"{folder / 'model.safetensors'}: does not fit model.json ({str(error).splitlines()[-1].strip()[:120]}); restore both files") from error
-        return model.eval()
+        return model.eval().requires_grad_(False)
 
 
 def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, torch.Tensor]:

@@ -42,6 +42,7 @@ class ClipImageBackbone(Backbone):
             self.model = cls(shape)
         elif not empty:
             self.model = pretrained(cls, config.source)
+            self.pristine = True
             self.mean, self.std = _normalisation(config.source)
         if config.source is None or not empty:
             self._describe()

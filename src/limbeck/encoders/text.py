@@ -40,6 +40,7 @@ class ClipTextBackbone(Backbone):
         if config.source is not None and not empty:
             self._use(load_tokenizer(config.source))
             self.model = pretrained(self._class(), config.source)
+            self.pristine = True
             self._describe()
         elif config.source is None:
             self.dim = config.width
@@ -135,6 +136,7 @@ class SentenceBackbone(Backbone):
 
             tokenizer = load_tokenizer(config.source)
             self._use(tokenizer, pretrained(AutoModel, config.source))
+            self.pristine = True
 
     def _use(self, tokenizer: tokenizers.Tokenizer, model: torch.nn.Module) -> None:
         tokenizer.no_padding()

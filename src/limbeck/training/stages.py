@@ -85,6 +85,7 @@ def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed:
         _adopt_head(encoder, sources[origin], modality, f"stages.{stage.name}.init.{modality}: {origin}")
     for modality in ("image", "text"):
         tower = towers[modality]
+        tower.requires_grad_(True)  # a loaded model comes without gradients
         if modality in stage.freeze:
             tower.requires_grad_(False)
             lift.head(modality).requires_grad_(False)

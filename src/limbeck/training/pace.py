@@ -1,0 +1,29 @@
+"""How fast a recipe trains on this machine, measured with a few steps and thrown away."""
+
+from __future__ import annotations
+
+import time
+
+from limbeck.data.batches import Batches, Source
+from limbeck.methods import State
+from limbeck.training.fit import forward_backward, set_train_mode
+from limbeck.training.recipe import Recipe
+from limbeck.training.run import open_data, start_fabric
+from limbeck.training.stages import build_method
+
+
+def pairs_per_second(recipe: Recipe, *, steps: int = 3) -> float:
+    """Pairs a second of the first stage: forward, backward and data, after one step to warm up."""
+    data = open_data(recipe)
+    fabric = start_fabric(recipe)
+    stage = recipe.stages[0]
+    method, specs = build_method(stage, data, {}, recipe.seed)
+    method.to(fabric.device)
+    set_train_mode(method)
+    sources = {n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()}
+    batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
+    for step in range(steps + 1):
+        if step == 1:
+            began = time.monotonic()
+        forward_backward(method, batches.at(step), State(step, steps, 0, recipe.seed), fabric, stage.schedule.chunk)
+    return steps * batches.batch_size / (time.monotonic() - began)
