@@ -129,7 +129,7 @@ def _smallest(
         nearest = _FAR
         for i in range(found.shape[0]):
             nearest = min(nearest, found[i])
-        return np.int64(nearest)
+        return int(nearest)
     flat = items.reshape(items.size)
     if query.shape[0] == 1:
         only = query[0]
@@ -146,7 +146,7 @@ def _smallest(
             for word in range(query.shape[0]):
                 total += np.uint64(popcount(items[i, word] ^ query[word]))
             smallest = min(smallest, total)
-    return np.int64(smallest)
+    return int(smallest)
 
 
 @kernel
