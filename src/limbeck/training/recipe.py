@@ -1,12 +1,13 @@
-"""A recipe: data, then stages, each with a method, towers, a lift and an optimizer. Strict; every default visible.
+"""A recipe: data, then stages, each with a method, towers, a lift and an optimizer. Strict, defaults visible.
 
-``extends:`` starts from another recipe, ``a.b=c`` overrides a key, a stage inherits ``towers``, ``lift``, ``optim``
-and ``schedule`` of the recipe and may change parts of them. The resolved recipe lies beside each checkpoint.
+``extends:`` starts from another recipe, ``a.b=c`` overrides a key, a stage inherits ``towers``, ``lift``,
+``optim`` and ``schedule`` of the recipe and may change parts of them. The resolved recipe lies in the run.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,9 +37,9 @@ class OptimConfig(Strict):
     """AdamW; norms, biases and temperatures are never decayed."""
 
     lr: float = Field(default=1e-3, gt=0)
-    lr_scale: dict[Literal["image", "text"], float] = {}
+    lr_scale: dict[Literal["image", "text"], float] = Field(default_factory=dict)
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: list[float] = [0.9, 0.98]
+    betas: list[float] = Field(default=[0.9, 0.98])
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
 
@@ -76,8 +77,8 @@ class StageConfig(Strict):
     method: dict[str, Any]
     towers: TowersConfig
     lift: LiftConfig
-    init: dict[Literal["image", "text"], str] = {}
-    freeze: list[Literal["image", "text"]] = []
+    init: dict[Literal["image", "text"], str] = Field(default_factory=dict)
+    freeze: list[Literal["image", "text"]] = Field(default_factory=list)
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig
 
@@ -124,7 +125,11 @@ class Recipe(Strict):
 
 def list_recipes() -> list[str]:
     """Names of the recipes that ship with limbeck, sorted."""
-    return sorted(f.relative_to(FOLDER).with_suffix("").as_posix() for f in FOLDER.rglob("*.yaml") if not f.name.startswith("_"))
+    return sorted(
+        f.relative_to(FOLDER).with_suffix("").as_posix()
+        for f in FOLDER.rglob("*.yaml")
+        if not f.name.startswith("_")
+    )
 
 
 def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] | None = None) -> Recipe:
@@ -158,7 +163,9 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
     options = dict(stage.method)
     name = options.pop("name")
     if name not in METHODS:
-        raise LimbeckError(f"{where}: stages.{stage.name}.method.name: no method {name!r}; there are {', '.join(METHODS)}")
+        raise LimbeckError(
+            f"{where}: stages.{stage.name}.method.name: no method {name!r}; there are {', '.join(METHODS)}"
+        )
     config = METHODS[name].Config
     try:
         return METHODS[name], config.model_validate(options)
@@ -167,11 +174,16 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``a.b=c`` to ("a.b", value), the value read as YAML."""
+    """``a.b=c`` to ("a.b", value); read as YAML, and 2e-3 as a number, which YAML takes for text."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise LimbeckError(f"{text!r}: an override looks like key=value, for example lift.bits=16")
-    return key, yaml.safe_load(value)
+    try:
+        return key, float(value) if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else yaml.safe_load(
+            value
+        )
+    except yaml.YAMLError:
+        raise LimbeckError(f"{text!r}: the value is not valid YAML; quote it") from None
 
 
 def _find(name: str) -> Path:
@@ -194,7 +206,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(base: Any, change: Any) -> Any:
-    """Deep merge; a mapping whose ``kind`` or ``name`` of method differs, and any list but stages, is replaced."""
+    """Deep merge; a mapping whose ``kind`` differs, and any list but stages, is replaced."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return copy.deepcopy(change)
     if "kind" in change and base.get("kind") != change["kind"]:
@@ -215,7 +227,10 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
         if isinstance(node, list):
             named = [item for item in node if item.get("name") == part]
             if not named:
-                raise LimbeckError(f"{dotted}: no stage {part!r}; there are {', '.join(item.get('name', '?') for item in node)}")
+                raise LimbeckError(
+                    f"{dotted}: no stage {part!r}; "
+                    f"there are {', '.join(item.get('name', '?') for item in node)}"
+                )
             node = named[0]
         else:
             node = node.setdefault(part, {})
@@ -234,7 +249,7 @@ def _inherit(tree: dict[str, Any], where: str) -> dict[str, Any]:
     tree["stages"] = [_merge(shared, stage) for stage in stages]
     for stage in tree["stages"]:
         length = stage.get("schedule")
-        own = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
+        own: Any = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
         # A stage that sets epochs overrides inherited steps, and the other way round.
         if isinstance(length, dict) and isinstance(own, dict):
             if "epochs" in own and "steps" not in own:

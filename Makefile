@@ -1,0 +1,49 @@
+# Every target makes the virtual environment when it is missing. torch comes through constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: demo test test-all lint bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[report]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev,text]'
+	touch $@ $(VENV)/.dev $(VENV)/.demo
+
+# The whole chain on generated pictures; ends with demo/report.html and a searchable index.
+demo: $(VENV)/.demo
+	$(BIN)/limbeck demo --out demo
+
+# The fast tests.
+test: $(VENV)/.dev
+	$(BIN)/pytest -m 'not slow' -n auto
+
+# All tests, with the pretrained sentence encoder.
+test-all: $(VENV)/.all
+	$(BIN)/pytest -n auto
+
+# Style, types and the layer contract.
+lint: $(VENV)/.dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Speed, side by side in one run.
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/metrics_and_search.py
+
+clean:
+	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build
