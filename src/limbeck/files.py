@@ -36,6 +36,12 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def _cannot_write(path: Path, error: OSError) -> LimbeckError:
+    return LimbeckError(
+        f"{path}: cannot write ({error.strerror or error}); free space or choose another place"
+    )
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write beside ``path``, fsync, rename: a reader sees the old file or the new one, never a half."""
     path = Path(path)
@@ -50,7 +56,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise LimbeckError(f"{path}: cannot write ({error.strerror}); free space or choose another place") from error
+        raise _cannot_write(path, error) from error
     fsync_path(path.parent)
 
 
@@ -98,7 +104,7 @@ def atomic_dir(path: Path, *, replace: bool = False) -> Iterator[Path]:
         fsync_path(path.parent)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise LimbeckError(f"{path}: cannot write ({error.strerror or error}); free space or choose another place") from error
+        raise _cannot_write(path, error) from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

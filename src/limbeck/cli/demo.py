@@ -9,8 +9,12 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="New directory for data, runs, index and report.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="A minute's worth, to see that everything works.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", help="New directory for data, runs, index and report.")
+    ] = Path("demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A minute's worth, to see that everything works.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
 ) -> None:
     """Run the whole chain on generated pictures: teacher, student, codes, index, search, report.html."""

@@ -9,12 +9,24 @@ import typer
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="Recipe name or YAML file (with --resume: taken from the run).")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="key=value …, such as lift.bits=16 seed=1")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Pairs directory (data.pairs of the recipe).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run directory; default runs/<recipe>-s<seed>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")] = False,
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe name or YAML file (with --resume: taken from the run).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value …, such as lift.bits=16 seed=1")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Pairs directory (data.pairs of the recipe).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run directory; default runs/<recipe>-s<seed>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
 ) -> None:
     """Train a recipe: its stages one after the other, ending in a model to load, encode and search with."""
@@ -27,7 +39,9 @@ def train(
     changes = dict(parse_override(text) for text in overrides or [])
     if recipe is None:
         if not (resume and out is not None):
-            raise LimbeckError("train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN")
+            raise LimbeckError(
+                "train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN"
+            )
         recipe = str(out / "recipe.yaml")
     if data is not None:
         changes["data.pairs"] = str(data.resolve())
@@ -56,7 +70,9 @@ def list_things(what: Annotated[str, typer.Argument(help="recipes, protocols or 
     elif what == "protocols":
         from limbeck.data.protocols import list_protocols, load_protocol
 
-        rows = [(name, f"{(p := load_protocol(name)).task}, {p.hash[:12]}  {p.note}") for name in list_protocols()]
+        rows = [
+            (name, f"{(p := load_protocol(name)).task}, {p.hash[:12]}  {p.note}") for name in list_protocols()
+        ]
     elif what == "methods":
         from limbeck.methods import METHODS
 

@@ -1,7 +1,8 @@
 """From rows of a pairs table to batches of tensors, the same on every run (torch).
 
-The caption that is shown and the crop that is taken come from a generator seeded by (seed, epoch, id): resume,
-chunks and the number of processes then agree. A frozen backbone's outputs are computed once and read from a cache.
+The caption that is shown and the crop that is taken come from a generator seeded by (seed, epoch, id):
+resume, chunks and the number of processes then agree. A frozen backbone's outputs are computed once and read
+from a cache.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from limbeck.files import sha256_json
 
 def draw(seed: int, epoch: int, item_id: str) -> int:
     """A 63-bit number that depends on seed, epoch and id alone."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}|{epoch}|{item_id}".encode(), digest_size=8).digest(), "little") >> 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(f"{seed}|{epoch}|{item_id}".encode(), digest_size=8).digest(), "little"
+        )
+        >> 1
+    )
 
 
 class View:
@@ -39,7 +45,9 @@ class View:
         labels: bool (n, C) or None.
     """
 
-    def __init__(self, pairs: Pairs, rows: np.ndarray, texts: list[list[str]], labels: np.ndarray | None) -> None:
+    def __init__(
+        self, pairs: Pairs, rows: np.ndarray, texts: list[list[str]], labels: np.ndarray | None
+    ) -> None:
         self.pairs, self.rows, self.texts = pairs, np.asarray(rows), texts
         self.labels = None if labels is None else torch.from_numpy(labels.astype(np.float32))
         self.ids = [pairs.ids[row] for row in self.rows.tolist()]
@@ -57,7 +65,7 @@ class View:
         assert spec.prompt is not None
         return [[text] for text in label_prompts(names, self.pairs.label_names, spec.prompt)]
 
-    def fit_items(self, spec: Input, reads: str) -> Sequence[Any]:
+    def fit_items(self, spec: Input, reads: str) -> Any:
         """The items that a backbone is fitted to: feature rows (n, D), or all texts; nothing for pixels."""
         if reads.startswith("features:"):
             return self.pairs.features(reads.removeprefix("features:"), self.rows)
@@ -84,15 +92,17 @@ class Source:
             return
         distinct = list(dict.fromkeys(item for items in self.items for item in items))
         self.position = {item: i for i, item in enumerate(distinct)}
-        key = key_of_items(distinct)
-        if key is not None:
-            self.stored = cache.outputs(self.backbone, key, lambda: backbone_outputs(self.backbone, distinct))
+        texts_key = key_of_items(distinct)
+        if texts_key is not None:
+            self.stored = cache.outputs(
+                self.backbone, texts_key, lambda: backbone_outputs(self.backbone, distinct)
+            )
 
     def _encode_images(self) -> np.ndarray:
         blocks = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
         return np.concatenate([backbone_outputs(self.backbone, self._images(block)) for block in blocks])
 
-    def _images(self, positions: np.ndarray) -> Sequence[Any]:
+    def _images(self, positions: np.ndarray) -> Any:
         rows = self.view.rows[positions]
         if self.backbone.reads.startswith("features:"):
             return self.view.pairs.features(self.backbone.reads.removeprefix("features:"), rows)
@@ -100,14 +110,16 @@ class Source:
         return [self.view.pairs.open_image(row, size=size) for row in rows.tolist()]
 
     def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
-        """Tensors of some positions (B,); ``draws`` (one a position) choose caption and crop, None the first."""
+        """Tensors of some positions (B,); ``draws`` (one each) choose caption and crop, None the first."""
         if self.is_image:
             if self.stored is not None:
                 return {CACHED: torch.from_numpy(np.array(self.stored[positions]))}
             generators = None if draws is None else [torch.Generator().manual_seed(d) for d in draws]
             return self.backbone.collate(self._images(positions), generators)
         chosen = draws if draws is not None else [0] * len(positions)
-        items = [self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)]
+        items = [
+            self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)
+        ]
         if self.stored is not None:
             return {CACHED: torch.from_numpy(np.array(self.stored[[self.position[item] for item in items]]))}
         return self.backbone.collate(items)
@@ -125,7 +137,14 @@ class Batches:
     """
 
     def __init__(
-        self, view: View, sources: dict[str, Source], *, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        view: View,
+        sources: dict[str, Source],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if not len(view):
             raise LimbeckError("training: no pairs are left to train on; check protocol and text column")

@@ -1,4 +1,4 @@
-"""What one entry of a batch is made from: a column, the tower that reads it, and a prompt where labels become text."""
+"""What one entry of a batch is made from: a column, the tower that reads it, perhaps a prompt."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Input(NamedTuple):
     prompt: PromptConfig | None = None
 
 
-def label_prompts(labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig) -> list[str]:
+def label_prompts(
+    labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig
+) -> list[str]:
     """One prompt a row: the words of its classes in the template.
 
     Args:

@@ -25,11 +25,13 @@ class Backbone(nn.Module):
         dim: width of its output.
         frozen: True when its output never changes after `fit`, so that it may be cached.
         pristine: True when its weights came from its `reference` and were stored nowhere else.
+        model: the pretrained network, where there is one.
     """
 
     reads: str
     dim: int
     pristine: bool = False
+    model: Any
 
     def __init__(self, config: Strict) -> None:
         super().__init__()

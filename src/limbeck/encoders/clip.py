@@ -19,7 +19,9 @@ def load_clip(source: str) -> DualEncoder:
     image = Tower(TowerConfig(backbone=ClipImageConfig(source=source)), "image")
     text = Tower(TowerConfig(backbone=ClipTextConfig(source=source)), "text")
     scale = float(clip.logit_scale.exp())
-    config = SphereConfig(dim=clip.config.projection_dim, logit_scale=scale, max_logit_scale=max(100.0, scale))
+    config = SphereConfig(
+        dim=clip.config.projection_dim, logit_scale=scale, max_logit_scale=max(100.0, scale)
+    )
     lift = SphereLift(config, {"image": image.dim, "text": text.dim})
     with torch.no_grad():
         lift.heads["image"].weight.copy_(clip.visual_projection.weight)

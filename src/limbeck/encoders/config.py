@@ -41,7 +41,7 @@ class MultiHotConfig(Strict):
 
 
 class SentenceConfig(Strict):
-    """A pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` for one that pip installed."""
+    """A pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` of one that pip installed."""
 
     kind: Literal["sentence"] = "sentence"
     source: str

@@ -1,11 +1,11 @@
-"""The dual encoder: an image tower, a text tower and a lift into one space. What every method leaves behind."""
+"""The dual encoder: image tower, text tower and a lift into one space. What every method leaves behind."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class DualEncoder(nn.Module):
 
     def __init__(self, image: Tower, text: Tower, lift: Lift) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict({"image": image, "text": text})
+        self.towers = cast("Mapping[str, Tower]", nn.ModuleDict({"image": image, "text": text}))
         self.lift = lift
 
     @property
@@ -67,7 +67,9 @@ class DualEncoder(nn.Module):
         """Pictures (PIL, RGB) or feature rows (N, D) to points (N, width), embeddings or features."""
         return self._encode("image", images, output, batch_size)
 
-    def encode_text(self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256) -> np.ndarray:
+    def encode_text(
+        self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256
+    ) -> np.ndarray:
         """Texts to points (N, width), embeddings or features; equal texts are encoded once."""
         if isinstance(texts, str):
             raise LimbeckError("encode_text: wants a list of texts, not one string")
@@ -81,7 +83,7 @@ class DualEncoder(nn.Module):
         self.towers["text"].backbone.check_query(text)
 
     @torch.no_grad()
-    def _encode(self, modality: str, items: Sequence[Any], output: Output, batch_size: int) -> np.ndarray:
+    def _encode(self, modality: str, items: Any, output: Output, batch_size: int) -> np.ndarray:
         if output not in ("points", "embeddings", "features"):
             raise LimbeckError(f"output={output!r}: choose points, embeddings or features")
         was_training = self.training
@@ -95,7 +97,9 @@ class DualEncoder(nn.Module):
                     parts.append(features.float().cpu().numpy())
                     continue
                 embeddings = self.lift(features, modality)
-                parts.append(self.lift.finalise(embeddings) if output == "points" else embeddings.cpu().numpy())
+                parts.append(
+                    self.lift.finalise(embeddings) if output == "points" else embeddings.cpu().numpy()
+                )
         finally:
             self.train(was_training)
         if parts:
@@ -116,7 +120,15 @@ class DualEncoder(nn.Module):
     @property
     def space_id(self) -> str:
         """Fingerprint of image tower, image head, lift and space: points with equal ids may be compared."""
-        digest = hashlib.sha256(sha256_json([self.space.to_json(), self.lift.describe()["config"], self.towers["image"].describe()["config"]]).encode())
+        digest = hashlib.sha256(
+            sha256_json(
+                [
+                    self.space.to_json(),
+                    self.lift.describe()["config"],
+                    self.towers["image"].describe()["config"],
+                ]
+            ).encode()
+        )
         digest.update(weights_digest(self.towers["image"]).encode())
         for name, tensor in sorted(self.lift.state_dict().items()):
             if "text" not in name and "logit_scale" not in name:
@@ -158,7 +170,10 @@ class DualEncoder(nn.Module):
                     "space": self.space.to_json(),
                     "space_id": self.space_id,
                     "image_input": self.image_input,
-                    "references": {p: {"source": b.reference(), "sha256": weights_digest(b.model)} for p, b in references.items()},
+                    "references": {
+                        p: {"source": b.reference(), "sha256": weights_digest(b.model)}
+                        for p, b in references.items()
+                    },
                 },
             )
 
@@ -168,9 +183,13 @@ class DualEncoder(nn.Module):
         folder = Path(folder)
         stored = read_json(folder / "model.json")
         if stored.get("kind") != "dual-encoder":
-            raise LimbeckError(f"{folder / 'model.json'}: not a limbeck model; give a run or a model directory")
+            raise LimbeckError(
+                f"{folder / 'model.json'}: not a limbeck model; give a run or a model directory"
+            )
         if stored["format"] > FORMAT:
-            raise LimbeckError(f"{folder / 'model.json'}: format {stored['format']} is newer than this limbeck reads; upgrade it")
+            raise LimbeckError(
+                f"{folder / 'model.json'}: format {stored['format']} is newer than this limbeck; upgrade it"
+            )
         towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
         model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
         tensors = load_tensors(folder / "model.safetensors")
@@ -183,14 +202,20 @@ class DualEncoder(nn.Module):
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
-            raise LimbeckError(f"{folder / 'model.safetensors'}: does not fit model.json ({str(error).splitlines()[-1].strip()[:120]}); restore both files") from error
+            reason = str(error).splitlines()[-1].strip()
+            raise LimbeckError(
+                f"{folder / 'model.safetensors'}: does not fit model.json ({reason[:120]}); restore both"
+            ) from error
         return model.eval().requires_grad_(False)
 
 
 def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, torch.Tensor]:
     inner = pretrained(type(backbone.model), reference["source"])
     if weights_digest(inner) != reference["sha256"]:
-        raise LimbeckError(f"{reference['source']}: its weights changed since the model was saved; restore them or save the model with bundle=True")
+        raise LimbeckError(
+            f"{reference['source']}: its weights changed since the model was saved; "
+            "restore them or save the model with bundle=True"
+        )
     return dict(inner.state_dict())
 
 
@@ -202,7 +227,11 @@ def backbone_outputs(backbone: Backbone, items: Sequence[Any], batch_size: int =
     device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
     out = np.zeros((len(items), backbone.dim), np.float32)
     # Texts of like length together: less padding, several times faster.
-    order = sorted(range(len(items)), key=lambda i: len(items[i])) if backbone.reads == "text" else list(range(len(items)))
+    order = (
+        sorted(range(len(items)), key=lambda i: len(items[i]))
+        if backbone.reads == "text"
+        else list(range(len(items)))
+    )
     for start in range(0, len(items), batch_size):
         chosen = order[start : start + batch_size]
         inputs = backbone.collate([items[i] for i in chosen])
@@ -223,7 +252,11 @@ def load(path_or_hub_id: str | Path) -> DualEncoder:
         if (candidate / "model.json").is_file():
             return DualEncoder.load(candidate)
     if folder.is_dir() and not (folder / "config.json").is_file():
-        hint = "the run has not finished; go on with: limbeck train --resume" if (folder / "recipe.yaml").is_file() else "give a run, a model directory or a CLIP directory"
+        hint = (
+            "the run has not finished; go on with: limbeck train --resume"
+            if (folder / "recipe.yaml").is_file()
+            else "give a run, a model directory or a CLIP directory"
+        )
         raise LimbeckError(f"{folder}: holds no model; {hint}")
     from limbeck.encoders.clip import load_clip
 

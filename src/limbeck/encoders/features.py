@@ -1,4 +1,4 @@
-"""Feature towers: precomputed image features, bags of words, label vectors. First class in the hashing field."""
+"""Feature towers: precomputed image features, bags of words, label vectors; first class in the field."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class FeatureBackbone(Backbone):
         self._size(x.shape[1])
         if self.log1p:
             if x.min() < 0:
-                raise LimbeckError(f"{self.reads}: log1p wants features >= 0, the smallest is {x.min():.3g}; set log1p: false")
+                raise LimbeckError(
+                    f"{self.reads}: log1p wants features >= 0, one is {x.min():.3g}; set log1p: false"
+                )
             x = np.log1p(x)
         self.mean = torch.from_numpy(x.mean(0)).float()
         x = x - x.mean(0)
@@ -66,11 +68,15 @@ class FeatureBackbone(Backbone):
             x = x @ directions
         self.scale = torch.tensor(float(np.sqrt((x**2).mean())) or 1.0)
 
-    def collate(self, items: Sequence[np.ndarray], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+    def collate(
+        self, items: Sequence[np.ndarray], generators: Sequence[torch.Generator] | None = None
+    ) -> Inputs:
         """(B, D) float32 features."""
         x = torch.from_numpy(np.ascontiguousarray(np.stack(list(items)), np.float32))
         if x.ndim != 2 or x.shape[1] != len(self.mean):
-            raise LimbeckError(f"{self.reads}: rows of width {tuple(x.shape[1:])}, the model reads {len(self.mean)}")
+            raise LimbeckError(
+                f"{self.reads}: rows of width {tuple(x.shape[1:])}, the model reads {len(self.mean)}"
+            )
         return {"features": x}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
@@ -131,7 +137,11 @@ class BagBackbone(Backbone):
                     rows.append(row)
                     columns.append(column)
         x = torch.zeros(len(items), self.dim)
-        x.index_put_((torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)), torch.ones(len(rows)), accumulate=True)
+        x.index_put_(
+            (torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)),
+            torch.ones(len(rows)),
+            accumulate=True,
+        )
         return torch.nn.functional.normalize(x, dim=1)
 
     def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
@@ -181,7 +191,9 @@ class MultiHotBackbone(Backbone):
         self.mean = x.mean(0)
         self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
 
-    def collate(self, items: Sequence[Sequence[str]], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+    def collate(
+        self, items: Sequence[Sequence[str]], generators: Sequence[torch.Generator] | None = None
+    ) -> Inputs:
         """(B, C) float32 of 0 and 1."""
         x = torch.zeros(len(items), self.dim)
         for row, names in enumerate(items):

@@ -19,9 +19,13 @@ def resolve(source: str) -> str:
     name = source.removeprefix("package:").replace("-", "_")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise LimbeckError(f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}")
+        raise LimbeckError(
+            f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}"
+        )
     root = Path(next(iter(spec.submodule_search_locations)))
-    folders = sorted(path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors")))
+    folders = sorted(
+        path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
+    )
     if not folders:
         raise LimbeckError(f"{source}: the package holds no folder with config.json and safetensors weights")
     return str(folders[0])
@@ -36,16 +40,20 @@ def pretrained(auto_class: Any, source: str, **options: Any) -> Any:
     if Path(where).is_dir():
         options["local_files_only"] = True
         if list(Path(where).glob("*.bin")) and not list(Path(where).glob("*.safetensors")):
-            raise LimbeckError(f"{source}: holds pickled weights (.bin) only; convert them to safetensors first")
+            raise LimbeckError(
+                f"{source}: holds pickled weights (.bin) only; convert them to safetensors first"
+            )
     try:
         return auto_class.from_pretrained(where, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LimbeckError(f"{source}: cannot be loaded ({reason[:160]}); give a local directory or a reachable hub id") from error
+        raise LimbeckError(
+            f"{source}: cannot be loaded ({reason[:160]}); give a local directory or a reachable hub id"
+        ) from error
 
 
 def attention() -> str:
-    """Attention that trains fastest: fused on a GPU; on the CPU the plain form (half the backward time in bf16)."""
+    """Attention that trains fastest: fused on a GPU, plain on the CPU (half the backward time in bf16)."""
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 

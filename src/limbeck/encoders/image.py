@@ -20,6 +20,9 @@ class ClipImageBackbone(Backbone):
     """CLIP's image tower: patches, transformer, class token; its projection too if ``projection`` is set."""
 
     reads = "pixels"
+    config: ClipImageConfig
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, config: ClipImageConfig, *, empty: bool = False) -> None:
         """Build the tower; ``empty`` skips loading pretrained weights (they are about to be overwritten)."""
@@ -53,10 +56,15 @@ class ClipImageBackbone(Backbone):
         self.image_size = int(shape.image_size)
         self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
 
-    def collate(self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+    def collate(
+        self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
+    ) -> Inputs:
         """(B, 3, S, S) pixels; random crops when generators are given and ``augment`` is set."""
         if generators is not None and self.augment is not None:
-            images = [random_crop(im, self.image_size, self.augment, g) for im, g in zip(items, generators, strict=True)]
+            images = [
+                random_crop(im, self.image_size, self.augment, g)
+                for im, g in zip(items, generators, strict=True)
+            ]
         else:
             images = [resize_center(image, self.image_size) for image in items]
         return {"pixels": torch.stack([to_tensor(image, self.mean, self.std) for image in images])}
@@ -68,7 +76,9 @@ class ClipImageBackbone(Backbone):
 
     def save_assets(self, folder: Path) -> None:
         """The transformer's shape and the normalisation."""
-        write_json(folder / "image.json", {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std})
+        write_json(
+            folder / "image.json", {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std}
+        )
 
     def load_assets(self, folder: Path) -> None:
         """Rebuild the transformer without its weights."""

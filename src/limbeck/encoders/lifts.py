@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ class Lift(nn.Module):
         """(B, dims[modality]) features to float32 (B, dim) embeddings."""
         raise NotImplementedError
 
-    def logits(self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None) -> torch.Tensor:
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(A, dim) x (B, dim) to (A, B) logits, differentiable; own temperature unless one is given."""
         raise NotImplementedError
 
@@ -62,6 +65,11 @@ class Lift(nn.Module):
         return {"config": self.config.model_dump(mode="json"), "dims": self.dims}
 
 
+def _heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:
+    heads = nn.ModuleDict({m: nn.Linear(dims[m], width, bias=bias) for m in MODALITIES})
+    return cast("Mapping[str, nn.Linear]", heads)
+
+
 class SphereLift(Lift):
     """Linear projection without bias, unit length, learnable temperature (CLIP)."""
 
@@ -69,9 +77,9 @@ class SphereLift(Lift):
         super().__init__(config, dims)
         self.dim, self.space = config.dim, Sphere(config.dim)
         self.max_logit_scale = config.max_logit_scale
-        self.heads = nn.ModuleDict({m: nn.Linear(dims[m], config.dim, bias=False) for m in MODALITIES})
-        for m in MODALITIES:
-            nn.init.normal_(self.heads[m].weight, std=dims[m] ** -0.5)
+        self.heads = _heads(dims, config.dim, bias=False)
+        for m, head in self.heads.items():
+            nn.init.normal_(head.weight, std=dims[m] ** -0.5)
         self.log_logit_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale)))
 
     @property
@@ -83,7 +91,9 @@ class SphereLift(Lift):
         """Unit vectors."""
         return F.normalize(self.heads[modality](features).float(), dim=-1)
 
-    def logits(self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None) -> torch.Tensor:
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Scaled cosine."""
         return (self.logit_scale if logit_scale is None else logit_scale) * (a @ b.T)
 
@@ -107,14 +117,16 @@ class HashLift(Lift):
     def __init__(self, config: HashConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
         self.dim, self.space = config.bits, Hamming(config.bits)
-        self.heads = nn.ModuleDict({m: nn.Linear(dims[m], config.bits) for m in MODALITIES})
+        self.heads = _heads(dims, config.bits, bias=True)
         self.scale = config.theta / math.sqrt(config.bits)
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Relaxed codes."""
         return torch.tanh(self.heads[modality](features).float())
 
-    def logits(self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None) -> torch.Tensor:
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """theta / sqrt(bits) times the product: unit spread at any length (ours; DCMH takes 1/2)."""
         return (self.scale if logit_scale is None else logit_scale) * (a @ b.T)
 
@@ -156,7 +168,9 @@ class BinaryLift(Lift):
                 basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
             else:
                 blocks = -(-self.dim // x.shape[1])
-                basis = np.hstack([np.linalg.qr(rng.standard_normal((x.shape[1],) * 2))[0] for _ in range(blocks)])
+                basis = np.hstack(
+                    [np.linalg.qr(rng.standard_normal((x.shape[1],) * 2))[0] for _ in range(blocks)]
+                )
             projection = basis[:, : self.dim]
         self.projection = torch.from_numpy(np.ascontiguousarray(projection, np.float32))
 
@@ -164,7 +178,9 @@ class BinaryLift(Lift):
         """Projected features; their signs are the code."""
         return (features.float() - getattr(self, f"mean_{modality}")) @ self.projection
 
-    def logits(self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None) -> torch.Tensor:
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Product of the projections."""
         return (self.dim**-0.5 if logit_scale is None else logit_scale) * (a @ b.T)
 

@@ -12,7 +12,7 @@ from limbeck.errors import LimbeckError
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write detached CPU copies; raises OSError when the disk is full (the caller's directory is then undone)."""
+    """Write detached CPU copies; OSError when the disk is full (the caller's directory is then undone)."""
     try:
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, str(path))
     except SafetensorError as error:
@@ -20,7 +20,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; a missing one, a pickle, or a truncated file is a `LimbeckError` that says so."""
+    """Read a safetensors file; a missing one, a pickle, a truncated one is a `LimbeckError` that says so."""
     if not path.is_file():
         raise LimbeckError(f"{path}: no such file; the directory is incomplete")
     try:
@@ -30,4 +30,6 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             head = stream.read(2)
         pickled = head[:1] == b"\x80" or head == b"PK"
         kind = "a pickle or zip archive, which is never loaded" if pickled else "truncated or damaged"
-        raise LimbeckError(f"{path}: not a readable safetensors file ({kind}); restore it or train again") from error
+        raise LimbeckError(
+            f"{path}: not a readable safetensors file ({kind}); restore it or train again"
+        ) from error

@@ -19,10 +19,8 @@ from limbeck.files import read_json, write_json
 
 def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
     """Token ids and mask, padded to the longest text; a too long one keeps its end token."""
-    rows = []
-    for text in tokenizer.encode_batch(list(texts)):
-        ids = text.ids
-        rows.append(ids if len(ids) <= length else [*ids[: length - 1], ids[-1]])
+    encoded = [text.ids for text in tokenizer.encode_batch(list(texts))]
+    rows = [ids if len(ids) <= length else [*ids[: length - 1], ids[-1]] for ids in encoded]
     width = max(map(len, rows), default=1)
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long)
@@ -33,6 +31,7 @@ class ClipTextBackbone(Backbone):
     """CLIP's text tower: causal transformer, feature at the end token; its projection too if asked."""
 
     reads = "text"
+    config: ClipTextConfig
 
     def __init__(self, config: ClipTextConfig, *, empty: bool = False) -> None:
         super().__init__(config)
@@ -59,7 +58,11 @@ class ClipTextBackbone(Backbone):
     def _describe(self) -> None:
         shape = self.model.config
         self.model.set_attn_implementation(attention())
-        self.context = min(self.context, int(shape.max_position_embeddings)) if self.source is None else int(shape.max_position_embeddings)
+        self.context = (
+            min(self.context, int(shape.max_position_embeddings))
+            if self.source is None
+            else int(shape.max_position_embeddings)
+        )
         self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
@@ -143,7 +146,7 @@ class SentenceBackbone(Backbone):
         tokenizer.no_truncation()
         self.tokenizer, self.model = tokenizer, model
         self.pad, _ = special_ids(tokenizer)
-        self.dim = int(model.config.hidden_size)
+        self.dim = int(self.model.config.hidden_size)
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))
 
@@ -166,13 +169,15 @@ class SentenceBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim)."""
-        hidden = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+        hidden = self.model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+        ).last_hidden_state
         mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1)
         return (torch.nn.functional.normalize(pooled.float(), dim=1) - self.mean) / self.scale
 
     def check_query(self, item: str) -> None:
-        """A word counts as known when its first piece is at least half of it: word pieces can spell anything."""
+        """A word is known when its first piece is at least half of it: word pieces can spell anything."""
         for word in words(item):
             pieces = self.tokenizer.encode(word, add_special_tokens=False).tokens
             if pieces and pieces[0] != "[UNK]" and 2 * len(pieces[0]) >= len(word):

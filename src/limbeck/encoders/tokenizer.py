@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
@@ -21,8 +22,14 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    options = {"vocab_size": config.vocabulary_size, "special_tokens": [PAD, UNKNOWN, START, END], "show_progress": False}
-    trainer = trainers.WordLevelTrainer(**options) if config.kind == "word" else trainers.BpeTrainer(**options)
+    options: Any = {
+        "vocab_size": config.vocabulary_size,
+        "special_tokens": [PAD, UNKNOWN, START, END],
+        "show_progress": False,
+    }
+    trainer = (
+        trainers.WordLevelTrainer(**options) if config.kind == "word" else trainers.BpeTrainer(**options)
+    )
     tokenizer.train_from_iterator(sorted(texts), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(t, tokenizer.token_to_id(t)) for t in (START, END)]
@@ -31,14 +38,15 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
 
 
 def load_tokenizer(source: str) -> tokenizers.Tokenizer:
-    """The fast tokenizer of a local directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges)."""
+    """The fast tokenizer of a directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges)."""
     folder = Path(resolve(source))
     try:
         if (folder / "tokenizer.json").is_file():
             return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(str(folder))._tokenizer
+        fast: Any = AutoTokenizer.from_pretrained(str(folder))
+        return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise LimbeckError(f"{source}: no tokenizer can be loaded from it ({reason[:120]})") from error
@@ -46,7 +54,10 @@ def load_tokenizer(source: str) -> tokenizers.Tokenizer:
 
 def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
     """(padding id, end id); CLIP pads with its end token."""
-    end = next((i for t in (END, "<|endoftext|>", "[SEP]", "</s>") if (i := tokenizer.token_to_id(t)) is not None), None)
+    end = next(
+        (i for t in (END, "<|endoftext|>", "[SEP]", "</s>") if (i := tokenizer.token_to_id(t)) is not None),
+        None,
+    )
     if end is None:
         raise LimbeckError("tokenizer: no end-of-text token among [EOS], <|endoftext|>, [SEP], </s>")
     pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -28,7 +29,8 @@ class ConcatBackbone(Backbone):
 
     def __init__(self, config: ConcatConfig, *, empty: bool = False) -> None:
         super().__init__(config)
-        self.parts = nn.ModuleList(build_backbone(part, "text", empty=empty) for part in config.parts)
+        parts = [build_backbone(part, "text", empty=empty) for part in config.parts]
+        self.parts = cast("Sequence[Backbone]", nn.ModuleList(parts))
         self._measure()
 
     def _measure(self) -> None:
@@ -50,7 +52,10 @@ class ConcatBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, sum of the parts' dims)."""
-        split = [{k.split(".", 1)[1]: v for k, v in inputs.items() if k.startswith(f"{i}.")} for i in range(len(self.parts))]
+        split = [
+            {k.split(".", 1)[1]: v for k, v in inputs.items() if k.startswith(f"{i}.")}
+            for i in range(len(self.parts))
+        ]
         return torch.cat([part(own) for part, own in zip(self.parts, split, strict=True)], dim=1)
 
     def check_query(self, item: Any) -> None:
@@ -89,7 +94,9 @@ class RunBackbone(Backbone):
             model = load(config.path)
             self._use(model.towers[modality], model.lift)
 
-    def _use(self, tower: Tower, lift: nn.Module) -> None:
+    def _use(self, tower: Tower, lift: Lift) -> None:
+        self.tower: Tower
+        self.lift: Lift
         self.tower, self.lift = tower, lift
         self.reads = tower.backbone.reads
         self.dim = lift.dim if self.output == "embeddings" else tower.dim
@@ -101,7 +108,10 @@ class RunBackbone(Backbone):
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim)."""
         features = self.tower(inputs)
-        return self.lift(features, self.modality) if self.output == "embeddings" else features
+        embeddings: torch.Tensor = (
+            self.lift(features, self.modality) if self.output == "embeddings" else features
+        )
+        return embeddings
 
     def check_query(self, item: Any) -> None:
         """As the inner tower."""
@@ -115,10 +125,10 @@ class RunBackbone(Backbone):
 
     def load_assets(self, folder: Path) -> None:
         """Rebuild the inner tower and lift without their weights."""
-        from limbeck.encoders.lifts import lift_from_json
-
         stored = read_json(folder / "run.json")
-        self._use(Tower.restore(stored["tower"], self.modality, folder / "tower"), lift_from_json(stored["lift"]))
+        self._use(
+            Tower.restore(stored["tower"], self.modality, folder / "tower"), lift_from_json(stored["lift"])
+        )
 
 
 _KINDS: dict[str, type[Backbone]] = {
@@ -154,7 +164,10 @@ class Tower(nn.Module):
         expected = {"image": ("pixels", "features"), "text": ("text", "labels")}[modality]
         reads = getattr(self.backbone, "reads", expected[0])
         if reads.split(":")[0] not in expected:
-            raise LimbeckError(f"towers.{modality}: backbone '{config.backbone.kind}' reads {reads}, not {' or '.join(expected)}")
+            raise LimbeckError(
+                f"towers.{modality}: backbone '{config.backbone.kind}' reads {reads}, "
+                f"not {' or '.join(expected)}"
+            )
         self.trunk: nn.Module = nn.Identity()
 
     @property

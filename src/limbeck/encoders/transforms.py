@@ -19,7 +19,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """(3, H, W) float32, normalised by channel."""
-    x = np.asarray(image, np.float32) / 255.0
+    x: np.ndarray = np.asarray(image, np.float32) / 255.0
     x = (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
 
@@ -35,7 +35,9 @@ def resize_center(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def random_crop(image: Image.Image, size: int, augment: AugmentConfig, generator: torch.Generator) -> Image.Image:
+def random_crop(
+    image: Image.Image, size: int, augment: AugmentConfig, generator: torch.Generator
+) -> Image.Image:
     """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored."""
     area_share, aspect, across, down, mirror = torch.rand(5, generator=generator).tolist()
     low, high = augment.crop

@@ -30,12 +30,12 @@ def pairwise_likelihood(logits: torch.Tensor, similar: torch.Tensor) -> torch.Te
 
 
 def quantization(relaxed: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Mean squared distance of relaxed codes (B, b) from binary codes of -1 and +1 (B, b) (DCMH eq. 1, 2nd term)."""
+    """Mean squared distance of relaxed (B, b) from binary codes (B, b) of ±1 (DCMH eq. 1, 2nd term)."""
     return (codes - relaxed).square().mean()
 
 
 def bit_balance(relaxed: torch.Tensor) -> torch.Tensor:
-    """Mean square of each bit's mean over the batch (B, b): zero when every bit splits the batch evenly (DCMH eq. 1, 3rd term)."""
+    """Mean square of the bits' means over the batch (B, b); zero is an even split (DCMH eq. 1, 3rd term)."""
     return relaxed.mean(0).square().mean()
 
 

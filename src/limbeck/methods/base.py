@@ -40,17 +40,23 @@ class Losses:
         return float(self.total.detach())
 
     @classmethod
-    def weighted(cls, monitors: dict[str, torch.Tensor] | None = None, **parts: tuple[float, torch.Tensor]) -> Losses:
+    def weighted(
+        cls, monitors: dict[str, torch.Tensor] | None = None, **parts: tuple[float, torch.Tensor]
+    ) -> Losses:
         """Sum of weight x part; parts of weight 0 are left out of the sum but still reported."""
         total = sum((weight * value for weight, value in parts.values() if weight), torch.zeros(()))
-        return cls(torch.as_tensor(total), {name: value.detach() for name, (_, value) in parts.items()}, monitors or {})
+        return cls(
+            torch.as_tensor(total),
+            {name: value.detach() for name, (_, value) in parts.items()},
+            monitors or {},
+        )
 
 
 class Method(nn.Module):
     """One paper: what it reads, what it represents, what it descends.
 
-    The loop calls `represent` on (chunks of) a batch, gathers the rows of all processes, and calls `objective`
-    once on the global batch. A method never sees the process group, the optimizer or the files.
+    The loop calls `represent` on (chunks of) a batch, gathers the rows of all processes, and calls
+    `objective` once on the global batch. A method never sees the process group, the optimizer or the files.
     """
 
     Config: ClassVar[type[Strict]]
@@ -58,7 +64,8 @@ class Method(nn.Module):
 
     def __init__(self, encoder: DualEncoder, config: Strict) -> None:
         super().__init__()
-        self.encoder, self.config = encoder, config
+        self.encoder = encoder
+        self.config: Any = config
 
     @classmethod
     def inputs(cls, config: Strict) -> dict[str, Input]:
@@ -85,7 +92,7 @@ class Method(nn.Module):
 
 
 def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Bit balance (mean |mean bit|, 0 is even) and quantization error (mean squared gap) of relaxed codes (B, b)."""
+    """Bit balance (mean |mean bit|, 0 is even) and quantization error (mean square) of codes (B, b)."""
     found = {}
     for name, u in relaxed.items():
         signs = torch.where(u.detach() >= 0, 1.0, -1.0)

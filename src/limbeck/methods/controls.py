@@ -1,4 +1,4 @@
-"""SODA's two essential controls: no teacher, and a teacher that reads the label vector instead of a prompt."""
+"""SODA's two essential controls: no teacher, and a teacher that reads the label vector, not a prompt."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from limbeck.methods.soda import SodaTeacher
 
 
 class DirectHashing(SodaTeacher):
-    """No teacher: SODA's stage-1 objective on image and *text*, labels only in S (deep cross-modal hashing as in DCMH)."""
+    """No teacher: SODA's stage-1 objective on image and *text*, labels only in S (as in DCMH)."""
 
     @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:  # type: ignore[override]
+    def inputs(cls, config: Strict) -> dict[str, Input]:
         """A picture and its text."""
         return {"image": Input("image", "image"), "text": Input("text", "text")}
 
 
 class MultiHotTeacher(SodaTeacher):
-    """The label vector in place of the label prompt (SSAH's view of labels); needs a ``multihot`` text backbone."""
+    """The label vector in place of the label prompt (as in SSAH); needs a ``multihot`` text backbone."""
 
     @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:  # type: ignore[override]
+    def inputs(cls, config: Strict) -> dict[str, Input]:
         """A picture and its label vector."""
         return {"image": Input("image", "image"), "text": Input("labels", "text")}

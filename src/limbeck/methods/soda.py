@@ -5,8 +5,8 @@ hashed into one Hamming space, well mapped for images.
 Stage 2, the student: the frozen image codes of stage 1 guide the codes of the real text.
 Labels are never read at search time.
 
-Only the abstract of the paper is public to us: the losses are a reconstruction in the DCMH form. What is known,
-what we chose and what it changed is kept in docs/papers/soda.md.
+Only the abstract of the paper is public to us: the losses are a reconstruction in the DCMH form. What is
+known, what we chose and what it changed is kept in docs/papers/soda.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monito
 class SodaTeacher(Method):
     """Stage 1: image x label prompt, pairwise likelihood + quantization + bit balance.
 
-    U = tanh codes of the images, Z = of the label prompts, B = sign(U + Z), S_ij = 1 if i and j share a label:
+    U = tanh codes of the images, Z = of the label prompts, B = sign(U + Z), S_ij = 1 if i, j share a label:
 
         L = mean_ij [ log(1 + e^theta_ij) - S_ij theta_ij ]                  theta = logits(U, Z)
           + quantization (|B - U|^2 + |B - Z|^2) + balance (|mean U|^2 + |mean Z|^2)

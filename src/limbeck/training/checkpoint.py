@@ -1,4 +1,4 @@
-"""Training state on disk: safetensors and JSON, published by rename, so that a kill leaves the last whole one."""
+"""Training state on disk: safetensors and JSON, published by rename: a kill leaves the last whole one."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ class Progress:
 def trainable_state(method: Method) -> dict[str, torch.Tensor]:
     """The method's weights and buffers, without frozen pretrained weights that their source still holds."""
     referenced = tuple(f"encoder.{prefix}" for prefix in method.encoder.referenced())
-    return {name: tensor for name, tensor in method.state_dict().items() if not (referenced and name.startswith(referenced))}
+    return {
+        name: tensor
+        for name, tensor in method.state_dict().items()
+        if not (referenced and name.startswith(referenced))
+    }
 
 
 class CheckpointFolder:
-    """``state-<step>/`` directories of a stage; the newest counts, older ones are removed after the new one stands."""
+    """``state-<step>/`` directories of a stage; the newest counts, older ones go once the new one stands."""
 
     def __init__(self, folder: Path, *, identity: dict[str, Any]) -> None:
         """``identity`` (method, recipe hash) must agree between writer and reader."""
@@ -46,7 +50,9 @@ class CheckpointFolder:
         found = sorted(self.folder.glob("state-*"), key=lambda p: int(p.name.split("-")[1]))
         return found[-1] if found else None
 
-    def save(self, method: Method, optimizer: torch.optim.Optimizer, names: list[str], progress: Progress) -> None:
+    def save(
+        self, method: Method, optimizer: torch.optim.Optimizer, names: list[str], progress: Progress
+    ) -> None:
         """Write everything that the next step depends on."""
         tensors = {f"method/{name}": tensor for name, tensor in trainable_state(method).items()}
         state = optimizer.state_dict()["state"]
@@ -76,13 +82,19 @@ class CheckpointFolder:
         stored = read_json(path / "state.json")
         for key, value in self.identity.items():
             if stored.get(key) != value:
-                raise LimbeckError(f"{path}: checkpoint of another {key} ({stored.get(key)!r}, wanted {value!r}); choose another --out")
+                raise LimbeckError(
+                    f"{path}: checkpoint of another {key} ({stored.get(key)!r}, wanted {value!r}); "
+                    "choose another --out"
+                )
         tensors = load_tensors(path / "state.safetensors")
         own = trainable_state(method)
         saved = {n.removeprefix("method/"): t for n, t in tensors.items() if n.startswith("method/")}
         if set(saved) != set(own):
             odd = sorted(set(saved) ^ set(own))[0]
-            raise LimbeckError(f"{path / 'state.safetensors'}: does not hold this method's weights ({odd!r} differs); choose another --out")
+            raise LimbeckError(
+                f"{path / 'state.safetensors'}: does not hold this method's weights ({odd!r} differs); "
+                "choose another --out"
+            )
         method.load_state_dict(saved, strict=False)
         state = optimizer.state_dict()
         for index, name in enumerate(names):

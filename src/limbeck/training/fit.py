@@ -80,7 +80,9 @@ def fit(
             state = State(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
             set_train_mode(method)
             lr = schedule.set(step)
-            losses, reps = forward_backward(method, _to_device(batch, fabric.device), state, fabric, plan.chunk)
+            losses, reps = forward_backward(
+                method, _to_device(batch, fabric.device), state, fabric, plan.chunk
+            )
             _check_finite(losses, step, stage.name)
             average_gradients(parameters)
             if stage.optim.clip_norm is not None:
@@ -135,7 +137,10 @@ def forward_backward(
             with fabric.autocast():
                 parts.append(_float32(method.represent(part)))
     after = _random_state()
-    leaves = {name: torch.cat([p[name] for p in parts]).requires_grad_(parts[0][name].is_floating_point()) for name in parts[0]}
+    leaves = {
+        name: torch.cat([p[name] for p in parts]).requires_grad_(parts[0][name].is_floating_point())
+        for name in parts[0]
+    }
     reps = gather_reps(leaves)
     losses = method.objective(reps, state)
     losses.total.backward()
@@ -145,7 +150,11 @@ def forward_backward(
         with fabric.autocast():
             again = _float32(method.represent(part))
         stop = start + len(part["ids"])
-        pairs = [(rows, leaves[name].grad[start:stop]) for name, rows in again.items() if rows.requires_grad and leaves[name].grad is not None]
+        pairs = [
+            (rows, grad[start:stop])
+            for name, rows in again.items()
+            if rows.requires_grad and (grad := leaves[name].grad) is not None
+        ]
         if pairs:
             torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
         start = stop
@@ -154,7 +163,7 @@ def forward_backward(
 
 
 def set_train_mode(method: Method) -> None:
-    """Training mode for what trains; evaluation mode (no dropout) for towers and backbones that are frozen."""
+    """Training mode for what trains; evaluation mode (no dropout) for frozen towers and backbones."""
     method.train()
     for tower in method.encoder.towers.values():
         if not any(p.requires_grad for p in tower.parameters()):
@@ -173,7 +182,10 @@ def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, 
 def _check_finite(losses: Losses, step: int, stage: str) -> None:
     if not torch.isfinite(losses.total):
         bad = [name for name, value in losses.parts.items() if not torch.isfinite(value).all()]
-        raise LimbeckError(f"stage {stage}: loss is not finite at step {step + 1} (part: {', '.join(bad) or 'sum'}); lower optim.lr or check the features")
+        raise LimbeckError(
+            f"stage {stage}: loss is not finite at step {step + 1} (part: {', '.join(bad) or 'sum'}); "
+            "lower optim.lr or check the features"
+        )
 
 
 def _to_device(value: Any, device: torch.device) -> Any:

@@ -32,7 +32,7 @@ def gather_reps(reps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Mean of the gradients over processes; every process evaluates the same objective, so the sum counts it world times."""
+    """Mean of the gradients over processes: each evaluates the same objective, a sum counts it world-fold."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return
     for p in parameters:

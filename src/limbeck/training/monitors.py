@@ -66,7 +66,9 @@ class ProgressLine:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.stop()
 
     def update(self, step: int, note: str | None = None) -> None:
@@ -79,4 +81,7 @@ class ProgressLine:
         if not self.live and (now - self.spoke > 15 or step == self.total):
             self.spoke = now
             left = (self.total - step) * self.batch_size / max(rate, 1e-9)
-            self.console.print(f"{self.name}: step {step}/{self.total}  {rate:,.0f} pairs/s  {left:.0f} s left  {self.note}", highlight=False)
+            self.console.print(
+                f"{self.name}: step {step}/{self.total}  {rate:,.0f} pairs/s  {left:.0f} s left  {self.note}",
+                highlight=False,
+            )

@@ -30,7 +30,11 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
         return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0), ["nothing"]
     optimizer = torch.optim.AdamW(
         [
-            {"params": [p for _, p in members], "weight_decay": config.weight_decay if decay else 0.0, "scale": scale}
+            {
+                "params": [p for _, p in members],
+                "weight_decay": config.weight_decay if decay else 0.0,
+                "scale": scale,
+            }
             for scale, decay, members in ordered
         ],
         lr=config.lr,

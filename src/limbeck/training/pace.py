@@ -20,10 +20,14 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 3) -> float:
     method, specs = build_method(stage, data, {}, recipe.seed)
     method.to(fabric.device)
     set_train_mode(method)
-    sources = {n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()}
+    sources = {
+        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
+    }
     batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
     for step in range(steps + 1):
         if step == 1:
             began = time.monotonic()
-        forward_backward(method, batches.at(step), State(step, steps, 0, recipe.seed), fabric, stage.schedule.chunk)
+        forward_backward(
+            method, batches.at(step), State(step, steps, 0, recipe.seed), fabric, stage.schedule.chunk
+        )
     return steps * batches.batch_size / (time.monotonic() - began)

@@ -49,14 +49,20 @@ def train(
     run = Path(out)
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if pairs is not None:
-        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"pairs": str(Path(pairs).resolve())})})
+        resolved = resolved.model_copy(
+            update={"data": resolved.data.model_copy(update={"pairs": str(Path(pairs).resolve())})}
+        )
     if resolved.data.pairs is None:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
     if (run / "recipe.yaml").is_file():
         if not resume:
-            raise LimbeckError(f"{run}: holds a run already; add --resume to go on with it, or choose another --out")
+            raise LimbeckError(
+                f"{run}: holds a run already; add --resume to go on with it, or choose another --out"
+            )
         if recipe_identity(load_recipe(run / "recipe.yaml")) != recipe_identity(resolved):
-            raise LimbeckError(f"{run}: was trained with another recipe (see {run / 'recipe.yaml'}); choose another --out")
+            raise LimbeckError(
+                f"{run}: was trained with another recipe (see {run / 'recipe.yaml'}); choose another --out"
+            )
         if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
             return run
     elif run.exists() and any(run.iterdir()):
@@ -152,13 +158,18 @@ def dry_run(recipe: Recipe) -> list[str]:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
     data = open_data(recipe)
     fabric = start_fabric(recipe)
-    lines = [f"{recipe.name}: {len(data.train)} training pairs, {len(data.held_out)} held out, protocol {recipe.data.protocol}"]
+    lines = [
+        f"{recipe.name}: {len(data.train)} training pairs, {len(data.held_out)} held out, "
+        f"protocol {recipe.data.protocol}"
+    ]
     for stage in recipe.stages:
         names = {s.name for s in recipe.stages}
         fresh = stage.model_copy(update={"init": {m: o for m, o in stage.init.items() if o not in names}})
         method, specs = build_method(fresh, data, {}, recipe.seed)
         method.to(fabric.device)
-        sources = {n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()}
+        sources = {
+            n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
+        }
         batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
         began = time.monotonic()
         for step in range(2):

@@ -49,11 +49,16 @@ class Data:
         views = []
         skipped = 0
         for rows in (train_rows, held_out):
-            # Validation sees the first text: the protocol's choice comes first, the rest of the column after it.
+            # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
             texts = protocol.texts(pairs, rows)
             if all_captions:
-                whole = protocol.model_copy(update={"text": protocol.text.model_copy(update={"which": "all"})})
-                texts = [list(dict.fromkeys([*own, *every])) for own, every in zip(texts, whole.texts(pairs, rows), strict=True)]
+                whole = protocol.model_copy(
+                    update={"text": protocol.text.model_copy(update={"which": "all"})}
+                )
+                texts = [
+                    list(dict.fromkeys([*own, *every]))
+                    for own, every in zip(texts, whole.texts(pairs, rows), strict=True)
+                ]
             keep = np.array([bool(own) for own in texts], dtype=bool)
             skipped += int((~keep).sum())
             kept = rows[keep]
@@ -62,7 +67,9 @@ class Data:
         return cls(pairs, protocol, views[0], views[1], skipped)
 
 
-def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed: int) -> tuple[Method, dict[str, Input]]:
+def build_method(
+    stage: StageConfig, data: Data, earlier: dict[str, Path], seed: int
+) -> tuple[Method, dict[str, Input]]:
     """The method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked."""
     torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))
     method_class, config = method_config(stage)
@@ -83,8 +90,7 @@ def build_method(stage: StageConfig, data: Data, earlier: dict[str, Path], seed:
     encoder = DualEncoder(towers["image"], towers["text"], lift)
     for modality, origin in stage.init.items():
         _adopt_head(encoder, sources[origin], modality, f"stages.{stage.name}.init.{modality}: {origin}")
-    for modality in ("image", "text"):
-        tower = towers[modality]
+    for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model comes without gradients
         if modality in stage.freeze:
             tower.requires_grad_(False)
@@ -98,17 +104,24 @@ def _with_stage_paths(config: TowerConfig, earlier: dict[str, Path]) -> TowerCon
     """A ``run`` backbone may name an earlier stage of the same recipe instead of a path."""
     backbone = config.backbone
     if isinstance(backbone, RunConfig) and backbone.path in earlier:
-        return config.model_copy(update={"backbone": backbone.model_copy(update={"path": str(earlier[backbone.path])})})
+        return config.model_copy(
+            update={"backbone": backbone.model_copy(update={"path": str(earlier[backbone.path])})}
+        )
     return config
 
 
 def _adopt_head(encoder: DualEncoder, origin: DualEncoder, modality: str, where: str) -> None:
     if origin.space != encoder.space:
-        raise LimbeckError(f"{where}: lives in {origin.space.to_json()}, this stage in {encoder.space.to_json()}; give both the same lift")
+        raise LimbeckError(
+            f"{where}: lives in {origin.space.to_json()}, this stage in {encoder.space.to_json()}; "
+            "give both the same lift"
+        )
     try:
         encoder.lift.head(modality).load_state_dict(origin.lift.head(modality).state_dict())
     except RuntimeError:
-        raise LimbeckError(f"{where}: its {modality} head does not fit this stage's lift; give both the same towers and lift") from None
+        raise LimbeckError(
+            f"{where}: its {modality} head does not fit this stage's lift; give both the same towers and lift"
+        ) from None
 
 
 def run_stage(
@@ -137,9 +150,16 @@ def run_stage(
         for view in (data.train, data.held_out)
     )
     if method.needs_features:
-        method.prepare({name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed)
+        method.prepare(
+            {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed
+        )
     batches = Batches(
-        data.train, train, batch_size=stage.schedule.batch_size, seed=recipe.seed, rank=fabric.global_rank, world=fabric.world_size
+        data.train,
+        train,
+        batch_size=stage.schedule.batch_size,
+        seed=recipe.seed,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
     )
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 
@@ -181,7 +201,12 @@ def _features(encoder: DualEncoder, spec: Input, source: Source) -> torch.Tensor
     encoder.eval()
     tower = encoder.towers[spec.tower]
     positions = np.arange(len(source.view))
-    return torch.cat([tower(source.inputs(block)).float().cpu() for block in np.array_split(positions, -(-len(positions) // 256))])
+    return torch.cat(
+        [
+            tower(source.inputs(block)).float().cpu()
+            for block in np.array_split(positions, -(-len(positions) // 256))
+        ]
+    )
 
 
 def recipe_identity(recipe: Recipe) -> str:

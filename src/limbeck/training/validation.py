@@ -49,7 +49,9 @@ def validation_score(
         paired = np.eye(len(queries), dtype=bool)
         i2t = recall_at_k(similarity, paired, [1, 5, 10]).value
         t2i = recall_at_k(similarity.T, paired, [1, 5, 10]).value
-        found = {f"i2t/R@{k}": float(v) for k, v in i2t.items()} | {f"t2i/R@{k}": float(v) for k, v in t2i.items()}
+        found = {f"i2t/R@{k}": float(v) for k, v in i2t.items()} | {
+            f"t2i/R@{k}": float(v) for k, v in t2i.items()
+        }
         return {"score": float(np.mean(list(found.values()))), **found}
     train_view, train_sources = train
     database = np.arange(min(len(train_view), MAX_DATABASE))
