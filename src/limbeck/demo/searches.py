@@ -13,35 +13,31 @@ from limbeck.search import Index
 HITS = 6
 
 
-def example_searches(
-    index: Index, pairs: Pairs, held_back: np.ndarray, indexed: np.ndarray
-) -> list[SearchExample]:
+def example_searches(index: Index, pairs: Pairs, held_back: np.ndarray, indexed: np.ndarray) -> list[SearchExample]:
     """Search and mark what is right.
 
-    A text's hit is right when the text is among the picture's captions, or when the picture's labels hold all
-    label words of the text; a picture's hit when the two share a label (the protocol's relevance).
+    A text's hit is right when the picture's labels hold every label word of the text; a picture's hit when the
+    two share a label (the protocol's relevance).
     """
-    found = [_by_text(index, text) for text in _queries(pairs, indexed)]
+    found = [_by_text(index, pairs, text) for text in _queries(pairs, indexed)]
     return found + [_by_picture(index, pairs, int(row)) for row in held_back]
 
 
 def _queries(pairs: Pairs, rows: np.ndarray) -> list[str]:
-    """Six captions at several levels of detail that hold for few, some and many of the indexed pictures."""
-    captions = [pairs.captions[row] for row in rows.tolist()]
+    """Six short captions of one figure ("a red checkered cross", "a red cross on paper") that hold for several pictures."""
+    single = [pairs.captions[row] for row in rows.tolist() if pairs.captions[row][-1].startswith("one ")]
     chosen: list[str] = []
-    for level in range(min(map(len, captions))):
-        counts = Counter(texts[level] for texts in captions)
-        wanted = 2 if level < 2 else 1
-        ranked = sorted(counts, key=lambda text: (abs(counts[text] - 4 * (level + 1)), text))
-        chosen += [text for text in ranked if text not in chosen][:wanted]
-    return chosen[:6]
+    for level in (1, 2):
+        counts = Counter(texts[level] for texts in single)
+        chosen += sorted(counts, key=lambda text: (-counts[text], text))[:3]
+    return chosen
 
 
-def _by_text(index: Index, text: str) -> SearchExample:
-    hits = index.search(text, HITS)
+def _by_text(index: Index, pairs: Pairs, text: str) -> SearchExample:
+    wanted = {name for name in pairs.label_names if name in text.split()}
     shown = [
-        (index.picture(hit), hit.metadata["captions"][0], float(hit.score), text in hit.metadata["captions"])
-        for hit in hits
+        (index.picture(hit), hit.metadata["captions"][0], float(hit.score), wanted <= set(hit.metadata["labels"]))
+        for hit in index.search(text, HITS)
     ]
     return SearchExample(text, "text", shown)
 
