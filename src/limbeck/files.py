@@ -75,6 +75,16 @@ def read_json(path: Path) -> Any:
         raise LimbeckError(f"{path}: not valid JSON ({error}); restore or rebuild it") from None
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left directly in a directory that nobody writes to now."""
+    for pattern in (".*.tmp", ".*.old"):
+        for leftover in Path(folder).glob(pattern):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_dir(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Build a directory aside and publish it by rename; on any error nothing is left.

@@ -87,7 +87,7 @@ class Source:
 
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:
-            key = sha256_json([self.view.pairs.fingerprint, self.view.ids])
+            key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
             self.stored = cache.outputs(self.backbone, key, lambda: self._encode_images())
             return
         distinct = list(dict.fromkeys(item for items in self.items for item in items))
@@ -97,6 +97,18 @@ class Source:
             self.stored = cache.outputs(
                 self.backbone, texts_key, lambda: backbone_outputs(self.backbone, distinct)
             )
+
+    def _stamps(self) -> list[tuple[str, int, int]]:
+        """Path, size and time of change of the files read: a fingerprint does not cover their content."""
+        pairs = self.view.pairs
+        if self.backbone.reads.startswith("features:"):
+            files = [pairs.feature_files[self.backbone.reads.removeprefix("features:")].path]
+        else:
+            kind, root = pairs.media or ("zip", pairs.path)
+            rows = self.view.rows.tolist() if kind == "folder" else []
+            files = [root / (pairs.image_path(row) or "") for row in rows] or [root]
+        found = [(file, file.stat()) for file in files if file.exists()]
+        return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
     def _encode_images(self) -> np.ndarray:
         blocks = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
@@ -114,7 +126,9 @@ class Source:
         if self.is_image:
             if self.stored is not None:
                 return {CACHED: torch.from_numpy(np.array(self.stored[positions]))}
-            generators = None if draws is None else [torch.Generator().manual_seed(d) for d in draws]
+            # A frozen backbone sees the whole picture, so that its outputs may be stored or not, at will.
+            vary = draws is not None and not self.backbone.worth_caching
+            generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
             return self.backbone.collate(self._images(positions), generators)
         chosen = draws if draws is not None else [0] * len(positions)
         items = [

@@ -20,8 +20,7 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
             continue
-        tower = next((t for t in ("image", "text") if f"towers.{t}." in name or f"heads.{t}." in name), None)
-        scale = config.lr_scale.get(tower, 1.0) if tower else 1.0  # type: ignore[call-overload]
+        scale = next((s for tower, s in config.lr_scale.items() if name.startswith(_prefixes(tower))), 1.0)
         groups.setdefault((scale, parameter.ndim >= 2), []).append((name, parameter))
     ordered = [(scale, decay, members) for (scale, decay), members in sorted(groups.items())]
     names = [name for _, _, members in ordered for name, _ in members]
@@ -43,6 +42,10 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
     for group in optimizer.param_groups:
         group["base_lr"] = config.lr * group["scale"]
     return optimizer, names
+
+
+def _prefixes(tower: str) -> tuple[str, str]:
+    return f"encoder.towers.{tower}.", f"encoder.lift.heads.{tower}."
 
 
 class Schedule:

@@ -16,7 +16,7 @@ from limbeck.data.protocols import load_protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
-from limbeck.files import read_json, write_atomic, write_json
+from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
 from limbeck.methods import State
 from limbeck.training.fit import forward_backward
 from limbeck.training.recipe import Recipe, load_recipe, method_config
@@ -75,6 +75,7 @@ def train(
     for stage in resolved.stages:
         models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
     if fabric.is_global_zero:
+        remove_leftovers(run)
         _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
     fabric.barrier()
     return run

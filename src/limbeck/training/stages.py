@@ -21,7 +21,7 @@ from limbeck.encoders.dual import DualEncoder, load
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json, sha256_json, write_json
+from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training.fit import fit
 from limbeck.training.recipe import Recipe, StageConfig, method_config
@@ -141,6 +141,8 @@ def run_stage(
         return model
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        remove_leftovers(folder)
     method, specs = build_method(stage, data, earlier, recipe.seed)
     method.to(fabric.device)
     encoder = method.encoder
@@ -174,7 +176,11 @@ def run_stage(
         fabric,
         folder,
         seed=recipe.seed,
-        identity={"method": stage.method["name"], "recipe": recipe_identity(recipe)},
+        identity={
+            "method": stage.method["name"],
+            "recipe": recipe_identity(recipe),
+            "data": sha256_json([data.pairs.fingerprint, data.protocol.hash]),
+        },
         validate=validate if len(data.held_out) else None,
         quiet=quiet,
     )

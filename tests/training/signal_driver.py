@@ -1,0 +1,33 @@
+"""Runs the command line and sends itself a signal at the n-th call of a function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+
+def main() -> None:
+    name, target, count, *arguments = sys.argv[1:]
+    module = importlib.import_module(target.rsplit(".", 1)[0])
+    attribute = target.rsplit(".", 1)[1]
+    original, calls = getattr(module, attribute), 0
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == int(count):
+            os.kill(os.getpid(), getattr(signal, name))
+        return original(*given, **named)
+
+    setattr(module, attribute, counted)
+    from limbeck.cli import main as limbeck
+
+    sys.argv = ["limbeck", *arguments]
+    limbeck()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Chunks and processes change nothing: the gradient is that of the whole batch in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gloo_worker import gradients, method_and_batch, worker
+from lightning_fabric import Fabric
+
+from limbeck.methods import State
+from limbeck.training.fit import _rows, forward_backward
+from tiny import soda_recipe
+
+
+def without_dropout(recipe: dict[str, Any]) -> dict[str, Any]:
+    for tower in recipe["towers"].values():
+        tower["dropout"] = 0.0
+    return recipe
+
+
+@pytest.fixture
+def clip_recipe(pairs_dir: Path, retrieval: Path) -> dict[str, Any]:
+    recipe = soda_recipe(pairs_dir, retrieval)
+    recipe["lift"] = {"kind": "sphere", "dim": 6, "logit_scale": 2.0}
+    recipe["stages"] = [{"name": "clip", "method": {"name": "clip"}}]
+    return recipe
+
+
+def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert one
+    for name in one:
+        largest = max(1.0, float(other[name].abs().max()))
+        assert float((one[name] - other[name]).abs().max()) <= 1e-6 * largest, name
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 15, 100])
+@pytest.mark.parametrize("kind", ["soda", "clip"])
+def test_chunks_give_the_gradient_of_the_whole_batch(
+    recipe: dict[str, Any], clip_recipe: dict[str, Any], chunk: int, kind: str
+) -> None:
+    chosen = without_dropout(recipe if kind == "soda" else clip_recipe)
+    whole, loss = gradients(chosen)
+    chunked, again = gradients(chosen, chunk=chunk)
+    assert again == pytest.approx(loss, abs=1e-6)
+    assert_close(chunked, whole)
+    if kind == "clip":
+        assert "encoder.lift.log_logit_scale" in whole
+
+
+def test_chunks_replay_their_dropout(recipe: dict[str, Any]) -> None:
+    """Represented twice, a chunk draws the same masks: equal to one graph over the concatenated chunks."""
+    method, batch = method_and_batch(recipe)
+    method.train()
+    fabric, state, chunk = Fabric(accelerator="cpu", devices=1), State(0, 10, 0, 0), 5
+    torch.manual_seed(7)
+    parts = [method.represent(_rows(batch, i, i + chunk)) for i in range(0, len(batch["ids"]), chunk)]
+    expected = method.objective({name: torch.cat([p[name] for p in parts]) for name in parts[0]}, state)
+    expected.total.backward()
+    after = torch.get_rng_state()
+    wanted = {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+    method.zero_grad()
+    torch.manual_seed(7)
+    losses, _ = forward_backward(method, batch, state, fabric, chunk)
+    assert losses.value == pytest.approx(expected.value, abs=1e-6)
+    assert_close({n: p.grad for n, p in method.named_parameters() if p.grad is not None}, wanted)
+    assert torch.equal(torch.get_rng_state(), after)
+    masked = {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+    method.zero_grad()
+    forward_backward(method, batch, state, fabric, chunk)
+    assert any(not torch.equal(p.grad, masked[n]) for n, p in method.named_parameters() if p.grad is not None)
+
+
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path, clip_recipe: dict[str, Any]) -> None:
+    chosen = without_dropout(clip_recipe)
+    torch.multiprocessing.spawn(worker, args=(2, str(tmp_path), chosen), nprocs=2)
+    whole, loss = gradients(chosen)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"rank{rank}.pt")
+        assert found["loss"] == pytest.approx(loss, abs=1e-6)
+        assert_close(found["whole"], whole)
+        assert_close(found["chunked"], whole)
