@@ -133,7 +133,7 @@ class TowerConfig(Strict):
     """
 
     backbone: BackboneConfig
-    hidden: list[int] = []
+    hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: float = Field(default=0.0, ge=0, lt=1)
     freeze_backbone: bool = False
 

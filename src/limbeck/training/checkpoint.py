@@ -79,7 +79,7 @@ class CheckpointFolder:
         path = self.latest()
         if path is None:
             return Progress()
-        stored = read_json(path / "state.json")
+        stored = _read_state(path / "state.json")
         for key, value in self.identity.items():
             if stored.get(key) != value:
                 raise LimbeckError(
@@ -95,21 +95,43 @@ class CheckpointFolder:
                 f"{path / 'state.safetensors'}: does not hold this method's weights ({odd!r} differs); "
                 "choose another --out"
             )
-        method.load_state_dict(saved, strict=False)
-        state = optimizer.state_dict()
-        for index, name in enumerate(names):
-            prefix = f"optimizer/{name}/"
-            entry = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            if entry:
-                state["state"][index] = entry
-        optimizer.load_state_dict(state)
-        torch.set_rng_state(tensors["random/cpu"])
-        if "random/cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random/cuda"])
-        fields = {k: stored[k] for k in vars(Progress())}
-        return Progress(**fields)
+        try:
+            method.load_state_dict(saved, strict=False)
+            _load_optimizer(optimizer, names, tensors)
+            torch.set_rng_state(tensors["random/cpu"])
+            if "random/cuda" in tensors and torch.cuda.is_available():
+                torch.cuda.set_rng_state(tensors["random/cuda"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()[:120]
+            raise LimbeckError(
+                f"{path / 'state.safetensors'}: damaged ({reason}); remove {path} to start the stage anew"
+            ) from error
+        return Progress(**{k: stored[k] for k in vars(Progress())})
 
     def clear(self) -> None:
         """Remove all checkpoints (the stage is done)."""
         for old in self.folder.glob("state-*"):
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, torch.Tensor]
+) -> None:
+    state = optimizer.state_dict()
+    for index, name in enumerate(names):
+        prefix = f"optimizer/{name}/"
+        entry = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if entry:
+            state["state"][index] = entry
+    optimizer.load_state_dict(state)
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    stored = read_json(file)
+    if not isinstance(stored, dict) or not vars(Progress()).keys() <= stored.keys():
+        raise LimbeckError(f"{file}: damaged; remove {file.parent} to start the stage anew")
+    if stored.get("format") != FORMAT:
+        raise LimbeckError(
+            f"{file}: format {stored.get('format')!r}, this limbeck reads {FORMAT}; upgrade it"
+        )
+    return stored

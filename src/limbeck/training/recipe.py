@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +41,7 @@ class OptimConfig(Strict):
     lr: float = Field(default=1e-3, gt=0)
     lr_scale: dict[Literal["image", "text"], float] = Field(default_factory=dict)
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: list[float] = Field(default=[0.9, 0.98])
+    betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
 
@@ -115,6 +117,13 @@ class Recipe(Strict):
         for stage in self.stages:
             if stage.name in seen:
                 raise ValueError(f"two stages are called {stage.name!r}")
+            for modality, origin in stage.init.items():
+                if origin not in seen and "/" not in origin and not Path(origin).exists():
+                    known = ", ".join(sorted(seen)) or "none"
+                    raise ValueError(
+                        f"stages.{stage.name}.init.{modality}: {origin!r} is no earlier stage ({known}), "
+                        "run or model directory"
+                    )
             seen.add(stage.name)
         return self
 
@@ -164,7 +173,7 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
     name = options.pop("name")
     if name not in METHODS:
         raise LimbeckError(
-            f"{where}: stages.{stage.name}.method.name: no method {name!r}; there are {', '.join(METHODS)}"
+            f"{where}: stages.{stage.name}.method.name: no method {name!r}; {_near(name, METHODS)}"
         )
     config = METHODS[name].Config
     try:
@@ -191,18 +200,34 @@ def _find(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     if Path(name).is_file():
         return Path(name)
-    raise LimbeckError(f"{name}: no such recipe file, nor a recipe by that name; see: limbeck list recipes")
+    raise LimbeckError(
+        f"{name}: no such recipe file, nor a recipe by that name; {_near(name, list_recipes())}"
+    )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     tree = read_yaml(file)
     if not isinstance(tree, dict):
         raise LimbeckError(f"{file}: a recipe is a mapping of keys, found {type(tree).__name__}")
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
+    if file.resolve() in children:
+        raise LimbeckError(f"{file}: extends itself; extends must end at a recipe without it")
     beside = file.parent / str(parent)
-    return _merge(_read(beside if beside.is_file() else _find(str(parent))), tree)
+    base = _read(beside if beside.is_file() else _find(str(parent)), (*children, file.resolve()))
+    if isinstance(tree.get("stages"), dict):
+        names = [stage.get("name") for stage in base.get("stages") or []]
+        for name in tree["stages"].keys() - set(names):
+            raise LimbeckError(
+                f"{file}: stages.{name}: {parent} has no such stage; {_near(str(name), names)}"
+            )
+    return _merge(base, tree)
 
 
 def _merge(base: Any, change: Any) -> Any:

@@ -1,0 +1,211 @@
+"""Recipes: strict, inherited, overridden; every shipped one resolves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from limbeck.errors import LimbeckError
+from limbeck.training.recipe import list_recipes, load_recipe, method_config, parse_override
+from limbeck.training.stages import recipe_identity
+from tiny import soda_recipe, write_recipe
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> dict[str, Any]:
+    return soda_recipe(tmp_path / "pairs", tmp_path / "hashing.yaml")
+
+
+def refused(tree: dict[str, Any] | Path, overrides: dict[str, Any] | None = None) -> str:
+    with pytest.raises(LimbeckError) as found:
+        load_recipe(tree, overrides)
+    message = str(found.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_shipped_recipes_resolve_and_come_back_from_yaml(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.note
+    for stage in recipe.stages:
+        method_config(stage)
+    again = load_recipe(yaml.safe_load(recipe.to_yaml()))
+    assert again == recipe
+    assert recipe_identity(again) == recipe_identity(recipe)
+
+
+def test_stages_inherit_and_change_parts(tree: dict[str, Any]) -> None:
+    tree["stages"][1] |= {"optim": {"lr": 0.5}, "towers": {"text": {"dropout": 0.0}}}
+    teacher, student = load_recipe(tree).stages
+    assert teacher.optim.lr == 0.01
+    assert (student.optim.lr, student.optim.warmup) == (0.5, 0.1)
+    assert student.towers.text.dropout == 0.0
+    assert student.towers.text.hidden == teacher.towers.text.hidden == [12]
+    assert student.towers.image == teacher.towers.image
+
+
+def test_another_kind_replaces_the_whole_mapping(tree: dict[str, Any]) -> None:
+    tree["towers"]["text"]["backbone"] = {"kind": "bag", "min_count": 3}
+    tree["stages"][0]["towers"] = {"text": {"backbone": {"kind": "multihot"}}}
+    tree["stages"][1]["towers"] = {"text": {"backbone": {"kind": "bag", "vocabulary_size": 9}}}
+    teacher, student = load_recipe(tree).stages
+    assert teacher.towers.text.backbone.model_dump() == {"kind": "multihot"}
+    assert teacher.towers.text.hidden == [12]
+    assert student.towers.text.backbone.model_dump() == {"kind": "bag", "min_count": 3, "vocabulary_size": 9}
+
+
+def test_extends_overrides_stages_by_name(tmp_path: Path, tree: dict[str, Any]) -> None:
+    write_recipe(tmp_path / "base.yaml", tree)
+    child = {
+        "extends": "base.yaml",
+        "name": "tiny/child",
+        "lift": {"bits": 16},
+        "stages": {"student": {"schedule": {"steps": 3}}},
+    }
+    write_recipe(tmp_path / "child.yaml", child)
+    grandchild = {"extends": "child.yaml", "stages": {"teacher": {"method": {"name": "multihot-teacher"}}}}
+    recipe = load_recipe(write_recipe(tmp_path / "grandchild.yaml", grandchild))
+    assert recipe.name == "tiny/child"
+    assert [s.schedule.steps for s in recipe.stages] == [15, 3]
+    assert [s.method["name"] for s in recipe.stages] == ["multihot-teacher", "soda-student"]
+    assert {s.lift.bits for s in recipe.stages} == {16}
+
+
+def test_extends_a_shipped_recipe(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path / "own.yaml", {"extends": "soda/mirflickr", "name": "own"})
+    assert [s.name for s in load_recipe(file).stages] == [
+        s.name for s in load_recipe("soda/mirflickr").stages
+    ]
+
+
+def test_a_stage_named_by_extends_must_exist(tmp_path: Path, tree: dict[str, Any]) -> None:
+    write_recipe(tmp_path / "base.yaml", tree)
+    child = write_recipe(
+        tmp_path / "child.yaml", {"extends": "base.yaml", "stages": {"studnet": {"freeze": []}}}
+    )
+    assert "studnet" in refused(child)
+
+
+def test_extends_nothing_or_itself(tmp_path: Path) -> None:
+    assert "nowhere" in refused(write_recipe(tmp_path / "a.yaml", {"extends": "nowhere"}))
+    assert "extends" in refused(write_recipe(tmp_path / "b.yaml", {"extends": "b.yaml"}))
+
+
+def test_overrides_reach_stages_by_name(tree: dict[str, Any]) -> None:
+    changes = dict(
+        parse_override(text)
+        for text in (
+            "stages.student.optim.lr=2e-3",
+            "lift.bits=16",
+            "seed=3",
+            "data.pairs=x/y",
+            "stages.student.freeze=[]",
+        )
+    )
+    recipe = load_recipe(tree, changes)
+    assert recipe.stages[1].optim.lr == 0.002
+    assert recipe.stages[0].optim.lr == 0.01
+    assert recipe.stages[0].lift.model_dump()["bits"] == 16
+    assert (recipe.seed, recipe.data.pairs, recipe.stages[1].freeze) == (3, "x/y", [])
+    assert tree["lift"]["bits"] == 8  # the mapping that was given is left alone
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("1e-3", 0.001),
+        ("-2.5E+4", -25e3),
+        ("true", True),
+        ("null", None),
+        ("x=y", "x=y"),
+        ("", None),
+    ],
+)
+def test_overrides_are_read_as_yaml(text: str, value: Any) -> None:
+    assert parse_override(f"a={text}") == ("a", value)
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a={"])
+def test_bad_overrides(text: str) -> None:
+    with pytest.raises(LimbeckError) as found:
+        parse_override(text)
+    assert "\n" not in str(found.value)
+
+
+def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
+    tree["stages"][1]["schedule"] = {"epochs": 2}
+    teacher, student = load_recipe(tree).stages
+    assert (teacher.schedule.steps, teacher.schedule.epochs) == (15, None)
+    assert (student.schedule.steps, student.schedule.epochs) == (None, 2)
+    assert "steps or epochs" in refused(tree, {"stages.student.schedule.steps": 4})
+    assert "steps or epochs" in refused(tree, {"schedule.epochs": 4, "schedule.steps": 3})
+    del tree["schedule"]["steps"]
+    assert "steps or epochs" in refused(tree)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sead": 1}, "unknown key 'sead'; did you mean 'seed'?"),
+        ({"optim": {"lr": 0.01, "weight_decai": 0.1}}, "did you mean 'weight_decay'?"),
+        ({"optim": {"lr": "fast"}}, "stages.0.optim.lr"),
+        ({"optim": {"lr": -1.0}}, "optim.lr"),
+        ({"optim": {"lr_scale": {"images": 1.0}}}, "lr_scale"),
+        ({"optim": {"betas": [0.9]}}, "betas"),
+        ({"lift": {"kind": "hash", "bits": 12}}, "multiple of 8"),
+        ({"lift": {"kind": "hash", "bits": 8, "tetha": 1.0}}, "did you mean 'theta'?"),
+        ({"lift": {"kind": "torus", "bits": 8}}, "torus"),
+        ({"lift": {"bits": 8}}, "lift"),
+        ({"stages": []}, "stages"),
+        ({"stages": {"teacher": {}}}, "'stages' wants a list"),
+        ({"stages": ["teacher"]}, "'stages' wants a list"),
+        ({"data": {"pairs": "x"}}, "data.protocol' is missing"),
+        ({"seed": -1}, "seed"),
+        ({"seed": "1"}, "seed"),
+        ({"compute": {"precision": "16"}}, "precision"),
+    ],
+)
+def test_bad_keys_and_values_are_one_line(tree: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    assert said in refused(tree | change)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "said"),
+    [
+        (
+            "stages.teacher.method.name",
+            "soda-techer",
+            "no method 'soda-techer'; did you mean 'soda-teach",
+        ),
+        ("stages.teacher.method.quantisation", 0.1, "did you mean 'quantization'?"),
+        ("stages.student.method.target", "both", "stages.student.method: target"),
+        ("stages.student.name", "teacher", "two stages are called 'teacher'"),
+        ("stages.student.init.image", "later", "is no earlier stage (teacher)"),
+        ("stages.student.init.audio", "teacher", "init"),
+        ("stages.nobody.optim.lr", 0.1, "no stage 'nobody'; there are teacher, student"),
+        ("stages.student", {}, "name a stage and a key"),
+        ("seed.x", 1, "recipe"),
+        ("towers.image.backbone.kind", "feature", "feature"),
+        ("towers.image.dropout", 1.0, "dropout"),
+        ("towers.image.hidden", [0], "hidden"),
+        ("stages.teacher.method", "soda-teacher", "method"),
+        ("stages.teacher.name", "Teacher 1", "name"),
+    ],
+)
+def test_bad_overrides_are_one_line(tree: dict[str, Any], dotted: str, value: Any, said: str) -> None:
+    assert said in refused(tree, {dotted: value})
+
+
+def test_misspelt_recipe_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(LimbeckError, match=r"soda/mirflicker: .*did you mean 'soda/mirflickr'"):
+        load_recipe("soda/mirflicker")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    assert "a recipe is a mapping" in refused(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\nb: 2\n")
+    assert "not valid YAML" in refused(tmp_path / "broken.yaml")
