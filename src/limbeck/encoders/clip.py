@@ -18,7 +18,7 @@ def load_clip(source: str) -> DualEncoder:
     clip = pretrained(CLIPModel, source)
     image = Tower(TowerConfig(backbone=ClipImageConfig(source=source)), "image")
     text = Tower(TowerConfig(backbone=ClipTextConfig(source=source)), "text")
-    scale = float(clip.logit_scale.exp())
+    scale = float(clip.logit_scale.detach().exp())
     config = SphereConfig(
         dim=clip.config.projection_dim, logit_scale=scale, max_logit_scale=max(100.0, scale)
     )

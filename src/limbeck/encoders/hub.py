@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from limbeck.errors import LimbeckError
 
@@ -31,25 +34,50 @@ def resolve(source: str) -> str:
     return str(folders[0])
 
 
-def pretrained(auto_class: Any, source: str, **options: Any) -> Any:
-    """``auto_class.from_pretrained`` on safetensors only, with errors a person can act on."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+def pretrained(auto_class: Any, source: str) -> Any:
+    """``auto_class.from_pretrained`` in float32 from safetensors only, with errors a person can act on."""
     where = resolve(source)
-    if Path(where).is_dir():
-        options["local_files_only"] = True
-        if list(Path(where).glob("*.bin")) and not list(Path(where).glob("*.safetensors")):
-            raise LimbeckError(
-                f"{source}: holds pickled weights (.bin) only; convert them to safetensors first"
-            )
+    local = Path(where).is_dir()
+    if local and list(Path(where).glob("*.bin")) and not list(Path(where).glob("*.safetensors")):
+        raise LimbeckError(f"{source}: holds pickled weights (.bin) only; convert them to safetensors first")
     try:
-        return auto_class.from_pretrained(where, **options)
-    except (OSError, ValueError, KeyError) as error:
+        with _quiet_transformers():
+            model, loaded = auto_class.from_pretrained(
+                where,
+                local_files_only=local,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LimbeckError(
             f"{source}: cannot be loaded ({reason[:160]}); give a local directory or a reachable hub id"
         ) from error
+    weights = dict(model.named_parameters())
+    for name in sorted(loaded["missing_keys"]):
+        if "pooler" not in name:
+            raise LimbeckError(
+                f"{source}: a {model.config.model_type} model that lacks weights of {type(model).__name__} "
+                f"(first: {name}); give a model of that kind"
+            )
+        # Some sentence encoders come without the pooler, which is never used: the same weights at each load.
+        torch.nn.init.zeros_(weights[name])
+    return model
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bars, and no reports of weights that a tower leaves aside."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def attention() -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from limbeck.codes import itq, sign_codes
 from limbeck.encoders.config import BinaryConfig, HashConfig, SphereConfig
+from limbeck.errors import LimbeckError
 from limbeck.spaces import Hamming, Space, Sphere
 
 MODALITIES = ("image", "text")
@@ -154,6 +155,16 @@ class BinaryLift(Lift):
 
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit means and map on training features (N, D) of both modalities (equal D)."""
+        widths = [features[m].shape[1] for m in MODALITIES]
+        if widths[0] != widths[1]:
+            raise LimbeckError(
+                f"lift binary: features of widths {widths[0]} and {widths[1]}; take both towers from one space"
+            )
+        if self.config.rotation != "random" and self.dim > widths[0]:
+            raise LimbeckError(
+                f"lift.bits: {self.config.rotation} makes at most one bit a dimension, "
+                f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random"
+            )
         centred = []
         for m in MODALITIES:
             setattr(self, f"mean_{m}", features[m].mean(0))

@@ -46,6 +46,8 @@ def load_tokenizer(source: str) -> tokenizers.Tokenizer:
         from transformers import AutoTokenizer
 
         fast: Any = AutoTokenizer.from_pretrained(str(folder))
+        if len(fast) <= len(fast.all_special_tokens):
+            raise ValueError("it has no vocabulary")
         return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
