@@ -1,0 +1,61 @@
+"""Fenced blocks and links of the Markdown pages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>run[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_PROGRAM = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?limbeck\s+(.*)$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; ``run`` when it is marked to be executed, ``file`` the name its text is kept under."""
+
+    page: Path
+    line: int
+    language: str
+    body: str
+    run: bool
+    file: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines of a shell block, those ended by a backslash joined with the next."""
+        return [line.strip() for line in self.body.replace("\\\n", " ").splitlines() if line.strip()]
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """Arguments of each ``limbeck`` command of a shell block."""
+        found = (_PROGRAM.match(line) for line in self.lines)
+        return [shlex.split(match[1], comments=True) for match in found if match]
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in _BLOCK.finditer(text):
+        mark = match["mark"]
+        file = mark.partition("file:")[2].strip() if mark else ""
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(page, line, match["language"], match["body"], mark is not None, file or None))
+    return found
+
+
+def links(page: Path) -> list[str]:
+    """Targets of the links and images of a page that lie in the repository."""
+    prose = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return [target for target in _LINK.findall(prose) if not re.match(r"[a-z]+:|#", target)]

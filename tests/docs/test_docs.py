@@ -1,0 +1,209 @@
+"""The pages are true: commands parse, marked blocks run, recipes resolve, links lead somewhere."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from docs_markdown import PAGES, ROOT, Block, blocks, links
+from pydantic import BaseModel
+
+from limbeck.cli.app import app
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Metric, Protocol, Split, Splits, Text, Validation, load_protocol
+from limbeck.data.scenes.generate import generate_scenes
+from limbeck.encoders import config as towers
+from limbeck.errors import LimbeckError
+from limbeck.methods import METHODS
+from limbeck.training import recipe as recipes
+from limbeck.training.recipe import load_recipe, parse_override
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+SHELL = [block for block in BLOCKS if block.language in ("console", "bash", "sh")]
+YAML = [block for block in BLOCKS if block.language == "yaml"]
+
+
+# ------------------------------------------------------------------------------ commands
+@pytest.mark.parametrize("block", [b for b in SHELL if b.commands], ids=str)
+def test_commands_parse(block: Block) -> None:
+    for arguments in block.commands:
+        context = _parse(arguments)
+        if context.command.name == "train":
+            for text in context.params["overrides"] or []:
+                parse_override(text)
+
+
+def _parse(arguments: list[str]) -> Any:
+    """Through the parser of the command line, down to the verb, without running it."""
+    command: Any = typer.main.get_command(app)
+    context = None
+    name: str | None = "limbeck"
+    while True:
+        # A group keeps what follows its own options for its verb.
+        rest = list(arguments)
+        context = command.make_context(name, rest, parent=context)
+        if not hasattr(command, "resolve_command"):
+            return context
+        left = [*getattr(context, "_protected_args", []), *context.args]
+        name, command, arguments = command.resolve_command(context, left)
+
+
+def test_wrong_commands_are_found() -> None:
+    for wrong in (
+        ["serach", "index"],
+        ["search", "index", "--nearest", "3"],
+        ["index", "biuld", "--out", "x"],
+    ):
+        with pytest.raises(Exception, match=r"(?i)no such"):
+            _parse(wrong)
+
+
+@pytest.mark.parametrize("block", [b for b in SHELL if b.commands], ids=str)
+def test_named_recipes_and_protocols_exist(block: Block) -> None:
+    kept = {b.file for b in YAML if b.file}
+    for arguments in block.commands:
+        params = _parse(arguments).params
+        if params.get("recipe") and params["recipe"] not in kept:
+            load_recipe(params["recipe"], _overrides(params["overrides"]))
+        if params.get("protocol") and params["protocol"] not in kept:
+            load_protocol(params["protocol"])
+
+
+def _overrides(texts: list[str] | None) -> dict[str, Any]:
+    """Overrides as a shell would hand them on, its variables filled in."""
+    return dict(parse_override(re.sub(r"\$\w+", "0", text)) for text in texts or [])
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = [line.split()[1] for block in SHELL for line in block.lines if line.startswith("make ")]
+    assert set(asked) <= targets
+    readme = [line for block in blocks(ROOT / "README.md") for line in block.lines]
+    assert "make demo" in readme
+    assert "make test" in readme
+
+
+def test_extras_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+    for page in PAGES:
+        for named in re.findall(r"'\.\[([\w,]+)\]'", page.read_text()):
+            assert set(named.split(",")) <= extras, page
+
+
+# ------------------------------------------------------------------------------ recipes and protocols
+@pytest.mark.parametrize("block", YAML, ids=str)
+def test_yaml_resolves(block: Block, tmp_path: Path) -> None:
+    for kept in YAML:
+        if kept.page == block.page and kept.file:
+            (tmp_path / kept.file).write_text(kept.body)
+    file = tmp_path / (block.file or "block.yaml")
+    file.write_text(block.body)
+    if "task" in yaml.safe_load(block.body):
+        assert load_protocol(file).hash
+    else:
+        assert load_recipe(file).stages
+
+
+def _fields(*models: Any) -> set[str]:
+    return {name for model in models for name in model.model_fields}
+
+
+def test_every_key_is_described() -> None:
+    own = [m for m in vars(recipes).values() if _is_model(m, recipes)]
+    parts = [m for m in vars(towers).values() if _is_model(m, towers)]
+    text = (ROOT / "docs/recipes.md").read_text()
+    wanted = _fields(*own, *parts, *(method.Config for method in METHODS.values()))
+    assert not {key for key in wanted if not re.search(rf"\b{key}\b", text)}
+    assert not {name for name in METHODS if name not in (ROOT / "README.md").read_text()}
+    text = (ROOT / "docs/data.md").read_text()
+    keys = _fields(Protocol, Text, Split, Splits, Metric, Validation)
+    assert not {key for key in keys if not re.search(rf"\b{key}\b", text)}
+
+
+def _is_model(thing: object, module: ModuleType) -> bool:
+    return isinstance(thing, type) and issubclass(thing, BaseModel) and thing.__module__ == module.__name__
+
+
+# ------------------------------------------------------------------------------ links
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_pictures_are_small() -> None:
+    for file in (ROOT / "docs").rglob("*.png"):
+        assert file.stat().st_size < 300_000, file.name
+
+
+# ------------------------------------------------------------------------------ marked blocks
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with ``photos/`` and their table, as the pages suppose; marked blocks run in it in order."""
+    folder = tmp_path_factory.mktemp("workshop")
+    generate_scenes(folder / "drawn", n=60, seed=3)
+    pairs = Pairs.open(folder / "drawn")
+    (folder / "photos").mkdir()
+    with (folder / "photos/captions.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["image", "caption", "labels", "split"])
+        for row, (captions, labels) in enumerate(zip(pairs.captions, pairs.labels_text, strict=True)):
+            pairs.open_image(row).save(folder / f"photos/{row:04d}.jpg")
+            for caption in captions:
+                table.writerow(
+                    [f"{row:04d}.jpg", caption, ",".join(labels), "test" if row % 5 == 0 else "train"]
+                )
+    yield folder
+
+
+def test_marked_blocks_run(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workshop)
+    ran = 0
+    for block in BLOCKS:
+        if not block.run:
+            continue
+        ran += 1
+        try:
+            _run(block)
+        except (Exception, SystemExit) as error:
+            pytest.fail(f"{block}: {error!r}")
+    assert ran > 5
+    said = capsys.readouterr().out
+    assert "a red circle" in said
+    assert "item7" in said
+
+
+def _run(block: Block) -> None:
+    if block.language == "yaml":
+        assert block.file is not None
+        Path(block.file).write_text(_shortened(block.body) if "stages" in block.body else block.body)
+    elif block.language == "python":
+        exec(compile(block.body, str(block), "exec"), {"__name__": "docs"})
+    else:
+        for arguments in block.commands:
+            try:
+                app(arguments, standalone_mode=False)
+            except LimbeckError as error:
+                pytest.fail(f"{block}: limbeck {' '.join(arguments)}: {error}")
+
+
+def _shortened(text: str) -> str:
+    """The recipe with two steps a stage: what is tested is that it runs."""
+    recipe = yaml.safe_load(text)
+    for part in [recipe, *(recipe["stages"] if isinstance(recipe["stages"], list) else [])]:
+        schedule = part.get("schedule")
+        if schedule and schedule.get("steps") != 0:
+            part["schedule"] = {"batch_size": schedule.get("batch_size", 16), "steps": 2}
+    recipe.setdefault("compute", {})["threads"] = 1
+    return str(yaml.safe_dump(recipe, sort_keys=False))
