@@ -29,6 +29,9 @@ class Binarize(Method):
         """Fit the linear map on the training features of both modalities."""
         if not isinstance(self.encoder.lift, BinaryLift):
             raise LimbeckError("method 'binarize': wants lift.kind binary")
+        untrained = [m for m, tower in self.encoder.towers.items() if tower.config.hidden]
+        if untrained:
+            raise LimbeckError(f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []")
         self.encoder.lift.fit(features, seed)
 
     def represent(self, batch: Batch) -> Reps:
