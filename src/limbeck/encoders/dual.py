@@ -13,7 +13,7 @@ from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, key_of_items
-from limbeck.encoders.hub import pretrained, weights_digest
+from limbeck.encoders.hub import lasting, pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
@@ -171,7 +171,7 @@ class DualEncoder(nn.Module):
                     "space_id": self.space_id,
                     "image_input": self.image_input,
                     "references": {
-                        p: {"source": b.reference(), "sha256": weights_digest(b.model)}
+                        p: {"source": lasting(b.reference()), "sha256": weights_digest(b.model)}
                         for p, b in references.items()
                     },
                 },
@@ -182,19 +182,24 @@ class DualEncoder(nn.Module):
         """Read what `save` wrote, ready for inference: eval mode, no gradients."""
         folder = Path(folder)
         stored = read_json(folder / "model.json")
-        if stored.get("kind") != "dual-encoder":
+        if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
             raise LimbeckError(
                 f"{folder / 'model.json'}: not a limbeck model; give a run or a model directory"
             )
-        if stored["format"] > FORMAT:
+        if isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
             raise LimbeckError(
                 f"{folder / 'model.json'}: format {stored['format']} is newer than this limbeck; upgrade it"
             )
-        towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
-        model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
+        try:
+            references = dict(stored["references"])
+            towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
+            model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise LimbeckError(f"{folder}: damaged or of another version ({reason}); train again") from error
         tensors = load_tensors(folder / "model.safetensors")
         modules = dict(model.named_modules())
-        for prefix, reference in stored["references"].items():
+        for prefix, reference in references.items():
             backbone = modules[prefix.removesuffix(".model.")]
             weights = _referenced_weights(backbone, reference)
             backbone.pristine = True

@@ -34,6 +34,11 @@ def resolve(source: str) -> str:
     return str(folders[0])
 
 
+def lasting(source: str | None) -> str | None:
+    """The source as it is to be written down: a local directory by its absolute path."""
+    return str(Path(source).resolve()) if source is not None and Path(source).is_dir() else source
+
+
 def pretrained(auto_class: Any, source: str) -> Any:
     """``auto_class.from_pretrained`` in float32 from safetensors only, with errors a person can act on."""
     where = resolve(source)

@@ -158,7 +158,7 @@ class BinaryLift(Lift):
         widths = [features[m].shape[1] for m in MODALITIES]
         if widths[0] != widths[1]:
             raise LimbeckError(
-                f"lift binary: features of widths {widths[0]} and {widths[1]}; take both towers from one space"
+                f"lift binary: features of widths {widths[0]} and {widths[1]}; take both from one space"
             )
         if self.config.rotation != "random" and self.dim > widths[0]:
             raise LimbeckError(
