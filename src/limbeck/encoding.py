@@ -27,7 +27,7 @@ class PictureFolder:
     """The pictures under a folder, at any depth, in the order of their relative paths: their ids."""
 
     def __init__(self, root: Path | str) -> None:
-        from limbeck.data.pictures import is_picture_name
+        from limbeck.pictures import is_picture_name
 
         self.root = Path(root)
         if not self.root.is_dir():
@@ -47,7 +47,7 @@ class PictureFolder:
 
     def open_image(self, row: int) -> Image.Image:
         """The picture of a row, RGB and upright."""
-        from limbeck.data.pictures import open_picture
+        from limbeck.pictures import open_picture
 
         return open_picture(self.root / self.names[row])
 

@@ -236,7 +236,7 @@ class Index:
         if image is not None:
             encoder = self._encoder_for("image", "pixels")
             if isinstance(image, Path | str):
-                from limbeck.data.pictures import open_picture
+                from limbeck.pictures import open_picture
 
                 image = open_picture(image)
             return encoder.encode_image([image])
@@ -293,7 +293,7 @@ class Index:
         Raises:
             LimbeckError: the items have no pictures, or this one cannot be read.
         """
-        from limbeck.data.pictures import open_picture
+        from limbeck.pictures import open_picture
 
         root, path = media or self.store.manifest.media_root, hit.metadata.get("path")
         if root is None or path is None:

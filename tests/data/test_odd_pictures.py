@@ -11,8 +11,8 @@ import pytest
 from data_samples import picture
 from PIL import Image
 
-from limbeck.data import pictures
-from limbeck.data.pictures import normalize_text, open_picture
+from limbeck import pictures
+from limbeck.pictures import normalize_text, open_picture
 from limbeck.errors import LimbeckError
 
 

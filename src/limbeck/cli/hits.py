@@ -84,7 +84,7 @@ def write_gallery(
     """The pictures of the hits with their captions; first the one asked with, where there is one."""
     from functools import partial
 
-    from limbeck.data.pictures import open_picture
+    from limbeck.pictures import open_picture
     from limbeck.reporting.gallery import Cell, contact_sheet
 
     asked = []

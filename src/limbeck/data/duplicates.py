@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from limbeck.data.pictures import decode_picture
+from limbeck.pictures import decode_picture
 
 # On MIRFlickr (15,677 pictures) these two limits give five pairs, all of them the same photo or shot; the
 # difference hash alone gives a thousand, since dark pictures share one.

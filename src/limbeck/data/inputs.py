@@ -48,6 +48,10 @@ def label_prompts(
     """
     words = list(label_names)
     if config.permute is not None:
-        words = [words[i] for i in np.random.default_rng(config.permute).permutation(len(words))]
+        rng = np.random.default_rng(config.permute)
+        order = rng.permutation(len(words))
+        while len(words) > 1 and (order == np.arange(len(words))).all():
+            order = rng.permutation(len(words))  # few classes may keep their words by chance: no control then
+        words = [words[i] for i in order]
     word_of = dict(zip(label_names, words, strict=True))
     return [label_prompt([word_of[name] for name in names], config.template) for names in labels]

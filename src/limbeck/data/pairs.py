@@ -224,7 +224,7 @@ class Pairs:
         Raises:
             LimbeckError: no media, no picture, or a picture that cannot be read.
         """
-        from limbeck.data.pictures import decode_picture
+        from limbeck.pictures import decode_picture
 
         return decode_picture(
             io.BytesIO(self.image_bytes(row)), f"{self.path}: {self.image_path(row)}", size=size
@@ -232,7 +232,7 @@ class Pairs:
 
     def image_bytes(self, row: int) -> bytes:
         """The encoded picture of a row as it lies in the media; a missing one raises a `LimbeckError`."""
-        from limbeck.data.pictures import picture_bytes
+        from limbeck.pictures import picture_bytes
 
         media, inside = self.media, self.image_path(row)
         if media is None or inside is None:

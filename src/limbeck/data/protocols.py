@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.pictures import normalize_text
+from limbeck.pictures import normalize_text
 from limbeck.data.strict import describe, read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json

@@ -19,6 +19,7 @@ from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_json, write_json
+from limbeck.pictures import open_picture
 from limbeck.spaces import Space
 
 FORMAT = 1
@@ -31,7 +32,7 @@ class DualEncoder(nn.Module):
     Attributes:
         space: where its points live (numpy half).
         image_input: ``pixels`` or ``features:NAME``.
-        cache: when set, outputs of frozen text backbones are kept there.
+        cache: when set, outputs of frozen backbones are kept there.
     """
 
     cache: BackboneCache | None = None
@@ -64,7 +65,20 @@ class DualEncoder(nn.Module):
     def encode_image(
         self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
-        """Pictures (PIL, RGB) or feature rows (N, D) to points (N, width), embeddings or features."""
+        """Pictures or feature rows to points (N, width), embeddings or features.
+
+        Args:
+            images: for ``pixels`` PIL pictures or paths; for ``features:NAME`` float rows (N, D).
+            output: ``points`` (stored form), ``embeddings`` (before `finalise`), ``features`` (before the lift).
+            batch_size: items in one forward pass.
+
+        Raises:
+            LimbeckError: not what `image_input` says, rows of another width, an unreadable picture.
+        """
+        pixels = self.image_input == "pixels"
+        if pixels == isinstance(images, np.ndarray):
+            wanted = "pictures" if pixels else "an array of feature rows (N, D)"
+            raise LimbeckError(f"encode_image: this model reads {self.image_input}; give {wanted}")
         return self._encode("image", images, output, batch_size)
 
     def encode_text(
@@ -115,7 +129,10 @@ class DualEncoder(nn.Module):
                 yield {CACHED: torch.from_numpy(np.array(stored[start : start + size]))}
             return
         for start in range(0, len(items), size):
-            yield tower.backbone.collate(items[start : start + size])
+            block = items[start : start + size]
+            if tower.backbone.reads == "pixels":
+                block = [open_picture(item) if isinstance(item, str | Path) else item for item in block]
+            yield tower.backbone.collate(block)
 
     @property
     def space_id(self) -> str:

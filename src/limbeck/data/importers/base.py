@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data.features import load_feature_file
-from limbeck.data.pictures import open_archive, read_member
+from limbeck.pictures import open_archive, read_member
 from limbeck.errors import LimbeckError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
 from limbeck.data.pairs import Pairs
-from limbeck.data.pictures import is_picture_name, normalize_text
+from limbeck.pictures import is_picture_name, normalize_text
 from limbeck.errors import LimbeckError
 
 # Looked for in this order when no option names the column; other tools' usual names come after ours.
