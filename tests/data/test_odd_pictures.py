@@ -12,8 +12,8 @@ from data_samples import picture
 from PIL import Image
 
 from limbeck import pictures
-from limbeck.pictures import normalize_text, open_picture
 from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text, open_picture
 
 
 def saved(image: Image.Image, file: Path, **options: object) -> Image.Image:

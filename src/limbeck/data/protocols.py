@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from limbeck.data.pairs import Pairs
-from limbeck.pictures import normalize_text
 from limbeck.data.strict import describe, read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.pictures import normalize_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocols"
 SplitName = Literal["query", "database", "train"]

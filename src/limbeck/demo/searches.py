@@ -13,18 +13,20 @@ from limbeck.search import Index
 HITS = 6
 
 
-def example_searches(index: Index, pairs: Pairs, held_back: np.ndarray, indexed: np.ndarray) -> list[SearchExample]:
+def example_searches(
+    index: Index, pairs: Pairs, held_back: np.ndarray, indexed: np.ndarray
+) -> list[SearchExample]:
     """Search and mark what is right.
 
-    A text's hit is right when the picture's labels hold every label word of the text; a picture's hit when the
-    two share a label (the protocol's relevance).
+    A text's hit is right when the picture's labels hold every label word of the text; a picture's hit when
+    the two share a label (the protocol's relevance).
     """
     found = [_by_text(index, pairs, text) for text in _queries(pairs, indexed)]
     return found + [_by_picture(index, pairs, int(row)) for row in held_back]
 
 
 def _queries(pairs: Pairs, rows: np.ndarray) -> list[str]:
-    """Six short captions of one figure ("a red checkered cross", "a red cross on paper") that hold for several pictures."""
+    """Six short captions of one figure ("a red cross on paper") that hold for several pictures."""
     single = [pairs.captions[row] for row in rows.tolist() if pairs.captions[row][-1].startswith("one ")]
     chosen: list[str] = []
     for level in (1, 2):
@@ -35,10 +37,10 @@ def _queries(pairs: Pairs, rows: np.ndarray) -> list[str]:
 
 def _by_text(index: Index, pairs: Pairs, text: str) -> SearchExample:
     wanted = {name for name in pairs.label_names if name in text.split()}
-    shown = [
-        (index.picture(hit), hit.metadata["captions"][0], float(hit.score), wanted <= set(hit.metadata["labels"]))
-        for hit in index.search(text, HITS)
-    ]
+    shown = []
+    for hit in index.search(text, HITS):
+        right = wanted <= set(hit.metadata["labels"])
+        shown.append((index.picture(hit), hit.metadata["captions"][0], float(hit.score), right))
     return SearchExample(text, "text", shown)
 
 

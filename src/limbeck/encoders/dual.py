@@ -69,7 +69,7 @@ class DualEncoder(nn.Module):
 
         Args:
             images: for ``pixels`` PIL pictures or paths; for ``features:NAME`` float rows (N, D).
-            output: ``points`` (stored form), ``embeddings`` (before `finalise`), ``features`` (before the lift).
+            output: ``points`` (stored form), ``embeddings`` (before that), ``features`` (before the lift).
             batch_size: items in one forward pass.
 
         Raises:

@@ -31,7 +31,9 @@ class Binarize(Method):
             raise LimbeckError("method 'binarize': wants lift.kind binary")
         untrained = [m for m, tower in self.encoder.towers.items() if tower.config.hidden]
         if untrained:
-            raise LimbeckError(f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []")
+            raise LimbeckError(
+                f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []"
+            )
         self.encoder.lift.fit(features, seed)
 
     def represent(self, batch: Batch) -> Reps:

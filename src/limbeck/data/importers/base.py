@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data.features import load_feature_file
-from limbeck.pictures import open_archive, read_member
 from limbeck.errors import LimbeckError
+from limbeck.pictures import open_archive, read_member
 
 
 class Source:

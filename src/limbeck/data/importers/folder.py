@@ -12,8 +12,8 @@ from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
 from limbeck.data.pairs import Pairs
-from limbeck.pictures import is_picture_name, normalize_text
 from limbeck.errors import LimbeckError
+from limbeck.pictures import is_picture_name, normalize_text
 
 # Looked for in this order when no option names the column; other tools' usual names come after ours.
 _GUESSES = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
 from limbeck.data.pairs import Pairs
-from limbeck.pictures import normalize_text
 from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text
 
 # Column order of all_labels.txt; the official annotation files carry the same names.
 # fmt: off
