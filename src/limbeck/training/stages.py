@@ -79,12 +79,14 @@ def build_method(
         sources[origin] = load(earlier.get(origin, Path(origin)))
     towers = {}
     for modality in ("image", "text"):
-        if modality in stage.init:
-            towers[modality] = sources[stage.init[modality]].towers[modality]
-            continue
         spec = next(s for s in specs.values() if s.tower == modality)
-        tower = Tower(_with_stage_paths(getattr(stage.towers, modality), earlier), modality)
-        tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
+        if modality in stage.init:
+            tower = sources[stage.init[modality]].towers[modality]
+            _check_reads(stage, spec, tower)
+        else:
+            tower = Tower(_with_stage_paths(getattr(stage.towers, modality), earlier), modality)
+            _check_reads(stage, spec, tower)
+            tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
     lift = build_lift(stage.lift, {m: t.dim for m, t in towers.items()})
     encoder = DualEncoder(towers["image"], towers["text"], lift)
@@ -98,6 +100,17 @@ def build_method(
         elif getattr(stage.towers, modality).freeze_backbone:
             tower.backbone.requires_grad_(False)
     return method_class(encoder, config), specs
+
+
+def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
+    """A method that shows label lists wants a tower that reads them, and no other wants one."""
+    reads = getattr(tower.backbone, "reads", "text")
+    if spec.tower == "text" and (spec.column == "labels") != (reads == "labels"):
+        shown = "label lists" if spec.column == "labels" else "texts"
+        raise LimbeckError(
+            f"stages.{stage.name}.towers.text.backbone.kind: method '{stage.method['name']}' shows {shown}, "
+            f"'{tower.config.backbone.kind}' reads {reads}; choose another backbone or method"
+        )
 
 
 def _with_stage_paths(config: TowerConfig, earlier: dict[str, Path]) -> TowerConfig:
