@@ -138,13 +138,23 @@ def test_bad_overrides(text: str) -> None:
     assert "\n" not in str(found.value)
 
 
+def test_an_override_wins_over_a_stage_s_own_value(tree: dict[str, Any]) -> None:
+    tree["stages"][1]["optim"] = {"lr": 0.5}
+    assert [stage.optim.lr for stage in load_recipe(tree, {"optim.lr": 0.25}).stages][1] == 0.25
+
+
 def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
     tree["stages"][1]["schedule"] = {"epochs": 2}
     teacher, student = load_recipe(tree).stages
     assert (teacher.schedule.steps, teacher.schedule.epochs) == (15, None)
     assert (student.schedule.steps, student.schedule.epochs) == (None, 2)
-    assert "steps or epochs" in refused(tree, {"stages.student.schedule.steps": 4})
-    assert "steps or epochs" in refused(tree, {"schedule.epochs": 4, "schedule.steps": 3})
+    student = load_recipe(tree, {"stages.student.schedule.steps": 4}).stages[1]
+    assert (student.schedule.steps, student.schedule.epochs) == (4, None)
+    teacher = load_recipe(tree, {"schedule.epochs": 4}).stages[0]
+    assert (teacher.schedule.steps, teacher.schedule.epochs) == (None, 4)
+    tree["stages"][1]["schedule"] = {"epochs": 2, "steps": 3}
+    assert "steps or epochs" in refused(tree)
+    tree["stages"][1]["schedule"] = {"epochs": 2}
     del tree["schedule"]["steps"]
     assert "steps or epochs" in refused(tree)
 

@@ -26,8 +26,7 @@ def words(text: str) -> list[str]:
 class FeatureBackbone(Backbone):
     """Standardised precomputed features: log1p, centred, PCA, divided by one global scale.
 
-    One scale for all directions keeps their relative variance: whitening costs accuracy (measured before,
-    design notes §6).
+    One scale for all directions keeps their relative variance: whitening costs accuracy.
     """
 
     mean: torch.Tensor

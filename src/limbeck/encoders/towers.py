@@ -91,6 +91,11 @@ class RunBackbone(Backbone):
         if not empty:
             from limbeck.encoders.dual import load
 
+            if not Path(config.path).is_dir():
+                raise LimbeckError(
+                    f"towers.{modality}.backbone.path: no run at {config.path!r}; "
+                    "give the directory of a trained run, or an earlier stage's name"
+                )
             model = load(config.path)
             self._use(model.towers[modality], model.lift)
 

@@ -1,7 +1,7 @@
 """Numbered manifests: the one file that says what an index consists of, published by an atomic link.
 
 A commit writes its files first and ``manifest-<generation>.json`` last. The highest number wins; a damaged
-manifest is an error, never silently an older state (design §5.13 of the project).
+manifest is an error, never silently an older state (docs/index-format.md).
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class SodaStudent(Method):
     With B_v = sign(U) of the (frozen) image branch:
 
         L = mean_ij [ log(1 + e^phi_ij) - S_ij phi_ij ]                      phi = logits(W, B_v)
-          + quantization |B_v - W|^2 + agreement |W - stopgrad(U)|^2
+          + quantization |B_v - W|^2 + agreement |W - stopgrad(U)|^2 + balance |mean W|^2
 
     ``target: relaxed`` puts U in place of B_v in the likelihood, so that an unfrozen image branch is gently
     tuned along with the text; quantization and balance of U are then added (ours).

@@ -22,6 +22,7 @@ from limbeck.errors import LimbeckError
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
+_LENGTHS = {"steps": "epochs", "epochs": "steps"}  # one displaces the other
 
 
 class DataConfig(Strict):
@@ -154,7 +155,7 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] |
     where = str(source) if not isinstance(source, dict) else "recipe"
     tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
     for key, value in (overrides or {}).items():
-        _set(tree, key, value)
+        _override(tree, key, value)
     tree = _inherit(tree, where)
     try:
         recipe = Recipe.model_validate(tree)
@@ -245,6 +246,28 @@ def _merge(base: Any, change: Any) -> Any:
     return merged
 
 
+def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a key. One that stages inherit is set wherever it stands already, so that the override always wins."""
+    head, *path = dotted.split(".")
+    stages = tree.get("stages")
+    if head not in _INHERITED or not isinstance(stages, list):
+        _set(tree, dotted, value)
+        return
+    owners = [stage for stage in stages if isinstance(stage, dict) and _has(stage, [head, *path])]
+    for stage in owners:
+        _set(stage, dotted, value)
+    if not owners or _has(tree, [head, *path]):
+        _set(tree, dotted, value)
+
+
+def _has(node: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
 def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
     node: Any = tree
     *path, last = dotted.split(".")
@@ -252,10 +275,8 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
         if isinstance(node, list):
             named = [item for item in node if item.get("name") == part]
             if not named:
-                raise LimbeckError(
-                    f"{dotted}: no stage {part!r}; "
-                    f"there are {', '.join(item.get('name', '?') for item in node)}"
-                )
+                known = ", ".join(item.get("name", "?") for item in node)
+                raise LimbeckError(f"{dotted}: no stage {part!r}; there are {known}")
             node = named[0]
         else:
             node = node.setdefault(part, {})
@@ -263,6 +284,8 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
                 raise LimbeckError(f"{dotted}: {part!r} holds a value, not further keys")
     if isinstance(node, list):
         raise LimbeckError(f"{dotted}: name a stage and a key, for example stages.student.optim.lr")
+    if last in _LENGTHS and path and path[-1] == "schedule":
+        node.pop(_LENGTHS[last], None)
     node[last] = value
 
 

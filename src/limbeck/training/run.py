@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -72,13 +73,26 @@ def train(
     fabric = start_fabric(resolved)
     began = time.monotonic()
     models: dict[str, Path] = {}
-    for stage in resolved.stages:
-        models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
+    try:
+        for stage in resolved.stages:
+            models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
+    except LimbeckError:
+        # A run that failed before it had anything to resume leaves nothing behind.
+        if not any(run.glob("stages/*/state-*")) and not any(run.glob("stages/*/done.json")):
+            shutil.rmtree(run, ignore_errors=True)
+        raise
     if fabric.is_global_zero:
         remove_leftovers(run)
         _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
     fabric.barrier()
     return run
+
+
+def _discard_unbegun(run: Path) -> None:
+    """Remove a run that failed before it wrote anything but its recipe: nothing there to go on with."""
+    written = [file for file in run.rglob("*") if file.is_file() and file.stat().st_size]
+    if written == [run / "recipe.yaml"]:
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def open_data(recipe: Recipe) -> Data:
@@ -98,6 +112,8 @@ def start_fabric(recipe: Recipe) -> Fabric:
     if precision == "auto":
         precision = "bf16" if has_bf16(compute.accelerator) else "32"
     strategy = "ddp" if compute.devices > 1 else "auto"
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=compute.accelerator,
         devices=compute.devices,

@@ -39,7 +39,7 @@ def validation_score(
     """``score`` and its parts.
 
     Hashing: mAP@all both ways, held-out pairs as queries, (at most 10,000) training pairs as database.
-    Retrieval: R@1/5/10 both ways among (at most 1,000) held-out pairs; the score is their mean.
+    Retrieval: R@k both ways (the protocol's ks) among (at most 1,000) held-out pairs; the score is their mean.
     """
     view, sources = held_out
     queries = np.arange(min(len(view), MAX_QUERIES))
@@ -47,8 +47,9 @@ def validation_score(
     if protocol.task == "retrieval":
         similarity = encoder.space.similarity(query["image"], query["text"])
         paired = np.eye(len(queries), dtype=bool)
-        i2t = recall_at_k(similarity, paired, [1, 5, 10]).value
-        t2i = recall_at_k(similarity.T, paired, [1, 5, 10]).value
+        ks = protocol.metric.ks or [1, 5, 10]
+        i2t = recall_at_k(similarity, paired, ks).value
+        t2i = recall_at_k(similarity.T, paired, ks).value
         found = {f"i2t/R@{k}": float(v) for k, v in i2t.items()} | {
             f"t2i/R@{k}": float(v) for k, v in t2i.items()
         }
