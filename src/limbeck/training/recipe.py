@@ -253,10 +253,11 @@ def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
     if head not in _INHERITED or not isinstance(stages, list):
         _set(tree, dotted, value)
         return
-    owners = [stage for stage in stages if isinstance(stage, dict) and _has(stage, [head, *path])]
+    same = [path, [_LENGTHS[path[0]]]] if head == "schedule" and path and path[0] in _LENGTHS else [path]
+    owners = [stage for stage in stages if any(_has(stage, [head, *key]) for key in same)]
     for stage in owners:
         _set(stage, dotted, value)
-    if not owners or _has(tree, [head, *path]):
+    if not owners or any(_has(tree, [head, *key]) for key in same):
         _set(tree, dotted, value)
 
 
