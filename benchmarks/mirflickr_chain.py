@@ -43,11 +43,21 @@ def main() -> None:
             continue
         key = "stages.codes.lift.bits" if recipe.startswith("clip/") else "lift.bits"
         began = time.monotonic()
-        train(recipe, out=run, pairs=options.data, resume=run.exists(), quiet=True, overrides={key: bits, "seed": seed, **extra})
+        train(
+            recipe,
+            out=run,
+            pairs=options.data,
+            resume=run.exists(),
+            quiet=True,
+            overrides={key: bits, "seed": seed, **extra},
+        )
         trained = time.monotonic() - began
         result = evaluate(run, label=label, ceiling=False)
         scores = "  ".join(f"{direction} {values['map']:.4f}" for direction, values in result.metrics.items())
-        print(f"{run.name}: {scores}  trained in {trained:.0f} s, evaluated in {time.monotonic() - began - trained:.0f} s", flush=True)
+        print(
+            f"{run.name}: {scores}  trained in {trained:.0f} s, evaluated in {time.monotonic() - began - trained:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ten text queries and ten held-out pictures against an index of the MIRFlickr database, drawn as contact sheets.
+"""Ten text queries and ten held-out pictures against an index of MIRFlickr's database, as contact sheets.
 
     python benchmarks/mirflickr_searches.py --data runs/mirflickr --index runs/mir-index --out runs/searches
 
@@ -52,8 +52,12 @@ def main() -> None:
         hits = index.search(text, 10)
         right = [label in (hit.metadata["labels"] or []) for hit in hits]
         chance = float(prior[pairs.label_names.index(label)])
-        found["text"].append({"query": text, "label": label, "right": float(np.mean(right)), "chance": chance})
-        sheets["text"].append((f"{text}  ({sum(right)} of 10 carry '{label}', chance {10 * chance:.1f})", cells(index, hits)))
+        found["text"].append(
+            {"query": text, "label": label, "right": float(np.mean(right)), "chance": chance}
+        )
+        sheets["text"].append(
+            (f"{text}  ({sum(right)} of 10 carry '{label}', chance {10 * chance:.1f})", cells(index, hits))
+        )
     for row in queries[:: len(queries) // 10][:10].tolist():
         if options.features == "pixels":
             hits = index.search(image=pairs.open_image(row), k=10)
@@ -61,13 +65,19 @@ def main() -> None:
             hits = index.search(features=pairs.features(options.features, [row]), k=10)
         own = set(pairs.labels_text[row])
         right = [bool(own & set(hit.metadata["labels"] or [])) for hit in hits]
-        found["picture"].append({"query": pairs.ids[row], "labels": sorted(own), "right": float(np.mean(right))})
+        found["picture"].append(
+            {"query": pairs.ids[row], "labels": sorted(own), "right": float(np.mean(right))}
+        )
         asked = Cell(partial(pairs.open_image, row), [f"query {pairs.ids[row]}", ", ".join(sorted(own))])
-        sheets["picture"].append((f"{pairs.ids[row]}  ({sum(right)} of 10 share a label)", [asked, *cells(index, hits)]))
+        sheets["picture"].append(
+            (f"{pairs.ids[row]}  ({sum(right)} of 10 share a label)", [asked, *cells(index, hits)])
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     for kind, rows in sheets.items():
         contact_sheet(options.out / f"{kind}.png", rows, columns=11 if kind == "picture" else 10)
-        print(f"{kind}: {np.mean([entry['right'] for entry in found[kind]]):.3f} of the first ten hits are right")
+        print(
+            f"{kind}: {np.mean([entry['right'] for entry in found[kind]]):.3f} of the first ten hits are right"
+        )
     write_json(options.out / "searches.json", found)
 
 
@@ -78,7 +88,9 @@ def index_rows(pairs: Pairs, index: Index) -> np.ndarray:
 
 def cells(index: Index, hits: list[Hit]) -> list[Cell]:
     return [
-        Cell(partial(index.picture, hit), [f"{hit.score:g}  {hit.id}", ", ".join(hit.metadata["labels"] or [])])
+        Cell(
+            partial(index.picture, hit), [f"{hit.score:g}  {hit.id}", ", ".join(hit.metadata["labels"] or [])]
+        )
         for hit in hits
     ]
 

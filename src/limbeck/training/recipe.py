@@ -247,7 +247,7 @@ def _merge(base: Any, change: Any) -> Any:
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set a key. One that stages inherit is set wherever it stands already, so that the override always wins."""
+    """Set a key. An inherited one is set wherever it stands, so that the override always wins."""
     head, *path = dotted.split(".")
     stages = tree.get("stages")
     if head not in _INHERITED or not isinstance(stages, list):

@@ -39,7 +39,7 @@ def validation_score(
     """``score`` and its parts.
 
     Hashing: mAP@all both ways, held-out pairs as queries, (at most 10,000) training pairs as database.
-    Retrieval: R@k both ways (the protocol's ks) among (at most 1,000) held-out pairs; the score is their mean.
+    Retrieval: R@k both ways among (at most 1,000) held-out pairs; the score is the mean over both and ks.
     """
     view, sources = held_out
     queries = np.arange(min(len(view), MAX_QUERIES))
