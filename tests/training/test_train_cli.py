@@ -59,7 +59,6 @@ def test_from_a_recipe_to_a_search(tmp_path: Path, recipe: dict[str, Any], limbe
     assert (status, err.count("\n")) == (1, 1)
 
 
-@pytest.mark.slow
 def test_pixels_from_scenes_to_a_search_by_picture(tmp_path: Path, limbeck: Run) -> None:
     generate_scenes(tmp_path / "scenes", n=60, seed=0, size=32)
     small = {"width": 16, "layers": 1, "heads": 2}
@@ -99,6 +98,27 @@ def test_dry_run_reports_sizes_and_keeps_nothing(
     assert "tiny/soda: 40 training pairs, 8 held out" in out
     assert "student: soda-student" in out
     assert {p.name for p in tmp_path.iterdir()} <= {"recipe.yaml", "limbeck-cache"}
+
+
+def test_interrupt_between_stages_says_how_to_go_on(
+    tmp_path: Path, recipe: dict[str, Any], limbeck: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limbeck.training import run as module
+
+    original, run = module.run_stage, tmp_path / "run"
+
+    def interrupted(*given: Any, **named: Any) -> Path:
+        if given[1].name == "student":
+            raise KeyboardInterrupt
+        return original(*given, **named)
+
+    file = write_recipe(tmp_path / "recipe.yaml", recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run_stage", interrupted)
+        status, _, err = limbeck("train", file, "--out", run, "--quiet")
+    assert (status, err.count("\n")) == (130, 1)
+    assert f"go on with: limbeck train --resume --out {run}" in err
+    assert limbeck("train", "--resume", "--out", run, "--quiet")[0] == 0
 
 
 def test_runs_go_to_a_place_of_their_own(

@@ -33,6 +33,7 @@ def train(
     from limbeck.errors import LimbeckError
     from limbeck.training.fit import Interrupted
     from limbeck.training.recipe import load_recipe, parse_override
+    from limbeck.training.run import default_run
     from limbeck.training.run import dry_run as rehearse
     from limbeck.training.run import train as run_training
 
@@ -50,10 +51,12 @@ def train(
         for line in rehearse(resolved):
             typer.echo(line)
         return
-    run = out or Path("runs") / f"{resolved.name.replace('/', '-')}-s{resolved.seed}"
+    run = out or default_run(resolved)
     try:
         run_training(resolved, out=run, resume=resume, quiet=quiet)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
+        if not (run / "recipe.yaml").is_file():
+            raise
         typer.echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
