@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,8 @@ def train(
             raise
         typer.echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
 
 
 def list_things(what: Annotated[str, typer.Argument(help="recipes, protocols or methods")]) -> None:

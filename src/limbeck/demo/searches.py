@@ -10,7 +10,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.reporting.report import SearchExample
 from limbeck.search import Index
 
-HITS = 6
+HITS = 10
 
 
 def example_searches(

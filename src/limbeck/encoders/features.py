@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,8 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 
 
 def words(text: str) -> list[str]:
-    """The lower-cased words of a text."""
-    return _WORD.findall(text.casefold())
+    """The lower-cased words of a text, the same in any Unicode form (NFC)."""
+    return _WORD.findall(unicodedata.normalize("NFC", text).casefold())
 
 
 class FeatureBackbone(Backbone):

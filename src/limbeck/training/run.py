@@ -27,34 +27,41 @@ from limbeck.training.stages import Data, build_method, recipe_identity, run_sta
 def train(
     recipe: str | Path | dict[str, Any] | Recipe,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     pairs: str | Path | None = None,
     resume: bool = False,
     quiet: bool = False,
     overrides: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Path:
-    """Train a recipe into a run directory and return it; ``limbeck.load(out)`` reads the result.
+    """Train a recipe into a run directory and return it; ``limbeck.load`` reads the result.
 
     Args:
         recipe: name, YAML file, mapping or resolved recipe.
-        out: the run directory.
+        out: the run directory; ``runs/<recipe>-s<seed>`` by default.
         pairs: pairs directory; overrides ``data.pairs``.
         resume: go on from the newest checkpoint in ``out``; a finished run is returned as it is.
         quiet: no progress line.
         overrides: values by dotted key.
+        more: overrides as keywords, such as ``seed=1`` or ``**{"lift.bits": 16}``.
 
     Raises:
         LimbeckError: bad recipe or data, ``out`` taken, checkpoint of another recipe.
         limbeck.training.fit.Interrupted: stopped by a signal, state saved.
     """
-    run = Path(out)
-    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    changes = {**(overrides or {}), **more}
+    if isinstance(recipe, Recipe) and changes:
+        recipe = recipe.model_dump(mode="json")
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, changes)
+    run = default_run(resolved) if out is None else Path(out)
     if pairs is not None:
         resolved = resolved.model_copy(
             update={"data": resolved.data.model_copy(update={"pairs": str(Path(pairs).resolve())})}
         )
     if resolved.data.pairs is None:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
+    # Launch first: with several processes each runs this function, and all must see the directory as it was.
+    fabric = start_fabric(resolved)
     if (run / "recipe.yaml").is_file():
         if not resume:
             raise LimbeckError(
@@ -68,9 +75,10 @@ def train(
             return run
     elif run.exists() and any(run.iterdir()):
         raise LimbeckError(f"{run}: exists and is not a run; choose another --out")
+    fabric.barrier()
     data = open_data(resolved)
-    write_atomic(run / "recipe.yaml", resolved.to_yaml())
-    fabric = start_fabric(resolved)
+    if fabric.is_global_zero:
+        write_atomic(run / "recipe.yaml", resolved.to_yaml())
     began = time.monotonic()
     models: dict[str, Path] = {}
     try:
@@ -93,6 +101,11 @@ def _discard_unbegun(run: Path) -> None:
     written = [file for file in run.rglob("*") if file.is_file() and file.stat().st_size]
     if written == [run / "recipe.yaml"]:
         shutil.rmtree(run, ignore_errors=True)
+
+
+def default_run(recipe: Recipe) -> Path:
+    """``runs/<recipe>-s<seed>``."""
+    return Path("runs") / f"{recipe.name.replace('/', '-')}-s{recipe.seed}"
 
 
 def open_data(recipe: Recipe) -> Data:
