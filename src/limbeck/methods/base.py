@@ -68,9 +68,9 @@ class Method(nn.Module):
         self.config: Any = config
 
     @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:
-        """What each entry of a batch is made from."""
-        raise NotImplementedError
+    def inputs(cls, config: Any) -> dict[str, Input]:
+        """What each entry of a batch is made from: a picture and its text unless a method says otherwise."""
+        return {"image": Input("image", "image"), "text": Input("text", "text")}
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit what needs the whole training set, from tower features (N, D) by input; nothing by default."""
@@ -79,8 +79,13 @@ class Method(nn.Module):
     needs_features: ClassVar[bool] = False
 
     def represent(self, batch: Batch) -> Reps:
-        """All that the objective needs, one row a pair, float32; no term across samples."""
-        raise NotImplementedError
+        """All that the objective needs, one row a pair, float32; no term across samples.
+
+        Unless a method says otherwise: embeddings (B, d) of ``image`` and ``text``; if it is supervised also
+        ``labels`` (B, C).
+        """
+        reps = {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
+        return reps | ({"labels": batch["labels"]} if self.supervised else {})
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """Loss of the global batch."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
 from limbeck.losses import info_nce
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors
+from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
 
 
 class Binarize(Method):
@@ -19,11 +18,6 @@ class Binarize(Method):
 
     class Config(Strict):
         """Nothing to set: bits and rotation belong to the lift."""
-
-    @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:
-        """A picture and its text."""
-        return {"image": Input("image", "image"), "text": Input("text", "text")}
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit the linear map on the training features of both modalities."""
@@ -35,10 +29,6 @@ class Binarize(Method):
                 f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []"
             )
         self.encoder.lift.fit(features, seed)
-
-    def represent(self, batch: Batch) -> Reps:
-        """Projections (B, b) of both."""
-        return {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """Contrastive loss of the projections, for the record: nothing here has a gradient."""

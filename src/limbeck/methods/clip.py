@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.losses import info_nce
-from limbeck.methods.base import Batch, Losses, Method, Reps, State
+from limbeck.methods.base import Losses, Method, Reps, State
 
 
 class Clip(Method):
@@ -13,15 +12,6 @@ class Clip(Method):
 
     class Config(Strict):
         """CLIP has nothing to set here; temperature and width belong to the lift."""
-
-    @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:
-        """A picture and one of its texts."""
-        return {"image": Input("image", "image"), "text": Input("text", "text")}
-
-    def represent(self, batch: Batch) -> Reps:
-        """Embeddings (B, d) of both."""
-        return {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """InfoNCE both ways."""

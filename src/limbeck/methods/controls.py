@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
+from limbeck.methods.base import Method
 from limbeck.methods.soda import SodaTeacher
 
 
@@ -13,7 +14,7 @@ class DirectHashing(SodaTeacher):
     @classmethod
     def inputs(cls, config: Strict) -> dict[str, Input]:
         """A picture and its text."""
-        return {"image": Input("image", "image"), "text": Input("text", "text")}
+        return Method.inputs(config)
 
 
 class MultiHotTeacher(SodaTeacher):

@@ -16,7 +16,7 @@ from pydantic import Field
 from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.config import Strict
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.base import Losses, Method, Reps, State, code_monitors, sign
 
 
 class SodaTeacher(Method):
@@ -38,17 +38,9 @@ class SodaTeacher(Method):
         balance: float = Field(default=0.05, ge=0)
 
     @classmethod
-    def inputs(cls, config: Config) -> dict[str, Input]:  # type: ignore[override]
+    def inputs(cls, config: Config) -> dict[str, Input]:
         """A picture and its label prompt, which goes through the text tower."""
         return {"image": Input("image", "image"), "text": Input("label_prompt", "text", config.prompt)}
-
-    def represent(self, batch: Batch) -> Reps:
-        """Relaxed codes (B, b) of both, and the labels (B, C)."""
-        return {
-            "image": self.encoder.embed("image", batch["image"]),
-            "text": self.encoder.embed("text", batch["text"]),
-            "labels": batch["labels"],
-        }
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
@@ -84,19 +76,6 @@ class SodaStudent(Method):
         quantization: float = Field(default=0.05, ge=0)
         agreement: float = Field(default=0.05, ge=0)
         balance: float = Field(default=0.05, ge=0)
-
-    @classmethod
-    def inputs(cls, config: Strict) -> dict[str, Input]:
-        """A picture and its text."""
-        return {"image": Input("image", "image"), "text": Input("text", "text")}
-
-    def represent(self, batch: Batch) -> Reps:
-        """Relaxed codes (B, b) of both, and the labels (B, C)."""
-        return {
-            "image": self.encoder.embed("image", batch["image"]),
-            "text": self.encoder.embed("text", batch["text"]),
-            "labels": batch["labels"],
-        }
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
