@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "load": ("limbeck.encoders.dual", "load"),
+    "load": ("limbeck.encoders.load", "load"),
     "DualEncoder": ("limbeck.encoders.dual", "DualEncoder"),
     "train": ("limbeck.training", "train"),
     "evaluate": ("limbeck.evaluation", "evaluate"),
@@ -24,7 +24,8 @@ __all__ = ["DualEncoder", "Index", "LimbeckError", "Pairs", "evaluate", "load", 
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
-    from limbeck.encoders.dual import DualEncoder, load
+    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.load import load
     from limbeck.errors import LimbeckError
     from limbeck.evaluation import evaluate
     from limbeck.search import Index

@@ -313,7 +313,7 @@ def _load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | N
     """The encoder, and the path it came from, if any."""
     if not isinstance(model, Path | str):
         return model, None
-    from limbeck.encoders.dual import load
+    from limbeck.encoders.load import load
 
     return load(model), str(model)
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import limbeck
-from conftest import MEAN, STD
+from hub_models import MEAN, STD
 from limbeck.encoders.clip import load_clip
 from limbeck.encoders.config import AugmentConfig, ClipImageConfig, ClipTextConfig, TokenizerConfig
 from limbeck.encoders.image import ClipImageBackbone

@@ -14,13 +14,13 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 import limbeck
-from conftest import write_bert, write_clip
+from hub_models import write_bert, write_clip
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import BackboneConfig, LiftConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import BinaryLift, build_lift
 from limbeck.encoders.tensors import load_tensors, save_tensors
-from limbeck.encoders.towers import Tower
+from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 
@@ -34,6 +34,8 @@ Build = Callable[..., DualEncoder]
 def tower(modality: str, backbone: dict[str, Any], items: Any, **options: Any) -> Tower:
     config: Any = TypeAdapter(BackboneConfig).validate_python(backbone)
     built = Tower(TowerConfig(backbone=config, **options), modality)
+    if isinstance(built.backbone, RunBackbone):
+        built.backbone.adopt(limbeck.load(built.backbone.config.path))
     built.fit(items, seed=0)
     if options.get("freeze_backbone"):
         built.backbone.requires_grad_(False)

@@ -18,7 +18,7 @@ def encode(
 ) -> None:
     """Encode pictures (or their features) into points, with ids and metadata beside them."""
     from limbeck.cli.skipped import SkipList
-    from limbeck.encoders.dual import load
+    from limbeck.encoders.load import load
     from limbeck.encoding import encode_source, open_source, split_rows
     from limbeck.index.encoded import SKIPPED, read_skipped
 

@@ -16,7 +16,7 @@ from limbeck.data.scenes.generate import generate_scenes
 from limbeck.demo.clock import Clock
 from limbeck.demo.searches import example_searches
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.dual import load
+from limbeck.encoders.load import load
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, environment, evaluate
 from limbeck.files import write_json

@@ -83,21 +83,17 @@ class ConcatBackbone(Backbone):
 
 
 class RunBackbone(Backbone):
-    """A tower of a model trained before (its run is only read when the recipe first builds it)."""
+    """A tower of a model trained before; `adopt` hands it over, later it lives in the assets."""
 
-    def __init__(self, config: RunConfig, modality: str, *, empty: bool = False) -> None:
+    config: RunConfig
+
+    def __init__(self, config: RunConfig, modality: str) -> None:
         super().__init__(config)
         self.modality, self.output = modality, config.output
-        if not empty:
-            from limbeck.encoders.dual import load
 
-            if not Path(config.path).is_dir():
-                raise LimbeckError(
-                    f"towers.{modality}.backbone.path: no run at {config.path!r}; "
-                    "give the directory of a trained run, or an earlier stage's name"
-                )
-            model = load(config.path)
-            self._use(model.towers[modality], model.lift)
+    def adopt(self, model: Any) -> None:
+        """Take tower and lift from a `DualEncoder`."""
+        self._use(model.towers[self.modality], model.lift)
 
     def _use(self, tower: Tower, lift: Lift) -> None:
         self.tower: Tower
@@ -152,7 +148,7 @@ _LOADED: dict[str, Any] = {
 def build_backbone(config: BackboneConfig, modality: str, *, empty: bool = False) -> Backbone:
     """The backbone of a configuration; ``empty`` leaves pretrained weights out (they are loaded next)."""
     if isinstance(config, RunConfig):
-        return RunBackbone(config, modality, empty=empty)
+        return RunBackbone(config, modality)
     if config.kind in _KINDS:
         return _KINDS[config.kind](config)
     backbone: Backbone = _LOADED[config.kind](config, empty=empty)

@@ -59,7 +59,7 @@ def evaluate(
     protocol = _open_protocol(protocol, facts)
     if isinstance(model, (str, Path)):
         from limbeck.encoders.cache import BackboneCache
-        from limbeck.encoders.dual import load
+        from limbeck.encoders.load import load
 
         model = load(model)
         model.cache = BackboneCache()  # the same texts are encoded for every run of a table

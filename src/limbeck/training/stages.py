@@ -16,10 +16,10 @@ from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import RunConfig, TowerConfig
-from limbeck.encoders.dual import DualEncoder, load
+from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
-from limbeck.encoders.towers import Tower
+from limbeck.encoders.load import load
+from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
@@ -84,7 +84,9 @@ def build_method(
             tower = sources[stage.init[modality]].towers[modality]
             _check_reads(stage, spec, tower)
         else:
-            tower = Tower(_with_stage_paths(getattr(stage.towers, modality), earlier), modality)
+            tower = Tower(getattr(stage.towers, modality), modality)
+            if isinstance(tower.backbone, RunBackbone):
+                tower.backbone.adopt(_trained(tower.backbone.config.path, modality, earlier))
             _check_reads(stage, spec, tower)
             tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
@@ -113,14 +115,15 @@ def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
         )
 
 
-def _with_stage_paths(config: TowerConfig, earlier: dict[str, Path]) -> TowerConfig:
-    """A ``run`` backbone may name an earlier stage of the same recipe instead of a path."""
-    backbone = config.backbone
-    if isinstance(backbone, RunConfig) and backbone.path in earlier:
-        return config.model_copy(
-            update={"backbone": backbone.model_copy(update={"path": str(earlier[backbone.path])})}
+def _trained(path: str, modality: str, earlier: dict[str, Path]) -> DualEncoder:
+    """The model of a ``run`` backbone: a run directory, or an earlier stage of the same recipe by name."""
+    folder = earlier.get(path, Path(path))
+    if not folder.is_dir():
+        raise LimbeckError(
+            f"towers.{modality}.backbone.path: no run at {path!r}; "
+            "give the directory of a trained run, or an earlier stage's name"
         )
-    return config
+    return load(folder)
 
 
 def _adopt_head(encoder: DualEncoder, origin: DualEncoder, modality: str, where: str) -> None:

@@ -1,0 +1,30 @@
+"""``limbeck.load``: a model from wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limbeck.encoders.clip import load_clip
+from limbeck.encoders.dual import DualEncoder
+from limbeck.errors import LimbeckError
+
+
+def load(path_or_hub_id: str | Path) -> DualEncoder:
+    """A dual encoder from a run, a model directory, a `transformers` CLIP directory, or a hub id.
+
+    Args:
+        path_or_hub_id: run directory (its ``model/``), model directory (``model.json``), directory of a
+            `transformers` CLIP model (``config.json``), or a hub id.
+    """
+    folder = Path(path_or_hub_id)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model.json").is_file():
+            return DualEncoder.load(candidate)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        hint = (
+            "the run has not finished; go on with: limbeck train --resume"
+            if (folder / "recipe.yaml").is_file()
+            else "give a run, a model directory or a CLIP directory"
+        )
+        raise LimbeckError(f"{folder}: holds no model; {hint}")
+    return load_clip(str(path_or_hub_id))
