@@ -28,11 +28,11 @@ demo: $(VENV)/.demo
 
 # The fast tests.
 test: $(VENV)/.dev
-	$(BIN)/pytest -m 'not slow' -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n auto
 
 # All tests, with the pretrained sentence encoder.
 test-all: $(VENV)/.all
-	$(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 # Style, types and the layer contract.
 lint: $(VENV)/.dev

@@ -174,8 +174,7 @@ class Index:
         if len(named) != 1:
             wrong = " and ".join(named) or "none"
             raise LimbeckError(f"search: give exactly one query ({', '.join(given)}), not {wrong}")
-        if k < 1:
-            raise LimbeckError(f"k: {k} hits cannot be asked for; give at least 1")
+        check_k(k)
         if like is not None:
             return self._search_like(like, k)
         asked = (

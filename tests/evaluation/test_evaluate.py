@@ -119,12 +119,12 @@ def run_directory(folder: Path, pairs: Pairs, protocol_file: Path, protocol_hash
 def test_a_run_says_what_it_is(
     tmp_path: Path, coder: Any, pairs: Pairs, hashing: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from limbeck.encoders import dual
+    from limbeck.encoders import load as loading
 
     protocol_file = tmp_path / "own.yaml"
     protocol_file.write_text(json.dumps(hashing.model_dump(mode="json")))
     run_directory(tmp_path / "run", pairs, protocol_file, hashing.hash)
-    monkeypatch.setattr(dual, "load", lambda path: coder)
+    monkeypatch.setattr(loading, "load", lambda path: coder)
     result = evaluate(tmp_path / "run", json=tmp_path / "out.json")
     assert (result.label, result.method, result.seed) == ("fake/soda", "soda", 4)
     assert result.seconds["train"] == 12.5
