@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 from limbeck.data.batches import Batches, Source
@@ -12,8 +13,8 @@ from limbeck.training.run import open_data, start_fabric
 from limbeck.training.stages import build_method
 
 
-def pairs_per_second(recipe: Recipe, *, steps: int = 3) -> float:
-    """Pairs a second of the first stage: forward, backward and data, after one step to warm up."""
+def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
+    """Pairs a second of the first stage: forward, backward and data; the median step, two to warm up."""
     data = open_data(recipe)
     fabric = start_fabric(recipe)
     stage = recipe.stages[0]
@@ -24,10 +25,10 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 3) -> float:
         n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
     }
     batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
-    for step in range(steps + 1):
-        if step == 1:
-            began = time.monotonic()
-        forward_backward(
-            method, batches.at(step), State(step, steps, 0, recipe.seed), fabric, stage.schedule.chunk
-        )
-    return steps * batches.batch_size / (time.monotonic() - began)
+    seconds = []
+    for step in range(steps + 2):
+        began = time.perf_counter()
+        state = State(step, steps, 0, recipe.seed)
+        forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
+        seconds.append(time.perf_counter() - began)
+    return batches.batch_size / statistics.median(seconds[2:])
