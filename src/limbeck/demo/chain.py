@@ -42,7 +42,7 @@ class Size:
     bits: tuple[int, ...]
 
 
-FULL = Size(scenes=6000, tower_seconds=160, epochs=(8, 40), steps=None, bits=(16, 32, 64))
+FULL = Size(scenes=6000, tower_seconds=140, epochs=(8, 40), steps=None, bits=(16, 32, 64))
 QUICK = Size(scenes=600, tower_seconds=1, epochs=(2, 2), steps=20, bits=(16, 64))
 
 
