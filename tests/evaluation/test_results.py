@@ -49,6 +49,17 @@ def test_results_of_two_protocols_never_mix(tmp_path: Path) -> None:
         compare([tmp_path / "run"])
 
 
+def test_results_of_two_data_sets_never_mix() -> None:
+    one, two = (make(name, settings={"label": name, "items": name}) for name in ("one", "two"))
+    with pytest.raises(LimbeckError, match="two-0: protocol p was run on other items than one-0"):
+        compare([one, two])
+
+
+def test_a_changed_protocol_of_the_same_name_asks_for_another_evaluation() -> None:
+    with pytest.raises(LimbeckError, match="the protocol has changed, evaluate again"):
+        compare([make("one"), make("two", protocol_hash="b" * 64)])
+
+
 def test_missing_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(LimbeckError, match="no such file"):
         compare([tmp_path / "nowhere"])

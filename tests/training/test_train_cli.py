@@ -100,6 +100,56 @@ def test_dry_run_reports_sizes_and_keeps_nothing(
     assert {p.name for p in tmp_path.iterdir()} <= {"recipe.yaml", "limbeck-cache"}
 
 
+def test_dry_run_of_a_stage_that_reads_an_earlier_one(
+    tmp_path: Path, recipe: dict[str, Any], limbeck: Run
+) -> None:
+    inner = {"backbone": {"kind": "run", "path": "teacher"}, "hidden": []}
+    recipe["stages"][1] = {
+        "name": "codes",
+        "method": {"name": "binarize"},
+        "towers": {"image": inner, "text": inner},
+        "lift": {"kind": "binary", "bits": 8, "rotation": "random"},
+        "schedule": {"steps": 0},
+    }
+    status, out, err = limbeck("train", write_recipe(tmp_path / "recipe.yaml", recipe), "--dry-run")
+    assert (status, err) == (0, "")
+    assert "codes: binarize" in out
+
+
+def test_a_run_is_read_from_any_directory(
+    tmp_path: Path, recipe: dict[str, Any], limbeck: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("pairs", "protocol"):
+        there = Path(recipe["data"][key])
+        (tmp_path / there.name).symlink_to(there)
+        recipe["data"][key] = there.name
+    recipe["schedule"]["steps"] = 1
+    monkeypatch.chdir(tmp_path)
+    file = write_recipe(tmp_path / "recipe.yaml", recipe)
+    assert limbeck("train", file, "--out", "run", "--quiet")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    status, _, err = limbeck("evaluate", "../run", "--no-ceiling")
+    assert (status, err) == (0, "")
+
+
+def test_texts_that_are_all_empty_are_refused(
+    tmp_path: Path, whole_run: Path, pairs_dir: Path, limbeck: Run
+) -> None:
+    status, _, err = limbeck("evaluate", whole_run, "--data", data_without(pairs_dir, tmp_path, tags=[]))
+    assert (status, err.count("\n")) == (1, 1)
+    assert "column 'tags' is empty" in err
+    assert not list(whole_run.glob("result*.json"))
+
+
+def test_interrupt_before_anything_is_saved(limbeck: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("limbeck.training.recipe.load_recipe", interrupted)
+    assert limbeck("train", "soda/mirflickr") == (130, "", "limbeck: interrupted\n")
+
+
 def test_interrupt_between_stages_says_how_to_go_on(
     tmp_path: Path, recipe: dict[str, Any], limbeck: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +226,8 @@ BAD: list[tuple[str, list[str], str]] = [
     ("a run that is none", ["RECIPE", "towers.image.backbone={kind: run, path: PLACE}"], "holds no model"),
     ("too few to share", ["RECIPE", "--data", "NOTRAIN"], "split"),
     ("resume without run", ["--resume"], "name a recipe"),
-    ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none/recipe.yaml"),
+    ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none: holds no run to go on with"),
+    ("unknown hardware", ["RECIPE", "compute.accelerator=abacus"], "compute.accelerator=abacus"),
 ]
 
 

@@ -42,6 +42,8 @@ def main() -> None:
     except LimbeckError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("limbeck: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as leaving:
+        # Typer turns an interrupt that no verb took into a silent exit.
+        if leaving.__context__ and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
+            print("limbeck: interrupted", file=sys.stderr)
+        raise

@@ -44,6 +44,8 @@ def train(
             raise LimbeckError(
                 "train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN"
             )
+        if not (out / "recipe.yaml").is_file():
+            raise LimbeckError(f"{out}: holds no run to go on with; give the --out of one, or a recipe")
         recipe = str(out / "recipe.yaml")
     if data is not None:
         changes["data.pairs"] = str(data.resolve())

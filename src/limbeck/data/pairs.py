@@ -190,17 +190,23 @@ class Pairs:
             LimbeckError: no label names, or not one label in these rows.
         """
         if not self.label_names:
-            raise LimbeckError(f"{self.path}: no label_names in {cols.META}; labels are needed here")
+            raise LimbeckError(f"{self.path}: no label_names in {cols.META}; import it with labels")
         labels = self.labels(rows)
         if not labels.any():
-            raise LimbeckError(f"{self.path}: all labels of the {len(labels)} rows asked for are empty")
+            raise LimbeckError(
+                f"{self.path}: all labels of the {len(labels)} rows asked for are empty; "
+                "import labels or choose another protocol"
+            )
         return labels
 
     def require_texts(self, column: str, rows: Rows | None = None) -> list[list[str]]:
         """`texts`, but refused when every row asked for is without a single text."""
         texts = self.texts(column, rows)
         if not any(any(item.strip() for item in items) for items in texts):
-            raise LimbeckError(f"{self.path}: column {column!r} is empty in all {len(texts)} rows asked for")
+            raise LimbeckError(
+                f"{self.path}: column {column!r} is empty in all {len(texts)} rows asked for; "
+                f"import {column} or choose another protocol"
+            )
         return texts
 
     # ---------------------------------------------------------------- pictures and features
@@ -226,9 +232,9 @@ class Pairs:
         """
         from limbeck.pictures import decode_picture
 
-        return decode_picture(
-            io.BytesIO(self.image_bytes(row)), f"{self.path}: {self.image_path(row)}", size=size
-        )
+        content = self.image_bytes(row)
+        assert self.media is not None
+        return decode_picture(io.BytesIO(content), f"{self.media[1]}/{self.image_path(row)}", size=size)
 
     def image_bytes(self, row: int) -> bytes:
         """The encoded picture of a row as it lies in the media; a missing one raises a `LimbeckError`."""

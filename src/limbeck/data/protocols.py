@@ -152,6 +152,11 @@ class Protocol(_Strict):
             self._check_unique(pairs, rows)
         return rows
 
+    def items_hash(self, pairs: Pairs) -> str:
+        """SHA-256 over the ids of query and database in this data set; two data sets differ in it."""
+        ids = [[pairs.ids[row] for row in self.split(pairs, name).tolist()] for name in ("query", "database")]
+        return sha256_json(ids)
+
     def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
         """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
         column = pairs.texts(self.text.column, rows)
@@ -195,7 +200,9 @@ class Protocol(_Strict):
             there = [value for value in split.values if value in pairs.split_names] or split.values[-1:]
             rows = np.concatenate([pairs.split_rows(value) for value in there])
         if not len(rows):
-            raise LimbeckError(f"protocol {self.name}: split {name!r} is empty in {pairs.path}")
+            raise LimbeckError(
+                f"protocol {self.name}: split {name!r} is empty in {pairs.path}; name another split"
+            )
         return rows
 
     def _check_unique(self, pairs: Pairs, rows: np.ndarray) -> None:

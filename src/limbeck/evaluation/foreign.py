@@ -83,6 +83,7 @@ def evaluate_codes(
             "label": label or file.path.stem,
             "metric": dict(settings),
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
+            "items": protocol.items_hash(pairs) if pairs is not None and protocol is not None else None,
         },
         seconds={"score": time.perf_counter() - started},
         **vars(scores),

@@ -121,7 +121,7 @@ def result_files(paths: Sequence[Path | str]) -> list[Path]:
 
 
 def same_protocol(results: Sequence[Result]) -> None:
-    """Refuse results of different protocols: their figures do not compare.
+    """Refuse results of different protocols or items: their figures do not compare.
 
     Raises:
         LimbeckError: names the two protocols and runs that differ.
@@ -129,7 +129,18 @@ def same_protocol(results: Sequence[Result]) -> None:
     for result in results[1:]:
         first = results[0]
         if result.protocol_hash != first.protocol_hash:
+            mend = (
+                "choose one with --protocol"
+                if result.protocol != first.protocol
+                else "the protocol has changed, evaluate again"
+            )
             raise LimbeckError(
                 f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
-                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; choose one with --protocol"
+                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {mend}"
+            )
+        items, others = result.settings.get("items"), first.settings.get("items")
+        if None not in (items, others) and items != others:
+            raise LimbeckError(
+                f"{result.run}: protocol {result.protocol} was run on other items than {first.run}; "
+                "evaluate both on the same data set"
             )

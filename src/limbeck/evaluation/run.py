@@ -92,6 +92,7 @@ def evaluate(
             "metric": settings,
             "pairs": str(pairs.path),
             "fingerprint": pairs.fingerprint,
+            "items": protocol.items_hash(pairs),
             "counts": {name: len(side) for name, side in sides.items()},
             "image_input": model.image_input,
             "space_id": model.space_id,
@@ -133,6 +134,7 @@ def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: in
         if f"{split}_image" in needed:
             sides[f"{split}_image"] = encode_pictures(model, pairs, rows, batch_size=batch_size)
         if f"{split}_text" in needed:
+            pairs.require_texts(protocol.text.column, rows)
             texts = protocol.texts(pairs, rows)
             sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
     return sides

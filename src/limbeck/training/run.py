@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from limbeck.evaluation.environment import environment
 from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
 from limbeck.methods import State
 from limbeck.training.fit import forward_backward
-from limbeck.training.recipe import Recipe, load_recipe, method_config
+from limbeck.training.recipe import Recipe, StageConfig, load_recipe, method_config
 from limbeck.training.stages import Data, build_method, recipe_identity, run_stage, stage_facts
 
 
@@ -54,10 +55,7 @@ def train(
         recipe = recipe.model_dump(mode="json")
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, changes)
     run = default_run(resolved) if out is None else Path(out)
-    if pairs is not None:
-        resolved = resolved.model_copy(
-            update={"data": resolved.data.model_copy(update={"pairs": str(Path(pairs).resolve())})}
-        )
+    resolved = _at_home_anywhere(resolved, pairs)
     if resolved.data.pairs is None:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
     # Launch first: with several processes each runs this function, and all must see the directory as it was.
@@ -96,11 +94,16 @@ def train(
     return run
 
 
-def _discard_unbegun(run: Path) -> None:
-    """Remove a run that failed before it wrote anything but its recipe: nothing there to go on with."""
-    written = [file for file in run.rglob("*") if file.is_file() and file.stat().st_size]
-    if written == [run / "recipe.yaml"]:
-        shutil.rmtree(run, ignore_errors=True)
+def _at_home_anywhere(recipe: Recipe, pairs: str | Path | None) -> Recipe:
+    """The recipe with absolute paths, so that its run is read from any directory."""
+    data = recipe.data
+    where = data.pairs if pairs is None else pairs
+    rules = data.protocol
+    changes = {
+        "pairs": None if where is None else str(Path(where).resolve()),
+        "protocol": str(Path(rules).resolve()) if Path(rules).is_file() else rules,
+    }
+    return recipe.model_copy(update={"data": data.model_copy(update=changes)})
 
 
 def default_run(recipe: Recipe) -> Path:
@@ -127,12 +130,18 @@ def start_fabric(recipe: Recipe) -> Fabric:
     strategy = "ddp" if compute.devices > 1 else "auto"
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(
-        accelerator=compute.accelerator,
-        devices=compute.devices,
-        strategy=strategy,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-    )
+    try:
+        fabric = Fabric(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            strategy=strategy,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+    except (RuntimeError, ValueError) as error:
+        raise LimbeckError(
+            f"recipe: compute.accelerator={compute.accelerator}, compute.devices={compute.devices}: "
+            f"{str(error).splitlines()[0].rstrip('.')}; auto takes what this machine has"
+        ) from error
     fabric.launch()
     # Without it the gradient of an embedding with repeated ids differs between runs, on the CPU too.
     torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
@@ -182,7 +191,7 @@ def read_run(run: Path | str) -> dict[str, Any]:
 def dry_run(recipe: Recipe) -> list[str]:
     """Build every stage's method on the real data and report sizes; nothing is kept.
 
-    A stage that starts from another stage is built with fresh towers in its place.
+    A stage that builds on another stage takes that stage's untrained model.
     """
     if recipe.data.pairs is None:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
@@ -192,25 +201,32 @@ def dry_run(recipe: Recipe) -> list[str]:
         f"{recipe.name}: {len(data.train)} training pairs, {len(data.held_out)} held out, "
         f"protocol {recipe.data.protocol}"
     ]
-    for stage in recipe.stages:
-        names = {s.name for s in recipe.stages}
-        fresh = stage.model_copy(update={"init": {m: o for m, o in stage.init.items() if o not in names}})
-        method, specs = build_method(fresh, data, {}, recipe.seed)
-        method.to(fabric.device)
-        sources = {
-            n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
-        }
-        batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
-        began = time.monotonic()
-        for step in range(2):
-            state = State(step, 2, 0, recipe.seed)
-            losses, _ = forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
-        pace = 2 * batches.batch_size / (time.monotonic() - began)
-        total = sum(p.numel() for p in method.encoder.parameters())
-        trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
-        lines.append(
-            f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
-            f"batch {batches.batch_size}, {batches.steps_per_epoch} steps an epoch, loss {losses.value:.4f}, "
-            f"first two steps {pace:,.0f} pairs/s"
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        models: dict[str, Path] = {}
+        for stage in recipe.stages:
+            models[stage.name] = Path(scratch) / stage.name
+            lines.append(_rehearse(recipe, stage, data, fabric, models))
     return lines
+
+
+def _rehearse(recipe: Recipe, stage: StageConfig, data: Data, fabric: Fabric, models: dict[str, Path]) -> str:
+    """Build one stage, run two steps, leave its model in ``models``, and say how large it is."""
+    method, specs = build_method(stage, data, models, recipe.seed)
+    method.encoder.save(models[stage.name])
+    method.to(fabric.device)
+    sources = {
+        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
+    }
+    batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
+    began = time.monotonic()
+    for step in range(2):
+        state = State(step, 2, 0, recipe.seed)
+        losses, _ = forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
+    pace = 2 * batches.batch_size / (time.monotonic() - began)
+    total = sum(p.numel() for p in method.encoder.parameters())
+    trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
+    return (
+        f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
+        f"batch {batches.batch_size}, {batches.steps_per_epoch} steps an epoch, loss {losses.value:.4f}, "
+        f"first two steps {pace:,.0f} pairs/s"
+    )
