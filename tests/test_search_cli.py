@@ -68,6 +68,8 @@ def test_failures_are_one_line_and_status_1(run, files):
     (files / "gap.txt").write_text("a\n\n" + "b\n" * 28)
     (files / "latin.txt").write_bytes(b"\xe4\n" * 30)
     np.save(files / "objects.npy", np.array([{}]), allow_pickle=True)
+    Image.new("RGB", (8, 8)).save(files / "picture.png")
+    np.save(files / "bits.npy", np.eye(30, 64, dtype=np.uint8))
     new = ["--out", files / "new"]
     codes = ["--codes", files / "codes.npy"]
     for words, message in [
@@ -84,6 +86,13 @@ def test_failures_are_one_line_and_status_1(run, files):
         (["index", "build", *codes, "--ids", files / "gap.txt", *new], "line 2 is empty"),
         (["index", "build", *codes, "--ids", files / "latin.txt", *new], "not a UTF-8 text file"),
         (["index", "build", *codes, "--ids", files / "ids.txt", "--out", files / "i"], "exists already"),
+        (["index", "build", "--codes", files / "bits.npy", "--ids", files / "ids.txt", *new], "only 0 and 1"),
+        (
+            ["search", files / "i", "--like", "x", "--gallery", "g.png", "--media", files / "no"],
+            "no such folder",
+        ),
+        (["search", files / "nodir" / "typo", "words"], "no such index directory"),
+        (["encode", files / "typo", files, *new], "no such run or model directory"),
         (["index", "verify", files], "no manifest"),
     ]:
         status, _, err = run(*words)
@@ -96,6 +105,9 @@ def test_bad_usage_is_status_2(run, files):
     for words in [
         ["search", files],
         ["search", files, "words", "--like", "x"],
+        ["search", files, "words", "--media", files],
+        ["encode", files, files, "--split", "query", "--out", files / "x"],
+        ["index", "build", files, "--model", files, "--split", "query", "--out", files / "x"],
         ["index", "build", "--out", files / "x"],
         ["index", "build", files, "--codes", files, "--ids", files, "--out", files / "x"],
         ["index", "build", "--codes", files, "--out", files / "x"],

@@ -95,7 +95,7 @@ def atomic_dir(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists() and not replace and (path.is_file() or any(path.iterdir())):
-        raise LimbeckError(f"{path}: exists already; choose another --out or remove it")
+        raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     aside.mkdir()

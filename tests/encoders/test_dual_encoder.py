@@ -216,6 +216,8 @@ def test_outputs_and_batches_agree() -> None:
         model.encode_text(TEXTS, output="codes")  # type: ignore[arg-type]
     with pytest.raises(LimbeckError, match="a list of texts, not one string"):
         model.encode_text("a red cat")  # type: ignore[arg-type]
+    with pytest.raises(LimbeckError, match="a list of pictures, not one"):
+        model.encode_image("cat.jpg")
     with pytest.raises(LimbeckError, match="rows of width"):
         model.encode_image(FEATURES[:, :3])
 

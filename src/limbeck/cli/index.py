@@ -21,7 +21,7 @@ def build(
     ),
     ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
-    split: str = typer.Option("database", "--split", help="The split: query, database or train."),
+    split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
 ) -> None:
@@ -30,6 +30,8 @@ def build(
         raise typer.BadParameter("give either SOURCE (with --model), or --codes FILE and --ids FILE")
     if codes is not None and (model is not None or protocol is not None):
         raise typer.BadParameter("--codes goes without --model and --protocol")
+    if split is not None and protocol is None:
+        raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
     from limbeck.cli.skipped import SkipList
     from limbeck.search import Index
 
@@ -44,7 +46,7 @@ def build(
         if protocol is not None:
             from limbeck.encoding import open_source, split_rows
 
-            rows = split_rows(open_source(source), protocol, split)
+            rows = split_rows(open_source(source), protocol, split or "database")
         skipped = SkipList()
         built = Index.build(
             out,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from limbeck.errors import LimbeckError
+
 
 def search(
     index: Path = typer.Argument(..., help="Index directory, from `limbeck index build`."),
@@ -28,6 +30,10 @@ def search(
     """Show the items nearest to a text, a picture, an item, features or codes."""
     if sum(query is not None for query in (text, image, like, features, codes)) != 1:
         raise typer.BadParameter('give exactly one query: "words", --image, --like, --features or --codes')
+    if media is not None and gallery is None:
+        raise typer.BadParameter("--media says where a --gallery finds its pictures; give both")
+    if media is not None and not media.exists():
+        raise LimbeckError(f"{media}: no such folder or zip file; give --media the place of the pictures")
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
     from limbeck.index.arrays import open_queries

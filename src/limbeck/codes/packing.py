@@ -49,6 +49,11 @@ def unpack_bits(codes: ArrayLike) -> np.ndarray:
     return 2 * bits - 1
 
 
+def looks_unpacked(codes: np.ndarray) -> bool:
+    """True for uint8 (N, 8 or more) of zeros and ones alone: bits that were saved without packing."""
+    return codes.dtype == np.uint8 and codes.shape[1] >= 8 and bool(codes.any()) and int(codes.max()) == 1
+
+
 def sign_codes(x: ArrayLike) -> np.ndarray:
     """Codes of the signs of real numbers, (N, bits) to uint8 (N, bits / 8); sign(0) = +1, NaN is refused."""
     array = _matrix(x, "x")

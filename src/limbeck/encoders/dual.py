@@ -75,6 +75,8 @@ class DualEncoder(nn.Module):
         Raises:
             LimbeckError: not what `image_input` says, rows of another width, an unreadable picture.
         """
+        if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
+            raise LimbeckError(f"encode_image: wants a list of pictures, not one {type(images).__name__}")
         pixels = self.image_input == "pixels"
         if pixels == isinstance(images, np.ndarray):
             wanted = "pictures" if pixels else "an array of feature rows (N, D)"

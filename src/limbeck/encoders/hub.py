@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import logging as python_logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,15 @@ def _quiet_transformers() -> Iterator[None]:
     logging.disable_progress_bar()
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
+    # The hub's client tells of every retry; the error at their end says it once.
+    hub = python_logging.getLogger("huggingface_hub")
+    hub_before = hub.level
+    hub.setLevel(python_logging.CRITICAL)
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        hub.setLevel(hub_before)
 
 
 def attention() -> str:

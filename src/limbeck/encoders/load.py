@@ -27,4 +27,7 @@ def load(path_or_hub_id: str | Path) -> DualEncoder:
             else "give a run, a model directory or a CLIP directory"
         )
         raise LimbeckError(f"{folder}: holds no model; {hint}")
+    parts = folder.parts
+    if not folder.exists() and (folder.is_absolute() or len(parts) != 2 or Path(parts[0]).is_dir()):
+        raise LimbeckError(f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)")
     return load_clip(str(path_or_hub_id))

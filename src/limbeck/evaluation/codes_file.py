@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.codes import pack_bits
+from limbeck.codes.packing import looks_unpacked
 from limbeck.errors import LimbeckError
 
 CODES = ("query_image", "query_text", "database_image", "database_text")
@@ -114,6 +115,10 @@ def _packed(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 2 or 0 in array.shape:
         raise LimbeckError(f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty")
     if array.dtype == np.uint8:
+        if looks_unpacked(array):
+            raise LimbeckError(
+                f"{path}: {name} holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)"
+            )
         return np.ascontiguousarray(array)
     if array.dtype != bool and not np.isin(array, (-1, 1)).all():
         raise LimbeckError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.codes.packing import looks_unpacked
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
 
@@ -45,6 +46,8 @@ def read_codes_and_ids(codes: Path, ids: Path) -> tuple[np.ndarray, dict[str, li
         raise LimbeckError(
             f"{codes}: has shape {points.shape}; give codes uint8 (N, bits/8) or vectors (N, dim)"
         )
+    if looks_unpacked(points):
+        raise LimbeckError(f"{codes}: holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)")
     if len(points) != len(names):
         raise LimbeckError(f"{ids}: {len(names)} ids, but {codes} has {len(points)} rows; give one id a row")
     return points, {"id": names}

@@ -85,7 +85,7 @@ def commit(
         with writer_lock(path, lock_timeout):
             published = generations(path)
             if published and not replace:
-                raise LimbeckError(f"{path}: exists already; choose another --out or remove it")
+                raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
             collect_garbage(path)
             try:
                 _write_generation(path, published[-1] + 1 if published else 1, parts, meta)
