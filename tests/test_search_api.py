@@ -154,10 +154,10 @@ def test_bad_queries_are_one_line(index):
     code = np.zeros(8, np.uint8)
     for arguments, message in [
         ({}, "give exactly one query"),
-        ({"text": "red", "like": "p0"}, "not text and like"),
-        ({"text": "zebra crossing"}, "not one word of it is known"),
-        ({"text": ""}, "not one word of it is known"),
-        ({"text": "red", "k": 0}, "k: 0 is not"),
+        ({"query": "red", "like": "p0"}, "not query and like"),
+        ({"query": "zebra crossing"}, "not one word of it is known"),
+        ({"query": ""}, "not one word of it is known"),
+        ({"query": "red", "k": 0}, "k: 0 is not"),
         ({"like": "p0", "k": -1}, "k: -1 is not"),
         ({"like": "p0", "k": True}, "k: True is not"),
         ({"points": code, "k": 2.5}, "k: 2.5 is not"),

@@ -145,7 +145,7 @@ class Index:
 
     def search(
         self,
-        text: str | None = None,
+        query: str | None = None,
         k: int = 10,
         *,
         image: Image.Image | Path | str | None = None,
@@ -158,7 +158,7 @@ class Index:
         Exactly one query is given.
 
         Args:
-            text: words.
+            query: words.
             k: hits wanted, at least 1.
             image: a picture or its file.
             like: id of an item of this index; the item itself is left out of the hits.
@@ -169,7 +169,7 @@ class Index:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
                 width, a text without one known word, no encoder in the index, a model that reads no pixels.
         """
-        given = {"text": text, "image": image, "like": like, "features": features, "points": points}
+        given = {"query": query, "image": image, "like": like, "features": features, "points": points}
         named = [name for name, value in given.items() if value is not None]
         if len(named) != 1:
             wrong = " and ".join(named) or "none"
@@ -178,7 +178,9 @@ class Index:
         if like is not None:
             return self._search_like(like, k)
         asked = (
-            np.atleast_2d(points) if points is not None else self.encode(text, image=image, features=features)
+            np.atleast_2d(points)
+            if points is not None
+            else self.encode(query, image=image, features=features)
         )
         if len(asked) != 1:
             raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")

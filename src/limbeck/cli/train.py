@@ -66,7 +66,10 @@ def train(
         typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
 
 
-def list_things(what: Annotated[str, typer.Argument(help="recipes, protocols or methods")]) -> None:
+def list_things(
+    what: Annotated[str, typer.Argument(help="recipes, protocols or methods")],
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the list to this file.")] = None,
+) -> None:
     """List what ships with limbeck: recipes, protocols or methods."""
     from limbeck.errors import LimbeckError
 
@@ -89,3 +92,7 @@ def list_things(what: Annotated[str, typer.Argument(help="recipes, protocols or 
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         typer.echo(f"{name:<{width}}  {text}".rstrip())
+    if json is not None:
+        from limbeck.files import write_json
+
+        write_json(json, [{"name": name, "note": text} for name, text in rows])

@@ -177,10 +177,15 @@ class SentenceBackbone(Backbone):
         return (torch.nn.functional.normalize(pooled.float(), dim=1) - self.mean) / self.scale
 
     def check_query(self, item: str) -> None:
-        """A word is known when its first piece is at least half of it: word pieces can spell anything."""
+        """A word is known when it is one token, or when its first piece (3 letters or more) is half of it.
+
+        Word pieces can spell anything, so a word cut into small ones means nothing to the encoder.
+        """
         for word in words(item):
             pieces = self.tokenizer.encode(word, add_special_tokens=False).tokens
-            if pieces and pieces[0] != "[UNK]" and 2 * len(pieces[0]) >= len(word):
+            if not pieces or pieces[0] == "[UNK]":
+                continue
+            if len(pieces) == 1 or (len(pieces[0]) >= 3 and 2 * len(pieces[0]) >= len(word)):
                 return
         raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 

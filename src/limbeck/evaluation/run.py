@@ -54,6 +54,8 @@ def evaluate(
     Raises:
         LimbeckError: model, data set and protocol do not fit each other, or files are missing or damaged.
     """
+    if isinstance(model, (str, Path)) and pairs is None and not Path(model).exists():
+        raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id needs --data, too)")
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)

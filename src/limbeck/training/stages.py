@@ -41,6 +41,7 @@ class Data:
     @classmethod
     def open(cls, pairs: Pairs, protocol: Protocol, *, supervised: bool, all_captions: bool = False) -> Data:
         """Cut validation from train; leave out rows without a text; check labels when a method needs them."""
+        protocol.split(pairs, "query")  # refuses queries that lie in database or train before time is spent
         train_rows, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
         if supervised:
             pairs.require_labels(train_rows)
@@ -59,11 +60,15 @@ class Data:
                     list(dict.fromkeys([*own, *every]))
                     for own, every in zip(texts, whole.texts(pairs, rows), strict=True)
                 ]
-            keep = np.array([bool(own) for own in texts], dtype=bool)
+            keep = np.array([any(text.strip() for text in own) for own in texts], dtype=bool)
             skipped += int((~keep).sum())
             kept = rows[keep]
             labels = pairs.labels(kept) if labelled else None
-            views.append(View(pairs, kept, [own for own in texts if own], labels))
+            views.append(
+                View(
+                    pairs, kept, [own for own, has_text in zip(texts, keep, strict=True) if has_text], labels
+                )
+            )
         return cls(pairs, protocol, views[0], views[1], skipped)
 
 
