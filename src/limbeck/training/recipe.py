@@ -156,6 +156,7 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] |
     tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
     for key, value in (overrides or {}).items():
         _override(tree, key, value)
+    _check_top_keys(tree, where)
     tree = _inherit(tree, where)
     try:
         recipe = Recipe.model_validate(tree)
@@ -244,6 +245,16 @@ def _merge(base: Any, change: Any) -> Any:
         else:
             merged[key] = _merge(merged[key], value) if key in merged else copy.deepcopy(value)
     return merged
+
+
+def _check_top_keys(tree: dict[str, Any], where: str) -> None:
+    """Name a misspelt top key beside the shared ones, which the resolved model no longer has."""
+    known = [*Recipe.model_fields, *_INHERITED]
+    for key in tree:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            raise LimbeckError(f"{where}: unknown key {key!r}; {hint}")
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:

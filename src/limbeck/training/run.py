@@ -83,8 +83,8 @@ def train(
         for stage in resolved.stages:
             models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
     except LimbeckError:
-        # A run that failed before it had anything to resume leaves nothing behind.
-        if not any(run.glob("stages/*/state-*")) and not any(run.glob("stages/*/done.json")):
+        # A run that failed before its first logged step leaves nothing behind; later its record is kept.
+        if not any(file.stat().st_size for file in run.glob("stages/*/metrics.jsonl")):
             shutil.rmtree(run, ignore_errors=True)
         raise
     if fabric.is_global_zero:
