@@ -84,17 +84,21 @@ class Validation(_Strict):
     """Rows kept from training to choose the best epoch.
 
     Either ``size`` rows of train drawn by ``seed`` (at most a fifth of train, so that small data sets work),
-    or the rows with a value of the split column, which then leave train as it is.
+    or the rows with a value of the split column, or those of an id list; the last two leave train as it is.
     """
 
     size: int | None = Field(default=None, ge=1)
     seed: int = 0
     column_value: str | None = None
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.size is None) == (self.column_value is None):
-            raise ValueError("give either size (with seed) or column_value")
+        if sum(source is not None for source in (self.size, self.column_value, self.file)) != 1:
+            raise ValueError("give either size (with seed), column_value, or file (with sha256)")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError("file and sha256 belong together")
         return self
 
 
@@ -124,9 +128,10 @@ class Protocol(_Strict):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the resolved protocol: every key but ``note``, and the listed ids, not their files."""
-        resolved = self.model_dump(exclude={"note"})
+        resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
         for name, ids in self._lists.items():
-            resolved["splits"][name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+            part = resolved if name == "validation" else resolved["splits"]
+            part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
         return sha256_json(resolved)
 
     def split(self, pairs: Pairs, name: SplitName) -> np.ndarray:
@@ -172,10 +177,13 @@ class Protocol(_Strict):
 
         The draw depends on the ids and the seed alone, not on the order of the table.
         """
-        if self.validation.column_value is not None:
-            chosen = pairs.split_rows(self.validation.column_value)
+        if self.validation.size is None:
+            value = self.validation.column_value
+            chosen = self._listed(pairs, "validation") if value is None else pairs.split_rows(value)
+            if np.isin(chosen, self._rows(pairs, "query")).any():
+                raise LimbeckError(f"protocol {self.name}: validation holds query rows; make them disjoint")
             return train_rows[~np.isin(train_rows, chosen)], chosen
-        size = min(self.validation.size or 0, len(train_rows) // 5)
+        size = min(self.validation.size, len(train_rows) // 5)
         ids = sorted(pairs.ids[row] for row in train_rows.tolist())
         drawn = pairs.rows(random.Random(self.validation.seed).sample(ids, size))
         inside = np.isin(train_rows, drawn)
@@ -186,15 +194,7 @@ class Protocol(_Strict):
         if split is None:
             return self._rows(pairs, "query")
         if name in self._lists:
-            ids = self._lists[name]
-            rows = pairs.find(ids)
-            if (rows < 0).any():
-                missing = [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
-                first = ", ".join(missing[:3])
-                raise LimbeckError(
-                    f"protocol {self.name}: {len(missing)} of {len(ids)} {name} ids are not in {pairs.path} "
-                    f"(first: {first}); import the complete data set or choose another protocol"
-                )
+            rows = self._listed(pairs, name)
         else:
             # Of several values some may be absent (no val part, say); with none there, name the last one.
             there = [value for value in split.values if value in pairs.split_names] or split.values[-1:]
@@ -202,6 +202,18 @@ class Protocol(_Strict):
         if not len(rows):
             raise LimbeckError(
                 f"protocol {self.name}: split {name!r} is empty in {pairs.path}; name another split"
+            )
+        return rows
+
+    def _listed(self, pairs: Pairs, name: str) -> np.ndarray:
+        ids = self._lists[name]
+        rows = pairs.find(ids)
+        if (rows < 0).any():
+            missing = [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
+            first = ", ".join(missing[:3])
+            raise LimbeckError(
+                f"protocol {self.name}: {len(missing)} of {len(ids)} {name} ids are not in {pairs.path} "
+                f"(first: {first}); import the complete data set or choose another protocol"
             )
         return rows
 
@@ -232,10 +244,13 @@ def load_protocol(name: str | Path) -> Protocol:
         protocol = Protocol.model_validate(content)
     except ValidationError as error:
         raise describe(error, Protocol, str(file)) from None
-    for split_name in ("query", "database", "train"):
-        split: Split | None = getattr(protocol.splits, split_name)
-        if split is not None and split.file is not None:
-            protocol._lists[split_name] = _read_ids(file.parent / split.file, split.sha256 or "")
+    parts: dict[str, Split | Validation | None] = {
+        **{name: getattr(protocol.splits, name) for name in ("query", "database", "train")},
+        "validation": protocol.validation,
+    }
+    for name, part in parts.items():
+        if part is not None and part.file is not None:
+            protocol._lists[name] = _read_ids(file.parent / part.file, part.sha256 or "")
     return protocol
 
 

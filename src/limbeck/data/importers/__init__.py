@@ -1,9 +1,10 @@
 """Importers: foreign layouts in, a pairs directory out. `IMPORTERS` maps a format's name to its importer."""
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport
+from limbeck.data.importers.flickr8k import FLICKR8K
 from limbeck.data.importers.folder import FOLDER
 from limbeck.data.importers.mirflickr import MIRFLICKR
 
-IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (FOLDER, MIRFLICKR)}
+IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (FOLDER, MIRFLICKR, FLICKR8K)}
 
 __all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer"]

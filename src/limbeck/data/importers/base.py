@@ -75,6 +75,8 @@ class ImportOptions:
     split_column: str | None = None
     separator: str | None = None
     annotations: Path | None = None
+    images: Path | None = None
+    year: str | None = None
 
     def given(self) -> set[str]:
         """Names of the options that differ from their defaults."""

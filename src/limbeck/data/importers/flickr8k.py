@@ -1,0 +1,127 @@
+"""Flickr8k, and Flickr30k, whose files are laid out alike: pictures, one caption file, lists of the splits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
+from limbeck.data.importers.listed import Listed, picture_source, some, split_name, write_listed
+from limbeck.errors import LimbeckError
+
+# In order of preference; the lemmatised and the expert files of the original download are not captions.
+_CAPTION_FILES = (r"captions\.(?:txt|csv)", r"Flickr8k\.token(?:\.txt)?", r"results[^/]*\.(?:token|csv)")
+_SPLIT_LIST = re.compile(r"(?:^|/)Flickr_?8k\.(\w+?)_?Images\.txt$", re.IGNORECASE)
+_TOKEN = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)")
+# One line of the common Flickr30k file lacks its second bar, hence the optional one.
+_BARRED = re.compile(r"(?P<name>[^|]+?)\s*\|\s*\d+\s*\|?(?P<caption>.*)")
+_LAYOUTS = "'image,caption' (CSV), 'NAME.jpg#0<TAB>caption' (.token), 'image_name| comment_number| comment'"
+
+
+def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+    """Import pictures with the captions of one file, in its order, repeated ones included.
+
+    Splits come from ``Flickr_8k.trainImages.txt`` and its sisters: train, val (dev is val too), test. Pictures lie
+    in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
+
+    Raises:
+        LimbeckError: no caption file or one of another layout, a picture in two splits, no pictures.
+    """
+    source = Source(src)
+    file = _caption_file(source)
+    report = ImportReport(options.name or ("flickr30k" if "results" in file.lower() else "flickr8k"))
+    pictures: dict[str, Listed] = {}
+    for name, caption in _read_captions(source.read_text(file), file):
+        pictures.setdefault(name, Listed(name)).captions.append(caption)
+    if not pictures:
+        raise LimbeckError(f"{source.path}: {file} holds no captions; restore it")
+    report.notes.append(f"captions from {file}")
+    _read_splits(source, pictures, report)
+    return write_listed(list(pictures.values()), picture_source(source, options), out, options, report)
+
+
+def _caption_file(source: Source) -> str:
+    for pattern in _CAPTION_FILES:
+        there = [name for name in source.names if re.search(rf"(?:^|/){pattern}$", name, re.IGNORECASE)]
+        if there:
+            return min(there, key=lambda name: (name.count("/"), name))
+    raise LimbeckError(
+        f"{source.path}: no caption file; read are captions.txt, Flickr8k.token.txt, results*.token, results.csv"
+    )
+
+
+def _read_captions(text: str, file: str) -> Iterator[tuple[str, str]]:
+    """(picture name, caption) by line; the layout is told by the first line."""
+    lines = text.split("\n")
+    first = lines[0].strip()
+    header = [field.strip().strip('"').lower() for field in re.split(r"[,|]", first)]
+    if header == ["image", "caption"]:
+        yield from _read_csv(text, file)
+        return
+    barred = header == ["image_name", "comment_number", "comment"] and "|" in first
+    if not barred and not _TOKEN.fullmatch(first):
+        raise LimbeckError(f"{file}: line 1 is {first[:60]!r}; the layouts read are {_LAYOUTS}")
+    pattern, start = (_BARRED, 1) if barred else (_TOKEN, 0)
+    for number, line in enumerate(lines[start:], start=start + 1):
+        match = pattern.fullmatch(line.strip())
+        if match:
+            yield match["name"].strip(), match["caption"]
+        elif line.strip():
+            raise LimbeckError(
+                f"{file}: line {number} is {line.strip()[:60]!r}, unlike line 1; restore the file"
+            )
+
+
+def _read_csv(text: str, file: str) -> Iterator[tuple[str, str]]:
+    """Rows of ``image,caption``; what follows the first comma is the caption, quoted or not."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        next(reader)
+        for row in reader:
+            if len(row) == 1 and row[0].strip():
+                raise LimbeckError(
+                    f"{file}: line {reader.line_num} is {row[0][:60]!r}, without a caption; mend it"
+                )
+            if len(row) > 1:
+                yield row[0].strip(), ",".join(row[1:])
+    except csv.Error as error:
+        raise LimbeckError(
+            f"{file}: line {reader.line_num} is not readable CSV ({error}); mend its quotes"
+        ) from None
+
+
+def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportReport) -> None:
+    """Set the split of each picture that a list names."""
+    lists: dict[str, str] = {}
+    for name in sorted(source.names, key=lambda name: (-name.count("/"), name)):
+        match = _SPLIT_LIST.search(name)
+        if match:
+            lists[match[1].lower()] = name
+    if not lists:
+        report.notes.append("no Flickr_8k.trainImages.txt and its sisters: no split column")
+    unknown: list[str] = []
+    for word, file in sorted(lists.items()):
+        split = split_name(word)
+        for name in filter(None, map(str.strip, source.read_text(file).split("\n"))):
+            item = pictures.get(name)
+            if item is None:
+                unknown.append(name)
+            elif item.split not in (None, split):
+                raise LimbeckError(
+                    f"{source.path}: {name} is in the lists of {item.split} and {split}; mend {file}"
+                )
+            else:
+                item.split = split
+    if unknown:
+        report.notes.append(f"{len(unknown):,} names of the split lists have no captions: {some(unknown)}")
+
+
+FLICKR8K = Importer(
+    "flickr8k",
+    "Flickr8k (captions.txt or Flickr8k.token.txt, Flickr_8k.*Images.txt) and Flickr30k (results*.token, results.csv)",
+    frozenset({"images"}),
+    import_flickr8k,
+)
