@@ -1,0 +1,218 @@
+"""Points of the hyperboloid, compared by geodesic distance; the space that has entailment cones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from limbeck.errors import LimbeckError
+from limbeck.spaces import hyperboloid
+from limbeck.spaces.base import (
+    checked_broadcast,
+    checked_pair,
+    checked_rows,
+    checked_stack,
+    for_shares,
+    product_error,
+    refuse_not_finite,
+    require_floats,
+    require_whole,
+)
+
+MAX_RADIUS = 12.0  # in units of 1/√curv: float32 has no digits left beyond
+_CURV_BOUNDS = (1e-6, 1e6)
+_BLOCK_CELLS = 1 << 20  # float64 distances computed at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Lorentz:
+    """Space parts of points on the hyperboloid of curvature -curv, float32 (N, dim), compared by geodesic
+    distance.
+
+    The time part √(1/curv + ‖x‖²) is recomputed where it is needed. Lengths are in the unit of the
+    coordinates; the radius of curvature is 1/√curv. Equations: MERU (Desai et al. 2023).
+    """
+
+    dim: int
+    curv: float
+    name: str = dataclasses.field(default="lorentz", init=False, repr=False)
+    storage: Literal["vectors", "codes"] = dataclasses.field(default="vectors", init=False, repr=False)
+    score_name: Literal["similarity", "distance"] = dataclasses.field(
+        default="distance", init=False, repr=False
+    )
+    score_sign: int = dataclasses.field(default=-1, init=False, repr=False)
+    has_cones: bool = dataclasses.field(default=True, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_whole("dim", self.dim)
+        if self.dim < 1:
+            raise LimbeckError(f"dim: {self.dim} is below 1")
+        low, high = _CURV_BOUNDS
+        number = isinstance(self.curv, int | float | np.integer | np.floating)
+        if not number or isinstance(self.curv, bool) or not low <= self.curv <= high:
+            raise LimbeckError(
+                f"curv: {self.curv!r} is not a positive number between {low:g} and {high:g} "
+                "(the curvature is -curv)"
+            )
+        object.__setattr__(self, "curv", float(self.curv))
+
+    @property
+    def width(self) -> int:
+        """Columns of a stored array."""
+        return self.dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
+        """Floats of any precision become float32; wrong width, NaN and radii over `MAX_RADIUS` are errors."""
+        given = require_floats(points, self, what)
+        with np.errstate(over="ignore", invalid="ignore"):  # such rows are refused below
+            array = np.ascontiguousarray(given, dtype=np.float32)
+            norms = np.sqrt(self.curv * np.einsum("nd,nd->n", array, array, dtype=np.float64))
+        bad = np.flatnonzero(~(norms <= math.sinh(MAX_RADIUS)))
+        if bad.size:
+            refuse_not_finite(given, bad[0], what)
+            raise LimbeckError(
+                f"{what}: row {bad[0]} lies {np.arcsinh(norms[bad[0]]):.4g}/√curv from the origin, "
+                f"where float32 has no digits left; bound the radius, at most {MAX_RADIUS:g}/√curv"
+            )
+        return array
+
+    def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
+        """Minus the geodesic distance, float32 (Q, N), computed in float64; digits for close points too."""
+        asked = self.check(queries, what="queries").astype(np.float64)
+        stored = self.check(items, what="items")
+        result = np.empty((len(asked), len(stored)), dtype=np.float32)
+        step = max(64, _BLOCK_CELLS // max(1, len(asked)))
+        for start in range(0, len(stored), step):
+            block = stored[start : start + step].astype(np.float64)
+            z = hyperboloid.pairwise_excess(asked, block, self.curv)
+            result[:, start : start + step] = 0 - hyperboloid.length(z, self.curv)
+        return result
+
+    def score(self, raw: ArrayLike) -> np.ndarray:
+        """The engine's inner product as a distance, float32: acosh(-curv · raw)/√curv.
+
+        It has few digits for close points, since the engine's float32 sum has lost them; `rescore` has all.
+        """
+        z = np.maximum(-self.curv * np.asarray(raw, dtype=np.float64) - 1, 0)
+        return hyperboloid.length(z, self.curv).astype(np.float32)
+
+    def index_items(self, points: ArrayLike) -> np.ndarray:
+        """(x, x_t), float32 (N, dim + 1): its inner product with `index_queries` is the Lorentzian one."""
+        return self._with_time(self.check(points, what="items"), 1)
+
+    def index_queries(self, points: ArrayLike) -> np.ndarray:
+        """(y, -y_t), float32 (Q, dim + 1)."""
+        return self._with_time(self.check(points, what="query"), -1)
+
+    def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
+        """Geodesic distance, float64; exactly 0 for equal points."""
+        asked, stored = checked_broadcast(self.check, queries, items, ("queries", "items"))
+        z = hyperboloid.excess(asked.astype(np.float64), stored.astype(np.float64), self.curv)
+        return hyperboloid.length(z, self.curv)
+
+    def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
+        """-cosh(√curv · distance)/curv less the rounding of the float32 sum and of the time parts.
+
+        An item within that distance d of a query at radius r lies within r + d of the origin. So its time
+        part, and with it the rounding, is bounded even if `longest` comes from an item far out.
+        """
+        asked = self.check(queries, what="queries").astype(np.float64)
+        root, reach = math.sqrt(self.curv), np.asarray(scores, dtype=np.float64)
+        own = np.sqrt(2) * hyperboloid.time(asked, self.curv)
+        other = np.sqrt(2) * np.cosh(root * (self.radius(queries) + reach)) / root
+        error = product_error(self.dim + 5) * own * np.minimum(other, longest)
+        return -np.cosh(root * reach) / self.curv - error
+
+    def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
+        """exp0 of the mean of log0, the average in the tangent space at the origin (MERU, zero-shot)."""
+        array = checked_stack(self.check, points, axis).astype(np.float64)
+        tangent = hyperboloid.log_map0(array, self.curv).mean(axis=axis)
+        return hyperboloid.exp_map0(tangent, self.curv).astype(np.float32)
+
+    def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
+        """Along the straight line in the tangent space at the origin (MERU, image traversals)."""
+        start, end = (
+            hyperboloid.log_map0(p.astype(np.float64), self.curv) for p in checked_pair(self.check, a, b)
+        )
+
+        def at(share: float) -> np.ndarray:
+            tangent = (1 - share) * start + share * end
+            return hyperboloid.exp_map0(tangent, self.curv).astype(np.float32)
+
+        return for_shares(at, t)
+
+    def radius(self, points: ArrayLike) -> np.ndarray:
+        """Geodesic distance from the origin, float64: asinh(√curv‖x‖)/√curv."""
+        x = checked_rows(self.check, points, "points").astype(np.float64)
+        root = math.sqrt(self.curv)
+        return np.arcsinh(root * np.sqrt(hyperboloid.dot(x, x))) / root
+
+    def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
+        """Exterior angle less half aperture, radians, float64 (MERU, entailment loss, before its clamp at 0).
+
+        Args:
+            general: (…, dim), tips of the cones.
+            specific: (…, dim); leading dimensions broadcast.
+            min_radius: MERU's K, in units of 1/√curv; within 2K of the origin the cone is a half-space.
+
+        Returns:
+            (…). A cone contains its own tip, and that of the origin everything.
+        """
+        _require_positive("min_radius", min_radius)
+        x, y = (
+            p.astype(np.float64)
+            for p in checked_broadcast(self.check, general, specific, ("general", "specific"))
+        )
+        outer = hyperboloid.exterior_angle(x, y, self.curv)
+        return outer - hyperboloid.half_aperture(x, self.curv, min_radius)
+
+    def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
+        """Whether each specific point lies in the cone of its general one; arguments as `cone_excess`."""
+        return self.cone_excess(general, specific, min_radius) <= 0
+
+    def pairwise_entails(
+        self, generals: ArrayLike, specifics: ArrayLike, min_radius: float = 0.1
+    ) -> np.ndarray:
+        """`entails` of every row with every row, (A, dim) and (B, dim) to (A, B)."""
+        _require_positive("min_radius", min_radius)
+        x = self.check(generals, what="generals").astype(np.float64)
+        y = self.check(specifics, what="specifics").astype(np.float64)
+        inside = np.empty((len(x), len(y)), dtype=bool)
+        step = max(64, _BLOCK_CELLS // max(1, len(y)))
+        for start in range(0, len(x), step):
+            rows = slice(start, start + step)
+            inside[rows] = hyperboloid.pairwise_inside(x[rows], y, self.curv, min_radius)
+        return inside
+
+    def root(self) -> np.ndarray:
+        """The origin, float32 (dim,)."""
+        return np.zeros(self.dim, dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
+        return {"name": self.name, "dim": self.dim, "curv": self.curv}
+
+    def _with_time(self, points: np.ndarray, sign: int) -> np.ndarray:
+        joined = np.empty((len(points), self.dim + 1), dtype=np.float32)
+        joined[:, :-1] = points
+        squares = np.einsum("nd,nd->n", points, points, dtype=np.float64)
+        joined[:, -1] = sign * np.sqrt(1 / self.curv + squares)
+        return joined
+
+
+def _require_positive(field: str, value: float) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.floating)
+        or not 0 < value < math.inf
+    ):
+        raise LimbeckError(f"{field}: {value!r} is not a positive number")
