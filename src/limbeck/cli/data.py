@@ -49,7 +49,9 @@ def scenes(
 
 @data_app.command("import")
 def import_data(
-    format: Annotated[str, typer.Argument(help="folder or mirflickr.", metavar="FORMAT")],
+    format: Annotated[
+        str, typer.Argument(help="folder, mirflickr, flickr8k, karpathy or coco.", metavar="FORMAT")
+    ],
     src: Annotated[Path, typer.Argument(help="Folder or zip file of the data set.")],
     out: Annotated[Path, typer.Argument(help="Pairs directory to make; pictures stay where they are.")],
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
@@ -69,8 +71,13 @@ def import_data(
         str | None, typer.Option(help="Between tags or labels in a cell; default ','.")
     ] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder or zip of the pictures, if not in SRC (flickr8k, karpathy, coco)."),
+    ] = None,
+    year: Annotated[str | None, typer.Option(help="2014 or 2017, where SRC holds both (coco).")] = None,
 ) -> None:
-    """Import a data set: a folder of pictures with a table, or MIRFlickr-25K."""
+    """Import a data set: a folder of pictures with a table, MIRFlickr-25K, Flickr8k, Flickr30k or MS COCO."""
     from limbeck.data.importers import IMPORTERS, ImportOptions
 
     if format not in IMPORTERS:
@@ -90,6 +97,8 @@ def import_data(
         split_column=split_column,
         separator=separator,
         annotations=annotations,
+        images=images,
+        year=year,
     )
     for line in IMPORTERS[format](src, out, options).lines():
         typer.echo(line)

@@ -1,10 +1,14 @@
 """Importers: foreign layouts in, a pairs directory out. `IMPORTERS` maps a format's name to its importer."""
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport
+from limbeck.data.importers.coco import COCO
 from limbeck.data.importers.flickr8k import FLICKR8K
 from limbeck.data.importers.folder import FOLDER
+from limbeck.data.importers.karpathy import KARPATHY
 from limbeck.data.importers.mirflickr import MIRFLICKR
 
-IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (FOLDER, MIRFLICKR, FLICKR8K)}
+IMPORTERS: dict[str, Importer] = {
+    importer.name: importer for importer in (FOLDER, MIRFLICKR, FLICKR8K, KARPATHY, COCO)
+}
 
 __all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer"]

@@ -1,4 +1,4 @@
-"""Flickr8k, and Flickr30k, whose files are laid out alike: pictures, one caption file, lists of the splits."""
+"""Flickr8k, and Flickr30k, which is laid out alike: pictures, one caption file, lists of the splits."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ _LAYOUTS = "'image,caption' (CSV), 'NAME.jpg#0<TAB>caption' (.token), 'image_nam
 def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     """Import pictures with the captions of one file, in its order, repeated ones included.
 
-    Splits come from ``Flickr_8k.trainImages.txt`` and its sisters: train, val (dev is val too), test. Pictures lie
-    in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
+    Splits come from ``Flickr_8k.trainImages.txt`` and its sisters: train, val (dev is val too), test.
+    Pictures lie in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
 
     Raises:
         LimbeckError: no caption file or one of another layout, a picture in two splits, no pictures.
     """
     source = Source(src)
     file = _caption_file(source)
-    report = ImportReport(options.name or ("flickr30k" if "results" in file.lower() else "flickr8k"))
+    report = ImportReport(
+        options.name or ("flickr30k" if Path(file).name.startswith("results") else "flickr8k")
+    )
     pictures: dict[str, Listed] = {}
     for name, caption in _read_captions(source.read_text(file), file):
         pictures.setdefault(name, Listed(name)).captions.append(caption)
@@ -49,24 +51,24 @@ def _caption_file(source: Source) -> str:
         if there:
             return min(there, key=lambda name: (name.count("/"), name))
     raise LimbeckError(
-        f"{source.path}: no caption file; read are captions.txt, Flickr8k.token.txt, results*.token, results.csv"
+        f"{source.path}: no caption file; read are captions.txt, Flickr8k.token.txt, results*.token or .csv"
     )
 
 
 def _read_captions(text: str, file: str) -> Iterator[tuple[str, str]]:
     """(picture name, caption) by line; the layout is told by the first line."""
     lines = text.split("\n")
-    first = lines[0].strip()
+    first = lines[0].rstrip("\r")
     header = [field.strip().strip('"').lower() for field in re.split(r"[,|]", first)]
     if header == ["image", "caption"]:
         yield from _read_csv(text, file)
         return
     barred = header == ["image_name", "comment_number", "comment"] and "|" in first
     if not barred and not _TOKEN.fullmatch(first):
-        raise LimbeckError(f"{file}: line 1 is {first[:60]!r}; the layouts read are {_LAYOUTS}")
+        raise LimbeckError(f"{file}: line 1 is {first[:60]!r}; read are {_LAYOUTS}; other tables: folder")
     pattern, start = (_BARRED, 1) if barred else (_TOKEN, 0)
     for number, line in enumerate(lines[start:], start=start + 1):
-        match = pattern.fullmatch(line.strip())
+        match = pattern.fullmatch(line.rstrip("\r"))
         if match:
             yield match["name"].strip(), match["caption"]
         elif line.strip():
@@ -121,7 +123,7 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
 
 FLICKR8K = Importer(
     "flickr8k",
-    "Flickr8k (captions.txt or Flickr8k.token.txt, Flickr_8k.*Images.txt) and Flickr30k (results*.token, results.csv)",
+    "Flickr8k (captions.txt or Flickr8k.token.txt, Flickr_8k.*Images.txt), Flickr30k (results*.token, .csv)",
     frozenset({"images"}),
     import_flickr8k,
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +19,7 @@ _SPLITS = {"dev": "val", "valid": "val", "validation": "val", "restval": "train"
 
 @dataclass
 class Listed:
-    """A picture as a caption set names it: file name (with its folder, where given) and what is said of it."""
+    """A picture as a caption set names it (with its folder, where given), and what is said of it."""
 
     name: str
     captions: list[str] = field(default_factory=list)
@@ -67,11 +66,7 @@ def write_listed(
             "give their folder or zip with --images"
         )
     if missing:
-        done = (
-            "kept (no --keep-missing drops them)"
-            if options.keep_missing
-            else "dropped (--keep-missing keeps them)"
-        )
+        done = "kept" if options.keep_missing else "dropped (--keep-missing keeps them)"
         report.notes.append(f"{len(missing):,} rows without a picture {done}: {some(missing)}")
     rows = [
         (item, image)
@@ -133,39 +128,3 @@ def _ids(names: list[str]) -> list[str]:
     files = [PurePosixPath(name) for name in names]
     count = Counter(file.stem for file in files)
     return [file.stem if count[file.stem] == 1 else file.name for file in files]
-
-
-def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
-    """The object that a JSON text holds; ``where`` stands in the error, ``hook`` sees each inner object.
-
-    Raises:
-        LimbeckError: not JSON, or not an object.
-    """
-    try:
-        content = json.loads(text, object_hook=hook)
-    except json.JSONDecodeError as error:
-        raise LimbeckError(
-            f"{where}: line {error.lineno} is not JSON ({error.msg}); download it again"
-        ) from None
-    if not isinstance(content, dict):
-        raise LimbeckError(f"{where}: holds a {type(content).__name__}, not an object with named fields")
-    return content
-
-
-def entries(
-    content: dict[str, Any], key: str, needed: Sequence[str], where: str, layout: str
-) -> list[dict[str, Any]]:
-    """The list of objects under ``key``, each with the fields ``needed``; ``layout`` says what is read.
-
-    Raises:
-        LimbeckError: no such list, or an entry without one of the fields.
-    """
-    items = content.get(key)
-    if not isinstance(items, list):
-        there = ", ".join(map(repr, list(content)[:6])) or "nothing"
-        raise LimbeckError(f"{where}: no list {key!r}, there are {there}; read is {layout}")
-    for number, item in enumerate(items):
-        lacking = needed if not isinstance(item, dict) else [name for name in needed if name not in item]
-        if lacking:
-            raise LimbeckError(f"{where}: {key}[{number}] has no {lacking[0]!r}; read is {layout}")
-    return items

@@ -1,0 +1,122 @@
+"""MS COCO in its official layout: ``annotations/*.json`` beside ``train2017/`` and ``val2017/`` (or 2014)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
+from limbeck.data.importers.json_files import entries, parse_json
+from limbeck.data.importers.listed import Listed, picture_source, write_listed
+from limbeck.errors import LimbeckError
+
+_FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
+_LAYOUT = "COCO's captions_*.json and instances_*.json"
+
+
+def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+    """Import captions, and as labels the categories of the instances, of the train and val files there are.
+
+    Labels stand in the order of the file's categories; the split column is train or val. Pictures lie in
+    ``src``, or in ``options.images``. Ids are file names without suffix.
+
+    Raises:
+        LimbeckError: no annotation files, several years without ``options.year``, a file of another layout,
+            categories that differ between the files, no pictures.
+    """
+    source = Source(src)
+    report = ImportReport(options.name or "coco")
+    year, files = _annotation_files(source, options.year)
+    listed: list[Listed] = []
+    labels: list[str] = []
+    for split in ("train", "val"):
+        rows: dict[int, Listed] = {}
+        if name := files.get(("captions", split)):
+            content = _read(source, name, rows, f"{split}{year}", split)
+            _captions(content, rows, name, report)
+        if name := files.get(("instances", split)):
+            content = _read(source, name, rows, f"{split}{year}", split)
+            found = _labels(content, rows, name)
+            if labels and found != labels:
+                raise LimbeckError(
+                    f"{name}: its categories differ from those of train; give files of one set"
+                )
+            labels = found
+        listed.extend(rows.values())
+    if not listed:
+        raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
+    read = ", ".join(sorted(Path(name).stem for name in files.values()))
+    report.notes.append(f"read {read}" + ("" if labels else "; no instances_*.json, so no labels"))
+    return write_listed(listed, picture_source(source, options), out, options, report, labels)
+
+
+def _annotation_files(source: Source, year: str | None) -> tuple[str, dict[tuple[str, str], str]]:
+    """The year, and the file of each (kind, split) of that year."""
+    found = [(match, name) for name in source.names if (match := _FILE.search(name))]
+    years = sorted({match[3] for match, _ in found})
+    if not years:
+        raise LimbeckError(
+            f"{source.path}: no captions_*.json or instances_*.json of COCO, as in annotations/"
+        )
+    if year is None and len(years) > 1:
+        raise LimbeckError(
+            f"{source.path}: annotations of {', '.join(years)} share pictures; choose with --year"
+        )
+    if year is not None and year not in years:
+        raise LimbeckError(f"{source.path}: no annotations of {year}; there are {', '.join(years)}")
+    chosen = year or years[0]
+    return chosen, {(match[1], match[2]): name for match, name in found if match[3] == chosen}
+
+
+def _read(source: Source, name: str, rows: dict[int, Listed], folder: str, split: str) -> dict[str, Any]:
+    """The file's content, with a row for each of its pictures."""
+    content = parse_json(source.read_text(name), name, _without_outlines)
+    for image in entries(content, "images", {"id": int, "file_name": str}, name, _LAYOUT):
+        rows.setdefault(image["id"], Listed(f"{folder}/{image['file_name']}", split=split))
+    return content
+
+
+def _without_outlines(item: dict[str, Any]) -> dict[str, Any]:
+    """Outlines are most of the file and of no use here; dropped as they are read, they cost no memory."""
+    item.pop("segmentation", None)
+    return item
+
+
+def _captions(content: dict[str, Any], rows: dict[int, Listed], name: str, report: ImportReport) -> None:
+    stray = 0
+    for item in entries(content, "annotations", {"image_id": int, "caption": str}, name, _LAYOUT):
+        row = rows.get(item["image_id"])
+        if row is None:
+            stray += 1
+        else:
+            row.captions.append(item["caption"])
+    if stray:
+        report.notes.append(f"{stray:,} captions of {name} belong to no listed picture and were left out")
+
+
+def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str) -> list[str]:
+    """Label each row with the categories that occur in it; returns all category names in file order."""
+    categories = {
+        item["id"]: item["name"]
+        for item in entries(content, "categories", {"id": int, "name": str}, name, _LAYOUT)
+    }
+    seen: dict[int, set[int]] = {}
+    for item in entries(content, "annotations", {"image_id": int, "category_id": int}, name, _LAYOUT):
+        if item["category_id"] not in categories:
+            raise LimbeckError(
+                f"{name}: category_id {item['category_id']!r} is in no category; restore the file"
+            )
+        seen.setdefault(item["image_id"], set()).add(item["category_id"])
+    for image, row in rows.items():
+        inside = seen.get(image, set())
+        row.labels = [label for number, label in categories.items() if number in inside]
+    return list(categories.values())
+
+
+COCO = Importer(
+    "coco",
+    "MS COCO: annotations/captions_*.json and instances_*.json with train2017/ and val2017/ (or 2014)",
+    frozenset({"images", "year"}),
+    import_coco,
+)

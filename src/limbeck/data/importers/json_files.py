@@ -1,0 +1,57 @@
+"""JSON of caption sets: read with errors that name file and field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from limbeck.errors import LimbeckError
+
+_WORDS: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
+
+
+def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
+    """The object that a JSON text holds; ``where`` stands in the error, ``hook`` sees each inner object.
+
+    Raises:
+        LimbeckError: not JSON, or not an object.
+    """
+    try:
+        content = json.loads(text, object_hook=hook)
+    except json.JSONDecodeError as error:
+        raise LimbeckError(
+            f"{where}: line {error.lineno} is not JSON ({error.msg}); download it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise LimbeckError(f"{where}: holds a {type(content).__name__}, not an object with named fields")
+    return content
+
+
+def entries(
+    content: dict[str, Any], key: str, needed: Mapping[str, type], where: str, layout: str
+) -> list[dict[str, Any]]:
+    """The list of objects under ``key``, each with the fields ``needed`` and their types.
+
+    Args:
+        content: the object that holds the list.
+        key: its field.
+        needed: type of each field that an entry must have.
+        where: file, for the error.
+        layout: what is read, for the error.
+
+    Raises:
+        LimbeckError: no such list, an entry without one of the fields or with a value of another type.
+    """
+    items = content.get(key)
+    if not isinstance(items, list):
+        there = ", ".join(map(repr, list(content)[:6])) or "nothing"
+        raise LimbeckError(f"{where}: no list {key!r}, there are {there}; read is {layout}")
+    for number, item in enumerate(items):
+        for name, kind in needed.items():
+            if not isinstance(item, dict) or name not in item:
+                raise LimbeckError(f"{where}: {key}[{number}] has no {name!r}; read is {layout}")
+            if not isinstance(item[name], kind):
+                found = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
+                raise LimbeckError(f"{where}: {found}, not {_WORDS[kind]}; read is {layout}")
+    return items

@@ -1,0 +1,61 @@
+"""Karpathy's ``dataset_*.json`` of Flickr8k, Flickr30k and COCO: captions and the usual splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
+from limbeck.data.importers.json_files import entries, parse_json
+from limbeck.data.importers.listed import Listed, picture_source, split_name, write_listed
+from limbeck.errors import LimbeckError
+
+_IMAGE = {"filename": str, "split": str, "sentences": list}
+_LAYOUT = "Karpathy's {images: [{filename, split, sentences: [{raw}]}]}"
+
+
+def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+    """Import a split file, given itself or as the one ``dataset_*.json`` of a folder or zip.
+
+    Split "restval" (the rest of COCO's val) becomes train, as everyone trains on it. Pictures lie in
+    ``options.images``, else beside the file. Ids are file names without suffix.
+
+    Raises:
+        LimbeckError: no split file or several, one of another layout, no pictures.
+    """
+    source, file = _split_file(src)
+    content = parse_json(source.read_text(file), file)
+    report = ImportReport(options.name or str(content.get("dataset") or "karpathy"))
+    listed, before = [], Counter[str]()
+    for image in entries(content, "images", _IMAGE, file, _LAYOUT):
+        where = f"{file}: {image['filename']}"
+        captions = [one["raw"] for one in entries(image, "sentences", {"raw": str}, where, _LAYOUT)]
+        before[image["split"]] += 1
+        name = "/".join(filter(None, (str(image.get("filepath") or ""), image["filename"])))
+        listed.append(Listed(name, captions, split=split_name(image["split"])))
+    if not listed:
+        raise LimbeckError(f"{file}: the list 'images' is empty; download it again")
+    for split in sorted(before):
+        if split_name(split) != split:
+            report.notes.append(f"{before[split]:,} rows of split {split} count as {split_name(split)}")
+    return write_listed(listed, picture_source(source, options), out, options, report)
+
+
+def _split_file(src: Path) -> tuple[Source, str]:
+    if src.is_file() and src.suffix.lower() == ".json":
+        return Source(src.parent), src.name
+    source = Source(src)
+    found = [name for name in source.names if Path(name).match("dataset_*.json")]
+    if len(found) > 1:
+        raise LimbeckError(f"{src}: several split files ({', '.join(found)}); unpack and give one of them")
+    if not found:
+        raise LimbeckError(f"{src}: no dataset_*.json; give Karpathy's split file itself")
+    return source, found[0]
+
+
+KARPATHY = Importer(
+    "karpathy",
+    "Karpathy's split files dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json",
+    frozenset({"images"}),
+    import_karpathy,
+)

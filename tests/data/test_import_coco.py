@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from caption_trees import coco, draw, karpathy, run, sentences, zipped
+
+from limbeck.data.importers.coco import COCO
+from limbeck.errors import LimbeckError
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("year", ["2014", "2017"])
+def test_official_layout(tmp_path, packed, year):
+    src = coco(tmp_path / "src", year=year)
+    pairs, report = run("coco", zipped(src) if packed else src, tmp_path / "out")
+    assert pairs.name == "coco" and pairs.ids == ["000000000002", "000000000001", "000000000004"]
+    assert pairs.captions[0] == [f"2 says {at}" for at in range(5)]
+    assert pairs.label_names == ["person", "dog", "cat"]
+    assert pairs.labels_text == [["person", "cat"], [], ["person", "cat"]]
+    assert pairs.table.column("split").to_pylist() == ["train", "train", "val"]
+    assert pairs.image_path(2) == f"val{year}/000000000004.jpg" and pairs.open_image(2).size == (40, 30)
+    assert f"1 pictures without a row left out: val{year}/000000000009.jpg" in report.notes
+    dropped = f"1 rows without a picture dropped (--keep-missing keeps them): val{year}/000000000005.jpg"
+    assert dropped in report.notes
+    kept, _ = run("coco", src, tmp_path / "kept", keep_missing=True)
+    assert kept.ids[3] == "000000000005" and kept.image_path(3) is None and len(kept.captions[3]) == 5
+
+
+def test_captions_alone_and_labels_alone(tmp_path):
+    src = coco(tmp_path / "src", instances=False)
+    pairs, report = run("coco", src, tmp_path / "out")
+    assert pairs.label_names == [] and "no instances_*.json, so no labels" in " ".join(report.notes)
+    other = coco(tmp_path / "other")
+    for file in other.glob("annotations/captions_*"):
+        file.unlink()
+    pairs, _ = run("coco", other, tmp_path / "o2")
+    assert pairs.captions == [[]] * 3 and pairs.labels_text[0] == ["person", "cat"]
+    shutil.rmtree(other / "train2017")
+    (other / "annotations/instances_train2017.json").unlink()
+    pairs, _ = run("coco", other, tmp_path / "o3", images=other / "val2017")
+    assert pairs.split_names == ["val"] and pairs.image_path(0) == "000000000004.jpg"
+
+
+def test_two_years_need_a_choice(tmp_path):
+    src = coco(tmp_path / "src")
+    more = coco(tmp_path / "more", year="2014")
+    for file in more.glob("annotations/*"):
+        shutil.move(file, src / "annotations" / file.name)
+    with pytest.raises(LimbeckError, match="annotations of 2014, 2017 share pictures; choose with --year"):
+        run("coco", src, tmp_path / "out")
+    with pytest.raises(LimbeckError, match="no annotations of 2015; there are 2014, 2017"):
+        run("coco", src, tmp_path / "out", year="2015")
+    pairs, _ = run("coco", src, tmp_path / "out", year="2017")
+    assert len(pairs) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("captions_val", "{", r"captions_val2017\.json: line 1 is not JSON"),
+        ("captions_val", "[1]", "holds a list, not an object"),
+        ("captions_val", {"images": None}, r"no list 'images', there are 'info', .*read is COCO's"),
+        ("captions_val", {"images": [{"id": 1}]}, r"images\[0\] has no 'file_name'; read is COCO's"),
+        ("captions_val", {"images": [7]}, r"images\[0\] has no 'id'"),
+        (
+            "captions_val",
+            {"images": [{"id": "1", "file_name": "a"}]},
+            r"id of images\[0\] is '1', not a whole",
+        ),
+        (
+            "captions_val",
+            {"annotations": [{"image_id": 4, "text": "x"}]},
+            r"annotations\[0\] has no 'caption'",
+        ),
+        (
+            "captions_val",
+            {"annotations": [{"image_id": 4, "caption": 3}]},
+            "caption of .* is '3', not a text",
+        ),
+        ("instances_val", {"categories": []}, "category_id 17 is in no category"),
+        (
+            "instances_val",
+            {"categories": [{"id": 17, "name": "x"}, {"id": 1, "name": "y"}]},
+            "categories differ",
+        ),
+    ],
+)
+def test_files_of_another_layout(tmp_path, file, change, message):
+    src = coco(tmp_path / "src")
+    path = src / "annotations" / f"{file}2017.json"
+    changed = change if isinstance(change, str) else json.dumps(json.loads(path.read_text()) | change)
+    path.write_text(changed)
+    with pytest.raises(LimbeckError, match=message) as caught:
+        run("coco", src, tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_stray_captions_and_nothing_to_import(tmp_path):
+    src = coco(tmp_path / "src", instances=False)
+    path = src / "annotations/captions_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"].append({"image_id": 77, "caption": "whose?"})
+    path.write_text(json.dumps(content))
+    _, report = run("coco", src, tmp_path / "out")
+    assert any("1 captions of annotations/captions_val2017.json belong to no" in n for n in report.notes)
+    for split in ("train", "val"):
+        shutil.rmtree(src / f"{split}2017")
+    with pytest.raises(LimbeckError, match=r"not one of the 4 pictures is there \(first: train2017/0"):
+        run("coco", src, tmp_path / "o2")
+    empty = json.dumps({"images": [], "annotations": []})
+    for split in ("train", "val"):
+        (src / f"annotations/captions_{split}2017.json").write_text(empty)
+    with pytest.raises(LimbeckError, match="the annotation files of 2017 list no pictures"):
+        run("coco", src, tmp_path / "o2")
+    shutil.rmtree(src / "annotations")
+    with pytest.raises(LimbeckError, match=r"no captions_\*\.json or instances_\*\.json of COCO"):
+        run("coco", src, tmp_path / "o2")
+
+
+def test_coco_mini_names_the_80_pictures_without_rows(shared_data, tmp_path):
+    pairs, report = run("coco", shared_data / "coco_mini_224.zip", tmp_path / "out")
+    assert len(pairs) == 159 and len(pairs.label_names) == 80 and pairs.label_names[79] == "toothbrush"
+    assert report.counts["captions"] == 795 and (report.counts["train"], report.counts["val"]) == (80, 79)
+    assert any(n.startswith("80 pictures without a row left out: val2017/") for n in report.notes)
+    assert COCO.name == "coco"
+
+
+# ------------------------------------------------------------------------------ Karpathy's split files
+def images() -> list[dict[str, object]]:
+    return [
+        {
+            "filepath": "train2014",
+            "filename": "a.jpg",
+            "split": "train",
+            "sentences": sentences("one", "two ,"),
+        },
+        {"filepath": "val2014", "filename": "b.jpg", "split": "restval", "sentences": sentences("three\n")},
+        {"filepath": "val2014", "filename": "c.jpg", "split": "val", "sentences": sentences("four")},
+        {"filename": "d.jpg", "split": "test", "sentences": sentences("five", "five")},
+        {"filepath": "val2014", "filename": "gone.jpg", "split": "test", "sentences": sentences("six")},
+    ]
+
+
+@pytest.mark.parametrize("place", ["apart", "zip", "inside", "packed", "beside"])
+def test_karpathy(tmp_path, place):
+    pictures = tmp_path / "pictures"
+    draw(pictures / "train2014", ["a.jpg"])
+    draw(pictures / "val2014", ["b.jpg", "c.jpg", "x.jpg"])
+    draw(pictures, ["d.jpg"])
+    inside = place in ("inside", "packed", "beside")
+    file = karpathy((pictures if inside else tmp_path / "k") / "dataset_coco.json", images(), "coco")
+    src, options = {
+        "apart": (file, {"images": pictures}),
+        "zip": (file, {"images": None}),
+        "inside": (pictures, {}),
+        "packed": (zipped(pictures), {}),
+        "beside": (file, {}),
+    }[place]
+    if place == "zip":
+        options = {"images": zipped(pictures)}
+    pairs, report = run("karpathy", src, tmp_path / "out", **options)
+    assert pairs.name == "coco" and pairs.ids == ["a", "b", "c", "d"]
+    assert pairs.captions == [["one", "two ,"], ["three"], ["four"], ["five", "five"]]
+    assert pairs.table.column("split").to_pylist() == ["train", "train", "val", "test"]
+    assert pairs.image_path(1) == "val2014/b.jpg" and pairs.open_image(3).size == (40, 30)
+    assert "1 rows of split restval count as train" in report.notes
+    assert any(
+        "1 rows without a picture dropped" in note and "val2014/gone.jpg" in note for note in report.notes
+    )
+    assert "1 pictures without a row left out: val2014/x.jpg" in report.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,caption\n", r"dataset_x\.json: line 1 is not JSON"),
+        ('["a"]', "holds a list"),
+        ('{"annotations": []}', r"no list 'images', there are 'annotations'; read is Karpathy's"),
+        ('{"images": []}', "the list 'images' is empty"),
+        (
+            '{"images": [{"file_name": "a.jpg", "id": 1}]}',
+            r"images\[0\] has no 'filename'; read is Karpathy's",
+        ),
+        (
+            '{"images": [{"filename": 1, "split": "test", "sentences": []}]}',
+            r"filename of .* is '1', not a text",
+        ),
+        (
+            '{"images": [{"filename": "a", "split": null, "sentences": []}]}',
+            "split of .* is 'None', not a text",
+        ),
+        (
+            '{"images": [{"filename": "a", "split": "test", "sentences": ["x"]}]}',
+            r"a: sentences\[0\] has no 'raw'",
+        ),
+    ],
+)
+def test_split_file_of_another_layout(tmp_path, content, message):
+    file = tmp_path / "dataset_x.json"
+    file.write_text(content)
+    with pytest.raises(LimbeckError, match=message) as caught:
+        run("karpathy", file, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_which_split_file(tmp_path):
+    (tmp_path / "src").mkdir()
+    with pytest.raises(LimbeckError, match=r"no dataset_\*\.json; give Karpathy's split file itself"):
+        run("karpathy", tmp_path / "src", tmp_path / "out")
+    for name in ("coco", "flickr8k"):
+        karpathy(tmp_path / "src" / f"dataset_{name}.json", images())
+    with pytest.raises(LimbeckError, match=r"several split files \(dataset_coco\.json, dataset_flickr8k"):
+        run("karpathy", tmp_path / "src", tmp_path / "out")
+    with pytest.raises(LimbeckError, match=r"not one of the 5 pictures is there .* give their folder or zip"):
+        run("karpathy", tmp_path / "src" / "dataset_coco.json", tmp_path / "out")
