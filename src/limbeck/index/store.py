@@ -98,6 +98,15 @@ class IndexStore:
         segment, local = self._locate(row)
         return np.array(segment.points[local : local + 1])
 
+    def points_at(self, rows: np.ndarray) -> np.ndarray:
+        """(n, width): the stored points of some rows (n,), in their order."""
+        number = np.searchsorted(self.starts, rows, side="right") - 1
+        found = np.empty((len(rows), self.space.width), dtype=self.space.dtype)
+        for at in np.unique(number):
+            here = number == at
+            found[here] = self.segments[at].points[rows[here] - self.starts[at]]
+        return found
+
     def metadata(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """All columns of the items in the given rows, ``id`` included."""
         located = [self._locate(int(row)) for row in rows]

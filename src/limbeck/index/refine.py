@@ -1,0 +1,102 @@
+"""Exact nearest neighbours from any engine that ranks by a float32 inner product (ours).
+
+Such a sum has too few digits to tell near neighbours apart: on the hyperboloid two large numbers cancel. So
+more candidates than asked for are fetched and scored again by the space in float64. They are enough once the
+engine's last answer lies beyond the rounding error of any item as near as the k-th; else more are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck.spaces import Space
+
+_GROWTH = 4
+_BLOCK_CELLS = 1 << 22  # answers of an engine, or coordinates of points, held at once
+
+
+@dataclass(frozen=True)
+class Source:
+    """Items and an engine over them.
+
+    Attributes:
+        search: (queries of `Space.index_queries` (Q, columns), m) to (inner products (Q, m), rows (Q, m)),
+            highest first, for any m up to ``rows``.
+        points: row numbers (n,) to their stored points (n, width).
+        rows: how many items there are.
+        longest: greatest Euclidean norm of a row of `Space.index_items`.
+    """
+
+    search: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+    points: Callable[[np.ndarray], np.ndarray]
+    rows: int
+    longest: float
+
+
+def longest_row(vectors: np.ndarray) -> float:
+    """Greatest Euclidean norm of the rows (N, D); 0 without rows."""
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return float(np.sqrt(squares.max(initial=0)))
+
+
+def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest items of each query, by the float64 score of the space.
+
+    Args:
+        space: of the points; one whose engine answers with inner products.
+        source: items and engine.
+        queries: (Q, width) points of the space.
+        k: at least 1; more than there are gives all.
+
+    Returns:
+        (scores float64 (Q, k'), rows int64 (Q, k')), nearest first, ties by row.
+
+    Raises:
+        LimbeckError: queries that are no points of the space.
+    """
+    asked = space.index_queries(queries)
+    k = min(k, source.rows)
+    scores, rows = np.empty((len(asked), k)), np.empty((len(asked), k), dtype=np.int64)
+    if not k:
+        return scores, rows
+    todo, fetched = np.arange(len(asked)), 2 * k + 16
+    while todo.size:
+        fetched = min(fetched, source.rows)
+        size, unsettled = max(1, _BLOCK_CELLS // fetched), []
+        for block in (todo[start : start + size] for start in range(0, len(todo), size)):
+            raw, found = _candidates(source, asked[block], fetched)
+            for q, last, candidates in zip(block, raw, found, strict=True):
+                query = queries[q : q + 1]
+                scores[q], rows[q] = _best(space, source, query, candidates, k)
+                if fetched < source.rows:
+                    limit = space.raw_limit(query, scores[q, -1:], source.longest)[0]
+                    if not last < limit:
+                        unsettled.append(q)
+        todo, fetched = np.array(unsettled, dtype=np.int64), _GROWTH * fetched
+    return scores, rows
+
+
+def _candidates(source: Source, asked: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last inner product (Q,) and the rows (Q, fetched) that the engine gives; all rows without it."""
+    if fetched == source.rows:
+        every = np.broadcast_to(np.arange(fetched), (len(asked), fetched))
+        return np.full(len(asked), -np.inf), every
+    raw, found = source.search(asked, fetched)
+    return np.asarray(raw, dtype=np.float64)[:, -1], found
+
+
+def _best(
+    space: Space, source: Source, query: np.ndarray, candidates: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and rows of the k nearest candidates of one query (1, width)."""
+    size = max(1, _BLOCK_CELLS // space.width)
+    parts = [
+        space.rescore(query, source.points(candidates[start : start + size]))
+        for start in range(0, len(candidates), size)
+    ]
+    scores = np.concatenate(parts)
+    order = np.lexsort((candidates, -space.score_sign * scores))[:k]
+    return scores[order], candidates[order]
