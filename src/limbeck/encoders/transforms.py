@@ -1,4 +1,4 @@
-"""Pictures to tensors: resize, crop, mirror, normalise. Crops come from a generator of their own (ours).
+"""Pictures to tensors: resize, crop, mirror, jitter, normalise. Crops have a generator of their own (ours).
 
 Kept beside the towers because a tower owns its preprocessing and is saved with it.
 """
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from limbeck.encoders.config import AugmentConfig
 
@@ -38,8 +38,13 @@ def resize_center(image: Image.Image, size: int) -> Image.Image:
 def random_crop(
     image: Image.Image, size: int, augment: AugmentConfig, generator: torch.Generator
 ) -> Image.Image:
-    """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored."""
+    """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored and jittered.
+
+    Where ``augment`` keeps places the crop is that of `resize_center`, so that patches agree with it.
+    """
     area_share, aspect, across, down, mirror = torch.rand(5, generator=generator).tolist()
+    if augment.keeps_place:
+        return _jitter(resize_center(image, size), augment.jitter, generator)
     low, high = augment.crop
     area = (low + (high - low) * area_share) * image.width * image.height
     ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * aspect)
@@ -49,4 +54,15 @@ def random_crop(
     image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
     if augment.flip and mirror < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return _jitter(image, augment.jitter, generator)
+
+
+def _jitter(image: Image.Image, jitter: float, generator: torch.Generator) -> Image.Image:
+    """Brightness, contrast, saturation, in this order, by factors from 1 - jitter to 1 + jitter."""
+    if jitter:
+        shifts = torch.rand(3, generator=generator).tolist()
+        for enhance, shift in zip(
+            (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), shifts, strict=True
+        ):
+            image = enhance(image).enhance(1 + jitter * (2 * shift - 1))
     return image

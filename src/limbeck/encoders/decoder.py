@@ -1,0 +1,95 @@
+"""The light decoder of masked reconstruction: from the tokens that were kept to the patches that were not."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limbeck.encoders.masking import dropped
+from limbeck.errors import LimbeckError
+
+
+class PatchDecoder(nn.Module):
+    """A narrow transformer over kept tokens and mask tokens (MAE, He et al. 2022, section 3).
+
+    As in MAE: a linear map to the decoder's width, one learned mask token, fixed sine positions in two
+    dimensions, pre-norm blocks, a linear map out. Ours: one block of width 96 by default, the class token at
+    position zero, and a prediction of features rather than pixels unless ``out`` says otherwise.
+
+    Args:
+        width: of the tokens that come in.
+        grid: patches along one side of the picture.
+        decoder_width: of the blocks; a multiple of 4 (positions) and of ``heads``.
+        layers: number of blocks.
+        heads: attention heads of a block.
+        out: width of a prediction; ``width`` if None.
+
+    Raises:
+        LimbeckError: when ``decoder_width`` cannot be divided so.
+    """
+
+    mask_token: nn.Parameter
+    positions: torch.Tensor
+
+    def __init__(
+        self,
+        width: int,
+        grid: int,
+        decoder_width: int = 96,
+        layers: int = 1,
+        heads: int = 3,
+        out: int | None = None,
+    ) -> None:
+        super().__init__()
+        if decoder_width % 4 or decoder_width % heads:
+            raise LimbeckError(
+                f"decoder_width: {decoder_width} is not a multiple of 4 and of the {heads} heads; change one"
+            )
+        self.patches = grid**2
+        self.embed = nn.Linear(width, decoder_width)
+        self.mask_token = nn.Parameter(torch.randn(decoder_width) * 0.02)
+        self.register_buffer("positions", sine_positions(grid, decoder_width), persistent=False)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                decoder_width,
+                heads,
+                dim_feedforward=4 * decoder_width,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(decoder_width)
+        self.head = nn.Linear(decoder_width, width if out is None else out)
+
+    def forward(self, tokens: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """(B, patches - K, out): predictions at the dropped patches, in the order of `dropped`.
+
+        Args:
+            tokens: (B, 1 + K, width), class token first (`Backbone.tokens`).
+            keep: (B, K) int64, the patch of each token but the first.
+        """
+        x = self.embed(tokens)
+        start = self.positions.new_zeros(len(keep), 1, self.positions.shape[1])
+        x = x + torch.cat([start, self.positions[keep]], dim=1)
+        # Blocks do not care about the order of tokens, so that nothing has to be put back into the raster.
+        gaps = self.mask_token + self.positions[dropped(keep, self.patches)]
+        x = torch.cat([x, gaps.to(x.dtype)], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        predictions: torch.Tensor = self.head(self.norm(x[:, tokens.shape[1] :]))
+        return predictions
+
+
+def sine_positions(grid: int, width: int) -> torch.Tensor:
+    """(grid * grid, width) fixed positions: sines and cosines of row and column, half of the width each.
+
+    Frequencies 10000^(-4i / width), i = 0 … width / 4 - 1, as in MAE; raster order.
+    """
+    frequencies = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    angles = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = axis.repeat_interleave(grid, dim=0), axis.repeat(grid, 1)
+    return torch.cat([rows, columns], dim=1).float()
