@@ -158,6 +158,9 @@ def test_no_caption_file_and_foreign_options(tmp_path):
         run("flickr8k", tmp_path / "src", tmp_path / "out")
     with pytest.raises(LimbeckError, match="no such file or folder"):
         run("flickr8k", tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "captions.txt").write_text(CSV)
+    with pytest.raises(LimbeckError, match=r"captions\.txt: neither folder nor zip; give the folder"):
+        run("flickr8k", tmp_path / "captions.txt", tmp_path / "out")
     with pytest.raises(LimbeckError, match="'flickr8k' has no option --year"):
         run("flickr8k", tmp_path / "src", tmp_path / "out", year="2017")
 

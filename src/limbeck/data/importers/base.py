@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from limbeck.data.features import load_feature_file
 from limbeck.errors import LimbeckError
@@ -21,6 +22,8 @@ class Source:
         self.is_zip = path.is_file()
         if not path.exists():
             raise LimbeckError(f"{path}: no such file or folder to import from")
+        if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
+            raise LimbeckError(f"{path}: neither folder nor zip; give the folder or zip that holds it")
 
     @cached_property
     def names(self) -> list[str]:
