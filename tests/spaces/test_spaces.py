@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from limbeck import spaces
 from limbeck.errors import LimbeckError
-from limbeck.spaces import Hamming, Space, Sphere, space_from_json
+from limbeck.spaces import Hamming, Lorentz, Space, Sphere, space_from_json
 
 
 def units(seed: int, *shape: int) -> np.ndarray:
@@ -25,17 +25,22 @@ def some_codes(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("space", [Sphere(5), Hamming(24)])
+@pytest.mark.parametrize("space", [Sphere(5), Hamming(24), Lorentz(5, 1.0)])
 def test_every_space_keeps_the_protocol(space):
     assert isinstance(space, Space)
     assert space_from_json(space.to_json()) == space == spaces.from_json(space.to_json())
     assert space.score_sign == (1 if space.score_name == "similarity" else -1)
     points = units(0, 4, 5) if space.storage == "vectors" else some_codes(0, 4, 3)
     assert points.shape[1] == space.width and points.dtype == space.dtype
-    raw = space.score_sign * space.similarity(points, points)
-    np.testing.assert_array_equal(space.score_sign * space.score(raw), space.similarity(points, points))
-    np.testing.assert_array_equal(space.index_items(points), points)
-    np.testing.assert_array_equal(space.index_queries(points), points)
+    near = space.similarity(points, points)
+    items, queries = space.index_items(points), space.index_queries(points)
+    raw = {"vectors": queries @ items.T, "codes": -near}[space.storage]
+    np.testing.assert_allclose(space.score_sign * space.score(raw), near, atol=1e-3)
+    np.testing.assert_allclose(
+        space.score_sign * space.rescore(points[:, None], points[None]), near, atol=1e-6
+    )
+    assert space.raw_limit(points, space.rescore(points, points), 2.0).shape == (4,)
+    assert isinstance(space.has_cones, bool)
     hash(space)
 
 
@@ -48,6 +53,8 @@ def test_every_space_keeps_the_protocol(space):
         {"name": "hamming"},
         {"name": "sphere", "bits": 8},
         {"name": "hamming", "bits": 12},
+        {"name": "lorentz", "dim": 3},
+        {"name": "lorentz", "dim": 3, "curv": -1.0},
     ],
 )
 def test_a_wrong_space_is_refused_in_one_line(value):

@@ -64,7 +64,7 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
         return scores, rows
     todo, fetched = np.arange(len(asked)), 2 * k + 16
     while todo.size:
-        fetched = min(fetched, source.rows)
+        fetched = fetched if 2 * fetched <= source.rows else source.rows  # half of all: as well all
         size, unsettled = max(1, _BLOCK_CELLS // fetched), []
         for block in (todo[start : start + size] for start in range(0, len(todo), size)):
             raw, found = _candidates(source, asked[block], fetched)
