@@ -16,6 +16,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_classes
+from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
 from limbeck.data.strict import describe, read_yaml
 from limbeck.errors import LimbeckError
@@ -113,9 +115,13 @@ class Protocol(_Strict):
     relevance: Literal["shared_label", "paired"]
     metric: Metric
     validation: Validation
+    classification: Classification | None = None
+    # What makes a text more detailed: its length, or standing before the others of its row.
+    detail: Literal["words", "order"] = "words"
     note: str = ""  # for readers; the only key that the hash leaves out
 
     _lists: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    _tree: Tree | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
@@ -127,8 +133,17 @@ class Protocol(_Strict):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the resolved protocol: every key but ``note``, and the listed ids, not their files."""
+        """SHA-256 of the resolved protocol: every key but ``note``, and what files list, not their names.
+
+        What came later (classification, detail) is left out where it is not used: older hashes stay.
+        """
         resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
+        if self.classification is None:
+            del resolved["classification"]
+        elif self._tree is not None:
+            resolved["classification"]["hierarchy"] = {"edges": self._tree.edges_hash}
+        if self.detail == "words":
+            del resolved["detail"]
         for name, ids in self._lists.items():
             part = resolved if name == "validation" else resolved["splits"]
             part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
@@ -158,9 +173,29 @@ class Protocol(_Strict):
         return rows
 
     def items_hash(self, pairs: Pairs) -> str:
-        """SHA-256 over the ids of query and database in this data set; two data sets differ in it."""
-        ids = [[pairs.ids[row] for row in self.split(pairs, name).tolist()] for name in ("query", "database")]
-        return sha256_json(ids)
+        """SHA-256 over the ids of query and database in this data set; two data sets differ in it.
+
+        With classification also over the classes, of which every picture has to choose one.
+        """
+        rows = [self.split(pairs, name) for name in ("query", "database")]
+        ids = [[pairs.ids[row] for row in part.tolist()] for part in rows]
+        classes = self.classes(pairs, rows[0])
+        return sha256_json(ids if classes is None else [*ids, classes.names])
+
+    def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
+        """Classes, prompts and tree for zero-shot classification of some rows; None without that section.
+
+        Raises:
+            LimbeckError: the data set lacks classes, or they do not fit the tree (`read_classes`).
+        """
+        section = self.classification
+        if section is None:
+            return None
+        if self._tree is None and section.hierarchy not in (None, FROM_PATHS):
+            raise LimbeckError(
+                f"protocol {self.name}: classification.hierarchy is a file; use load_protocol to read it"
+            )
+        return read_classes(pairs, rows, section, self._tree, self.name)
 
     def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
         """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
@@ -234,7 +269,7 @@ def load_protocol(name: str | Path) -> Protocol:
 
     Raises:
         LimbeckError: unknown name or file, unknown or malformed key, id list that is missing, changed
-            (SHA-256) or holds an id twice.
+            (SHA-256) or holds an id twice, file of a class tree that is none.
     """
     file = _find(str(name))
     content = read_yaml(file)
@@ -251,6 +286,9 @@ def load_protocol(name: str | Path) -> Protocol:
     for name, part in parts.items():
         if part is not None and part.file is not None:
             protocol._lists[name] = _read_ids(file.parent / part.file, part.sha256 or "")
+    section = protocol.classification
+    if section is not None and section.hierarchy not in (None, FROM_PATHS):
+        protocol._tree = Tree.read(file.parent / section.hierarchy)
     return protocol
 
 

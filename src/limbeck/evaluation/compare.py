@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.results import DIRECTIONS, Result, result_files, same_protocol
+from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result, result_files, same_protocol
 from limbeck.metrics import holm, paired_test, summarize
 
 LEVEL = 0.05
-LOWER_IS_BETTER = {"median_rank"}
+LOWER_IS_BETTER = {"median_rank", "tie", "lca"}
+# Where points lie is told, not judged: no best, no differences.
+DESCRIPTIVE = ("cone", "radius")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Group:
 
     Attributes:
         values: column → one value a result, in the order of ``results``. Columns: ``i2t map``, ``t2i r@1`` …,
-            and ``mean`` of the two directions.
+            and ``mean`` of the two directions; of the further ones (``zero_shot top1`` …) those that all its
+            results have.
         differences: column → difference from the base; empty for the base itself.
     """
 
@@ -70,6 +73,8 @@ class Comparison:
 
     Attributes:
         columns: the columns that every group has, in the order shown.
+        further: columns of no direction (`GROUPS`), each had by at least one group: a model without cones
+            stands beside one that has them.
         best: (bits, column) → label of the group with the best mean among those with equal bits; only where
             at least two stand beside each other.
     """
@@ -81,6 +86,7 @@ class Comparison:
     groups: list[Group]
     base: str | None
     best: dict[tuple[int | None, str], str]
+    further: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All figures, for a file."""
@@ -89,7 +95,7 @@ class Comparison:
             "protocol_hash": self.protocol_hash,
             "task": self.task,
             "base": self.base,
-            "groups": [_group_json(group, self.columns) for group in self.groups],
+            "groups": [_group_json(group) for group in self.groups],
         }
 
 
@@ -117,17 +123,18 @@ def compare(
         if not results:
             raise LimbeckError(f"--protocol {protocol}: none of the results is of it; evaluate by it first")
     same_protocol(results)
-    columns = _columns(results)
+    columns, further = _columns(results), _further_columns(results)
     groups = [
-        Group(label, str(space), bits, members, {c: [_value(r, c) for r in members] for c in columns}, {})
+        Group(label, str(space), bits, members, _values(members, [*columns, *further]), {})
         for (label, space, bits), members in _grouped(results).items()
     ]
+    further = [column for column in further if any(column in group.values for group in groups)]
+    judged = [column for column in further if column.split()[0] not in DESCRIPTIVE]
     if base is not None:
-        groups = _with_differences(groups, columns, base)
+        groups = _with_differences(groups, [columns, judged], base)
     first = results[0]
-    return Comparison(
-        first.protocol, first.protocol_hash, first.task, columns, groups, base, _best(groups, columns)
-    )
+    best = _best(groups, [*columns, *judged])
+    return Comparison(first.protocol, first.protocol_hash, first.task, columns, groups, base, best, further)
 
 
 def _columns(results: Sequence[Result]) -> list[str]:
@@ -140,6 +147,18 @@ def _columns(results: Sequence[Result]) -> list[str]:
     if {c.split()[0] for c in columns} == set(DIRECTIONS) and "i2t map" in columns:
         columns.append("mean map")
     return columns
+
+
+def _further_columns(results: Sequence[Result]) -> list[str]:
+    """Figures of no direction that at least one result has, group by group."""
+    found = [f"{group} {name}" for group in GROUPS for r in results for name in r.metrics.get(group, {})]
+    return [column for column in dict.fromkeys(found) if column != "zero_shot chance"]
+
+
+def _values(members: Sequence[Result], columns: Sequence[str]) -> dict[str, list[float]]:
+    """The columns that all members of a group have."""
+    own = [c for c in columns if c.startswith("mean ") or all(_has(result, c) for result in members)]
+    return {column: [_value(result, column) for result in members] for column in own}
 
 
 def _directions(result: Result) -> list[str]:
@@ -181,8 +200,11 @@ def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], lis
     return done
 
 
-def _with_differences(groups: list[Group], columns: list[str], base: str) -> list[Group]:
-    """Paired differences from the base of the same bits (else from the base's only group), Holm over all."""
+def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base: str) -> list[Group]:
+    """Paired differences from the base of the same bits (else from the base's only group).
+
+    Holm's correction runs over each table by itself, so that further figures take nothing from the first.
+    """
     bases = [group for group in groups if group.label == base]
     if not bases:
         known = ", ".join(dict.fromkeys(group.label for group in groups))
@@ -192,13 +214,17 @@ def _with_differences(groups: list[Group], columns: list[str], base: str) -> lis
         partner = next((b for b in bases if b.bits == group.bits), bases[0] if len(bases) == 1 else None)
         if group.label == base or partner is None:
             continue
-        for column in columns:
-            difference = _difference(group, partner, column)
-            if difference is not None:
-                raw[number, column] = difference
-    # "mean" restates the two directions: correcting for it as well would count the same evidence twice.
-    tested = {k: d.p for k, d in raw.items() if d.p is not None and not k[1].startswith("mean")}
-    corrected = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
+        for column in (column for columns in tables for column in columns):
+            if column in group.values and column in partner.values:
+                difference = _difference(group, partner, column)
+                if difference is not None:
+                    raw[number, column] = difference
+    corrected: dict[tuple[int, str], float] = {}
+    for columns in tables:
+        # "mean" restates the two directions: correcting for it as well would count the same evidence twice.
+        kept = set(column for column in columns if not column.startswith("mean "))
+        tested = {k: d.p for k, d in raw.items() if d.p is not None and k[1] in kept}
+        corrected |= dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
     done = []
     for number, group in enumerate(groups):
         own = {column: d for (at, column), d in raw.items() if at == number}
@@ -227,13 +253,15 @@ def _best(groups: Sequence[Group], columns: Sequence[str]) -> dict[tuple[int | N
     best = {}
     for bits in dict.fromkeys(group.bits for group in groups):
         rivals = [group for group in groups if group.bits == bits]
-        for column in columns if len(rivals) > 1 else ():
+        for column in columns:
+            having = [group for group in rivals if column in group.values]
             sign = -1 if column.split()[1] in LOWER_IS_BETTER else 1
-            best[bits, column] = max(rivals, key=lambda g, c=column, s=sign: s * g.mean(c)).label  # type: ignore[misc]
+            if len(having) > 1:
+                best[bits, column] = max(having, key=lambda g, c=column, s=sign: s * g.mean(c)).label  # type: ignore[misc]
     return best
 
 
-def _group_json(group: Group, columns: Sequence[str]) -> dict[str, Any]:
+def _group_json(group: Group) -> dict[str, Any]:
     return {
         "label": group.label,
         "space": group.space,
@@ -241,7 +269,7 @@ def _group_json(group: Group, columns: Sequence[str]) -> dict[str, Any]:
         "seeds": group.seeds,
         "runs": [result.run for result in group.results],
         "values": group.values,
-        "mean": {column: group.mean(column) for column in columns},
-        "sd": {column: group.spread(column) for column in columns},
+        "mean": {column: group.mean(column) for column in group.values},
+        "sd": {column: group.spread(column) for column in group.values},
         "difference": {c: vars(d) | {"counts": d.counts} for c, d in group.differences.items()},
     }

@@ -17,6 +17,7 @@ from limbeck.files import read_json, write_json
 
 FORMAT = 1
 DIRECTIONS = ("i2t", "t2i")
+GROUPS = ("zero_shot", "hierarchy", "cone", "radius")  # further metrics, of no direction
 
 
 def _now() -> str:
@@ -29,9 +30,11 @@ class Result(BaseModel):
     Attributes:
         metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
             ``map_unseen`` (items that were trained on taken out of the database).
-            Retrieval: ``r@1`` …, ``median_rank``.
+            Retrieval: ``r@1`` …, ``median_rank``. Beside the directions, where they apply: ``zero_shot`` and
+            ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius`` (`….cones`).
         per_query: direction → one value a query, in the order of the protocol's queries: average precision,
-            or the rank of the first relevant item; None for a query without a relevant item.
+            or the rank of the first relevant item; None for a query without a relevant item. ``zero_shot``,
+            ``hierarchy``: a query picture; ``cone``: a query text.
         curves: direction → name → numbers, for plots (``precision``, ``recall``, ``precision_at``, ``ns``).
         health: set of codes (``database_image`` …) → numbers about its bits.
         seconds: step → seconds (``encode``, ``score``), and ``train`` where the run says so.
@@ -65,7 +68,7 @@ class Result(BaseModel):
 
     def mean(self, name: str) -> float | None:
         """Mean of a metric over the directions that were measured; None where one lacks it."""
-        values = [metrics.get(name) for metrics in self.metrics.values()]
+        values = [self.metrics[way].get(name) for way in DIRECTIONS if way in self.metrics]
         present = [value for value in values if value is not None]
         return sum(present) / len(present) if present and len(present) == len(values) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,16 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.classification import zero_shot
+from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
-from limbeck.evaluation.hashing import Labelled, score_hashing
+from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_facts import RunFacts, read_run_facts
 
 if TYPE_CHECKING:
+    from limbeck.data.classes import Classes
     from limbeck.encoders.dual import DualEncoder
 
 _NEEDED = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
@@ -36,6 +39,9 @@ def evaluate(
     batch_size: int = 256,
 ) -> Result:
     """Measure a model by a protocol.
+
+    Beside retrieval or hashing: zero-shot classification where the protocol has a section ``classification``,
+    and the cones of a space that has them.
 
     Args:
         model: a dual encoder, a run or a model directory, or a hub id.
@@ -65,6 +71,8 @@ def evaluate(
 
         model = load(model)
         model.cache = BackboneCache()  # the same texts are encoded for every run of a table
+    query = protocol.split(pairs, "query")
+    classes = protocol.classes(pairs, query)
     started = time.perf_counter()
     sides = _encode(model, pairs, protocol, batch_size)
     encoded = time.perf_counter()
@@ -79,6 +87,9 @@ def evaluate(
             space, sides["query_image"], sides["query_text"], protocol.metric.ks or [1, 5, 10],
             median_rank=protocol.metric.median_rank, directions=protocol.directions,
         )  # fmt: skip
+    for more in _further(model, pairs, protocol, query, sides, classes, batch_size):
+        scores.metrics |= more.metrics
+        scores.per_query |= more.per_query
     described = space.to_json()
     result = Result(
         protocol=protocol.name,
@@ -98,7 +109,8 @@ def evaluate(
             "counts": {name: len(side) for name, side in sides.items()},
             "image_input": model.image_input,
             "space_id": model.space_id,
-        },
+        }
+        | ({} if classes is None else {"classes": classes.names}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         **vars(scores),
     )
@@ -128,6 +140,8 @@ def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: in
         needed = {"query_image", "query_text"}
     else:
         needed = {name for direction in protocol.directions for name in _NEEDED[direction]}
+    if protocol.classification is not None:
+        needed.add("query_image")
     sides: dict[str, Side] = {}
     for split in ("query", "database"):
         if not any(name.startswith(split) for name in needed):
@@ -140,6 +154,24 @@ def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: in
             texts = protocol.texts(pairs, rows)
             sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
     return sides
+
+
+def _further(
+    model: DualEncoder,
+    pairs: Pairs,
+    protocol: Protocol,
+    query: np.ndarray,
+    sides: Mapping[str, Side],
+    classes: Classes | None,
+    batch_size: int,
+) -> Iterator[Scores]:
+    """What is measured beside the protocol's task, of the query split."""
+    if classes is not None:
+        yield zero_shot(model, sides["query_image"], classes, batch_size=batch_size)
+    if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
+        images, texts = sides["query_image"], sides["query_text"]
+        details = text_details(model, pairs, protocol, query, texts, batch_size=batch_size)
+        yield score_cones(model.space, images, texts, details)
 
 
 def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:

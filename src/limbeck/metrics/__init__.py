@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from limbeck.metrics.average_precision import MeanAveragePrecision, hamming_map, ranking_map
+from limbeck.metrics.classification import (
+    Accuracy,
+    ClassAccuracy,
+    best_classes,
+    mean_per_class,
+    top1,
+)
 from limbeck.metrics.code_health import CodeHealth, code_health
+from limbeck.metrics.hierarchy import Hierarchical, hierarchical
 from limbeck.metrics.histograms import distance_histograms
 from limbeck.metrics.precision_recall import PrecisionRecall, precision_recall
 from limbeck.metrics.ranks import (
@@ -25,20 +33,26 @@ from limbeck.metrics.statistics import (
 )
 
 __all__ = [
+    "Accuracy",
     "Bootstrap",
+    "ClassAccuracy",
     "CodeHealth",
     "FirstRelevant",
+    "Hierarchical",
     "MeanAveragePrecision",
     "PairedTest",
     "PrecisionRecall",
     "RecallAtK",
     "Summary",
+    "best_classes",
     "bootstrap_queries",
     "code_health",
     "distance_histograms",
     "first_relevant",
     "hamming_map",
+    "hierarchical",
     "holm",
+    "mean_per_class",
     "median_rank",
     "paired_test",
     "precision_recall",
@@ -46,4 +60,5 @@ __all__ = [
     "recall_at_k",
     "retrieval_ranks",
     "summarize",
+    "top1",
 ]

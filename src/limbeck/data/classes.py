@@ -1,0 +1,119 @@
+"""The classes of a data set for zero-shot classification: which row is of which, and their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from limbeck.data.hierarchy import Tree
+from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import clean_class_name
+from limbeck.errors import LimbeckError
+
+FROM_PATHS = "path"
+
+
+class Classification(BaseModel):
+    """A protocol's section: where the classes stand, the words for them, and the tree they hang in.
+
+    ``classes``: ``path`` (the last entry of a row's class path) or ``label`` (rows with exactly one label).
+    ``prompts``: each with ``{}`` for the class; a class is the mean point of its prompts. ``names``: words
+    for classes that are no words, e.g. WordNet ids. ``hierarchy``: ``path`` (the tree of the class paths), or
+    a file of ``parent child`` lines beside the protocol.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    classes: Literal["path", "label"]
+    prompts: list[str] = Field(min_length=1)
+    names: dict[str, str] = Field(default_factory=dict)
+    hierarchy: str | None = None
+
+    @model_validator(mode="after")
+    def _prompts_name_the_class(self) -> Self:
+        for prompt in self.prompts:
+            if prompt.count("{}") != 1:
+                raise ValueError(f"prompt {prompt!r} needs {{}} once, where the class stands")
+        if len(set(self.prompts)) < len(self.prompts):
+            raise ValueError("prompts holds a prompt twice; each counts once")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """The classes of a data set and some of its rows.
+
+    Attributes:
+        names: the C classes, sorted.
+        numbers: int64 (n,), class of each row asked for; −1 for a row without exactly one.
+        prompts: per class its prompts, all equally many.
+        tree: the tree they hang in, or None.
+        nodes: int64 (C,), number of each class in the tree; empty without one.
+    """
+
+    names: list[str]
+    numbers: np.ndarray
+    prompts: list[list[str]]
+    tree: Tree | None
+    nodes: np.ndarray
+
+
+def read_classes(
+    pairs: Pairs, rows: np.ndarray, section: Classification, file_tree: Tree | None, protocol: str
+) -> Classes:
+    """Classes of the whole table and of some of its rows.
+
+    Args:
+        pairs: the data set.
+        rows: row numbers (n,).
+        section: the protocol's.
+        file_tree: the tree read from ``section.hierarchy`` where that is a file.
+        protocol: its name, for messages.
+
+    Raises:
+        LimbeckError: no row with a class, fewer than two classes, words for a class that does not exist,
+            class paths that make no tree, a class that is not in the tree.
+    """
+    own = class_names(pairs, section.classes)
+    known = pairs.label_names if section.classes == "label" else own  # a label may be wrong for every row
+    names = sorted({name for name in known if name})
+    number = {name: at for at, name in enumerate(names)}
+    numbers = np.array([number.get(own[row] or "", -1) for row in rows.tolist()], np.int64)
+    if (numbers < 0).all():
+        wanted = "a class path" if section.classes == "path" else "exactly one label"
+        raise LimbeckError(
+            f"protocol {protocol}: classification: not one of {len(rows)} query rows of {pairs.path} has "
+            f"{wanted}; import the data with it, or use a protocol without classification"
+        )
+    if len(names) < 2:
+        raise LimbeckError(
+            f"protocol {protocol}: classification: {pairs.path} has one class, {names[0]!r}; it takes two"
+        )
+    unknown = [name for name in section.names if name not in number]
+    if unknown:
+        raise LimbeckError(
+            f"protocol {protocol}: classification.names: {unknown[0]!r} is no class of {pairs.path}; "
+            "remove or mend it"
+        )
+    words = [clean_class_name(name, section.names) for name in names]
+    tree = file_tree
+    if section.hierarchy == FROM_PATHS:
+        tree = Tree.from_paths(pairs.class_paths, f"{pairs.path}, class paths")
+    return Classes(
+        names=names,
+        numbers=numbers,
+        prompts=[[prompt.replace("{}", word) for prompt in section.prompts] for word in words],
+        tree=tree,
+        nodes=np.empty(0, np.int64) if tree is None else tree.numbers(names),
+    )
+
+
+def class_names(pairs: Pairs, source: Literal["path", "label"]) -> Sequence[str | None]:
+    """The one class of every row: the last entry of its class path, or its only label; None without one."""
+    if source == "path":
+        return [path[-1] if path else None for path in pairs.class_paths]
+    return [labels[0] if len(labels) == 1 else None for labels in pairs.labels_text]

@@ -1,0 +1,178 @@
+"""An is-a tree over classes: read from ``parent child`` lines, or grown from the class paths of a table."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+
+_COMMENT = re.compile(r"(^|\s)#.*")
+Edge = tuple[str, str, str]  # parent, child, where the edge was said ("FILE, line 3")
+
+
+class Tree:
+    """A rooted tree of names; every node but the root has one parent.
+
+    Attributes:
+        nodes: the N names, each parent before its children, the root first.
+        parents: int64 (N,), number of each node's parent in ``nodes``; −1 for the root.
+        source: where it was read, for messages.
+    """
+
+    def __init__(self, nodes: Sequence[str], parents: np.ndarray, source: str) -> None:
+        self.nodes = list(nodes)
+        self.parents = np.asarray(parents, np.int64)
+        self.source = source
+        self._number = {name: number for number, name in enumerate(self.nodes)}
+
+    @classmethod
+    def read(cls, file: str | Path) -> Tree:
+        """Read a text file of edges, one ``parent child`` a line; blank lines and ``# …`` are passed over.
+
+        Raises:
+            LimbeckError: no such file or no text, a line without exactly two words, no edge, a node that is
+                its own ancestor, a node with two parents, two roots.
+        """
+        path = Path(file)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise LimbeckError(f"{path}: cannot read the tree ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise LimbeckError(f"{path}: not UTF-8 text; a tree is a file of 'parent child' lines") from None
+        edges: list[Edge] = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            words = _COMMENT.sub("", line).split()
+            if len(words) == 2:
+                edges.append((words[0], words[1], f"{path}, line {number}"))
+            elif words:
+                raise LimbeckError(
+                    f"{path}, line {number}: {_short(' '.join(words))!r} has {len(words)} "
+                    f"{'word' if len(words) == 1 else 'words'}, not 2; write 'parent child', _ for a blank"
+                )
+        if not edges:
+            raise LimbeckError(f"{path}: no edge in it; write one 'parent child' a line")
+        return cls._grow([], edges, str(path))
+
+    @classmethod
+    def from_paths(cls, paths: Iterable[Sequence[str]], source: str = "class paths") -> Tree:
+        """Grow the tree whose branches are some paths, root first; empty ones are passed over.
+
+        Raises:
+            LimbeckError: not one path; paths that make no tree, as in `read`.
+        """
+        distinct = sorted({tuple(path) for path in paths if len(path)})
+        if not distinct:
+            raise LimbeckError(f"{source}: not one class path; import the data with column path")
+        edges = [
+            (parent, child, f"{source}, path {'/'.join(path)!r}")
+            for path in distinct
+            for parent, child in itertools.pairwise(path)
+        ]
+        return cls._grow([name for path in distinct for name in path], edges, source)
+
+    @classmethod
+    def _grow(cls, names: Sequence[str], edges: Sequence[Edge], source: str) -> Tree:
+        parents: dict[str, dict[str, str]] = {name: {} for name in names}
+        for parent, child, where in edges:
+            parents.setdefault(parent, {})
+            parents.setdefault(child, {}).setdefault(parent, where)
+        order = _parents_first(parents)
+        for child, above in parents.items():
+            if len(above) > 1:
+                (first, _), (second, where) = list(above.items())[:2]
+                raise LimbeckError(
+                    f"{where}: {child!r} stands below {second!r} and below {first!r}; in a tree each node "
+                    "has one parent: remove one of the two edges, or give the two meanings two names"
+                )
+        roots = [name for name in order if not parents[name]]
+        if len(roots) > 1:
+            more = f" (and {len(roots) - 2} more)" if len(roots) > 2 else ""
+            raise LimbeckError(
+                f"{source}: two roots, {roots[0]!r} and {roots[1]!r}{more}; "
+                "add a node above them, so that all classes hang in one tree"
+            )
+        number = {name: at for at, name in enumerate(order)}
+        return cls(order, np.array([number[next(iter(parents[n]), "")] if parents[n] else -1 for n in order]),
+                   source)  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._number
+
+    def __repr__(self) -> str:
+        return f"Tree({self.source!r}, {len(self)} nodes, root {self.root!r})"
+
+    @property
+    def root(self) -> str:
+        """Name of the root."""
+        return self.nodes[0]
+
+    @property
+    def edges_hash(self) -> str:
+        """SHA-256 of the edges: equal for equal trees, whatever the order of the lines."""
+        return sha256_json(sorted([self.nodes[p] if p >= 0 else "", n] for n, p in self._with_parents()))
+
+    def numbers(self, names: Sequence[str]) -> np.ndarray:
+        """Numbers of some nodes, int64 (n,); an unknown name is a `LimbeckError`."""
+        for name in names:
+            if name not in self._number:
+                near = difflib.get_close_matches(name, self.nodes, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "add an edge 'parent child' for it"
+                raise LimbeckError(f"{self.source}: class {name!r} is not in the tree; {hint}")
+        return np.array([self._number[name] for name in names], np.int64)
+
+    def path(self, name: str) -> list[str]:
+        """The names from the root down to a node, itself included."""
+        found, at = [], int(self.numbers([name])[0])
+        while at >= 0:
+            found.append(self.nodes[at])
+            at = int(self.parents[at])
+        return found[::-1]
+
+    def _with_parents(self) -> list[tuple[str, int]]:
+        return list(zip(self.nodes, self.parents.tolist(), strict=True))
+
+
+def _parents_first(parents: dict[str, dict[str, str]]) -> list[str]:
+    """The nodes in an order in which every parent comes before its children; a cycle is refused."""
+    children: dict[str, list[str]] = {name: [] for name in parents}
+    waiting = {name: len(above) for name, above in parents.items()}
+    for name, above in parents.items():
+        for parent in above:
+            children[parent].append(name)
+    order = [name for name, count in waiting.items() if not count]
+    for name in order:  # grows while it is read
+        for child in children[name]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                order.append(child)
+    if len(order) < len(parents):
+        _refuse_cycle(parents, set(parents) - set(order))
+    return order
+
+
+def _refuse_cycle(parents: dict[str, dict[str, str]], stuck: set[str]) -> None:
+    """Every stuck node lies on a cycle or below one, so going up among them must come round."""
+    way = [next(name for name in parents if name in stuck)]
+    while way[-1] not in way[:-1]:
+        way.append(next(parent for parent in parents[way[-1]] if parent in stuck))
+    ring = way[way.index(way[-1]) :][::-1]  # parent first, the same node at both ends
+    where = parents[ring[1]][ring[0]]
+    shown = ring if len(ring) <= 6 else [*ring[:3], "…", *ring[-2:]]
+    raise LimbeckError(
+        f"{where}: {ring[0]!r} is its own ancestor ({' → '.join(shown)}); remove one edge of this cycle"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,75 @@
+"""Zero-shot classification: every picture takes the class whose prompts are nearest, nothing is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limbeck.evaluation.encode import Side
+from limbeck.evaluation.hashing import Scores
+from limbeck.evaluation.results import plain
+from limbeck.metrics import best_classes, hierarchical, mean_per_class, top1
+from limbeck.metrics.hierarchy import MEASURES
+
+if TYPE_CHECKING:
+    from limbeck.data.classes import Classes
+    from limbeck.encoders.dual import DualEncoder
+
+PICTURES_AT_ONCE = 4096
+
+
+def class_points(model: DualEncoder, classes: Classes, *, batch_size: int = 256) -> np.ndarray:
+    """One point a class, (C, width): the space's mean of its prompts.
+
+    On the sphere that is the mean brought back to length 1 (CLIP), on the hyperboloid the mean in the tangent
+    space at the origin (MERU), for codes the majority of each bit.
+    """
+    flat = [prompt for prompts in classes.prompts for prompt in prompts]
+    points = model.encode_text(flat, batch_size=batch_size)
+    return model.space.mean(points.reshape(len(classes.names), -1, points.shape[1]), axis=1)
+
+
+def zero_shot(model: DualEncoder, images: Side, classes: Classes, *, batch_size: int = 256) -> Scores:
+    """Classify pictures by the nearest class point; classes that tie count in expectation.
+
+    Args:
+        model: encodes the prompts; its space says what is near.
+        images: points of the pictures, in the order of ``classes.numbers``.
+        classes: classes, prompts and tree; pictures without a class are left out.
+        batch_size: prompts in one forward pass.
+
+    Returns:
+        Group ``zero_shot``: ``top1``, ``mean_per_class`` (as MERU reports it), ``chance`` (1 / C); per query
+        1, 0, or a share where classes tie. With a tree group ``hierarchy``: ``tie``, ``lca``, ``jaccard``,
+        ``precision``, ``recall`` (`limbeck.metrics.hierarchical`); per query ``tie``. Per query None for a
+        picture without a class.
+    """
+    shown = np.flatnonzero(classes.numbers >= 0)
+    true, points = classes.numbers[shown], images.points[shown]
+    targets = class_points(model, classes, batch_size=batch_size)
+    predicted: list[np.ndarray] = []
+    for start in range(0, len(points), PICTURES_AT_ONCE):
+        similarity = model.space.similarity(points[start : start + PICTURES_AT_ONCE], targets)
+        predicted += best_classes(similarity)
+    accuracy = top1(predicted, true)
+    scores = Scores()
+    scores.metrics["zero_shot"] = {
+        "top1": accuracy.value,
+        "mean_per_class": mean_per_class(predicted, true).value,
+        "chance": 1 / len(classes.names),
+    }
+    scores.per_query["zero_shot"] = plain(_spread(accuracy.per_query, shown, len(images)))
+    if classes.tree is not None:
+        nodes = [classes.nodes[several] for several in predicted]
+        wrong = hierarchical(classes.tree.parents, nodes, classes.nodes[true])
+        scores.metrics["hierarchy"] = {name: getattr(wrong, name) for name in MEASURES}
+        scores.per_query["hierarchy"] = plain(_spread(wrong.per_query["tie"], shown, len(images)))
+    return scores
+
+
+def _spread(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Values of some rows among all of them, NaN elsewhere."""
+    out = np.full(count, np.nan)
+    out[rows] = values
+    return out
