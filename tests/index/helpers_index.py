@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.spaces import Hamming, Space, Sphere
+from limbeck.spaces import Hamming, Lorentz, Space, Sphere
 
 
 def codes(n: int, bits: int = 16, seed: int = 0) -> np.ndarray:
@@ -54,4 +54,4 @@ def build_parts(path: Path, points: np.ndarray, cuts: list[int], space: Space) -
     return IndexStore.open(path)
 
 
-SPACES = [Hamming(8), Hamming(64), Sphere(4)]
+SPACES = [Hamming(8), Hamming(64), Sphere(4), Lorentz(4, 0.5)]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from limbeck.errors import LimbeckError
 from limbeck.metrics import first_relevant, median_rank, ranks, recall_at_k, retrieval_ranks
-from limbeck.spaces import Hamming, Sphere
+from limbeck.spaces import Hamming, Lorentz, Sphere
 
 
 def orders(row: np.ndarray, relevant: np.ndarray):
@@ -79,7 +79,9 @@ def test_all_equal_scores_give_chance():
     assert found.hit_probability(996)[0] == 1
 
 
-@pytest.mark.parametrize(("space", "draw"), [(Sphere(6), "floats"), (Hamming(16), "codes")])
+@pytest.mark.parametrize(
+    ("space", "draw"), [(Sphere(6), "floats"), (Lorentz(6, 0.5), "floats"), (Hamming(16), "codes")]
+)
 def test_points_in_blocks_equal_the_whole_matrix(space, draw, monkeypatch):
     rng = np.random.default_rng(2)
     if draw == "codes":

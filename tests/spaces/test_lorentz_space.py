@@ -238,8 +238,7 @@ def test_entailment_is_transitive(seed, radius, curv):
     ).astype("f4")
     middle = cloud[space.entails(x, cloud)]
     within = space.cone_excess(middle[:, None], cloud[None]) < -1e-6
-    for _, specific in np.argwhere(within):
-        assert space.cone_excess(x[0], cloud[specific]) < 1e-9
+    assert (space.cone_excess(x[0], cloud[within.any(axis=0)]) < 1e-9).all()
 
 
 def test_shapes_of_the_verbs_of_cones():

@@ -20,7 +20,7 @@ def words_of(hit: Hit) -> str:
 
 
 def score_of(hit: Hit) -> str:
-    """Distances whole, similarities to four digits."""
+    """Whole numbers as they are, others to four digits."""
     return str(hit.score) if isinstance(hit.score, int) else f"{hit.score:.4f}"
 
 

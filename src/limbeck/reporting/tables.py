@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from limbeck.evaluation.compare import Group
 
 WAYS = {"i2t": "i→t", "t2i": "t→i"}
+PERCENT = {"top1", "mean_per_class", "chance", "inside"}
+HEADS = {
+    "map": "mAP", "median_rank": "med. rank", "top1": "top-1", "mean_per_class": "per class", "tie": "TIE",
+    "lca": "LCA", "jaccard": "Jaccard", "precision": "h. prec.", "recall": "h. rec.", "inside": "in cone",
+    "image": "r image", "text": "r text",
+}  # fmt: skip
 NOTES = {
     "floor": "floor: all codes equal",
     "ceiling": "ceiling: codes learnt from the labels of both sides",
@@ -137,10 +143,10 @@ def _who(result: Result) -> list[str]:
 
 
 def space_text(result: Result) -> str:
-    """The space of a result in words: `64 bits`, `sphere 256`."""
+    """The space of a result in words: `64 bits`, `sphere 256`; a curvature is one run's."""
     if result.bits:
         return f"{result.bits} bits"
-    return " ".join(str(value) for value in result.space.values())
+    return " ".join(str(result.space[key]) for key in ("name", "dim") if key in result.space)
 
 
 def _seconds(result: Result) -> str:
@@ -149,21 +155,23 @@ def _seconds(result: Result) -> str:
 
 
 def score_text(name: str, value: float | None) -> str:
-    """A figure as tables show it: recall in per cent, ranks with one digit, scores with three."""
-    if value is not None and name.startswith("r@"):
+    """A figure as tables show it: recall and accuracy in per cent, ranks with one digit, scores with three."""
+    if value is not None and (name in PERCENT or name.startswith("r@")):
         return f"{100 * value:.1f}"
     return figure(value, 1 if name == "median_rank" else 3)
 
 
 def column_head(column: str) -> str:
-    """Heading of a column such as `i2t map`."""
+    """Heading of a column such as `i2t map`, `mean map` or `zero_shot top1`."""
     direction, name = column.split()
-    return f"{name_head(name)} {WAYS[direction]}" if direction in WAYS else direction
+    if direction in WAYS:
+        return f"{name_head(name)} {WAYS[direction]}"
+    return direction if direction == "mean" else name_head(name)
 
 
 def name_head(name: str) -> str:
     """Heading of a figure: `mAP`, `R@10`, `med. rank`."""
-    return {"map": "mAP", "median_rank": "med. rank"}.get(name, name.replace("r@", "R@"))
+    return HEADS.get(name, name.replace("r@", "R@").replace("text/", "r "))
 
 
 def _drop_empty(table: Table) -> Table:
