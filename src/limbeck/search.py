@@ -37,7 +37,7 @@ class Hit:
 
     Attributes:
         id: of the item.
-        score: similarity (cosine) or Hamming distance; ``Index.score_name`` says which.
+        score: similarity (cosine), or Hamming or geodesic distance; ``Index.score_name`` says which.
         metadata: the item's other columns, such as ``path``, ``labels``, ``tags``, ``captions``.
         row: the item's row in the index.
     """
@@ -93,7 +93,7 @@ class Index:
         Args:
             path: directory of the index.
             source: pairs directory, folder of pictures, encoded set, or an array of points: packed codes
-                uint8 (N, bits/8) or unit vectors float32 (N, dim).
+                uint8 (N, bits/8), unit vectors float32 (N, dim), or points of ``space``.
             model: run, model directory or encoder. Pairs and pictures are encoded with it; its copy in the
                 index encodes the queries. Without one, an encoded set or array can be searched by item and by
                 points only.
@@ -163,7 +163,7 @@ class Index:
             image: a picture or its file.
             like: id of an item of this index; the item itself is left out of the hits.
             features: (D,) or (1, D) image features, as the model reads them.
-            points: (width,) or (1, width) ready-made point: a packed code or a unit vector.
+            points: (width,) or (1, width) ready-made point of the index's space.
 
         Raises:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
@@ -194,7 +194,8 @@ class Index:
             k: hits wanted, at least 1; an index of fewer items gives all of them.
 
         Returns:
-            scores (Q, k) and rows int64 (Q, k); `hits` turns them into `Hit` lists.
+            scores (Q, k), int32 distances of codes or float64, and rows int64 (Q, k); `hits` turns them into
+            `Hit` lists.
 
         Raises:
             LimbeckError: k below 1, points of another width or type.
