@@ -23,14 +23,19 @@ def evaluate(
 ) -> None:
     """Measure a run by a protocol, or codes from elsewhere with --codes.
 
-    The result is printed as a table and written to RUN/result.json; see `limbeck list protocols`. A file of
-    codes holds query_image, query_text, database_image, database_text (uint8 packed as by numpy.packbits, or
-    -1 and +1) in the order of the protocol, and query_labels and database_labels where no --data is given.
+    The result is printed as tables and written to RUN/result.json; see `limbeck list protocols`. Where the
+    protocol has a section classification, pictures are also classified zero-shot; of a space with cones it is
+    also told where pictures and texts lie.
+
+    A file of codes holds query_image, query_text, database_image, database_text (uint8 packed as by
+    numpy.packbits, or -1 and +1) in the order of the protocol, and query_labels and database_labels where no
+    --data is given.
     """
     if (run is None) == (codes is None):
         raise typer.BadParameter("give either RUN or --codes FILE")
     from rich.console import Console
 
+    from limbeck.reporting.further import further_tables
     from limbeck.reporting.tables import result_tables
 
     if codes is not None:
@@ -41,5 +46,5 @@ def evaluate(
         from limbeck.evaluation.run import evaluate as evaluate_model
 
         result = evaluate_model(str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling)
-    for table in result_tables([result]):
+    for table in [*result_tables([result]), *further_tables([result])]:
         Console().print(table.rich())

@@ -11,6 +11,7 @@ from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS
 from limbeck.files import write_atomic, write_json
 from limbeck.reporting import plots
+from limbeck.reporting.further import further_means
 from limbeck.reporting.tables import (
     WAYS,
     Table,
@@ -26,8 +27,8 @@ DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Mean ± s.d. over seeds, best of equal bits in bold; with a base a second table of the differences."""
-    tables = [_means(comparison)]
+    """Mean ± s.d. over seeds, best of equal bits in bold; with a base a last table of the differences."""
+    tables = [_means(comparison), *further_means(comparison, _ordered(comparison))]
     if comparison.base is not None:
         tables.append(_differences(comparison))
     return tables
@@ -39,7 +40,7 @@ def comparison_csv(comparison: Comparison) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["method", "space", "bits", "figure", "n", "mean", "sd", *DIFFERENCE_FIELDS])
     for group in _ordered(comparison):
-        for column in comparison.columns:
+        for column in group.values:
             difference = group.differences.get(column)
             own = [getattr(difference, name) for name in DIFFERENCE_FIELDS.values()] if difference else []
             scores = [len(group.results), group.mean(column), group.spread(column)]
@@ -122,7 +123,9 @@ def _differences(comparison: Comparison) -> Table:
             )  # fmt: skip
             groups.append(group)
     table.rules = _changes_of_length(groups)
-    table.notes = ["paired by seed, 95 % t interval; * p < .05 after Holm's correction in this table"]
+    table.notes = ["paired by seed, 95 % t interval; * p < .05 after Holm's correction"]
+    if any(not column.startswith(("i2t", "t2i", "mean")) for group in groups for column in group.differences):
+        table.notes.append("Holm's correction runs over the directions and over the further figures apart")
     return table
 
 

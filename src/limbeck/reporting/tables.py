@@ -155,7 +155,7 @@ def _seconds(result: Result) -> str:
 
 
 def score_text(name: str, value: float | None) -> str:
-    """A figure as tables show it: recall and accuracy in per cent, ranks with one digit, scores with three."""
+    """A figure as tables show it: recall, accuracy in per cent, ranks with one digit, scores with three."""
     if value is not None and (name in PERCENT or name.startswith("r@")):
         return f"{100 * value:.1f}"
     return figure(value, 1 if name == "median_rank" else 3)
@@ -171,7 +171,7 @@ def column_head(column: str) -> str:
 
 def name_head(name: str) -> str:
     """Heading of a figure: `mAP`, `R@10`, `med. rank`."""
-    return HEADS.get(name, name.replace("r@", "R@").replace("text/", "r "))
+    return HEADS.get(name, name.replace("r@", "R@").replace("text/", ""))
 
 
 def _drop_empty(table: Table) -> Table:

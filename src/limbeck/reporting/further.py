@@ -1,0 +1,93 @@
+"""Tables of what stands beside retrieval and hashing: zero-shot classes, the is-a tree, cones, radii."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from limbeck.evaluation.compare import Comparison, Group
+from limbeck.evaluation.results import GROUPS, Result
+from limbeck.reporting.tables import Table, mean_spread, name_head, score_text, space_text
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A table small enough for a terminal: its columns (`group name`, as a pattern) and what they mean."""
+
+    title: str
+    pattern: str
+    note: str
+
+    def columns(self, names: Iterable[str]) -> list[str]:
+        return [name for name in dict.fromkeys(names) if re.fullmatch(self.pattern, name)]
+
+
+KINDS = (
+    _Kind("zero-shot classification", r"zero_shot .*", "per cent; per class: mean over the classes"),
+    _Kind(
+        "errors in the class tree",
+        r"hierarchy .*",
+        "TIE: edges between predicted and true class, best 0; LCA: best 1; the rest on sets of ancestors, best 1",
+    ),
+    _Kind(
+        "cones and radii",
+        r"cone .*|radius (image|text)",
+        "in cone: per cent of pairs with the picture in its text's cone; r: mean distance from the root",
+    ),
+    _Kind(
+        "mean radius of texts by detail",
+        r"radius text/.*",
+        "detail-1: the first, most detailed text of a row",
+    ),
+)
+
+
+def further_tables(results: Sequence[Result]) -> list[Table]:
+    """One table for each protocol and kind that any of the results has, a row a result."""
+    tables = []
+    for protocol_hash in dict.fromkeys(result.protocol_hash for result in results):
+        members = [result for result in results if result.protocol_hash == protocol_hash]
+        for kind in KINDS:
+            columns = kind.columns(column for result in members for column in _columns(result))
+            having = [result for result in members if kind.columns(_columns(result))]
+            rows = [[*_who(result), *(_cell(result, column) for column in columns)] for result in having]
+            if rows:
+                tables.append(_table(kind, members[0].protocol, "seed", columns, rows))
+    return tables
+
+
+def further_means(comparison: Comparison, ordered: Sequence[Group]) -> list[Table]:
+    """The same over seeds: mean ± s.d., best of equal bits in bold; a row a group that has any."""
+    tables = []
+    for kind in KINDS:
+        columns = kind.columns(comparison.further)
+        having = [group for group in ordered if any(column in group.values for column in columns)]
+        if not having:
+            continue
+        table = _table(kind, comparison.protocol, "n", columns, [])
+        for row, group in enumerate(having):
+            who = [group.label, space_text(group.results[0]), str(len(group.results))]
+            table.rows.append([*who, *(mean_spread(group, c) if c in group.values else "–" for c in columns)])
+            best = {c for c in columns if comparison.best.get((group.bits, c)) == group.label}
+            table.strong |= {(row, len(who) + at) for at, c in enumerate(columns) if c in best}
+        tables.append(table)
+    return tables
+
+
+def _table(kind: _Kind, protocol: str, third: str, columns: Sequence[str], rows: list[list[str]]) -> Table:
+    head = ["method", "space", third, *(name_head(column.split()[1]) for column in columns)]
+    return Table(f"{kind.title}, {protocol}", head, rows, words=2, notes=[kind.note])
+
+
+def _who(result: Result) -> list[str]:
+    return [result.label, space_text(result), "–" if result.seed is None else str(result.seed)]
+
+
+def _columns(result: Result) -> list[str]:
+    return [f"{group} {name}" for group in GROUPS for name in result.metrics.get(group, {})]
+
+
+def _cell(result: Result, column: str) -> str:
+    group, name = column.split()
+    return score_text(name, result.metrics.get(group, {}).get(name))
