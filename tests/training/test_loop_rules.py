@@ -112,7 +112,7 @@ def test_loss_that_is_no_number_names_stage_and_part(
 ) -> None:
     monkeypatch.setattr("limbeck.methods.soda.bit_balance", lambda u: u.sum() * math.nan)
     with pytest.raises(
-        LimbeckError, match=r"stage teacher: loss is not finite at step 1 \(part: balance\)"
+        LimbeckError, match=r"stage teacher: loss is not finite at step 1 \(first in: part balance\)"
     ) as found:
         train(recipe, out=tmp_path / "run", quiet=True)
     assert "\n" not in str(found.value)

@@ -20,6 +20,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.dual import backbone_outputs
+from limbeck.encoders.masking import random_keep
 from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
@@ -129,7 +130,10 @@ class Source:
             # A frozen backbone sees the whole picture, so that its outputs may be stored or not, at will.
             vary = draws is not None and not self.backbone.worth_caching
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
-            return self.backbone.collate(self._images(positions), generators)
+            inputs = self.backbone.collate(self._images(positions), generators)
+            if draws is not None and self.spec.mask is not None and self.spec.mask.ratio > 0:
+                inputs["keep"] = random_keep(self.backbone.patches, self.spec.mask.ratio, draws)
+            return inputs
         chosen = draws if draws is not None else [0] * len(positions)
         items = [
             self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from limbeck.data.prompts import label_prompt
+from limbeck.encoders.masking import MaskConfig
 
 Column = Literal["image", "text", "label_prompt", "labels"]
 
@@ -28,12 +29,37 @@ class PromptConfig(BaseModel):
     permute: int | None = None
 
 
+class Reader(NamedTuple):
+    """Another model, frozen, that reads an input: a teacher.
+
+    Attributes:
+        model: an earlier stage, a run or model directory, or a hub id.
+        output: ``tangent``, its embeddings in coordinates that every space can take over, or ``patches``, the
+            same for every patch of the picture.
+        optional: leave the input out when the model has no such output.
+    """
+
+    model: str
+    output: Literal["tangent", "patches"] = "tangent"
+    optional: bool = False
+
+
 class Input(NamedTuple):
-    """A named input of a method."""
+    """A named input of a method.
+
+    Attributes:
+        column: what it is made from.
+        tower: the tower that reads it: the method's own, or that of ``reader``.
+        prompt: how labels become text.
+        mask: which patches of the picture the tower is shown in training; None shows all.
+        reader: the frozen model that reads it in place of the method's own tower.
+    """
 
     column: Column
     tower: Literal["image", "text"]
     prompt: PromptConfig | None = None
+    mask: MaskConfig | None = None
+    reader: Reader | None = None
 
 
 def label_prompts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from limbeck.encoders.config import Strict
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_file, sha256_json
 
 Inputs = dict[str, torch.Tensor]
 
@@ -23,6 +26,7 @@ class Backbone(nn.Module):
     Attributes:
         reads: ``pixels``, ``features:NAME``, ``text`` or ``labels``: what its items are.
         dim: width of its output.
+        patches: number of patches that `tokens` describes beside the whole item; 0 without patch features.
         frozen: True when its output never changes after `fit`, so that it may be cached.
         pristine: True when its weights came from its `reference` and were stored nowhere else.
         model: the pretrained network, where there is one.
@@ -30,6 +34,7 @@ class Backbone(nn.Module):
 
     reads: str
     dim: int
+    patches: int = 0
     pristine: bool = False
     model: Any
 
@@ -58,6 +63,11 @@ class Backbone(nn.Module):
         """(B, dim) features of collated inputs."""
         raise NotImplementedError
 
+    def tokens(self, inputs: Inputs) -> torch.Tensor:
+        """(B, 1 + K, dim): the whole item first (what `forward` gives), then its K patches."""
+        kind = getattr(self.config, "kind", type(self).__name__)
+        raise LimbeckError(f"backbone '{kind}' has no patch features; take a tower on pixels (clip_image)")
+
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when a query cannot mean anything to this backbone."""
 
@@ -66,6 +76,17 @@ class Backbone(nn.Module):
 
     def load_assets(self, folder: Path) -> None:
         """Read what `save_assets` wrote; called before the weights are loaded."""
+
+    def cache_key(self) -> str:
+        """Hash of what, beside weights, decides its output: configuration and assets (tokenizer, sizes)."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_assets(Path(folder))
+            files = {
+                f.relative_to(folder).as_posix(): sha256_file(f)
+                for f in sorted(Path(folder).rglob("*"))
+                if f.is_file()
+            }
+        return sha256_json([self.config.model_dump(mode="json"), files])
 
     def reference(self) -> str | None:
         """The ``source`` whose untouched weights may be stored by reference, or None."""

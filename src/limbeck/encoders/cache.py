@@ -31,7 +31,7 @@ class BackboneCache:
     def outputs(self, backbone: Backbone, items_key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """The stored array, or ``compute()`` stored first; ``items_key`` names the items and their order."""
         digest = hashlib.sha256(
-            f"1|{backbone.config!r}|{weights_digest(backbone)}|{items_key}".encode()
+            f"2|{backbone.cache_key()}|{weights_digest(backbone)}|{items_key}".encode()
         ).hexdigest()
         path = self.folder / f"{digest[:32]}.npy"
         if not path.is_file():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Strict(BaseModel):
@@ -57,10 +57,19 @@ class TokenizerConfig(Strict):
 
 
 class AugmentConfig(Strict):
-    """Training crops: share of the area kept (min, max) and mirror images."""
+    """Training crops: share of the area kept (min, max), mirror images, and jitter of the colours.
+
+    ``jitter`` j draws factors of brightness, contrast and saturation from 1 - j to 1 + j.
+    """
 
     crop: list[float] = [0.6, 1.0]
     flip: bool = False
+    jitter: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def keeps_place(self) -> bool:
+        """True when every patch stays where the evaluation transform puts it."""
+        return self.crop[0] == 1 and not self.flip
 
     @field_validator("crop")
     @classmethod
@@ -83,6 +92,14 @@ class ClipImageConfig(Strict):
     heads: int = Field(default=3, ge=1)
     augment: AugmentConfig | None = None
 
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> ClipImageConfig:
+        if self.source is None and self.width % self.heads:
+            raise ValueError("wants a width that is a multiple of heads")
+        if self.source is None and self.patch_size > self.image_size:
+            raise ValueError("wants a patch_size of at most image_size")
+        return self
+
 
 class ClipTextConfig(Strict):
     """CLIP's text transformer: sized here with a tokenizer trained from the texts, or pretrained."""
@@ -98,11 +115,15 @@ class ClipTextConfig(Strict):
 
 
 class RunConfig(Strict):
-    """The tower of a model trained before: its embeddings, or the features before its lift."""
+    """The tower of a model trained before.
+
+    ``output``: its ``embeddings``, the ``features`` before its lift, the ``tangent`` coordinates of the
+    embeddings, which every space can read, or those of each of its ``patches`` (B, P, d).
+    """
 
     kind: Literal["run"] = "run"
     path: str
-    output: Literal["embeddings", "features"] = "embeddings"
+    output: Literal["embeddings", "features", "tangent", "patches"] = "embeddings"
 
 
 class ConcatConfig(Strict):
@@ -129,12 +150,14 @@ BackboneConfig = Annotated[
 class TowerConfig(Strict):
     """A backbone and the trunk on top of it (ReLU layers of the given widths; none means identity).
 
+    ``norm`` ends the trunk with a layer norm, as transformer towers end: the features' length is then fixed.
     ``freeze_backbone`` keeps pretrained weights as they are; a frozen backbone runs once (feature cache).
     """
 
     backbone: BackboneConfig
     hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    norm: bool = False
     freeze_backbone: bool = False
 
 
@@ -145,6 +168,49 @@ class SphereConfig(Strict):
     dim: int = Field(default=256, ge=2)
     logit_scale: float = Field(default=1 / 0.07, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
+
+
+class HyperboloidConfig(Strict):
+    """The Lorentz model: learnable curvature -curv and temperature, both clamped.
+
+    Radii are in units of 1/sqrt(curv).
+    """
+
+    dim: int = Field(default=256, ge=2)
+    curv: float = Field(default=1.0, gt=0)
+    learn_curv: bool = True
+    min_curv: float = Field(default=0.1, gt=0)
+    max_curv: float = Field(default=10.0, gt=0)
+    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    max_logit_scale: float = Field(default=100.0, gt=0)
+
+    @model_validator(mode="after")
+    def _bounds_hold(self) -> HyperboloidConfig:
+        if not self.min_curv <= self.curv <= self.max_curv:
+            raise ValueError("wants min_curv <= curv <= max_curv")
+        return self
+
+
+class TangentConfig(HyperboloidConfig):
+    """MERU's lift: the exponential map of a scaled projection, its length capped (MERU: 11.09)."""
+
+    kind: Literal["tangent"] = "tangent"
+    max_radius: float = Field(default=4.0, gt=0, le=11.1)
+
+
+class PolarConfig(HyperboloidConfig):
+    """A unit direction times a bounded radius of its own that starts at ``radius`` (ours)."""
+
+    kind: Literal["polar"] = "polar"
+    radius: float = Field(default=2.0, gt=0)
+    min_radius: float = Field(default=0.3, gt=0)
+    max_radius: float = Field(default=5.0, gt=0, le=11.1)
+
+    @model_validator(mode="after")
+    def _radius_is_inside(self) -> PolarConfig:
+        if not self.min_radius < self.radius < self.max_radius:
+            raise ValueError("wants min_radius < radius < max_radius")
+        return self
 
 
 class HashConfig(Strict):
@@ -163,6 +229,8 @@ class BinaryConfig(Strict):
     rotation: Literal["itq", "pca", "random"] = "itq"
 
 
-LiftConfig = Annotated[SphereConfig | HashConfig | BinaryConfig, Field(discriminator="kind")]
+LiftConfig = Annotated[
+    SphereConfig | TangentConfig | PolarConfig | HashConfig | BinaryConfig, Field(discriminator="kind")
+]
 
 ConcatConfig.model_rebuild()

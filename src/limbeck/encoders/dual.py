@@ -230,6 +230,7 @@ class DualEncoder(nn.Module):
             raise LimbeckError(
                 f"{folder / 'model.safetensors'}: does not fit model.json ({reason[:120]}); restore both"
             ) from error
+        model.lift.check(f"{folder / 'model.safetensors'}")
         return model.eval().requires_grad_(False)
 
 
@@ -245,11 +246,11 @@ def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, t
 
 @torch.no_grad()
 def backbone_outputs(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> np.ndarray:
-    """Float32 (N, dim) outputs of a backbone in eval mode, without augmentation."""
+    """Float32 (N, …) outputs of a backbone in eval mode, without augmentation; (N, dim) but for patches."""
     was_training = backbone.training
     backbone.eval()
     device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
-    out = np.zeros((len(items), backbone.dim), np.float32)
+    out: np.ndarray | None = None
     # Texts of like length together: less padding, several times faster.
     order = (
         sorted(range(len(items)), key=lambda i: len(items[i]))
@@ -259,6 +260,9 @@ def backbone_outputs(backbone: Backbone, items: Sequence[Any], batch_size: int =
     for start in range(0, len(items), batch_size):
         chosen = order[start : start + batch_size]
         inputs = backbone.collate([items[i] for i in chosen])
-        out[chosen] = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
+        found = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
+        if out is None:
+            out = np.zeros((len(items), *found.shape[1:]), np.float32)
+        out[chosen] = found
     backbone.train(was_training)
-    return out
+    return np.zeros((0, backbone.dim), np.float32) if out is None else out

@@ -16,7 +16,7 @@ from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json, write_json
+from limbeck.files import read_json, sha256_json, write_json
 
 # Key under which a cached backbone output travels in place of the raw inputs.
 CACHED = "backbone_output"
@@ -100,19 +100,30 @@ class RunBackbone(Backbone):
         self.lift: Lift
         self.tower, self.lift = tower, lift
         self.reads = tower.backbone.reads
-        self.dim = lift.dim if self.output == "embeddings" else tower.dim
+        self.dim = tower.dim if self.output == "features" else lift.dim
+        if size := getattr(tower.backbone, "image_size", None):
+            self.image_size = size
+        if self.output == "patches":
+            self.patches = tower.backbone.patches
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """What the inner tower reads."""
         return self.tower.backbone.collate(items, generators)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim)."""
-        features = self.tower(inputs)
-        embeddings: torch.Tensor = (
-            self.lift(features, self.modality) if self.output == "embeddings" else features
-        )
-        return embeddings
+        """(B, dim), or (B, patches, dim)."""
+        if self.output == "patches":
+            return self.lift.to_tangent(self.lift(self.tower.tokens(inputs)[:, 1:], self.modality))
+        features: torch.Tensor = self.tower(inputs)
+        if self.output == "features":
+            return features
+        embeddings: torch.Tensor = self.lift(features, self.modality)
+        return self.lift.to_tangent(embeddings) if self.output == "tangent" else embeddings
+
+    def cache_key(self) -> str:
+        """What the inner tower and lift are; where the run lies does not matter."""
+        inner = [self.tower.describe(), self.lift.describe(), self.tower.backbone.cache_key()]
+        return sha256_json([self.output, *inner])
 
     def check_query(self, item: Any) -> None:
         """As the inner tower."""
@@ -187,12 +198,19 @@ class Tower(nn.Module):
         for hidden in self.config.hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(self.config.dropout)]
             width = hidden
+        if self.config.norm:
+            layers.append(nn.LayerNorm(width))
         self.trunk = nn.Sequential(*layers) if layers else nn.Identity()
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim) features, from raw inputs or from the cached output of the backbone."""
         output = inputs[CACHED] if CACHED in inputs else self.backbone(inputs)
         features: torch.Tensor = self.trunk(output)
+        return features
+
+    def tokens(self, inputs: Inputs) -> torch.Tensor:
+        """(B, 1 + patches, dim): the class token and every patch (see `Backbone.tokens`)."""
+        features: torch.Tensor = self.trunk(self.backbone.tokens(inputs))
         return features
 
     def describe(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import nn
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.towers import CACHED, RunBackbone
 
 Batch = dict[str, Any]
 Reps = dict[str, torch.Tensor]
@@ -66,6 +67,7 @@ class Method(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config: Any = config
+        self._readers: tuple[dict[str, RunBackbone]] = ({},)
 
     @classmethod
     def inputs(cls, config: Any) -> dict[str, Input]:
@@ -74,6 +76,24 @@ class Method(nn.Module):
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit what needs the whole training set, from tower features (N, D) by input; nothing by default."""
+
+    def meet(self, readers: dict[str, RunBackbone]) -> None:
+        """Take the frozen models that read some inputs (see `Input.reader`), by input; called once, built."""
+        self._readers = (readers,)  # in a tuple: a frozen teacher is no part of the method's weights
+
+    @property
+    def readers(self) -> dict[str, RunBackbone]:
+        """The frozen models by input."""
+        return self._readers[0]
+
+    def read(self, name: str, batch: Batch) -> torch.Tensor:
+        """What the frozen model of an input says, float32, from its cache or computed now."""
+        inputs = batch[name]
+        if CACHED in inputs:
+            return torch.as_tensor(inputs[CACHED])
+        with torch.no_grad(), torch.autocast(self.encoder.device.type, enabled=False):
+            found: torch.Tensor = self.readers[name](inputs).float()
+        return found
 
     #: True when `prepare` needs the features of the training set.
     needs_features: ClassVar[bool] = False
@@ -104,6 +124,17 @@ def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
         found[f"bit_balance/{name}"] = signs.mean(0).abs().mean()
         found[f"quantization_error/{name}"] = (signs - u.detach()).square().mean()
     return found
+
+
+def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Share of the pictures (B, B rows) whose own text scores best."""
+    own = torch.arange(len(logits), device=logits.device)
+    return {"batch_accuracy": (logits.detach().argmax(1) == own).float().mean()}
+
+
+def cone_share(excess: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Share of matched pairs (B,) whose picture lies in the cone of its text."""
+    return {"cone_share": (excess.detach() <= 0).float().mean()}
 
 
 def sign(x: torch.Tensor) -> torch.Tensor:

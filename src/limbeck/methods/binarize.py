@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from limbeck.encoders.config import Strict
-from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
 from limbeck.losses import info_nce
 from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
@@ -21,8 +20,6 @@ class Binarize(Method):
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit the linear map on the training features of both modalities."""
-        if not isinstance(self.encoder.lift, BinaryLift):
-            raise LimbeckError("method 'binarize': wants lift.kind binary")
         untrained = [m for m, tower in self.encoder.towers.items() if tower.config.hidden]
         if untrained:
             raise LimbeckError(

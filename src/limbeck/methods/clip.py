@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limbeck.encoders.config import Strict
 from limbeck.losses import info_nce
-from limbeck.methods.base import Losses, Method, Reps, State
+from limbeck.methods.base import Losses, Method, Reps, State, batch_accuracy
 
 
 class Clip(Method):
@@ -16,5 +16,7 @@ class Clip(Method):
     def objective(self, reps: Reps, state: State) -> Losses:
         """InfoNCE both ways."""
         logits = self.encoder.lift.logits(reps["image"], reps["text"])
-        hits = (logits.detach().argmax(1) == logits.new_tensor(range(len(logits)))).float().mean()
-        return Losses.weighted(monitors={"batch_accuracy": hits}, contrastive=(1.0, info_nce(logits)))
+        return Losses.weighted(
+            monitors=batch_accuracy(logits) | self.encoder.lift.monitors(**reps),
+            contrastive=(1.0, info_nce(logits)),
+        )

@@ -16,10 +16,10 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.data.batches import Batches
-from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, Reps, State
 from limbeck.training.checkpoint import CheckpointFolder
 from limbeck.training.gather import average_gradients, gather_reps
+from limbeck.training.guard import check_gradients, check_losses
 from limbeck.training.monitors import MetricsLog, ProgressLine
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import StageConfig
@@ -83,10 +83,10 @@ def fit(
             losses, reps = forward_backward(
                 method, _to_device(batch, fabric.device), state, fabric, plan.chunk
             )
-            _check_finite(losses, step, stage.name)
+            check_losses(losses, reps, batch, step=step, stage=stage.name, folder=folder)
             average_gradients(parameters)
-            if stage.optim.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, stage.optim.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, stage.optim.clip_norm or math.inf)
+            check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             method.after_step(reps, state)
@@ -177,15 +177,6 @@ def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, 
     row |= {f"loss/{name}": float(value) for name, value in losses.parts.items()}
     row |= {name: float(value) for name, value in losses.monitors.items()}
     return row | {f"val/{name}": value for name, value in validated.items()}
-
-
-def _check_finite(losses: Losses, step: int, stage: str) -> None:
-    if not torch.isfinite(losses.total):
-        bad = [name for name, value in losses.parts.items() if not torch.isfinite(value).all()]
-        raise LimbeckError(
-            f"stage {stage}: loss is not finite at step {step + 1} (part: {', '.join(bad) or 'sum'}); "
-            "lower optim.lr or check the features"
-        )
 
 
 def _to_device(value: Any, device: torch.device) -> Any:

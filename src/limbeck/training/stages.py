@@ -24,6 +24,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training.fit import fit
+from limbeck.training.readers import readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.validation import validation_score
 
@@ -84,29 +85,37 @@ def build_method(
         sources[origin] = load(earlier.get(origin, Path(origin)))
     towers = {}
     for modality in ("image", "text"):
-        spec = next(s for s in specs.values() if s.tower == modality)
+        spec = next(s for s in specs.values() if s.tower == modality and s.reader is None)
         if modality in stage.init:
             tower = sources[stage.init[modality]].towers[modality]
             _check_reads(stage, spec, tower)
         else:
             tower = Tower(getattr(stage.towers, modality), modality)
             if isinstance(tower.backbone, RunBackbone):
-                tower.backbone.adopt(_trained(tower.backbone.config.path, modality, earlier))
+                where = f"towers.{modality}.backbone.path"
+                tower.backbone.adopt(trained(tower.backbone.config.path, earlier, where))
             _check_reads(stage, spec, tower)
             tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
     lift = build_lift(stage.lift, {m: t.dim for m, t in towers.items()})
     encoder = DualEncoder(towers["image"], towers["text"], lift)
     for modality, origin in stage.init.items():
-        _adopt_head(encoder, sources[origin], modality, f"stages.{stage.name}.init.{modality}: {origin}")
+        try:
+            lift.adopt(sources[origin].lift, modality)
+        except LimbeckError as error:
+            raise LimbeckError(f"stages.{stage.name}.init.{modality}: {origin}: {error}") from None
     for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model comes without gradients
         if modality in stage.freeze:
             tower.requires_grad_(False)
-            lift.head(modality).requires_grad_(False)
+            lift.freeze(modality)
         elif getattr(stage.towers, modality).freeze_backbone:
             tower.backbone.requires_grad_(False)
-    return method_class(encoder, config), specs
+    method: Method = method_class(encoder, config)
+    where = f"stages.{stage.name}.method"
+    readers = readers_of(specs, earlier, where)
+    method.meet({name: reader for name, reader in readers.items() if reader is not None})
+    return method, {name: spec for name, spec in specs.items() if readers.get(name, encoder) is not None}
 
 
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
@@ -118,31 +127,6 @@ def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
             f"stages.{stage.name}.towers.text.backbone.kind: method '{stage.method['name']}' shows {shown}, "
             f"'{tower.config.backbone.kind}' reads {reads}; choose another backbone or method"
         )
-
-
-def _trained(path: str, modality: str, earlier: dict[str, Path]) -> DualEncoder:
-    """The model of a ``run`` backbone: a run directory, or an earlier stage of the same recipe by name."""
-    folder = earlier.get(path, Path(path))
-    if not folder.is_dir():
-        raise LimbeckError(
-            f"towers.{modality}.backbone.path: no run at {path!r}; "
-            "give the directory of a trained run, or an earlier stage's name"
-        )
-    return load(folder)
-
-
-def _adopt_head(encoder: DualEncoder, origin: DualEncoder, modality: str, where: str) -> None:
-    if origin.space != encoder.space:
-        raise LimbeckError(
-            f"{where}: lives in {origin.space.to_json()}, this stage in {encoder.space.to_json()}; "
-            "give both the same lift"
-        )
-    try:
-        encoder.lift.head(modality).load_state_dict(origin.lift.head(modality).state_dict())
-    except RuntimeError:
-        raise LimbeckError(
-            f"{where}: its {modality} head does not fit this stage's lift; give both the same towers and lift"
-        ) from None
 
 
 def run_stage(
@@ -168,8 +152,12 @@ def run_stage(
     method.to(fabric.device)
     encoder = method.encoder
     cache = BackboneCache() if recipe.cache else None
+    own = {name: encoder.towers[spec.tower].backbone for name, spec in specs.items()}
+    readers = method.readers
+    for reader in readers.values():
+        reader.to(fabric.device)
     train, held_out = (
-        {name: Source(view, spec, encoder.towers[spec.tower].backbone, cache) for name, spec in specs.items()}
+        {name: Source(view, spec, (own | readers)[name], cache) for name, spec in specs.items()}
         for view in (data.train, data.held_out)
     )
     if method.needs_features:

@@ -1,0 +1,46 @@
+"""Lifts by kind. A further space is one more file here, its configuration, and its numpy half."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limbeck.encoders.config import BinaryConfig, HashConfig, PolarConfig, SphereConfig, TangentConfig
+from limbeck.encoders.lifts.base import MODALITIES, Lift
+from limbeck.encoders.lifts.hamming import BinaryLift, HashLift
+from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
+from limbeck.encoders.lifts.sphere import SphereLift
+from limbeck.encoders.lifts.temperature import Tempered
+
+_LIFTS: dict[str, tuple[type[Lift], Any]] = {
+    "sphere": (SphereLift, SphereConfig),
+    "tangent": (TangentLift, TangentConfig),
+    "polar": (PolarLift, PolarConfig),
+    "hash": (HashLift, HashConfig),
+    "binary": (BinaryLift, BinaryConfig),
+}
+
+
+def build_lift(config: Any, dims: dict[str, int]) -> Lift:
+    """The lift of a configuration for towers of the given widths."""
+    return _LIFTS[config.kind][0](config, dims)
+
+
+def lift_from_json(stored: dict[str, Any]) -> Lift:
+    """The lift without its weights, from `Lift.describe`."""
+    lift, config = _LIFTS[stored["config"]["kind"]]
+    return lift(config.model_validate(stored["config"]), dict(stored["dims"]))
+
+
+__all__ = [
+    "MODALITIES",
+    "BinaryLift",
+    "HashLift",
+    "Lift",
+    "LorentzLift",
+    "PolarLift",
+    "SphereLift",
+    "TangentLift",
+    "Tempered",
+    "build_lift",
+    "lift_from_json",
+]

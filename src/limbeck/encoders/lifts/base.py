@@ -1,0 +1,125 @@
+"""The torch half of a space: from tower features to embeddings, logits, distances and stored points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from limbeck.errors import LimbeckError
+from limbeck.spaces import Space
+
+MODALITIES = ("image", "text")
+
+
+class Lift(nn.Module):
+    """Features of a modality into the space.
+
+    A verb that a space has no answer to raises `LimbeckError`, so that callers need not know which it is.
+
+    Attributes:
+        space: the numpy half.
+        dim: width of an embedding.
+        dims: width of the features by modality.
+    """
+
+    space: Space
+    dim: int
+
+    def __init__(self, config: Any, dims: dict[str, int]) -> None:
+        super().__init__()
+        self.config, self.dims = config, dims
+
+    def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """(…, dims[modality]) features to float32 (…, dim) embeddings."""
+        raise NotImplementedError
+
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(A, dim) x (B, dim) to (A, B) logits, differentiable; own temperature unless one is given."""
+        raise NotImplementedError
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Row-wise (…, dim) x (…, dim) to (…), differentiable."""
+        raise NotImplementedError
+
+    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+        """Embeddings as they are stored: points of `space`."""
+        return np.ascontiguousarray(embeddings.detach().float().cpu().numpy())
+
+    def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(…, dim) embeddings to coordinates that another space can take over (see `from_tangent`).
+
+        A length of 1 is the space's own unit: the radius of curvature of a hyperboloid, 1 on the sphere.
+        """
+        raise self._lacks("tangent space; take a lift of kind sphere, tangent or polar")
+
+    def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(…, dim) tangent coordinates of any space to embeddings of this one; inverse of `to_tangent`."""
+        raise self._lacks("tangent space; take a lift of kind sphere, tangent or polar")
+
+    def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+        """Angle (…) by which `specific` (…, dim) lies outside the cone of `general`; <= 0 inside."""
+        raise self._lacks("entailment cones; take a lift of kind tangent or polar, or set entailment to 0")
+
+    def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fit the lift to training features (N, D) by modality; only a fitted lift has this."""
+        raise self._lacks("fitted map; take lift.kind binary")
+
+    def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Numbers to watch in training: the lift's scalars, and statistics of (B, dim) by modality."""
+        return {}
+
+    def clamp_(self) -> None:
+        """Bring learnable scalars back into their bounds after a step."""
+
+    def check(self, where: str) -> None:
+        """Raise `LimbeckError` naming ``where`` when a loaded scalar is out of its bounds."""
+
+    def share(self, origin: Lift) -> None:
+        """Take over, and keep fixed, what makes points of both lifts comparable (the curvature)."""
+        raise self._lacks("curvature to share; take curvature: transport")
+
+    def head(self, modality: str) -> nn.Module:
+        """The part of the lift that belongs to one modality (an empty module where there is none)."""
+        heads = getattr(self, "heads", None)
+        return heads[modality] if heads is not None else nn.Identity()
+
+    def freeze(self, modality: str) -> None:
+        """Keep the points of one modality where they are."""
+        self.head(modality).requires_grad_(False)
+
+    def adopt(self, origin: Lift, modality: str) -> None:
+        """Start from the head of a lift of the same space.
+
+        Raises:
+            LimbeckError: another space, or a head of another shape.
+        """
+        if type(origin) is not type(self) or origin.dim != self.dim:
+            raise LimbeckError(
+                f"lives in {origin.space.to_json()}, this stage in {self.space.to_json()}; "
+                "give both the same lift"
+            )
+        try:
+            self.head(modality).load_state_dict(origin.head(modality).state_dict())
+        except RuntimeError:
+            raise LimbeckError(
+                f"its {modality} head does not fit this stage's lift; give both the same towers and lift"
+            ) from None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON that `lift_from_json` reads."""
+        return {"config": self.config.model_dump(mode="json"), "dims": self.dims}
+
+    def _lacks(self, what: str) -> LimbeckError:
+        return LimbeckError(f"lift {self.config.kind}: has no {what}")
+
+
+def linear_heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:
+    """One linear map a modality."""
+    heads = nn.ModuleDict({m: nn.Linear(dims[m], width, bias=bias) for m in MODALITIES})
+    return cast("Mapping[str, nn.Linear]", heads)

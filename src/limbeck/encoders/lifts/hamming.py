@@ -1,0 +1,106 @@
+"""Binary codes: relaxed by tanh while they train, or the sign of a fitted linear map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from limbeck.codes import itq, sign_codes
+from limbeck.encoders.config import BinaryConfig, HashConfig
+from limbeck.encoders.lifts.base import MODALITIES, Lift, linear_heads
+from limbeck.errors import LimbeckError
+from limbeck.spaces import Hamming
+
+
+class HashLift(Lift):
+    """Linear and tanh to relaxed codes in (-1, 1); signs are stored (DCMH and the field after it)."""
+
+    def __init__(self, config: HashConfig, dims: dict[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dim, self.space = config.bits, Hamming(config.bits)
+        self.heads = linear_heads(dims, config.bits, bias=True)
+        self.scale = config.theta / math.sqrt(config.bits)
+
+    def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Relaxed codes."""
+        return torch.tanh(self.heads[modality](features).float())
+
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """theta / sqrt(bits) times the product: unit spread at any length (ours; DCMH takes 1/2)."""
+        return (self.scale if logit_scale is None else logit_scale) * (a @ b.T)
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Relaxed Hamming distance, bits."""
+        return (self.dim - (a * b).sum(-1)) / 2
+
+    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+        """Packed signs, uint8."""
+        return sign_codes(embeddings.detach().float().cpu().numpy())
+
+
+class BinaryLift(Lift):
+    """Sign of a fitted linear map: ITQ (Gong & Lazebnik 2011), PCA, or a random rotation; no gradient steps.
+
+    Each modality is centred on its own mean, which closes the gap between the modalities (ours).
+    """
+
+    def __init__(self, config: BinaryConfig, dims: dict[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dim, self.space = config.bits, Hamming(config.bits)
+        for m in MODALITIES:
+            self.register_buffer(f"mean_{m}", torch.zeros(dims[m]))
+        self.register_buffer("projection", torch.zeros(dims["image"], config.bits))
+
+    def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fit means and map on training features (N, D) of both modalities (equal D)."""
+        widths = [features[m].shape[1] for m in MODALITIES]
+        if widths[0] != widths[1]:
+            raise LimbeckError(
+                f"lift binary: features of widths {widths[0]} and {widths[1]}; take both from one space"
+            )
+        if self.config.rotation != "random" and self.dim > widths[0]:
+            raise LimbeckError(
+                f"lift.bits: {self.config.rotation} makes at most one bit a dimension, "
+                f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random"
+            )
+        centred = []
+        for m in MODALITIES:
+            setattr(self, f"mean_{m}", features[m].mean(0))
+            centred.append(features[m] - features[m].mean(0))
+        x = torch.cat(centred).cpu().numpy()
+        if self.config.rotation == "itq":
+            projection = itq(x, self.dim, seed).projection
+        else:
+            rng = np.random.default_rng(seed)
+            if self.config.rotation == "pca":
+                basis = np.linalg.eigh(np.asarray(x.T @ x, np.float64))[1][:, ::-1]
+                basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
+            else:
+                blocks = -(-self.dim // x.shape[1])
+                basis = np.hstack(
+                    [np.linalg.qr(rng.standard_normal((x.shape[1],) * 2))[0] for _ in range(blocks)]
+                )
+            projection = basis[:, : self.dim]
+        self.projection = torch.from_numpy(np.ascontiguousarray(projection, np.float32))
+
+    def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Projected features; their signs are the code."""
+        return (features.float() - getattr(self, f"mean_{modality}")) @ self.projection
+
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Product of the projections."""
+        return (self.dim**-0.5 if logit_scale is None else logit_scale) * (a @ b.T)
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Relaxed Hamming distance of the signs' tanh."""
+        return (self.dim - (torch.tanh(a) * torch.tanh(b)).sum(-1)) / 2
+
+    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+        """Packed signs, uint8."""
+        return sign_codes(embeddings.detach().float().cpu().numpy())

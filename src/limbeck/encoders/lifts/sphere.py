@@ -1,0 +1,50 @@
+"""Unit vectors and their cosine: CLIP's space."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from limbeck.encoders.config import SphereConfig
+from limbeck.encoders.lifts.base import Lift, linear_heads
+from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.spaces import Sphere
+
+
+class SphereLift(Tempered, Lift):
+    """Linear projection without bias, unit length, learnable temperature (CLIP)."""
+
+    def __init__(self, config: SphereConfig, dims: dict[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dim, self.space = config.dim, Sphere(config.dim)
+        self.heads = linear_heads(dims, config.dim, bias=False)
+        for m, head in self.heads.items():
+            nn.init.normal_(head.weight, std=dims[m] ** -0.5)
+        self.set_temperature(config.logit_scale, config.max_logit_scale)
+
+    def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Unit vectors."""
+        return F.normalize(self.heads[modality](features).float(), dim=-1)
+
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Scaled cosine."""
+        return (self.logit_scale if logit_scale is None else logit_scale) * (a @ b.T)
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """1 - cosine."""
+        return 1 - (a * b).sum(-1)
+
+    def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The unit vectors themselves."""
+        return embeddings
+
+    def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Their direction; a radius has no meaning here."""
+        return F.normalize(vectors.float(), dim=-1)
+
+    def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The temperature."""
+        return {"logit_scale": self.logit_scale.detach()}

@@ -1,0 +1,30 @@
+"""What masked reconstruction needs beside a distance: targets at the dropped patches, on the right grid."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from limbeck.errors import LimbeckError
+
+
+def at_patches(features: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """Rows of (B, P, d) at the patch numbers (B, K): (B, K, d)."""
+    return features.gather(1, patches.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
+
+
+def resample_grid(features: torch.Tensor, patches: int) -> torch.Tensor:
+    """Patch features (B, P, d) of one square grid on another of ``patches`` patches (B, patches, d).
+
+    Bilinear, averaging where the grid becomes coarser (ours).
+    """
+    if features.shape[1] == patches:
+        return features
+    sides = [math.isqrt(features.shape[1]), math.isqrt(patches)]
+    if sides[0] ** 2 != features.shape[1] or sides[1] ** 2 != patches:
+        raise LimbeckError(f"patches: grids of {features.shape[1]} and {patches} patches are not both square")
+    grid = features.transpose(1, 2).unflatten(2, (sides[0], sides[0]))
+    grid = F.interpolate(grid, size=(sides[1], sides[1]), mode="bilinear", antialias=sides[1] < sides[0])
+    return grid.flatten(2).transpose(1, 2)

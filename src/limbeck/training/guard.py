@@ -1,0 +1,62 @@
+"""The guard against NaN and infinity: names tensor and step, and keeps the batch for a post-mortem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.encoders.tensors import save_tensors
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_dir, write_json
+from limbeck.methods import Losses, Method, Reps
+
+
+def check_losses(
+    losses: Losses, reps: Reps, batch: dict[str, Any], *, step: int, stage: str, folder: Path
+) -> None:
+    """Raise `LimbeckError` when the loss is not finite; the first bad row block or part is named."""
+    if torch.isfinite(losses.total):
+        return
+    bad = [f"input {name}" for name, value in _tensors(batch) if _is_bad(value)]
+    bad += [f"rows {name}" for name, value in reps.items() if _is_bad(value)]
+    bad += [f"part {name}" for name, value in losses.parts.items() if _is_bad(value)]
+    _stop(bad[0] if bad else "sum", "loss", batch, step=step, stage=stage, folder=folder)
+
+
+def check_gradients(
+    norm: torch.Tensor, method: Method, batch: dict[str, Any], *, step: int, stage: str, folder: Path
+) -> None:
+    """Raise `LimbeckError` when the norm of all gradients is not finite; a weight is named."""
+    if torch.isfinite(norm):
+        return
+    bad = [name for name, p in method.named_parameters() if p.grad is not None and _is_bad(p.grad)]
+    named = f"gradient of {bad[0]}" if bad else "norm of the gradients"
+    _stop(named, "gradient", batch, step=step, stage=stage, folder=folder)
+
+
+def _stop(named: str, what: str, batch: dict[str, Any], *, step: int, stage: str, folder: Path) -> None:
+    kept = folder / f"not-finite-{step + 1:08d}"
+    with atomic_dir(kept, replace=True) as aside:
+        save_tensors(aside / "batch.safetensors", dict(_tensors(batch)))
+        write_json(
+            aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch["ids"]}
+        )
+    raise LimbeckError(
+        f"stage {stage}: {what} is not finite at step {step + 1} (first in: {named}); "
+        f"its batch lies in {kept}; lower optim.lr or check the features"
+    )
+
+
+def _is_bad(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and not bool(torch.isfinite(value).all())
+
+
+def _tensors(value: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield prefix.removesuffix("."), value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _tensors(inner, f"{prefix}{key}.")

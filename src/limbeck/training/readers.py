@@ -1,0 +1,60 @@
+"""Models trained before that a stage reads: under a `run` backbone, or as a frozen teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limbeck.data.inputs import Input
+from limbeck.encoders.config import RunConfig
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.load import load
+from limbeck.encoders.towers import RunBackbone
+from limbeck.errors import LimbeckError
+
+
+def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
+    """A run or model directory, or an earlier stage of the same recipe by name."""
+    folder = earlier.get(path, Path(path))
+    if not folder.is_dir():
+        raise LimbeckError(
+            f"{where}: no run at {path!r}; give the directory of a trained run, or an earlier stage's name"
+        )
+    return load(folder)
+
+
+def readers_of(
+    specs: dict[str, Input], earlier: dict[str, Path], where: str
+) -> dict[str, RunBackbone | None]:
+    """The frozen model of each input that has one; None when it may be left out for want of that output.
+
+    Raises:
+        LimbeckError: no such model; patches asked of a tower that has none.
+    """
+    models: dict[str, DualEncoder] = {}
+    found: dict[str, RunBackbone | None] = {}
+    for name, spec in specs.items():
+        if spec.reader is None:
+            continue
+        path, output = spec.reader.model, spec.reader.output
+        if path not in models:
+            models[path] = _teacher(path, earlier, where)
+        backbone = RunBackbone(RunConfig(path=path, output=output), spec.tower)
+        backbone.adopt(models[path])
+        backbone.requires_grad_(False).eval()
+        if output == "patches" and not backbone.patches:
+            if not spec.reader.optional:
+                raise LimbeckError(
+                    f"{where}.target: the teacher at {path!r} has no patch features; "
+                    "set target: ema, auto or none"
+                )
+            found[name] = None
+            continue
+        found[name] = backbone
+    return found
+
+
+def _teacher(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
+    try:
+        return load(earlier.get(path, path))
+    except LimbeckError as error:
+        raise LimbeckError(f"{where}.teacher: {error}") from None
