@@ -28,7 +28,7 @@ KINDS = (
     _Kind(
         "errors in the class tree",
         r"hierarchy .*",
-        "TIE: edges between predicted and true class, best 0; LCA: best 1; the rest on sets of ancestors, best 1",
+        "TIE: edges between predicted and true class, best 0; all others: best 1, on sets of ancestors",
     ),
     _Kind(
         "cones and radii",
