@@ -73,3 +73,11 @@ def test_jitter_varies_and_repeats(picture: Image.Image) -> None:
 def test_bad_jitter_is_refused(jitter: float) -> None:
     with pytest.raises(ValidationError, match="jitter"):
         AugmentConfig(jitter=jitter)
+
+
+def test_no_jitter_is_written_as_before_there_was_one() -> None:
+    """The space id of a saved model hashes its configuration: it must not change."""
+    assert AugmentConfig().model_dump(mode="json") == {"crop": [0.6, 1.0], "flip": False}
+    for jitter in (0.0, 0.3):
+        augment = AugmentConfig(jitter=jitter)
+        assert AugmentConfig.model_validate(augment.model_dump(mode="json")) == augment
