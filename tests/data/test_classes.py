@@ -10,6 +10,7 @@ import pytest
 import yaml
 from data_samples import columns
 
+from limbeck.data.check import check_pairs
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
@@ -135,3 +136,10 @@ def test_data_that_lack_classes_are_named(tmp_path):
     assert "class paths: two roots, 'a' and 'c'" in refused(with_tree.classes, tangled, rows)
     unread = Protocol.model_validate(small.model_dump())
     assert "load_protocol" in refused(unread.classes, pairs, rows)
+
+
+def test_data_check_says_that_classes_do_not_fit(tmp_path):
+    bare = write_pairs(tmp_path, path=[[] for _ in range(12)])
+    found = {f.kind: f for f in check_pairs(bare, protocol(tmp_path, SECTION)).findings}
+    assert found["classes"].level == "error" and "classification" in found["classes"].items[0]
+    assert "classes" not in {f.kind for f in check_pairs(bare, protocol(tmp_path)).findings}

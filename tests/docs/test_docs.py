@@ -16,6 +16,7 @@ from docs_markdown import PAGES, ROOT, Block, blocks, links
 from pydantic import BaseModel
 
 from limbeck.cli.app import app
+from limbeck.data.classes import Classification
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Metric, Protocol, Split, Splits, Text, Validation, load_protocol
 from limbeck.data.scenes.generate import generate_scenes
@@ -125,7 +126,7 @@ def test_every_key_is_described() -> None:
     assert not {key for key in wanted if not re.search(rf"\b{key}\b", text)}
     assert not {name for name in METHODS if name not in (ROOT / "README.md").read_text()}
     text = (ROOT / "docs/data.md").read_text()
-    keys = _fields(Protocol, Text, Split, Splits, Metric, Validation)
+    keys = _fields(Protocol, Text, Split, Splits, Metric, Validation, Classification)
     assert not {key for key in keys if not re.search(rf"\b{key}\b", text)}
 
 

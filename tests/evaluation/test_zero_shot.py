@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from limbeck.cli import main
 from limbeck.data.classes import Classes
@@ -20,7 +21,7 @@ from limbeck.evaluation.classification import class_points, zero_shot
 from limbeck.evaluation.encode import Side
 from limbeck.metrics import hierarchical
 from limbeck.spaces import Hamming, Lorentz, Space, Sphere
-from tiny import write_recipe
+from tiny import soda_recipe, write_pairs, write_protocol, write_recipe
 
 NAMES = ["cat", "dog", "oak", "rose"]
 TREE = Tree.from_paths([["thing", "animal", "cat"], ["thing", "animal", "dog"], ["thing", "plant", "oak"],
@@ -53,7 +54,7 @@ def problem(space: Space, pictures: int = 41) -> tuple[Prompts, Side, Classes]:
     model = Prompts(space, dict(zip(flat, random_points(space, len(flat), rng), strict=True)))
     numbers = rng.integers(-1, len(NAMES), pictures)
     images = Side(random_points(space, pictures, rng), np.arange(pictures))
-    return model, images, Classes(NAMES, numbers, prompts, TREE, TREE.numbers(NAMES))
+    return model, images, Classes(NAMES, numbers, NAMES, prompts, TREE, TREE.numbers(NAMES))
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
@@ -104,14 +105,14 @@ def test_a_perfect_model_is_right_everywhere() -> None:
     targets = class_points(model, classes)  # type: ignore[arg-type]
     numbers = np.array([0, 1, 2, 3, -1] * 3)
     shown = Side(targets[np.maximum(numbers, 0)], np.arange(15))
-    scores = zero_shot(model, shown, Classes(NAMES, numbers, classes.prompts, TREE, classes.nodes))  # type: ignore[arg-type]
+    scores = zero_shot(model, shown, Classes(NAMES, numbers, NAMES, classes.prompts, TREE, classes.nodes))  # type: ignore[arg-type]
     assert scores.metrics["zero_shot"]["top1"] == scores.metrics["zero_shot"]["mean_per_class"] == 1
     assert scores.metrics["hierarchy"] == {"tie": 0, "lca": 1, "jaccard": 1, "precision": 1, "recall": 1}
 
 
 def test_without_a_tree_there_is_no_hierarchy() -> None:
     model, images, classes = problem(Sphere(6))
-    bare = Classes(NAMES, classes.numbers, classes.prompts, None, np.empty(0, np.int64))
+    bare = Classes(NAMES, classes.numbers, NAMES, classes.prompts, None, np.empty(0, np.int64))
     assert list(zero_shot(model, images, bare).metrics) == ["zero_shot"]  # type: ignore[arg-type]
 
 
@@ -191,3 +192,17 @@ def test_bad_classes_end_before_anything_is_encoded(tmp_path: Path, limbeck: Run
         assert (status, out, err.count("\n")) == (1, "", 1)
         assert words in err
     assert not list((tmp_path / "run").glob("result*.json"))
+
+
+def test_classes_that_the_text_tower_does_not_know_are_named(tmp_path: Path, limbeck: Run) -> None:
+    pairs, protocol = write_pairs(tmp_path), write_protocol(tmp_path)
+    section = {"classes": "label", "prompts": ["{}", "one {}"], "names": {"cat": "wombat"}}
+    protocol.write_text(protocol.read_text() + yaml.safe_dump({"classification": section}))
+    recipe = write_recipe(tmp_path / "recipe.yaml", soda_recipe(pairs, protocol, steps=2))
+    assert limbeck("train", recipe, "--out", tmp_path / "run")[0] == 0
+    status, out, _ = limbeck("evaluate", tmp_path / "run", "--no-ceiling")
+    assert status == 0 and "does not know: cat" in " ".join(out.split())
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["settings"]["unknown_classes"] == ["cat"]
+    alone = [len(own) == 1 for own in np.array(Pairs.open(pairs).labels_text, object)[::5]]
+    assert [value is not None for value in result["per_query"]["zero_shot"]] == alone

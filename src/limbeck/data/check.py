@@ -247,6 +247,10 @@ def _check_protocol(
             report.add("splits", "error", f"split {name!r} does not hold", [str(error)])
     if "query" not in splits:
         return
+    try:
+        protocol.classes(pairs, splits["query"])
+    except LimbeckError as error:
+        report.add("classes", "error", "classification does not fit the data set", [str(error)])
     query = set(splits["query"].tolist())
     texts = protocol.texts(pairs, splits["query"])
     silent = [

@@ -50,6 +50,7 @@ class Classes:
     Attributes:
         names: the C classes, sorted.
         numbers: int64 (n,), class of each row asked for; −1 for a row without exactly one.
+        words: per class what prompts call it.
         prompts: per class its prompts, all equally many.
         tree: the tree they hang in, or None.
         nodes: int64 (C,), number of each class in the tree; empty without one.
@@ -57,6 +58,7 @@ class Classes:
 
     names: list[str]
     numbers: np.ndarray
+    words: list[str]
     prompts: list[list[str]]
     tree: Tree | None
     nodes: np.ndarray
@@ -106,6 +108,7 @@ def read_classes(
     return Classes(
         names=names,
         numbers=numbers,
+        words=words,
         prompts=[[prompt.replace("{}", word) for prompt in section.prompts] for word in words],
         tree=tree,
         nodes=np.empty(0, np.int64) if tree is None else tree.numbers(names),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from limbeck.errors import LimbeckError
 from limbeck.evaluation.encode import Side
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
@@ -28,6 +29,17 @@ def class_points(model: DualEncoder, classes: Classes, *, batch_size: int = 256)
     flat = [prompt for prompts in classes.prompts for prompt in prompts]
     points = model.encode_text(flat, batch_size=batch_size)
     return model.space.mean(points.reshape(len(classes.names), -1, points.shape[1]), axis=1)
+
+
+def unknown_classes(model: DualEncoder, classes: Classes) -> list[str]:
+    """The classes whose words say nothing to the text tower; they are guessed by what else a prompt holds."""
+    unknown = []
+    for name, word in zip(classes.names, classes.words, strict=True):
+        try:
+            model.check_query(word)
+        except LimbeckError:
+            unknown.append(name)
+    return unknown
 
 
 def zero_shot(model: DualEncoder, images: Side, classes: Classes, *, batch_size: int = 256) -> Scores:

@@ -12,7 +12,7 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.classification import zero_shot
+from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
@@ -110,7 +110,7 @@ def evaluate(
             "image_input": model.image_input,
             "space_id": model.space_id,
         }
-        | ({} if classes is None else {"classes": classes.names}),
+        | _about(model, classes),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         **vars(scores),
     )
@@ -172,6 +172,12 @@ def _further(
         images, texts = sides["query_image"], sides["query_text"]
         details = text_details(model, pairs, protocol, query, texts, batch_size=batch_size)
         yield score_cones(model.space, images, texts, details)
+
+
+def _about(model: DualEncoder, classes: Classes | None) -> dict[str, list[str]]:
+    if classes is None:
+        return {}
+    return {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
 
 
 def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:

@@ -54,6 +54,8 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
             rows = [[*_who(result), *(_cell(result, column) for column in columns)] for result in having]
             if rows:
                 tables.append(_table(kind, members[0].protocol, "seed", columns, rows))
+                if kind is KINDS[0]:
+                    tables[-1].notes += [note for note in map(_unknown, having) if note]
     return tables
 
 
@@ -82,6 +84,12 @@ def _table(kind: _Kind, protocol: str, third: str, columns: Sequence[str], rows:
 
 def _who(result: Result) -> list[str]:
     return [result.label, space_text(result), "–" if result.seed is None else str(result.seed)]
+
+
+def _unknown(result: Result) -> str:
+    names = result.settings.get("unknown_classes") or []
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"words that {result.label} does not know: {', '.join(names[:5])}{more}" if names else ""
 
 
 def _columns(result: Result) -> list[str]:
