@@ -6,15 +6,35 @@ A recipe, a saved model and the loader all read the same classes.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 
 class Strict(BaseModel):
     """Base of every configuration: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+# Keys that came after the first saved models: at these values they say nothing.
+_LATER = {"jitter": 0.0, "norm": False}
+
+
+def identity(tree: Any) -> Any:
+    """A dumped configuration for hashing: without later keys that stand at their idle value.
+
+    Models, indexes and checkpoints from before a key existed keep their hashes.
+    """
+    if isinstance(tree, dict):
+        return {k: identity(v) for k, v in tree.items() if k not in _LATER or v != _LATER[k]}
+    return [identity(item) for item in tree] if isinstance(tree, list) else tree
 
 
 class FeaturesConfig(Strict):

@@ -13,6 +13,7 @@ from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, key_of_items
+from limbeck.encoders.config import identity
 from limbeck.encoders.hub import lasting, pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.tensors import load_tensors, save_tensors
@@ -143,8 +144,8 @@ class DualEncoder(nn.Module):
             sha256_json(
                 [
                     self.space.to_json(),
-                    self.lift.describe()["config"],
-                    self.towers["image"].describe()["config"],
+                    identity(self.lift.describe()["config"]),
+                    identity(self.towers["image"].describe()["config"]),
                 ]
             ).encode()
         )

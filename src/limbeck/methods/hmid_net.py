@@ -57,7 +57,7 @@ class HmidNetConfig(Strict):
     mask: MaskConfig = MaskConfig(ratio=0.5)
     target: Literal["auto", "teacher", "ema", "none"] = "auto"
     decoder_layers: int = Field(default=1, ge=1)
-    decoder_width: int = Field(default=96, ge=8)
+    decoder_width: int = Field(default=96, ge=32, multiple_of=32)
     distillation: float = Field(default=1.0, ge=0)
     distillation_scale: float = Field(default=1 / 0.07, gt=0)
     reconstruction: float = Field(default=0.1, ge=0)
@@ -115,7 +115,7 @@ class HmidNet(Method):
         backbone = encoder.towers["image"].backbone
         if config.mask.ratio and not backbone.patches:
             raise LimbeckError(
-                f"method 'hmid-net': towers.image.backbone reads {backbone.reads}, it has no patches to mask; "
+                f"method 'hmid-net': the image tower reads {backbone.reads} and has no patches to mask; "
                 "set mask.ratio: 0 and target: none"
             )
         self.temperature = Tempered()
@@ -132,6 +132,7 @@ class HmidNet(Method):
                 math.isqrt(backbone.patches),
                 decoder_width=config.decoder_width,
                 layers=config.decoder_layers,
+                heads=config.decoder_width // 32,
             )
             from_average |= "teacher_patches" not in readers
         if from_average:
@@ -139,6 +140,12 @@ class HmidNet(Method):
 
     def _meet_teacher(self, teacher: RunBackbone) -> None:
         config, lift = self.config, self.encoder.lift
+        augment = getattr(self.encoder.towers["image"].backbone, "augment", None)
+        if "teacher_patches" in self.readers and augment is not None and not augment.keeps_place:
+            raise LimbeckError(
+                "method 'hmid-net': crops and mirror images move the patches away from the teacher's; set "
+                "towers.image.backbone.augment: {crop: [1.0, 1.0], jitter: 0.2}, or target: ema"
+            )
         if config.curvature == "shared":
             lift.share(teacher.lift)
         if config.projection:

@@ -16,6 +16,7 @@ from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol
 from limbeck.encoders.cache import BackboneCache
+from limbeck.encoders.config import identity
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
@@ -233,7 +234,7 @@ def recipe_identity(recipe: Recipe) -> str:
     for stage in tree["stages"]:
         stage["schedule"].pop("checkpoint_every")
         stage["schedule"].pop("log_every")
-    return sha256_json(tree)
+    return sha256_json(identity(tree))
 
 
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
