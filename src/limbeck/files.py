@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from limbeck.errors import LimbeckError
 
@@ -42,22 +42,31 @@ def _cannot_write(path: Path, error: OSError) -> LimbeckError:
     )
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write beside ``path``, fsync, rename: a reader sees the old file or the new one, never a half."""
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A stream beside ``path``, at the end fsync and rename; on any error nothing is left."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    data = content.encode() if isinstance(content, str) else content
     try:
         with aside.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise _cannot_write(path, error) from error
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     fsync_path(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write beside ``path``, fsync, rename: a reader sees the old file or the new one, never a half."""
+    with atomic_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,8 +18,8 @@ import torch
 from limbeck.data.inputs import Input, label_prompts
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, key_of_items
-from limbeck.encoders.dual import backbone_outputs
+from limbeck.encoders.cache import BackboneCache, Block, key_of_items
+from limbeck.encoders.dual import output_blocks
 from limbeck.encoders.masking import random_keep
 from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
@@ -89,14 +89,14 @@ class Source:
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:
             key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
-            self.stored = cache.outputs(self.backbone, key, lambda: self._encode_images())
+            self.stored = cache.outputs(self.backbone, key, len(self.view), self._image_blocks)
             return
         distinct = list(dict.fromkeys(item for items in self.items for item in items))
         self.position = {item: i for i, item in enumerate(distinct)}
         texts_key = key_of_items(distinct)
         if texts_key is not None:
             self.stored = cache.outputs(
-                self.backbone, texts_key, lambda: backbone_outputs(self.backbone, distinct)
+                self.backbone, texts_key, len(distinct), lambda: output_blocks(self.backbone, distinct)
             )
 
     def _stamps(self) -> list[tuple[str, int, int]]:
@@ -111,9 +111,10 @@ class Source:
         found = [(file, file.stat()) for file in files if file.exists()]
         return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
-    def _encode_images(self) -> np.ndarray:
-        blocks = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
-        return np.concatenate([backbone_outputs(self.backbone, self._images(block)) for block in blocks])
+    def _image_blocks(self) -> Iterator[Block]:
+        for block in np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128)):
+            for inside, found in output_blocks(self.backbone, self._images(block), max(1, len(block))):
+                yield block[inside], found
 
     def _images(self, positions: np.ndarray) -> Any:
         rows = self.view.rows[positions]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.encoders.config import Strict
+from limbeck.encoders.config import Strict, identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
 
@@ -86,7 +86,7 @@ class Backbone(nn.Module):
                 for f in sorted(Path(folder).rglob("*"))
                 if f.is_file()
             }
-        return sha256_json([self.config.model_dump(mode="json"), files])
+        return sha256_json([identity(self.config.model_dump(mode="json")), files])
 
     def reference(self) -> str | None:
         """The ``source`` whose untouched weights may be stored by reference, or None."""

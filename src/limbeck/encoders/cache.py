@@ -1,44 +1,100 @@
-"""Outputs of frozen backbones on disk: computed once, memory-mapped, keyed by weights and items.
+"""Outputs of frozen backbones, computed once and kept in memory-mapped files.
 
-It stands beside the encoders, not in training, because evaluation and search benefit from it too.
+The key is a hash of the backbone (what it is, its transform and tokenizer, its weights) and of the items, so
+a changed model or a changed picture never meets a stale file. It lies beside the encoders, not in training,
+because evaluation and search benefit from it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import os
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.hub import weights_digest
-from limbeck.files import write_atomic
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_file
+
+# Positions (b,) in the list of items, and the float32 outputs (b, …) there.
+Block = tuple[np.ndarray, np.ndarray]
+_VERSION = 3
 
 
 class BackboneCache:
-    """A folder of ``.npy`` arrays (float32, (N, dim)), one for each pair of backbone and item list."""
+    """A folder of ``.npy`` arrays (float32, (N, …)), one for each pair of backbone and item list."""
 
-    def __init__(self, folder: Path | str | None = None) -> None:
-        """``folder`` defaults to ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``."""
+    def __init__(self, folder: Path | str | None = None, *, quiet: bool = False) -> None:
+        """``folder`` defaults to ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``; long work is told of."""
         default = os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck"
-        self.folder = Path(folder or default)
+        self.folder, self.quiet = Path(folder or default), quiet
 
-    def outputs(self, backbone: Backbone, items_key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The stored array, or ``compute()`` stored first; ``items_key`` names the items and their order."""
+    def outputs(
+        self, backbone: Backbone, items_key: str, count: int, blocks: Callable[[], Iterable[Block]]
+    ) -> np.ndarray:
+        """The stored array (count, …), memory-mapped; what is not stored yet is written block by block first.
+
+        Args:
+            backbone: whose outputs they are.
+            items_key: names the items and their order.
+            count: number of items.
+            blocks: called if nothing is stored; covers every position once.
+        """
         digest = hashlib.sha256(
-            f"2|{backbone.cache_key()}|{weights_digest(backbone)}|{items_key}".encode()
+            f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}|{items_key}".encode()
         ).hexdigest()
         path = self.folder / f"{digest[:32]}.npy"
         if not path.is_file():
-            buffer = io.BytesIO()
-            np.save(buffer, np.ascontiguousarray(compute(), np.float32), allow_pickle=False)
-            write_atomic(path, buffer.getvalue())
+            self._sweep()
+            with atomic_file(path) as stream:
+                self._write(stream, count, backbone.dim, blocks())
         return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _write(self, stream: BinaryIO, count: int, dim: int, blocks: Iterable[Block]) -> None:
+        """Header and rows: the memory of one block, a full disk is an error and no crash of a memory map."""
+        began = spoke = time.monotonic()
+        start, done, width = 0, 0, 0
+        for positions, found in blocks:
+            rows = np.ascontiguousarray(found, np.float32)
+            if not done:
+                start, width = _header(stream, (count, *rows.shape[1:])), rows[0].nbytes
+            for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(positions) != 1) + 1):
+                stream.seek(start + int(positions[run[0]]) * width)
+                stream.write(rows[run].tobytes())
+            done, now = done + len(rows), time.monotonic()
+            if not self.quiet and now - spoke > 10:
+                spoke, pace = now, done / (now - began)
+                print(
+                    f"cache: {done:,}/{count:,} outputs of a frozen tower  {pace:,.0f} items/s  "
+                    f"{(count - done) / pace:,.0f} s left",
+                    file=sys.stderr,
+                )
+        if not done:
+            _header(stream, (0, dim))
+        if done != count:
+            raise LimbeckError(f"cache: {done} outputs of {count} items; report this as a fault of limbeck")
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left here more than a day ago."""
+        for leftover in self.folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > 86_400:
+                    leftover.unlink()
+
+
+def _header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Write the head of a ``.npy`` file; returns where the rows start."""
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, layout)
+    return stream.tell()
 
 
 def key_of_items(items: Sequence[Any]) -> str | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, key_of_items
+from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.config import identity
 from limbeck.encoders.hub import lasting, pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, lift_from_json
@@ -127,7 +127,9 @@ class DualEncoder(nn.Module):
     def _batches(self, tower: Tower, modality: str, items: Sequence[Any], size: int) -> Iterator[Inputs]:
         key = key_of_items(items) if self.cache is not None and tower.backbone.worth_caching else None
         if self.cache is not None and key is not None:
-            stored = self.cache.outputs(tower.backbone, key, lambda: backbone_outputs(tower.backbone, items))
+            stored = self.cache.outputs(
+                tower.backbone, key, len(items), lambda: output_blocks(tower.backbone, items)
+            )
             for start in range(0, len(items), size):
                 yield {CACHED: torch.from_numpy(np.array(stored[start : start + size]))}
             return
@@ -245,25 +247,23 @@ def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, t
     return dict(inner.state_dict())
 
 
-@torch.no_grad()
-def backbone_outputs(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> np.ndarray:
-    """Float32 (N, …) outputs of a backbone in eval mode, without augmentation; (N, dim) but for patches."""
-    was_training = backbone.training
-    backbone.eval()
+def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> Iterator[Block]:
+    """Outputs of a backbone in eval mode, without augmentation, block by block; each position once.
+
+    Yields:
+        positions (b,) and their float32 outputs (b, …), (b, dim) but for patches.
+    """
     device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
-    out: np.ndarray | None = None
     # Texts of like length together: less padding, several times faster.
-    order = (
-        sorted(range(len(items)), key=lambda i: len(items[i]))
-        if backbone.reads == "text"
-        else list(range(len(items)))
-    )
-    for start in range(0, len(items), batch_size):
-        chosen = order[start : start + batch_size]
-        inputs = backbone.collate([items[i] for i in chosen])
-        found = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
-        if out is None:
-            out = np.zeros((len(items), *found.shape[1:]), np.float32)
-        out[chosen] = found
-    backbone.train(was_training)
-    return np.zeros((0, backbone.dim), np.float32) if out is None else out
+    order = np.arange(len(items))
+    if backbone.reads == "text":
+        order = np.argsort([len(text) for text in items], kind="stable")
+    # Blocks of like size: the rounding of a matrix product may differ for a handful of rows.
+    for chosen in np.array_split(order, -(-len(items) // batch_size)) if len(items) else ():
+        inputs = backbone.collate([items[i] for i in chosen.tolist()])
+        was_training = backbone.training
+        backbone.eval()
+        with torch.no_grad():
+            found = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
+        backbone.train(was_training)
+        yield chosen, found

@@ -18,10 +18,14 @@ from limbeck.files import read_json, write_json
 
 
 def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
-    """Token ids and mask, padded to the longest text; a too long one keeps its end token."""
+    """Token ids and mask, padded to the longest text; a too long one keeps its end token.
+
+    The width is a multiple of 16 where ``length`` lets it: sums over tokens then add in the same order, and a
+    text has the same numbers, to the last bit on most processors, whatever stands beside it in the batch.
+    """
     encoded = [text.ids for text in tokenizer.encode_batch(list(texts))]
     rows = [ids if len(ids) <= length else [*ids[: length - 1], ids[-1]] for ids in encoded]
-    width = max(map(len, rows), default=1)
+    width = min(length, -(-max(map(len, rows), default=1) // 16) * 16)
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long)
     return {"input_ids": ids, "attention_mask": mask}

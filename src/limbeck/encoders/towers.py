@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig
+from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig, identity
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
@@ -122,8 +122,9 @@ class RunBackbone(Backbone):
 
     def cache_key(self) -> str:
         """What the inner tower and lift are; where the run lies does not matter."""
-        inner = [self.tower.describe(), self.lift.describe(), self.tower.backbone.cache_key()]
-        return sha256_json([self.output, *inner])
+        trunk = self.tower.config.model_dump(mode="json", exclude={"backbone"})
+        inner = [trunk, self.lift.describe(), self.tower.backbone.cache_key()]
+        return sha256_json(identity([self.output, *inner]))
 
     def check_query(self, item: Any) -> None:
         """As the inner tower."""
@@ -204,9 +205,17 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim) features, from raw inputs or from the cached output of the backbone."""
-        output = inputs[CACHED] if CACHED in inputs else self.backbone(inputs)
-        features: torch.Tensor = self.trunk(output)
+        features: torch.Tensor = self.trunk(self._output(inputs))
         return features
+
+    def _output(self, inputs: Inputs) -> torch.Tensor:
+        if CACHED in inputs:
+            return inputs[CACHED]
+        if not self.backbone.worth_caching:
+            return torch.as_tensor(self.backbone(inputs))
+        # What a cache would hold is computed as for the cache: in float32, under autocast too.
+        with torch.autocast(next(self.backbone.parameters()).device.type, enabled=False):
+            return torch.as_tensor(self.backbone(inputs))
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
         """(B, 1 + patches, dim): the class token and every patch (see `Backbone.tokens`)."""

@@ -86,6 +86,12 @@ class Method(nn.Module):
         """The frozen models by input."""
         return self._readers[0]
 
+    def _apply(self, *given: Any, **named: Any) -> Any:
+        """Where the method goes (device), the frozen models go."""
+        for reader in self.readers.values():
+            reader._apply(*given, **named)
+        return super()._apply(*given, **named)
+
     def read(self, name: str, batch: Batch) -> torch.Tensor:
         """What the frozen model of an input says, float32, from its cache or computed now."""
         inputs = batch[name]

@@ -23,11 +23,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from limbeck.data.inputs import Input, Reader
-from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import Strict
 from limbeck.encoders.decoder import PatchDecoder
 from limbeck.encoders.lifts import Tempered
-from limbeck.encoders.masking import MaskConfig, dropped
+from limbeck.encoders.masking import MaskConfig, dropped, kept
 from limbeck.encoders.towers import RunBackbone
 from limbeck.errors import LimbeckError
 from limbeck.losses import at_patches, entailment, info_nce, interaction, ramp, resample_grid
@@ -113,11 +113,8 @@ class HmidNet(Method):
         super().meet(readers)
         config, encoder = self.config, self.encoder
         backbone = encoder.towers["image"].backbone
-        if config.mask.ratio and not backbone.patches:
-            raise LimbeckError(
-                f"method 'hmid-net': the image tower reads {backbone.reads} and has no patches to mask; "
-                "set mask.ratio: 0 and target: none"
-            )
+        if config.mask.ratio:
+            self._check_maskable(backbone)
         self.temperature = Tempered()
         self.temperature.set_temperature(config.distillation_scale, 100.0)
         self.projection: nn.Module = nn.Identity()
@@ -137,6 +134,18 @@ class HmidNet(Method):
             from_average |= "teacher_patches" not in readers
         if from_average:
             self.average = Average(self._averaged(), config.ema_momentum)
+
+    def _check_maskable(self, backbone: Backbone) -> None:
+        ratio = self.config.mask.ratio
+        if not backbone.patches:
+            fault = f"the image tower reads {backbone.reads} and has no patches to mask"
+        elif backbone.frozen:
+            fault = "the image tower's backbone is frozen and always sees the whole picture"
+        elif kept(backbone.patches, ratio) == backbone.patches:
+            fault = f"mask.ratio {ratio:g} drops not one of {backbone.patches} patches"
+        else:
+            return
+        raise LimbeckError(f"method 'hmid-net': {fault}; set mask.ratio: 0 and target: none")
 
     def _meet_teacher(self, teacher: RunBackbone) -> None:
         config, lift = self.config, self.encoder.lift
@@ -176,7 +185,8 @@ class HmidNet(Method):
         """The teacher's embeddings (B, d) of whole picture and text, in the student's space."""
         if self.config.teacher != EMA:
             return {
-                name: self._received(self.read(name, batch)) for name in ("teacher_image", "teacher_text")
+                name: self.encoder.lift.from_tangent(self.projection(self.read(name, batch)))
+                for name in ("teacher_image", "teacher_text")
             }
         return {
             "teacher_image": self._slow("image", _whole(batch["image"])),
@@ -188,11 +198,9 @@ class HmidNet(Method):
         if "teacher_patches" not in batch:
             return self._slow("image", _whole(batch["image"]), patches=True)
         patches = self.encoder.towers["image"].backbone.patches
-        return self._received(resample_grid(self.read("teacher_patches", batch), patches))
-
-    def _received(self, tangent: torch.Tensor) -> torch.Tensor:
-        """Points of another model (…, D), in tangent coordinates, as points (…, d) of the student's space."""
-        return self.encoder.lift.from_tangent(self.projection(tangent))
+        tangent = self.projection(resample_grid(self.read("teacher_patches", batch), patches))
+        # A projection learns by distillation: a target must not come to meet its prediction.
+        return self.encoder.lift.from_tangent(tangent.detach())
 
     def _averaged(self) -> nn.ModuleDict:
         """The parts of the student that have a moving average."""

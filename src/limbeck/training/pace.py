@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches
 from limbeck.methods import State
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import open_data, start_fabric
-from limbeck.training.stages import build_method
+from limbeck.training.stages import build_method, sources_of
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
@@ -21,10 +21,12 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
     method, specs = build_method(stage, data, {}, recipe.seed)
     method.to(fabric.device)
     set_train_mode(method)
-    sources = {
-        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
-    }
-    batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
+    batches = Batches(
+        data.train,
+        sources_of(method, specs, data.train),
+        batch_size=stage.schedule.batch_size,
+        seed=recipe.seed,
+    )
     seconds = []
     for step in range(steps + 2):
         began = time.perf_counter()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
@@ -28,7 +30,8 @@ def readers_of(
     """The frozen model of each input that has one; None when it may be left out for want of that output.
 
     Raises:
-        LimbeckError: no such model; patches asked of a tower that has none.
+        LimbeckError: no such model; patches asked of a tower that has none; a space without tangent
+            coordinates; a text tower that reads label lists.
     """
     models: dict[str, DualEncoder] = {}
     found: dict[str, RunBackbone | None] = {}
@@ -41,6 +44,7 @@ def readers_of(
         backbone = RunBackbone(RunConfig(path=path, output=output), spec.tower)
         backbone.adopt(models[path])
         backbone.requires_grad_(False).eval()
+        _check_usable(backbone, f"{where}.teacher: {path!r}")
         if output == "patches" and not backbone.patches:
             if not spec.reader.optional:
                 raise LimbeckError(
@@ -51,6 +55,15 @@ def readers_of(
             continue
         found[name] = backbone
     return found
+
+
+def _check_usable(backbone: RunBackbone, where: str) -> None:
+    if backbone.reads == "labels":
+        raise LimbeckError(f"{where}: its text tower reads label lists, not texts; choose another teacher")
+    try:
+        backbone.lift.to_tangent(torch.zeros(1, backbone.lift.dim))
+    except LimbeckError as error:
+        raise LimbeckError(f"{where}: {error}") from None
 
 
 def _teacher(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.encoders.dual import DualEncoder
@@ -22,7 +22,14 @@ from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
 from limbeck.methods import State
 from limbeck.training.fit import forward_backward
 from limbeck.training.recipe import Recipe, StageConfig, load_recipe, method_config
-from limbeck.training.stages import Data, build_method, recipe_identity, run_stage, stage_facts
+from limbeck.training.stages import (
+    Data,
+    build_method,
+    recipe_identity,
+    run_stage,
+    sources_of,
+    stage_facts,
+)
 
 
 def train(
@@ -83,8 +90,10 @@ def train(
         for stage in resolved.stages:
             models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
     except LimbeckError:
-        # A run that failed before its first logged step leaves nothing behind; later its record is kept.
-        if not any(file.stat().st_size for file in run.glob("stages/*/metrics.jsonl")):
+        # A run that failed before its first logged step leaves nothing behind but a batch that the guard
+        # kept; later its record is kept.
+        logged = any(file.stat().st_size for file in run.glob("stages/*/metrics.jsonl"))
+        if not logged and not any(run.glob("stages/*/not-finite-*")):
             shutil.rmtree(run, ignore_errors=True)
         raise
     if fabric.is_global_zero:
@@ -214,9 +223,7 @@ def _rehearse(recipe: Recipe, stage: StageConfig, data: Data, fabric: Fabric, mo
     method, specs = build_method(stage, data, models, recipe.seed)
     method.encoder.save(models[stage.name])
     method.to(fabric.device)
-    sources = {
-        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
-    }
+    sources = sources_of(method, specs, data.train)
     batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
     began = time.monotonic()
     for step in range(2):

@@ -119,6 +119,15 @@ def build_method(
     return method, {name: spec for name, spec in specs.items() if readers.get(name, encoder) is not None}
 
 
+def sources_of(
+    method: Method, specs: dict[str, Input], view: View, cache: BackboneCache | None = None
+) -> dict[str, Source]:
+    """The inputs of a built method over a view, each for the tower that reads it: its own or a teacher's."""
+    own = {name: method.encoder.towers[spec.tower].backbone for name, spec in specs.items()}
+    backbones = own | method.readers
+    return {name: Source(view, spec, backbones[name], cache) for name, spec in specs.items()}
+
+
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
     """A method that shows label lists wants a tower that reads them, and no other wants one."""
     reads = getattr(tower.backbone, "reads", "text")
@@ -152,15 +161,11 @@ def run_stage(
     method, specs = build_method(stage, data, earlier, recipe.seed)
     method.to(fabric.device)
     encoder = method.encoder
-    cache = BackboneCache() if recipe.cache else None
-    own = {name: encoder.towers[spec.tower].backbone for name, spec in specs.items()}
-    readers = method.readers
-    for reader in readers.values():
-        reader.to(fabric.device)
-    train, held_out = (
-        {name: Source(view, spec, (own | readers)[name], cache) for name, spec in specs.items()}
-        for view in (data.train, data.held_out)
-    )
+    cache = BackboneCache(quiet=quiet) if recipe.cache else None
+    train = sources_of(method, specs, data.train, cache)
+    # Validation looks at the student alone: a teacher need not read what is held out.
+    own = {name: spec for name, spec in specs.items() if spec.reader is None}
+    held_out = sources_of(method, own, data.held_out, cache)
     if method.needs_features:
         method.prepare(
             {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -42,7 +43,8 @@ class LorentzLift(Tempered, Lift):
     @property
     def space(self) -> Lorentz:  # type: ignore[override]
         """The numpy half at the present curvature."""
-        return Lorentz(self.dim, float(self.curv.detach()))
+        # Not the tensor's exp: its last bit depends on the processor, and the space is part of `space_id`.
+        return Lorentz(self.dim, float(np.float32(math.exp(float(self.log_curv.detach())))))
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
@@ -163,6 +165,13 @@ class TangentLift(LorentzLift):
         u = self.heads[modality](features)
         # in units of the coordinates, as MERU has it: a change of curvature does not move u
         return lorentz.exp_map0(_capped(u, self.config.max_radius / self.curv.sqrt()), self.curv)
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """The scales too: above its bound a parameter has no gradient and would stay there for good."""
+        super().clamp_()
+        for head in self.heads.values():
+            cast("TangentHead", head).log_alpha.clamp_(max=0)
 
 
 class PolarHead(nn.Module):
