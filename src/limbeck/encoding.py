@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from limbeck.errors import LimbeckError
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
+from limbeck.index.texts import table_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -95,6 +96,10 @@ class PairsSource:
     def items(self, rows: Sequence[int]) -> pa.Table:
         """Id, picture path, labels, tags and captions of some rows, as far as the data set has them."""
         return self._table.take(pa.array(rows, pa.int64()))
+
+    def texts(self) -> list[str]:
+        """Distinct captions, tags and class names of all rows."""
+        return table_texts(self._table)
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         """Features (n, D) of those of the rows that have any, and these rows."""

@@ -18,8 +18,10 @@ from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import as_items
 from limbeck.index.query import ExactSearch, check_k
 from limbeck.index.store import IndexStore
+from limbeck.index.texts import stored_texts
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.spaces import Hamming, Space, Sphere
+from limbeck.traversal import Traversal, check_steps, require_cones, split_known
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -169,11 +171,7 @@ class Index:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
                 width, a text without one known word, no encoder in the index, a model that reads no pixels.
         """
-        given = {"query": query, "image": image, "like": like, "features": features, "points": points}
-        named = [name for name, value in given.items() if value is not None]
-        if len(named) != 1:
-            wrong = " and ".join(named) or "none"
-            raise LimbeckError(f"search: give exactly one query ({', '.join(given)}), not {wrong}")
+        _require_one("search", query=query, image=image, like=like, features=features, points=points)
         check_k(k)
         if like is not None:
             return self._search_like(like, k)
@@ -218,6 +216,44 @@ class Index:
         scores, rows = self.search_points(self.store.point(row), check_k(k) + 1)
         others = rows[0] != row
         return self._hits(scores[0][others][:k], rows[0][others][:k])
+
+    def traverse(
+        self,
+        query: str | None = None,
+        *,
+        image: Image.Image | Path | str | None = None,
+        like: str | None = None,
+        features: np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
+        steps: int = 50,
+        entailed: bool = True,
+    ) -> Traversal:
+        """From a picture (or a text) to the root, through the texts that entail it; see `traverse`.
+
+        Args:
+            query: words.
+            image: a picture or its file.
+            like: id of an item of this index.
+            features: (D,) or (1, D) image features, as the model reads them.
+            texts: candidates; by default all captions, tags and class names of the items.
+            steps: points on the way, both ends among them.
+            entailed: pass over texts that do not entail the point.
+
+        Raises:
+            LimbeckError: a space without cones, no texts, none with a known word, and what `search` refuses.
+        """
+        require_cones(self.space)
+        check_steps(steps)
+        _require_one("traverse", query=query, image=image, like=like, features=features)
+        names = list(dict.fromkeys(stored_texts(self.store) if texts is None else texts))
+        if like is not None:
+            point = self.store.point(self.store.row_of(like))
+        else:
+            point = self.encode(query, image=image, features=features)
+        encoder = self._encoder_for("text")
+        known, unknown = split_known(names, encoder.check_query)
+        places = encoder.encode_text(known)
+        return Traversal.of(self.space, point, places, known, steps=steps, entailed=entailed, unknown=unknown)
 
     def encode(
         self,
@@ -309,6 +345,13 @@ class Index:
             if Path(root).is_file()
             else open_picture(Path(root) / path)
         )
+
+
+def _require_one(verb: str, **given: object) -> None:
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        wrong = " and ".join(named) or "none"
+        raise LimbeckError(f"{verb}: give exactly one query ({', '.join(given)}), not {wrong}")
 
 
 def _load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:

@@ -14,6 +14,7 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.index import app as index_app
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
+from limbeck.cli.traverse import traverse
 from limbeck.errors import LimbeckError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command("compare")(compare)
 app.command("encode")(encode)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
+app.command("traverse")(traverse)
 
 
 def main() -> None:

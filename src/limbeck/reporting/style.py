@@ -80,6 +80,19 @@ def chart_settings() -> dict[str, Any]:
     }
 
 
+def light_settings() -> dict[str, Any]:
+    """`chart_settings` in the colours of a light page, on white: for charts written as pixels."""
+    settings = chart_settings() | dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "#ffffff")
+    return {
+        key: _LIGHT.get(value, value) if isinstance(value, str) else value for key, value in settings.items()
+    }
+
+
+def light(color: str) -> str:
+    """A stand-in's colour on a light page."""
+    return _LIGHT.get(color, color)
+
+
 def standalone(svg: str) -> str:
     """A chart as a file of its own: stand-ins become the colours of a light page, on white."""
     for stand_in, color in _LIGHT.items():

@@ -1,0 +1,145 @@
+"""``limbeck traverse``: from a picture to the root."""
+
+from __future__ import annotations
+
+from math import degrees
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from limbeck.search import Index
+    from limbeck.traversal import Traversal
+
+
+def traverse(
+    index: Annotated[Path, typer.Argument(help="Index of a model with a tangent or polar lift.")],
+    image: Annotated[Path | None, typer.Option("--image", help="Start at a picture file.")] = None,
+    like: Annotated[str | None, typer.Option("--like", help="Start at an item of the index.")] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Start at image features, .npy (D,) or (1, D).")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option("--texts", help="Texts to pass, one a line, instead of the index's own.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Instead: captions, tags and classes of a pairs directory.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", help="Points on the way, both ends among them.")] = 50,
+    all_texts: Annotated[
+        bool,
+        typer.Option("--all", help="The nearest text at every step, whether it entails the step or not."),
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write every step to this file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Also draw the way to this .png file.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option("--media", help="Where the pictures are now, if they moved.")
+    ] = None,
+) -> None:
+    """Go from a picture to the root: at every step the nearest text that entails it.
+
+    The texts are the captions, tags and class names of the index's items, or those of --texts or --data.
+    """
+    if sum(start is not None for start in (image, like, features)) != 1:
+        raise typer.BadParameter("give exactly one start: --image, --like or --features")
+    if texts is not None and data is not None:
+        raise typer.BadParameter("give --texts or --data, not both")
+    if figure is not None and features is not None:
+        raise typer.BadParameter("--figure shows the picture; start at --image or --like")
+    if media is not None and (figure is None or like is None):
+        raise typer.BadParameter("--media says where --figure finds the picture of --like; give all three")
+    from limbeck.search import Index
+
+    opened = Index.open(index)
+    picture = None
+    if figure is not None:  # read before the texts are encoded, which takes longer
+        from limbeck.reporting.traversal import check_figure
+
+        check_figure(figure)
+        picture = _picture(opened, image, like, media)
+    found = opened.traverse(
+        image=image,
+        like=like,
+        features=None if features is None else _features(features),
+        texts=_texts(texts, data),
+        steps=steps,
+        entailed=not all_texts,
+    )
+    start = str(image or like or features)
+    _print(found, start)
+    if json is not None:
+        from limbeck.files import write_json
+
+        about = {"index": str(opened.store.path), "space": opened.space.to_json(), "start": start}
+        write_json(json, about | found.to_json())
+    if figure is not None:
+        from limbeck.reporting.traversal import write_figure
+
+        assert picture is not None
+        write_figure(figure, found, picture)
+        typer.echo(f"figure: {figure}")
+
+
+def _picture(index: Index, image: Path | None, like: str | None, media: Path | None) -> Any:
+    from limbeck.pictures import open_picture
+
+    if image is not None:
+        return open_picture(image)
+    return index.picture(index.item(str(like)), media=media)
+
+
+def _features(file: Path) -> Any:
+    from limbeck.errors import LimbeckError
+    from limbeck.index.arrays import open_queries
+
+    rows = open_queries(file)
+    if len(rows) != 1:
+        raise LimbeckError(f"{file}: holds {len(rows)} rows; a traversal starts at one, give (D,) or (1, D)")
+    return rows
+
+
+def _texts(file: Path | None, data: Path | None) -> list[str] | None:
+    """None: the index's own."""
+    if file is not None:
+        from limbeck.index.texts import read_texts
+
+        return read_texts(file)
+    if data is not None:
+        from limbeck.data.pairs import Pairs
+        from limbeck.encoding import PairsSource
+
+        return PairsSource(Pairs.open(data)).texts()
+    return None
+
+
+def _print(found: Traversal, start: str) -> None:
+    """The chain as a table, and what a reader of it must know."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from limbeck.traversal import ROOT
+
+    console, count = Console(), found.steps[0].entailing
+    held = f"{count:,} of {found.texts:,} texts {'entails' if count == 1 else 'entail'} it"
+    title = f"{escape(start)}, radius {found.radius:.3f}: {held}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("way", "radius", "inside", "entail"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("nearest text that entails" if found.entailed else "nearest text", overflow="fold")
+    for step in found.chain:
+        inside = "all" if step.inside is None else f"{degrees(step.inside):.1f}°"
+        way = f"{step.share:.0%}"
+        table.add_row(way, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
+    console.print(table)
+    if not count:
+        missed = f"{found.nearest_cone!r} misses it least, by {degrees(-found.nearest_inside):.1f}°"
+        hint = "; --all takes the nearest text at every step" if found.entailed else ""
+        typer.echo(f"no text but {ROOT} entails the start: {missed}{hint}")
+    if found.unknown:
+        some = ", ".join([*map(repr, found.unknown[:3]), *(["…"] * (len(found.unknown) > 3))])
+        typer.echo(f"{len(found.unknown):,} text(s) left out, the model knows no word of them: {some}")

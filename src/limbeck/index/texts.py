@@ -1,0 +1,65 @@
+"""The texts that lie in an items table: captions, tags, labels and class paths of all items, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from limbeck.data.prompts import clean_class_name
+from limbeck.errors import LimbeckError
+from limbeck.index.store import IndexStore
+
+_COLUMNS = ("captions", "tags", "labels", "class_path")
+_NAMES = ("labels", "class_path")
+
+
+def table_texts(table: pa.Table) -> list[str]:
+    """Distinct texts of a table's text columns, lists or single strings; class names in plain words."""
+    found: dict[str, None] = {}
+    for column in _COLUMNS:
+        if column not in table.column_names:
+            continue
+        values = table.column(column)
+        if pa.types.is_list(values.type):
+            values = pc.list_flatten(values)
+        if not pa.types.is_string(values.type):
+            continue
+        for text in pc.unique(values.drop_null()).to_pylist():
+            text = clean_class_name(text) if column in _NAMES else text
+            if text.strip():
+                found.setdefault(text)
+    return list(found)
+
+
+def stored_texts(store: IndexStore) -> list[str]:
+    """Distinct texts of all items of an index.
+
+    Raises:
+        LimbeckError: its items have no captions, tags, labels or class paths.
+    """
+    texts = [text for segment in store.segments for text in table_texts(segment.items)]
+    if not texts:
+        raise LimbeckError(
+            f"{store.path}: holds no captions, tags, labels or class paths; give --texts FILE or --data PAIRS"
+        )
+    return list(dict.fromkeys(texts))
+
+
+def read_texts(path: Path | str) -> list[str]:
+    """Distinct texts of a UTF-8 file, one a line; empty lines are passed over.
+
+    Raises:
+        LimbeckError: no such file, not text, or nothing in it.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise LimbeckError(f"{path}: not a UTF-8 text file; give texts, one a line") from None
+    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not texts:
+        raise LimbeckError(f"{path}: empty; give texts, one a line")
+    return texts
