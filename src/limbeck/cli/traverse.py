@@ -124,10 +124,10 @@ def _print(found: Traversal, start: str) -> None:
 
     from limbeck.traversal import ROOT
 
-    console, count = Console(), found.steps[0].entailing
+    count = found.steps[0].entailing
     held = f"{count:,} of {found.texts:,} texts {'entails' if count == 1 else 'entail'} it"
-    title = f"{escape(start)}, radius {found.radius:.3f}: {held}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    typer.echo(f"{start}, radius {found.radius:.3f}: {held}")
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("way", "radius", "inside", "entail"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("nearest text that entails" if found.entailed else "nearest text", overflow="fold")
@@ -135,7 +135,7 @@ def _print(found: Traversal, start: str) -> None:
         inside = "all" if step.inside is None else f"{degrees(step.inside):.1f}°"
         way = f"{step.share:.0%}"
         table.add_row(way, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
-    console.print(table)
+    Console().print(table)
     if not count:
         missed = f"{found.nearest_cone!r} misses it least, by {degrees(-found.nearest_inside):.1f}°"
         hint = "; --all takes the nearest text at every step" if found.entailed else ""
