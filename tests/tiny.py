@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from limbeck.data.pairs import Pairs
 
@@ -14,8 +15,11 @@ CLASSES = ("cat", "dog", "sky", "tree")
 DIM = 16
 
 
-def write_pairs(folder: Path, *, rows: int = 80, seed: int = 0) -> Path:
-    """A pairs directory: features ``cnn`` (rows, 16) >= 0 and tags that follow the labels; two captions."""
+def write_pairs(folder: Path, *, rows: int = 80, seed: int = 0, pictures: int = 0) -> Path:
+    """A pairs directory: features ``cnn`` (rows, 16) >= 0 and tags that follow the labels; two captions.
+
+    ``pictures`` adds pictures of so many pixels that follow the labels, too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     labels = rng.random((rows, len(CLASSES))) < 0.25
@@ -35,8 +39,24 @@ def write_pairs(folder: Path, *, rows: int = 80, seed: int = 0) -> Path:
         "label_names": list(CLASSES),
         "features": {"cnn": {"file": str(folder / "cnn.npy"), "scale": 1.0}},
     }
+    if pictures:
+        columns["image"] = _write_pictures(folder / "media", labels, pictures, rng)
+        meta["media"] = {"kind": "folder", "root": str(folder / "media")}
     Pairs.write(folder / "pairs", columns, meta)
     return folder / "pairs"
+
+
+def _write_pictures(folder: Path, labels: np.ndarray, size: int, rng: np.random.Generator) -> list[str]:
+    """One PNG a row: the mean of its classes' patterns, and noise."""
+    folder.mkdir()
+    patterns = rng.random((labels.shape[1], 4, 4, 3))
+    names = []
+    for i, own in enumerate(labels):
+        grid = patterns[own].mean(0) + 0.2 * rng.standard_normal((4, 4, 3))
+        tile = Image.fromarray((255 * grid.clip(0, 1)).astype(np.uint8))
+        names.append(f"{i}.png")
+        tile.resize((size, size), Image.Resampling.NEAREST).save(folder / names[-1])
+    return names
 
 
 def write_protocol(folder: Path, task: str = "hashing") -> Path:
@@ -73,6 +93,36 @@ def soda_recipe(pairs: Path, protocol: Path, *, steps: int = 15, **schedule: Any
             {"name": "teacher", "method": {"name": "soda-teacher"}},
             student | {"freeze": ["image"]},
         ],
+    }
+
+
+def pixel_recipe(
+    pairs: Path,
+    protocol: Path,
+    method: dict[str, Any],
+    lift: dict[str, Any],
+    *,
+    patch_size: int = 4,
+    augment: dict[str, Any] | None = None,
+    **schedule: Any,
+) -> dict[str, Any]:
+    """One stage ``student``: transformers on 16 px pictures and on captions, in the space of ``lift``."""
+    image = {"kind": "clip_image", "image_size": 16, "patch_size": patch_size, "width": 32}
+    text = {"kind": "clip_text", "context": 8, "width": 16}
+    small = {"layers": 1, "heads": 2}
+    often = {"steps": 4, "batch_size": 16, "validate_every": 2, "checkpoint_every": 2, "log_every": 1}
+    return {
+        "name": "tiny/student",
+        "data": {"pairs": str(pairs), "protocol": str(protocol)},
+        "compute": {"accelerator": "cpu", "precision": "32", "threads": 1},
+        "lift": lift,
+        "towers": {
+            "image": {"backbone": image | small | {"augment": augment}},
+            "text": {"backbone": text | small},
+        },
+        "optim": {"lr": 0.005, "warmup": 0.1},
+        "schedule": often | schedule,
+        "stages": [{"name": "student", "method": method}],
     }
 
 

@@ -9,13 +9,13 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches
 from limbeck.methods import Method, State
 from limbeck.training.fit import forward_backward
 from limbeck.training.gather import average_gradients
 from limbeck.training.recipe import load_recipe
 from limbeck.training.run import open_data
-from limbeck.training.stages import build_method
+from limbeck.training.stages import build_method, sources_of
 
 
 def gradients(
@@ -37,11 +37,13 @@ def method_and_batch(
     resolved = load_recipe(recipe)
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, resolved.seed)
-    sources = {
-        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
-    }
     batches = Batches(
-        data.train, sources, batch_size=resolved.stages[0].schedule.batch_size, seed=0, rank=rank, world=world
+        data.train,
+        sources_of(method, specs, data.train),
+        batch_size=resolved.stages[0].schedule.batch_size,
+        seed=0,
+        rank=rank,
+        world=world,
     )
     return method, batches.at(step)
 
