@@ -74,12 +74,17 @@ class TowersConfig(Strict):
 
 
 class StageConfig(Strict):
-    """One stage: what it trains, from what it starts, what stays frozen."""
+    """One stage: what it trains, from what it starts, what stays frozen.
+
+    ``texts``: with ``data.captions: all`` a stage may draw only the texts that the protocol shows (`shown`),
+    or these every other time (`mixed`); its vocabularies know them all.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     method: dict[str, Any]
     towers: TowersConfig
     lift: LiftConfig
+    texts: Literal["all", "shown", "mixed"] = "all"
     init: dict[Literal["image", "text"], str] = Field(default_factory=dict)
     freeze: list[Literal["image", "text"]] = Field(default_factory=list)
     optim: OptimConfig = OptimConfig()

@@ -32,11 +32,15 @@ from limbeck.training.validation import validation_score
 
 @dataclass(frozen=True)
 class Data:
-    """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from."""
+    """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from.
+
+    ``shown`` has the rows of ``train`` with none but the texts that the protocol shows.
+    """
 
     pairs: Pairs
     protocol: Protocol
     train: View
+    shown: View
     held_out: View
     skipped: int
 
@@ -49,11 +53,12 @@ class Data:
             pairs.require_labels(train_rows)
         pairs.require_texts(protocol.text.column, train_rows)
         labelled = supervised or protocol.task == "hashing"
-        views = []
+        views: list[View] = []
+        shown: list[View] = []
         skipped = 0
         for rows in (train_rows, held_out):
             # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
-            texts = protocol.texts(pairs, rows)
+            texts = few = protocol.texts(pairs, rows)
             if all_captions:
                 whole = protocol.model_copy(
                     update={"text": protocol.text.model_copy(update={"which": "all"})}
@@ -66,12 +71,23 @@ class Data:
             skipped += int((~keep).sum())
             kept = rows[keep]
             labels = pairs.labels(kept) if labelled else None
-            views.append(
-                View(
-                    pairs, kept, [own for own, has_text in zip(texts, keep, strict=True) if has_text], labels
-                )
-            )
-        return cls(pairs, protocol, views[0], views[1], skipped)
+            # A row of which the protocol shows no text keeps the others.
+            few = [own if any(map(str.strip, own)) else every for own, every in zip(few, texts, strict=True)]
+            for found, source in ((views, texts), (shown, few)):
+                chosen = [own for own, has_text in zip(source, keep, strict=True) if has_text]
+                found.append(View(pairs, kept, chosen, labels))
+        return cls(pairs, protocol, views[0], shown[0], views[1], skipped)
+
+    def drawn(self, texts: str) -> View:
+        """The training rows with the texts that a stage draws, see `StageConfig`."""
+        if texts != "mixed":
+            return self.shown if texts == "shown" else self.train
+        mixed = []
+        for own, every in zip(self.shown.texts, self.train.texts, strict=True):
+            rest = [text for text in every if text not in own]
+            mixed.append(own * len(rest) + rest * len(own) or own)
+        labels = self.train.labels
+        return View(self.pairs, self.train.rows, mixed, None if labels is None else labels.numpy())
 
 
 def build_method(
@@ -162,7 +178,8 @@ def run_stage(
     method.to(fabric.device)
     encoder = method.encoder
     cache = BackboneCache(quiet=quiet) if recipe.cache else None
-    train = sources_of(method, specs, data.train, cache)
+    view = data.drawn(stage.texts)
+    train = sources_of(method, specs, view, cache)
     # Validation looks at the student alone: a teacher need not read what is held out.
     own = {name: spec for name, spec in specs.items() if spec.reader is None}
     held_out = sources_of(method, own, data.held_out, cache)
@@ -171,7 +188,7 @@ def run_stage(
             {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed
         )
     batches = Batches(
-        data.train,
+        view,
         train,
         batch_size=stage.schedule.batch_size,
         seed=recipe.seed,
@@ -181,7 +198,7 @@ def run_stage(
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 
     def validate() -> dict[str, float]:
-        return validation_score(encoder, data.protocol, (data.train, train), (data.held_out, held_out))
+        return validation_score(encoder, data.protocol, (view, train), (data.held_out, held_out))
 
     best = stage.schedule.select == "best" and len(data.held_out) > 0
     result = fit(
