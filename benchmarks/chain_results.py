@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from claims import Claims
 
 from limbeck.data.protocols import load_protocol
 from limbeck.evaluation import Result, compare, environment
@@ -33,38 +34,6 @@ BARS = {
     ("soda/mirflickr", 16): (0.80, 0.795),
     ("soda/mirflickr-zero-pair", 64): (0.62, 0.68),
 }
-
-
-class Claims:
-    """Rows of the JSON file."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def add(
-        self,
-        claim: str,
-        command: str,
-        value: float,
-        unit: str,
-        bar: float | None = None,
-        *,
-        seeds: list[int] | None = None,
-        below: bool = False,
-        note: str = "",
-    ) -> None:
-        met = True if bar is None else (value <= bar if below else value >= bar)
-        row = {
-            "claim": claim,
-            "command": command,
-            "value": round(value, 5),
-            "unit": unit,
-            "bar": bar,
-            "met": bool(met),
-            "seeds": seeds or [],
-            "note": note,
-        }
-        self.rows.append(row)
 
 
 def main() -> None:
@@ -247,13 +216,8 @@ def page(claims: Claims, tables: list[str], files: list[Path]) -> str:
         f"Machine: {machine['processor']}, {machine['cores']} cores, bf16 {machine['bf16']}, vector popcount {machine['vector_popcount']}; torch {versions.get('torch')}.",
         f"Protocol `{protocol.name}`, hash `{protocol.hash}`; {len(files)} runs; epochs chosen on 1,000 pairs cut from train; AP in expectation over ties.",
         "",
-        "| what | value | bar | met | note |",
-        "|---|---|---|---|---|",
+        *claims.table(),
     ]
-    for row in claims.rows:
-        bar = "" if row["bar"] is None else f"{row['bar']:g}"
-        met = "" if row["bar"] is None else ("yes" if row["met"] else "**no**")
-        lines.append(f"| {row['claim']} | {row['value']:.4g} {row['unit']} | {bar} | {met} | {row['note']} |")
     lines += [
         "",
         "## The table of the grid",

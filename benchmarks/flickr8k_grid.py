@@ -17,10 +17,10 @@ from typing import Any
 from limbeck.evaluation import evaluate
 from limbeck.training import train
 
-FEATURES = ["clip", "meru", "clip-minilm", "polar-minilm", "meru-minilm"]
+FEATURES = ["clip", "meru", "polar-minilm", "clip-minilm", "meru-minilm"]
 SEEDS = (0, 1, 2)
 TEACHER = "polar-minilm-s0"
-STUDENTS = ["student-hmid-net", "student-clip", "student-meru", "student-twin"]
+STUDENTS = ["student-clip", "student-meru", "student-hmid-net", "student-twin"]
 WITHOUT_TEACHER = ("student-clip", "student-meru")
 
 
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.part == "features":
-        for seed in SEEDS:
-            for name in FEATURES:
+        for name in FEATURES:
+            for seed in SEEDS:
                 run(options.out / f"{name}-s{seed}", f"flickr8k/{name}", options.data, {"seed": seed})
         return
     for name in STUDENTS:
@@ -49,7 +49,7 @@ def run(folder: Path, recipe: str, data: Path, overrides: dict[str, Any]) -> Non
     train(recipe, out=folder, pairs=data, resume=folder.exists(), quiet=True, overrides=overrides)
     trained = time.monotonic() - began
     result = evaluate(folder, label=recipe)
-    scores = "  ".join(f"{way} R@10 {100 * result.metrics[way]['R@10']:.1f}" for way in ("t2i", "i2t"))
+    scores = "  ".join(f"{way} R@10 {100 * result.metrics[way]['r@10']:.1f}" for way in ("t2i", "i2t"))
     print(f"{folder.name}: {scores}  trained in {trained:.0f} s", flush=True)
 
 

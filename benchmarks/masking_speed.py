@@ -1,151 +1,170 @@
-"""Time a training step of CLIP-style towers with all patches and with some, side by side in one run.
+"""Time a training step of MERU on whole pictures and of HMID-Net on some patches, side by side in one run.
 
-    python benchmarks/masking_speed.py [--batch 256] [--steps 10] [--precision 32|bf16] [--threads N] [--out FILE]
+    python benchmarks/masking_speed.py [--batch 256] [--steps 8] [--precision 32] [--threads N] [--out FILE]
 
-Image tower: 64 px, patch 8, width 192, 6 layers; text tower: 32 tokens, width 192, 4 layers. A step is forward,
-backward and AdamW. The variants take turns step by step, so that a busy neighbour slows all alike; times are
-medians, beside them the best. The bound is what the step would gain if time were multiply-adds: those of the
-dense step over those of the variant, forward and backward, as torch counts them. Where glibc
-hands large blocks back to the system and fetches them again, the dense step, whose blocks are larger, pays more
-than its share, and the speed comes out above the bound: page faults of a step are printed beside. With
-MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 in the environment blocks are kept.
+Image tower: 64 px, patch 8, width 192, 6 layers; text tower: width 192, 4 layers, every text 32 tokens. The step is
+the loop's own: batch from the loader (pictures decoded beforehand), teacher's outputs from the cache, forward,
+backward, AdamW. The variants take turns step by step, so that a busy neighbour slows all alike; times are medians.
+The bound is what the step would gain if time were multiply-adds, as torch counts them.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import resource
+import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
+from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, SphereConfig
-from limbeck.encoders.decoder import PatchDecoder
-from limbeck.encoders.image import ClipImageBackbone
-from limbeck.encoders.lifts import build_lift
-from limbeck.encoders.masking import dropped, random_keep
-from limbeck.encoders.text import ClipTextBackbone
+from limbeck.data.batches import Batches, Source
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import load_protocol
+from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.environment import environment
-from limbeck.files import write_json
-from limbeck.losses import info_nce
+from limbeck.files import write_atomic, write_json
+from limbeck.methods import State
+from limbeck.training import train
+from limbeck.training.fit import forward_backward, set_train_mode
+from limbeck.training.optim import build_optimizer
+from limbeck.training.recipe import load_recipe
+from limbeck.training.stages import Data, build_method
+
+HMID = {"name": "hmid-net", "teacher": "TEACHER", "target": "none"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "MERU, whole pictures": {"name": "meru"},
+    "HMID-Net, whole pictures, no decoder": HMID | {"mask": {"ratio": 0.0}},
+    "HMID-Net, 50 % dropped, no decoder": HMID | {"mask": {"ratio": 0.5}},
+    "HMID-Net, 75 % dropped, no decoder": HMID | {"mask": {"ratio": 0.75}},
+    "HMID-Net, 50 % dropped, decoder, teacher's patches": HMID
+    | {"mask": {"ratio": 0.5}, "target": "teacher"},
+    "HMID-Net, 50 % dropped, decoder, own average": HMID | {"mask": {"ratio": 0.5}, "target": "ema"},
+}
+PROTOCOL = """
+name: speed
+task: retrieval
+text: {column: captions}
+splits: {query: {column_value: test}, train: {column_value: train}}
+relevance: paired
+metric: {ks: [1]}
+validation: {size: 1, seed: 0}
+"""
 
 
-@dataclass(frozen=True)
-class Variant:
-    name: str
-    ratio: float = 0.0
-    decoder: bool = False
+def write_data(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Random pictures and texts that fill the context."""
+    rng = np.random.default_rng(0)
+    (folder / "media").mkdir()
+    for i in range(rows):
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "media" / f"{i}.png")
+    columns = {
+        "id": [str(i) for i in range(rows)],
+        "image": [f"{i}.png" for i in range(rows)],
+        "captions": [[" ".join(f"w{w}" for w in rng.integers(0, 4000, 40))] for _ in range(rows)],
+        "split": ["test" if i < 2 else "train" for i in range(rows)],
+    }
+    Pairs.write(
+        folder / "pairs",
+        columns,
+        {"name": "speed", "label_names": [], "media": {"kind": "folder", "root": str(folder / "media")}},
+    )
+    write_atomic(folder / "speed.yaml", PROTOCOL)
+    return folder / "pairs", folder / "speed.yaml"
 
 
-VARIANTS = (
-    Variant("dense"),
-    Variant("50 % of patches dropped", 0.5),
-    Variant("75 % of patches dropped", 0.75),
-    Variant("50 % dropped, with decoder", 0.5, decoder=True),
-)
+def recipe_of(pairs: Path, protocol: Path, method: dict[str, Any], batch: int) -> dict[str, Any]:
+    return {
+        "name": "speed",
+        "data": {"pairs": str(pairs), "protocol": str(protocol)},
+        "towers": {
+            "image": {"backbone": {"kind": "clip_image"}},
+            "text": {"backbone": {"kind": "clip_text"}},
+        },
+        "lift": {"kind": "tangent", "dim": 256},
+        "schedule": {"steps": 1, "batch_size": batch},
+        "stages": [{"name": "one", "method": method}],
+    }
 
 
-class Trainee(torch.nn.Module):
-    """Both towers, the sphere, and a decoder where the variant has one."""
+class Trainee:
+    """One variant: method, prepared batches, optimizer."""
 
-    def __init__(self, variant: Variant) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.variant = variant
-        self.image = ClipImageBackbone(ClipImageConfig())
-        self.text = ClipTextBackbone(ClipTextConfig())
-        self.text.fit([f"word{i}" for i in range(8000)], seed=0)
-        self.lift = build_lift(SphereConfig(), {"image": self.image.dim, "text": self.text.dim})
-        self.decoder = PatchDecoder(self.image.dim, self.image.grid) if variant.decoder else None
-        self.optimizer = torch.optim.AdamW(self.parameters(), lr=1e-4)
+    def __init__(self, tree: dict[str, Any], steps: int, cache: BackboneCache) -> None:
+        recipe = load_recipe(tree)
+        stage = recipe.stages[0]
+        pairs = Pairs.open(Path(tree["data"]["pairs"]))
+        data = Data.open(pairs, load_protocol(tree["data"]["protocol"]), supervised=False)
+        self.method, specs = build_method(stage, data, {}, 0)
+        towers = self.method.encoder.towers
+        own = {name: towers[spec.tower].backbone for name, spec in specs.items()}
+        sources = {n: Source(data.train, s, (own | self.method.readers)[n], cache) for n, s in specs.items()}
+        batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=0)
+        self.batches = list(batches.iterate(0, steps))
+        self.optimizer, _ = build_optimizer(self.method, stage.optim)
 
-    def batch(self, size: int, step: int) -> dict[str, torch.Tensor]:
-        """Random pictures, texts of full length, targets of the reconstruction; equal for all variants."""
-        generator = torch.Generator().manual_seed(step)
-        edge, patches, context = self.image.image_size, self.image.patches, self.text.context
-        ids = torch.randint(10, 8000, (size, context), generator=generator)
-        ids[:, -1] = self.text.end
-        batch = {
-            "pixels": torch.randn(size, 3, edge, edge, generator=generator),
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "target": torch.randn(size, patches, self.image.dim, generator=generator),
-        }
-        if self.variant.ratio:
-            draws = [step * size + i for i in range(size)]
-            batch["keep"] = random_keep(patches, self.variant.ratio, draws)
-        return batch
-
-    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        text = self.lift(self.text(batch), "text")
-        if self.decoder is None:
-            image = self.lift(self.image(batch), "image")
-            return info_nce(self.lift.logits(image, text))
-        tokens = self.image.tokens(batch)
-        image = self.lift(tokens[:, 0], "image")
-        places = dropped(batch["keep"], self.image.patches)
-        target = batch["target"].gather(1, places[..., None].expand(-1, -1, self.image.dim))
-        error = torch.nn.functional.mse_loss(self.decoder(tokens, batch["keep"]).float(), target)
-        return info_nce(self.lift.logits(image, text)) + error
-
-    def step(self, batch: dict[str, torch.Tensor], precision: str) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = self.loss(batch)
-        self.optimizer.zero_grad()
-        loss.backward()
+    def step(self, number: int, fabric: Fabric) -> None:
+        set_train_mode(self.method)
+        state = State(step=number, total_steps=100, epoch=0, seed=0)
+        _, reps = forward_backward(self.method, self.batches[number], state, fabric, None)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.after_step(reps, state)
+
+    def multiply_adds(self, fabric: Fabric) -> int:
+        """Of forward and backward; plain attention, since fused kernels are not counted everywhere."""
+        state = State(step=0, total_steps=100, epoch=0, seed=0)
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            forward_backward(self.method, self.batches[0], state, fabric, None)
+        self.optimizer.zero_grad(set_to_none=True)
+        return counter.get_total_flops() // 2
 
 
-def multiply_adds(trainee: Trainee, batch: dict[str, torch.Tensor]) -> int:
-    """Of one forward and backward pass; plain attention, since fused kernels are not counted everywhere."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        trainee.loss(batch).backward()
-    return counter.get_total_flops() // 2
-
-
-def page_faults() -> int:
-    """Of this process so far: pages of memory that the system had to provide."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def measure(batch_size: int, steps: int, precision: str) -> list[dict[str, Any]]:
-    trainees = [Trainee(variant).train() for variant in VARIANTS]
-    counts = [multiply_adds(t, t.batch(min(batch_size, 8), 0)) for t in trainees]
-    seconds, faults = np.zeros((2, steps, len(trainees)))
-    for step in range(-2, steps):  # the first two warm up
-        for number, trainee in enumerate(trainees):
-            batch = trainee.batch(batch_size, step + 2)
-            before, start = page_faults(), time.perf_counter()
-            trainee.step(batch, precision)
-            if step >= 0:
+def measure(batch: int, steps: int, precision: str) -> list[dict[str, Any]]:
+    fabric = Fabric(
+        accelerator="cpu", devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pairs, protocol = write_data(folder, (steps + 2) * batch + 3)
+        cache = BackboneCache(folder / "cache")
+        teacher = recipe_of(pairs, protocol, {"name": "meru"}, 16)
+        train(teacher, out=folder / "teacher", quiet=True)
+        trainees = []
+        for method in VARIANTS.values():
+            taught = {k: str(folder / "teacher") if v == "TEACHER" else v for k, v in method.items()}
+            trainees.append(Trainee(recipe_of(pairs, protocol, taught, batch), steps + 2, cache))
+        counts = [trainee.multiply_adds(fabric) for trainee in trainees]
+        seconds = np.zeros((steps + 2, len(trainees)))
+        for step in range(steps + 2):
+            for number, trainee in enumerate(trainees):
+                start = time.perf_counter()
+                trainee.step(step, fabric)
                 seconds[step, number] = time.perf_counter() - start
-                faults[step, number] = page_faults() - before
-    medians = np.median(seconds, axis=0)
+    medians = np.median(seconds[2:], axis=0)  # the first two warm up
     return [
         {
-            "variant": trainee.variant.name,
+            "variant": variant,
             "median_s": float(medians[i]),
-            "best_s": float(seconds[:, i].min()),
-            "speedup": float(medians[0] / medians[i]),
+            "best_s": float(seconds[2:, i].min()),
+            "speed": float(np.median(seconds[2:, 0] / seconds[2:, i])),
             "bound": counts[0] / counts[i],
-            "page_faults": int(np.median(faults[:, i])),
         }
-        for i, trainee in enumerate(trainees)
+        for i, variant in enumerate(VARIANTS)
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=256, help="pairs a step")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps a variant")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps a variant")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--threads", type=int, help="of torch; its own choice if not given")
     parser.add_argument("--out", type=Path, help="write the figures to this file too")
@@ -154,23 +173,17 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     rows = measure(options.batch, options.steps, options.precision)
-    versions, machine = environment()
-    settings: dict[str, Any] = {
-        "batch": options.batch,
-        "steps": options.steps,
-        "precision": options.precision,
-    }
-    settings |= {"malloc": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")}}
-    print(", ".join(f"{key} {value}" for key, value in (settings | machine).items()))
-    print(f"{'variant':<28}{'median ms':>11}{'best ms':>10}{'speed':>8}{'bound':>8}{'page faults':>13}")
+    print(f"{'variant':<52}{'median ms':>11}{'best ms':>9}{'speed':>7}{'bound':>7}")
     for row in rows:
-        times = f"{1e3 * row['median_s']:>11.1f}{1e3 * row['best_s']:>10.1f}"
-        print(
-            f"{row['variant']:<28}{times}{row['speedup']:>8.2f}{row['bound']:>8.2f}{row['page_faults']:>13}"
-        )
+        times = f"{1e3 * row['median_s']:>11.1f}{1e3 * row['best_s']:>9.1f}"
+        print(f"{row['variant']:<52}{times}{row['speed']:>7.2f}{row['bound']:>7.2f}")
     if options.out:
-        about = {"settings": settings, "versions": versions, "machine": machine}
-        write_json(options.out, about | {"date": datetime.date.today().isoformat(), "results": rows})
+        settings = {key: getattr(options, key) for key in ("batch", "steps", "precision", "threads")}
+        settings["malloc"] = {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")}
+        versions, machine = environment()
+        write_json(
+            options.out, {"settings": settings, "versions": versions, "machine": machine, "results": rows}
+        )
 
 
 if __name__ == "__main__":
