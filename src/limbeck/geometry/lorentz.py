@@ -104,7 +104,7 @@ def pairwise_distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torc
 def exp_map0(u: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """Point that the geodesic from the origin with velocity u reaches: sinh(r)/r · u with r = √curv‖u‖.
 
-    It lies ‖u‖ from the origin. There is no cap: float32 overflows at r = 89, and bounds are the lift's
+    It lies ‖u‖ from the origin. There is no cap: float32 overflows at r = 88, and bounds are the lift's
     business.
 
     Args:
@@ -116,7 +116,10 @@ def exp_map0(u: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """
     u, curv = _cast(u), _scalar(curv, u)
     square, r = _radius(u, curv)
-    return torch.where(r < _SERIES_BELOW, 1 + square / 6, torch.sinh(r) / r).unsqueeze(-1) * u
+    # torch.sinh of one number has another last bit in another place of a tensor (MKL); cached points would
+    # differ from computed ones. expm1 has not.
+    sinh = (torch.expm1(r) - torch.expm1(-r)) / 2
+    return torch.where(r < _SERIES_BELOW, 1 + square / 6, sinh / r).unsqueeze(-1) * u
 
 
 def log_map0(x: torch.Tensor, curv: Curvature) -> torch.Tensor:

@@ -189,7 +189,10 @@ class PolarHead(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(…, width) to vectors (…, dim) of a length between the bounds."""
-        radius = self.low + self.span * torch.sigmoid(self.radius(features).float())
+        # No matrix product with one column (few digits in bf16), and sigmoid by tanh: in both the last bit of
+        # a row depends on where it stands in the batch, and cached points would differ from computed ones.
+        height = (features.float() * self.radius.weight).sum(-1, keepdim=True) + self.radius.bias
+        radius = self.low + self.span * (1 + torch.tanh(height / 2)) / 2
         return radius * F.normalize(self.direction(features).float(), dim=-1)
 
 
