@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from limbeck.encoders.tensors import save_tensors
 from limbeck.errors import LimbeckError
@@ -20,7 +21,7 @@ def check_losses(
     """Raise `LimbeckError` when the loss is not finite; the first bad row block or part is named."""
     if torch.isfinite(losses.total):
         return
-    bad = [f"input {name}" for name, value in _tensors(batch) if _is_bad(value)]
+    bad = _bad_inputs(batch)
     bad += [f"rows {name}" for name, value in reps.items() if _is_bad(value)]
     bad += [f"part {name}" for name, value in losses.parts.items() if _is_bad(value)]
     _stop(bad[0] if bad else "sum", "loss", batch, step=step, stage=stage, folder=folder)
@@ -29,16 +30,23 @@ def check_losses(
 def check_gradients(
     norm: torch.Tensor, method: Method, batch: dict[str, Any], *, step: int, stage: str, folder: Path
 ) -> None:
-    """Raise `LimbeckError` when the norm of all gradients is not finite; a weight is named."""
+    """Raise `LimbeckError` when the norm of all gradients is not finite; an input or a weight is named."""
     if torch.isfinite(norm):
         return
-    bad = [name for name, p in method.named_parameters() if p.grad is not None and _is_bad(p.grad)]
-    named = f"gradient of {bad[0]}" if bad else "norm of the gradients"
+    bad = _bad_inputs(batch)
+    bad += [
+        f"gradient of {name}"
+        for name, p in method.named_parameters()
+        if p.grad is not None and _is_bad(p.grad)
+    ]
+    named = bad[0] if bad else "norm of the gradients"
     _stop(named, "gradient", batch, step=step, stage=stage, folder=folder)
 
 
 def _stop(named: str, what: str, batch: dict[str, Any], *, step: int, stage: str, folder: Path) -> None:
     kept = folder / f"not-finite-{step + 1:08d}"
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        kept = kept.with_name(f"{kept.name}-{dist.get_rank()}")  # each process has a part of the batch
     with atomic_dir(kept, replace=True) as aside:
         save_tensors(aside / "batch.safetensors", dict(_tensors(batch)))
         write_json(
@@ -48,6 +56,10 @@ def _stop(named: str, what: str, batch: dict[str, Any], *, step: int, stage: str
         f"stage {stage}: {what} is not finite at step {step + 1} (first in: {named}); "
         f"its batch lies in {kept}; lower optim.lr or check the features"
     )
+
+
+def _bad_inputs(batch: dict[str, Any]) -> list[str]:
+    return [f"input {name}" for name, value in _tensors(batch) if _is_bad(value)]
 
 
 def _is_bad(value: torch.Tensor) -> bool:
