@@ -264,6 +264,11 @@ def test_towers_refuse_what_they_cannot_read() -> None:
         Tower(TowerConfig.model_validate({"backbone": {"kind": "bag"}}), "image")
     with pytest.raises(LimbeckError, match=r"towers\.text: backbone 'features' reads features:cnn, not text"):
         Tower(TowerConfig.model_validate({"backbone": {"kind": "features", "name": "cnn"}}), "text")
+    patches = {"kind": "run", "path": "x", "output": "patches"}
+    with pytest.raises(
+        LimbeckError, match=r"towers\.image\.backbone\.output: patches is what a teacher gives"
+    ):
+        Tower(TowerConfig.model_validate({"backbone": patches}), "image")
 
 
 def test_a_query_is_known_when_one_part_knows_it(sources: tuple[Path, Path, Path]) -> None:

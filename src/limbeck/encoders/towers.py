@@ -173,6 +173,11 @@ class Tower(nn.Module):
     def __init__(self, config: TowerConfig, modality: str, *, empty: bool = False) -> None:
         super().__init__()
         self.config, self.modality = config, modality
+        if isinstance(config.backbone, RunConfig) and config.backbone.output == "patches":
+            raise LimbeckError(
+                f"towers.{modality}.backbone.output: patches is what a teacher gives, many vectors a picture; "
+                "choose features, embeddings or tangent"
+            )
         self.backbone = build_backbone(config.backbone, modality, empty=empty)
         expected = {"image": ("pixels", "features"), "text": ("text", "labels")}[modality]
         reads = getattr(self.backbone, "reads", expected[0])
