@@ -175,7 +175,7 @@ class Tower(nn.Module):
         self.config, self.modality = config, modality
         if isinstance(config.backbone, RunConfig) and config.backbone.output == "patches":
             raise LimbeckError(
-                f"towers.{modality}.backbone.output: patches is what a teacher gives, many vectors a picture; "
+                f"towers.{modality}.backbone.output: patches is what a teacher gives, many points a picture; "
                 "choose features, embeddings or tangent"
             )
         self.backbone = build_backbone(config.backbone, modality, empty=empty)
