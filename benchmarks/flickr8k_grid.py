@@ -19,7 +19,7 @@ from limbeck.training import train
 
 FEATURES = ["clip", "meru", "polar-minilm", "clip-minilm", "meru-minilm"]
 SEEDS = (0, 1, 2)
-TEACHER = "polar-minilm-s0"
+TEACHER = "teacher"
 STUDENTS = ["student-clip", "student-meru", "student-hmid-net", "student-twin"]
 WITHOUT_TEACHER = ("student-clip", "student-meru")
 
@@ -35,6 +35,7 @@ def main() -> None:
             for seed in SEEDS:
                 run(options.out / f"{name}-s{seed}", f"flickr8k/{name}", options.data, {"seed": seed})
         return
+    run(options.out / TEACHER, "flickr8k/teacher", options.data, {"seed": 0})
     for name in STUDENTS:
         key = "stages.student.method.teacher"
         taught = {} if name in WITHOUT_TEACHER else {key: str(options.out / TEACHER)}
