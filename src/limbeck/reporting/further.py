@@ -59,6 +59,11 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
     return tables
 
 
+def cone_tables(results: Sequence[Result]) -> list[Table]:
+    """Of `further_tables`, the one of cones and radii."""
+    return [table for table in further_tables(results) if table.title.startswith(KINDS[2].title)]
+
+
 def further_means(comparison: Comparison, ordered: Sequence[Group]) -> list[Table]:
     """The same over seeds: mean ± s.d., best of equal bits in bold; a row a group that has any."""
     tables = []

@@ -13,12 +13,18 @@ from limbeck.evaluation.results import Result
 from limbeck.files import write_atomic
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart
+from limbeck.reporting.disk import Disk, poincare_disks
 from limbeck.reporting.extra import require
+from limbeck.reporting.further import cone_tables
+from limbeck.reporting.norms import radius_histograms
 from limbeck.reporting.pictures import thumbnail
 from limbeck.reporting.style import swatch
 from limbeck.reporting.summary import health_table, score_tables
+from limbeck.reporting.tables import Table
+from limbeck.reporting.ways import Way, shown_way
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 Hit = tuple["Image.Image", str, float, bool | None]
@@ -51,6 +57,7 @@ class _Section:
     title: str
     text: str
     charts: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
 
 def write_report(
@@ -59,8 +66,13 @@ def write_report(
     title: str,
     results: Sequence[Result] = (),
     retrieval: Sequence[Result] = (),
+    overview: Sequence[Table] = (),
     curves: Mapping[str, Sequence[dict[str, Any]]] | None = None,
     searches: Sequence[SearchExample] = (),
+    ways: Sequence[Way] = (),
+    disks: Mapping[str, Disk] | None = None,
+    disk_colors: Mapping[str, str] | None = None,
+    radii: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     facts: Mapping[str, str] | None = None,
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -72,8 +84,13 @@ def write_report(
         title: heading of the page.
         results: hashing results, any number of methods, code lengths and seeds.
         retrieval: results of retrieval protocols.
+        overview: tables shown first; they replace the score tables of ``retrieval``.
         curves: run name → rows of its ``metrics.jsonl`` (``step``, ``loss``, ``stage``, ``val/…``).
         searches: example searches.
+        ways: from pictures to the root of a hyperbolic space.
+        disks: model → its points on the Poincaré disk.
+        disk_colors: branch of the tree → its colour, one of `limbeck.reporting.style.SERIES`.
+        radii: model → kind of point → distances from the root, see `radius_histograms`.
         facts: short facts for the head of the page, name → value.
         commands: commands that made it, or that a reader may type next.
         notes: sentences for the summary.
@@ -91,8 +108,11 @@ def write_report(
         css=jinja2.utils.markupsafe.Markup((source / "report.css").read_text(encoding="utf-8")),
         facts=dict(facts or {}),
         notes=list(notes),
-        tables=score_tables(every),
-        sections=[section for section in _sections(results, curves or {}) if section.charts],
+        overview=list(overview),
+        tables=score_tables(results if overview else every),
+        ways=[shown_way(way) for way in ways],
+        space_sections=_shown(_space_sections(retrieval, disks or {}, disk_colors, radii or {})),
+        sections=_shown(_sections(results, curves or {})),
         health=health_table(results),
         searches=[_search(example) for example in searches],
         commands=list(commands),
@@ -101,6 +121,38 @@ def write_report(
     )
     write_atomic(Path(path), page)
     return Path(path)
+
+
+def _shown(sections: Sequence[_Section]) -> list[_Section]:
+    return [section for section in sections if section.charts]
+
+
+def _space_sections(
+    retrieval: Sequence[Result],
+    disks: Mapping[str, Disk],
+    colors: Mapping[str, str] | None,
+    radii: Mapping[str, Mapping[str, np.ndarray]],
+) -> list[_Section]:
+    return [
+        _Section(
+            "disk",
+            "The tree on the Poincaré disk",
+            "The black dot is the root, circles are distances from it in units of 1/√c; these distances are "
+            "exact. The angle is a flat view of many dimensions: a linear map, fitted to captions that name "
+            "the leaves so that they stand in the order of their tree. A named point is the mean of the captions "
+            "that say it; lines are geodesics. Pictures had no say in the map: where they gather below their "
+            "branch, the model put them there.",
+            _charts([poincare_disks(disks, colors)]),
+        ),
+        _Section(
+            "radii",
+            "Distance from the root",
+            "What is said in few words lies near the root, what is shown in full lies far out; a text's cone "
+            "holds what it entails, and is wider the nearer it lies to the root.",
+            _charts([radius_histograms(radii)]),
+            cone_tables(retrieval),
+        ),
+    ]
 
 
 def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str, Any]]]) -> list[_Section]:
@@ -125,7 +177,8 @@ def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str,
         _Section(
             "learning",
             "Learning curves",
-            "One panel a run; its stages follow each other. Losses of different methods do not compare.",
+            "One panel a run; its stages follow each other. Losses of different methods do not compare. The "
+            "score on held-out training pairs is mean recall of towers, mean average precision of codes.",
             _charts(learning, captions),
         ),
         _Section(
