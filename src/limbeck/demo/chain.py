@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import load_protocol
 from limbeck.data.scenes.baselines import BASELINES, baseline_recall
 from limbeck.data.scenes.generate import generate_scenes
+from limbeck.demo import words
 from limbeck.demo.clock import Clock
-from limbeck.demo.searches import example_searches
-from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.load import load
+from limbeck.demo.codes import METHODS, train_codes
+from limbeck.demo.models import BESIDE, STUDENTS, TEACHER, plan, run_of, train_model
+from limbeck.demo.show import show
 from limbeck.errors import LimbeckError
-from limbeck.evaluation import Result, environment, evaluate
+from limbeck.evaluation import evaluate
 from limbeck.files import write_json
 from limbeck.reporting.curves import read_curves
+from limbeck.reporting.overview import cost_table, overview_table
 from limbeck.reporting.report import write_report
 from limbeck.reporting.tables import result_tables
-from limbeck.search import Index
-from limbeck.training import train
-from limbeck.training.pace import pairs_per_second
-from limbeck.training.recipe import load_recipe
-
-HASHING = ("demo/soda", "demo/soda-multihot", "demo/soda-direct", "demo/clip-itq")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """How much of everything; ``epochs`` bounds what is fitted into the seconds on this machine."""
 
     scenes: int
-    tower_seconds: float
+    teacher_seconds: float
+    students_seconds: float
     epochs: tuple[int, int]
     steps: int | None
     bits: tuple[int, ...]
 
 
-FULL = Size(scenes=6000, tower_seconds=140, epochs=(8, 40), steps=None, bits=(16, 32, 64))
-QUICK = Size(scenes=600, tower_seconds=1, epochs=(2, 2), steps=20, bits=(16, 64))
+FULL = Size(6000, teacher_seconds=110, students_seconds=75, epochs=(6, 40), steps=None, bits=(16, 32, 64))
+QUICK = Size(600, teacher_seconds=1, students_seconds=1, epochs=(2, 2), steps=20, bits=(16, 64))
 
 
 def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
     """Run the chain into ``out`` and return the path of its report.
 
     Args:
-        out: new or empty directory; gets scenes, runs, index, ``results.json`` and ``report.html``.
+        out: new or empty directory; gets scenes, runs, two indexes, ``results.json`` and ``report.html``.
         quick: a minute's worth, to see that everything works.
         seed: of data and training.
 
@@ -60,138 +54,73 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
     if out.exists() and any(out.iterdir()):
         raise LimbeckError(f"{out}: exists already; choose another --out or remove it")
     size = QUICK if quick else FULL
+    runs, scenes = out / "runs", out / "scenes"
     clock = Clock(
         {
-            "scenes": 25,
-            "towers": size.tower_seconds + 10,
-            "hash": 12 * len(size.bits) * 3,
-            "index": 10,
+            "scenes": 20,
+            "teacher": size.teacher_seconds + 5,
+            "students": size.students_seconds + 10,
+            "hash": 7 * len(size.bits) * len(METHODS),
+            "look": 30,
             "report": 5,
         }
     )
-    runs = out / "runs"
     with clock.step("scenes", f"draw {size.scenes} scenes"):
-        generate_scenes(out / "scenes", n=size.scenes, seed=7 + seed)
-        pairs = Pairs.open(out / "scenes")
+        generate_scenes(scenes, n=size.scenes, seed=7 + seed)
+        pairs = Pairs.open(scenes)
         baselines = {name: baseline_recall(pairs, describe) for name, describe in BASELINES.items()}
-    recipe = load_recipe("demo/clip", {"seed": seed, "data.pairs": str((out / "scenes").resolve())})
-    pace = pairs_per_second(recipe)
-    low, high = size.epochs
-    epochs = max(low, min(high, int(size.tower_seconds * pace / len(pairs.split_rows("train")))))
-    clock.expected["towers"] = epochs * len(pairs.split_rows("train")) / pace
-    with clock.step("towers", f"train CLIP towers, {epochs} epochs at about {pace:,.0f} pairs/s"):
-        clip = train(
-            "demo/clip",
-            out=runs / "clip",
-            pairs=out / "scenes",
-            overrides={"seed": seed, "stages.clip.schedule.epochs": epochs},
-        )
-        retrieval = [evaluate(clip, label="demo/clip")]
-        continuous = evaluate(clip, protocol="scenes/hashing", label="demo/clip (not cut to bits)")
-    results: list[Result] = [continuous]
-    chosen = runs / f"soda-{max(size.bits)}"
+    large = plan(TEACHER, scenes, pairs, size.teacher_seconds, size.epochs)
+    clock.expected["teacher"] = large.seconds + 5
+    with clock.step("teacher", f"train the teacher, {large}"):
+        teacher = train_model("teacher", TEACHER, run_of(runs, TEACHER), scenes, large, seed)
+        continuous = evaluate(teacher.run, protocol="scenes/hashing", label=words.CONTINUOUS)
+    each = size.students_seconds / len(STUDENTS)
+    small = plan(STUDENTS["CLIP"], scenes, pairs, each, size.epochs, beside=BESIDE)
+    clock.expected["students"] = len(STUDENTS) * small.seconds + 10
+    with clock.step("students", f"train {', '.join(STUDENTS)} students on equal samples, {small} on average"):
+        students = [
+            train_model(label, recipe, run_of(runs, recipe), scenes, small, seed, teacher.run)
+            for label, recipe in STUDENTS.items()
+        ]
+    lengths = ", ".join(map(str, size.bits))
     with clock.step(
         "hash",
-        f"train hash heads on the towers' cached features, {len(HASHING)} methods "
-        f"at {', '.join(map(str, size.bits))} bits",
+        f"train hash heads on the teacher's cached features, {len(METHODS)} methods at {lengths} bits",
     ):
-        for bits in size.bits:
-            for name in HASHING:
-                run = train(
-                    name,
-                    out=runs / f"{name.split('/')[1]}-{bits}",
-                    pairs=out / "scenes",
-                    quiet=True,
-                    overrides=_overrides(name, clip, bits, seed, size),
-                )
-                results.append(evaluate(run))
-                print(
-                    f"      {name} {bits} bits: mAP {results[-1].mean('map'):.3f}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    with clock.step("index", "build the index over the test pictures, search"):
-        protocol = load_protocol("scenes/hashing")
-        asked = protocol.split(pairs, "query")
-        held_back, indexed = asked[:4], asked[4:]
-        encoder = load(chosen)
-        encoder.cache = BackboneCache()
-        index = Index.build(out / "index", pairs, model=chosen, rows=indexed)
-        picture = out / "query.png"
-        pairs.open_image(int(held_back[0])).save(picture)
-        searches = example_searches(index, pairs, held_back, indexed)
+        codes = train_codes(runs, scenes, teacher.run, size.bits, size.steps, seed)
+        soda = run_of(runs, f"demo/soda-{max(size.bits)}")
+        coded = evaluate(soda, protocol="scenes/retrieval", label=words.SODA)
+    models = [teacher, *students]
+    with clock.step("look", "build two indexes over the test pictures, search, go from pictures to the root"):
+        shown = show(out, pairs, {model.label: model.run for model in models} | {words.SODA: soda})
     with clock.step("report", "write the report"):
-        everything = [*results, *retrieval]
+        retrieval, results = [*(model.result for model in models), coded], [continuous, *codes]
+        costs = cost_table([model.cost for model in models])
+        overview = overview_table(retrieval, words.colour_columns(shown.colours, retrieval))
         write_json(
             out / "results.json",
-            [r.model_dump(mode="json", exclude={"per_query", "curves"}) for r in everything],
+            [r.model_dump(mode="json", exclude={"per_query", "curves"}) for r in (*results, *retrieval)],
         )
+        hyperbolic = {label: shown.places[label] for label in shown.places}
         report = write_report(
             out / "report.html",
-            title="limbeck demo: from pictures to searchable 8-byte codes",
+            title="limbeck demo: one set of pictures, three geometries",
             results=results,
             retrieval=retrieval,
-            curves={
-                p.name: read_curves(p)
-                for p in (clip, *(runs / f"{n.split('/')[1]}-{max(size.bits)}" for n in HASHING[:3]))
-            },
-            searches=searches,
-            facts=_facts(pairs, epochs, pace, clock.seconds, seed),
-            commands=_commands(out, picture, runs, size),
-            notes=_notes(baselines, retrieval[0]),
+            overview=[overview, costs],
+            curves={run.name: read_curves(run) for run in (*(model.run for model in models), soda)},
+            searches=shown.searches,
+            ways=shown.ways,
+            disks={label: places.disk for label, places in hyperbolic.items()},
+            disk_colors=words.COLORS,
+            radii={label: places.radii for label, places in hyperbolic.items()},
+            facts=words.facts(pairs, large, small, clock.seconds, seed),
+            commands=words.commands(out, runs, size.bits),
+            notes=words.notes(baselines, teacher.result),
         )
-    for table in result_tables(everything):
+    for table in (overview, costs, *result_tables(results)):
         Console().print(table.rich())
     print(f"\nreport: {report}   ({clock.seconds / 60:.1f} min)\nnext:")
-    for command in _commands(out, picture, runs, size):
+    for command in words.commands(out, runs, size.bits):
         print(f"  {command}")
     return report
-
-
-def _overrides(name: str, clip: Path, bits: int, seed: int, size: Size) -> dict[str, Any]:
-    changes: dict[str, Any] = {
-        "seed": seed,
-        "towers.image.backbone.path": str(clip.resolve()),
-        "towers.text.backbone.path": str(clip.resolve()),
-    }
-    if name == "demo/clip-itq":
-        return changes | {"stages.codes.lift.bits": bits}
-    changes["lift.bits"] = bits
-    if size.steps is not None:
-        if name == "demo/soda-direct":
-            changes["stages.direct.schedule.steps"] = 2 * size.steps
-        else:
-            changes["schedule.steps"] = size.steps
-    return changes
-
-
-def _commands(out: Path, picture: Path, runs: Path, size: Size) -> list[str]:
-    every = " ".join(str(runs / f"{name.split('/')[1]}-{bits}") for bits in size.bits for name in HASHING[:3])
-    return [
-        f'limbeck search {out / "index"} "a red striped triangle above a blue circle" --gallery hits.png',
-        f"limbeck search {out / 'index'} --image {picture} -k 5",
-        f"limbeck compare {every} --base demo/soda-direct",
-    ]
-
-
-def _facts(pairs: Pairs, epochs: int, pace: float, seconds: float, seed: int) -> dict[str, str]:
-    machine = environment()[1]
-    return {
-        "scenes": f"{len(pairs):,} "
-        f"({len(pairs.split_rows('train')):,} train, {len(pairs.split_rows('test')):,} test)",
-        "towers": f"{epochs} epochs, {pace:,.0f} pairs/s",
-        "whole chain": f"{seconds / 60:.1f} min",
-        "seed": str(seed),
-        "machine": f"{machine['cores']} cores, bf16 {'yes' if machine['bf16'] else 'no'}",
-    }
-
-
-def _notes(baselines: dict[str, dict[str, float]], clip: Result) -> list[str]:
-    trivial = "; ".join(
-        f"ridge from {name}: {v['i2t']:.1f} / {v['t2i']:.1f}" for name, v in baselines.items()
-    )
-    best = " / ".join(f"{100 * clip.metrics[d]['r@1']:.1f}" for d in ("i2t", "t2i"))
-    return [
-        f"R@1 in percent, i→t / t→i, among the test scenes: towers trained here {best}; {trivial}.",
-        "One seed on generated data: this page shows that the chain works, it ranks no method.",
-    ]

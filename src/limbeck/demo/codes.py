@@ -1,0 +1,57 @@
+"""Hash heads on the teacher's towers: SODA, its controls, and codes without labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.demo.models import run_of
+from limbeck.evaluation import Result, evaluate
+from limbeck.training import train
+
+METHODS = ("demo/soda", "demo/soda-multihot", "demo/soda-direct", "demo/teacher-itq")
+
+
+def train_codes(
+    runs: Path, scenes: Path, teacher: Path, lengths: Sequence[int], steps: int | None, seed: int
+) -> list[Result]:
+    """Every method at every length, trained and evaluated; runs are named ``soda-64`` and so on.
+
+    Args:
+        runs: where the runs go.
+        scenes: the pairs.
+        teacher: run whose towers the heads read.
+        lengths: bits.
+        steps: of each stage; the recipe's own when None.
+        seed: of training.
+    """
+    results = []
+    for bits in lengths:
+        for name in METHODS:
+            overrides = _overrides(name, teacher, bits, steps, seed)
+            run = train(
+                name, out=run_of(runs, f"{name}-{bits}"), pairs=scenes, quiet=True, overrides=overrides
+            )
+            results.append(evaluate(run))
+            score = results[-1].mean("map")
+            print(f"      {name} {bits} bits: mAP {score:.3f}", file=sys.stderr, flush=True)
+    return results
+
+
+def _overrides(name: str, teacher: Path, bits: int, steps: int | None, seed: int) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "towers.image.backbone.path": str(teacher.resolve()),
+        "towers.text.backbone.path": str(teacher.resolve()),
+    }
+    if name == "demo/teacher-itq":
+        return changes | {"stages.codes.lift.bits": bits}
+    changes["lift.bits"] = bits
+    if steps is not None:
+        if name == "demo/soda-direct":
+            changes["stages.direct.schedule.steps"] = 2 * steps
+        else:
+            changes["schedule.steps"] = steps
+    return changes

@@ -1,0 +1,97 @@
+"""The models of the demo: a teacher, and three students of the same small towers on equal samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.data.pairs import Pairs
+from limbeck.evaluation import Result, evaluate
+from limbeck.files import read_json
+from limbeck.reporting.overview import Cost
+from limbeck.training import train
+from limbeck.training.pace import pairs_per_second
+from limbeck.training.recipe import load_recipe
+
+TEACHER = "demo/teacher"
+STUDENTS = {
+    "CLIP": "demo/student-clip",
+    "MERU": "demo/student-meru",
+    "HMID-Net": "demo/student-hmid-net",
+}
+DETAIL = 0.75  # share of the epochs that is spent on the most detailed captions
+BESIDE = 1.4  # a student's time beside that of the plain one, on average of the three
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Epochs of a recipe of two stages, ``detail`` and ``all``; the same epochs are the same samples."""
+
+    detail: int
+    all: int
+    pace: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.detail} + {self.all} epochs at about {self.pace:,.0f} pairs/s"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run, what it finds by its own protocol, and what it took."""
+
+    label: str
+    run: Path
+    result: Result
+    cost: Cost
+
+
+def plan(
+    recipe: str, scenes: Path, pairs: Pairs, seconds: float, limits: tuple[int, int], beside: float = 1.0
+) -> Plan:
+    """Epochs that fit into some seconds on this machine.
+
+    Args:
+        recipe: the one whose pace is measured.
+        scenes: where the pairs lie.
+        pairs: the same, opened.
+        seconds: wished for.
+        limits: least and most epochs.
+        beside: how much longer the recipes take that share the plan, on average.
+    """
+    pace = pairs_per_second(load_recipe(recipe, {"data.pairs": str(scenes.resolve())})) / beside
+    count = len(pairs.split_rows("train"))
+    epochs = max(limits[0], min(limits[1], int(seconds * pace / count)))
+    detail = max(1, round(DETAIL * epochs))
+    rest = max(1, epochs - detail)
+    return Plan(detail, rest, pace, (detail + rest) * count / pace)
+
+
+def train_model(
+    label: str, recipe: str, run: Path, scenes: Path, plan: Plan, seed: int, teacher: Path | None = None
+) -> Trained:
+    """Train and evaluate; ``teacher`` is used by a recipe that wants one."""
+    overrides: dict[str, Any] = {"seed": seed}
+    for stage in load_recipe(recipe).stages:
+        overrides[f"stages.{stage.name}.schedule.epochs"] = getattr(plan, stage.name)
+        if "teacher" in stage.method and teacher is not None:
+            overrides[f"stages.{stage.name}.method.teacher"] = str(teacher.resolve())
+    train(recipe, out=run, pairs=scenes, overrides=overrides)
+    return Trained(label, run, evaluate(run, label=label), _cost(label, run))
+
+
+def _cost(label: str, run: Path) -> Cost:
+    """What a finished run took, over all its stages."""
+    facts = read_json(run / "run.json")
+    stages = facts["stages"]
+    pairs = sum(
+        stages[stage.name]["steps"] * min(stage.schedule.batch_size, facts["train_pairs"])
+        for stage in load_recipe(run / "recipe.yaml").stages
+    )
+    return Cost(label, list(stages.values())[-1]["parameters"], pairs, facts["seconds"])
+
+
+def run_of(runs: Path, recipe: str) -> Path:
+    """Where a recipe's run lies."""
+    return runs / recipe.removeprefix("demo/")

@@ -1,0 +1,70 @@
+"""What the finished models are asked: searches, ways to the root, where things lie, colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import load_protocol
+from limbeck.demo.colours import colour_classes
+from limbeck.demo.places import Places, places_of
+from limbeck.demo.searches import example_searches
+from limbeck.demo.ways import example_ways
+from limbeck.demo.words import HYPERBOLIC_INDEX, INDEX, PICTURE, SODA
+from limbeck.encoders.load import load
+from limbeck.evaluation.classification import zero_shot
+from limbeck.evaluation.encode import encode_pictures
+from limbeck.reporting.report import SearchExample
+from limbeck.reporting.ways import Way
+from limbeck.search import Index
+
+HELD_BACK = 4  # test pictures that are not indexed, to ask with
+WALKED = "HMID-Net"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """For the report.
+
+    Attributes:
+        searches: in the codes.
+        ways: from pictures to the root, in `WALKED`'s space.
+        places: label of a hyperbolic model → where its points lie.
+        colours: label → ``top1``, ``chance`` and ``tie`` of the colours of scenes with one figure.
+    """
+
+    searches: list[SearchExample]
+    ways: list[Way]
+    places: dict[str, Places]
+    colours: dict[str, dict[str, float]]
+
+
+def show(out: Path, pairs: Pairs, models: Mapping[str, Path]) -> Shown:
+    """Build the two indexes of the demo and ask every model.
+
+    Args:
+        out: the demo's directory; gets the indexes and the query picture.
+        pairs: the scenes.
+        models: label → run; `SODA` and `WALKED` among them.
+    """
+    asked = load_protocol("scenes/hashing").split(pairs, "query")
+    held_back, indexed = asked[:HELD_BACK], asked[HELD_BACK:]
+    train = pairs.split_rows("train")
+    pairs.open_image(int(held_back[0])).save(out / PICTURE)
+    index = Index.build(out / INDEX, pairs, model=models[SODA], rows=indexed)
+    Index.build(out / HYPERBOLIC_INDEX, pairs, model=models[WALKED], rows=indexed)
+    classes = colour_classes(pairs, indexed)
+    ways: list[Way] = []
+    places, colours = {}, {}
+    for label, run in models.items():
+        model = load(run)
+        pictures = encode_pictures(model, pairs, indexed)
+        told = zero_shot(model, pictures, classes).metrics
+        colours[label] = told["zero_shot"] | {"tie": told["hierarchy"]["tie"]}
+        if model.space.has_cones:
+            places[label] = places_of(model, pairs, indexed, pictures.points, train)
+        if label == WALKED:
+            ways = example_ways(model, pairs, held_back, indexed, pictures.points)
+    return Shown(example_searches(index, pairs, held_back, indexed), ways, places, colours)

@@ -1,0 +1,45 @@
+"""From pictures to the root: at each text on the way, the pictures that it finds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from limbeck.data.pairs import Pairs
+from limbeck.encoders.dual import DualEncoder
+from limbeck.evaluation.encode import encode_pictures
+from limbeck.reporting.ways import Station, Way
+from limbeck.traversal import Traversal
+
+FOUND = 4  # pictures shown beside a text
+
+
+def example_ways(
+    model: DualEncoder, pairs: Pairs, rows: np.ndarray, others: np.ndarray, pictures: np.ndarray
+) -> list[Way]:
+    """Traverse from the pictures of some rows through the captions of others.
+
+    Args:
+        model: one with cones.
+        pairs: the scenes.
+        rows: where the ways start.
+        others: (N,) rows whose captions may be passed and whose pictures are found.
+        pictures: (N, width) points of those pictures.
+    """
+    texts = list(dict.fromkeys(text for row in others.tolist() for text in pairs.captions[row]))
+    places = model.encode_text(texts)
+    starts = encode_pictures(model, pairs, rows).points
+    ways = []
+    for row, start in zip(rows.tolist(), starts, strict=True):
+        found = Traversal.of(model.space, start, places, texts)
+        stations = []
+        for step in found.chain:
+            near: list[int] = []
+            if step.number is not None:
+                nearness = model.space.similarity(places[step.number][None], pictures)[0]
+                near = others[np.argsort(-nearness, kind="stable")[:FOUND]].tolist()
+            stations.append(Station(step.text, step.radius, [pairs.open_image(other) for other in near]))
+        entailing = found.steps[0].entailing
+        ways.append(
+            Way(pairs.open_image(row), pairs.captions[row][0], found.radius, entailing, len(texts), stations)
+        )
+    return ways
