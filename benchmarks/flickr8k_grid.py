@@ -17,7 +17,7 @@ from typing import Any
 from limbeck.evaluation import evaluate
 from limbeck.training import train
 
-FEATURES = ["clip", "meru", "polar-minilm", "clip-minilm", "meru-minilm"]
+FEATURES = ["clip", "meru", "polar-minilm", "meru-minilm", "clip-minilm"]
 SEEDS = (0, 1, 2)
 TEACHER = "teacher"
 STUDENTS = ["student-clip", "student-meru", "student-hmid-net", "student-twin"]

@@ -46,21 +46,26 @@ def _cannot_write(path: Path, error: OSError) -> LimbeckError:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A stream beside ``path``, at the end fsync and rename; on any error nothing is left."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        _remove_file(aside)
         raise _cannot_write(path, error) from error
     except BaseException:
-        aside.unlink(missing_ok=True)
+        _remove_file(aside)
         raise
     fsync_path(path.parent)
+
+
+def _remove_file(path: Path) -> None:
+    with contextlib.suppress(OSError):  # its folder may be a file
+        path.unlink()
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

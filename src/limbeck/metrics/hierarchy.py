@@ -10,9 +10,9 @@ after Kosmopoulos et al. (2015). With p and t the predicted and the true class, 
     precision  |A(p) ∩ A(t)| / |A(p)|
     recall     |A(p) ∩ A(t)| / |A(t)|
 
-So a sibling of the true class counts as right everywhere but in TIE. That the sets are proper is read off
-the published figures: between leaves, mean LCA is then accuracy + TIE / 2 but for asymmetry (CLIP ViT-B on
-ImageNet: .406 + 3.60 / 2 = 2.21, as printed; likewise their other models), and 1 + TIE / 2 otherwise.
+So a sibling of the true class counts as right everywhere but in TIE. That the sets are proper is inferred,
+not documented: between leaves, mean LCA is then accuracy + TIE / 2 but for asymmetry, and 1 + TIE / 2
+otherwise; the figures known to us (CLIP ViT-B on ImageNet: .406 + 3.60 / 2 = 2.21) fit the former.
 An empty set (the root has no ancestors) is contained in every set: 0 / 0 counts as 1.
 """
 
