@@ -66,6 +66,10 @@ class Lift(nn.Module):
         """Angle (…) by which `specific` (…, dim) lies outside the cone of `general`; <= 0 inside."""
         raise self._lacks("entailment cones; take a lift of kind tangent or polar, or set entailment to 0")
 
+    def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(…) distances of (…, dim) points from the origin, in the space's own unit (see `to_tangent`)."""
+        raise self._lacks("radii; take a lift of kind tangent or polar")
+
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit the lift to training features (N, D) by modality; only a fitted lift has this."""
         raise self._lacks("fitted map; take lift.kind binary")

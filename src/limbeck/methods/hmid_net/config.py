@@ -1,0 +1,149 @@
+"""The switches of HMID-Net; all but the entailment weight are ours (docs/papers/hmid_net.md)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from limbeck.encoders.config import Strict
+from limbeck.encoders.masking import MaskConfig
+
+EMA, NONE = "ema", "none"
+
+
+class TermConfig(Strict):
+    """A further term of the distillation, off at weight 0."""
+
+    weight: float = Field(default=0.0, ge=0)
+
+
+class RelationConfig(TermConfig):
+    """KL of the student's rows of logits from the teacher's.
+
+    ``scale``: the student's own inverse temperature at the start, learned. ``temperature``: divides the
+    teacher's logits, which have the temperature that it was trained to; above 1 they are softer.
+    """
+
+    scale: float = Field(default=1 / 0.07, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class MatchConfig(TermConfig):
+    """Each item near the teacher's embedding of it, by ``distance`` or squared in the ``tangent`` space."""
+
+    by: Literal["distance", "tangent"] = "distance"
+
+
+class CrossConfig(TermConfig):
+    """KL of the rows of interaction distillation from the teacher's own, softened by ``temperature``."""
+
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class HmidNetConfig(Strict):
+    """Weights and variants.
+
+    Attributes:
+        teacher: an earlier stage, a run, a model directory, a hub id, ``ema``: the student's own average, or
+            ``none``.
+        curvature: ``transport`` takes teacher points over through the tangent space; ``shared`` gives the
+            student the teacher's curvature, fixed; ``relations`` leaves them where they are, so that only
+            terms that compare logits or radii may use them.
+        projection: learn a linear map for a teacher of another embedding width.
+        mask: which patches the student is shown in training.
+        target: of the reconstruction: the teacher's patch features, those of the student's own average
+            (``ema``), ``none``, or ``auto``: the teacher's where it has patches, else ``ema``.
+        distillation: weight of the interaction, ``distillation_scale`` its inverse temperature at the start.
+        radius: of the squared difference of radii.
+        entailment_warmup: share of the steps over which the entailment weight rises.
+    """
+
+    teacher: str
+    curvature: Literal["transport", "shared", "relations"] = "transport"
+    projection: bool = False
+    mask: MaskConfig = MaskConfig(ratio=0.5)
+    target: Literal["auto", "teacher", "ema", "none"] = "auto"
+    decoder_layers: int = Field(default=1, ge=1)
+    decoder_width: int = Field(default=96, ge=32, multiple_of=32)
+    distillation: float = Field(default=1.0, ge=0)
+    distillation_scale: float = Field(default=1 / 0.07, gt=0)
+    relation: RelationConfig = RelationConfig()
+    match: MatchConfig = MatchConfig()
+    cross: CrossConfig = CrossConfig()
+    radius: TermConfig = TermConfig()
+    reconstruction: float = Field(default=0.1, ge=0)
+    entailment: float = Field(default=0.2, ge=0)
+    entailment_warmup: float = Field(default=0.5, ge=0, le=1)
+    ema_momentum: float = Field(default=0.996, ge=0, le=1)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each term by its name in the objective."""
+        return {
+            "contrastive": 1.0,
+            "distillation": self.distillation,
+            "relation": self.relation.weight,
+            "match": self.match.weight,
+            "cross": self.cross.weight,
+            "radius": self.radius.weight,
+            "entailment": self.entailment,
+            "reconstruction": self.reconstruction if self.reconstructs else 0.0,
+        }
+
+    @property
+    def received(self) -> list[str]:
+        """Keys of the terms that want the teacher's points in the student's space."""
+        return self._on("distillation", "match", "cross")
+
+    @property
+    def compared(self) -> list[str]:
+        """Keys of the terms that want the teacher's points in its own space."""
+        return self._on("relation", "cross", "radius")
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether anything is reconstructed."""
+        return self.target != "none" and self.mask.ratio > 0
+
+    @property
+    def asks_patches(self) -> bool:
+        """Whether the teacher is asked for patch features, if it has them."""
+        foreign = self.teacher not in (EMA, NONE) and self.curvature != "relations"
+        return self.reconstructs and foreign and self.target in ("auto", "teacher")
+
+    def _on(self, *names: str) -> list[str]:
+        plain = ("distillation",)
+        return [n if n in plain else f"{n}.weight" for n in names if self.weights[n]]
+
+    @model_validator(mode="after")
+    def _fits(self) -> HmidNetConfig:
+        asked = list(dict.fromkeys([*self.received, *self.compared]))
+        if self.target in ("teacher", "ema") and self.mask.ratio == 0:
+            raise ValueError(
+                f"target {self.target} has nothing to reconstruct at mask.ratio 0; set target: none"
+            )
+        if self.teacher == NONE and asked:
+            raise ValueError(f"teacher none cannot teach; set {asked[0]}: 0")
+        if self.teacher in (EMA, NONE) and self.projection:
+            raise ValueError(f"teacher {self.teacher} has no other width; set projection: false")
+        if self.target == "teacher" and self.teacher in (EMA, NONE):
+            raise ValueError(f"teacher {self.teacher} is its own target; set target: ema")
+        if self.curvature != "transport" and self.teacher == NONE:
+            raise ValueError("teacher none has no curvature; set curvature: transport")
+        if self.curvature == "shared" and self.teacher == EMA:
+            raise ValueError("teacher ema has the student's curvature anyway; set curvature: transport")
+        if self.curvature == "relations":
+            self._fits_relations()
+        if self.teacher != NONE and not asked and not self.asks_patches:
+            raise ValueError("nothing is asked of the teacher; set teacher: none or distillation: 1")
+        return self
+
+    def _fits_relations(self) -> None:
+        stays = "curvature relations leaves the teacher's points in their own space"
+        if self.received:
+            raise ValueError(f"{stays}; set {self.received[0]}: 0 or curvature: transport")
+        if self.target == "teacher":
+            raise ValueError(f"{stays}; set target: ema or curvature: transport")
+        if self.projection:
+            raise ValueError(f"{stays}; set projection: false")
