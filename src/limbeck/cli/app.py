@@ -11,6 +11,7 @@ from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
+from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
@@ -31,6 +32,7 @@ app.command("train")(train)
 app.command("list")(list_things)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
+app.command("grid")(grid)
 app.command("encode")(encode)
 app.add_typer(index_app, name="index")
 app.command("search")(search)

@@ -104,7 +104,8 @@ def plain(values: np.ndarray | Iterable[float]) -> list[float | None]:
 
 
 def result_files(paths: Sequence[Path | str]) -> list[Path]:
-    """JSON files named directly, and the ``result*.json`` in each directory given.
+    """JSON files named directly, and the ``result*.json`` in each directory given (else, as in a folder of a
+    grid's rows, all its JSON files).
 
     Raises:
         LimbeckError: a path that does not exist, or a directory without a result.
@@ -112,7 +113,7 @@ def result_files(paths: Sequence[Path | str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(path.glob("result*.json"))
+            found = sorted(path.glob("result*.json")) or sorted(path.glob("*-s*.json"))
             if not found:
                 raise LimbeckError(f"{path}: no result*.json in it; run limbeck evaluate {path} first")
             files += found

@@ -143,7 +143,7 @@ def list_recipes() -> list[str]:
     return sorted(
         f.relative_to(FOLDER).with_suffix("").as_posix()
         for f in FOLDER.rglob("*.yaml")
-        if not f.name.startswith("_")
+        if not f.name.startswith(("_", "grid"))  # parents of recipes; grids of them
     )
 
 

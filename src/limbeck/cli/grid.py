@@ -1,0 +1,70 @@
+"""``limbeck grid``: runs x seeds from one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def grid(
+    file: Annotated[str, typer.Argument(help="Grid file, or a packaged grid such as hmid_net/grid.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/<grid>.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Pairs directory, in place of the file's.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Rows or runs to do, such as 'clip*,meru-s0'; and what they need.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side; they share the threads.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write all figures of the table there.")] = None,
+) -> None:
+    """Train and evaluate every row of a grid file for every seed; the same command goes on where it stopped.
+
+    Finished runs are kept, interrupted ones resumed. As each row ends its figures are written to a small JSON
+    file of its own. A run that fails is reported, the others go on (exit status 1 at the end).
+    """
+    from limbeck.grid import Board, find_grid, read_grid, run_grid
+
+    plan = read_grid(find_grid(file))
+    place = out or Path("runs") / plan.name.replace("/", "-")
+    board = Board.open(plan, place, only, None if data is None else str(data.resolve()))
+    if dry_run:
+        for task in board.tasks:
+            typer.echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
+        return
+    try:
+        failed = run_grid(board, jobs=jobs, say=typer.echo)
+    except KeyboardInterrupt:
+        more = f" --out {out}" if out else ""
+        typer.echo(f"limbeck: stopped, state saved; go on with: limbeck grid {file}{more}", err=True)
+        raise typer.Exit(130) from None
+    for name, why in failed.items():
+        typer.echo(f"limbeck: {name}: {why}", err=True)
+    files = board.row_files()
+    if files:
+        _table(board, json)
+        typer.echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _table(board: object, json: Path | None) -> None:
+    from rich.console import Console
+
+    from limbeck.evaluation.compare import compare
+    from limbeck.files import write_json
+    from limbeck.grid import Board
+    from limbeck.reporting.comparison import comparison_tables
+
+    assert isinstance(board, Board)
+    found = []
+    for protocol in [None, *board.grid.also]:
+        comparison = compare(board.row_files(protocol), base=board.grid.base)
+        found.append(comparison.to_json())
+        for table in comparison_tables(comparison):
+            Console().print(table.rich())
+    if json is not None:
+        write_json(json, found[0] if len(found) == 1 else found)

@@ -1,0 +1,205 @@
+"""The grid itself: which task is next, who does it, what is said, what stands at the end."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+from limbeck.grid.plan import Grid, Settings
+from limbeck.grid.state import DONE, NEW, state_of
+from limbeck.grid.tasks import Task, expand
+from limbeck.grid.tuning import TuningLog
+from limbeck.grid.work import Outcome, Work, row_file
+from limbeck.grid.workers import Crew, crew, terminate_as_interrupt
+
+
+@dataclass
+class Board:
+    """Where every task of a grid stands."""
+
+    grid: Grid
+    out: Path
+    rows: Path
+    tasks: list[Task]
+    logs: dict[str, TuningLog]
+    state: dict[Task, str] = field(default_factory=dict)
+    failed: dict[Task, str] = field(default_factory=dict)
+    seconds: dict[Task, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, grid: Grid, out: Path, only: str | None = None, pairs: str | None = None) -> Board:
+        """Expand a grid, look what is there, and leave out what nothing asks for.
+
+        Raises:
+            LimbeckError: see `expand`, `state_of`, `TuningLog`; a pattern that matches no row.
+        """
+        tasks = expand(grid, pairs)
+        rows = Path(grid.rows_to) if grid.rows_to else out / "rows"
+        asked = [t for t in tasks if t.kind == "row" and _matches(t, only)]
+        if not asked:
+            known = ", ".join(grid.rows)
+            raise LimbeckError(f"--only {only}: matches no row; there are {known} (and -sSEED behind each)")
+        logs = {task.entry: TuningLog(rows, task.entry, task.trials) for task in asked if task.trials}
+        board = cls(grid, out.resolve(), rows, [], logs)
+        wanted: list[Task] = []
+        for task in asked:
+            board._look(task)
+            wanted.append(task)
+        for task in wanted:
+            if board.state[task] != DONE:
+                for other in task.needs:
+                    if other not in wanted:
+                        board._look(other)
+                        wanted.append(other)
+        board.tasks = [task for task in tasks if task in board.state]
+        return board
+
+    def _look(self, task: Task) -> None:
+        log = self.logs.get(task.entry)
+        if task.kind == "trial" and log is not None and log.has(task):
+            self.state[task] = DONE
+        elif task.trials and self.chosen(task) is None:
+            self.state[task] = NEW  # its settings are known after the trials
+        else:
+            self.state[task], result = state_of(task, self.out, self.rows, self.grid.also, self.chosen(task))
+            if result is not None:
+                self.seconds[task] = sum(result.seconds.values())
+
+    def chosen(self, task: Task) -> Settings | None:
+        """Further settings of a tuned row; None for the others, and before its trials are done."""
+        return self.logs[task.entry].chosen() if task.trials else None
+
+    @property
+    def left(self) -> list[Task]:
+        """Tasks that are neither done nor failed."""
+        return [t for t in self.tasks if self.state[t] != DONE and t not in self.failed]
+
+    def work(self, task: Task) -> Work:
+        """What a worker needs.
+
+        Raises:
+            LimbeckError: a tuned row whose trials all failed, or whose run has other settings.
+        """
+        chosen = self.chosen(task)
+        if task.trials:
+            if chosen is None:
+                raise LimbeckError(f"{task.entry}: no trial has a score; see {self.logs[task.entry].file}")
+            self._look(task)
+        about = {
+            "name": self.grid.name,
+            "row": task.entry,
+            "hash": task.hash(chosen),
+            "over": task.over,
+            "set": task.settings | (chosen or {}),
+            "tuned": chosen,
+        }
+        recipe = task.resolved(self.out, chosen).model_dump(mode="json")
+        return Work(
+            task.name, task.kind, self.out / task.name, recipe, task.label, about,
+            self.rows, tuple(self.grid.also), self.grid.ceiling,
+        )  # fmt: skip
+
+    def end(self, task: Task, outcome: Outcome) -> None:
+        """Note how a task ended; what needs a failed one fails with it."""
+        self.seconds[task] = outcome.seconds
+        if task.kind == "trial" and (outcome.error is None or outcome.diverged):
+            self.logs[task.entry].add(task, outcome)
+            self.state[task] = DONE
+        elif outcome.error is None:
+            self.state[task] = DONE
+        else:
+            self.fail(task, outcome.error)
+
+    def fail(self, task: Task, why: str) -> None:
+        """Note a failure, and that of all that needs the task."""
+        self.failed[task] = why
+        for other in self.left:
+            if task in other.needs:
+                self.fail(other, f"needs {task.name}, which failed")
+
+    def estimate(self, jobs: int) -> float | None:
+        """Seconds left, from runs of the same row, else from all that are known; None before any is."""
+        known = list(self.seconds.values())
+        if not known:
+            return None
+        total = 0.0
+        for task in self.left:
+            alike = [s for t, s in self.seconds.items() if (t.entry, t.kind) == (task.entry, task.kind)]
+            same = alike or known
+            total += sum(same) / len(same)
+        return total / jobs
+
+    def row_files(self, protocol: str | None = None) -> list[Path]:
+        """Small files of the rows that are done."""
+        done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
+        return [row_file(self.rows, task.name, protocol) for task in done]
+
+
+def run_grid(board: Board, *, jobs: int = 1, say: Callable[[str], None] = print) -> dict[str, str]:
+    """Do what is left of a grid.
+
+    Args:
+        board: see `Board.open`.
+        jobs: processes side by side, which share the threads.
+        say: gets a line as each task ends.
+
+    Returns:
+        Failed tasks by name, with the reason. The others of the grid are done.
+
+    Raises:
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was training has saved its state.
+    """
+    began = time.monotonic()
+    running: dict[str, Task] = {}
+    kept = [task for task in board.tasks if board.state[task] == DONE]
+    if kept:
+        say(f"{len(kept)} of {len(board.tasks)} are done and kept")
+    with terminate_as_interrupt(), crew(jobs) as workers:
+        while board.left:
+            _hand_out(board, workers, running)
+            if not running:
+                break
+            name, outcome = workers.take()
+            task = running.pop(name)
+            board.end(task, outcome)
+            say(_line(board, task, outcome, time.monotonic() - began, jobs))
+    return {task.name: why for task, why in board.failed.items()}
+
+
+def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> None:
+    """Give every free worker a task whose needs are met, in the order of the file."""
+    for task in board.left:
+        if workers.free and task.name not in running and all(board.state[n] == DONE for n in task.needs):
+            try:
+                workers.give(board.work(task))
+            except LimbeckError as error:
+                board.fail(task, str(error))
+            else:
+                running[task.name] = task
+
+
+def _line(board: Board, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:
+    over = len(board.tasks) - len(board.left)
+    said = outcome.said if outcome.error is None else f"failed: {outcome.error}"
+    left = board.estimate(jobs)
+    ahead = f", about {_span(left)} left" if left and board.left else ""
+    times = f"{_span(outcome.seconds)}; {_span(gone)} gone{ahead}"
+    return f"[{over}/{len(board.tasks)}] {task.name}: {said}  ({times})"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _matches(task: Task, only: str | None) -> bool:
+    return only is None or any(
+        fnmatch.fnmatchcase(name, pattern)
+        for pattern in only.split(",")
+        for name in (task.name, task.entry, task.name.rpartition("-s")[0])
+    )

@@ -1,0 +1,95 @@
+"""What is there already: finished rows, finished and interrupted runs; changed settings are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.results import Result
+from limbeck.grid.plan import Settings
+from limbeck.grid.tasks import Task
+from limbeck.grid.work import row_file, write_row
+from limbeck.training.recipe import Recipe, load_recipe
+from limbeck.training.stages import recipe_identity
+
+NEW, RESUME, DONE = "to do", "to resume", "done"
+
+
+def state_of(
+    task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None = None
+) -> tuple[str, Result | None]:
+    """How far a run is, and the result of a finished row.
+
+    A row is finished when its small file stands, whether or not its run does. One whose run was evaluated by
+    the grid, but whose small file is gone, gets it back.
+
+    Raises:
+        LimbeckError: the row or the run is of other settings than the grid file's.
+    """
+    if task.kind == "row":
+        found = _finished_row(task, out, rows, also, chosen)
+        if found is not None:
+            return DONE, found
+    folder = out / task.name
+    if not (folder / "recipe.yaml").is_file():
+        if folder.exists() and any(folder.iterdir()):
+            raise LimbeckError(f"{folder}: exists and is no run; move it away, or choose another --out")
+        return NEW, None
+    _same_settings(folder, task, task.resolved(out, chosen))
+    if task.kind != "row" and (folder / "run.json").is_file():
+        return DONE, None
+    return RESUME, None
+
+
+def _finished_row(
+    task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None
+) -> Result | None:
+    files = [row_file(rows, task.name, protocol) for protocol in [*also, None]]
+    if all(file.is_file() for file in files):
+        result = Result.load(files[-1])
+        if _hash_of(result) != task.hash(chosen):
+            raise LimbeckError(
+                f"{files[-1]}: row {task.entry!r} had other settings than the grid file has now; "
+                "remove the file and its run, or rename the row"
+            )
+        return result
+    whole = out / task.name / "result.json"
+    if also or not whole.is_file():
+        return None
+    result = Result.load(whole)
+    if _hash_of(result) != task.hash(chosen):
+        return None  # evaluated by hand, or of other settings: the run's recipe tells
+    write_row(files[-1], result)
+    return result
+
+
+def _hash_of(result: Result) -> Any:
+    about = result.settings.get("grid")
+    return about.get("hash") if isinstance(about, dict) else None
+
+
+def _same_settings(folder: Path, task: Task, wanted: Recipe) -> None:
+    found = load_recipe(folder / "recipe.yaml")
+    if recipe_identity(found) == recipe_identity(wanted):
+        return
+    key = next(_differing(found.model_dump(mode="json"), wanted.model_dump(mode="json")), "a key")
+    raise LimbeckError(
+        f"{folder}: its run has other settings than {task.entry!r} has now ({key}); "
+        "remove the folder, or rename the row"
+    )
+
+
+def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Dotted keys at which two recipes differ, as far as it changes weights."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            if path or key not in ("name", "note", "cache"):
+                yield from _differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            name = a.get("name", number) if isinstance(a, dict) else number
+            yield from _differing(a, b, f"{path}.{name}")
+    elif one != other and path != "data.pairs":
+        yield path

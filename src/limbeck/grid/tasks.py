@@ -1,0 +1,218 @@
+"""From a grid file to tasks: one run each, with its settings, what it needs, and a hash of both."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+from limbeck.grid.plan import Between, Grid, Row, Search, Settings
+from limbeck.training.recipe import Recipe, load_recipe
+from limbeck.training.stages import recipe_identity
+
+
+@dataclass(eq=False)
+class Task:
+    """One run.
+
+    Attributes:
+        name: of its folder below the grid's.
+        kind: ``prepare`` is trained, ``trial`` trained and scored on validation, ``row`` also evaluated.
+        entry: the row or prepared run that it belongs to.
+        over: where it stands in ``over``.
+        settings: overrides, in which ``$NAME`` stands for the folder of another run.
+        refers: NAME → that run's task; ``trials``: those that choose its further settings.
+    """
+
+    name: str
+    kind: Literal["prepare", "trial", "row"]
+    entry: str
+    label: str
+    seed: int
+    recipe: str | dict[str, Any]
+    settings: Settings
+    over: Settings = field(default_factory=dict)
+    searched: Settings = field(default_factory=dict)
+    refers: dict[str, Task] = field(default_factory=dict)
+    trials: list[Task] = field(default_factory=list)
+
+    @property
+    def needs(self) -> list[Task]:
+        """Tasks that must be done before."""
+        return [*self.refers.values(), *self.trials]
+
+    def resolved(self, out: Path, chosen: Settings | None = None) -> Recipe:
+        """The recipe that is trained, other runs named by their folders in ``out``."""
+        return self._load({name: str(out / task.name) for name, task in self.refers.items()}, chosen)
+
+    def hash(self, chosen: Settings | None = None) -> str:
+        """Of everything that changes the run's weights, wherever its files lie."""
+        # "/" keeps a stand-in apart from the names of stages.
+        recipe = self._load({name: f"prepared/{name}" for name in self.refers}, chosen)
+        needed = {name: task.own_hash for name, task in self.refers.items()}
+        return sha256_json([recipe_identity(recipe), needed])
+
+    @cached_property
+    def own_hash(self) -> str:
+        """`hash` of a run whose settings nothing chooses."""
+        return self.hash()
+
+    def _load(self, places: dict[str, str], chosen: Settings | None) -> Recipe:
+        settings = _fill({**self.settings, **(chosen or {}), "seed": self.seed}, places)
+        try:
+            return load_recipe(_fill(self.recipe, places), settings)
+        except LimbeckError as error:
+            raise LimbeckError(f"{self.entry}: {error}") from None
+
+
+def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
+    """Every run of a grid in an order in which it can be run.
+
+    Args:
+        grid: the file.
+        pairs: pairs directory, in place of the file's.
+
+    Raises:
+        LimbeckError: two runs of one name, ``$NAME`` of no run or of several, a recipe that does not resolve.
+    """
+    data = grid.data | ({"pairs": pairs} if pairs is not None else {})
+    shared = {f"data.{key}": value for key, value in data.items()} | grid.shared
+    tasks: list[Task] = []
+    for name, entry in grid.prepare.items():
+        each = entry.seeds == "each"
+        for seed in grid.seeds if each else [entry.seed]:
+            folder = f"{name}-s{seed}" if each else name
+            _add(tasks, Task(folder, "prepare", name, name, seed, entry.recipe, shared | entry.set))
+    for name, row in grid.rows.items():
+        over = grid.over if row.over is None else row.over
+        trials = list(_trials(grid, name, row, over, shared))
+        for task in trials:
+            _add(tasks, task)
+        for place in _places(over):
+            tail = "".join(f"-{_word(value)}" for value in place.values())
+            # Code lengths are apart in every table anyway; other places need names of their own.
+            told = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
+            for seed in row.seeds or grid.seeds:
+                settings = shared | row.set | place
+                task = Task(
+                    f"{name}{tail}-s{seed}",
+                    "row",
+                    name,
+                    (row.label or name) + told,
+                    seed,
+                    row.recipe,
+                    settings,
+                    place,
+                )
+                task.trials = trials
+                _add(tasks, task)
+    for task in tasks:
+        task.own_hash  # noqa: B018 - every recipe is resolved before anything is trained
+    return tasks
+
+
+def _add(tasks: list[Task], task: Task) -> None:
+    if any(task.name == other.name for other in tasks):
+        raise LimbeckError(f"{task.entry}: two runs would be called {task.name!r}; rename a row")
+    for name in dict.fromkeys(_references([task.recipe, task.settings])):
+        task.refers[name] = _referred(tasks, task, name)
+    tasks.append(task)
+
+
+def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
+    """The run that ``$name`` stands for: of the same seed and place where there are several."""
+    found = [other for other in tasks if other.entry == name and other.kind != "trial"]
+    if not found:
+        known = (
+            ", ".join(dict.fromkeys(other.entry for other in tasks if other.entry != task.entry)) or "none"
+        )
+        raise LimbeckError(
+            f"{task.entry}: ${name}: nothing above it in the file is called so; there are {known}"
+        )
+    for test in (_same_place, _same_seed):
+        found = [other for other in found if len(found) == 1 or test(task, other)]
+    if len(found) != 1:
+        raise LimbeckError(
+            f"{task.entry}: ${name}: has {'several runs' if found else 'no run'} for seed {task.seed}; "
+            "give it the seeds (and the over) of this row, or one run"
+        )
+    if found[0].trials:
+        raise LimbeckError(
+            f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another"
+        )
+    return found[0]
+
+
+def _same_place(task: Task, other: Task) -> bool:
+    return all(task.over.get(key, value) == value for key, value in other.over.items())
+
+
+def _same_seed(task: Task, other: Task) -> bool:
+    return other.seed == task.seed
+
+
+def _places(over: dict[str, list[Any]]) -> list[Settings]:
+    return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+
+
+def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared: Settings) -> list[Task]:
+    tune = grid.tune
+    if tune is None or row.tune is False:
+        return []
+    search: Search = tune.search | (row.tune if isinstance(row.tune, dict) else {})
+    if not search:
+        raise LimbeckError(
+            f"{name}: tune: nothing to search; give tune.search, the row's own, or tune: false"
+        )
+    place = {key: values[0] for key, values in over.items()} | tune.at
+    drawn = _draw(search, tune.trials - 1, [tune.seed, name])
+    return [
+        Task(
+            f"tune/{name}-t{number}", "trial", name, name, tune.seed, row.recipe,
+            shared | row.set | place | settings, place, settings,
+        )
+        for number, settings in enumerate([{}, *drawn])
+    ]  # fmt: skip
+
+
+def _draw(search: Search, count: int, seed: Any) -> list[Settings]:
+    """Random settings: numbers spread evenly (one a stratum), choices drawn; a function of the seed."""
+    rng = np.random.default_rng(int(sha256_json(seed)[:12], 16))
+    columns: dict[str, list[Any]] = {}
+    for key, values in search.items():
+        order = rng.permutation(count)
+        if isinstance(values, Between):
+            columns[key] = [values.at((place + rng.random()) / count) for place in order.tolist()]
+        else:  # as often as each other
+            columns[key] = [values[place % len(values)] for place in order.tolist()]
+    return [{key: column[trial] for key, column in columns.items()} for trial in range(count)]
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [name for inner in value for name in _references(inner)]
+    return [value[1:].split("/")[0]] if isinstance(value, str) and value.startswith("$") else []
+
+
+def _fill(value: Any, places: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, places) for inner in value]
+    if isinstance(value, str) and value.startswith("$"):
+        name, slash, rest = value[1:].partition("/")
+        return places[name] + slash + rest if name in places else value
+    return value
+
+
+def _word(value: Any) -> str:
+    return "".join(c if c.isalnum() or c in "._" else "-" for c in str(value))

@@ -1,0 +1,134 @@
+"""One task done: train (or go on), then for a row evaluate and write its small JSON file."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.results import Result
+from limbeck.files import read_json, write_atomic
+from limbeck.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to know; plain data, so that it travels between processes.
+
+    Attributes:
+        about: kept in the result's settings under ``grid``: name of the grid and row, hash, chosen settings.
+        rows: where a row's small file goes; ``also``: further protocols, each with a file of its own.
+    """
+
+    name: str
+    kind: Literal["prepare", "trial", "row"]
+    folder: Path
+    recipe: dict[str, Any]
+    label: str
+    about: dict[str, Any] = field(default_factory=dict)
+    rows: Path = Path()
+    also: tuple[str, ...] = ()
+    ceiling: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: figures in words, or why it failed; ``score`` on validation; ``diverged``: not finite."""
+
+    said: str = ""
+    error: str | None = None
+    diverged: bool = False
+    score: float | None = None
+    seconds: float = 0.0
+
+
+def perform(work: Work, *, quiet: bool = True) -> Outcome:
+    """Do one task; what goes wrong is an outcome, not an exception.
+
+    Raises:
+        limbeck.training.fit.Interrupted, KeyboardInterrupt: asked to stop; training has saved its state.
+    """
+    from limbeck.training.fit import Interrupted
+
+    began = time.monotonic()
+    try:
+        said, score = _perform(work, quiet)
+    except LimbeckError as error:
+        diverged = any(work.folder.glob("stages/*/not-finite-*"))
+        return Outcome(error=str(error), diverged=diverged, seconds=time.monotonic() - began)
+    except Interrupted:
+        raise
+    except Exception as error:
+        log = work.folder.parent / "logs" / f"{work.folder.name}.log"
+        write_atomic(log, traceback.format_exc())
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        return Outcome(error=f"{type(error).__name__}: {first} (see {log})", seconds=time.monotonic() - began)
+    return Outcome(said, score=score, seconds=time.monotonic() - began)
+
+
+def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
+    from limbeck.training import train
+
+    recipe = Recipe.model_validate(work.recipe)
+    train(recipe, out=work.folder, resume=(work.folder / "recipe.yaml").is_file(), quiet=quiet)
+    score = validation_of(work.folder, recipe)
+    if work.kind != "row":
+        return "trained" if score is None else f"validation {score:.4f}", score
+    return _evaluate(work), score
+
+
+def _evaluate(work: Work) -> str:
+    from limbeck.evaluation.run import evaluate
+
+    for protocol in work.also:
+        result = evaluate(work.folder, protocol=protocol, label=work.label, ceiling=work.ceiling)
+        write_row(row_file(work.rows, work.name, protocol), _about(result, work))
+    result = _about(evaluate(work.folder, label=work.label, ceiling=work.ceiling), work)
+    result.save(work.folder / "result.json")
+    write_row(row_file(work.rows, work.name), result)  # last: the row is finished
+    return in_words(result)
+
+
+def _about(result: Result, work: Work) -> Result:
+    return result.model_copy(update={"settings": result.settings | {"grid": work.about}})
+
+
+def row_file(rows: Path, name: str, protocol: str | None = None) -> Path:
+    """Where the small file of a row lies."""
+    return rows / (f"{name}@{protocol.replace('/', '-')}.json" if protocol else f"{name}.json")
+
+
+def write_row(file: Path, result: Result) -> None:
+    """The result without its values by query, and curves to 5 digits: a file small enough to commit."""
+    curves = {
+        way: {name: [round(value, 5) for value in values] for name, values in own.items()}
+        for way, own in result.curves.items()
+    }
+    result.model_copy(update={"per_query": {}, "curves": curves}).save(file)
+
+
+def in_words(result: Result) -> str:
+    """The main figure both ways."""
+    own = {way: found for way, found in result.metrics.items() if way in ("i2t", "t2i")}
+    names = [name for found in own.values() for name in found]
+    name = next((n for n in ("r@10", "map", *names) if n in names), None)
+    if name is None:
+        return "evaluated"
+    return ", ".join(f"{way} {name} {found[name]:.3f}" for way, found in own.items() if name in found)
+
+
+def validation_of(run: Path, recipe: Recipe) -> float | None:
+    """Validation score of the model that a run ends with; None where nothing was validated."""
+    stage = recipe.stages[-1]
+    folder = run / "stages" / stage.name
+    if stage.schedule.select == "best":
+        best = read_json(folder / "done.json").get("best_score")
+        return None if best is None else float(best)
+    log = folder / "metrics.jsonl"
+    rows = map(json.loads, log.read_text(encoding="utf-8").splitlines()) if log.is_file() else ()
+    scores = [row["val/score"] for row in rows if row.get("val/score") is not None]
+    return float(scores[-1]) if scores else None

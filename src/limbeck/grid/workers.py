@@ -1,0 +1,175 @@
+"""Who does the work: this process, one task at a time, or several processes side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from limbeck.evaluation.environment import environment
+from limbeck.grid.work import Outcome, Work, perform
+
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class Crew(Protocol):
+    """Takes work while it has room, and hands back outcomes."""
+
+    @property
+    def free(self) -> int:
+        """How many more tasks can be taken now."""
+        ...
+
+    def give(self, work: Work) -> None:
+        """Take a task."""
+        ...
+
+    def take(self) -> tuple[str, Outcome]:
+        """Wait for a task to end: its name and how it ended."""
+        ...
+
+
+class Here:
+    """This process: one task at a time, with training's progress line on a terminal."""
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+
+    @property
+    def free(self) -> int:
+        """One, or none."""
+        return int(self.work is None)
+
+    def give(self, work: Work) -> None:
+        """Remember a task."""
+        self.work = work
+
+    def take(self) -> tuple[str, Outcome]:
+        """Do the task."""
+        from limbeck.training.fit import Interrupted
+
+        work, self.work = self.work, None
+        assert work is not None
+        try:
+            return work.name, perform(work, quiet=not sys.stderr.isatty())
+        except Interrupted:
+            raise KeyboardInterrupt from None
+
+
+class Side:
+    """``jobs`` processes with equal shares of the threads."""
+
+    def __init__(self, jobs: int) -> None:
+        cores = environment()[1]["threads"] or 1
+        self.threads = max(1, int(cores) // jobs)
+        self.context = multiprocessing.get_context("spawn")
+        self.members: list[tuple[Any, Connection]] = []
+        self.busy: dict[Connection, Work] = {}
+        self.jobs = jobs
+
+    @property
+    def free(self) -> int:
+        """Processes without a task."""
+        return self.jobs - len(self.busy)
+
+    def give(self, work: Work) -> None:
+        """Hand a task to an idle process, a new one if there is none."""
+        idle = [pipe for _, pipe in self.members if pipe not in self.busy]
+        pipe = idle[0] if idle else self._start()
+        pipe.send(work)
+        self.busy[pipe] = work
+
+    def take(self) -> tuple[str, Outcome]:
+        """Wait for a process; one that died is a failed task."""
+        pipe = next(p for p in wait(list(self.busy)) if isinstance(p, Connection))
+        work = self.busy.pop(pipe)
+        try:
+            outcome = pipe.recv()
+        except EOFError:
+            process = next(p for p, other in self.members if other is pipe)
+            process.join()
+            self.members = [member for member in self.members if member[1] is not pipe]
+            return work.name, Outcome(
+                error=f"its process died (exit code {process.exitcode}); run the grid again"
+            )
+        if outcome is None:
+            raise KeyboardInterrupt
+        return work.name, outcome
+
+    def close(self) -> None:
+        """Ask all to stop, and wait until those that train have saved their state."""
+        for process, pipe in self.members:
+            if pipe in self.busy:
+                process.terminate()
+            else:
+                pipe.close()
+        for process, _ in self.members:
+            process.join()
+
+    def _start(self) -> Connection:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
+        before = {name: os.environ.get(name) for name in _THREADS}
+        os.environ.update(dict.fromkeys(_THREADS, str(self.threads)))
+        process.start()
+        theirs.close()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        self.members.append((process, ours))
+        return ours
+
+
+def _serve(pipe: Connection, threads: int) -> None:
+    """A worker process: tasks in, outcomes out, None once it was asked to stop."""
+    from limbeck.training.fit import Interrupted
+
+    with terminate_as_interrupt(), contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+        import torch
+
+        torch.set_num_threads(threads)
+        while True:
+            work = pipe.recv()
+            try:
+                pipe.send(perform(work))
+            except (Interrupted, KeyboardInterrupt):
+                pipe.send(None)
+                return
+
+
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does; training handles both itself while it runs."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def crew(jobs: int) -> Iterator[Crew]:
+    """This process for one job, else so many processes; all are stopped at the end."""
+    if jobs == 1:
+        yield Here()
+        return
+    side = Side(jobs)
+    try:
+        yield side
+    finally:
+        side.close()
