@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 
 import limbeck
+from hmid_runs import BAG, BATCH, FEATURES, PATCHES, POLAR, SPHERE, built, hmid, recipe, refused
 from hub_models import write_clip
-from limbeck.data.batches import Batches
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.masking import dropped
 from limbeck.encoders.tensors import load_tensors
@@ -26,64 +26,8 @@ from limbeck.training.fit import forward_backward
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.run import dry_run, open_data
-from limbeck.training.stages import build_method, sources_of
-from tiny import pixel_recipe, write_pairs, write_protocol
-
-POLAR = {"kind": "polar", "dim": 8}
-SPHERE = {"kind": "sphere", "dim": 8}
-PATCHES, BATCH = 16, 16
-FEATURES = {"backbone": {"kind": "features", "name": "cnn"}, "hidden": [12]}
-BAG = {"backbone": {"kind": "bag"}, "hidden": [12]}
-
-
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hmid")
-    write_protocol(folder, "retrieval")
-    write_pairs(folder, rows=60, pictures=16)
-    return folder
-
-
-def recipe(
-    place: Path, method: dict[str, Any], lift: dict[str, Any] = POLAR, **options: Any
-) -> dict[str, Any]:
-    return pixel_recipe(place / "pairs", place / "retrieval.yaml", method, lift, **options)
-
-
-@pytest.fixture(scope="session")
-def teachers(place: Path) -> dict[str, Path]:
-    """Runs of two steps: on pixels (2 x 2 patches), features, the sphere, wider, at a curvature of 2."""
-    plain = recipe(place, {"name": "meru"}, patch_size=8, steps=2)
-    features = plain | {"towers": {"image": FEATURES, "text": BAG}}
-    kinds = {
-        "pixels": plain,
-        "features": features,
-        "sphere": plain | {"lift": SPHERE, "stages": [{"name": "student", "method": {"name": "clip"}}]},
-        "wide": features | {"lift": POLAR | {"dim": 12}},
-        "curved": features | {"lift": POLAR | {"curv": 2.0}},
-    }
-    return {name: train(tree, out=place / name, quiet=True) for name, tree in kinds.items()}
-
-
-def built(tree: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The method of the last stage, in evaluation mode, and its first batch."""
-    resolved = load_recipe(tree)
-    data = open_data(resolved)
-    method, specs = build_method(resolved.stages[-1], data, {}, resolved.seed)
-    batches = Batches(data.train, sources_of(method, specs, data.train), batch_size=BATCH, seed=0)
-    return method.eval(), batches.at(0)
-
-
-def hmid(place: Path, teacher: Any = "ema", lift: dict[str, Any] = POLAR, **options: Any) -> dict[str, Any]:
-    augment = options.pop("augment", None)
-    method = {"name": "hmid-net", "teacher": str(teacher), "decoder_width": 32, **options}
-    return recipe(place, method, lift, augment=augment)
-
-
-def refused(tree: dict[str, Any], message: str) -> None:
-    with pytest.raises(LimbeckError, match=message) as found:
-        built(tree)
-    assert "\n" not in str(found.value)
+from limbeck.training.stages import sources_of
+from tiny import write_protocol
 
 
 # ------------------------------------------------------------------------------ teachers and targets

@@ -1,0 +1,51 @@
+"""HMID-Net on tiny data: recipes, the built method and its first batch, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limbeck.data.batches import Batches
+from limbeck.errors import LimbeckError
+from limbeck.training.recipe import load_recipe
+from limbeck.training.run import open_data
+from limbeck.training.stages import build_method, sources_of
+from tiny import pixel_recipe
+
+POLAR = {"kind": "polar", "dim": 8}
+SPHERE = {"kind": "sphere", "dim": 8}
+PATCHES, BATCH = 16, 16
+FEATURES = {"backbone": {"kind": "features", "name": "cnn"}, "hidden": [12]}
+BAG = {"backbone": {"kind": "bag"}, "hidden": [12]}
+
+
+def recipe(
+    place: Path, method: dict[str, Any], lift: dict[str, Any] = POLAR, **options: Any
+) -> dict[str, Any]:
+    return pixel_recipe(place / "pairs", place / "retrieval.yaml", method, lift, **options)
+
+
+def built(tree: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The method of the last stage, in evaluation mode, and its first batch."""
+    resolved = load_recipe(tree)
+    data = open_data(resolved)
+    method, specs = build_method(resolved.stages[-1], data, {}, resolved.seed)
+    batches = Batches(data.train, sources_of(method, specs, data.train), batch_size=BATCH, seed=0)
+    return method.eval(), batches.at(0)
+
+
+def hmid(
+    place: Path, teacher: Any = "ema", lift: dict[str, Any] = POLAR, *, steps: int = 4, **options: Any
+) -> dict[str, Any]:
+    """A recipe for HMID-Net with the given options of the method."""
+    augment = options.pop("augment", None)
+    method = {"name": "hmid-net", "teacher": str(teacher), "decoder_width": 32, **options}
+    return recipe(place, method, lift, augment=augment, steps=steps)
+
+
+def refused(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(LimbeckError, match=message) as found:
+        built(tree)
+    assert "\n" not in str(found.value)

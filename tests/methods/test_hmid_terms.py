@@ -1,0 +1,237 @@
+"""HMID-Net's further terms, the relations-only hand-off and the student without a teacher."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import limbeck
+from hmid_runs import BATCH, SPHERE, built, hmid, refused
+from limbeck.encoders.tensors import load_tensors
+from limbeck.files import read_json
+from limbeck.methods import State
+from limbeck.methods.hmid_net import HmidNetConfig
+from limbeck.training import train
+from limbeck.training.checkpoint import trainable_state
+
+TERMS: dict[str, dict[str, Any]] = {
+    "relation": {"relation": {"weight": 1.0}},
+    "soft relation": {"relation": {"weight": 1.0, "temperature": 4.0, "scale": 5.0}},
+    "match": {"match": {"weight": 1.0}},
+    "tangent match": {"match": {"weight": 3.9, "by": "tangent"}},
+    "cross": {"cross": {"weight": 1.0, "temperature": 2.0}},
+    "radius": {"radius": {"weight": 0.1}},
+}
+ALL = TERMS["soft relation"] | TERMS["match"] | TERMS["cross"] | TERMS["radius"]
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def kl(student: np.ndarray, teacher: np.ndarray) -> float:
+    p, q = softmax(teacher), softmax(student)
+    return float((p * (np.log(p) - np.log(q))).sum(1).mean())
+
+
+@pytest.mark.parametrize("lift", ["polar", "tangent"])
+@pytest.mark.parametrize("by", ["distance", "tangent"])
+def test_terms_in_float64(place: Path, teachers: dict[str, Path], lift: str, by: str) -> None:
+    options = ALL | {"match": {"weight": 0.5, "by": by}, "distillation_scale": 9.0}
+    method, batch = built(hmid(place, teachers["curved"], {"kind": lift, "dim": 8}, **options))
+    reps = {name: rows.detach() for name, rows in method.represent(batch).items()}
+    found = {n: float(v) for n, v in method.objective(reps, State(0, 10, 0, 0)).parts.items()}
+    own, taught = method.encoder.space, limbeck.load(teachers["curved"])
+    x = {name: rows.numpy() for name, rows in reps.items()}
+    tau = float(taught.lift.logit_scale)
+    theirs = tau * taught.space.similarity(x["own_image"], x["own_text"])
+    relation = 5.0 * own.similarity(x["image"], x["text"])
+    assert found["relation"] == pytest.approx(
+        (kl(relation, theirs / 4) + kl(relation.T, theirs.T / 4)) / 2, rel=2e-3
+    )
+    rows, columns = (
+        9.0 * own.similarity(x[a], x[b]) for a, b in (("image", "teacher_text"), ("text", "teacher_image"))
+    )
+    assert found["cross"] == pytest.approx((kl(rows, theirs / 2) + kl(columns, theirs.T / 2)) / 2, rel=2e-3)
+    radii = {
+        name: math.sqrt(space.to_json()["curv"]) * space.radius(x[name])
+        for space, names in ((own, ("image", "text")), (taught.space, ("own_image", "own_text")))
+        for name in names
+    }
+    gaps = [np.mean((radii[m] - radii[f"own_{m}"]) ** 2) for m in ("image", "text")]
+    assert found["radius"] == pytest.approx(sum(gaps), rel=1e-4)
+    if by == "distance":
+        match = sum(own.rescore(x[m], x[f"teacher_{m}"]).mean() for m in ("image", "text"))
+    else:
+        u = {
+            n: method.encoder.lift.to_tangent(rows).double().detach().numpy()
+            for n, rows in reps.items()
+            if rows.ndim > 1
+        }
+        match = sum(((u[m] - u[f"teacher_{m}"]) ** 2).sum(1).mean() for m in ("image", "text"))
+    assert found["match"] == pytest.approx(match, rel=1e-4)
+
+
+def test_match_on_the_sphere_is_a_chord(place: Path, teachers: dict[str, Path]) -> None:
+    values = {}
+    for by in ("distance", "tangent"):
+        options = {
+            "match": {"weight": 1.0, "by": by},
+            "entailment": 0.0,
+            "distillation": 0.0,
+            "target": "none",
+        }
+        method, batch = built(hmid(place, teachers["sphere"], SPHERE, **options))
+        values[by] = float(method.objective(method.represent(batch), State(0, 1, 0, 0)).parts["match"])
+    assert values["tangent"] == pytest.approx(2 * values["distance"], rel=1e-5)
+
+
+@pytest.mark.parametrize("term", list(TERMS))
+@pytest.mark.parametrize("teacher", ["features", "ema"])
+def test_each_term_alone_trains(
+    place: Path, teachers: dict[str, Path], tmp_path: Path, term: str, teacher: str
+) -> None:
+    options = TERMS[term] | {"distillation": 1.0 if term == "cross" else 0.0}
+    tree = hmid(place, teachers.get(teacher, teacher), steps=2, **options)
+    method, batch = built(tree)
+    method.objective(method.represent(batch), State(1, 2, 0, 0)).total.backward()
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    assert all(bool(g.isfinite().all()) for g in gradients.values())
+    assert ("relation_temperature.log_logit_scale" in gradients) == ("relation" in term)
+    assert any(n.startswith("encoder.towers.text") for n in gradients)
+    run = train(tree, out=tmp_path / "run", quiet=True)
+    log = (run / "stages/student/metrics.jsonl").read_text()
+    assert f'"loss/{term.split()[-1]}"' in log
+    assert read_json(run / "stages/student/done.json")["steps"] == 2
+    assert limbeck.load(run).encode_text(["a cat"]).shape == (1, 8)
+
+
+def test_what_has_no_weight_leaves_no_trace(place: Path, teachers: dict[str, Path]) -> None:
+    method, batch = built(hmid(place, teachers["features"]))
+    assert not any("relation" in name for name in trainable_state(method))
+    assert not any(name.startswith("own_") for name in method.represent(batch))
+    assert set(method.objective(method.represent(batch), State(0, 1, 0, 0)).parts) == {
+        "contrastive",
+        "distillation",
+        "entailment",
+        "reconstruction",
+    }
+
+
+# ------------------------------------------------------------------------------ relations only
+@pytest.mark.parametrize("teacher", ["curved", "sphere", "wide", "pixels", "ema"])
+def test_relations_leave_the_teacher_in_its_space(
+    place: Path, teachers: dict[str, Path], teacher: str
+) -> None:
+    options = {"curvature": "relations", "distillation": 0.0, "relation": {"weight": 1.0}}
+    method, batch = built(hmid(place, teachers.get(teacher, teacher), **options))
+    reps = method.represent(batch)
+    assert "teacher_patches" not in batch
+    assert not any(name.startswith("teacher_") for name in reps)
+    if teacher != "ema":
+        model = limbeck.load(teachers[teacher])
+        model.space.check(reps["own_image"].numpy())
+        assert reps["own_image"].shape == (BATCH, model.space.width)
+    losses = method.objective(reps, State(0, 9, 0, 0))
+    assert math.isfinite(losses.value)
+    losses.total.backward()
+    assert set(losses.parts) == {"contrastive", "relation", "entailment", "reconstruction"}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "options", "message"),
+    [
+        (
+            "features",
+            {"curvature": "relations"},
+            r"their own space; set distillation: 0 or curvature: transport",
+        ),
+        (
+            "features",
+            {"curvature": "relations", "distillation": 0.0, "match": {"weight": 1.0}},
+            r"set match\.weight: 0 or curvature: transport",
+        ),
+        (
+            "pixels",
+            {"curvature": "relations", "distillation": 0.0, "relation": {"weight": 1.0}, "target": "teacher"},
+            "set target: ema or curvature: transport",
+        ),
+        (
+            "wide",
+            {"curvature": "relations", "distillation": 0.0, "relation": {"weight": 1.0}, "projection": True},
+            "set projection: false",
+        ),
+        (
+            "features",
+            {"distillation": 0.0, "target": "none"},
+            "nothing is asked of the teacher; set teacher: none",
+        ),
+        ("none", {}, "teacher none cannot teach; set distillation: 0"),
+        (
+            "none",
+            {"distillation": 0.0, **TERMS["radius"]},
+            r"teacher none cannot teach; set radius\.weight: 0",
+        ),
+        ("none", {"distillation": 0.0, "projection": True}, "set projection: false"),
+        ("none", {"distillation": 0.0, "target": "teacher"}, "set target: ema"),
+        ("none", {"distillation": 0.0, "curvature": "shared"}, "teacher none has no curvature"),
+        ("ema", {"projection": True}, "teacher ema has no other width; set projection: false"),
+        ("sphere", TERMS["radius"], r"the teacher's space sphere has no radii; set radius\.weight: 0"),
+        ("features", {"relation": {"wieght": 1.0}}, r"unknown key 'relation\.wieght'; did you mean 'weight'"),
+        ("features", {"match": {"weight": 1.0, "by": "angle"}}, r"match\.by: .*'distance' or 'tangent'"),
+        ("features", {"cross": {"weight": -1.0}}, r"cross\.weight: .*greater than or equal to 0"),
+    ],
+)
+def test_refusals(
+    place: Path, teachers: dict[str, Path], teacher: str, options: dict[str, Any], message: str
+) -> None:
+    refused(hmid(place, teachers.get(teacher, teacher), **options), message)
+
+
+def test_a_student_without_radii(place: Path, teachers: dict[str, Path]) -> None:
+    tree = hmid(place, teachers["features"], SPHERE, entailment=0.0, **TERMS["radius"])
+    refused(tree, r"the student's space sphere has no radii; set radius\.weight: 0")
+
+
+# ------------------------------------------------------------------------------ baselines in the same path
+@pytest.mark.parametrize("target", ["auto", "none"])
+def test_without_a_teacher(place: Path, tmp_path: Path, target: str) -> None:
+    """MERU with masks, and with masked reconstruction, and nothing else."""
+    tree = hmid(place, "none", distillation=0.0, target=target, steps=2)
+    method, batch = built(tree)
+    assert set(batch) - {"ids"} == {"image", "text"} or set(batch) == {"image", "text", "ids", "labels"}
+    assert (method.average is None) == (target == "none")
+    run = train(tree, out=tmp_path / "run", quiet=True)
+    assert all(n.startswith(("towers.", "lift.")) for n in load_tensors(run / "model/model.safetensors"))
+
+
+def test_without_mask_and_teacher_it_is_meru(place: Path, tmp_path: Path) -> None:
+    plain = {"distillation": 0.0, "target": "none", "mask": {"ratio": 0.0}}
+    ours = hmid(place, "none", {"kind": "tangent", "dim": 8}, entailment_warmup=0.0, **plain)
+    theirs = ours | {"stages": [{"name": "student", "method": {"name": "meru"}}]}
+    files = [
+        train(tree, out=tmp_path / name, quiet=True) / "model/model.safetensors"
+        for name, tree in (("a", ours), ("b", theirs))
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_clip_kd_on_the_sphere(place: Path, teachers: dict[str, Path], tmp_path: Path) -> None:
+    options = (
+        TERMS["relation"]
+        | TERMS["tangent match"]
+        | {"entailment": 0.0, "mask": {"ratio": 0.0}, "target": "none"}
+    )
+    run = train(hmid(place, teachers["sphere"], SPHERE, steps=2, **options), out=tmp_path / "run", quiet=True)
+    assert limbeck.load(run).space.to_json()["name"] == "sphere"
+
+
+def test_weights_name_every_term() -> None:
+    config = HmidNetConfig(teacher="t", target="none")
+    assert config.weights["reconstruction"] == 0
+    assert list(config.weights)[:2] == ["contrastive", "distillation"]
