@@ -28,23 +28,30 @@ def test_the_whole_chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
-    quick = {f: getattr(chain.QUICK, f) for f in ("steps", "bits")}
-    tiny = chain.Size(scenes=120, tower_seconds=0.1, epochs=(1, 1), **quick)
+    tiny = chain.Size(120, teacher_seconds=0.1, students_seconds=0.1, epochs=(1, 1), steps=20, bits=(16, 64))
     monkeypatch.setattr(chain, "QUICK", tiny)
     monkeypatch.chdir(tmp_path)
     assert limbeck(monkeypatch, "demo", "--quick", "--out", "demo") == 0
     out, err = capsys.readouterr()
-    assert re.search(r"\[1/5\] draw 120 scenes  \(about .* left\)", err)
+    assert re.search(r"\[1/6\] draw 120 scenes  \(about .* left\)", err)
     report = (tmp_path / "demo/report.html").read_text()
     assert report.count("data:image/") >= 10
     assert not re.findall(r'(?:src|href)="(?!data:|#|https?://[^"]*arxiv)[^"]+"', report)
     results = read_json(tmp_path / "demo/results.json")
     assert {r["bits"] for r in results} >= set(tiny.bits)
+    compared = {r["settings"]["label"]: r["space"]["name"] for r in results if r["task"] == "retrieval"}
+    assert compared == {
+        "teacher": "lorentz", "CLIP": "sphere", "MERU": "lorentz", "HMID-Net": "lorentz", "SODA": "hamming",
+    }  # fmt: skip
+    for label in compared:
+        assert re.search(rf"^{label} .*\d", out, re.M), label  # in a terminal of 80 columns
+    for section in ("overview", "searches", "ways", "disk", "radii", "scores", "learning"):
+        assert f'id="{section}"' in report, section
     commands = [line.strip() for line in out.splitlines() if line.strip().startswith("limbeck ")]
-    assert len(commands) == 3
+    assert len(commands) == 5
     for command in commands:
         assert limbeck(monkeypatch, *shlex.split(command)[1:]) == 0
-    assert (tmp_path / "hits.png").is_file()
+    assert (tmp_path / "hits.png").is_file() and (tmp_path / "way.png").is_file()
 
 
 def test_a_place_that_is_taken_is_one_line(

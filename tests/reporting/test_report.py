@@ -14,8 +14,12 @@ from PIL import Image
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result
 from limbeck.reporting import extra
+from limbeck.reporting.disk import Disk
+from limbeck.reporting.overview import overview_table
 from limbeck.reporting.pictures import thumbnail
 from limbeck.reporting.report import SearchExample, write_report
+from limbeck.reporting.ways import Station, Way
+from limbeck.traversal import ROOT
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "path", "circle", "rect", "use"}
 
@@ -58,17 +62,24 @@ def page(
     retrieval_results: list[Result],
     training_curves: dict[str, list[dict[str, Any]]],
 ) -> str:
+    nodes = {"a <node>": np.array([0.2, 0.1]), "leaf": np.array([-0.3, 0.5])}
+    disk = Disk(np.full((3, 2), 0.6), ["leaf"] * 3, nodes, [("a <node>", "leaf")], {"leaf": "leaf"})
+    stations = [Station("a <red> ring", 0.4, [picture(2), picture(3)]), Station(ROOT, 0.0)]
     hits = [(picture(i), "a <red> square & co", float(i), bool(i % 2) if i < 4 else None) for i in range(6)]
     path = write_report(
         tmp_path / "deep" / "report.html",
         title="A <title> & more",
         results=hashing_results,
         retrieval=retrieval_results,
+        overview=[overview_table(retrieval_results)],
         curves=training_curves,
         searches=[
             SearchExample("a red square", "text", hits),
             SearchExample("row7", "picture", hits, query_image=picture(9)),
         ],
+        ways=[Way(picture(1), "a small ring", 0.9, 7, 1200, stations)],
+        disks={"one model": disk, "another model": disk},
+        radii={"one model": {"pictures": np.ones(5), "texts": np.full(4, 0.5)}},
         facts={"pictures": "12,000"},
         commands=["limbeck search index 'a red square'"],
         notes=["One note."],
@@ -96,9 +107,14 @@ def test_report_shows_everything(page: str) -> None:
         "A &lt;title&gt; &amp; more", "a &lt;red&gt; square &amp; co", "One note.", "12,000",
         "16 bits", "64 bits", "continuous", "R@10", ".985", "3f5a9c000000", "prefers-color-scheme",
         "2 of 4 relevant", "it ranks no methods", "limbeck search index",
+        "Poincaré", "a &lt;red&gt; ring", "a &lt;node&gt;", "another model", "the root",
+        "0.90 from the root; 7 of 1,200 texts entail it", "1024",
     ):  # fmt: skip
         assert text in page, text
-    for section in ("searches", "scores", "bits", "recall", "learning", "health", "made"):
+    for section in (
+        "overview", "searches", "ways", "disk", "radii", "scores", "bits", "recall", "learning", "health",
+        "made",
+    ):  # fmt: skip
         assert f'id="{section}"' in page, section
     assert "best" not in page.lower()
     # stand-in colours became variables of the page

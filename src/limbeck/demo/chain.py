@@ -97,11 +97,11 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
         retrieval, results = [*(model.result for model in models), coded], [continuous, *codes]
         costs = cost_table([model.cost for model in models])
         overview = overview_table(retrieval, words.colour_columns(shown.colours, retrieval))
+        overview.notes.append(words.colour_note(shown.colours))
         write_json(
             out / "results.json",
             [r.model_dump(mode="json", exclude={"per_query", "curves"}) for r in (*results, *retrieval)],
         )
-        hyperbolic = {label: shown.places[label] for label in shown.places}
         report = write_report(
             out / "report.html",
             title="limbeck demo: one set of pictures, three geometries",
@@ -111,9 +111,9 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
             curves={run.name: read_curves(run) for run in (*(model.run for model in models), soda)},
             searches=shown.searches,
             ways=shown.ways,
-            disks={label: places.disk for label, places in hyperbolic.items()},
+            disks={label: places.disk for label, places in shown.places.items()},
             disk_colors=words.COLORS,
-            radii={label: places.radii for label, places in hyperbolic.items()},
+            radii={label: places.radii for label, places in shown.places.items()},
             facts=words.facts(pairs, large, small, clock.seconds, seed),
             commands=words.commands(out, runs, size.bits),
             notes=words.notes(baselines, teacher.result),

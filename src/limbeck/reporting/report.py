@@ -139,9 +139,9 @@ def _space_sections(
             "The tree on the Poincaré disk",
             "The black dot is the root, circles are distances from it in units of 1/√c; these distances are "
             "exact. The angle is a flat view of many dimensions: a linear map, fitted to captions that name "
-            "the leaves so that they stand in the order of their tree. A named point is the mean of the captions "
-            "that say it; lines are geodesics. Pictures had no say in the map: where they gather below their "
-            "branch, the model put them there.",
+            "the leaves so that they stand in the order of their tree. A named point is the mean of the "
+            "captions that say it; lines are geodesics. Pictures had no say in the map: where they gather "
+            "below their branch, the model put them there.",
             _charts([poincare_disks(disks, colors)]),
         ),
         _Section(

@@ -69,11 +69,14 @@ class Table:
         table = RichTable(
             title=escape(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
             caption="\n".join(escape(note) for note in self.notes) or None, caption_justify="left",
-            collapse_padding=True, show_edge=False, padding=(0, 1, 0, 0),
+            collapse_padding=True, show_edge=False, padding=(0, 1 if len(self.head) < 10 else 0, 0, 0),
         )  # fmt: skip
         for index, name in enumerate(self.head):
             wordy = index < self.words
-            table.add_column(escape(name), justify="left" if wordy else "right", no_wrap=not wordy)
+            head = name if wordy else name.replace(" ", "\n")  # narrow: a terminal has 80 columns
+            table.add_column(
+                escape(head), justify="left" if wordy else "right", no_wrap=not wordy, vertical="bottom"
+            )
         for r, row in enumerate(self.rows):
             cells = [
                 f"[bold]{escape(c)}[/bold]" if (r, i) in self.strong else escape(c) for i, c in enumerate(row)
