@@ -22,6 +22,9 @@ from limbeck.data.protocols import Metric, Protocol, Split, Splits, Text, Valida
 from limbeck.data.scenes.generate import generate_scenes
 from limbeck.encoders import config as towers
 from limbeck.errors import LimbeckError
+from limbeck.grid import plan as grids
+from limbeck.grid import read_grid
+from limbeck.grid.tasks import expand
 from limbeck.methods import METHODS
 from limbeck.training import recipe as recipes
 from limbeck.training.recipe import load_recipe, parse_override
@@ -110,6 +113,8 @@ def test_yaml_resolves(block: Block, tmp_path: Path) -> None:
     file.write_text(block.body)
     if "task" in yaml.safe_load(block.body):
         assert load_protocol(file).hash
+    elif "rows" in yaml.safe_load(block.body):
+        assert expand(read_grid(file))
     else:
         assert load_recipe(file).stages
 
@@ -125,6 +130,9 @@ def test_every_key_is_described() -> None:
     wanted = _fields(*own, *parts, *(method.Config for method in METHODS.values()))
     assert not {key for key in wanted if not re.search(rf"\b{key}\b", text)}
     assert not {name for name in METHODS if name not in (ROOT / "README.md").read_text()}
+    text = (ROOT / "docs/grids.md").read_text()
+    models = [m for m in vars(grids).values() if _is_model(m, grids)]
+    assert not {key for key in _fields(*models) if not re.search(rf"\b{key}\b", text)}
     text = (ROOT / "docs/data.md").read_text()
     keys = _fields(Protocol, Text, Split, Splits, Metric, Validation, Classification)
     assert not {key for key in keys if not re.search(rf"\b{key}\b", text)}
@@ -188,7 +196,7 @@ def test_marked_blocks_run(
 def _run(block: Block) -> None:
     if block.language == "yaml":
         assert block.file is not None
-        Path(block.file).write_text(_shortened(block.body) if "stages" in block.body else block.body)
+        Path(block.file).write_text(_shortened(block.body) if "\nstages:" in block.body else block.body)
     elif block.language == "python":
         exec(compile(block.body, str(block), "exec"), {"__name__": "docs"})
     else:

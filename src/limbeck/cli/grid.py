@@ -55,6 +55,7 @@ def _table(board: object, json: Path | None) -> None:
     from rich.console import Console
 
     from limbeck.evaluation.compare import compare
+    from limbeck.evaluation.results import Result
     from limbeck.files import write_json
     from limbeck.grid import Board
     from limbeck.reporting.comparison import comparison_tables
@@ -62,7 +63,9 @@ def _table(board: object, json: Path | None) -> None:
     assert isinstance(board, Board)
     found = []
     for protocol in [None, *board.grid.also]:
-        comparison = compare(board.row_files(protocol), base=board.grid.base)
+        files = board.row_files(protocol)
+        labels = {Result.load(file).label for file in files}  # with --only the base may be missing
+        comparison = compare(files, base=board.grid.base if board.grid.base in labels else None)
         found.append(comparison.to_json())
         for table in comparison_tables(comparison):
             Console().print(table.rich())
