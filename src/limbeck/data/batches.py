@@ -20,7 +20,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.dual import output_blocks
-from limbeck.encoders.masking import random_keep
+from limbeck.encoders.masking import drawn
 from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
@@ -132,8 +132,8 @@ class Source:
             vary = draws is not None and not self.backbone.worth_caching
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
             inputs = self.backbone.collate(self._images(positions), generators)
-            if draws is not None and self.spec.mask is not None and self.spec.mask.ratio > 0:
-                inputs["keep"] = random_keep(self.backbone.patches, self.spec.mask.ratio, draws)
+            if draws is not None and self.spec.mask is not None:
+                inputs |= drawn(self.spec.mask, self.backbone.patches, draws)
             return inputs
         chosen = draws if draws is not None else [0] * len(positions)
         items = [
@@ -188,14 +188,15 @@ class Batches:
         return self._order[start : start + self.batch_size]
 
     def at(self, step: int) -> dict[str, Any]:
-        """This process's part of the batch of a step: inputs by name, ``labels`` (B, C), ``ids``."""
+        """This process's part of the batch of a step: inputs by name, ``labels`` (B, C), ``ids``, and
+        ``rows``, the positions (B,) of its items in the view."""
         own = np.array_split(self.positions(step), self.world)[self.rank]
         ids = [self.view.ids[p] for p in own.tolist()]
         draws = [draw(self.seed, self.epoch(step), item_id) for item_id in ids]
         batch: dict[str, Any] = {name: source.inputs(own, draws) for name, source in self.sources.items()}
         if self.view.labels is not None:
             batch["labels"] = self.view.labels[own]
-        batch["ids"] = ids
+        batch["ids"], batch["rows"] = ids, torch.from_numpy(own.copy())
         return batch
 
     def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:

@@ -210,10 +210,11 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim) features, from raw inputs or from the cached output of the backbone."""
-        features: torch.Tensor = self.trunk(self._output(inputs))
+        features: torch.Tensor = self.trunk(self.backbone_output(inputs))
         return features
 
-    def _output(self, inputs: Inputs) -> torch.Tensor:
+    def backbone_output(self, inputs: Inputs) -> torch.Tensor:
+        """(B, backbone.dim): what the trunk reads, from raw inputs or from the cache."""
         if CACHED in inputs:
             return inputs[CACHED]
         if not self.backbone.worth_caching:

@@ -12,22 +12,52 @@ from limbeck.losses.distillation import (
 from limbeck.losses.entailment import entailment, ramp
 from limbeck.losses.hashing import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.losses.masked import at_patches, resample_grid
+from limbeck.losses.pairs import (
+    bernoulli_gap,
+    cosine,
+    cross_ranking,
+    distance_margin,
+    label_contrast,
+    memory_contrast,
+    similarity_gap,
+    softness,
+)
+from limbeck.losses.proxies import (
+    ancestor_triplets,
+    griesmer_threshold,
+    irrelevant_margin,
+    proxy_margin,
+    reciprocal_triplets,
+)
 
 __all__ = [
     "agreement",
+    "ancestor_triplets",
     "at_patches",
+    "bernoulli_gap",
     "bit_balance",
+    "cosine",
+    "cross_ranking",
     "cross_relation",
+    "distance_margin",
     "entailment",
     "feature_match",
+    "griesmer_threshold",
     "info_nce",
     "interaction",
+    "irrelevant_margin",
+    "label_contrast",
+    "memory_contrast",
     "pairwise_likelihood",
+    "proxy_margin",
     "quantization",
     "radius_gap",
     "ramp",
+    "reciprocal_triplets",
     "relation",
     "resample_grid",
     "shared_label",
+    "similarity_gap",
+    "softness",
     "squared_gap",
 ]

@@ -26,6 +26,10 @@ class State:
     epoch: int
     seed: int
 
+    def generator(self) -> torch.Generator:
+        """Random numbers of this step (on the CPU): the same on every process and after a resume."""
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
+
 
 @dataclass
 class Losses:
@@ -80,6 +84,14 @@ class Method(nn.Module):
     def meet(self, readers: dict[str, RunBackbone]) -> None:
         """Take the frozen models that read some inputs (see `Input.reader`), by input; called once, built."""
         self._readers = (readers,)  # in a tuple: a frozen teacher is no part of the method's weights
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """Build what the training set's size decides: class proxies, code buffers; called once, built.
+
+        Args:
+            rows: of the training set; a batch's ``rows`` are positions in it.
+            classes: width of ``labels``, 0 without labels.
+        """
 
     @property
     def readers(self) -> dict[str, RunBackbone]:

@@ -132,6 +132,8 @@ def build_method(
     where = f"stages.{stage.name}.method"
     readers = readers_of(specs, earlier, where)
     method.meet({name: reader for name, reader in readers.items() if reader is not None})
+    labels = data.train.labels
+    method.enrol(len(data.train), 0 if labels is None else labels.shape[1])
     return method, {name: spec for name, spec in specs.items() if readers.get(name, encoder) is not None}
 
 

@@ -1,0 +1,112 @@
+"""Losses against learnt points: proxies of the classes, and ancestors in hyperbolic space."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def griesmer_threshold(bits: int, classes: int) -> float:
+    """The cosine that as many codewords as there are classes can keep between each other at this length.
+
+    1 - 2 d / bits with d the largest distance that Griesmer's bound allows a linear code of ``bits`` and
+    dimension ceil(log2 classes). DSPH reads the same number from a table of best known codes; where the
+    bound is met (16, 32, 64 bits and up to 32 classes: cosine 0) they agree.
+    """
+    k = max(1, (classes - 1).bit_length())
+    d = max(d for d in range(1, bits + 1) if sum(-(-d // 2**i) for i in range(k)) <= bits or d == 1)
+    return 1 - 2 * d / bits
+
+
+def proxy_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Near the proxies of its classes, below ``threshold`` to all others (HyP, Xu et al. 2022; DSPH).
+
+    Mean of 1 - cos over (item, class it has) plus mean of max(0, cos - threshold) over the others.
+
+    Args:
+        cos: (B, C) cosines of items and proxies.
+        labels: (B, C) 0 or 1.
+        threshold: of the cosine, see `griesmer_threshold`.
+    """
+    has = labels > 0
+    pull = (1 - cos)[has].sum() / has.sum().clamp(min=1)
+    push = F.relu(cos - threshold)[~has].sum() / (~has).sum().clamp(min=1)
+    return pull + push
+
+
+def irrelevant_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Mean of max(0, cos - threshold) over pairs of items with two or more labels each and none in common.
+
+    Proxies cannot keep such items apart: each lies between the proxies of its classes (DSPH).
+
+    Args:
+        cos: (B, B) cosines of items.
+        labels: (B, C) 0 or 1.
+        threshold: of the cosine.
+    """
+    several = labels.sum(1) > 1
+    apart = (labels.float() @ labels.float().T == 0) & several[:, None] & several
+    return F.relu(cos - threshold)[apart].sum() / apart.sum().clamp(min=1)
+
+
+def ancestor_triplets(
+    distances: torch.Tensor,
+    triplets: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    noise: tuple[torch.Tensor, torch.Tensor],
+    margin: float = 0.1,
+    temperature: float = 0.1,
+) -> torch.Tensor:
+    """i and j of a triplet shall have an ancestor below that of all three (HIER, Kim et al. 2023; DHaPH).
+
+    The lowest common ancestor of a set is drawn by Gumbel-softmax over proxies p with logits
+    -max over the set of d(., p) / temperature, hard forward, soft backward. With P of (i, j), Q of (i, j, k):
+    mean of [d(i,P) - d(i,Q) + m]+ + [d(j,P) - d(j,Q) + m]+ + [d(k,Q) - d(k,P) + m]+, 0 where P = Q.
+
+    Args:
+        distances: (N, P) of items to proxies.
+        triplets: rows i, j, k, each (T,).
+        noise: Gumbel noise (T, P) for both draws.
+        margin: m.
+        temperature: of the draws.
+    """
+    di, dj, dk = (distances[rows] for rows in triplets)
+    pair = torch.maximum(di, dj)
+    low = _hard_softmax(-pair / temperature + noise[0])
+    high = _hard_softmax(-torch.maximum(pair, dk) / temperature + noise[1])
+
+    def lower(d: torch.Tensor) -> torch.Tensor:
+        return (d * low).sum(1) - (d * high).sum(1)
+
+    hinge = F.relu(lower(di) + margin) + F.relu(lower(dj) + margin) + F.relu(margin - lower(dk))
+    return (hinge * (low.argmax(1) != high.argmax(1))).mean()
+
+
+def _hard_softmax(logits: torch.Tensor) -> torch.Tensor:
+    soft = logits.softmax(1)
+    hard = F.one_hot(soft.argmax(1), soft.shape[1]).to(soft)
+    return hard + soft - soft.detach()
+
+
+def reciprocal_triplets(
+    similarity: torch.Tensor, neighbours: int, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Triplets (i, j, k), each (T,): j among the nearest of i and i among those of j, k any other (HIER).
+
+    Args:
+        similarity: (N, N), higher is nearer.
+        neighbours: how many count as nearest.
+        count: T; 0 are found where no i has such a j and such a k.
+        generator: of the draws, on the CPU.
+    """
+    table = similarity.detach().cpu()
+    near = torch.zeros_like(table).scatter_(1, table.topk(min(neighbours, len(table)), 1).indices, 1.0)
+    self_pair = torch.eye(len(table))
+    mutual = near * near.T * (1 - self_pair)
+    other = (1 - mutual) * (1 - self_pair)
+    anchors = ((mutual.sum(1) > 0) & (other.sum(1) > 0)).nonzero()[:, 0]
+    if not len(anchors):
+        return anchors, anchors, anchors
+    i = anchors[torch.randint(len(anchors), (count,), generator=generator)]
+    j, k = (torch.multinomial(mask[i], 1, generator=generator)[:, 0] for mask in (mutual, other))
+    place = similarity.device
+    return i.to(place), j.to(place), k.to(place)

@@ -1,0 +1,46 @@
+"""Relaxed codes of the whole training set, kept between steps (DCMH, MITH): S against all, not a batch."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+
+class CodeBuffer(nn.Module):
+    """Last codes and labels of every training item.
+
+    Rows start at zero and so say nothing before they were seen (the papers draw them at random; ours).
+
+    Args:
+        rows: of the training set.
+        bits: of a code.
+        classes: width of the labels.
+        sides: names of the code sets, ``image`` and ``text`` say.
+    """
+
+    labels: torch.Tensor
+
+    def __init__(
+        self, rows: int, bits: int, classes: int, sides: tuple[str, ...] = ("image", "text")
+    ) -> None:
+        super().__init__()
+        self.register_buffer("labels", torch.zeros(rows, classes))
+        for side in sides:
+            self.register_buffer(f"codes_{side}", torch.zeros(rows, bits))
+
+    def __getitem__(self, side: str) -> torch.Tensor:
+        """Codes (n, bits) of a side, without gradient."""
+        return cast(torch.Tensor, getattr(self, f"codes_{side}"))
+
+    @torch.no_grad()
+    def write(self, rows: torch.Tensor, labels: torch.Tensor, **codes: torch.Tensor) -> None:
+        """Keep the codes (B, bits) and labels (B, C) of some rows (B,)."""
+        self.labels[rows] = labels.to(self.labels)
+        for side, values in codes.items():
+            self[side][rows] = values.detach().to(self.labels)
+
+    def with_batch(self, side: str, rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """All codes (n, bits) of a side, with gradient in the rows of the batch."""
+        return self[side].clone().index_copy(0, rows, codes.to(self.labels))

@@ -1,0 +1,98 @@
+"""DHaPH (Huo et al., Deep Hierarchy-aware Proxy Hashing with self-paced learning, TKDE 2024).
+
+Codes learn by a self-paced contrast of similar and dissimilar items (`label_contrast`, temperature 0.3):
+
+    L = C(U, U) + C(V, V) + C(U, V) + alpha H(x, y)
+
+and H learns a hierarchy over them: codes are mapped to hyperbolic points x, y of curvature -c, where learnt
+proxies stand for ancestors that nobody names (`ancestor_triplets`): of pictures, of texts, of themselves.
+
+In the public code (QinLab-WFU/CLIP-based-Cross-Modal-Hashing) H reads the codes without gradient, so that the
+hierarchy never moves a bit; ``detach: false`` lets it (ours). c = 0.1, clipping at 2.3, 500 proxies, margin
+0.1, 15 neighbours and alpha = 1 are that code's.
+
+Left out: the transformer head; 50 triplets for every anchor (256 in all here, drawn anew at each step); rates
+of their own for hyperbolic map and proxies. The Poincare ball is replaced by the hyperboloid of the same
+curvature: equal distances, where the ball's exponential map at the origin doubles a vector's length.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from limbeck.encoders.config import Strict
+from limbeck.geometry import lorentz
+from limbeck.losses import ancestor_triplets, label_contrast, reciprocal_triplets, shared_label
+from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+
+
+class Dhaph(Method):
+    """The loss above."""
+
+    supervised = True
+
+    class Config(Strict):
+        """Values of the public code but for ``triplets``, of each set in a step (50 an anchor there)."""
+
+        temperature: float = Field(default=0.3, gt=0)
+        hierarchy: float = Field(default=1.0, ge=0)
+        detach: bool = True
+        proxies: int = Field(default=500, ge=2)
+        curv: float = Field(default=0.1, gt=0)
+        max_norm: float = Field(default=2.3, gt=0)
+        margin: float = Field(default=0.1, ge=0)
+        neighbours: int = Field(default=15, ge=1)
+        triplets: int = Field(default=256, ge=1)
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """The map into hyperbolic space and the ancestors."""
+        bits = self.encoder.lift.dim
+        self.to_tangent = nn.Linear(bits, bits)
+        self.ancestors = nn.Parameter(
+            torch.randn(self.config.proxies, bits) * (0.9 * self.config.max_norm / bits**0.5)
+        )
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """The loss above."""
+        u, v = reps["image"], reps["text"]
+        similar = shared_label(reps["labels"], reps["labels"])
+        pace = min(1.0, 3 * (state.step + 1) / state.total_steps)
+        heat = self.config.temperature
+        contrast = sum(label_contrast(a, b, similar, heat, pace) for a, b in ((u, u), (v, v), (u, v)))
+        return Losses.weighted(
+            monitors=code_monitors(image=u, text=v),
+            contrast=(1.0, u.new_zeros(()) + contrast),
+            hierarchy=(self.config.hierarchy, self._hierarchy(u, v, similar, state.generator())),
+        )
+
+    def _hierarchy(
+        self, u: torch.Tensor, v: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Triplets of pictures, of texts, and of ancestors, all with the ancestors as their ancestors."""
+        ancestors = self._points(self.ancestors)
+        total = u.new_zeros(())
+        for codes in (u, v):
+            points = self._points(self.to_tangent(codes.detach() if self.config.detach else codes))
+            total = total + self._triplets(points, ancestors, similar, generator)
+        return total + 2 * self._triplets(ancestors, ancestors, torch.zeros(()), generator)
+
+    def _triplets(
+        self, points: torch.Tensor, ancestors: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        config = self.config
+        near = (-lorentz.pairwise_distance(points, points, config.curv)).exp() + similar.to(points)
+        triplets = reciprocal_triplets(near, config.neighbours, config.triplets, generator)
+        if not len(triplets[0]):
+            return points.sum() * 0.0
+        shape = (2, len(triplets[0]), len(ancestors))
+        noise = -torch.empty(shape).exponential_(generator=generator).clamp(min=1e-20).log()
+        to_ancestors = lorentz.pairwise_distance(points, ancestors, config.curv)
+        return ancestor_triplets(to_ancestors, triplets, tuple(noise.to(points)), config.margin)
+
+    def _points(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Clipped, then twice its length by the exponential map at the origin (see above)."""
+        length = vectors.norm(dim=1, keepdim=True).clamp(min=1e-5)
+        clipped = vectors * (self.config.max_norm / length).clamp(max=1.0)
+        return lorentz.exp_map0(2 * clipped, self.config.curv)

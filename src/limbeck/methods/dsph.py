@@ -1,0 +1,51 @@
+"""DSPH (Huo et al., Deep Semantic-aware Proxy Hashing for multi-label cross-modal retrieval, TCSVT 2023).
+
+Every class has a learnt proxy p_c; both modalities gather around the proxies of their labels, and items with
+several labels and none in common are kept apart, since no proxy does that. With t a threshold of the cosine:
+
+    L = sum over modalities of [ mean_has (1 - cos(u, p)) + mean_lacks [cos(u, p) - t]+ ]            (HyP)
+        + alpha ( R(U, U) + R(V, V) + R(U, V) ),   R = mean over irrelevant pairs of [cos - t]+
+
+t comes from the length and the number of classes (`griesmer_threshold`); alpha = 0.8 (public code:
+QinLab-WFU/CLIP-based-Cross-Modal-Hashing).
+
+Left out: the transformer encoder of the head; a learning rate of its own for the proxies.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from limbeck.encoders.config import Strict
+from limbeck.losses import cosine, griesmer_threshold, irrelevant_margin, proxy_margin
+from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+
+
+class Dsph(Method):
+    """The loss above."""
+
+    supervised = True
+
+    class Config(Strict):
+        """alpha (the public code: 0.8)."""
+
+        irrelevant: float = Field(default=0.8, ge=0)
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """One proxy a class."""
+        bits = self.encoder.lift.dim
+        self.proxies = nn.Parameter(torch.randn(classes, bits) * (2 / classes) ** 0.5)
+        self.threshold = griesmer_threshold(bits, classes)
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """The loss above."""
+        u, v, labels, t = reps["image"], reps["text"], reps["labels"], self.threshold
+        apart = sum(irrelevant_margin(cosine(a, b), labels, t) for a, b in ((u, u), (v, v), (u, v)))
+        return Losses.weighted(
+            monitors=code_monitors(image=u, text=v),
+            image_proxies=(1.0, proxy_margin(cosine(u, self.proxies), labels, t)),
+            text_proxies=(1.0, proxy_margin(cosine(v, self.proxies), labels, t)),
+            irrelevant=(self.config.irrelevant, torch.as_tensor(apart)),
+        )

@@ -1,0 +1,90 @@
+"""LCDH (Li et al., Lightweight Contrastive Distilled Hashing, AAAI 2025), in its style.
+
+A teacher sees picture and text together: both features as two tokens, attention between them, one layer to
+codes Z. The student's towers see one modality each, and match the teacher's matrix of similarities:
+
+    L_teacher = NLL(Z, Z) + quantization |sign Z - Z|^2
+    L_student = distil sum over (u,v), (u,u), (v,v) of mean (cos(a, b) - cos(Z, Z))^2
+                + contrast InfoNCE(u, v) + quantization (|sign Z - U|^2 + |sign Z - V|^2)
+
+What is public to us (abstract, introduction) names fusion, attention, layer to codes and the matching of
+similarity matrices; which losses train the teacher, the contrast's place and all weights are ours. The
+teacher leads for a while: the student's weight rises over ``lead`` of the steps.
+
+Left out: the online setting (data in rounds) and the lighter backbones of the student.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from limbeck.encoders.config import Strict
+from limbeck.losses import (
+    cosine,
+    info_nce,
+    pairwise_likelihood,
+    quantization,
+    ramp,
+    shared_label,
+    similarity_gap,
+)
+from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+
+SIDES = ("image", "text")
+HEADS = 4
+
+
+class Lcdh(Method):
+    """The losses above."""
+
+    supervised = True
+
+    class Config(Strict):
+        """Weights (ours); ``width`` is that of the teacher's tokens."""
+
+        width: int = Field(default=256, ge=4, multiple_of=4)
+        distil: float = Field(default=4.0, ge=0)
+        contrast: float = Field(default=0.1, ge=0)
+        temperature: float = Field(default=0.2, gt=0)
+        quantization: float = Field(default=0.05, ge=0)
+        lead: float = Field(default=0.2, ge=0, le=1)
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """The teacher, on the outputs of both backbones."""
+        width = self.config.width
+        self.tokens = nn.ModuleDict(
+            {m: nn.Linear(tower.backbone.dim, width) for m, tower in self.encoder.towers.items()}
+        )
+        self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
+        self.fused = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.encoder.lift.dim), nn.Tanh())
+
+    def represent(self, batch: Batch) -> Reps:
+        """Codes of both students (B, b) and of the teacher."""
+        reps, tokens = {"labels": batch["labels"]}, []
+        for m in SIDES:
+            tower = self.encoder.towers[m]
+            inputs = tower.backbone_output(batch[m])
+            reps[m] = self.encoder.lift(tower.trunk(inputs), m)
+            tokens.append(torch.relu(self.tokens[m](inputs.detach())))
+        pair = torch.stack(tokens, 1)
+        attended, _ = self.attention(pair, pair, pair, need_weights=False)
+        reps["teacher"] = self.fused((pair + attended).mean(1))
+        return reps
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """The losses above."""
+        u, v, z = reps["image"], reps["text"], reps["teacher"]
+        similar = shared_label(reps["labels"], reps["labels"])
+        codes, matrix, config = sign(z), cosine(z, z), self.config
+        rising = ramp(state.step, state.total_steps, config.lead)
+        gaps = sum(similarity_gap(cosine(a, b), matrix) for a, b in ((u, v), (u, u), (v, v)))
+        spread = quantization(z, codes) + rising * (quantization(u, codes) + quantization(v, codes))
+        return Losses.weighted(
+            monitors=code_monitors(image=u, text=v, teacher=z),
+            teacher=(1.0, pairwise_likelihood(self.encoder.lift.logits(z, z), similar)),
+            distil=(config.distil * rising, u.new_zeros(()) + gaps),
+            contrast=(config.contrast * rising, info_nce(cosine(u, v) / config.temperature)),
+            quantization=(config.quantization, spread),
+        )

@@ -1,0 +1,80 @@
+"""UCCH (Hu et al., Unsupervised Contrastive Cross-modal Hashing, TPAMI 2022): no label is read.
+
+Unit vectors u, v of both modalities are contrasted with *binary* codes that a momentum keeps of every
+training pair, m = sign(memory); memory <- momentum memory + (1 - momentum) (u + v) / 2, unit length:
+
+    L = alpha [ NCE(u, m) + NCE(v, m) ] + (1 - alpha) R(u v')          NCE at temperature T sqrt(b)
+
+R is a ranking loss over all negatives (`cross_ranking`). Weights are those of the public code: alpha 0.9,
+T 0.9, momentum 0.4, 4,096 negatives, margin 0.2, shift 1. In the first epoch a batch's own codes are its
+memory.
+
+Left out: networks of its own; negatives are drawn once for the whole batch, not for each item.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from limbeck.encoders.config import Strict
+from limbeck.losses import cross_ranking, memory_contrast
+from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+
+
+class Ucch(Method):
+    """The loss above."""
+
+    memory: torch.Tensor
+
+    class Config(Strict):
+        """Values of the public code."""
+
+        contrast: float = Field(default=0.9, ge=0, le=1)
+        temperature: float = Field(default=0.9, gt=0)
+        momentum: float = Field(default=0.4, ge=0, lt=1)
+        negatives: int = Field(default=4096, ge=1)
+        margin: float = Field(default=0.2, ge=0)
+        shift: float = Field(default=1.0, ge=0)
+        warmup_epochs: int = Field(default=1, ge=0)
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """One code a training pair."""
+        self.register_buffer("memory", F.normalize(torch.randn(rows, self.encoder.lift.dim), dim=1))
+
+    def represent(self, batch: Batch) -> Reps:
+        """Codes and rows."""
+        return super().represent(batch) | {"rows": batch["rows"]}
+
+    def objective(self, reps: Reps, state: State) -> Losses:
+        """The loss above."""
+        u, v, rows = F.normalize(reps["image"], dim=1), F.normalize(reps["text"], dim=1), reps["rows"]
+        heat = self.config.temperature * u.shape[1] ** 0.5
+        if state.epoch < self.config.warmup_epochs:
+            own = sign(u + v)
+            others, drawn = own, rows
+        else:
+            count = min(self.config.negatives, len(self.memory))
+            drawn = torch.randint(len(self.memory), (count,), generator=state.generator()).to(rows.device)
+            own, others = sign(self.memory[rows]), sign(self.memory[drawn])
+        itself = rows[:, None] == drawn
+        contrast = sum(
+            memory_contrast((x * own).sum(1) / heat, (x @ others.T / heat).masked_fill(itself, -torch.inf))
+            for x in (u, v)
+        )
+        ranking = cross_ranking(u @ v.T, self.config.margin, self.config.shift)
+        return Losses.weighted(
+            monitors=code_monitors(image=reps["image"], text=reps["text"]),
+            contrast=(self.config.contrast, u.new_zeros(()) + contrast),
+            ranking=(1 - self.config.contrast, ranking),
+        )
+
+    @torch.no_grad()
+    def after_step(self, reps: Reps, state: State) -> None:
+        """Move the memory of the batch's pairs."""
+        super().after_step(reps, state)
+        rows = reps["rows"]
+        mean = F.normalize(F.normalize(reps["image"], dim=1) + F.normalize(reps["text"], dim=1), dim=1)
+        keep = 0.0 if state.epoch < self.config.warmup_epochs else self.config.momentum
+        self.memory[rows] = F.normalize(keep * self.memory[rows] + (1 - keep) * mean.to(self.memory), dim=1)
