@@ -145,3 +145,26 @@ def test_what_does_not_fit_is_refused(tower: ClipImageBackbone) -> None:
     assert bag.patches == 0
     with pytest.raises(LimbeckError, match="backbone 'bag' has no patch features"):
         bag.tokens({})
+
+
+def test_attention_is_that_of_the_network(tower: ClipImageBackbone, pixels: torch.Tensor) -> None:
+    tower.model.set_attn_implementation("eager")
+    tokens, attention = tower.attended({"pixels": pixels})
+    vision = tower._vision
+    with torch.no_grad():
+        hidden, wanted = vision.pre_layrnorm(vision.embeddings(pixels)), []
+        for layer in vision.encoder.layers:
+            _, weights = layer.self_attn(layer.layer_norm1(hidden), attention_mask=None)
+            wanted.append(weights[:, :, 0].mean(1))
+            out = layer(hidden, attention_mask=None)
+            hidden = out if isinstance(out, torch.Tensor) else out[0]
+    torch.testing.assert_close(attention, torch.stack(wanted).mean(0)[:, 1:], atol=1e-6, rtol=1e-5)
+    assert torch.equal(tokens, tower.tokens({"pixels": pixels}))
+    assert attention.shape == (5, PATCHES)
+    assert not vision.encoder.layers[0].self_attn.q_proj._forward_hooks
+
+
+def test_tiles_are_the_picture(tower: ClipImageBackbone, pixels: torch.Tensor) -> None:
+    tiles = tower.tiles({"pixels": pixels})
+    assert tiles.shape == (5, PATCHES, tower.tile)
+    torch.testing.assert_close(tiles[2, 6], pixels[2, :, 8:16, 16:24].flatten())

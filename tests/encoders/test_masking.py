@@ -1,4 +1,4 @@
-"""Random masks: constant size, the same for the same draw, every patch alike."""
+"""Masks: constant size, the same for the same draw, every patch alike where they are random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limbeck.encoders.masking import MaskConfig, dropped, kept, random_keep
+from limbeck.encoders.masking import MaskConfig, attended_keep, block_keep, drawn, dropped, kept, random_keep
+from limbeck.errors import LimbeckError
 
 DRAWS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=6)
 
@@ -83,5 +84,55 @@ def test_bad_masks_are_refused() -> None:
         with pytest.raises(ValidationError, match="ratio"):
             MaskConfig(ratio=ratio)
     with pytest.raises(ValidationError, match="kind"):
-        MaskConfig.model_validate({"kind": "attentive"})
+        MaskConfig.model_validate({"kind": "blocks"})
+    with pytest.raises(ValidationError, match="views: 1 or a ratio above 0"):
+        MaskConfig(ratio=0, views=2)
+    with pytest.raises(ValidationError, match="views: 1 or kind: random"):
+        MaskConfig(kind="attentive", views=2)
     assert MaskConfig(ratio=0).ratio == 0
+
+
+# ------------------------------------------------------------------------------ blocks, views, attention
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.floats(0, 0.99), DRAWS)
+def test_blocks_leave_as_many_as_chance(grid: int, ratio: float, draws: list[int]) -> None:
+    keep = block_keep(grid**2, ratio, draws)
+    assert keep.dtype == torch.int64
+    assert keep.shape == (len(draws), kept(grid**2, ratio))
+    assert all(row == sorted(set(row)) and row[-1] < grid**2 for row in keep.tolist())
+    assert torch.equal(torch.cat([block_keep(grid**2, ratio, [d]) for d in draws]), keep)
+
+
+def borders(keep: torch.Tensor, grid: int) -> float:
+    """Mean number of neighbours of which one is kept and one is not."""
+    seen = torch.zeros(len(keep), grid**2).scatter_(1, keep, 1).reshape(-1, grid, grid)
+    return float((seen.diff(dim=1).abs().sum() + seen.diff(dim=2).abs().sum()) / len(keep))
+
+
+def test_blocks_are_connected_and_reach_everywhere() -> None:
+    block, chance = block_keep(196, 0.5, range(500)), random_keep(196, 0.5, range(500))
+    assert borders(block, 14) < 0.5 * borders(chance, 14)
+    share = torch.zeros(500, 196).scatter_(1, block, 1).mean(0)
+    assert 0.1 < float(share.min()) < float(share.max()) < 0.95
+    with pytest.raises(LimbeckError, match="square grid, not 12 patches; set kind: random"):
+        block_keep(12, 0.5, [1])
+
+
+def test_what_is_drawn() -> None:
+    draws = list(range(200))
+    plain = drawn(MaskConfig(ratio=0.5), 16, draws)
+    assert list(plain) == ["keep"]
+    assert torch.equal(plain["keep"], random_keep(16, 0.5, draws))
+    assert drawn(MaskConfig(ratio=0), 16, draws) == {}
+    assert drawn(MaskConfig(kind="attentive"), 16, draws) == {}
+    for kind in ("random", "block"):
+        two = drawn(MaskConfig.model_validate({"kind": kind, "views": 2}), 16, draws)
+        seen = [torch.zeros(200, 16).scatter_(1, two[n], 1) for n in ("keep", "keep_again")]
+        both = float((seen[0] * seen[1]).sum(1).mean())
+        assert 3.6 < both < 4.9  # of 8 and 8 of 16 patches, 4 if the views are independent and uniform
+
+
+def test_the_most_attended_stay() -> None:
+    attention = torch.tensor([[0.1, 0.4, 0.2, 0.05], [0.3, 0.1, 0.1, 0.4]])
+    assert attended_keep(attention, 0.5).tolist() == [[1, 2], [0, 3]]
+    assert attended_keep(attention, 0.9).tolist() == [[1], [3]]

@@ -27,6 +27,7 @@ class Backbone(nn.Module):
         reads: ``pixels``, ``features:NAME``, ``text`` or ``labels``: what its items are.
         dim: width of its output.
         patches: number of patches that `tokens` describes beside the whole item; 0 without patch features.
+        tile: numbers of each patch in `tiles`.
         frozen: True when its output never changes after `fit`, so that it may be cached.
         pristine: True when its weights came from its `reference` and were stored nowhere else.
         model: the pretrained network, where there is one.
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
     reads: str
     dim: int
     patches: int = 0
+    tile: int = 0
     pristine: bool = False
     model: Any
 
@@ -65,8 +67,19 @@ class Backbone(nn.Module):
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
         """(B, 1 + K, dim): the whole item first (what `forward` gives), then its K patches."""
+        raise self._no_patches()
+
+    def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """`tokens`, and how much the whole item looks at each patch, (B, K), at most 1 in sum."""
+        raise self._no_patches()
+
+    def tiles(self, inputs: Inputs) -> torch.Tensor:
+        """(B, patches, tile): the raw numbers of each patch."""
+        raise self._no_patches()
+
+    def _no_patches(self) -> LimbeckError:
         kind = getattr(self.config, "kind", type(self).__name__)
-        raise LimbeckError(f"backbone '{kind}' has no patch features; take a tower on pixels (clip_image)")
+        return LimbeckError(f"backbone '{kind}' has no patch features; take a tower on pixels (clip_image)")
 
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when a query cannot mean anything to this backbone."""

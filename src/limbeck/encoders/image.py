@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from limbeck.encoders.attention import class_attention
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.hub import attention, pretrained, resolve
@@ -64,6 +65,7 @@ class ClipImageBackbone(Backbone):
         self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
         self.grid = self.image_size // int(shape.patch_size)
         self.patches = self.grid**2
+        self.tile = 3 * int(shape.patch_size) ** 2
 
     def collate(
         self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
@@ -89,6 +91,19 @@ class ClipImageBackbone(Backbone):
         """
         return self._finish(self._hidden(inputs))
 
+    def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """`tokens`, and the class token's attention, mean over layers and heads (A-CLIP)."""
+        with class_attention(self._vision.encoder.layers) as layers:
+            tokens = self.tokens(inputs)
+        return tokens, torch.stack(layers).mean(0)[:, 1:]
+
+    def tiles(self, inputs: Inputs) -> torch.Tensor:
+        """Pixels cut along the grid; what the grid does not cover is left out."""
+        pixels, grid, side = inputs["pixels"], self.grid, int(self.model.config.patch_size)
+        batch = len(pixels)
+        tiles = pixels[..., : grid * side, : grid * side].reshape(batch, -1, grid, side, grid, side)
+        return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch, self.patches, -1)
+
     @property
     def _vision(self) -> Any:
         # transformers 5.0 wraps the transformer in both classes, later releases in the projected one only.
@@ -102,21 +117,18 @@ class ClipImageBackbone(Backbone):
             raise LimbeckError(
                 f"pixels: {size[0]} x {size[1]}, but the tower reads squares of {self.image_size}"
             )
-        x = self._embed(pixels, inputs["keep"]) if "keep" in inputs else vision.embeddings(pixels)
+        x = self._embed(inputs) if "keep" in inputs else vision.embeddings(pixels)
         hidden: torch.Tensor = vision.encoder(inputs_embeds=vision.pre_layrnorm(x)).last_hidden_state
         return hidden
 
-    def _embed(self, pixels: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    def _embed(self, inputs: Inputs) -> torch.Tensor:
         """(B, 1 + K, width): the network's embeddings of class token and kept patches.
 
         The patch convolution as a matrix product over the kept patches: half its time at half of the patches.
         """
-        embeddings, grid = self._vision.embeddings, self.grid
-        weight = embeddings.patch_embedding.weight
-        side, batch = weight.shape[-1], len(pixels)
-        tiles = pixels[..., : grid * side, : grid * side].reshape(batch, -1, grid, side, grid, side)
-        tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch, self.patches, -1)
-        tiles = tiles[torch.arange(batch, device=keep.device)[:, None], keep].to(weight.dtype)
+        embeddings, keep = self._vision.embeddings, inputs["keep"]
+        weight, batch = embeddings.patch_embedding.weight, len(keep)
+        tiles = self.tiles(inputs)[torch.arange(batch, device=keep.device)[:, None], keep].to(weight.dtype)
         patches = nn.functional.linear(tiles, weight.flatten(1)) + embeddings.position_embedding(keep + 1)
         start = embeddings.class_embedding + embeddings.position_embedding.weight[0]
         return torch.cat([start.expand(batch, 1, -1), patches], dim=1)

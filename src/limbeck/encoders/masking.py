@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limbeck.encoders.config import Strict
+from limbeck.errors import LimbeckError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # Sets these numbers apart from others that are drawn from the same seed, such as the crop's.
 _STREAM = np.uint64(0x6D61736B_70617463)
+_AGAIN = 0x76696577_00000002
+_LONGEST = 0.3  # of a block: its short side by its long one
 
 
 class MaskConfig(Strict):
-    """Patches left out of each training picture: a random ``ratio`` of them (FLIP, Li et al. 2023)."""
+    """Patches left out of each training picture, a ``ratio`` of them.
 
-    kind: Literal["random"] = "random"
+    Attributes:
+        kind: ``random`` (FLIP, Li et al. 2023), ``block`` (rectangles, BEiT, Bao et al. 2022), or
+            ``attentive``: those that the class token of the student's moving average looks at least (A-CLIP,
+            Yang et al. 2023).
+        views: masks drawn of each picture; the student sees each and its losses are averaged.
+    """
+
+    kind: Literal["random", "block", "attentive"] = "random"
     ratio: float = Field(default=0.5, ge=0, lt=1)
+    views: Literal[1, 2] = 1
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> MaskConfig:
+        if self.views == 2 and self.ratio == 0:
+            raise ValueError("two views without a mask are the same; set views: 1 or a ratio above 0")
+        if self.views == 2 and self.kind == "attentive":
+            raise ValueError("two attentive masks of a picture are the same; set views: 1 or kind: random")
+        return self
+
+
+def drawn(config: MaskConfig, patches: int, draws: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The masks that can be drawn before a step: ``keep`` (B, K), for two views ``keep_again`` too.
+
+    Attentive masks are not among them: they depend on the weights.
+    """
+    if config.ratio == 0 or config.kind == "attentive":
+        return {}
+    keep = random_keep if config.kind == "random" else block_keep
+    found = {"keep": keep(patches, config.ratio, draws)}
+    if config.views == 2:
+        found["keep_again"] = keep(patches, config.ratio, [draw ^ _AGAIN for draw in draws])
+    return found
 
 
 def kept(patches: int, ratio: float) -> int:
@@ -43,6 +77,44 @@ def random_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tenso
     ranks = _mix(state[:, None] + np.arange(1, patches + 1, dtype=np.uint64) * _GOLDEN)
     chosen = np.argsort(ranks, axis=1, kind="stable")[:, : kept(patches, ratio)]
     return torch.from_numpy(np.sort(chosen, axis=1))
+
+
+def block_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor:
+    """(B, K) int64, rising: what rectangles leave of each picture's square grid, as many as `random_keep`.
+
+    BEiT's blocks: sides in a ratio of 0.3 to 1/0.3, log-uniform; of at least a twelfth of the patches (BEiT:
+    16 of 196) and at most what is still to go, in area. They may overlap; the last one is cut off in raster
+    order where it would take too many (ours: BEiT's count varies, and a batch needs one size).
+
+    Raises:
+        LimbeckError: the patches form no square.
+    """
+    grid = math.isqrt(patches)
+    if grid**2 != patches:
+        raise LimbeckError(f"mask.kind block needs a square grid, not {patches} patches; set kind: random")
+    rows = []
+    for draw in draws:
+        rng = np.random.default_rng([int(_STREAM), draw])
+        gone = np.zeros((grid, grid), dtype=bool)
+        left = patches - kept(patches, ratio)
+        while left:
+            area = rng.uniform(min(left, max(1, patches // 12)), left)
+            shape = math.exp(rng.uniform(math.log(_LONGEST), -math.log(_LONGEST)))
+            height = min(grid, max(1, round(math.sqrt(area * shape))))
+            width = min(grid, max(1, round(math.sqrt(area / shape))))
+            top, start = rng.integers(grid - height + 1), rng.integers(grid - width + 1)
+            block = np.zeros_like(gone)
+            block[top : top + height, start : start + width] = True
+            fresh = np.flatnonzero(block & ~gone)[:left]
+            gone.flat[fresh] = True
+            left -= len(fresh)
+        rows.append(np.flatnonzero(~gone))
+    return torch.from_numpy(np.stack(rows))
+
+
+def attended_keep(attention: torch.Tensor, ratio: float) -> torch.Tensor:
+    """(B, K) int64, rising: the patches that are looked at most, of attention (B, patches)."""
+    return attention.topk(kept(attention.shape[1], ratio), dim=1).indices.sort(dim=1).values
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

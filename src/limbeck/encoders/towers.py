@@ -228,6 +228,11 @@ class Tower(nn.Module):
         features: torch.Tensor = self.trunk(self.backbone.tokens(inputs))
         return features
 
+    def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """`tokens`, and the class token's attention to each patch (see `Backbone.attended`)."""
+        tokens, attention = self.backbone.attended(inputs)
+        return self.trunk(tokens), attention
+
     def describe(self) -> dict[str, Any]:
         """JSON that `restore` reads."""
         return {"config": self.config.model_dump(mode="json"), "modality": self.modality}

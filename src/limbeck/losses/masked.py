@@ -1,4 +1,4 @@
-"""What masked reconstruction needs beside a distance: targets at the dropped patches, on the right grid."""
+"""What masked reconstruction needs: targets at the dropped patches, on the right grid; an error of pixels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from limbeck.errors import LimbeckError
 def at_patches(features: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
     """Rows of (B, P, d) at the patch numbers (B, K): (B, K, d)."""
     return features.gather(1, patches.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
+
+
+def pixel_error(prediction: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
+    """(B,) mean squared error against pixels normalised by patch (MAE, He et al. 2022).
+
+    Args:
+        prediction: (B, K, n).
+        tiles: (B, K, n) pixels of the same patches; their variance is unbiased, with 1e-6 added, as in MAE.
+    """
+    variance, mean = torch.var_mean(tiles.float(), dim=-1, keepdim=True)
+    wanted = (tiles - mean) / (variance + 1e-6).sqrt()
+    return (prediction.float() - wanted).square().mean((1, 2))
 
 
 def resample_grid(features: torch.Tensor, patches: int) -> torch.Tensor:

@@ -53,7 +53,7 @@ class HmidNetConfig(Strict):
         projection: learn a linear map for a teacher of another embedding width.
         mask: which patches the student is shown in training.
         target: of the reconstruction: the teacher's patch features, those of the student's own average
-            (``ema``), ``none``, or ``auto``: the teacher's where it has patches, else ``ema``.
+            (``ema``), the ``pixels``, ``none``, or ``auto``: the teacher's if it has patches, else ``ema``.
         distillation: weight of the interaction, ``distillation_scale`` its inverse temperature at the start.
         radius: of the squared difference of radii.
         entailment_warmup: share of the steps over which the entailment weight rises.
@@ -63,7 +63,7 @@ class HmidNetConfig(Strict):
     curvature: Literal["transport", "shared", "relations"] = "transport"
     projection: bool = False
     mask: MaskConfig = MaskConfig(ratio=0.5)
-    target: Literal["auto", "teacher", "ema", "none"] = "auto"
+    target: Literal["auto", "teacher", "ema", "pixels", "none"] = "auto"
     decoder_layers: int = Field(default=1, ge=1)
     decoder_width: int = Field(default=96, ge=32, multiple_of=32)
     distillation: float = Field(default=1.0, ge=0)
@@ -102,6 +102,11 @@ class HmidNetConfig(Strict):
         return self._on("relation", "cross", "radius")
 
     @property
+    def attentive(self) -> bool:
+        """Whether the moving average chooses the patches."""
+        return self.mask.kind == "attentive" and self.mask.ratio > 0
+
+    @property
     def reconstructs(self) -> bool:
         """Whether anything is reconstructed."""
         return self.target != "none" and self.mask.ratio > 0
@@ -119,7 +124,7 @@ class HmidNetConfig(Strict):
     @model_validator(mode="after")
     def _fits(self) -> HmidNetConfig:
         asked = list(dict.fromkeys([*self.received, *self.compared]))
-        if self.target in ("teacher", "ema") and self.mask.ratio == 0:
+        if self.target in ("teacher", "ema", "pixels") and self.mask.ratio == 0:
             raise ValueError(
                 f"target {self.target} has nothing to reconstruct at mask.ratio 0; set target: none"
             )

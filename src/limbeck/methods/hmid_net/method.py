@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from limbeck.data.inputs import Input, Reader
+from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.lifts import Tempered
-from limbeck.encoders.masking import dropped
+from limbeck.encoders.masking import attended_keep, dropped
 from limbeck.encoders.towers import RunBackbone
 from limbeck.losses import (
     at_patches,
@@ -37,10 +38,18 @@ from limbeck.losses import (
     resample_grid,
     squared_gap,
 )
+from limbeck.losses.masked import pixel_error
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, batch_accuracy, cone_share
 from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig
 from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable
-from limbeck.methods.hmid_net.teacher import FrozenTeacher, SlowStudent, Teacher, check_radii, projection
+from limbeck.methods.hmid_net.teacher import (
+    FrozenTeacher,
+    Look,
+    SlowStudent,
+    Teacher,
+    check_radii,
+    projection,
+)
 
 
 class HmidNet(Method):
@@ -89,9 +98,10 @@ class HmidNet(Method):
         self.temperature = _tempered(config.distillation_scale)
         self.relation_temperature = _tempered(config.relation.scale) if config.relation.weight else None
         self.decoder = build_decoder(config, tower) if config.reconstructs else None
-        slow_target = config.reconstructs and "teacher_patches" not in readers
+        slow_target = config.reconstructs and config.target != "pixels" and "teacher_patches" not in readers
+        self.looks = config.attentive or slow_target
         self.average: SlowStudent | None = None
-        if config.teacher == EMA or slow_target:
+        if config.teacher == EMA or self.looks:
             self.average = SlowStudent(self._averaged(), config.ema_momentum)
         if config.radius.weight:
             check_radii(lift, self.teacher.lift)
@@ -99,46 +109,65 @@ class HmidNet(Method):
     @property
     def teacher(self) -> Teacher:
         """Who teaches, where anyone does."""
-        return (
-            self.average if self.average is not None and self.config.teacher == EMA else FrozenTeacher(self)
-        )
+        slow = self.average if self.config.teacher == EMA else None
+        return slow or FrozenTeacher(self)
 
     def represent(self, batch: Batch) -> Reps:
         """Embeddings (B, d) of student and teacher, and each picture's reconstruction error (B,)."""
-        tower, lift = self.encoder.towers["image"], self.encoder.lift
-        slow_target = self.decoder is not None and "teacher_patches" not in batch
-        whole = self.average.look(batch["image"]) if self.average is not None and slow_target else None
-        reps = {"text": self.encoder.embed("text", batch["text"])}
-        if self.decoder is None:
-            reps["image"] = self.encoder.embed("image", batch["image"])
-        else:
-            tokens, keep = tower.tokens(batch["image"]), batch["image"]["keep"]
-            reps["image"] = lift(tokens[:, 0], "image")
-            prediction = lift(self.decoder(tokens, keep), "image")
-            target = at_patches(self._target(batch, whole), dropped(keep, tower.backbone.patches))
-            reps["reconstruction"] = lift.distance(prediction, target).mean(1)
-        return reps | self._taught(batch, whole)
+        tower, lift, look = self.encoder.towers["image"], self.encoder.lift, None
+        if self.looks and self.average is not None:
+            look = self.average.look(batch["image"], attention=self.config.attentive)
+        target = self._target(batch, look) if self.decoder is not None else None
+        reps, errors = {"text": self.encoder.embed("text", batch["text"])}, []
+        for name, view in self._views(batch, look).items():
+            if self.decoder is None or target is None:
+                reps[name] = self.encoder.embed("image", view)
+                continue
+            tokens = tower.tokens(view)
+            reps[name] = lift(tokens[:, 0], "image")
+            wanted = at_patches(target, dropped(view["keep"], tower.backbone.patches))
+            errors.append(self._error(self.decoder(tokens, view["keep"]), wanted))
+        if errors:
+            reps["reconstruction"] = torch.stack(errors).mean(0)
+        return reps | self._taught(batch, look)
 
-    def _taught(self, batch: Batch, whole: torch.Tensor | None) -> Reps:
+    def _views(self, batch: Batch, look: Look | None) -> dict[str, Inputs]:
+        """What the student is shown of the pictures, by the name of its embedding."""
+        image, mask = batch["image"], self.config.mask
+        if look is not None and look.attention is not None:
+            return {"image": image | {"keep": attended_keep(look.attention, mask.ratio)}}
+        again = {"image_again": image | {"keep": image["keep_again"]}} if mask.views == 2 else {}
+        return {"image": image, **again}
+
+    def _error(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(B,) mean error over the dropped patches: geodesic distance, or the square of pixels."""
+        if self.config.target == "pixels":
+            return pixel_error(predicted, target)
+        lift = self.encoder.lift
+        return lift.distance(lift(predicted, "image"), target).mean(1)
+
+    def _taught(self, batch: Batch, look: Look | None) -> Reps:
         """The teacher's embeddings (B, d) of whole picture and text, in the student's space and its own."""
         config, teacher, reps = self.config, self.teacher, {}
         if not config.received and not config.compared:
             return {}
-        for modality, tangent in teacher.tangent(batch, whole).items():
+        for modality, tangent in teacher.tangent(batch, look).items():
             if config.received:
                 reps[f"teacher_{modality}"] = self.encoder.lift.from_tangent(self.projection(tangent))
             if config.compared:
                 reps[f"own_{modality}"] = teacher.lift.from_tangent(tangent)
         return reps
 
-    def _target(self, batch: Batch, whole: torch.Tensor | None) -> torch.Tensor:
-        """Points (B, patches, d) that the decoder should predict."""
-        if whole is not None:
-            return self.encoder.lift.from_tangent(whole[:, 1:])
-        patches = self.encoder.towers["image"].backbone.patches
-        tangent = self.projection(resample_grid(self.read("teacher_patches", batch), patches))
+    def _target(self, batch: Batch, look: Look | None) -> torch.Tensor:
+        """(B, patches, d) points, or (B, patches, n) pixels, that the decoder should predict."""
+        backbone, lift = self.encoder.towers["image"].backbone, self.encoder.lift
+        if self.config.target == "pixels":
+            return backbone.tiles(batch["image"])
+        if look is not None and "teacher_patches" not in batch:
+            return lift.from_tangent(look.tangent[:, 1:])
+        tangent = self.projection(resample_grid(self.read("teacher_patches", batch), backbone.patches))
         # A projection learns by distillation: a target must not come to meet its prediction.
-        return self.encoder.lift.from_tangent(tangent.detach())
+        return lift.from_tangent(tangent.detach())
 
     def _averaged(self) -> nn.ModuleDict:
         """The parts of the student that have a moving average."""
@@ -147,55 +176,65 @@ class HmidNet(Method):
         return nn.ModuleDict(parts | ({"text": towers["text"]} if self.config.teacher == EMA else {}))
 
     def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss of the class: each term that has a weight."""
-        config, lift, image, text = self.config, self.encoder.lift, reps["image"], reps["text"]
-        terms: dict[str, Callable[[], torch.Tensor]] = {
-            "contrastive": lambda: info_nce(lift.logits(image, text)),
-            "distillation": lambda: interaction(*self._interactions(reps)),
-            "relation": lambda: relation(
+        """The loss of the class: each term that has a weight, its mean over the views of the pictures."""
+        config, lift, text = self.config, self.encoder.lift, reps["text"]
+        terms: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "contrastive": lambda image: info_nce(lift.logits(image, text)),
+            "distillation": lambda image: interaction(*self._interactions(image, reps)),
+            "relation": lambda image: relation(
                 lift.logits(image, text, self._relation_scale()),
                 self._own_logits(reps, config.relation.temperature),
             ),
-            "match": lambda: feature_match(self._gap(reps, "image"), self._gap(reps, "text")),
-            "cross": lambda: cross_relation(
-                *self._interactions(reps), self._own_logits(reps, config.cross.temperature)
+            "match": lambda image: feature_match(
+                self._gap(image, reps["teacher_image"]), self._gap(text, reps["teacher_text"])
             ),
-            "radius": lambda: self._radius_gap(reps, "image") + self._radius_gap(reps, "text"),
-            "entailment": lambda: entailment(lift.cone_excess(text, image)),
-            "reconstruction": lambda: reps["reconstruction"].mean(),
+            "cross": lambda image: cross_relation(
+                *self._interactions(image, reps), self._own_logits(reps, config.cross.temperature)
+            ),
+            "radius": lambda image: (
+                radius_gap(lift.radius(image), self._own_radius(reps["own_image"]))
+                + radius_gap(lift.radius(text), self._own_radius(reps["own_text"]))
+            ),
+            "entailment": lambda image: entailment(lift.cone_excess(text, image)),
+            "reconstruction": lambda image: reps["reconstruction"].mean(),
         }
         shares = {"entailment": ramp(state.step, state.total_steps, config.entailment_warmup)}
-        weights = {name: weight for name, weight in config.weights.items() if weight}
-        parts = {name: (weight * shares.get(name, 1.0), terms[name]()) for name, weight in weights.items()}
+        images = [reps[name] for name in ("image", "image_again") if name in reps]
+        parts = {
+            name: (
+                weight * shares.get(name, 1.0),
+                torch.stack([terms[name](image) for image in images]).mean(),
+            )
+            for name, weight in config.weights.items()
+            if weight
+        }
         return Losses.weighted(monitors=self._monitors(reps), **parts)
 
-    def _interactions(self, reps: Reps) -> tuple[torch.Tensor, torch.Tensor]:
+    def _interactions(self, image: torch.Tensor, reps: Reps) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, B) logits twice: student pictures against teacher texts, student texts against its pictures."""
         lift, own = self.encoder.lift, self.temperature.logit_scale
         return (
-            lift.logits(reps["image"], reps["teacher_text"], own),
+            lift.logits(image, reps["teacher_text"], own),
             lift.logits(reps["text"], reps["teacher_image"], own),
         )
-
-    def _own_logits(self, reps: Reps, temperature: float) -> torch.Tensor:
-        """(B, B) logits of teacher pictures against teacher texts, in the teacher's own space."""
-        return self.teacher.lift.logits(reps["own_image"], reps["own_text"]) / temperature
 
     def _relation_scale(self) -> torch.Tensor:
         assert self.relation_temperature is not None
         return self.relation_temperature.logit_scale
 
-    def _gap(self, reps: Reps, modality: str) -> torch.Tensor:
+    def _own_logits(self, reps: Reps, temperature: float) -> torch.Tensor:
+        """(B, B) logits of teacher pictures against teacher texts, in the teacher's own space."""
+        return self.teacher.lift.logits(reps["own_image"], reps["own_text"]) / temperature
+
+    def _own_radius(self, points: torch.Tensor) -> torch.Tensor:
+        return self.teacher.lift.radius(points)
+
+    def _gap(self, own: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """(B,) how far each item is from the teacher's embedding of it, as `match.by` has it."""
-        lift, own, taught = self.encoder.lift, reps[modality], reps[f"teacher_{modality}"]
+        lift = self.encoder.lift
         if self.config.match.by == "distance":
             return lift.distance(own, taught)
         return squared_gap(lift.to_tangent(own), lift.to_tangent(taught))
-
-    def _radius_gap(self, reps: Reps, modality: str) -> torch.Tensor:
-        return radius_gap(
-            self.encoder.lift.radius(reps[modality]), self.teacher.lift.radius(reps[f"own_{modality}"])
-        )
 
     @torch.no_grad()
     def _monitors(self, reps: Reps) -> dict[str, torch.Tensor]:

@@ -13,13 +13,14 @@ from limbeck.methods.hmid_net.config import HmidNetConfig
 
 
 def build_decoder(config: HmidNetConfig, tower: Tower) -> PatchDecoder:
-    """The light decoder over a tower's tokens."""
+    """The light decoder over a tower's tokens, for features or for the numbers of a patch."""
     return PatchDecoder(
         tower.dim,
         math.isqrt(tower.backbone.patches),
         decoder_width=config.decoder_width,
         layers=config.decoder_layers,
         heads=config.decoder_width // 32,
+        out=tower.backbone.tile if config.target == "pixels" else None,
     )
 
 

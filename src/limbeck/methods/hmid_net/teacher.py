@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,18 @@ from limbeck.methods.base import Batch, Method
 from limbeck.methods.hmid_net.config import HmidNetConfig
 
 
+class Look(NamedTuple):
+    """What the moving average says of whole pictures.
+
+    Attributes:
+        tangent: (B, 1 + patches, d) coordinates of the picture and of each patch.
+        attention: (B, patches) of the class token, if asked for.
+    """
+
+    tangent: torch.Tensor
+    attention: torch.Tensor | None
+
+
 class Teacher(Protocol):
     """Whole pictures and their texts as a teacher sees them.
 
@@ -27,10 +39,10 @@ class Teacher(Protocol):
     def lift(self) -> Lift:
         """The teacher's lift."""
 
-    def tangent(self, batch: Batch, whole: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
         """Tangent coordinates (B, d) by modality, without gradient.
 
-        ``whole``: what the moving average says of the pictures, if it was asked (see `SlowStudent.look`).
+        ``look``: what the moving average says of the pictures, if it was asked.
         """
 
 
@@ -45,7 +57,7 @@ class FrozenTeacher:
         """The reader's."""
         return self._method.readers["teacher_image"].lift
 
-    def tangent(self, batch: Batch, whole: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
         """What the readers say."""
         return {m: self._method.read(f"teacher_{m}", batch) for m in MODALITIES}
 
@@ -59,29 +71,30 @@ class SlowStudent(Average):
         return cast("Lift", cast("Any", self.module)["lift"])
 
     @torch.no_grad()
-    def look(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + patches, d) tangent coordinates of the whole picture and of each patch."""
-        tower: Tower = cast("Any", self.module)["image"]
-        return self._tangent(tower.tokens(unmasked(inputs)), "image")
+    def look(self, inputs: Inputs, *, attention: bool = False) -> Look:
+        """At the whole pictures, once for every use of it."""
+        tower, whole = self._tower("image"), unmasked(inputs)
+        tokens, found = tower.attended(whole) if attention else (tower.tokens(whole), None)
+        return Look(self._tangent(tokens, "image"), found)
 
     @torch.no_grad()
-    def tangent(self, batch: Batch, whole: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
         """What the average says of text and whole picture."""
-        towers = cast("Any", self.module)
-        image = (
-            self._tangent(towers["image"](unmasked(batch["image"])), "image")
-            if whole is None
-            else whole[:, 0]
-        )
-        return {"image": image, "text": self._tangent(towers["text"](batch["text"]), "text")}
+        text = self._tangent(self._tower("text")(batch["text"]), "text")
+        if look is not None:
+            return {"image": look.tangent[:, 0], "text": text}
+        return {"image": self._tangent(self._tower("image")(unmasked(batch["image"])), "image"), "text": text}
+
+    def _tower(self, modality: str) -> Tower:
+        return cast("Tower", cast("Any", self.module)[modality])
 
     def _tangent(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         return self.lift.to_tangent(self.lift(features, modality))
 
 
 def unmasked(inputs: Inputs) -> Inputs:
-    """A picture's inputs without its mask."""
-    return {name: value for name, value in inputs.items() if name != "keep"}
+    """A picture's inputs without its masks."""
+    return {name: value for name, value in inputs.items() if not name.startswith("keep")}
 
 
 def check_radii(*lifts: Lift) -> None:

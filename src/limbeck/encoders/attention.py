@@ -1,0 +1,52 @@
+"""What the class token of a vision transformer looks at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+@contextlib.contextmanager
+def class_attention(layers: Any) -> Iterator[list[torch.Tensor]]:
+    """While open, a forward pass through the layers adds to the list each one's attention of the class token.
+
+    Computed beside the network from its own queries and keys, mean over the heads, so that the network may
+    use fused attention, which tells nobody.
+
+    Args:
+        layers: of a CLIP encoder, with ``self_attn.q_proj`` and ``.k_proj``.
+
+    Yields:
+        a list of (B, tokens) float32, a distribution in each row.
+    """
+    found: list[torch.Tensor] = []
+    queries: dict[int, torch.Tensor] = {}
+
+    def asked(number: int) -> Any:
+        def hook(module: Any, given: Any, out: torch.Tensor) -> None:
+            queries[number] = out[:, :1]
+
+        return hook
+
+    def answered(number: int, attention: Any) -> Any:
+        def hook(module: Any, given: Any, out: torch.Tensor) -> None:
+            heads = (attention.num_heads, -1)
+            query, key = (x.float().unflatten(-1, heads).transpose(1, 2) for x in (queries.pop(number), out))
+            scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+            found.append(scores.softmax(-1).mean(1)[:, 0])
+
+        return hook
+
+    hooks = []
+    for number, layer in enumerate(layers):
+        attention = layer.self_attn
+        hooks.append(attention.q_proj.register_forward_hook(asked(number)))
+        hooks.append(attention.k_proj.register_forward_hook(answered(number, attention)))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
