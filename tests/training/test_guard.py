@@ -113,7 +113,7 @@ def test_the_guard_names_tensor_and_step_and_keeps_the_batch(
         "bad": named,
     }
     tensors = load_tensors(kept / "batch.safetensors")
-    assert set(tensors) == {"image.pixels", "text.input_ids", "text.attention_mask"}
+    assert set(tensors) == {"image.pixels", "text.input_ids", "text.attention_mask", "rows"}
     assert len(stored["ids"]) == len(tensors["image.pixels"]) == 16
     assert bool(torch.isfinite(tensors["image.pixels"]).all()) == (not named.startswith("input"))
     # The run can be looked at and gone on with: its record, the state before, no half-written file.
