@@ -41,7 +41,7 @@ def test_classes_hold_the_figures_colours(scenes: Pairs) -> None:
     for row, number in enumerate(classes.numbers.tolist()):
         path = colour_path(scenes, row)
         assert (number == -1) if path is None else (classes.names[number] == path[-1])
-    assert [classes.tree.names[node] for node in classes.nodes] == classes.names
+    assert [classes.tree.nodes[node] for node in classes.nodes] == classes.names
     for name, prompts in zip(classes.names, classes.prompts, strict=True):
         assert len(prompts) == len(tx.SHAPES) * len(tx.PLACES)
         assert all(prompt.split()[1] == name for prompt in prompts)

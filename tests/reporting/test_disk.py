@@ -92,6 +92,7 @@ def test_names_stand_apart_on_a_circle_outside(count: int) -> None:
     turns = np.sort(np.arctan2(places[:, 1], places[:, 0]))
     gaps = np.diff(np.append(turns, turns[0] + 2 * np.pi))
     assert gaps.min() > min(0.36, 2 * np.pi / count) - 0.02
+    assert np.allclose(np.linalg.norm(label_places(spots, inner=0.1, least=2.0), axis=1), 2.0)
     assert label_places(np.zeros((0, 2)), 0.1).shape == (0, 2)
 
 

@@ -79,9 +79,11 @@ def test_radii_share_one_scale_and_a_kind_keeps_its_colour() -> None:
 def test_a_way_is_measured_against_its_farthest_point(radius: float) -> None:
     picture = Image.new("RGB", (20, 20), "red")
     stations = [Station("a red ring", 1.0, [picture] * 3), Station(ROOT, 0.0)]
-    shown = shown_way(Way(picture, "a small red ring", radius, 12, 3400, stations))
+    shown = shown_way(Way(picture, "a small red ring", "m", radius, 12, 3400, True, stations))
     assert shown["radius"] == f"{radius:.2f}" and shown["entailing"] == "12 of 3,400 texts entail it"
     assert shown["share"] == min(1.0, radius)
+    other = shown_way(Way(picture, "a ring", "m", radius, 0, 3, False, stations))
+    assert other["entailing"] == "0 of 3 texts entail it, so the nearest are named, entailing or not"
     text, root = shown["stations"]
     assert text["share"] == min(1.0, 1 / radius) and len(text["pictures"]) == 3 and not text["root"]
     assert root["root"] and root["text"] == "the root" and root["share"] == 0 and root["pictures"] == []

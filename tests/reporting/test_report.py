@@ -77,7 +77,7 @@ def page(
             SearchExample("a red square", "text", hits),
             SearchExample("row7", "picture", hits, query_image=picture(9)),
         ],
-        ways=[Way(picture(1), "a small ring", 0.9, 7, 1200, stations)],
+        ways=[Way(picture(1), "a small ring", "model <one>", 0.9, 7, 1200, True, stations)],
         disks={"one model": disk, "another model": disk},
         radii={"one model": {"pictures": np.ones(5), "texts": np.full(4, 0.5)}},
         facts={"pictures": "12,000"},
@@ -107,7 +107,7 @@ def test_report_shows_everything(page: str) -> None:
         "A &lt;title&gt; &amp; more", "a &lt;red&gt; square &amp; co", "One note.", "12,000",
         "16 bits", "64 bits", "continuous", "R@10", ".985", "3f5a9c000000", "prefers-color-scheme",
         "2 of 4 relevant", "it ranks no methods", "limbeck search index",
-        "Poincaré", "a &lt;red&gt; ring", "a &lt;node&gt;", "another model", "the root",
+        "Poincaré", "a &lt;red&gt; ring", "a &lt;node&gt;", "another model", "the root", "model &lt;one&gt;",
         "0.90 from the root; 7 of 1,200 texts entail it", "1024",
     ):  # fmt: skip
         assert text in page, text

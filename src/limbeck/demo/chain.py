@@ -116,7 +116,7 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
             radii={label: places.radii for label, places in shown.places.items()},
             facts=words.facts(pairs, large, small, clock.seconds, seed),
             commands=words.commands(out, runs, size.bits),
-            notes=words.notes(baselines, teacher.result),
+            notes=words.notes(baselines, retrieval),
         )
     for table in (overview, costs, *result_tables(results)):
         Console().print(table.rich())

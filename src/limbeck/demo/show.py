@@ -21,7 +21,8 @@ from limbeck.reporting.ways import Way
 from limbeck.search import Index
 
 HELD_BACK = 4  # test pictures that are not indexed, to ask with
-WALKED = "HMID-Net"
+WALKS = 2  # of them, from which every hyperbolic model goes to the root
+HYPERBOLIC = "HMID-Net"  # the model whose index is built beside that of the codes
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Shown:
 
     Attributes:
         searches: in the codes.
-        ways: from pictures to the root, in `WALKED`'s space.
+        ways: from pictures to the root, in every hyperbolic space.
         places: label of a hyperbolic model → where its points lie.
         colours: label → ``top1``, ``chance`` and ``tie`` of the colours of scenes with one figure.
     """
@@ -47,14 +48,14 @@ def show(out: Path, pairs: Pairs, models: Mapping[str, Path]) -> Shown:
     Args:
         out: the demo's directory; gets the indexes and the query picture.
         pairs: the scenes.
-        models: label → run; `SODA` and `WALKED` among them.
+        models: label → run; `SODA` and `HYPERBOLIC` among them.
     """
     asked = load_protocol("scenes/hashing").split(pairs, "query")
     held_back, indexed = asked[:HELD_BACK], asked[HELD_BACK:]
     train = pairs.split_rows("train")
     pairs.open_image(int(held_back[0])).save(out / PICTURE)
     index = Index.build(out / INDEX, pairs, model=models[SODA], rows=indexed)
-    Index.build(out / HYPERBOLIC_INDEX, pairs, model=models[WALKED], rows=indexed)
+    Index.build(out / HYPERBOLIC_INDEX, pairs, model=models[HYPERBOLIC], rows=indexed)
     classes = colour_classes(pairs, indexed)
     ways: list[Way] = []
     places, colours = {}, {}
@@ -65,6 +66,5 @@ def show(out: Path, pairs: Pairs, models: Mapping[str, Path]) -> Shown:
         colours[label] = told["zero_shot"] | {"tie": told["hierarchy"]["tie"]}
         if model.space.has_cones:
             places[label] = places_of(model, pairs, indexed, pictures.points, train)
-        if label == WALKED:
-            ways = example_ways(model, pairs, held_back, indexed, pictures.points)
+            ways += example_ways(label, model, pairs, held_back[:WALKS], indexed, pictures.points)
     return Shown(example_searches(index, pairs, held_back, indexed), ways, places, colours)

@@ -14,11 +14,19 @@ FOUND = 4  # pictures shown beside a text
 
 
 def example_ways(
-    model: DualEncoder, pairs: Pairs, rows: np.ndarray, others: np.ndarray, pictures: np.ndarray
+    label: str,
+    model: DualEncoder,
+    pairs: Pairs,
+    rows: np.ndarray,
+    others: np.ndarray,
+    pictures: np.ndarray,
 ) -> list[Way]:
     """Traverse from the pictures of some rows through the captions of others.
 
+    Through the captions that entail the way; through the nearest where none entails the picture.
+
     Args:
+        label: of the model.
         model: one with cones.
         pairs: the scenes.
         rows: where the ways start.
@@ -31,6 +39,9 @@ def example_ways(
     ways = []
     for row, start in zip(rows.tolist(), starts, strict=True):
         found = Traversal.of(model.space, start, places, texts)
+        entailing = found.steps[0].entailing
+        if not entailing:
+            found = Traversal.of(model.space, start, places, texts, entailed=False)
         stations = []
         for step in found.chain:
             near: list[int] = []
@@ -38,8 +49,10 @@ def example_ways(
                 nearness = model.space.similarity(places[step.number][None], pictures)[0]
                 near = others[np.argsort(-nearness, kind="stable")[:FOUND]].tolist()
             stations.append(Station(step.text, step.radius, [pairs.open_image(other) for other in near]))
-        entailing = found.steps[0].entailing
         ways.append(
-            Way(pairs.open_image(row), pairs.captions[row][0], found.radius, entailing, len(texts), stations)
-        )
+            Way(
+                pairs.open_image(row), pairs.captions[row][0], label, found.radius, entailing, len(texts),
+                found.entailed, stations,
+            )
+        )  # fmt: skip
     return ways

@@ -130,7 +130,7 @@ def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
         axis.plot(way[:, 0], way[:, 1], color=_color(disk, look, child), linewidth=1.7, zorder=4)
     axis.scatter([0], [0], s=30, color=INK, zorder=5)
     names, spots = list(disk.nodes), np.array(list(disk.nodes.values())).reshape(-1, 2)
-    labels = label_places(spots, inner=0.1 * limit)
+    labels = label_places(spots, inner=0.1 * limit, least=0.5 * limit)
     for name, spot, label in zip(names, spots, labels, strict=True):
         axis.plot(*np.stack([spot, label]).T, color=SOFT, linewidth=0.7, zorder=3)
         axis.scatter(*spot, s=28, color=_color(disk, look, name), edgecolor=INK, linewidths=0.8, zorder=6)
@@ -153,12 +153,13 @@ def _rings(limit: float, axis: Any) -> None:
             axis.annotate(f"{radius:g}", (0, -at), color=SOFT, fontsize=8, ha="center", va="center")
 
 
-def label_places(spots: np.ndarray, inner: float) -> np.ndarray:
+def label_places(spots: np.ndarray, inner: float, least: float = 0.0) -> np.ndarray:
     """Where names go, (n, 2): outside of all the points they name, on one circle, apart from each other.
 
     Args:
         spots: (n, 2) points.
         inner: distance between the farthest of them and the circle.
+        least: radius below which names on the circle would cover each other.
     """
     if not len(spots):
         return spots
@@ -171,7 +172,7 @@ def label_places(spots: np.ndarray, inner: float) -> np.ndarray:
         if push.max() < 1e-3:
             break
         turn = turn - push + np.roll(push, 1)
-    circle = np.linalg.norm(spots, axis=1).max() + inner
+    circle = max(least, np.linalg.norm(spots, axis=1).max() + inner)
     places = np.empty_like(spots, dtype=float)
     places[order] = circle * np.stack([np.cos(turn), np.sin(turn)], 1)
     return places

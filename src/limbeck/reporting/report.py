@@ -148,7 +148,8 @@ def _space_sections(
             "radii",
             "Distance from the root",
             "What is said in few words lies near the root, what is shown in full lies far out; a text's cone "
-            "holds what it entails, and is wider the nearer it lies to the root.",
+            "holds what it entails, and is wider the nearer it lies to the root. The histograms count in "
+            "1/√c, the table's r in each space's own unit.",
             _charts([radius_histograms(radii)]),
             cone_tables(retrieval),
         ),

@@ -75,8 +75,9 @@ class Table:
             wordy = index < self.words
             head = name if wordy else name.replace(" ", "\n")  # narrow: a terminal has 80 columns
             table.add_column(
-                escape(head), justify="left" if wordy else "right", no_wrap=not wordy, vertical="bottom"
-            )
+                escape(head), justify="left" if wordy else "right", no_wrap=not wordy, vertical="bottom",
+                overflow="fold",
+            )  # fmt: skip
         for r, row in enumerate(self.rows):
             cells = [
                 f"[bold]{escape(c)}[/bold]" if (r, i) in self.strong else escape(c) for i, c in enumerate(row)

@@ -29,16 +29,20 @@ class Way:
     Attributes:
         picture: where it starts.
         caption: its own.
+        model: in whose space it goes.
         radius: its distance from the root.
         entailing: how many of the ``texts`` candidates entail it.
+        entailed: whether texts that do not entail the step were passed over.
         stations: see `limbeck.traversal.Traversal.chain`; the last one is the root.
     """
 
     picture: Image.Image
     caption: str
+    model: str
     radius: float
     entailing: int
     texts: int
+    entailed: bool
     stations: Sequence[Station]
 
 
@@ -48,9 +52,11 @@ def shown_way(way: Way) -> dict[str, Any]:
     return {
         "src": thumbnail(way.picture),
         "caption": way.caption,
+        "model": way.model,
         "radius": f"{way.radius:.2f}",
         "share": way.radius / farthest,
-        "entailing": f"{way.entailing:,} of {way.texts:,} texts entail it",
+        "entailing": f"{way.entailing:,} of {way.texts:,} texts entail it"
+        + ("" if way.entailed else ", so the nearest are named, entailing or not"),
         "stations": [
             {
                 "text": "the root" if station.text == ROOT else station.text,
