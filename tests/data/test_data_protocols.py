@@ -130,7 +130,7 @@ def test_validation_is_at_most_a_fifth_of_train(pairs, tmp_path):
         ({"metric": {"k": "50"}}, "metric.k: "),
         ({"relevance": "paired"}, "a hashing protocol needs"),
         ({"validation": {"seed": 1}}, "give either size"),
-        ({"splits": {"query": {"column_value": "a"}}}, "key 'splits.train' is missing"),
+        ({"splits": {"query": {"column_value": "a"}}}, "splits: give query and train, or draw"),
         ({"splits": {"query": {"file": "x"}, "train": {"column_value": "a"}}}, "sha256 belong together"),
     ],
 )

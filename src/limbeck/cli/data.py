@@ -50,7 +50,10 @@ def scenes(
 @data_app.command("import")
 def import_data(
     format: Annotated[
-        str, typer.Argument(help="folder, mirflickr, flickr8k, karpathy or coco.", metavar="FORMAT")
+        str,
+        typer.Argument(
+            help="folder, mirflickr, flickr8k, karpathy, coco, nuswide, iaprtc12.", metavar="FORMAT"
+        ),
     ],
     src: Annotated[Path, typer.Argument(help="Folder or zip file of the data set.")],
     out: Annotated[Path, typer.Argument(help="Pairs directory to make; pictures stay where they are.")],
@@ -73,11 +76,12 @@ def import_data(
     annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder or zip of the pictures, if not in SRC (flickr8k, karpathy, coco)."),
+        typer.Option(help="Folder or zip of the pictures, if not in SRC (not folder, mirflickr)."),
     ] = None,
     year: Annotated[str | None, typer.Option(help="2014 or 2017, where SRC holds both (coco).")] = None,
+    concepts: Annotated[str | None, typer.Option(help="Labels: tc21 (default) or tc10 (nuswide).")] = None,
 ) -> None:
-    """Import a data set: a folder of pictures with a table, MIRFlickr-25K, Flickr8k, Flickr30k or MS COCO."""
+    """Import a folder with a table, MIRFlickr-25K, Flickr8k, Flickr30k, MS COCO, NUS-WIDE or IAPR TC-12."""
     from limbeck.data.importers import IMPORTERS, ImportOptions
 
     if format not in IMPORTERS:
@@ -99,6 +103,7 @@ def import_data(
         annotations=annotations,
         images=images,
         year=year,
+        concepts=concepts,
     )
     for line in IMPORTERS[format](src, out, options).lines():
         typer.echo(line)

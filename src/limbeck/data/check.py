@@ -262,7 +262,7 @@ def _check_protocol(
         ids = [pairs.ids[row] for row in unlabeled.tolist()]
         report.add("query_without_label", "warning", "queries without a label, nothing is relevant", ids)
     for name in ("database", "train"):
-        if protocol.splits.database is None and name == "database":
+        if not protocol.splits.has_database and name == "database":
             continue
         others = set(splits.get(name, np.empty(0, np.int64)).tolist())
         leaks = [

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_classes
+from limbeck.data.draws import Draw
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
 from limbeck.data.strict import describe, read_yaml
@@ -64,11 +65,29 @@ class Split(_Strict):
 
 
 class Splits(_Strict):
-    """Query, database and train; without a database, the queries search among themselves."""
+    """Query, database and train, or a rule that draws all three.
 
-    query: Split
-    train: Split
+    Without a database, the queries search among themselves.
+    """
+
+    query: Split | None = None
+    train: Split | None = None
     database: Split | None = None
+    draw: Draw | None = None
+
+    @model_validator(mode="after")
+    def _lists_or_rule(self) -> Self:
+        given = [split is not None for split in (self.query, self.train)]
+        if self.draw is not None and (any(given) or self.database is not None):
+            raise ValueError("give either draw or query, database and train")
+        if self.draw is None and not all(given):
+            raise ValueError("give query and train, or draw")
+        return self
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database beside the queries."""
+        return self.draw is not None or self.database is not None
 
 
 class Metric(_Strict):
@@ -116,18 +135,21 @@ class Protocol(_Strict):
     metric: Metric
     validation: Validation
     classification: Classification | None = None
+    # The labels that the data set must have, in any order: relevance depends on them.
+    label_names: list[str] | None = None
     # What makes a text more detailed: its length, or standing before the others of its row.
     detail: Literal["words", "order"] = "words"
     note: str = ""  # for readers; the only key that the hash leaves out
 
     _lists: dict[str, list[str]] = PrivateAttr(default_factory=dict)
     _tree: Tree | None = PrivateAttr(default=None)
+    _drawn: dict[str, dict[str, list[str]]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
         if self.task == "retrieval" and not self.metric.ks:
             raise ValueError("a retrieval protocol needs metric.ks, e.g. [1, 5, 10]")
-        if self.task == "hashing" and (self.splits.database is None or self.relevance != "shared_label"):
+        if self.task == "hashing" and (not self.splits.has_database or self.relevance != "shared_label"):
             raise ValueError("a hashing protocol needs splits.database and relevance shared_label")
         return self
 
@@ -144,6 +166,10 @@ class Protocol(_Strict):
             resolved["classification"]["hierarchy"] = {"edges": self._tree.edges_hash}
         if self.detail == "words":
             del resolved["detail"]
+        if self.splits.draw is None:
+            del resolved["splits"]["draw"]
+        if self.label_names is None:
+            del resolved["label_names"]
         for name, ids in self._lists.items():
             part = resolved if name == "validation" else resolved["splits"]
             part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
@@ -159,7 +185,7 @@ class Protocol(_Strict):
         rows = self._rows(pairs, name)
         others: list[SplitName] = ["database", "train"] if name == "query" else ["query"]
         for other in others:
-            if (self.splits.database is None and "database" in (name, other)) or other == name:
+            if (not self.splits.has_database and "database" in (name, other)) or other == name:
                 continue
             shared = np.intersect1d(rows, self._rows(pairs, other))
             if len(shared):
@@ -225,10 +251,16 @@ class Protocol(_Strict):
         return train_rows[~inside], train_rows[inside]
 
     def _rows(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        self._check_labels(pairs)
         split = getattr(self.splits, name)
-        if split is None:
+        if self.splits.draw is None and split is None:
             return self._rows(pairs, "query")
-        if name in self._lists:
+        if self.splits.draw is not None:
+            if pairs.fingerprint not in self._drawn:
+                drawn = self.splits.draw.ids(pairs, self.text.column, self.name)
+                self._drawn[pairs.fingerprint] = drawn
+            rows = pairs.rows(self._drawn[pairs.fingerprint][name])
+        elif name in self._lists:
             rows = self._listed(pairs, name)
         else:
             # Of several values some may be absent (no val part, say); with none there, name the last one.
@@ -239,6 +271,16 @@ class Protocol(_Strict):
                 f"protocol {self.name}: split {name!r} is empty in {pairs.path}; name another split"
             )
         return rows
+
+    def _check_labels(self, pairs: Pairs) -> None:
+        wanted = set(self.label_names or pairs.label_names)
+        missing, foreign = sorted(wanted - set(pairs.label_names)), sorted(set(pairs.label_names) - wanted)
+        if missing or foreign:
+            which = f"lacks {', '.join(missing[:3])}" if missing else f"has also {', '.join(foreign[:3])}"
+            raise LimbeckError(
+                f"protocol {self.name}: its relevance knows {len(wanted)} labels, {pairs.path} {which}; "
+                "import it with the protocol's labels"
+            )
 
     def _listed(self, pairs: Pairs, name: str) -> np.ndarray:
         ids = self._lists[name]

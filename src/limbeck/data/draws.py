@@ -1,0 +1,94 @@
+"""Splits by rule: which rows count, and a draw by seed among them, where no id lists are at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
+
+NAMES = ("query", "database", "train")
+
+
+class Draw(BaseModel):
+    """The rule of `mirflickr15k/dcmh` for any table.
+
+    Of the rows that count, ids sorted by their numbers, ``random.Random(seed)`` samples the queries; the rest
+    is the database; a second sample of it is train.
+
+    Attributes:
+        seed: of both samples.
+        query: how many queries.
+        train: how many training rows, null for the whole database.
+        need: what a row must have to count.
+        rows: how many rows count in the complete data set; another number is refused. null where the number
+            is not known for sure.
+        sha256: of the drawn ids, one a line, where they are known.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    seed: int
+    query: int = Field(ge=1)
+    train: int | None = Field(default=None, ge=1)
+    need: list[Literal["labels", "text"]] = ["labels", "text"]
+    rows: int | None = Field(default=None, ge=2)
+    sha256: dict[Literal["query", "database", "train"], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+
+    def ids(self, pairs: Pairs, column: str, protocol: str) -> dict[str, list[str]]:
+        """Ids of each split.
+
+        Args:
+            pairs: the data set.
+            column: of the texts.
+            protocol: its name, for messages.
+
+        Raises:
+            LimbeckError: more or fewer rows count than the protocol says, too few for the draw, other ids.
+        """
+        counts = np.ones(len(pairs), dtype=bool)
+        if "labels" in self.need:
+            counts &= pairs.labels().any(axis=1)
+        if "text" in self.need:
+            counts &= np.array([any(map(str.strip, own)) for own in pairs.texts(column)], dtype=bool)
+        found = int(counts.sum())
+        what = " and ".join({"labels": "a label", "text": column}[n] for n in self.need) or "anything"
+        if self.rows is not None and found != self.rows:
+            raise LimbeckError(
+                f"protocol {protocol}: {found:,} rows of {pairs.path} have {what}, its data set has "
+                f"{self.rows:,}; import the complete data set or choose another protocol"
+            )
+        if found <= self.query or (self.train or 0) > found - self.query:
+            raise LimbeckError(
+                f"protocol {protocol}: {found:,} rows of {pairs.path} have {what}, too few for "
+                f"{self.query:,} queries and {self.train or 1:,} to train on; choose another protocol"
+            )
+        ids = sorted((pairs.ids[row] for row in np.flatnonzero(counts).tolist()), key=_by_number)
+        rng = random.Random(self.seed)
+        query = rng.sample(ids, self.query)
+        held = set(query)
+        database = [item for item in ids if item not in held]
+        train = database if self.train is None else rng.sample(database, self.train)
+        drawn = {"query": query, "database": database, "train": train}
+        for name, expected in self.sha256.items():
+            if ids_sha256(drawn[name]) != expected:
+                raise LimbeckError(
+                    f"protocol {protocol}: the ids drawn for {name} are not those of its data set; import "
+                    f"the complete data set or choose another protocol"
+                )
+        return drawn
+
+
+def ids_sha256(ids: list[str]) -> str:
+    """SHA-256 of an id list as a file, one id a line, in the order of their numbers."""
+    return hashlib.sha256("".join(f"{item}\n" for item in sorted(ids, key=_by_number)).encode()).hexdigest()
+
+
+def _by_number(item: str) -> tuple[tuple[int, ...], str]:
+    return tuple(int(n) for n in re.findall(r"\d+", item)), item

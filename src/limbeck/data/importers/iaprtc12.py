@@ -1,0 +1,118 @@
+"""IAPR TC-12 with SAIAPR's labels of regions, in the layout of both downloads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text
+
+_TEXT = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL)
+_TITLE = re.compile(r"<TITLE>(.*?)</TITLE>", re.DOTALL)
+
+
+def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+    """Import pictures ``images/NN/N.jpg`` with ``annotations_complete_eng/NN/N.eng`` and labels of regions.
+
+    Labels: SAIAPR's ``NN/labels.txt`` (picture, region, label number) and ``wlist.txt`` (number, name);
+    those that occur, in the order of their numbers. Captions: the sentences of the description, else the
+    title. Ids are picture numbers.
+
+    Raises:
+        LimbeckError: parts of the layout missing (all named at once), a line that is no label, a label number
+            without a name.
+    """
+    source = Source(src)
+    report = ImportReport(options.name or "iaprtc12")
+    texts = {_number(name): name for name in source.names if name.endswith(".eng")}
+    pictures = {_number(name): name for name in source.names if name.lower().endswith(".jpg")}
+    regions = [name for name in source.names if PurePosixPath(name).name == "labels.txt"]
+    words = source.find("wlist.txt")
+    parts = {
+        "images/*/*.jpg": pictures,
+        "annotations_complete_eng/*/*.eng": texts,
+        "saiapr_tc-12/*/labels.txt": regions,
+        "wlist.txt": words,
+    }
+    missing = [name for name, there in parts.items() if not there]
+    if missing or words is None:
+        raise LimbeckError(
+            f"{source.path}: of IAPR TC-12 with SAIAPR these are missing: {', '.join(missing)}; "
+            "unpack both there"
+        )
+    names = _names(source, words)
+    carried: dict[str, set[int]] = {}
+    for name in regions:
+        for line_number, line in enumerate(source.read_text(name).splitlines(), start=1):
+            cells = line.split()
+            if not cells:
+                continue
+            if len(cells) < 3 or not all(cell.isdigit() for cell in cells[:3]) or int(cells[2]) not in names:
+                raise LimbeckError(
+                    f"{source.path}: {name} line {line_number} is no picture, region and label of wlist.txt"
+                )
+            carried.setdefault(str(int(cells[0])), set()).add(int(cells[2]))
+    ids = sorted((item for item in pictures if item in texts), key=int)
+    if not ids:
+        raise LimbeckError(f"{source.path}: no picture has a text of its number; restore both")
+    used = sorted({number for item in ids for number in carried.get(item, ())})
+    columns: dict[str, list[Any]] = {
+        "id": ids,
+        "image": [pictures[item] for item in ids],
+        "captions": [_sentences(source.read_text(texts[item])) for item in ids],
+        "labels": [[names[n] for n in sorted(carried.get(item, ()))] for item in ids],
+    }
+    if len(ids) < len(pictures):
+        report.notes.append(f"{len(pictures) - len(ids):,} pictures without a text left out")
+    unlabelled = sum(not own for own in columns["labels"])
+    if unlabelled:
+        report.notes.append(f"{unlabelled:,} rows without a label")
+    features = attach_features(columns, options.features, report)
+    report.rows = len(ids)
+    report.counts |= {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
+    meta = {
+        "name": report.name,
+        "label_names": [names[n] for n in used],
+        "media": source.media,
+        "features": features,
+    }
+    Pairs.write(out, columns, meta, replace=options.replace)
+    return report
+
+
+def _number(name: str) -> str:
+    stem = PurePosixPath(name).stem
+    return str(int(stem)) if stem.isdigit() else stem
+
+
+def _names(source: Source, file: str) -> dict[int, str]:
+    """Label names by number."""
+    names = {}
+    for line in source.read_text(file).splitlines():
+        number, _, name = line.strip().partition(" " if "\t" not in line else "\t")
+        if number.isdigit() and name.strip():
+            names[int(number)] = normalize_text(name)
+    if len(set(names.values())) != len(names):
+        raise LimbeckError(f"{source.path}: {file} names a label twice; restore it")
+    return names
+
+
+def _sentences(text: str) -> list[str]:
+    """The description, apart at semicolons; the title where there is none."""
+    found = _TEXT.search(text)
+    parts = [normalize_text(part) for part in (found[1] if found else "").split(";")]
+    title = _TITLE.search(text)
+    instead = normalize_text(title[1]) if title else ""
+    return [part for part in parts if part] or ([instead] if instead else [])
+
+
+IAPRTC12 = Importer(
+    "iaprtc12",
+    "IAPR TC-12: images/, annotations_complete_eng/, and SAIAPR's labels.txt and wlist.txt",
+    frozenset(),
+    import_iaprtc12,
+)

@@ -1,0 +1,133 @@
+"""NUS-WIDE in its official layout: image list, ground truth of 81 concepts, and the 1,000 or all tags."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text
+
+# fmt: off
+CONCEPTS: dict[str, list[str]] = {
+    "tc21": [
+        "animal", "beach", "buildings", "clouds", "flowers", "grass", "lake", "mountain", "ocean", "person",
+        "plants", "reflection", "road", "rocks", "sky", "snow", "sunset", "tree", "vehicle", "water",
+        "window",
+    ],
+    "tc10": [
+        "animal", "buildings", "clouds", "grass", "lake", "person", "plants", "sky", "water", "window",
+    ],
+}
+# fmt: on
+
+
+def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+    """Import the rows of ``Imagelist.txt`` that carry one of the chosen concepts; ids are its photo numbers.
+
+    Files, by name, wherever they lie: ``Imagelist.txt``; ``Labels_CONCEPT.txt``, 0 or 1 a line; the tags in
+    ``TagList1k.txt`` and ``AllTags1k.txt`` (0 or 1 a column), else ``All_Tags.txt`` (photo number, tags).
+    Pictures are looked for below ``src`` or in ``options.images``; a row may be without.
+
+    Raises:
+        LimbeckError: files missing (all named at once), or not of one length.
+    """
+    source = Source(src)
+    report = ImportReport(options.name or "nuswide")
+    wanted = options.concepts or "tc21"
+    if wanted not in CONCEPTS:
+        raise LimbeckError(f"--concepts {wanted}: choose {' or '.join(CONCEPTS)}")
+    concepts = CONCEPTS[wanted]
+    found = _files(source, concepts)
+    listed = [line.strip().replace("\\", "/") for line in _lines(source, found["Imagelist.txt"])]
+    labels: list[list[str]] = [[] for _ in listed]
+    for concept in concepts:
+        name = found[f"Labels_{concept}.txt"]
+        flags = _lines(source, name)
+        if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
+            raise LimbeckError(
+                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one a row of Imagelist.txt"
+            )
+        for own, flag in zip(labels, flags, strict=True):
+            if flag.strip() == "1":
+                own.append(concept)
+    ids = [PurePosixPath(name).stem.rsplit("_", 1)[-1] for name in listed]
+    tags = _tags(source, found, ids)
+    keep = [at for at, own in enumerate(labels) if own]
+    pictures = source if options.images is None else Source(options.images)
+    at_name = {PurePosixPath(n).name: n for n in pictures.names if n.lower().endswith(".jpg")}
+    columns: dict[str, list[Any]] = {
+        "id": [ids[at] for at in keep],
+        "image": [at_name.get(PurePosixPath(listed[at]).name) for at in keep],
+        "tags": [tags[at] for at in keep],
+        "labels": [labels[at] for at in keep],
+    }
+    report.notes.append(
+        f"{len(listed) - len(keep):,} of {len(listed):,} rows have none of the {len(concepts)} concepts"
+    )
+    without = sum(image is None for image in columns["image"])
+    if without:
+        report.notes.append(f"{without:,} rows without picture kept: features and tags are enough to hash")
+    features = attach_features(columns, options.features, report)
+    report.rows = len(keep)
+    report.counts |= {
+        "with tags": sum(map(bool, columns["tags"])),
+        "labels": sum(map(len, columns["labels"])),
+    }
+    media = pictures.media if at_name else None
+    meta = {"name": report.name, "label_names": concepts, "media": media, "features": features}
+    Pairs.write(out, columns, meta, replace=options.replace)
+    return report
+
+
+def _files(source: Source, concepts: list[str]) -> dict[str, str]:
+    """Places of all files that are needed; what is missing is named at once."""
+    needed = ["Imagelist.txt", *(f"Labels_{concept}.txt" for concept in concepts)]
+    found = {name: source.find(name) for name in [*needed, "TagList1k.txt", "AllTags1k.txt", "All_Tags.txt"]}
+    missing = [name for name in needed if found[name] is None]
+    if (found["TagList1k.txt"] is None or found["AllTags1k.txt"] is None) and found["All_Tags.txt"] is None:
+        missing.append("TagList1k.txt with AllTags1k.txt (or All_Tags.txt)")
+    if missing:
+        raise LimbeckError(
+            f"{source.path}: {len(missing)} files of NUS-WIDE are missing: {', '.join(missing)}; unpack "
+            "ImageList, Groundtruth and NUS_WID_Tags there"
+        )
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _lines(source: Source, name: str) -> list[str]:
+    return source.read_text(name).splitlines()
+
+
+def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[str]]:
+    """Tags of each row of the image list."""
+    if "TagList1k.txt" in found and "AllTags1k.txt" in found:
+        words = [normalize_text(line) for line in _lines(source, found["TagList1k.txt"])]
+        rows = _lines(source, found["AllTags1k.txt"])
+        if len(rows) != len(ids):
+            raise LimbeckError(
+                f"{source.path}: AllTags1k.txt has {len(rows):,} rows, Imagelist.txt {len(ids):,}; "
+                "restore both"
+            )
+        tags = []
+        for number, row in enumerate(rows, start=1):
+            flags = row.split()
+            if len(flags) != len(words) or set(flags) - {"0", "1"}:
+                raise LimbeckError(
+                    f"{source.path}: AllTags1k.txt line {number} is not {len(words)} zeros and ones"
+                )
+            tags.append([word for word, flag in zip(words, flags, strict=True) if flag == "1"])
+        return tags
+    split = (line.split(None, 1) for line in _lines(source, found["All_Tags.txt"]) if line.strip())
+    by_id = {parts[0]: parts[1].split() if len(parts) > 1 else [] for parts in split}
+    return [[word for word in map(normalize_text, by_id.get(item, [])) if word] for item in ids]
+
+
+NUSWIDE = Importer(
+    "nuswide",
+    "NUS-WIDE: Imagelist.txt, Labels_*.txt, TagList1k.txt and AllTags1k.txt (or All_Tags.txt)",
+    frozenset({"concepts", "images"}),
+    import_nuswide,
+)
