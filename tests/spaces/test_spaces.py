@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from limbeck import spaces
 from limbeck.errors import LimbeckError
-from limbeck.spaces import Hamming, Lorentz, Space, Sphere, space_from_json
+from limbeck.spaces import Euclid, Hamming, Lorentz, Space, Sphere, space_from_json
 
 
 def units(seed: int, *shape: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def some_codes(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("space", [Sphere(5), Hamming(24), Lorentz(5, 1.0)])
+@pytest.mark.parametrize("space", [Sphere(5), Hamming(24), Lorentz(5, 1.0), Euclid(5)])
 def test_every_space_keeps_the_protocol(space):
     assert isinstance(space, Space)
     assert space_from_json(space.to_json()) == space == spaces.from_json(space.to_json())

@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 # Keys that came after the first saved models: at these values they say nothing.
-_LATER = {"jitter": 0.0, "norm": False, "texts": "all"}
+_LATER = {"jitter": 0.0, "norm": False, "texts": "all", "logit": "distance"}
 
 
 def identity(tree: Any) -> Any:
@@ -190,10 +190,20 @@ class SphereConfig(Strict):
     max_logit_scale: float = Field(default=100.0, gt=0)
 
 
+class EuclidConfig(Strict):
+    """Linear projection to vectors of any length, compared by squared distance (EuCLIP)."""
+
+    kind: Literal["euclid"] = "euclid"
+    dim: int = Field(default=256, ge=2)
+    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    max_logit_scale: float = Field(default=100.0, gt=0)
+
+
 class HyperboloidConfig(Strict):
     """The Lorentz model: learnable curvature -curv and temperature, both clamped.
 
-    Radii are in units of 1/sqrt(curv).
+    Radii are in units of 1/sqrt(curv). ``logit``: minus the geodesic ``distance`` (MERU), or the Lorentzian
+    ``inner`` product.
     """
 
     dim: int = Field(default=256, ge=2)
@@ -201,6 +211,7 @@ class HyperboloidConfig(Strict):
     learn_curv: bool = True
     min_curv: float = Field(default=0.1, gt=0)
     max_curv: float = Field(default=10.0, gt=0)
+    logit: Literal["distance", "inner"] = "distance"
     logit_scale: float = Field(default=1 / 0.07, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
 
@@ -250,7 +261,8 @@ class BinaryConfig(Strict):
 
 
 LiftConfig = Annotated[
-    SphereConfig | TangentConfig | PolarConfig | HashConfig | BinaryConfig, Field(discriminator="kind")
+    SphereConfig | TangentConfig | PolarConfig | EuclidConfig | HashConfig | BinaryConfig,
+    Field(discriminator="kind"),
 ]
 
 ConcatConfig.model_rebuild()

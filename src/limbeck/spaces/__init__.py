@@ -11,13 +11,19 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import Space
+from limbeck.spaces.euclid import Euclid
 from limbeck.spaces.hamming import MAX_BITS, Hamming
 from limbeck.spaces.lorentz import Lorentz
 from limbeck.spaces.sphere import Sphere
 
-__all__ = ["MAX_BITS", "Hamming", "Lorentz", "Space", "Sphere", "from_json", "space_from_json"]
+__all__ = ["MAX_BITS", "Euclid", "Hamming", "Lorentz", "Space", "Sphere", "from_json", "space_from_json"]
 
-_SPACES: dict[str, Callable[..., Space]] = {"sphere": Sphere, "lorentz": Lorentz, "hamming": Hamming}
+_SPACES: dict[str, Callable[..., Space]] = {
+    "sphere": Sphere,
+    "lorentz": Lorentz,
+    "euclid": Euclid,
+    "hamming": Hamming,
+}
 
 
 def space_from_json(value: Any) -> Space:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from limbeck.encoders.config import BinaryConfig, HashConfig, PolarConfig, SphereConfig, TangentConfig
+from limbeck.encoders.config import (
+    BinaryConfig,
+    EuclidConfig,
+    HashConfig,
+    PolarConfig,
+    SphereConfig,
+    TangentConfig,
+)
 from limbeck.encoders.lifts.base import MODALITIES, Lift
+from limbeck.encoders.lifts.euclid import EuclidLift
 from limbeck.encoders.lifts.hamming import BinaryLift, HashLift
 from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
 from limbeck.encoders.lifts.sphere import SphereLift
@@ -15,6 +23,7 @@ _LIFTS: dict[str, tuple[type[Lift], Any]] = {
     "sphere": (SphereLift, SphereConfig),
     "tangent": (TangentLift, TangentConfig),
     "polar": (PolarLift, PolarConfig),
+    "euclid": (EuclidLift, EuclidConfig),
     "hash": (HashLift, HashConfig),
     "binary": (BinaryLift, BinaryConfig),
 }
@@ -34,6 +43,7 @@ def lift_from_json(stored: dict[str, Any]) -> Lift:
 __all__ = [
     "MODALITIES",
     "BinaryLift",
+    "EuclidLift",
     "HashLift",
     "Lift",
     "LorentzLift",

@@ -56,11 +56,11 @@ class Lift(nn.Module):
 
         A length of 1 is the space's own unit: the radius of curvature of a hyperboloid, 1 on the sphere.
         """
-        raise self._lacks("tangent space; take a lift of kind sphere, tangent or polar")
+        raise self._lacks("tangent space; take a lift of kind sphere, euclid, tangent or polar")
 
     def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
         """(…, dim) tangent coordinates of any space to embeddings of this one; inverse of `to_tangent`."""
-        raise self._lacks("tangent space; take a lift of kind sphere, tangent or polar")
+        raise self._lacks("tangent space; take a lift of kind sphere, euclid, tangent or polar")
 
     def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
         """Angle (…) by which `specific` (…, dim) lies outside the cone of `general`; <= 0 inside."""
@@ -97,8 +97,9 @@ class Lift(nn.Module):
         """Keep the points of one modality where they are."""
         self.head(modality).requires_grad_(False)
 
+    @torch.no_grad()
     def adopt(self, origin: Lift, modality: str) -> None:
-        """Start from the head of a lift of the same space.
+        """Start from the head of a lift of the same space, and from its curvature and temperature.
 
         Raises:
             LimbeckError: another space, or a head of another shape.
@@ -114,6 +115,10 @@ class Lift(nn.Module):
             raise LimbeckError(
                 f"its {modality} head does not fit this stage's lift; give both the same towers and lift"
             ) from None
+        # A head means nothing without the curvature that it was trained at.
+        scalars = dict(origin.named_parameters(recurse=False))
+        for name, own in self.named_parameters(recurse=False):
+            own.copy_(scalars[name])
 
     def describe(self) -> dict[str, Any]:
         """JSON that `lift_from_json` reads."""

@@ -49,8 +49,11 @@ class LorentzLift(Tempered, Lift):
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Minus the scaled geodesic distance (MERU)."""
+        """Minus the scaled geodesic distance (MERU), or the inner product in units of 1/curv, plus 1."""
         scale = self.logit_scale if logit_scale is None else logit_scale
+        if self.config.logit == "inner":
+            # The 1 says nothing in a softmax and keeps the digits of what is said.
+            return scale * (self.curv * lorentz.pairwise_inner(a, b, self.curv) + 1)
         return -scale * lorentz.pairwise_distance(a, b, self.curv)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -126,12 +129,6 @@ class LorentzLift(Tempered, Lift):
         """A modality stays where it is only if the curvature does."""
         super().freeze(modality)
         self.log_curv.requires_grad_(False)
-
-    @torch.no_grad()
-    def adopt(self, origin: Lift, modality: str) -> None:
-        """A head means nothing without the curvature that it was trained at."""
-        super().adopt(origin, modality)
-        self.log_curv.copy_(cast("LorentzLift", origin).log_curv)
 
 
 class TangentHead(nn.Module):

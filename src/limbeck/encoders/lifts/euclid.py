@@ -1,0 +1,65 @@
+"""Flat space: minus the squared Euclidean distance as the logit (EuCLIP, Chou & Alam 2024)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from limbeck.encoders.config import EuclidConfig
+from limbeck.encoders.lifts.base import MODALITIES, Lift
+from limbeck.encoders.lifts.lorentz import TangentHead
+from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.spaces import Euclid
+
+_SMALL = 1e-14  # of a squared distance before its root
+
+
+class EuclidLift(Tempered, Lift):
+    """MERU's tangent vector alpha W f, taken as it is: `tangent` without curvature (form ours)."""
+
+    config: EuclidConfig
+
+    def __init__(self, config: EuclidConfig, dims: dict[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dim, self.space = config.dim, Euclid(config.dim)
+        self.heads = nn.ModuleDict({m: TangentHead(dims[m], config.dim) for m in MODALITIES})
+        self.set_temperature(config.logit_scale, config.max_logit_scale)
+
+    def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Vectors of any length."""
+        vectors: torch.Tensor = self.heads[modality](features)
+        return vectors
+
+    def logits(
+        self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Minus the scaled squared distance."""
+        squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
+        return -(self.logit_scale if logit_scale is None else logit_scale) * squared
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Euclidean distance; at a = b it is 1e-7 and its gradient 0."""
+        return (a - b).square().sum(-1).clamp_min(_SMALL).sqrt()
+
+    def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The vectors themselves."""
+        return embeddings
+
+    def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The vectors themselves."""
+        return vectors.float()
+
+    @torch.no_grad()
+    def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The temperature, and the mean length by modality."""
+        lengths = {f"length/{name}": points.norm(dim=-1).mean() for name, points in embeddings.items()}
+        return {"logit_scale": self.logit_scale.clone(), **lengths}
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """The scales too: above its bound a parameter has no gradient and would stay there for good."""
+        super().clamp_()
+        for head in self.heads.values():
+            cast("TangentHead", head).log_alpha.clamp_(max=0)
