@@ -39,11 +39,11 @@ def commands(out: Path, runs: Path, lengths: Sequence[int]) -> list[str]:
     methods = ("demo/soda", "demo/soda-multihot", "demo/soda-direct")
     every = " ".join(str(run_of(runs, f"{name}-{bits}")) for bits in lengths for name in methods)
     return [
-        f'limbeck search {out / INDEX} "a red striped triangle above a blue circle" --gallery hits.png',
+        f'limbeck search {out / INDEX} "a red ring at night" --gallery hits.png',
         f"limbeck search {out / INDEX} --image {out / PICTURE} -k 5",
-        f'limbeck search {out / HYPERBOLIC_INDEX} "a red striped triangle above a blue circle" -k 5',
+        f'limbeck search {out / HYPERBOLIC_INDEX} "a red ring at night" -k 5',
         f"limbeck traverse {out / HYPERBOLIC_INDEX} --image {out / PICTURE} --all --figure way.png",
-        f"limbeck compare {every} --base demo/soda-direct",
+        f"limbeck compare {every} --base demo/soda-direct --protocol scenes/hashing",
     ]
 
 
