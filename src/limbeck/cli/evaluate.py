@@ -20,6 +20,10 @@ def evaluate(
     label: Annotated[str | None, typer.Option(help="Name of the row in tables.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed to record with the result.")] = None,
     ceiling: Annotated[bool, typer.Option(help="Also learn codes from labels.")] = True,
+    like: Annotated[
+        str | None,
+        typer.Option(help="A public repository's mAP: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."),
+    ] = None,
 ) -> None:
     """Measure a run by a protocol, or codes from elsewhere with --codes.
 
@@ -35,16 +39,21 @@ def evaluate(
         raise typer.BadParameter("give either RUN or --codes FILE")
     from rich.console import Console
 
+    from limbeck.reporting.codes import code_tables
     from limbeck.reporting.further import further_tables
     from limbeck.reporting.tables import result_tables
 
     if codes is not None:
         from limbeck.evaluation.foreign import evaluate_codes
 
-        result = evaluate_codes(codes, data, protocol, json=json, label=label, seed=seed, ceiling=ceiling)
+        result = evaluate_codes(
+            codes, data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like
+        )
     else:
         from limbeck.evaluation.run import evaluate as evaluate_model
 
-        result = evaluate_model(str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling)
-    for table in [*result_tables([result]), *further_tables([result])]:
+        result = evaluate_model(
+            str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like
+        )
+    for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:
         Console().print(table.rich())

@@ -96,7 +96,7 @@ class Metric(_Strict):
     k: int | None = None
     ties: Literal["expected", "optimistic", "pessimistic", "id"] = "expected"
     normalizer: Literal["relevant", "min", "hits", "first_k"] = "relevant"
-    empty: Literal["skip", "zero"] = "skip"
+    empty: Literal["skip", "zero", "error"] = "skip"
     ks: list[int] | None = None
     median_rank: bool = False
 

@@ -14,6 +14,7 @@ from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.hashing import SIDES, Labelled, score_hashing
+from limbeck.evaluation.like import as_in
 from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
 from limbeck.spaces import Hamming
@@ -30,6 +31,7 @@ def evaluate_codes(
     label: str | None = None,
     seed: int | None = None,
     ceiling: bool = True,
+    like: str | None = None,
 ) -> Result:
     """Measure codes made by any other program.
 
@@ -42,6 +44,7 @@ def evaluate_codes(
         label: name of the row in tables; the file's name when not given.
         seed: recorded with the result.
         ceiling: also learn codes from the labels, to see the score beside them.
+        like: score with the metric of a public repository; needs ``protocol``.
 
     Raises:
         LimbeckError: a pickle, arrays that do not fit together, another number of rows than the protocol has,
@@ -52,6 +55,11 @@ def evaluate_codes(
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
+    said: dict[str, Any] = {}
+    if like is not None:
+        if protocol is None:
+            raise LimbeckError(f"--like {like}: changes the metric of a protocol; give --protocol NAME")
+        protocol, said = as_in(protocol, like)
     settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
     if pairs is not None:
         if protocol is None:
@@ -84,7 +92,8 @@ def evaluate_codes(
             "metric": dict(settings),
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
             "items": protocol.items_hash(pairs) if pairs is not None and protocol is not None else None,
-        },
+        }
+        | ({"like": said} if said else {}),
         seconds={"score": time.perf_counter() - started},
         **vars(scores),
     )

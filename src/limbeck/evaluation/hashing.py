@@ -11,12 +11,15 @@ import numpy as np
 
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
-from limbeck.metrics import code_health, hamming_map, precision_recall, ranking_map
+from limbeck.metrics import code_health, hamming_map, hamming_ndcg, precision_recall, ranking_map
 from limbeck.metrics.empty import settle_empty
+from limbeck.metrics.precision_recall import DEFAULT_NS
 from limbeck.spaces import Space
 
 SIDES = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
 QUERIES_AT_ONCE = 256
+NDCG_AT = (100, 1000)
+LOOKUP_RADIUS = 2
 Settings = Mapping[str, Any]
 
 
@@ -65,7 +68,9 @@ def score_hashing(
 
     Returns:
         For each direction ``map``, ``floor`` (all codes equal), ``ceiling``, ``map_unseen`` (trained items
-        taken out of the database, where any are known), per-query values, and for codes the curves.
+        taken out of the database, where any are known), per-query values, and for codes the curves,
+        ``ndcg@k`` graded by the number of shared labels, ``p@100``, and the look-up within radius 2:
+        ``lookup_precision``, ``lookup_recall``, ``lookup_answered`` (share of queries that find anything).
 
     Raises:
         LimbeckError: labels or points that do not fit together; no query with a relevant item.
@@ -84,6 +89,7 @@ def score_hashing(
         scores.metrics[direction] = metrics
         scores.per_query[direction] = plain(per_query)
         scores.curves[direction] = verbs.curves(queries, items)
+        metrics |= verbs.more(queries, items, scores.curves[direction])
     for name, labelled in sets.items():
         scores.health[name] = verbs.health(labelled.points)
     return scores
@@ -146,6 +152,15 @@ def _code_curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
     return {name: np.round(getattr(curve, name), 6).tolist() for name in kept}
 
 
+def _code_more(queries: Labelled, items: Labelled, curves: Mapping[str, list[float]]) -> dict[str, float]:
+    """Graded NDCG, P@100 and the look-up within a radius."""
+    graded = hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT)
+    radius = min(LOOKUP_RADIUS, len(curves["radii"]) - 1)
+    lookup = {f"lookup_{name}": curves[name][radius] for name in ("precision", "recall", "answered")}
+    found = {f"ndcg@{k}": value for k, value in graded.value.items()}
+    return found | {"p@100": curves["precision_at"][DEFAULT_NS.index(100)]} | lookup
+
+
 def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
     health = code_health(points)
     return {
@@ -166,10 +181,17 @@ class _Verbs:
     mean_precision: Callable[[Space, Labelled, Labelled, Settings], MapAndValues]
     bits: Callable[[Space], int]
     curves: Callable[[Labelled, Labelled], dict[str, list[float]]]
+    more: Callable[[Labelled, Labelled, Mapping[str, list[float]]], dict[str, float]]
     health: Callable[[np.ndarray], dict[str, float | list[float]]]
 
 
 _VERBS = {
-    "codes": _Verbs(_code_map, lambda space: 8 * space.width, _code_curves, _code_health),
-    "vectors": _Verbs(_vector_map, lambda space: 0, lambda queries, items: {}, lambda points: {}),
+    "codes": _Verbs(_code_map, lambda space: 8 * space.width, _code_curves, _code_more, _code_health),
+    "vectors": _Verbs(
+        _vector_map,
+        lambda space: 0,
+        lambda queries, items: {},
+        lambda queries, items, curves: {},
+        lambda points: {},
+    ),
 }

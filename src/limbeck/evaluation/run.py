@@ -16,6 +16,7 @@ from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
+from limbeck.evaluation.like import as_in
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_facts import RunFacts, read_run_facts
@@ -37,6 +38,7 @@ def evaluate(
     seed: int | None = None,
     ceiling: bool = True,
     batch_size: int = 256,
+    like: str | None = None,
 ) -> Result:
     """Measure a model by a protocol.
 
@@ -52,6 +54,7 @@ def evaluate(
         seed: recorded with the result; the run's own when not given.
         ceiling: for codes, also learn codes from the labels, to see the score beside them.
         batch_size: pictures or texts in one forward pass.
+        like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`).
 
     Returns:
         The result; for a run directory it is also written into it: ``result.json`` under the run's own
@@ -65,6 +68,9 @@ def evaluate(
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)
+    said: dict[str, str] = {}
+    if like is not None:
+        protocol, said = as_in(protocol, like)
     if isinstance(model, (str, Path)):
         from limbeck.encoders.cache import BackboneCache
         from limbeck.encoders.load import load
@@ -110,7 +116,8 @@ def evaluate(
             "image_input": model.image_input,
             "space_id": model.space_id,
         }
-        | _about(model, classes),
+        | _about(model, classes)
+        | ({"like": said} if said else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         **vars(scores),
     )

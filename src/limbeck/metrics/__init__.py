@@ -13,6 +13,7 @@ from limbeck.metrics.classification import (
 from limbeck.metrics.code_health import CodeHealth, code_health
 from limbeck.metrics.hierarchy import Hierarchical, hierarchical
 from limbeck.metrics.histograms import distance_histograms
+from limbeck.metrics.ndcg import Ndcg, hamming_ndcg
 from limbeck.metrics.precision_recall import PrecisionRecall, precision_recall
 from limbeck.metrics.ranks import (
     FirstRelevant,
@@ -40,6 +41,7 @@ __all__ = [
     "FirstRelevant",
     "Hierarchical",
     "MeanAveragePrecision",
+    "Ndcg",
     "PairedTest",
     "PrecisionRecall",
     "RecallAtK",
@@ -50,6 +52,7 @@ __all__ = [
     "distance_histograms",
     "first_relevant",
     "hamming_map",
+    "hamming_ndcg",
     "hierarchical",
     "holm",
     "mean_per_class",

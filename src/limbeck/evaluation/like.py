@@ -1,0 +1,116 @@
+"""The metric of public repositories, by name: what each of them would print for the same codes.
+
+Only the formula is reproduced. What a repository does around it (which epoch it reports, which captions it
+draws) is named with the result and not imitated: it would need the test queries while training.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from limbeck.data.protocols import Metric, Protocol
+from limbeck.errors import LimbeckError
+
+_BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A repository's mean average precision.
+
+    Attributes:
+        repository: where the formula was read.
+        metric: its rules. Ties go by row (a stable sort; theirs is not stable: any order of equal distances
+            may come out, and of rows in random order this is one).
+        does: the formula in words.
+        not_reproduced: what the repository's figure has beyond it.
+    """
+
+    repository: str
+    metric: Metric
+    does: str
+    not_reproduced: str
+
+
+def _metric(
+    normalizer: Literal["relevant", "hits", "first_k"],
+    empty: Literal["skip", "zero", "error"],
+    k: int | None = None,
+) -> Metric:
+    return Metric(k=k, ties="id", normalizer=normalizer, empty=empty)
+
+
+PRESETS: dict[str, Preset] = {
+    "qinlab": Preset(
+        "QinLab-WFU/CLIP-based-Cross-Modal-Hashing, calc_map_k_matrix",
+        _metric("relevant", "zero"),
+        "mAP over the whole database; a query without a relevant item counts 0",
+        _BEST_EACH + "; with several captions a random one is drawn, in evaluation too",
+    ),
+    "dchmt": Preset(
+        "kalenforn/clip-based-cross-modal-hash, calc_map_k",
+        _metric("relevant", "error"),
+        "mAP over the whole database; a query without a relevant item makes it NaN, refused here",
+        _BEST_EACH + "; with several captions a random one is drawn, in evaluation too",
+    ),
+    "mith": Preset(
+        "MITH, calc_utils.calc_map_k",
+        _metric("relevant", "zero"),
+        "mAP over the whole database; a query without a relevant item counts 0",
+        "it keeps the best epoch on the test queries, jointly and for each direction",
+    ),
+    "ssah": Preset(
+        "lelan-li/SSAH, calc_hammingranking.calc_map",
+        _metric("relevant", "zero"),
+        "mAP over the whole database; a query without a relevant item counts 0",
+        "the epoch it reports",
+    ),
+    "twdh": Preset(
+        "TwDH (kalenforn/clip-based-cross-modal-hash, calc_map_k with k = 5000)",
+        _metric("first_k", "error", 5000),
+        "mean precision over the first min(5000, R) relevant items, wherever they rank; not mAP@5000",
+        _BEST_EACH,
+    ),
+    "ucch": Preset(
+        "penghu-cs/UCCH, fx_calc_map_multilabel_k with k = 0",
+        _metric("hits", "skip"),
+        "mAP over the whole database; queries without a relevant item are left out",
+        "it chooses the epoch on 2,000 items of the database, not on the test queries",
+    ),
+    "deephash": Preset(
+        "swuxyj/DeepHash-pytorch, CalcTopMap with topK = 5000",
+        _metric("hits", "zero", 5000),
+        "mean precision at the relevant items among the first 5,000; a query that finds none counts 0",
+        "it reports the best epoch on the test queries; with topK = -1 it drops the last item",
+    ),
+}
+
+
+def as_in(protocol: Protocol, like: str) -> tuple[Protocol, dict[str, Any]]:
+    """A hashing protocol with a repository's metric, and what to say of the result.
+
+    The name becomes ``PROTOCOL@LIKE`` and the hash another one: such figures stand in no table with others.
+
+    Raises:
+        LimbeckError: unknown preset, or a protocol that is not for hashing.
+    """
+    if like not in PRESETS:
+        near = difflib.get_close_matches(like, PRESETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
+        raise LimbeckError(f"--like {like}: no such repository; {hint}")
+    if protocol.task != "hashing":
+        raise LimbeckError(f"--like {like}: protocol {protocol.name} is for {protocol.task}, not for hashing")
+    preset = PRESETS[like]
+    changed = protocol.model_copy(
+        update={"name": f"{protocol.name}@{like}", "metric": preset.metric}, deep=True
+    )
+    changed.__dict__.pop("hash", None)  # a cached property of the original
+    said = {
+        "name": like,
+        "repository": preset.repository,
+        "metric": preset.does,
+        "not_reproduced": preset.not_reproduced,
+    }
+    return changed, said

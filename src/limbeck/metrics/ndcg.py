@@ -1,0 +1,139 @@
+"""Normalised discounted cumulative gain by Hamming distance, graded by the number of shared labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from limbeck.codes.kernel import kernel
+from limbeck.codes.threads import run_threads, thread_count
+from limbeck.codes.words import fill_distances, popcount
+from limbeck.errors import LimbeckError
+from limbeck.metrics.empty import check_empty, settle_empty
+from limbeck.metrics.histograms import CHUNK, LabelledCodes
+
+GAINS = {"exponential": lambda grade: 2.0**grade - 1, "linear": lambda grade: grade}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ndcg:
+    """The score and how it was made.
+
+    Attributes:
+        value: k → mean over the queries that count.
+        per_query: k → float64 (Q,); NaN where a query without relevant items was skipped.
+        n_empty: queries that share no label with any item.
+        settings: gain and empty, as asked.
+    """
+
+    value: dict[int, float]
+    per_query: dict[int, np.ndarray]
+    n_empty: int
+    settings: dict[str, Any]
+
+
+def hamming_ndcg(
+    query_codes: ArrayLike,
+    item_codes: ArrayLike,
+    query_labels: ArrayLike,
+    item_labels: ArrayLike,
+    *,
+    ks: Sequence[int] = (100,),
+    gain: str = "exponential",
+    empty: str = "skip",
+    threads: int | None = None,
+) -> Ndcg:
+    """NDCG@k, in expectation over ties, without sorting and in constant memory.
+
+    DCG@k = sum over the first k places of gain / log2(1 + place), divided by that of the best order.
+    Of items at one distance each place holds the group's mean gain on average (ours).
+
+    Args:
+        query_codes: packed codes, uint8 (Q, B).
+        item_codes: packed codes, uint8 (N, B).
+        query_labels: bool (Q, C).
+        item_labels: bool (N, C); the grade of an item is the number of labels it shares with the query.
+        ks: places that count; those above N count as N.
+        gain: of a grade g, ``exponential`` 2^g - 1 (Burges et al. 2005) or ``linear`` g.
+        empty: as in `hamming_map`, for queries that share no label with any item.
+        threads: how many threads; one per core if None.
+
+    Raises:
+        LimbeckError: for bad arrays, ks or settings.
+    """
+    data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
+    if not ks or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
+        raise LimbeckError(f"ks: {ks!r} is not a list of whole numbers of at least 1")
+    if gain not in GAINS:
+        raise LimbeckError(f"gain: {gain!r} is unknown; choose from {', '.join(GAINS)}")
+    check_empty(empty)
+    n, most = len(data.items), int(np.asarray(query_labels, dtype=bool).sum(axis=1).max())
+    gains = np.asarray(GAINS[gain](np.arange(most + 1, dtype=np.float64)))
+    counts = np.zeros((len(data.queries), data.bits + 1), dtype=np.int64)
+    sums = np.zeros((len(data.queries), data.bits + 1))
+    grades = np.zeros((len(data.queries), most + 1), dtype=np.int64)
+    tasks = [
+        functools.partial(
+            _grade_block,
+            data.queries[rows],
+            data.items,
+            data.query_labels[rows],
+            data.item_labels,
+            gains,
+            counts[rows],
+            sums[rows],
+            grades[rows],
+        )
+        for rows in data.blocks()
+    ]
+    run_threads(tasks, thread_count(threads))
+    discounts = np.append(0, np.cumsum(1 / np.log2(1 + np.arange(1, min(n, max(ks)) + 1))))
+    full = np.asarray(grades[:, 1:].any(axis=1))
+    value, per_query, n_empty = {}, {}, 0
+    for k in ks:
+        found = _gained(counts, sums, discounts, min(k, n))
+        ideal = _gained(grades[:, ::-1], grades[:, ::-1] * gains[::-1], discounts, min(k, n))
+        scores = np.divide(found, ideal, out=np.full(len(full), np.nan), where=full)
+        value[int(k)], per_query[int(k)], n_empty = settle_empty(scores, empty)
+    return Ndcg(value, per_query, n_empty, {"gain": gain, "empty": empty})
+
+
+def _gained(counts: np.ndarray, sums: np.ndarray, discounts: np.ndarray, k: int) -> np.ndarray:
+    """DCG@k (Q,) of groups of ``counts`` items (Q, G), best first, that bring ``sums`` of gain (Q, G)."""
+    ends = np.minimum(counts.cumsum(axis=1), k)
+    starts = np.concatenate([np.zeros((len(ends), 1), np.int64), ends[:, :-1]], axis=1)
+    mean = np.divide(sums, counts, out=np.zeros(counts.shape), where=counts > 0)
+    result: np.ndarray = (mean * (discounts[ends] - discounts[starts])).sum(axis=1)
+    return result
+
+
+@kernel
+def _grade_block(
+    queries: np.ndarray,
+    items: np.ndarray,
+    query_labels: np.ndarray,
+    item_labels: np.ndarray,
+    gains: np.ndarray,
+    counts: np.ndarray,
+    sums: np.ndarray,
+    grades: np.ndarray,
+) -> None:  # pragma: no cover
+    """Add items (q, bits + 1), their gains, and items by grade (q, G) of a block of queries."""
+    distances = np.empty(CHUNK, dtype=np.uint16)
+    for start in range(0, items.shape[0], CHUNK):
+        chunk, labels = items[start : start + CHUNK], item_labels[start : start + CHUNK]
+        size = chunk.shape[0]
+        for q in range(queries.shape[0]):
+            fill_distances(chunk, queries[q], distances[:size])
+            for i in range(size):
+                grade = np.uint64(0)
+                for word in range(query_labels.shape[1]):
+                    grade += popcount(labels[i, word] & query_labels[q, word])
+                counts[q, distances[i]] += 1
+                sums[q, distances[i]] += gains[grade]
+                grades[q, grade] += 1
