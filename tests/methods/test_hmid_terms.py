@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import limbeck
 from hmid_runs import BATCH, SPHERE, built, hmid, refused
@@ -17,6 +18,7 @@ from limbeck.methods import State
 from limbeck.methods.hmid_net import HmidNetConfig
 from limbeck.training import train
 from limbeck.training.checkpoint import trainable_state
+from limbeck.training.recipe import load_recipe
 
 TERMS: dict[str, dict[str, Any]] = {
     "relation": {"relation": {"weight": 1.0}},
@@ -123,6 +125,14 @@ def test_what_has_no_weight_leaves_no_trace(place: Path, teachers: dict[str, Pat
     }
 
 
+def test_from_the_teacher_alone(place: Path, teachers: dict[str, Path]) -> None:
+    method, batch = built(hmid(place, teachers["features"], contrastive=0.0, entailment=0.0, target="none"))
+    losses = method.objective(method.represent(batch), State(0, 1, 0, 0))
+    assert set(losses.parts) == {"distillation"}
+    losses.total.backward()
+    assert method.encoder.lift.log_logit_scale.grad is None  # its own temperature scores nothing
+
+
 # ------------------------------------------------------------------------------ relations only
 @pytest.mark.parametrize("teacher", ["curved", "sphere", "wide", "pixels", "ema"])
 def test_relations_leave_the_teacher_in_its_space(
@@ -170,6 +180,11 @@ def test_relations_leave_the_teacher_in_its_space(
             "features",
             {"distillation": 0.0, "target": "none"},
             "nothing is asked of the teacher; set teacher: none",
+        ),
+        (
+            "features",
+            {"contrastive": 0.0, "distillation": 0.0, **TERMS["radius"]},
+            "nothing tells pairs apart",
         ),
         ("none", {}, "teacher none cannot teach; set distillation: 0"),
         (
@@ -235,3 +250,43 @@ def test_weights_name_every_term() -> None:
     config = HmidNetConfig(teacher="t", target="none")
     assert config.weights["reconstruction"] == 0
     assert list(config.weights)[:2] == ["contrastive", "distillation"]
+
+
+def test_unmasked_tuning_goes_on_where_the_student_stood(
+    place: Path, teachers: dict[str, Path], tmp_path: Path
+) -> None:
+    tree = hmid(place, teachers["features"], steps=2)
+    method = tree["stages"][0]["method"] | {"mask": {"ratio": 0.0}, "target": "none"}
+    still = {"name": "tune", "method": method, "init": {"image": "student", "text": "student"}}
+    tree["stages"].append(still | {"optim": {"lr": 1e-12, "warmup": 0.0, "weight_decay": 0.0}})
+    run = train(tree, out=tmp_path / "run", quiet=True)
+    before, after = (
+        load_tensors(run / f"stages/{name}/model/model.safetensors") for name in ("student", "tune")
+    )
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("row", ["clip-kd", "meru-mask", "meru-distil", "euclid", "tuned"])
+def test_the_baselines_train(place: Path, teachers: dict[str, Path], tmp_path: Path, row: str) -> None:
+    """The recipes that ship, on tiny towers and two steps a stage."""
+    overrides: dict[str, Any] = {
+        "data.pairs": str(place / "pairs"),
+        "data.protocol": str(place / "retrieval.yaml"),
+    }
+    small = {"width": 32, "layers": 1, "heads": 1}
+    plain = load_recipe(f"hmid_net/{row}")
+    for stage in plain.stages:
+        overrides[f"stages.{stage.name}.schedule.steps"] = 2
+        if stage.method.get("teacher", "none") != "none":
+            overrides[f"stages.{stage.name}.method.teacher"] = str(teachers["features"])
+    overrides |= {f"towers.{m}.backbone.{k}": v for m in ("image", "text") for k, v in small.items()}
+    overrides |= {
+        "lift.dim": 8,
+        "schedule.batch_size": 16,
+        "compute.accelerator": "cpu",
+        "compute.precision": "32",
+    }
+    run = train(f"hmid_net/{row}", out=tmp_path / "run", overrides=overrides, quiet=True)
+    assert limbeck.load(run).encode_text(["a cat"]).shape == (1, 8)

@@ -54,6 +54,7 @@ class HmidNetConfig(Strict):
         mask: which patches the student is shown in training.
         target: of the reconstruction: the teacher's patch features, those of the student's own average
             (``ema``), the ``pixels``, ``none``, or ``auto``: the teacher's if it has patches, else ``ema``.
+        contrastive: weight of the student's own pictures against its own texts.
         distillation: weight of the interaction, ``distillation_scale`` its inverse temperature at the start.
         radius: of the squared difference of radii.
         entailment_warmup: share of the steps over which the entailment weight rises.
@@ -66,6 +67,7 @@ class HmidNetConfig(Strict):
     target: Literal["auto", "teacher", "ema", "pixels", "none"] = "auto"
     decoder_layers: int = Field(default=1, ge=1)
     decoder_width: int = Field(default=96, ge=32, multiple_of=32)
+    contrastive: float = Field(default=1.0, ge=0)
     distillation: float = Field(default=1.0, ge=0)
     distillation_scale: float = Field(default=1 / 0.07, gt=0)
     relation: RelationConfig = RelationConfig()
@@ -81,7 +83,7 @@ class HmidNetConfig(Strict):
     def weights(self) -> dict[str, float]:
         """Weight of each term by its name in the objective."""
         return {
-            "contrastive": 1.0,
+            "contrastive": self.contrastive,
             "distillation": self.distillation,
             "relation": self.relation.weight,
             "match": self.match.weight,
@@ -140,6 +142,8 @@ class HmidNetConfig(Strict):
             raise ValueError("teacher ema has the student's curvature anyway; set curvature: transport")
         if self.curvature == "relations":
             self._fits_relations()
+        if not self.contrastive and not (self.received or self.relation.weight):
+            raise ValueError("nothing tells pairs apart; set contrastive or distillation above 0")
         if self.teacher != NONE and not asked and not self.asks_patches:
             raise ValueError("nothing is asked of the teacher; set teacher: none or distillation: 1")
         return self

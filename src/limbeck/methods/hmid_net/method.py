@@ -55,7 +55,7 @@ from limbeck.methods.hmid_net.teacher import (
 class HmidNet(Method):
     """The student; see the module for its three lessons.
 
-    L = InfoNCE(-tau d(I, T)) + entailment * mean max(0, ext(T, I) - aper(T))
+    L = contrastive * InfoNCE(-tau d(I, T)) + entailment * mean max(0, ext(T, I) - aper(T))
       + distillation * 1/2 [CE(-tau_f d(I, T')) + CE(-tau_f d(T, I'))]       ' = teacher, own tau_f
       + reconstruction * mean over dropped patches of d(prediction, target)
 
