@@ -1,9 +1,10 @@
 """Write docs/results/hyperboloid.json and hyperboloid.md from finished runs and the parts that other programs wrote.
 
-    python benchmarks/hyperboloid_results.py --runs runs/f8k --parts docs/results/parts \
+    python benchmarks/hyperboloid_results.py --runs runs/f8k --further runs/f8k-more --parts docs/results/parts \
         --coco coco_mini_224.zip
 
-Runs come from flickr8k_grid.py; the parts are masking.json (masking_speed.py), lorentz_search.json
+Runs come from flickr8k_grid.py; the parts are masking.json and masking_kept_memory.json (masking_speed.py, the latter
+under MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456), lorentz_search.json
 (lorentz_search.py), stability.json (stability.py) and hand.json (rows measured from the command line).
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from claims import Claims
 from hyperboloid_checks import coco, formulas, house
+from scipy import stats
 
 from limbeck.data.protocols import load_protocol
 from limbeck.evaluation import Result, compare, environment
@@ -33,6 +35,9 @@ BARS = {"flickr8k/clip-minilm": {"t2i": 62.0, "i2t": 67.0}}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument(
+        "--further", type=Path, required=True, help="runs of further seeds of polar- and clip-minilm"
+    )
     parser.add_argument("--parts", type=Path, required=True)
     parser.add_argument("--coco", type=Path, required=True, help="coco_mini_224.zip")
     options = parser.parse_args()
@@ -40,11 +45,13 @@ def main() -> None:
     teachers = [f for f in sorted(options.runs.glob("*-s[0-9]/result.json"))]
     students = [f for f in sorted(options.runs.glob("student-*/result.json"))]
     retrieval(claims, [Result.load(file) for file in teachers])
+    further_seeds(claims, options.runs, options.further)
     student(claims, {file.parent.name: Result.load(file) for file in students})
     formulas(claims)
     coco(claims, options.coco)
     house(claims)
-    masking(claims, read_json(options.parts / "masking.json"))
+    for name in ("masking", "masking_kept_memory"):
+        masking(claims, read_json(options.parts / f"{name}.json"))
     search(claims, read_json(options.parts / "lorentz_search.json"))
     for part in ("stability", "hand"):
         claims.rows += read_json(options.parts / f"{part}.json")
@@ -88,10 +95,43 @@ def retrieval(claims: Claims, results: list[Result]) -> None:
     claims.add("trained text tower, i2t R@10 of the other", GRID, other, "%", 60.9)
     for name in ("polar", "meru"):
         for way in ("t2i", "i2t"):
-            gap = mean(groups[f"flickr8k/{name}-minilm"], way) - mean(groups["flickr8k/clip-minilm"], way)
             lift = "polar" if name == "polar" else "tangent"
             bar = -1.0 if name == "polar" else None
-            claims.add(f"lift {lift} minus clip, sentence encoder, {way} R@10", GRID, gap, "points", bar)
+            beside_clip(
+                claims, lift, groups[f"flickr8k/{name}-minilm"], groups["flickr8k/clip-minilm"], way, bar
+            )
+
+
+def beside_clip(
+    claims: Claims, lift: str, own: list[Result], clip: list[Result], way: str, bar: float | None
+) -> None:
+    """Difference of R@10 in points, paired by seed."""
+    gaps = [mean([a], way) - mean([b], way) for a, b in zip(by_seed(own), by_seed(clip), strict=True)]
+    half = stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+    low, high = np.mean(gaps) - half, np.mean(gaps) + half
+    claims.add(
+        f"lift {lift} minus clip, sentence encoder, {way} R@10, {len(gaps)} seeds",
+        GRID,
+        float(np.mean(gaps)),
+        "points",
+        bar,
+        seeds=[r.seed or 0 for r in by_seed(own)],
+        note=f"95 % interval over seeds {low:+.1f} to {high:+.1f}",
+    )
+
+
+def by_seed(results: list[Result]) -> list[Result]:
+    return sorted(results, key=lambda r: r.seed or 0)
+
+
+def further_seeds(claims: Claims, runs: Path, further: Path) -> None:
+    """The polar lift beside clip once more, with seeds that were added after the first three had been seen."""
+    both = {}
+    for name in ("polar", "clip"):
+        files = [f for place in (runs, further) for f in place.glob(f"{name}-minilm-s[0-9]/result.json")]
+        both[name] = [Result.load(file) for file in files]
+    for way in ("t2i", "i2t"):
+        beside_clip(claims, "polar", both["polar"], both["clip"], way, -1.0)
 
 
 def student(claims: Claims, results: dict[str, Result]) -> None:
@@ -111,9 +151,10 @@ def student(claims: Claims, results: dict[str, Result]) -> None:
 def masking(claims: Claims, part: dict[str, Any]) -> None:
     """Seconds a step with dropped patches."""
     settings = {k: v for k, v in part["settings"].items() if v}
+    memory = "freed memory kept" if settings.get("malloc") else "allocator as installed"
     for row in part["results"][1:]:
         claims.add(
-            f"{row['variant']}: speed of the step against dense MERU",
+            f"{row['variant']}: speed of the step against dense MERU ({memory})",
             f"benchmarks/masking_speed.py ({json.dumps(settings)})",
             row["speed"],
             "times",

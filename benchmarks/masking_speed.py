@@ -45,6 +45,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "HMID-Net, 75 % dropped, no decoder": HMID | {"mask": {"ratio": 0.75}},
     "HMID-Net, 50 % dropped, decoder, teacher's patches": HMID
     | {"mask": {"ratio": 0.5}, "target": "teacher"},
+    "HMID-Net, 75 % dropped, decoder, teacher's patches": HMID
+    | {"mask": {"ratio": 0.75}, "target": "teacher"},
+    "HMID-Net, 50 % dropped, decoder, pixels": HMID | {"mask": {"ratio": 0.5}, "target": "pixels"},
+    "HMID-Net, 75 % dropped, decoder, pixels": HMID | {"mask": {"ratio": 0.75}, "target": "pixels"},
     "HMID-Net, 50 % dropped, decoder, own average": HMID | {"mask": {"ratio": 0.5}, "target": "ema"},
 }
 PROTOCOL = """
