@@ -110,10 +110,10 @@ def atomic_dir(path: Path, *, replace: bool = False) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not replace and (path.is_file() or any(path.iterdir())):
         raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    aside.mkdir()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
         yield aside
         for file in aside.rglob("*"):
             fsync_path(file)

@@ -171,6 +171,8 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
         ({"optim": {"betas": [0.9]}}, "betas"),
         ({"lift": {"kind": "hash", "bits": 12}}, "multiple of 8"),
         ({"lift": {"kind": "hash", "bits": 8, "tetha": 1.0}}, "did you mean 'theta'?"),
+        # a key of another kind of lift is no help
+        ({"lift": {"kind": "sphere", "dim": 8, "radius": 1.0}}, "sphere.radius'; known are dim, kind, "),
         ({"lift": {"kind": "torus", "bits": 8}}, "torus"),
         ({"lift": {"bits": 8}}, "lift"),
         ({"stages": []}, "stages"),

@@ -46,16 +46,21 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the model at a location; a union's member is found by its class name in the location."""
+    """Keys of the model at a location; a union's member is found by its class name or kind."""
     models = [model]
     for part in location:
-        inner = [m for m in models if m.__name__ == part]
+        inner = [m for m in models if part in (m.__name__, _kind(m))]
         if inner:
             models = inner
             continue
         fields = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
         models = [found for annotation in fields for found in _models_in(annotation)] or models
     return sorted({key for m in models for key in m.model_fields})
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    """What tells a union's members apart; None outside one."""
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

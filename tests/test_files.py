@@ -1,0 +1,39 @@
+"""A place that cannot be written to: one line that names it, and nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_dir, write_atomic
+
+
+def test_a_directory_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    out = tmp_path / "file" / "deep" / "out"
+    with (
+        pytest.raises(LimbeckError, match=r"file/deep/out: cannot write \(.*\); free space or") as found,
+        atomic_dir(out),
+    ):
+        raise AssertionError("nothing can be built there")
+    assert "\n" not in str(found.value)
+    with pytest.raises(LimbeckError, match=r"file/deep/out: cannot write"):
+        write_atomic(out, "x")
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *given: object, **named: object) -> None:
+        if path.name.endswith(".tmp"):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with (
+        pytest.raises(LimbeckError, match=r"out: cannot write \(Permission denied\)"),
+        atomic_dir(tmp_path / "out"),
+    ):
+        raise AssertionError("nothing can be built there")
