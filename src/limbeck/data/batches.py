@@ -44,12 +44,19 @@ class View:
         rows: (n,) row numbers; rows without a text are left out when the column is captions.
         texts: per row the texts that may be shown (at least one each).
         labels: bool (n, C) or None.
+        label_rows: (n,) rows whose label names are shown; their own by default.
     """
 
     def __init__(
-        self, pairs: Pairs, rows: np.ndarray, texts: list[list[str]], labels: np.ndarray | None
+        self,
+        pairs: Pairs,
+        rows: np.ndarray,
+        texts: list[list[str]],
+        labels: np.ndarray | None,
+        label_rows: np.ndarray | None = None,
     ) -> None:
         self.pairs, self.rows, self.texts = pairs, np.asarray(rows), texts
+        self.label_rows = self.rows if label_rows is None else label_rows
         self.labels = None if labels is None else torch.from_numpy(labels.astype(np.float32))
         self.ids = [pairs.ids[row] for row in self.rows.tolist()]
 
@@ -60,7 +67,7 @@ class View:
         """Per row the items that an input may show: texts, one label prompt, one label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
-        names = [self.pairs.labels_text[row] for row in self.rows.tolist()]
+        names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
         if spec.column == "labels":
             return [[own] for own in names]
         assert spec.prompt is not None

@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 # Keys that came after the first saved models: at these values they say nothing.
-_LATER = {"jitter": 0.0, "norm": False, "texts": "all", "logit": "distance"}
+_LATER = {"jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None}
 
 
 def identity(tree: Any) -> Any:

@@ -6,7 +6,7 @@ from limbeck.methods.base import Losses, Method, Reps, State
 from limbeck.methods.binarize import Binarize
 from limbeck.methods.clip import Clip
 from limbeck.methods.cmimh import Cmimh
-from limbeck.methods.controls import DirectHashing, MultiHotTeacher
+from limbeck.methods.controls import DirectHashing, ImageTeacher, MultiHotTeacher
 from limbeck.methods.dchmt import Dchmt
 from limbeck.methods.dcmh import Dcmh
 from limbeck.methods.dhaph import Dhaph
@@ -27,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "soda-student": SodaStudent,
     "direct-hashing": DirectHashing,
     "multihot-teacher": MultiHotTeacher,
+    "image-teacher": ImageTeacher,
     "dcmh": Dcmh,
     "ssah": Ssah,
     "dchmt": Dchmt,

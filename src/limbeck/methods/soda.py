@@ -11,21 +11,39 @@ known, what we chose and what it changed is kept in docs/papers/soda.md.
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 
 from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.config import Strict
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
-from limbeck.methods.base import Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.code_buffer import CodeBuffer
 
 
-class SodaTeacher(Method):
+class _Buffered(Method):
+    """``buffer: true`` puts the codes of the whole training set in place of the batch's in the likelihood."""
+
+    def enrol(self, rows: int, classes: int) -> None:
+        """The buffer, if there is one."""
+        if self.config.buffer:
+            self.buffer = CodeBuffer(rows, self.encoder.lift.dim, classes)
+
+    def represent(self, batch: Batch) -> Reps:
+        """Codes, labels, and rows for the buffer."""
+        return super().represent(batch) | ({"rows": batch["rows"]} if self.config.buffer else {})
+
+
+class SodaTeacher(_Buffered):
     """Stage 1: image x label prompt, pairwise likelihood + quantization + bit balance.
 
     U = tanh codes of the images, Z = of the label prompts, B = sign(U + Z), S_ij = 1 if i, j share a label:
 
         L = mean_ij [ log(1 + e^theta_ij) - S_ij theta_ij ]                  theta = logits(U, Z)
           + quantization (|B - U|^2 + |B - Z|^2) + balance (|mean U|^2 + |mean Z|^2)
+
+    With ``buffer`` the likelihood is the mean of U against the last Z of all training rows and of Z against
+    their last U, as in DCMH.
     """
 
     supervised = True
@@ -36,6 +54,7 @@ class SodaTeacher(Method):
         prompt: PromptConfig = PromptConfig()
         quantization: float = Field(default=0.05, ge=0)
         balance: float = Field(default=0.05, ge=0)
+        buffer: bool = False
 
     @classmethod
     def inputs(cls, config: Config) -> dict[str, Input]:
@@ -45,17 +64,24 @@ class SodaTeacher(Method):
     def objective(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u, z = reps["image"], reps["text"]
-        codes = sign(u + z)
-        similar = shared_label(reps["labels"], reps["labels"])
+        codes, logits = sign(u + z), self.encoder.lift.logits
+        if self.config.buffer:
+            self.buffer.write(reps["rows"], reps["labels"], image=u, text=z)
+            similar = shared_label(reps["labels"], self.buffer.labels)
+            sides = ((u, self.buffer["text"]), (z, self.buffer["image"]))
+            likelihood = sum(pairwise_likelihood(logits(a, b), similar) for a, b in sides) / 2
+        else:
+            similar = shared_label(reps["labels"], reps["labels"])
+            likelihood = pairwise_likelihood(logits(u, z), similar)
         return Losses.weighted(
             monitors=code_monitors(image=u, text=z),
-            likelihood=(1.0, pairwise_likelihood(self.encoder.lift.logits(u, z), similar)),
+            likelihood=(1.0, torch.as_tensor(likelihood)),
             quantization=(self.config.quantization, quantization(u, codes) + quantization(z, codes)),
             balance=(self.config.balance, bit_balance(u) + bit_balance(z)),
         )
 
 
-class SodaStudent(Method):
+class SodaStudent(_Buffered):
     """Stage 2: text codes W learn from the image Hamming space of stage 1.
 
     With B_v = sign(U) of the (frozen) image branch:
@@ -64,7 +90,8 @@ class SodaStudent(Method):
           + quantization |B_v - W|^2 + agreement |W - stopgrad(U)|^2 + balance |mean W|^2
 
     ``target: relaxed`` puts U in place of B_v in the likelihood, so that an unfrozen image branch is gently
-    tuned along with the text; quantization and balance of U are then added (ours).
+    tuned along with the text; quantization and balance of U are then added (ours). With ``buffer`` W meets
+    the pictures of the whole training set; the gradient of U then stays with the pairs of the batch.
     """
 
     supervised = True
@@ -76,14 +103,20 @@ class SodaStudent(Method):
         quantization: float = Field(default=0.05, ge=0)
         agreement: float = Field(default=0.05, ge=0)
         balance: float = Field(default=0.05, ge=0)
+        buffer: bool = False
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u, w = reps["image"], reps["text"]
         codes = sign(u)
         relaxed = self.config.target == "relaxed"
-        phi = self.encoder.lift.logits(w, u if relaxed else codes)
-        similar = shared_label(reps["labels"], reps["labels"])
+        targets, labels = u if relaxed else codes, reps["labels"]
+        if self.config.buffer:
+            self.buffer.write(reps["rows"], labels, image=targets, text=w)
+            targets = self.buffer.with_batch("image", reps["rows"], targets)
+            labels = self.buffer.labels
+        phi = self.encoder.lift.logits(w, targets)
+        similar = shared_label(reps["labels"], labels)
         spread = quantization(w, codes) + (quantization(u, codes) if relaxed else 0.0)
         balance = bit_balance(w) + (bit_balance(u) if relaxed else 0.0)
         return Losses.weighted(

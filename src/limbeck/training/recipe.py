@@ -29,11 +29,14 @@ class DataConfig(Strict):
     """Which pairs, and under which protocol (its train part is trained on, its text column is read).
 
     ``captions``: train on the texts that the protocol shows, or on every text of its column.
+    ``permute_labels``: seed of a permutation of the training rows' labels among them, prompts included; a
+    control, since what is learnt of labels is then worth nothing. Validation keeps its own.
     """
 
     pairs: str | None = None
     protocol: str
     captions: Literal["protocol", "all"] = "protocol"
+    permute_labels: int | None = None
 
 
 class OptimConfig(Strict):

@@ -125,7 +125,13 @@ def open_data(recipe: Recipe) -> Data:
     supervised = any(method_config(stage)[0].supervised for stage in recipe.stages)
     assert recipe.data.pairs is not None
     pairs, protocol = Pairs.open(recipe.data.pairs), load_protocol(recipe.data.protocol)
-    return Data.open(pairs, protocol, supervised=supervised, all_captions=recipe.data.captions == "all")
+    return Data.open(
+        pairs,
+        protocol,
+        supervised=supervised,
+        all_captions=recipe.data.captions == "all",
+        permute_labels=recipe.data.permute_labels,
+    )
 
 
 def start_fabric(recipe: Recipe) -> Fabric:

@@ -45,7 +45,15 @@ class Data:
     skipped: int
 
     @classmethod
-    def open(cls, pairs: Pairs, protocol: Protocol, *, supervised: bool, all_captions: bool = False) -> Data:
+    def open(
+        cls,
+        pairs: Pairs,
+        protocol: Protocol,
+        *,
+        supervised: bool,
+        all_captions: bool = False,
+        permute_labels: int | None = None,
+    ) -> Data:
         """Cut validation from train; leave out rows without a text; check labels when a method needs them."""
         protocol.split(pairs, "query")  # refuses queries that lie in database or train before time is spent
         train_rows, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
@@ -56,7 +64,7 @@ class Data:
         views: list[View] = []
         shown: list[View] = []
         skipped = 0
-        for rows in (train_rows, held_out):
+        for part, rows in (("train", train_rows), ("held out", held_out)):
             # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
             texts = few = protocol.texts(pairs, rows)
             if all_captions:
@@ -70,12 +78,15 @@ class Data:
             keep = np.array([any(text.strip() for text in own) for own in texts], dtype=bool)
             skipped += int((~keep).sum())
             kept = rows[keep]
-            labels = pairs.labels(kept) if labelled else None
+            owners = kept
+            if permute_labels is not None and part == "train":
+                owners = np.random.default_rng(permute_labels).permutation(kept)
+            labels = pairs.labels(owners) if labelled else None
             # A row of which the protocol shows no text keeps the others.
             few = [own if any(map(str.strip, own)) else every for own, every in zip(few, texts, strict=True)]
             for found, source in ((views, texts), (shown, few)):
                 chosen = [own for own, has_text in zip(source, keep, strict=True) if has_text]
-                found.append(View(pairs, kept, chosen, labels))
+                found.append(View(pairs, kept, chosen, labels, owners))
         return cls(pairs, protocol, views[0], shown[0], views[1], skipped)
 
     def drawn(self, texts: str) -> View:
@@ -87,7 +98,8 @@ class Data:
             rest = [text for text in every if text not in own]
             mixed.append(own * len(rest) + rest * len(own) or own)
         labels = self.train.labels
-        return View(self.pairs, self.train.rows, mixed, None if labels is None else labels.numpy())
+        known = None if labels is None else labels.numpy()
+        return View(self.pairs, self.train.rows, mixed, known, self.train.label_rows)
 
 
 def build_method(
