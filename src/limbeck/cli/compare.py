@@ -15,11 +15,14 @@ def compare(
         str | None, typer.Option(help="Only results of this protocol, where runs have several.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for the table and plots.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the curves into this .png or .svg file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures there.")] = None,
 ) -> None:
     """Put runs and seeds into one table: mean, s.d., and paired differences from --base with their intervals.
 
-    Results of different protocols are refused.
+    Results of different protocols are refused. Runs that recorded their cost are also compared at equal
+    samples and at equal wall-clock; --figure draws validation against both, and for codes mAP by bits, PR
+    and P@N.
     """
     from rich.console import Console
 
@@ -30,6 +33,10 @@ def compare(
     comparison = compare_results(runs, base=base, protocol=protocol)
     for table in comparison_tables(comparison):
         Console().print(table.rich())
+    if figure is not None:
+        from limbeck.reporting.progress import write_figure
+
+        write_figure(figure, [result for group in comparison.groups for result in group.results])
     if json is not None:
         write_json(json, comparison.to_json())
     if out is not None:

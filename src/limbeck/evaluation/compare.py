@@ -271,5 +271,6 @@ def _group_json(group: Group) -> dict[str, Any]:
         "values": group.values,
         "mean": {column: group.mean(column) for column in group.values},
         "sd": {column: group.spread(column) for column in group.values},
+        "efficiency": [result.efficiency for result in group.results],
         "difference": {c: vars(d) | {"counts": d.counts} for c, d in group.differences.items()},
     }

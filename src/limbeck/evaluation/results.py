@@ -38,6 +38,8 @@ class Result(BaseModel):
         curves: direction → name → numbers, for plots (``precision``, ``recall``, ``precision_at``, ``ns``).
         health: set of codes (``database_image`` …) → numbers about its bits.
         seconds: step → seconds (``encode``, ``score``), and ``train`` where the run says so.
+        efficiency, progress: what the run cost, and its validation scores against pairs and seconds; see
+            `limbeck.evaluation.efficiency`. Empty for a model that is no run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +61,8 @@ class Result(BaseModel):
     versions: dict[str, str] = Field(default_factory=lambda: environment()[0], repr=False)
     machine: dict[str, str | int | bool | None] = Field(default_factory=lambda: environment()[1], repr=False)
     seconds: dict[str, float] = Field(default_factory=dict)
+    efficiency: dict[str, float] = Field(default_factory=dict)
+    progress: list[dict[str, float]] = Field(default_factory=list, repr=False)
     created: str = Field(default_factory=_now)
 
     @property

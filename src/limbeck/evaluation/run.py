@@ -14,6 +14,7 @@ from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
+from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
 from limbeck.evaluation.like import as_in
@@ -97,6 +98,7 @@ def evaluate(
         scores.metrics |= more.metrics
         scores.per_query |= more.per_query
     described = space.to_json()
+    cost, progress = read_efficiency(facts.folder) if facts.folder is not None else ({}, [])
     result = Result(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
@@ -119,6 +121,8 @@ def evaluate(
         | _about(model, classes)
         | ({"like": said} if said else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
+        efficiency=cost,
+        progress=progress,
         **vars(scores),
     )
     _write(result, json, facts)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from limbeck.reporting.extra import require
-from limbeck.reporting.style import Look, chart_settings, inline, standalone
+from limbeck.reporting.style import Look, chart_settings, inline, light, light_settings, standalone
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,37 @@ class Chart:
 
     def svg(self) -> str:
         """The whole chart as the text of one SVG file, light colours on white."""
+        return standalone(_figure(self._draw, *self._size()))
+
+    def png(self, dpi: int = 144) -> bytes:
+        """The same as pixels."""
+        return _pixels(self._draw, *self._size(), dpi)
+
+    def _grid(self) -> tuple[int, int]:
         columns = min(self.columns, len(self.panels))
-        rows = -(-len(self.panels) // columns)
-        width, height = self.size[0] * columns, self.size[1] * rows
+        return -(-len(self.panels) // columns), columns
 
-        def draw(figure: Any) -> None:
-            axes = figure.subplots(rows, columns, squeeze=False).ravel()
-            for axis, panel in zip(axes, self.panels, strict=False):
-                panel.draw(axis)
-                axis.set_title(panel.title)
-            for axis in axes[len(self.panels) :]:
-                axis.set_visible(False)
-            if self.legend:
-                across = max(1, int(width / 2.4))
-                figure.legend(
-                    [_handle(key) for key in self.legend], [key.label for key in self.legend],
-                    loc="outside lower center", ncols=min(across, len(self.legend)),
-                )  # fmt: skip
+    def _across(self) -> int:
+        """Entries of the legend beside each other."""
+        return max(1, int(self.size[0] * self._grid()[1] / 2.4))
 
-        legend_rows = -(-len(self.legend) // max(1, int(width / 2.4)))
-        return standalone(_figure(draw, width, height + 0.25 * legend_rows))
+    def _size(self) -> tuple[float, float]:
+        rows, columns = self._grid()
+        legend_rows = -(-len(self.legend) // self._across())
+        return self.size[0] * columns, self.size[1] * rows + 0.25 * legend_rows
+
+    def _draw(self, figure: Any) -> None:
+        axes = figure.subplots(*self._grid(), squeeze=False).ravel()
+        for axis, panel in zip(axes, self.panels, strict=False):
+            panel.draw(axis)
+            axis.set_title(panel.title)
+        for axis in axes[len(self.panels) :]:
+            axis.set_visible(False)
+        if self.legend:
+            figure.legend(
+                [_handle(key) for key in self.legend], [key.label for key in self.legend],
+                loc="outside lower center", ncols=min(self._across(), len(self.legend)),
+            )  # fmt: skip
 
     def inline(self) -> list[tuple[str, str]]:
         """Title and inline SVG of each panel, without legend (the page draws it), see `style.inline`."""
@@ -78,15 +89,27 @@ class Chart:
 
 
 def _figure(draw: Callable[[Any], None], width: float, height: float) -> str:
-    matplotlib = require("matplotlib")
-    figures = require("matplotlib.figure")
-    with matplotlib.rc_context(chart_settings()):
-        figure = figures.Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.05)
-        draw(figure)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+    stream = io.StringIO()
+    with require("matplotlib").rc_context(chart_settings()):
+        _drawn(draw, width, height).savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
+
+
+def _pixels(draw: Callable[[Any], None], width: float, height: float, dpi: int) -> bytes:
+    stream = io.BytesIO()
+    with require("matplotlib").rc_context(light_settings()):
+        figure = _drawn(draw, width, height)
+        for artist in figure.findobj(lambda part: isinstance(getattr(part, "_color", None), str)):
+            artist.set_color(light(artist.get_color()))  # panels name stand-ins
+        figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Any:
+    figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.05)
+    draw(figure)
+    return figure
 
 
 def _alone(panel: Panel, figure: Any) -> None:

@@ -11,7 +11,9 @@ from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS
 from limbeck.files import write_atomic, write_json
 from limbeck.reporting import plots
+from limbeck.reporting.efficiency import efficiency_table
 from limbeck.reporting.further import further_means
+from limbeck.reporting.progress import precision_at, quality_over
 from limbeck.reporting.tables import (
     WAYS,
     Table,
@@ -27,8 +29,11 @@ DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Mean ± s.d. over seeds, best of equal bits in bold; with a base a last table of the differences."""
+    """Mean ± s.d. over seeds, best of equal bits in bold; costs; with a base the differences last."""
     tables = [_means(comparison), *further_means(comparison, _ordered(comparison))]
+    efficiency = efficiency_table(comparison, _ordered(comparison))
+    if efficiency is not None:
+        tables.append(efficiency)
     if comparison.base is not None:
         tables.append(_differences(comparison))
     return tables
@@ -68,7 +73,8 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
     write_json(folder / "comparison.json", comparison.to_json())
     written = [folder / name for name in ("table.md", "table.csv", "comparison.json")]
     results = [result for group in comparison.groups for result in group.results]
-    for make in (plots.map_against_bits, plots.precision_recall, plots.bit_balance):
+    makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at, plots.bit_balance)
+    for make in makers:
         chart = make(results)
         if chart is not None:
             file = folder / f"{chart.name}.svg"

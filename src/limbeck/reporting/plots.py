@@ -101,7 +101,7 @@ def precision_recall(results: Sequence[Result], bits: int | None = None) -> Char
         bits: code length shown; when not given the longest of those that most methods have.
     """
     curved = [r for r in results if any("recall" in curve for curve in r.curves.values())]
-    bits = bits or _common_bits(curved)
+    bits = bits or common_bits(curved)
     shown = [result for result in curved if result.bits == bits]
     directions = [d for d in DIRECTIONS if any(d in result.curves for result in shown)]
     if not directions:
@@ -123,7 +123,8 @@ def _recall_panel(results: Sequence[Result], direction: str, look: dict[str, Loo
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02))
 
 
-def _common_bits(results: Sequence[Result]) -> int | None:
+def common_bits(results: Sequence[Result]) -> int | None:
+    """The longest of the code lengths that most methods have."""
     labels: dict[int, set[str]] = {}
     for result in results:
         if result.bits:
@@ -137,7 +138,7 @@ def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | N
     One panel a method, at one code length, its first seed. None without code health.
     """
     healthy = [result for result in results if any("ones" in part for part in result.health.values())]
-    bits = bits or _common_bits(healthy)
+    bits = bits or common_bits(healthy)
     shown: dict[str, Result] = {}
     for result in healthy:
         if result.bits == bits:

@@ -9,15 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.data.batches import Batches
 from limbeck.methods import Losses, Method, Reps, State
 from limbeck.training.checkpoint import CheckpointFolder
+from limbeck.training.efficiency import SAMPLES, StageClock, extrapolate
 from limbeck.training.gather import average_gradients, gather_reps
 from limbeck.training.guard import check_gradients, check_losses
 from limbeck.training.monitors import MetricsLog, ProgressLine
@@ -75,6 +79,8 @@ def fit(
     began = time.monotonic() - progress.seconds
     main = fabric.is_global_zero
     line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
+    spent = progress.extra.get("training_seconds", 0.0)
+    clock = StageClock(folder, batches.batch_size, step=progress.step, seconds=spent) if main else None
     with line, _stop_flag() as stop:
         for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
             state = State(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
@@ -96,20 +102,28 @@ def fit(
             progress.step = done
             validated: dict[str, float] = {}
             if validate is not None and (done % validate_every == 0 or done == total):
-                validated = validate()
+                with clock.pause() if clock else contextlib.nullcontext():
+                    validated = validate()
                 if progress.best_score is None or validated["score"] > progress.best_score:
                     progress.best_score, progress.best_step = validated["score"], done
                     if main and plan.select == "best":
                         method.encoder.save(folder / "best")
             if main and (validated or done % plan.log_every == 0 or done == total):
                 log.write(_row(done, state.epoch, lr, losses, validated))
+                if clock:
+                    clock.note(done)
             note = f"loss {losses.value:.4f}" + (f"  val {validated['score']:.4f}" if validated else "")
             line.update(done, note if validated or done % plan.log_every == 0 else None)
             progress.seconds = time.monotonic() - began
+            if clock:
+                progress.extra["training_seconds"] = round(clock.seconds, 3)
             if main and (done % plan.checkpoint_every == 0 or done == total or stop.is_set()):
                 store.save(method, optimizer, names, progress)
             if stop.is_set():
                 raise Interrupted
+    if clock:
+        count = partial(count_flops, method, batches, fabric, seed)
+        clock.finish(progress.step, count if total else None)
     return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score)
 
 
@@ -161,6 +175,32 @@ def forward_backward(
         start = stop
     _set_random_state(after)
     return losses, reps
+
+
+def count_flops(method: Method, batches: Batches, fabric: Fabric, seed: int) -> int:
+    """Floating-point operations of one step's forward and backward: two for each multiply-add.
+
+    Matrix products, convolutions and attention are counted by torch, the rest is small; on three small
+    batches, with plain attention (fused kernels are not counted everywhere), and extended to the batch size.
+    What a cache holds, such as a teacher's outputs, costs nothing; what ``chunk`` computes twice counts once.
+    The method, its gradients and the random state stay as they were.
+    """
+    batch, before = _to_device(batches.at(0), fabric.device), _random_state()
+    state = State(step=0, total_steps=1, epoch=0, seed=seed)
+    set_train_mode(method)
+    counts: dict[int, int] = {}
+    small = len(batch["ids"]) < SAMPLES[-1] * 2
+    for size in (len(batch["ids"]),) if small else SAMPLES:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            with fabric.autocast():
+                reps = _float32(method.represent(_rows(batch, 0, size)))
+            method.objective(reps, state).total.backward()
+        counts[size] = counter.get_total_flops()
+        method.zero_grad(set_to_none=True)
+    _set_random_state(before)
+    if small:
+        return counts.popitem()[1] * batches.batch_size // len(batch["ids"])
+    return extrapolate(counts, batches.batch_size)
 
 
 def set_train_mode(method: Method) -> None:

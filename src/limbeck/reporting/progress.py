@@ -1,0 +1,127 @@
+"""Quality over samples and over time, P@N, and all charts of a comparison in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.results import DIRECTIONS, Result
+from limbeck.files import write_atomic
+from limbeck.reporting import plots
+from limbeck.reporting.chart import Chart, Key, Panel
+from limbeck.reporting.style import Look, looks
+
+NAMES = {"pairs": "pairs seen", "seconds": "seconds of training"}
+
+
+def quality_over(results: Sequence[Result]) -> Chart | None:
+    """Validation score against pairs seen and against seconds: mean over seeds, band of one s.d.
+
+    Between looks a run's score is taken as linear; a mean is drawn as far as all seeds go. Codes are shown at
+    one length, the longest of those that most methods have. None where no run recorded its way.
+    """
+    recorded = [result for result in results if result.progress]
+    bits = plots.common_bits(recorded)
+    series: dict[str, list[Result]] = {}
+    for result in recorded:
+        if result.bits in (None, bits):
+            series.setdefault(result.label, []).append(result)
+    if not series:
+        return None
+    look = looks(result.label for result in results)
+    tail = f", {bits} bits" if bits else ""
+    panels = [
+        Panel(f"validation by {name}{tail}", partial(_panel, series, axis, look))
+        for axis, name in NAMES.items()
+    ]
+    return Chart("quality", panels, [Key(label, look[label]) for label in series], plots.WIDE)
+
+
+def _panel(series: dict[str, list[Result]], axis: str, look: dict[str, Look], place: Any) -> None:
+    for label, members in series.items():
+        at, curves = common_curves(members, axis)
+        style, mean = look[label], curves.mean(axis=0)
+        place.plot(at, mean, color=style.color, marker=style.marker, linestyle=style.dash, markersize=4)
+        if len(members) > 1:
+            spread = curves.std(axis=0, ddof=1)
+            place.fill_between(at, mean - spread, mean + spread, color=style.color, alpha=0.16, linewidth=0)
+    place.set(xlabel=NAMES[axis], ylabel="validation score")
+
+
+def common_curves(members: Sequence[Result], axis: str) -> tuple[np.ndarray, np.ndarray]:
+    """Places (P,) that all runs have been at, and their scores (runs, P) there."""
+    ways = [np.array(sorted((point[axis], point["score"]) for point in run.progress)) for run in members]
+    low, high = max(way[0, 0] for way in ways), min(way[-1, 0] for way in ways)
+    at = np.unique(np.concatenate([way[:, 0] for way in ways]))
+    at = at[(low <= at) & (at <= high)]
+    if not len(at):  # runs that do not overlap: each mean would be of other seeds
+        at = np.array([high])
+    return at, np.stack([np.interp(at, way[:, 0], way[:, 1]) for way in ways])
+
+
+def precision_at(results: Sequence[Result], bits: int | None = None) -> Chart | None:
+    """P@N, one panel a direction, seeds averaged, at one code length; None without such curves."""
+    curved = [r for r in results if any("precision_at" in curve for curve in r.curves.values())]
+    bits = bits or plots.common_bits(curved)
+    shown = [result for result in curved if result.bits == bits]
+    directions = [d for d in DIRECTIONS if any(d in result.curves for result in shown)]
+    if not directions:
+        return None
+    present = {result.label for result in shown}
+    look = {label: style for label, style in looks(r.label for r in results).items() if label in present}
+    panels = [
+        Panel(f"{plots.ARROWS[d]}, {bits} bits", partial(_precision_panel, shown, d, look))
+        for d in directions
+    ]
+    return Chart("precision-at", panels, [Key(label, look[label]) for label in look], plots.WIDE)
+
+
+def _precision_panel(results: Sequence[Result], direction: str, look: dict[str, Look], axis: Any) -> None:
+    for label, style in look.items():
+        curves = [r.curves[direction] for r in results if r.label == label and direction in r.curves]
+        if curves:
+            mean = np.mean([curve["precision_at"] for curve in curves], axis=0)
+            axis.plot(
+                curves[0]["ns"],
+                mean,
+                color=style.color,
+                linestyle=style.dash,
+                marker=style.marker,
+                markersize=4,
+            )
+    axis.set_xscale("log")
+    axis.set(xlabel="N", ylabel="P@N")
+
+
+def write_figure(file: Path, results: Sequence[Result]) -> None:
+    """All charts that apply in one picture: quality over pairs and time; for codes mAP by bits, PR, P@N.
+
+    Args:
+        file: ``.png`` or ``.svg``.
+        results: of one protocol.
+
+    Raises:
+        LimbeckError: another ending, results without anything to draw, or the extra ``report`` is missing.
+    """
+    if file.suffix not in (".png", ".svg"):
+        raise LimbeckError(f"{file}: --figure wants a name that ends in .png or .svg")
+    makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at)
+    charts = [chart for chart in (make(results) for make in makers) if chart is not None]
+    if not charts:
+        raise LimbeckError(
+            f"{file}: nothing to draw: the results hold neither curves nor validation scores; "
+            "train again and evaluate"
+        )
+    legend: dict[str, Key] = {}
+    for chart in charts:
+        for key in chart.legend:
+            legend.setdefault(key.label, key)
+    whole = Chart(
+        "comparison", [p for chart in charts for p in chart.panels], list(legend.values()), plots.WIDE
+    )
+    write_atomic(file, whole.svg() if file.suffix == ".svg" else whole.png())
