@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from limbeck.data.pairs import Pairs
 from limbeck.evaluation import Result, evaluate
 from limbeck.files import read_json
@@ -32,6 +34,7 @@ class Plan:
     all: int
     pace: float
     seconds: float
+    threads: int
 
     def __str__(self) -> str:
         return f"{self.detail} + {self.all} epochs at about {self.pace:,.0f} pairs/s"
@@ -60,19 +63,30 @@ def plan(
         limits: least and most epochs.
         beside: how much longer the recipes take that share the plan, on average.
     """
-    pace = pairs_per_second(load_recipe(recipe, {"data.pairs": str(scenes.resolve())})) / beside
+    paces = {threads: _pace(recipe, scenes, threads) / beside for threads in {1, torch.get_num_threads()}}
+    pace, threads = max((pace, threads) for threads, pace in paces.items())
     count = len(pairs.split_rows("train"))
     epochs = max(limits[0], min(limits[1], int(seconds * pace / count)))
     detail = max(1, round(DETAIL * epochs))
     rest = max(1, epochs - detail)
-    return Plan(detail, rest, pace, (detail + rest) * count / pace)
+    return Plan(detail, rest, pace, (detail + rest) * count / pace, threads)
+
+
+def _pace(recipe: str, scenes: Path, threads: int) -> float:
+    """With some threads: where another program holds a core, two are slower than one."""
+    before = torch.get_num_threads()
+    try:
+        told = {"data.pairs": str(scenes.resolve()), "compute.threads": threads}
+        return pairs_per_second(load_recipe(recipe, told))
+    finally:
+        torch.set_num_threads(before)
 
 
 def train_model(
     label: str, recipe: str, run: Path, scenes: Path, plan: Plan, seed: int, teacher: Path | None = None
 ) -> Trained:
     """Train and evaluate; ``teacher`` is used by a recipe that wants one."""
-    overrides: dict[str, Any] = {"seed": seed}
+    overrides: dict[str, Any] = {"seed": seed, "compute.threads": plan.threads}
     for stage in load_recipe(recipe).stages:
         overrides[f"stages.{stage.name}.schedule.epochs"] = getattr(plan, stage.name)
         if "teacher" in stage.method and teacher is not None:
