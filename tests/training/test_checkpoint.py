@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import shutil
@@ -25,6 +26,7 @@ from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.run import open_data
 from limbeck.training.stages import build_method
+from tiny import pixel_recipe
 
 IDENTITY = {"method": "soda-teacher", "recipe": "abc"}
 
@@ -232,3 +234,25 @@ def test_damaged_and_foreign_states_are_one_line(
     assert said in str(failure.value)
     assert "\n" not in str(failure.value)
     assert not (stopped_run / "model").exists()
+
+
+@pytest.mark.parametrize("curv", [100.0, 1e-3, math.nan])
+def test_a_curvature_out_of_its_bounds_is_no_state_to_go_on_from(
+    tmp_path: Path, pairs_dir: Path, retrieval: Path, curv: float
+) -> None:
+    tree = pixel_recipe(pairs_dir, retrieval, {"name": "meru"}, {"kind": "polar", "dim": 8})
+    image = {"kind": "features", "name": "cnn"}
+    tree["towers"]["image"] = {"backbone": image}
+    resolved = load_recipe(tree)
+    method, _ = build_method(resolved.stages[0], open_data(resolved), {}, 0)
+    optimizer, names = build_optimizer(method, OptimConfig())
+    store = CheckpointFolder(tmp_path, identity=IDENTITY)
+    store.save(method, optimizer, names, Progress(step=1))
+    assert store.restore(method, optimizer, names).step == 1
+    lift: Any = method.encoder.lift
+    with torch.no_grad():
+        lift.log_curv.fill_(math.log(curv))
+    store.save(method, optimizer, names, Progress(step=2))
+    said = r"state\.safetensors: curvature .* is outside its bounds 0\.1 to 10"
+    with pytest.raises(LimbeckError, match=said):
+        store.restore(method, optimizer, names)

@@ -74,7 +74,8 @@ class CheckpointFolder:
         """Load the newest checkpoint into method and optimizer; a fresh `Progress` when there is none.
 
         Raises:
-            LimbeckError: truncated or damaged files, a checkpoint of another method or recipe.
+            LimbeckError: truncated or damaged files, a checkpoint of another method or recipe, a curvature
+                out of its bounds.
         """
         path = self.latest()
         if path is None:
@@ -106,6 +107,7 @@ class CheckpointFolder:
             raise LimbeckError(
                 f"{path / 'state.safetensors'}: damaged ({reason}); remove {path} to start the stage anew"
             ) from error
+        method.encoder.lift.check(f"{path / 'state.safetensors'}")
         return Progress(**{k: stored[k] for k in vars(Progress())})
 
     def clear(self) -> None:
