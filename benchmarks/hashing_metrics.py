@@ -16,6 +16,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.encode import encode_pictures, encode_texts
+from limbeck.evaluation.hashing import SIDES
 from limbeck.evaluation.like import PRESETS
 from limbeck.evaluation.run_facts import read_run_facts
 from limbeck.files import write_json
@@ -35,8 +36,9 @@ RULES: dict[str, dict[str, Any]] = {
 } | {f"like {name}": preset.metric.model_dump(include=set(DEFAULT)) for name, preset in PRESETS.items()}
 
 
-def sides(run: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Codes of queries and database, and the labels of both."""
+def sides(run: Path, directions: list[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Codes of queries and database as the directions need them, and the labels of both."""
+    needed = {name for direction in directions for name in SIDES[direction]}
     facts = read_run_facts(run)
     pairs, protocol = Pairs.open(str(facts.pairs)), load_protocol(str(facts.protocol))
     model = limbeck.load(run)
@@ -44,8 +46,10 @@ def sides(run: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     codes, labels = {}, {}
     for split in ("query", "database"):
         rows = protocol.split(pairs, split)
-        codes[f"{split}_image"] = encode_pictures(model, pairs, rows, batch_size=512).points
-        codes[f"{split}_text"] = encode_texts(model, protocol.texts(pairs, rows), rows, batch_size=512).points
+        if f"{split}_image" in needed:
+            codes[f"{split}_image"] = encode_pictures(model, pairs, rows).points
+        if f"{split}_text" in needed:
+            codes[f"{split}_text"] = encode_texts(model, protocol.texts(pairs, rows), rows).points
         labels[split] = pairs.labels(rows)
     return codes, labels
 
@@ -54,15 +58,14 @@ def main() -> None:
     """Score each run by every rule."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--direction", action="append", choices=sorted(SIDES))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     table: dict[str, dict[str, list[float]]] = {}
     for run in given.runs:
-        codes, labels = sides(run)
-        ways = [
-            (codes["query_image"], codes["database_text"]),
-            (codes["query_text"], codes["database_image"]),
-        ]
+        directions = given.direction or list(SIDES)
+        codes, labels = sides(run, directions)
+        ways = [(codes[SIDES[way][0]], codes[SIDES[way][1]]) for way in directions]
         for rule, change in RULES.items():
             values = [
                 hamming_map(q, x, labels["query"], labels["database"], **DEFAULT | change).value
