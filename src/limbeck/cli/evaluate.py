@@ -24,6 +24,10 @@ def evaluate(
         str | None,
         typer.Option(help="A public repository's mAP: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Also fit a linear classifier to the image features before the lift."),
+    ] = False,
 ) -> None:
     """Measure a run by a protocol, or codes from elsewhere with --codes.
 
@@ -37,6 +41,8 @@ def evaluate(
     """
     if (run is None) == (codes is None):
         raise typer.BadParameter("give either RUN or --codes FILE")
+    if probe and codes is not None:
+        raise typer.BadParameter("--probe wants a model, --codes has none")
     from rich.console import Console
 
     from limbeck.reporting.codes import code_tables
@@ -53,7 +59,8 @@ def evaluate(
         from limbeck.evaluation.run import evaluate as evaluate_model
 
         result = evaluate_model(
-            str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like
-        )
+            str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like,
+            probe=probe,
+        )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:
         Console().print(table.rich())

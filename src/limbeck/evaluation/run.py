@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
 from limbeck.evaluation.like import as_in
+from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_facts import RunFacts, read_run_facts
@@ -40,6 +41,7 @@ def evaluate(
     ceiling: bool = True,
     batch_size: int = 256,
     like: str | None = None,
+    probe: bool = False,
 ) -> Result:
     """Measure a model by a protocol.
 
@@ -56,6 +58,7 @@ def evaluate(
         ceiling: for codes, also learn codes from the labels, to see the score beside them.
         batch_size: pictures or texts in one forward pass.
         like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`).
+        probe: also fit a linear probe to the image features (extra ``probe``).
 
     Returns:
         The result; for a run directory it is also written into it: ``result.json`` under the run's own
@@ -97,6 +100,11 @@ def evaluate(
     for more in _further(model, pairs, protocol, query, sides, classes, batch_size):
         scores.metrics |= more.metrics
         scores.per_query |= more.per_query
+    probed: dict[str, Any] = {}
+    if probe:
+        found, probed["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
+        scores.metrics |= found.metrics
+        scores.per_query |= found.per_query
     described = space.to_json()
     cost, progress = read_efficiency(facts.folder) if facts.folder is not None else ({}, [])
     result = Result(
@@ -119,6 +127,7 @@ def evaluate(
             "space_id": model.space_id,
         }
         | _about(model, classes)
+        | probed
         | ({"like": said} if said else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         efficiency=cost,

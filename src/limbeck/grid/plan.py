@@ -103,6 +103,7 @@ class Grid(Strict):
         rows_to: folder for the rows' small JSON files; ``OUT/rows`` when not given.
         also: further protocols that every row is evaluated by.
         ceiling: of codes, also learn codes from labels.
+        probe: also fit a linear probe to the image features.
         base: label of the row that the others are compared with at the end.
     """
 
@@ -118,6 +119,7 @@ class Grid(Strict):
     rows_to: str | None = None
     also: list[str] = Field(default_factory=list)
     ceiling: bool = True
+    probe: bool = False
     base: str | None = None
 
     @model_validator(mode="after")

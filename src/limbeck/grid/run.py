@@ -100,7 +100,7 @@ class Board:
         recipe = task.resolved(self.out, chosen).model_dump(mode="json")
         return Work(
             task.name, task.kind, self.out / task.name, recipe, task.label, about,
-            self.rows, tuple(self.grid.also), self.grid.ceiling,
+            self.rows, tuple(self.grid.also), self.grid.ceiling, self.grid.probe,
         )  # fmt: skip
 
     def end(self, task: Task, outcome: Outcome) -> None:

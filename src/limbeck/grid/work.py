@@ -33,6 +33,7 @@ class Work:
     rows: Path = Path()
     also: tuple[str, ...] = ()
     ceiling: bool = True
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
 def _evaluate(work: Work) -> str:
     from limbeck.evaluation.run import evaluate
 
+    asked: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling}
     for protocol in work.also:
-        result = evaluate(work.folder, protocol=protocol, label=work.label, ceiling=work.ceiling)
+        result = evaluate(work.folder, protocol=protocol, **asked)
         write_row(row_file(work.rows, work.name, protocol), _about(result, work))
-    result = _about(evaluate(work.folder, label=work.label, ceiling=work.ceiling), work)
+    result = _about(evaluate(work.folder, probe=work.probe, **asked), work)
     result.save(work.folder / "result.json")
     write_row(row_file(work.rows, work.name), result)  # last: the row is finished
     return in_words(result)

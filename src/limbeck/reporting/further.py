@@ -40,6 +40,11 @@ KINDS = (
         r"radius text/.*",
         "detail-1: the first, most detailed text of a row",
     ),
+    _Kind(
+        "linear probe",
+        r"probe .*",
+        "on image features before the lift; one class: per cent; several labels: mAP of ranking the queries",
+    ),
 )
 
 
