@@ -82,6 +82,14 @@ def renamed_tensor(folder: Path) -> None:
         (in_json("towers", {}), "m: damaged"),
         (in_json("towers", {"image": {"config": {"backbone": {"kind": "new"}}}}), "m: damaged"),
         (in_json("lift", {"config": {"kind": "cone"}}), "m: damaged"),
+        (
+            in_json("lift", {"config": {"kind": "sphere", "dim": 8, "dimm": 1}}),
+            "m: damaged or of another version (dimm: Extra inputs are not permitted); train again",
+        ),
+        (
+            in_json("lift", {"config": {"kind": "polar", "dim": 8, "curv": 20.0}}),
+            "m: damaged or of another version (Value error, wants min_curv <= curv <= max_curv); train",
+        ),
         (in_json("references", None), "m: damaged"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
@@ -217,8 +218,9 @@ class DualEncoder(nn.Module):
             towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
             model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise LimbeckError(f"{folder}: damaged or of another version ({reason}); train again") from error
+            raise LimbeckError(
+                f"{folder}: damaged or of another version ({_reason(error)}); train again"
+            ) from error
         tensors = load_tensors(folder / "model.safetensors")
         modules = dict(model.named_modules())
         for prefix, reference in references.items():
@@ -235,6 +237,15 @@ class DualEncoder(nn.Module):
             ) from error
         model.lift.check(f"{folder / 'model.safetensors'}")
         return model.eval().requires_grad_(False)
+
+
+def _reason(error: Exception) -> str:
+    """In a few words; of a configuration the first field that is wrong."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:120]
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"{field}: {first['msg']}" if field else str(first["msg"])
 
 
 def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, torch.Tensor]:
