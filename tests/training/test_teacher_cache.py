@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import signal
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -16,9 +18,9 @@ import torch
 
 from limbeck.data.batches import Batches, Source
 from limbeck.encoders.cache import BackboneCache, Block
-from limbeck.encoders.tensors import load_tensors
+from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.training import train
+from limbeck.training import fit, train
 from limbeck.training.recipe import load_recipe
 from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
@@ -115,6 +117,34 @@ def test_frozen_backbones_run_in_float32_like_their_cache(
         tower.backbone.requires_grad_(True)
         with torch.autocast("cpu", torch.bfloat16):
             assert not torch.equal(tower(inputs), plain)
+
+
+def test_training_does_not_go_on_with_another_teacher(
+    tmp_path: Path, pictures: Path, retrieval: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "teacher"
+    shutil.copytree(teacher, place)
+    tree = student(pictures, retrieval, place)
+    original, calls = fit.forward_backward, []
+
+    def stop_at_two(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return original(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "forward_backward", stop_at_two)
+        with pytest.raises(fit.Interrupted):
+            train(tree, out=tmp_path / "run", quiet=True)
+    weights = place / "model/model.safetensors"
+    whole, tensors = weights.read_bytes(), load_tensors(weights)
+    tensors["lift.heads.text.radius.bias"] = tensors["lift.heads.text.radius.bias"] + 1e-3
+    save_tensors(weights, tensors)
+    with pytest.raises(LimbeckError, match=r"state-\d+: checkpoint of another teacher"):
+        train(tree, out=tmp_path / "run", resume=True, quiet=True)
+    weights.write_bytes(whole)
+    assert train(tree, out=tmp_path / "run", resume=True, quiet=True).is_dir()
 
 
 # ------------------------------------------------------------------------------ the key

@@ -15,6 +15,7 @@ from limbeck.files import atomic_dir, read_json, write_json
 from limbeck.methods import Method
 
 FORMAT = 1
+_LATER = {"teacher"}  # what checkpoints from before do not name
 
 
 @dataclass
@@ -42,7 +43,7 @@ class CheckpointFolder:
     """``state-<step>/`` directories of a stage; the newest counts, older ones go once the new one stands."""
 
     def __init__(self, folder: Path, *, identity: dict[str, Any]) -> None:
-        """``identity`` (method, recipe hash) must agree between writer and reader."""
+        """``identity`` (method, hashes of recipe, data and teacher) must agree between writer and reader."""
         self.folder, self.identity = folder, identity
 
     def latest(self) -> Path | None:
@@ -82,7 +83,7 @@ class CheckpointFolder:
             return Progress()
         stored = _read_state(path / "state.json")
         for key, value in self.identity.items():
-            if stored.get(key) != value:
+            if stored.get(key, value if key in _LATER else None) != value:
                 raise LimbeckError(
                     f"{path}: checkpoint of another {key} ({stored.get(key)!r}, wanted {value!r}); "
                     "choose another --out"

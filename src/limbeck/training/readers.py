@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,9 +10,11 @@ import torch
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.load import load
 from limbeck.encoders.towers import RunBackbone
 from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
 
 
 def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
@@ -55,6 +58,15 @@ def readers_of(
             continue
         found[name] = backbone
     return found
+
+
+def fingerprint(readers: Mapping[str, RunBackbone]) -> str | None:
+    """Hash of the frozen models of some inputs, weights and transforms included; None without any.
+
+    A recipe names a teacher by its place, and another one may stand there when training goes on.
+    """
+    found = {name: [reader.cache_key(), weights_digest(reader)] for name, reader in readers.items()}
+    return sha256_json(found) if found else None
 
 
 def _check_usable(backbone: RunBackbone, where: str) -> None:

@@ -25,7 +25,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training.fit import fit
-from limbeck.training.readers import readers_of, trained
+from limbeck.training.readers import fingerprint, readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.validation import validation_score
 
@@ -226,6 +226,7 @@ def run_stage(
             "method": stage.method["name"],
             "recipe": recipe_identity(recipe),
             "data": sha256_json([data.pairs.fingerprint, data.protocol.hash]),
+            "teacher": fingerprint(method.readers),
         },
         validate=validate if len(data.held_out) else None,
         quiet=quiet,
