@@ -37,7 +37,7 @@ def evaluate(
 
     A file of codes holds query_image, query_text, database_image, database_text (uint8 packed as by
     numpy.packbits, or -1 and +1) in the order of the protocol, and query_labels and database_labels where no
-    --data is given.
+    --data is given. --codes random:64 and oracle:64 make the floor and the ceiling of a table.
     """
     if (run is None) == (codes is None):
         raise typer.BadParameter("give either RUN or --codes FILE")

@@ -13,6 +13,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
+from limbeck.evaluation.control_codes import control_codes, is_control
 from limbeck.evaluation.hashing import SIDES, Labelled, score_hashing
 from limbeck.evaluation.like import as_in
 from limbeck.evaluation.results import Result
@@ -36,7 +37,8 @@ def evaluate_codes(
     """Measure codes made by any other program.
 
     Args:
-        codes: ``.npz``, ``.safetensors`` or a directory of ``.npy`` (`limbeck.evaluation.codes_file`).
+        codes: ``.npz``, ``.safetensors`` or a directory of ``.npy`` (`limbeck.evaluation.codes_file`); or a
+            control, ``random:BITS`` or ``oracle:BITS`` (`limbeck.evaluation.control_codes`).
         pairs: the data set whose rows the codes follow, in the order of the protocol's id lists. Without it
             the labels in the codes file are used, and the result compares only with results on equal labels.
         protocol: hashing protocol; needed with ``pairs``, otherwise it only gives the rules of the metric.
@@ -50,9 +52,9 @@ def evaluate_codes(
         LimbeckError: a pickle, arrays that do not fit together, another number of rows than the protocol has,
             a protocol that is not for hashing.
     """
-    file = read_codes(codes)
     pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+    file = control_codes(codes, pairs, protocol, seed=seed or 0) if is_control(codes) else read_codes(codes)
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
     said: dict[str, Any] = {}
@@ -88,7 +90,7 @@ def evaluate_codes(
         bits=file.bits,
         seed=seed,
         settings={
-            "label": label or file.path.stem,
+            "label": label or file.path.stem.partition(":")[0],
             "metric": dict(settings),
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
             "items": protocol.items_hash(pairs) if pairs is not None and protocol is not None else None,
