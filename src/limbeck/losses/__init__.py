@@ -11,7 +11,7 @@ from limbeck.losses.distillation import (
 )
 from limbeck.losses.entailment import entailment, ramp
 from limbeck.losses.hashing import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
-from limbeck.losses.masked import at_patches, resample_grid
+from limbeck.losses.masked import at_patches, pixel_error, resample_grid
 from limbeck.losses.pairs import (
     bernoulli_gap,
     cosine,
@@ -49,6 +49,7 @@ __all__ = [
     "label_contrast",
     "memory_contrast",
     "pairwise_likelihood",
+    "pixel_error",
     "proxy_margin",
     "quantization",
     "radius_gap",
