@@ -6,7 +6,8 @@ With F, G (n, b) the relaxed codes of all pictures and texts, B = sign(F + G), T
         + eta (|F' 1|^2 + |G' 1|^2)                                                                   (eq. 1)
 
 A step sees a batch: its rows of F against all of G, its rows of G against all of F (sec. 3.2). J is divided
-by n and by the rows of the batch; gamma and eta keep the paper's meaning and value.
+by n and by the rows of the batch; gamma and eta keep the paper's meaning and value. F' 1 is n times the mean
+of the batch: the sum over last codes lags by an epoch, and with Adam every bit ran to one side (ours).
 
 Left out: networks of its own (CNN-F, bag of words; towers are the recipe's), alternation between the two
 networks and B (one step moves both, B follows at each), its learning rates.
@@ -17,7 +18,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from limbeck.encoders.config import Strict
-from limbeck.losses import pairwise_likelihood, shared_label
+from limbeck.losses import bit_balance, pairwise_likelihood, shared_label
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
 from limbeck.methods.code_buffer import CodeBuffer
 
@@ -50,8 +51,7 @@ class Dcmh(Method):
         similar = shared_label(reps["labels"], self.buffer.labels)
         theta = self.config.theta
         spread = ((codes - f).square().sum(1) + (codes - g).square().sum(1)).mean() / n
-        sums = [self.buffer.with_batch(side, rows, x).sum(0) for side, x in (("image", f), ("text", g))]
-        balance = (sums[0].square().sum() + sums[1].square().sum()) / (n * len(f))
+        balance = f.shape[1] * (bit_balance(f) + bit_balance(g))
         return Losses.weighted(
             monitors=code_monitors(image=f, text=g),
             image_likelihood=(1.0, pairwise_likelihood(theta * f @ self.buffer["text"].T, similar)),
