@@ -240,6 +240,8 @@ class HmidNet(Method):
     def _monitors(self, reps: Reps) -> dict[str, torch.Tensor]:
         lift, image, text = self.encoder.lift, reps["image"], reps["text"]
         found = batch_accuracy(lift.logits(image, text)) | lift.monitors(image=image, text=text)
+        if self.config.distillation:
+            found["logit_scale/distillation"] = self.temperature.logit_scale
         return found | (cone_share(lift.cone_excess(text, image)) if self.config.entailment else {})
 
     def after_step(self, reps: Reps, state: State) -> None:
