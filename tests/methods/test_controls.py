@@ -88,7 +88,7 @@ def test_buffers_hold_the_whole_set(place: Path) -> None:
             torch.arange(n), all_labels, image=torch.from_numpy(f), text=torch.from_numpy(g)
         )
         reps = method.represent(batches.at(0))
-        losses, x = method.objective(reps, State(0, 10, 0, 0)), numbers(reps)
+        losses, x = method.objective(reps, State(0, 10, 2, 0)), numbers(reps)
         u, w, rows = x["image"], x["text"], reps["rows"].numpy()
         f[rows], g[rows] = (np.where(u >= 0, 1.0, -1.0) if options.get("target") == "codes" else u), w
         similar = x["labels"] @ all_labels.numpy().T > 0

@@ -124,7 +124,7 @@ def test_dcmh_is_equation_1_over_the_rows_of_a_batch(place: Path) -> None:
         torch.arange(n), batches.view.labels, image=torch.from_numpy(f), text=torch.from_numpy(g)
     )
     reps = method.represent(first)
-    losses = method.objective(reps, State(1, 10, 0, 0))
+    losses = method.objective(reps, State(1, 10, 2, 0))
     u, v, labels = sides(reps)
     rows = first["rows"].numpy()
     f[rows], g[rows] = u, v
@@ -141,7 +141,7 @@ def test_dcmh_is_equation_1_over_the_rows_of_a_batch(place: Path) -> None:
 def test_mith_by_hand(place: Path) -> None:
     method, batches = made(place, "mith")
     reps = method.represent(batches.at(0))
-    losses = method.objective(reps, State(0, 10, 0, 0))
+    losses = method.objective(reps, State(0, 10, 2, 0))
     u, v, labels = sides(reps)
     n, rows = len(batches.view), reps["rows"].numpy()
     f, g, all_labels = np.zeros((n, BITS)), np.zeros((n, BITS)), np.zeros((n, labels.shape[1]))
@@ -155,6 +155,22 @@ def test_mith_by_hand(place: Path) -> None:
     scores = a @ b.T / 0.07
     contrast = np.mean([np.logaddexp.reduce(s, 1).mean() - np.trace(s) / len(s) for s in (scores, scores.T)])
     assert losses.value == pytest.approx(10 * inter + 8 * spread + 50 * contrast, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dcmh", "mith"])
+def test_buffers_wait_for_two_epochs(place: Path, name: str) -> None:
+    """In the first epochs what was kept does not matter, then it does."""
+    found = {}
+    for epoch in (0, 2):
+        for kept in (0.0, 0.9):
+            method, batches = made(place, name)
+            method.buffer["image"].fill_(kept)  # type: ignore[index, union-attr]
+            method.buffer["text"].fill_(kept)  # type: ignore[index, union-attr]
+            found[epoch, kept] = method.objective(
+                method.represent(batches.at(0)), State(0, 10, epoch, 0)
+            ).value
+    assert found[0, 0.0] == found[0, 0.9]
+    assert found[2, 0.0] != found[2, 0.9]
 
 
 def test_dsph_and_dchmt_sum_their_parts(place: Path) -> None:

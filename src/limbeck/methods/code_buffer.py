@@ -7,6 +7,12 @@ from typing import cast
 import torch
 from torch import nn
 
+from limbeck.methods.base import State
+
+# Codes move fast at first: what was kept an epoch ago misleads, and little is learnt (measured with Adam on
+# MIRFlickr). So the first epochs compare with the batch alone (ours; the papers do not wait).
+WARMUP_EPOCHS = 2
+
 
 class CodeBuffer(nn.Module):
     """Last codes and labels of every training item.
@@ -33,6 +39,14 @@ class CodeBuffer(nn.Module):
     def __getitem__(self, side: str) -> torch.Tensor:
         """Codes (n, bits) of a side, without gradient."""
         return cast(torch.Tensor, getattr(self, f"codes_{side}"))
+
+    def codes(self, side: str, batch: torch.Tensor, state: State) -> torch.Tensor:
+        """Codes (n, bits) to compare with: all kept ones, in the first epochs those of the batch (B, bits)."""
+        return batch.detach() if state.epoch < WARMUP_EPOCHS else self[side]
+
+    def known(self, batch: torch.Tensor, state: State) -> torch.Tensor:
+        """Labels (n, C) of these."""
+        return batch if state.epoch < WARMUP_EPOCHS else self.labels
 
     @torch.no_grad()
     def write(self, rows: torch.Tensor, labels: torch.Tensor, **codes: torch.Tensor) -> None:

@@ -9,8 +9,9 @@ A step sees a batch: its rows of F against all of G, its rows of G against all o
 by n and by the rows of the batch; gamma and eta keep the paper's meaning and value. F' 1 is n times the mean
 of the batch: the sum over last codes lags by an epoch, and with Adam every bit ran to one side (ours).
 
-Left out: networks of its own (CNN-F, bag of words; towers are the recipe's), alternation between the two
-networks and B (one step moves both, B follows at each), its learning rates.
+The first two epochs compare with the batch alone (`code_buffer`). Left out: networks of its own (CNN-F, bag of
+words; towers are the recipe's), alternation between the two networks and B (one step moves both, B follows at
+each), its learning rates.
 """
 
 from __future__ import annotations
@@ -48,14 +49,15 @@ class Dcmh(Method):
         f, g, rows = reps["image"], reps["text"], reps["rows"]
         self.buffer.write(rows, reps["labels"], image=f, text=g)
         n, codes = len(self.buffer.labels), sign(f + g)
-        similar = shared_label(reps["labels"], self.buffer.labels)
+        similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
+        kept = {"image": self.buffer.codes("image", f, state), "text": self.buffer.codes("text", g, state)}
         theta = self.config.theta
         spread = ((codes - f).square().sum(1) + (codes - g).square().sum(1)).mean() / n
         balance = f.shape[1] * (bit_balance(f) + bit_balance(g))
         return Losses.weighted(
             monitors=code_monitors(image=f, text=g),
-            image_likelihood=(1.0, pairwise_likelihood(theta * f @ self.buffer["text"].T, similar)),
-            text_likelihood=(1.0, pairwise_likelihood(theta * g @ self.buffer["image"].T, similar)),
+            image_likelihood=(1.0, pairwise_likelihood(theta * f @ kept["text"].T, similar)),
+            text_likelihood=(1.0, pairwise_likelihood(theta * g @ kept["image"].T, similar)),
             quantization=(self.config.quantization, spread),
             balance=(self.config.balance, balance),
         )

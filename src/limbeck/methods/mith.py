@@ -6,7 +6,8 @@ hash layer:
     L = inter [ NLL(U, G) + NLL(V, F) ] + quantization [ mean |U - B|^2 + mean |V - B|^2 ]
         + contrast InfoNCE(f, g; 0.07),        NLL over Theta = clamp(u v', -64, 64) / 2
 
-Weights 10, 8 and 50 are those of the public code.
+Weights 10, 8 and 50 are those of the public code. The first two epochs compare with the batch alone
+(`code_buffer`).
 
 Left out: the branch of localised tokens (cached features have none) and with it the likelihood within a
 modality, the contrast of concepts and the distillation from global to token codes; the residual layers and
@@ -59,11 +60,11 @@ class Mith(Method):
         """The loss above."""
         u, v = reps["image"], reps["text"]
         self.buffer.write(reps["rows"], reps["labels"], image=u, text=v)
-        similar = shared_label(reps["labels"], self.buffer.labels)
+        similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
         codes = sign(u + v)
         inter = sum(
-            pairwise_likelihood((a @ self.buffer[other].T).clamp(-64, 64) / 2, similar)
-            for a, other in ((u, "text"), (v, "image"))
+            pairwise_likelihood((a @ self.buffer.codes(side, b, state).T).clamp(-64, 64) / 2, similar)
+            for a, side, b in ((u, "text", v), (v, "image", u))
         )
         contrast = info_nce(reps["image_features"] @ reps["text_features"].T / self.config.temperature)
         return Losses.weighted(

@@ -18,11 +18,14 @@ from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.config import Strict
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
-from limbeck.methods.code_buffer import CodeBuffer
+from limbeck.methods.code_buffer import WARMUP_EPOCHS, CodeBuffer
 
 
 class _Buffered(Method):
-    """``buffer: true`` puts the codes of the whole training set in place of the batch's in the likelihood."""
+    """``buffer: true`` puts the codes of the whole training set in place of the batch's in the likelihood.
+
+    The first epochs compare with the batch, see `code_buffer`.
+    """
 
     def enrol(self, rows: int, classes: int) -> None:
         """The buffer, if there is one."""
@@ -67,8 +70,9 @@ class SodaTeacher(_Buffered):
         codes, logits = sign(u + z), self.encoder.lift.logits
         if self.config.buffer:
             self.buffer.write(reps["rows"], reps["labels"], image=u, text=z)
-            similar = shared_label(reps["labels"], self.buffer.labels)
-            sides = ((u, self.buffer["text"]), (z, self.buffer["image"]))
+            similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
+            kept = self.buffer.codes
+            sides = ((u, kept("text", z, state)), (z, kept("image", u, state)))
             likelihood = sum(pairwise_likelihood(logits(a, b), similar) for a, b in sides) / 2
         else:
             similar = shared_label(reps["labels"], reps["labels"])
@@ -113,8 +117,9 @@ class SodaStudent(_Buffered):
         targets, labels = u if relaxed else codes, reps["labels"]
         if self.config.buffer:
             self.buffer.write(reps["rows"], labels, image=targets, text=w)
-            targets = self.buffer.with_batch("image", reps["rows"], targets)
-            labels = self.buffer.labels
+            if state.epoch >= WARMUP_EPOCHS:
+                targets = self.buffer.with_batch("image", reps["rows"], targets)
+                labels = self.buffer.labels
         phi = self.encoder.lift.logits(w, targets)
         similar = shared_label(reps["labels"], labels)
         spread = quantization(w, codes) + (quantization(u, codes) if relaxed else 0.0)
