@@ -41,7 +41,7 @@ class CodeBuffer(nn.Module):
         return cast(torch.Tensor, getattr(self, f"codes_{side}"))
 
     def codes(self, side: str, batch: torch.Tensor, state: State) -> torch.Tensor:
-        """Codes (n, bits) to compare with: all kept ones, in the first epochs those of the batch (B, bits)."""
+        """Codes (n, bits) to compare with: all kept ones; in the first epochs those of the batch."""
         return batch.detach() if state.epoch < WARMUP_EPOCHS else self[side]
 
     def known(self, batch: torch.Tensor, state: State) -> torch.Tensor:
