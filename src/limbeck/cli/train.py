@@ -28,14 +28,22 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")
     ] = False,
+    dry_batch: Annotated[
+        int | None,
+        typer.Option(min=4, help="Pairs a step of the dry run; figures are scaled to the recipe's batch."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
 ) -> None:
-    """Train a recipe: its stages one after the other, ending in a model to load, encode and search with."""
+    """Train a recipe: its stages one after the other, ending in a model to load, encode and search with.
+
+    --dry-run needs no data: without it the input is made up. It prints parameters, floating-point operations
+    a step, memory and time.
+    """
     from limbeck.errors import LimbeckError
     from limbeck.training.fit import Interrupted
     from limbeck.training.recipe import load_recipe, parse_override
+    from limbeck.training.rehearsal import dry_run as rehearse
     from limbeck.training.run import default_run
-    from limbeck.training.run import dry_run as rehearse
     from limbeck.training.run import train as run_training
 
     changes = dict(parse_override(text) for text in overrides or [])
@@ -51,7 +59,7 @@ def train(
         changes["data.pairs"] = str(data.resolve())
     resolved = load_recipe(recipe, changes)
     if dry_run:
-        for line in rehearse(resolved):
+        for line in rehearse(resolved, dry_batch):
             typer.echo(line)
         return
     run = out or default_run(resolved)

@@ -177,7 +177,15 @@ def forward_backward(
     return losses, reps
 
 
-def count_flops(method: Method, batches: Batches, fabric: Fabric, seed: int) -> int:
+def count_flops(
+    method: Method,
+    batches: Batches,
+    fabric: Fabric,
+    seed: int,
+    *,
+    size: int | None = None,
+    counted: tuple[int, int, int] = SAMPLES,
+) -> int:
     """Floating-point operations of one step's forward and backward: two for each multiply-add.
 
     Matrix products, convolutions and attention are counted by torch, the rest is small; on three small
@@ -189,18 +197,19 @@ def count_flops(method: Method, batches: Batches, fabric: Fabric, seed: int) -> 
     state = State(step=0, total_steps=1, epoch=0, seed=seed)
     set_train_mode(method)
     counts: dict[int, int] = {}
-    small = len(batch["ids"]) < SAMPLES[-1] * 2
-    for size in (len(batch["ids"]),) if small else SAMPLES:
+    size, own = size or batches.batch_size, len(batch["ids"])
+    small = own < counted[-1] * 2 and own == size
+    if own < counted[-1]:  # a process's share of a small batch
+        counted = (2, 3, 4)
+    for pairs in (own,) if small else counted:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             with fabric.autocast():
-                reps = _float32(method.represent(_rows(batch, 0, size)))
+                reps = _float32(method.represent(_rows(batch, 0, pairs)))
             method.objective(reps, state).total.backward()
-        counts[size] = counter.get_total_flops()
+        counts[pairs] = counter.get_total_flops()
         method.zero_grad(set_to_none=True)
     _set_random_state(before)
-    if small:
-        return counts.popitem()[1] * batches.batch_size // len(batch["ids"])
-    return extrapolate(counts, batches.batch_size)
+    return counts[own] if small else extrapolate(counts, size)
 
 
 def set_train_mode(method: Method) -> None:

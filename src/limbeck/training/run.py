@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,17 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
 from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
-from limbeck.methods import State
-from limbeck.training.fit import forward_backward
-from limbeck.training.recipe import Recipe, StageConfig, load_recipe, method_config
+from limbeck.training.recipe import Recipe, load_recipe, method_config
 from limbeck.training.stages import (
     Data,
-    build_method,
     recipe_identity,
     run_stage,
-    sources_of,
     stage_facts,
 )
 
@@ -201,45 +195,3 @@ def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) 
 def read_run(run: Path | str) -> dict[str, Any]:
     """``run.json`` of a finished run."""
     return dict(read_json(Path(run) / "run.json"))
-
-
-def dry_run(recipe: Recipe) -> list[str]:
-    """Build every stage's method on the real data and report sizes; nothing is kept.
-
-    A stage that builds on another stage takes that stage's untrained model.
-    """
-    if recipe.data.pairs is None:
-        raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
-    data = open_data(recipe)
-    fabric = start_fabric(recipe)
-    lines = [
-        f"{recipe.name}: {len(data.train)} training pairs, {len(data.held_out)} held out, "
-        f"protocol {recipe.data.protocol}"
-    ]
-    with tempfile.TemporaryDirectory() as scratch:
-        models: dict[str, Path] = {}
-        for stage in recipe.stages:
-            models[stage.name] = Path(scratch) / stage.name
-            lines.append(_rehearse(recipe, stage, data, fabric, models))
-    return lines
-
-
-def _rehearse(recipe: Recipe, stage: StageConfig, data: Data, fabric: Fabric, models: dict[str, Path]) -> str:
-    """Build one stage, run two steps, leave its model in ``models``, and say how large it is."""
-    method, specs = build_method(stage, data, models, recipe.seed)
-    method.encoder.save(models[stage.name])
-    method.to(fabric.device)
-    sources = sources_of(method, specs, data.train)
-    batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=recipe.seed)
-    began = time.monotonic()
-    for step in range(2):
-        state = State(step, 2, 0, recipe.seed)
-        losses, _ = forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
-    pace = 2 * batches.batch_size / (time.monotonic() - began)
-    total = sum(p.numel() for p in method.encoder.parameters())
-    trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
-    return (
-        f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
-        f"batch {batches.batch_size}, {batches.steps_per_epoch} steps an epoch, loss {losses.value:.4f}, "
-        f"first two steps {pace:,.0f} pairs/s"
-    )

@@ -1,0 +1,223 @@
+"""``limbeck train --dry-run``: build every stage, run two steps, say what it all would take, keep nothing."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning_fabric import Fabric
+from PIL import Image
+
+from limbeck.data.batches import Batches
+from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.errors import LimbeckError
+from limbeck.files import write_atomic
+from limbeck.methods import Method, State
+from limbeck.training.fit import count_flops, forward_backward, set_train_mode
+from limbeck.training.recipe import Recipe, StageConfig
+from limbeck.training.run import open_data, start_fabric
+from limbeck.training.stages import Data, build_method, sources_of
+
+FAKE_ROWS, FAKE_BATCH = 64, 8
+FEW = (2, 3, 4)
+"""Pairs of the batches whose operations are counted: a large tower on a small machine takes no more."""
+
+
+def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
+    """Build every stage's method and report sizes, operations, memory and time; nothing is kept.
+
+    A stage that builds on another stage takes that stage's untrained model. Without ``data.pairs`` the input
+    is made up: random pictures, and as many words as the vocabularies hold.
+
+    Args:
+        recipe: resolved.
+        batch: pairs a step of the rehearsal; the recipe's with data, at most 8 without.
+
+    Raises:
+        LimbeckError: bad data; precomputed features without ``data.pairs``, whose width nobody knows.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, fake = Path(scratch), recipe.data.pairs is None
+        if fake:
+            recipe, batch = _with_fake_data(recipe, folder), batch or FAKE_BATCH
+        data = open_data(recipe)
+        fabric = start_fabric(recipe)
+        said = "made-up input, no data.pairs" if fake else f"{len(data.train)} training pairs"
+        first = f"{recipe.name}: {said}, {len(data.held_out)} held out, protocol {recipe.data.protocol}"
+        lines = [f"{recipe.name}: {said}" if fake else first]
+        models: dict[str, Path] = {}
+        for stage in recipe.stages:
+            models[stage.name] = folder / "models" / stage.name
+            lines.append(_rehearse(recipe, stage, data, fabric, models, batch, fake))
+    return lines
+
+
+def _rehearse(
+    recipe: Recipe,
+    stage: StageConfig,
+    data: Data,
+    fabric: Fabric,
+    models: dict[str, Path],
+    batch: int | None,
+    fake: bool,
+) -> str:
+    """Build one stage, run two steps, leave its model in ``models``, and say what it takes."""
+    plan = stage.schedule
+    method, specs = build_method(stage, data, models, recipe.seed)
+    method.encoder.save(models[stage.name])
+    method.to(fabric.device)
+    sources = sources_of(method, specs, data.train)
+    size = min(batch or plan.batch_size, plan.batch_size)
+    batches = Batches(data.train, sources, batch_size=size, seed=recipe.seed)
+    size = batches.batch_size
+    set_train_mode(method)
+    seconds, kept = [], 0
+    for step in range(2):
+        began = time.monotonic()
+        state = State(step, 2, 0, recipe.seed)
+        with _Saved(method) as saved:
+            losses, _ = forward_backward(method, batches.at(step), state, fabric, plan.chunk)
+        method.zero_grad(set_to_none=True)
+        seconds.append(time.monotonic() - began)
+        kept = max(kept, saved.bytes)
+    total = sum(p.numel() for p in method.encoder.parameters())
+    trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
+    whole = plan.batch_size if fake else min(plan.batch_size, len(data.train))
+    epoch = "" if fake else f", {len(data.train) // whole} steps an epoch"
+    pace = 2 * size / sum(seconds)
+    text = (
+        f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
+        f"batch {whole}{epoch}, loss {losses.value:.4f}, first two steps {pace:,.3g} pairs/s"
+    )
+    steps = plan.steps
+    if steps is None and not fake:
+        steps = math.ceil((plan.epochs or 0) * (len(data.train) // whole))
+    if steps == 0:
+        return text
+    flops = count_flops(method, batches, fabric, recipe.seed, size=whole, counted=FEW)
+    told = _told(method, flops, kept / min(size, plan.chunk or size), min(whole, plan.chunk or whole))
+    time_left = "time unknown without data (the length is in epochs)"
+    if steps is not None:
+        time_left = f"about {_span(steps * whole * seconds[-1] / size)} for {steps:,} steps on this machine"
+    scaled = f" (from steps of {size} pairs, scaled to {whole})" if size != whole else ""
+    return f"{text}\n    {told}\n    {time_left}{scaled}"
+
+
+def _told(method: Method, flops: int, per_pair: float, at_once: int) -> str:
+    """Operations and memory in words."""
+    trained = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
+    frozen = sum(p.numel() * p.element_size() for p in method.parameters() if not p.requires_grad)
+    state = 4 * trained + frozen  # weights, gradients, two moments of AdamW
+    memory = state + per_pair * at_once
+    return (
+        f"{_short(flops)} FLOP a step without teachers, memory about {_short(memory)}B "
+        f"({_short(state)}B model and optimizer, {_short(per_pair)}B a pair, {at_once} at once)"
+    )
+
+
+class _Saved:
+    """Bytes that the graph keeps for the backward pass, each storage once, weights not counted."""
+
+    def __init__(self, method: Method) -> None:
+        self.own = {p.untyped_storage().data_ptr() for p in method.parameters()}
+        self.found: dict[int, int] = {}
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.own:
+            self.found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.found.values())
+
+    def __enter__(self) -> _Saved:
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.hooks.__exit__(*error)
+
+
+def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe on random pictures, captions, tags and labels, under a protocol of its own task."""
+    stages = recipe.model_dump(mode="json")["stages"]
+    if "features" in _values(stages, "kind"):
+        raise LimbeckError(
+            "recipe: data.pairs is not set, and precomputed features cannot be made up; give --data DIR"
+        )
+    rng = np.random.default_rng(0)
+    media = folder / "media"
+    media.mkdir()
+    for row in range(FAKE_ROWS):
+        tile = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(tile).save(media / f"{row}.png")
+    captions = _captions(rng, max([1000, *_values(stages, "vocabulary_size")]))
+    labels = [f"label{n}" for n in range(8)]
+    rules = load_protocol(recipe.data.protocol)
+    columns: dict[str, list[Any]] = {
+        "id": [str(row) for row in range(FAKE_ROWS)],
+        "image": [f"{row}.png" for row in range(FAKE_ROWS)],
+        "captions": captions,
+        "tags": [own[0].split()[:8] for own in captions],
+        "labels": [[labels[row % 8], labels[(row + 1) % 8]] for row in range(FAKE_ROWS)],
+        "split": ["query" if row < 4 else "train" for row in range(FAKE_ROWS)],
+    }
+    meta = {"name": "made up", "label_names": labels, "media": {"kind": "folder", "root": str(media)}}
+    Pairs.write(folder / "pairs", columns, meta)
+    write_atomic(folder / "made-up.yaml", yaml.safe_dump(_rules(rules)))
+    data = recipe.data.model_copy(
+        update={"pairs": str(folder / "pairs"), "protocol": str(folder / "made-up.yaml")}
+    )
+    return recipe.model_copy(update={"data": data})
+
+
+def _captions(rng: np.random.Generator, vocabulary: int) -> list[list[str]]:
+    """Two long texts a row that hold enough distinct words, each twice, to fill every vocabulary."""
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    count = -(-int(1.25 * vocabulary) // FAKE_ROWS) * FAKE_ROWS
+    words = ["".join(row) for row in letters[rng.integers(0, 26, (count, 7))].tolist()]
+    own = [words[row::FAKE_ROWS] for row in range(FAKE_ROWS)]
+    return [[" ".join(some), " ".join(reversed(some))] for some in own]
+
+
+def _rules(protocol: Protocol) -> dict[str, Any]:
+    splits: dict[str, Any] = {"query": {"column_value": "query"}, "train": {"column_value": "train"}}
+    rules: dict[str, Any] = {"name": "made/up", "task": protocol.task, "validation": {"size": 4, "seed": 0}}
+    if protocol.task == "hashing":
+        splits["database"] = {"column_value": "train"}
+        rules |= {"relevance": "shared_label", "metric": {}}
+    else:
+        rules |= {"relevance": "paired", "metric": {"ks": [1]}}
+    return rules | {"splits": splits, "text": {"column": protocol.text.column}}
+
+
+def _values(tree: Any, key: str) -> list[Any]:
+    """Every value of a key, however deep."""
+    if isinstance(tree, list):
+        return [value for inner in tree for value in _values(inner, key)]
+    if not isinstance(tree, dict):
+        return []
+    return [v for k, inner in tree.items() for v in ([inner] if k == key else _values(inner, key))]
+
+
+def _short(value: float) -> str:
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"
