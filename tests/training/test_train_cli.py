@@ -184,13 +184,16 @@ def test_runs_go_to_a_place_of_their_own(
     assert "add --resume" in err
 
 
-@pytest.mark.parametrize("what", ["recipes", "protocols", "methods"])
+@pytest.mark.parametrize("what", ["recipes", "grids", "protocols", "methods"])
 def test_list(limbeck: Run, what: str) -> None:
     status, out, _ = limbeck("list", what)
     assert status == 0
-    assert {"recipes": "soda/mirflickr", "protocols": "scenes/hashing", "methods": "soda-student"}[
-        what
-    ] in out
+    assert {
+        "recipes": "soda/mirflickr",
+        "grids": "hmid_net/grid-flickr8k",
+        "protocols": "scenes/hashing",
+        "methods": "soda-student",
+    }[what] in out
 
 
 def data_without(pairs: Path, place: Path, **columns: Any) -> Path:

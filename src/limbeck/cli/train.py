@@ -75,16 +75,20 @@ def train(
 
 
 def list_things(
-    what: Annotated[str, typer.Argument(help="recipes, protocols or methods")],
+    what: Annotated[str, typer.Argument(help="recipes, grids, protocols or methods")],
     json: Annotated[Path | None, typer.Option("--json", help="Also write the list to this file.")] = None,
 ) -> None:
-    """List what ships with limbeck: recipes, protocols or methods."""
+    """List what ships with limbeck: recipes, grids, protocols or methods."""
     from limbeck.errors import LimbeckError
 
     if what == "recipes":
         from limbeck.training.recipe import FOLDER, list_recipes, load_recipe
 
         rows = [(name, load_recipe(FOLDER / f"{name}.yaml").note) for name in list_recipes()]
+    elif what == "grids":
+        from limbeck.grid import find_grid, list_grids, read_grid
+
+        rows = [(name, read_grid(find_grid(name)).note) for name in list_grids()]
     elif what == "protocols":
         from limbeck.data.protocols import list_protocols, load_protocol
 
@@ -96,7 +100,7 @@ def list_things(
 
         rows = [(name, (method.__doc__ or "").split("\n")[0]) for name, method in METHODS.items()]
     else:
-        raise LimbeckError(f"list: no {what!r}; choose recipes, protocols or methods")
+        raise LimbeckError(f"list: no {what!r}; choose recipes, grids, protocols or methods")
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         typer.echo(f"{name:<{width}}  {text}".rstrip())
