@@ -1,0 +1,169 @@
+"""Write docs/results/hmid_net.json and hmid_net.md from the rows that the grids left.
+
+    limbeck grid hmid_net/grid-flickr8k --data runs/flickr8k --out runs/hm
+    limbeck grid hmid_net/grid-ablation --data runs/flickr8k --out runs/hma
+    limbeck grid hmid_net/grid-scenes --data runs/scenes --out runs/hms
+    python benchmarks/hmid_net_results.py [--rows docs/results/rows]
+
+A grid without a row yet is left out; speed.json (masking_speed.py) is read from docs/results/parts where it lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from claims import Claims
+
+from limbeck.evaluation import Result, compare, environment
+from limbeck.files import read_json, write_atomic, write_json
+from limbeck.reporting.comparison import comparison_tables
+
+OUT = Path("docs/results")
+WAYS = ("t2i", "i2t")
+SPEED = "benchmarks/masking_speed.py"
+# Speed that was asked for, by the start of the variant's name.
+BARS = {
+    "HMID-Net, 50 % dropped, no decoder": 1.5,
+    "HMID-Net, 75 % dropped, no decoder": 2.0,
+    "HMID-Net, 50 % dropped, decoder, teacher's patches": 1.3,
+    "HMID-Net, 75 % dropped, decoder, teacher's patches": 1.5,
+    "HMID-Net, 50 % dropped, decoder, pixels": 1.3,
+    "HMID-Net, 75 % dropped, decoder, pixels": 1.5,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=Path, default=OUT / "rows")
+    options = parser.parse_args()
+    claims, tables = Claims(), []
+    for name, base, told in (
+        ("flickr8k", "CLIP", headline),
+        ("ablation", "hmid-net", ablation),
+        ("scenes", "CLIP", scenes),
+    ):
+        files = sorted((options.rows / f"hmid_net-{name}").glob("*-s[0-9].json"))
+        if not files:
+            continue
+        groups: dict[str, list[Result]] = {}
+        for file in files:
+            result = Result.load(file)
+            groups.setdefault(result.label, []).append(result)
+        told(claims, groups)
+        tables.append((name, [table.markdown() for table in comparison_tables(compare(files, base=base))]))
+    part = OUT / "parts" / "speed.json"
+    if part.is_file():
+        speed(claims, read_json(part))
+    write_json(OUT / "hmid_net.json", claims.rows)
+    write_atomic(OUT / "hmid_net.md", page(claims, tables))
+    print(f"{sum(row['met'] for row in claims.rows)} of {len(claims.rows)} met")
+
+
+def mean(results: list[Result], group: str, measure: str) -> float:
+    return float(np.mean([r.metrics[group][measure] for r in results]))
+
+
+def where(results: list[Result]) -> str:
+    """Final curvature, radius by modality, share inside the cone: what a row of a hyperbolic model has to say."""
+    if "radius" not in results[0].metrics:
+        return ""
+    curv = np.mean([r.space.get("curv", 0) for r in results])
+    radii = ", ".join(f"{side} {mean(results, 'radius', side):.2f}" for side in ("image", "text"))
+    return f"; curv {curv:.2f}, radius {radii}, inside the cone {100 * mean(results, 'cone', 'inside'):.1f} %"
+
+
+def recall(claims: Claims, command: str, groups: dict[str, list[Result]]) -> None:
+    for label, own in groups.items():
+        for way in WAYS:
+            values = [100 * r.metrics[way]["r@10"] for r in own]
+            spread = f"s.d. {np.std(values, ddof=1):.2f}" if len(own) > 1 else "one seed"
+            claims.add(
+                f"{label}, {way} R@10",
+                command,
+                float(np.mean(values)),
+                "%",
+                seeds=sorted(r.seed or 0 for r in own),
+                note=f"{spread}; R@1 {100 * mean(own, way, 'r@1'):.1f}, R@5 {100 * mean(own, way, 'r@5'):.1f}{where(own)}",
+            )
+
+
+def headline(claims: Claims, groups: dict[str, list[Result]]) -> None:
+    """Students on 32 px pictures, 204,800 pairs, against the same towers without a teacher."""
+    command = "limbeck grid hmid_net/grid-flickr8k --data runs/flickr8k"
+    recall(claims, command, groups)
+    for rival, bar in (("MERU", 1.5), ("CLIP", 1.2), ("Euclidean twin", None)):
+        for way in WAYS:
+            if rival in groups:
+                own, other = groups["HMID-Net"], groups[rival]
+                seeds = sorted({r.seed or 0 for r in own} & {r.seed or 0 for r in other})
+                taken = [[r for r in rows if (r.seed or 0) in seeds] for rows in (own, other)]
+                ratio = mean(taken[0], way, "r@10") / mean(taken[1], way, "r@10")
+                claims.add(f"HMID-Net over {rival}, {way} R@10", command, ratio, "times", bar, seeds=seeds)
+
+
+def ablation(claims: Claims, groups: dict[str, list[Result]]) -> None:
+    """One change a row at 51,200 pairs."""
+    recall(claims, "limbeck grid hmid_net/grid-ablation --data runs/flickr8k", groups)
+
+
+def scenes(claims: Claims, groups: dict[str, list[Result]]) -> None:
+    """The generated scenes, with classes and their tree."""
+    command = "limbeck grid hmid_net/grid-scenes --data runs/scenes"
+    measures = [(way, f"r@{k}") for way in WAYS for k in (1, 10)] + [("zero_shot", "top1")]
+    own = groups.get("HMID-Net", [])
+    for label, rows in groups.items():
+        facts = ", ".join(f"{group} {name} {100 * mean(rows, group, name):.1f}" for group, name in measures)
+        tie = mean(rows, "hierarchy", "tie")
+        claims.add(
+            f"scenes, {label}: TIE",
+            command,
+            tie,
+            "edges",
+            seeds=sorted(r.seed or 0 for r in rows),
+            note=facts + where(rows),
+        )
+    for rival in ("MERU", "CLIP"):
+        if own and rival in groups:
+            for group, name in measures:
+                gap = 100 * (mean(own, group, name) - mean(groups[rival], group, name))
+                claims.add(f"scenes, HMID-Net minus {rival}, {group} {name}", command, gap, "points", 0.0)
+            gap = mean(own, "hierarchy", "tie") - mean(groups[rival], "hierarchy", "tie")
+            claims.add(f"scenes, HMID-Net minus {rival}, TIE", command, gap, "edges", 0.0, below=True)
+
+
+def speed(claims: Claims, part: dict[str, Any]) -> None:
+    """Seconds a step with dropped patches against the dense MERU step."""
+    settings = {k: v for k, v in part["settings"].items() if v}
+    for row in part["results"][1:]:
+        claims.add(
+            f"{row['variant']}: speed of the step against dense MERU",
+            f"{SPEED} {settings}",
+            row["speed"],
+            "times",
+            BARS.get(row["variant"]),
+            note=f"median {1e3 * row['median_s']:.0f} ms a step; bound by multiply-adds {row['bound']:.2f}",
+        )
+
+
+def page(claims: Claims, tables: list[tuple[str, list[str]]]) -> str:
+    versions, machine = environment()
+    lines = [
+        "# HMID-Net, measured",
+        "",
+        f"Written by `benchmarks/hmid_net_results.py` on {datetime.date.today()}; the same figures in `hmid_net.json`.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, bf16 {machine['bf16']}; torch {versions.get('torch')}.",
+        "",
+        (Path(__file__).parent / "hmid_net_reading.md").read_text(encoding="utf-8"),
+        *claims.table(),
+    ]
+    for name, own in tables:
+        lines += ["", f"## Grid `hmid_net/grid-{name}`", "", *[table + "\n" for table in own]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
