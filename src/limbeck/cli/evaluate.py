@@ -24,6 +24,9 @@ def evaluate(
         str | None,
         typer.Option(help="A public repository's mAP: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."),
     ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="Measure the first so many bits of the codes, of a nested model say.")
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Also fit a linear classifier to the image features before the lift."),
@@ -43,6 +46,8 @@ def evaluate(
         raise typer.BadParameter("give either RUN or --codes FILE")
     if probe and codes is not None:
         raise typer.BadParameter("--probe wants a model, --codes has none")
+    if bits is not None and codes is not None:
+        raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
     from rich.console import Console
 
     from limbeck.reporting.codes import code_tables
@@ -60,7 +65,7 @@ def evaluate(
 
         result = evaluate_model(
             str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like,
-            probe=probe,
+            probe=probe, bits=bits,
         )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:
         Console().print(table.rich())

@@ -16,7 +16,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.config import identity
 from limbeck.encoders.hub import lasting, pretrained, weights_digest
-from limbeck.encoders.lifts import Lift, lift_from_json
+from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
@@ -139,6 +139,16 @@ class DualEncoder(nn.Module):
             if tower.backbone.reads == "pixels":
                 block = [open_picture(item) if isinstance(item, str | Path) else item for item in block]
             yield tower.backbone.collate(block)
+
+    def prefix(self, bits: int) -> DualEncoder:
+        """The model of the first ``bits`` bits of this model's codes; towers and weights are shared.
+
+        Raises:
+            LimbeckError: no codes, or no prefix of so many bits.
+        """
+        cut = DualEncoder(self.towers["image"], self.towers["text"], PrefixLift(self.lift, bits))
+        cut.cache = self.cache
+        return cut.train(self.training)
 
     @property
     def space_id(self) -> str:

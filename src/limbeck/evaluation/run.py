@@ -42,6 +42,7 @@ def evaluate(
     batch_size: int = 256,
     like: str | None = None,
     probe: bool = False,
+    bits: int | None = None,
 ) -> Result:
     """Measure a model by a protocol.
 
@@ -59,10 +60,11 @@ def evaluate(
         batch_size: pictures or texts in one forward pass.
         like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`).
         probe: also fit a linear probe to the image features (extra ``probe``).
+        bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
 
     Returns:
         The result; for a run directory it is also written into it: ``result.json`` under the run's own
-        protocol, ``result-NAME.json`` under another.
+        protocol, ``result-NAME.json`` under another, and with ``-16bits`` at the end the first 16 bits.
 
     Raises:
         LimbeckError: model, data set and protocol do not fit each other, or files are missing or damaged.
@@ -81,6 +83,10 @@ def evaluate(
 
         model = load(model)
         model.cache = BackboneCache()  # the same texts are encoded for every run of a table
+    row, of_bits = label or facts.label, ""
+    if bits is not None and bits != (whole := model.space.to_json().get("bits")):
+        model = model.prefix(bits)
+        row, of_bits = label or f"{row}, {whole} bits, first {bits}", f"-{bits}bits"
     query = protocol.split(pairs, "query")
     classes = protocol.classes(pairs, query)
     started = time.perf_counter()
@@ -117,7 +123,7 @@ def evaluate(
         bits=described.get("bits"),
         seed=facts.seed if seed is None else seed,
         settings={
-            "label": label or facts.label,
+            "label": row,
             "metric": settings,
             "pairs": str(pairs.path),
             "fingerprint": pairs.fingerprint,
@@ -134,7 +140,7 @@ def evaluate(
         progress=progress,
         **vars(scores),
     )
-    _write(result, json, facts)
+    _write(result, json, facts, of_bits)
     return result
 
 
@@ -210,10 +216,10 @@ def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) ->
     return sets
 
 
-def _write(result: Result, json: Path | str | None, facts: RunFacts) -> None:
+def _write(result: Result, json: Path | str | None, facts: RunFacts, of_bits: str) -> None:
     if json is not None:
         result.save(json)
     if facts.folder is not None:
         own = result.protocol_hash == facts.protocol_hash or facts.protocol in (None, result.protocol)
-        name = "result.json" if own else f"result-{result.protocol.replace('/', '-')}.json"
-        result.save(facts.folder / name)
+        name = "result" if own else f"result-{result.protocol.replace('/', '-')}"
+        result.save(facts.folder / f"{name}{of_bits}.json")

@@ -17,6 +17,8 @@ WARMUP_EPOCHS = 2
 class CodeBuffer(nn.Module):
     """Last codes and labels of every training item.
 
+    Codes (B, p) of fewer bits than it keeps are compared with the first p and not written.
+
     Rows start at zero and so say nothing before they were seen (the papers draw them at random; ours).
 
     Args:
@@ -42,7 +44,7 @@ class CodeBuffer(nn.Module):
 
     def codes(self, side: str, batch: torch.Tensor, state: State) -> torch.Tensor:
         """Codes (n, bits) to compare with: all kept ones; in the first epochs those of the batch."""
-        return batch.detach() if state.epoch < WARMUP_EPOCHS else self[side]
+        return batch.detach() if state.epoch < WARMUP_EPOCHS else self[side][:, : batch.shape[1]]
 
     def known(self, batch: torch.Tensor, state: State) -> torch.Tensor:
         """Labels (n, C) of these."""
@@ -53,8 +55,9 @@ class CodeBuffer(nn.Module):
         """Keep the codes (B, bits) and labels (B, C) of some rows (B,)."""
         self.labels[rows] = labels.to(self.labels)
         for side, values in codes.items():
-            self[side][rows] = values.detach().to(self.labels)
+            if values.shape[1] == self[side].shape[1]:  # of a nested code the whole comes first
+                self[side][rows] = values.detach().to(self.labels)
 
     def with_batch(self, side: str, rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """All codes (n, bits) of a side, with gradient in the rows of the batch."""
-        return self[side].clone().index_copy(0, rows, codes.to(self.labels))
+        return self[side][:, : codes.shape[1]].clone().index_copy(0, rows, codes.to(self.labels))

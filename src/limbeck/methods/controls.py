@@ -9,6 +9,7 @@ from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.losses import bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.nested import Nested, NestedConfig
 from limbeck.methods.soda import SodaTeacher
 
 
@@ -30,7 +31,7 @@ class MultiHotTeacher(SodaTeacher):
         return {"image": Input("image", "image"), "text": Input("labels", "text")}
 
 
-class ImageTeacher(Method):
+class ImageTeacher(Nested):
     """Labels in S alone: pictures against pictures, no label is read as text and no text is read.
 
         L = mean_ij [ log(1 + e^theta_ij) - S_ij theta_ij ] + quantization |sign U - U|^2 + balance |mean U|^2
@@ -41,7 +42,7 @@ class ImageTeacher(Method):
 
     supervised = True
 
-    class Config(Strict):
+    class Config(NestedConfig):
         """Weights, as in `SodaTeacher`."""
 
         quantization: float = Field(default=0.05, ge=0)
@@ -51,7 +52,7 @@ class ImageTeacher(Method):
         """Codes of the pictures and labels."""
         return {"image": self.encoder.embed("image", batch["image"]), "labels": batch["labels"]}
 
-    def objective(self, reps: Reps, state: State) -> Losses:
+    def objective_of(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u = reps["image"]
         others = ~torch.eye(len(u), dtype=torch.bool, device=u.device)

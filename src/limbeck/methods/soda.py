@@ -15,13 +15,13 @@ import torch
 from pydantic import Field
 
 from limbeck.data.inputs import Input, PromptConfig
-from limbeck.encoders.config import Strict
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.base import Batch, Losses, Reps, State, code_monitors, sign
 from limbeck.methods.code_buffer import WARMUP_EPOCHS, CodeBuffer
+from limbeck.methods.nested import Nested, NestedConfig
 
 
-class _Buffered(Method):
+class _Buffered(Nested):
     """``buffer: true`` puts the codes of the whole training set in place of the batch's in the likelihood.
 
     The first epochs compare with the batch, see `code_buffer`.
@@ -46,12 +46,12 @@ class SodaTeacher(_Buffered):
           + quantization (|B - U|^2 + |B - Z|^2) + balance (|mean U|^2 + |mean Z|^2)
 
     With ``buffer`` the likelihood is the mean of U against the last Z of all training rows and of Z against
-    their last U, as in DCMH.
+    their last U, as in DCMH. With ``prefixes`` L is averaged over the first bits too (`Nested`).
     """
 
     supervised = True
 
-    class Config(Strict):
+    class Config(NestedConfig):
         """Weights (ours) and the prompt that turns labels into text."""
 
         prompt: PromptConfig = PromptConfig()
@@ -64,7 +64,7 @@ class SodaTeacher(_Buffered):
         """A picture and its label prompt, which goes through the text tower."""
         return {"image": Input("image", "image"), "text": Input("label_prompt", "text", config.prompt)}
 
-    def objective(self, reps: Reps, state: State) -> Losses:
+    def objective_of(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u, z = reps["image"], reps["text"]
         codes, logits = sign(u + z), self.encoder.lift.logits
@@ -100,7 +100,7 @@ class SodaStudent(_Buffered):
 
     supervised = True
 
-    class Config(Strict):
+    class Config(NestedConfig):
         """Weights and variant (ours)."""
 
         target: str = Field(default="codes", pattern="^(codes|relaxed)$")
@@ -109,7 +109,7 @@ class SodaStudent(_Buffered):
         balance: float = Field(default=0.05, ge=0)
         buffer: bool = False
 
-    def objective(self, reps: Reps, state: State) -> Losses:
+    def objective_of(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u, w = reps["image"], reps["text"]
         codes = sign(u)

@@ -16,6 +16,7 @@ from limbeck.encoders.lifts.base import MODALITIES, Lift
 from limbeck.encoders.lifts.euclid import EuclidLift
 from limbeck.encoders.lifts.hamming import BinaryLift, HashLift
 from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
+from limbeck.encoders.lifts.prefix import PrefixLift
 from limbeck.encoders.lifts.sphere import SphereLift
 from limbeck.encoders.lifts.temperature import Tempered
 
@@ -37,7 +38,8 @@ def build_lift(config: Any, dims: dict[str, int]) -> Lift:
 def lift_from_json(stored: dict[str, Any]) -> Lift:
     """The lift without its weights, from `Lift.describe`."""
     lift, config = _LIFTS[stored["config"]["kind"]]
-    return lift(config.model_validate(stored["config"]), dict(stored["dims"]))
+    found = lift(config.model_validate(stored["config"]), dict(stored["dims"]))
+    return PrefixLift(found, stored["prefix"]) if "prefix" in stored else found
 
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Lift",
     "LorentzLift",
     "PolarLift",
+    "PrefixLift",
     "SphereLift",
     "TangentLift",
     "Tempered",

@@ -21,7 +21,6 @@ class HashLift(Lift):
         super().__init__(config, dims)
         self.dim, self.space = config.bits, Hamming(config.bits)
         self.heads = linear_heads(dims, config.bits, bias=True)
-        self.scale = config.theta / math.sqrt(config.bits)
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Relaxed codes."""
@@ -30,8 +29,12 @@ class HashLift(Lift):
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """theta / sqrt(bits) times the product: unit spread at any length (ours; DCMH takes 1/2)."""
-        return (self.scale if logit_scale is None else logit_scale) * (a @ b.T)
+        """theta / sqrt(bits) times the product: unit spread at any length (ours; DCMH takes 1/2).
+
+        The bits are those that ``a`` has: a prefix of codes is compared as a code of its own.
+        """
+        scale = self.config.theta / math.sqrt(a.shape[1]) if logit_scale is None else logit_scale
+        return scale * (a @ b.T)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Relaxed Hamming distance, bits."""
