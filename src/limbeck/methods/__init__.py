@@ -16,6 +16,7 @@ from limbeck.methods.lcdh import Lcdh
 from limbeck.methods.meru import Meru
 from limbeck.methods.mith import Mith
 from limbeck.methods.soda import SodaStudent, SodaTeacher
+from limbeck.methods.soda_hyperbolic import SodaHyperbolic
 from limbeck.methods.ssah import Ssah
 from limbeck.methods.ucch import Ucch
 
@@ -25,6 +26,7 @@ METHODS: dict[str, type[Method]] = {
     "hmid-net": HmidNet,
     "soda-teacher": SodaTeacher,
     "soda-student": SodaStudent,
+    "soda-hyperbolic": SodaHyperbolic,
     "direct-hashing": DirectHashing,
     "multihot-teacher": MultiHotTeacher,
     "image-teacher": ImageTeacher,

@@ -64,6 +64,10 @@ class SodaTeacher(_Buffered):
         """A picture and its label prompt, which goes through the text tower."""
         return {"image": Input("image", "image"), "text": Input("label_prompt", "text", config.prompt)}
 
+    def similar(self, reps: Reps) -> torch.Tensor:
+        """S (B, B) of the batch, picture by text."""
+        return shared_label(reps["labels"], reps["labels"])
+
     def objective_of(self, reps: Reps, state: State) -> Losses:
         """The loss above."""
         u, z = reps["image"], reps["text"]
@@ -75,8 +79,7 @@ class SodaTeacher(_Buffered):
             sides = ((u, kept("text", z, state)), (z, kept("image", u, state)))
             likelihood = sum(pairwise_likelihood(logits(a, b), similar) for a, b in sides) / 2
         else:
-            similar = shared_label(reps["labels"], reps["labels"])
-            likelihood = pairwise_likelihood(logits(u, z), similar)
+            likelihood = pairwise_likelihood(logits(u, z), self.similar(reps))
         return Losses.weighted(
             monitors=code_monitors(image=u, text=z),
             likelihood=(1.0, torch.as_tensor(likelihood)),

@@ -1,0 +1,107 @@
+"""SODA's teacher guided by a hyperbolic one (ours): codes keep what a Lorentz space knows of likeness."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from limbeck.data.inputs import Input, Reader
+from limbeck.encoders.towers import RunBackbone
+from limbeck.errors import LimbeckError
+from limbeck.geometry import lorentz
+from limbeck.losses import shared_label
+from limbeck.methods.base import Batch, Reps
+from limbeck.methods.soda import SodaTeacher
+
+_SMALL = 1e-12
+
+
+class SodaHyperbolic(SodaTeacher):
+    """Stage 1 of SODA with S softened by a frozen MERU or HMID-Net model that read captions or tags.
+
+        S'_ij = (1 - guide) S_ij + guide sigmoid(sharpness (m - g_ij) / std g)
+
+    g_ij is how far picture i lies from label prompt j in the teacher's space: their geodesic ``distance``, or
+    the angle by which the picture lies outside the ``cone`` of the prompt. m is the quantile of g at the
+    batch's share of similar pairs, so that the teacher calls as many alike as the labels do. Everything else
+    is `SodaTeacher`'s. Two pictures that share a label but lie far apart are then pulled less than two that
+    the teacher, too, finds alike.
+    """
+
+    class Config(SodaTeacher.Config):
+        """The frozen model (an earlier stage, a run, a model directory), and how much it says."""
+
+        teacher: str
+        guide: float = Field(default=0.3, ge=0, le=1)
+        by: Literal["distance", "cone"] = "distance"
+        sharpness: float = Field(default=2.0, gt=0)
+
+        @model_validator(mode="after")
+        def _compares_batches(self) -> SodaHyperbolic.Config:
+            if self.buffer:
+                raise ValueError("wants buffer: false; the teacher is asked about the batch alone")
+            return self
+
+    @classmethod
+    def inputs(cls, config: Config) -> dict[str, Input]:  # type: ignore[override]
+        """SODA's, and what the teacher says of the same picture and prompt."""
+        reader = Reader(config.teacher)
+        return super().inputs(config) | {
+            "teacher_image": Input("image", "image", reader=reader),
+            "teacher_text": Input("label_prompt", "text", config.prompt, reader=reader),
+        }
+
+    def meet(self, readers: dict[str, RunBackbone]) -> None:
+        """Refuse a teacher without a hierarchy."""
+        space = readers["teacher_image"].lift.space
+        if not space.has_cones:
+            raise LimbeckError(
+                f"teacher: {self.config.teacher!r} lives in {space.to_json()['name']}, no hyperbolic space; "
+                "give a run of meru or hmid-net"
+            )
+        super().meet(readers)
+
+    def represent(self, batch: Batch) -> Reps:
+        """Also the teacher's points (B, d), in tangent coordinates in units of its radius of curvature."""
+        return super().represent(batch) | {
+            name: self.read(name, batch) for name in ("teacher_image", "teacher_text")
+        }
+
+    def similar(self, reps: Reps) -> torch.Tensor:
+        """S' (B, B), picture by prompt."""
+        own = shared_label(reps["labels"], reps["labels"])
+        image, text = (
+            lorentz.exp_map0(reps[name].double(), 1.0) for name in ("teacher_image", "teacher_text")
+        )
+        gap = (
+            lorentz.pairwise_distance(image, text, 1.0)
+            if self.config.by == "distance"
+            else pairwise_cone_excess(text, image).T
+        )
+        middle = torch.quantile(gap.flatten(), own.double().mean())
+        alike = torch.sigmoid(self.config.sharpness * (middle - gap) / gap.std().clamp_min(_SMALL))
+        return own + self.config.guide * (alike.to(own) - own)
+
+
+@torch.no_grad()
+def pairwise_cone_excess(general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+    """How far each specific point lies outside the cone of each general one, curvature -1.
+
+    MERU's form, in float64 and without gradient, from inner products alone: (A, B) numbers, not (A, B, d).
+
+    Args:
+        general: (A, d) space parts, the tips.
+        specific: (B, d).
+
+    Returns:
+        (A, B) radians, 0 and below inside.
+    """
+    x, y = general.double(), specific.double()
+    product = lorentz.pairwise_inner(x, y, 1.0)
+    time_x, time_y = (1 + x.square().sum(1)).sqrt(), (1 + y.square().sum(1)).sqrt()
+    leg = time_y[None, :] + time_x[:, None] * product
+    length = x.norm(dim=1)[:, None] * (product.square() - 1).clamp_min(_SMALL).sqrt()
+    angle = torch.acos((leg / length.clamp_min(_SMALL)).clamp(-1, 1))
+    return angle - lorentz.half_aperture(x, 1.0)[:, None]

@@ -1,0 +1,135 @@
+"""SODA guided by a hyperbolic teacher: S' again in numpy, refusals, a whole run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.data.batches import Batches
+from limbeck.errors import LimbeckError
+from limbeck.evaluation import evaluate
+from limbeck.geometry import lorentz
+from limbeck.methods import State
+from limbeck.methods.soda_hyperbolic import pairwise_cone_excess
+from limbeck.spaces import Lorentz
+from limbeck.training import train
+from limbeck.training.recipe import load_recipe
+from limbeck.training.run import open_data
+from limbeck.training.stages import build_method, sources_of
+from tiny import soda_recipe, write_pairs, write_protocol
+
+POLAR = {"kind": "polar", "dim": 6, "radius": 1.0}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hyperbolic")
+    write_pairs(folder, rows=120)
+    write_protocol(folder)
+    for name, lift in (("meru", POLAR), ("clip", {"kind": "sphere", "dim": 6})):
+        stages = [{"name": "guide", "method": {"name": name}, "lift": lift}]
+        train(tree(folder) | {"stages": stages}, out=folder / name, quiet=True)
+    return folder
+
+
+def tree(place: Path) -> dict[str, Any]:
+    return soda_recipe(place / "pairs", place / "hashing.yaml", steps=40, validate_every=40)
+
+
+def made(place: Path, name: str = "soda-hyperbolic", **options: Any) -> tuple[Any, dict[str, Any]]:
+    stage = {"name": "one", "method": {"name": name, **options}}
+    resolved = load_recipe(tree(place) | {"stages": [stage]})
+    data = open_data(resolved)
+    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    return method.eval(), Batches(
+        data.train, sources_of(method, specs, data.train), batch_size=16, seed=0
+    ).at(0)
+
+
+def test_cones_of_all_pairs_are_those_of_the_space() -> None:
+    rng = np.random.default_rng(0)
+    x, y = 0.6 * rng.standard_normal((7, 5)), 1.5 * rng.standard_normal((9, 5))
+    y[0] = 3 * x[0]  # straight behind: inside
+    found = pairwise_cone_excess(torch.from_numpy(x), torch.from_numpy(y)).numpy()
+    expected = Lorentz(5, 1.0).cone_excess(x[:, None].astype(np.float32), y[None].astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert found[0, 0] < 0
+
+
+@pytest.mark.parametrize("by", ["distance", "cone"])
+def test_s_is_softened_by_the_teacher(place: Path, by: str) -> None:
+    method, batch = made(place, teacher=str(place / "meru"), by=by, guide=0.25, sharpness=3.0)
+    reps = method.represent(batch)
+    teacher = method.readers["teacher_image"].lift
+    points = {  # as the teacher itself would store them, at its own curvature
+        side: teacher.from_tangent(reps[f"teacher_{side}"]).detach().double().numpy()
+        for side in ("image", "text")
+    }
+    space, labels = teacher.space, reps["labels"].numpy()
+    gap = np.empty((16, 16))
+    for i in range(16):
+        for j in range(16):
+            image, text = points["image"][i : i + 1], points["text"][j : j + 1]
+            gap[i, j] = (
+                space.cone_excess(text.astype(np.float32), image.astype(np.float32))[0]
+                if by == "cone"
+                else -space.similarity(image.astype(np.float32), text.astype(np.float32))[0, 0]
+                * np.sqrt(space.curv)
+            )
+    share = labels @ labels.T > 0
+    middle = np.quantile(gap, share.mean())
+    alike = 1 / (1 + np.exp(-3.0 * (middle - gap) / gap.std(ddof=1)))
+    expected = 0.75 * share + 0.25 * alike
+    similar = method.similar(reps).numpy()
+    np.testing.assert_allclose(similar, expected, atol=2e-4)
+    losses = method.objective(reps, State(0, 10, 0, 0))
+    u, z = (reps[side].detach().double().numpy() for side in ("image", "text"))
+    theta = 4 / np.sqrt(8) * u @ z.T
+    likelihood = (np.logaddexp(0, theta) - similar * theta).mean()
+    assert float(losses.parts["likelihood"]) == pytest.approx(likelihood, abs=1e-6)
+    losses.total.backward()
+    assert all(p.grad is None for reader in method.readers.values() for p in reader.parameters())
+
+
+def test_without_a_say_it_is_soda(place: Path) -> None:
+    guided, batch = made(place, teacher=str(place / "meru"), guide=0.0)
+    plain, own = made(place, "soda-teacher")
+    state = State(0, 10, 0, 0)
+    assert guided.objective(guided.represent(batch), state).value == pytest.approx(
+        plain.objective(plain.represent(own), state).value, abs=1e-7
+    )
+
+
+def test_one_point_for_all_says_nothing() -> None:
+    same = lorentz.exp_map0(torch.full((3, 2), 0.5), 1.0)
+    assert torch.isfinite(pairwise_cone_excess(same, same)).all()
+    assert torch.isfinite(pairwise_cone_excess(torch.zeros(2, 2), same)).all()
+
+
+def test_refusals(place: Path) -> None:
+    with pytest.raises(LimbeckError, match=r"lives in sphere, no hyperbolic space; give a run of meru"):
+        made(place, teacher=str(place / "clip"))
+    with pytest.raises(LimbeckError, match="buffer: false"):
+        made(place, teacher=str(place / "meru"), buffer=True)
+    with pytest.raises(LimbeckError, match="no such run"):
+        made(place, teacher=str(place / "nowhere"))
+
+
+def test_a_whole_run_with_its_guide_as_a_stage(place: Path, tmp_path: Path) -> None:
+    recipe = tree(place)
+    recipe["stages"][0]["method"] = {"name": "soda-hyperbolic", "teacher": "guide", "prefixes": []}
+    guide = {"name": "guide", "method": {"name": "meru"}, "lift": POLAR}
+    run = train(recipe | {"stages": [guide, *recipe["stages"]]}, out=tmp_path / "run", quiet=True)
+    found = evaluate(run, ceiling=False).metrics
+    assert all(found[way]["map"] > found[way]["floor"] + 0.08 for way in ("i2t", "t2i"))
+
+
+def test_the_recipe_differs_in_its_teacher() -> None:
+    ours, base = load_recipe("soda/mirflickr-hyperbolic"), load_recipe("soda/mirflickr")
+    assert [s.name for s in ours.stages] == ["guide", *(s.name for s in base.stages)]
+    assert ours.stages[2:] == base.stages[1:]
+    assert ours.stages[1].towers == base.stages[0].towers
