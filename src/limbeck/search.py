@@ -6,7 +6,7 @@ loads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.encoded import Encoded, is_encoded
-from limbeck.index.items import as_items
+from limbeck.index.encoded import Encoded
 from limbeck.index.query import ExactSearch, check_k
 from limbeck.index.store import IndexStore
 from limbeck.index.texts import stored_texts
-from limbeck.index.writer import EncoderSource, StoreMeta
-from limbeck.spaces import Hamming, Space, Sphere
+from limbeck.indexing import inputs_of, load_model, open_rows
+from limbeck.spaces import Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
     from limbeck.encoding import OnSkip, Source
-
-_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -110,35 +107,17 @@ class Index:
         Raises:
             LimbeckError: bad source, repeated ids, a model of another space, ``path`` taken, disk full.
         """
-        encoder, name = _load_model(model)
-        encoders = [] if encoder is None else [_query_encoder(encoder)]
-        if isinstance(source, np.ndarray):
-            if items is None:
-                raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
-            found = space or _space_of(source)
-            space_id = None if encoder is None else encoder.space_id
-            meta = StoreMeta(found, space_id, model=name, encoders=encoders)
-            return cls(IndexStore.build(path, _slices(source, items), meta, replace=replace), encoder=encoder)
-        if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
-            encoded = source if isinstance(source, Encoded) else Encoded.open(source)
-            encoded.check()
-            if encoder is not None and encoder.space_id != encoded.meta.space_id:
-                raise LimbeckError(
-                    f"{encoded.path}: encoded by another model or space; give the model that encoded it"
-                )
-            about = encoded.meta
-            meta = StoreMeta(
-                about.space, about.space_id, about.modality, about.media_root, name or about.model, encoders
-            )
-            return cls(IndexStore.build(path, encoded.batches(), meta, replace=replace), encoder=encoder)
-        if encoder is None:
-            raise LimbeckError(f"{source}: must be encoded first; give a model (--model RUN)")
-        from limbeck.encoding import encode_batches, open_source
-
-        opened = open_source(source)
-        meta = StoreMeta(encoder.space, encoder.space_id, "image", opened.media_root, name, encoders)
-        batches = encode_batches(
-            encoder, opened, rows=rows, batch_size=batch_size, on_skip=on_skip, progress=progress
+        encoder, name = load_model(model)
+        batches, meta = open_rows(
+            source,
+            encoder,
+            name,
+            items=items,
+            rows=rows,
+            space=space,
+            batch_size=batch_size,
+            progress=progress,
+            on_skip=on_skip,
         )
         return cls(IndexStore.build(path, batches, meta, replace=replace), encoder=encoder)
 
@@ -148,12 +127,14 @@ class Index:
     def search(
         self,
         query: str | None = None,
-        k: int = 10,
+        k: int | None = None,
         *,
         image: Image.Image | Path | str | None = None,
         like: str | None = None,
         features: np.ndarray | None = None,
         points: np.ndarray | None = None,
+        where: str | None = None,
+        radius: float | None = None,
     ) -> list[Hit]:
         """The k nearest items to one query, nearest first, ties by row.
 
@@ -161,44 +142,77 @@ class Index:
 
         Args:
             query: words.
-            k: hits wanted, at least 1.
+            k: hits wanted, at least 1; by default 10, or with a radius all within it.
             image: a picture or its file.
             like: id of an item of this index; the item itself is left out of the hits.
             features: (D,) or (1, D) image features, as the model reads them.
             points: (width,) or (1, width) ready-made point of the index's space.
+            where: only items for which this filter on their columns holds, such as "labels has sky".
+            radius: only items this near: at most this distance, or at least this similarity.
 
         Raises:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
-                width, a text without one known word, no encoder in the index, a model that reads no pixels.
+                width, a text without one known word, no encoder in the index, a model that reads no pixels,
+                a filter that cannot be read, a radius that is none.
         """
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
-        check_k(k)
-        if like is not None:
-            return self._search_like(like, k)
-        asked = (
-            np.atleast_2d(points)
-            if points is not None
-            else self.encode(query, image=image, features=features)
-        )
+        if k is not None:
+            check_k(k)
+        row = None if like is None else self.store.row_of(like)
+        if row is not None:
+            asked = self.store.point(row)
+        elif points is not None:
+            asked = np.atleast_2d(points)
+        else:
+            asked = self.encode(query, image=image, features=features)
         if len(asked) != 1:
             raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")
-        return self.hits(*self.search_points(asked, k))[0]
+        return self.search_many(asked, k, where=where, radius=radius, without=row)[0]
 
-    def search_points(self, points: np.ndarray, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    def search_many(
+        self,
+        points: np.ndarray,
+        k: int | None = None,
+        *,
+        where: str | None = None,
+        radius: float | None = None,
+        without: int | None = None,
+    ) -> list[list[Hit]]:
+        """`search` for each of several points (Q, width); ``without`` is a row left out of the hits.
+
+        Raises:
+            LimbeckError: as `search`.
+        """
+        mask = None if where is None else self.store.where(where)
+        if radius is not None:
+            found = self._exact.within(points, radius, mask)
+        else:
+            # One more, since the row left out is among them, unless as many equal ones stand before it.
+            wanted = check_k(10 if k is None else k)
+            found = list(zip(*self._exact(points, wanted + (without is not None), mask), strict=True))
+            k = wanted
+        if without is not None:
+            found = [(scores[rows != without], rows[rows != without]) for scores, rows in found]
+        return [self._hits(scores[:k], rows[:k]) for scores, rows in found]
+
+    def search_points(
+        self, points: np.ndarray, k: int = 10, *, where: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest items of each of several points.
 
         Args:
             points: (Q, width) of this index's space.
             k: hits wanted, at least 1; an index of fewer items gives all of them.
+            where: only items for which this filter holds.
 
         Returns:
             scores (Q, k), int32 distances of codes or float64, and rows int64 (Q, k); `hits` turns them into
             `Hit` lists.
 
         Raises:
-            LimbeckError: k below 1, points of another width or type.
+            LimbeckError: k below 1, points of another width or type, a filter that cannot be read.
         """
-        return self._exact(points, k)
+        return self._exact(points, k, None if where is None else self.store.where(where))
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Scores and rows (Q, k) with their items."""
@@ -209,13 +223,6 @@ class Index:
         for score, row, item in zip(scores.tolist(), rows.tolist(), self.store.metadata(rows), strict=True):
             found.append(Hit(item.pop("id"), score, item, row))
         return found
-
-    def _search_like(self, item_id: str, k: int) -> list[Hit]:
-        row = self.store.row_of(item_id)
-        # One more, since the item itself is among them, unless k + 1 equal ones stand before it.
-        scores, rows = self.search_points(self.store.point(row), check_k(k) + 1)
-        others = rows[0] != row
-        return self._hits(scores[0][others][:k], rows[0][others][:k])
 
     def traverse(
         self,
@@ -293,7 +300,7 @@ class Index:
     def _encoder_for(self, modality: str, wanted: str = "text") -> DualEncoder:
         """The query encoder, loaded at its first use; whether it reads ``wanted`` is known before that."""
         if self._encoder is not None:
-            inputs, entry = _inputs_of(self._encoder), None
+            inputs, entry = inputs_of(self._encoder), None
         else:
             found = self.store.encoder_for(modality)
             if found is None:
@@ -352,40 +359,3 @@ def _require_one(verb: str, **given: object) -> None:
     if len(named) != 1:
         wrong = " and ".join(named) or "none"
         raise LimbeckError(f"{verb}: give exactly one query ({', '.join(given)}), not {wrong}")
-
-
-def _load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:
-    """The encoder, and the path it came from, if any."""
-    if not isinstance(model, Path | str):
-        return model, None
-    from limbeck.encoders.load import load
-
-    return load(model), str(model)
-
-
-def _inputs_of(encoder: DualEncoder) -> dict[str, str]:
-    return {"text": "text", "image": encoder.image_input}
-
-
-def _query_encoder(encoder: DualEncoder) -> EncoderSource:
-    # Bundled: an index must still answer when the hub, or the run that it came from, is gone.
-    return EncoderSource(
-        lambda folder: encoder.save(folder, bundle=True), encoder.space_id, _inputs_of(encoder)
-    )
-
-
-def _space_of(points: np.ndarray) -> Space:
-    if points.ndim != 2 or points.dtype.kind not in "uf":
-        raise LimbeckError(
-            f"points: {points.dtype} {points.shape}; give uint8 codes (N, bits/8) or float vectors (N, dim)"
-        )
-    width = points.shape[1]
-    return Hamming(8 * width) if points.dtype == np.uint8 else Sphere(width)
-
-
-def _slices(points: np.ndarray, items: Mapping[str, Sequence[Any]]) -> Iterator[tuple[np.ndarray, Any]]:
-    table = as_items(items)
-    if len(table) != len(points):
-        raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id a point")
-    for start in range(0, len(points), _ROWS):
-        yield points[start : start + _ROWS], table.slice(start, _ROWS)

@@ -52,13 +52,16 @@ def print_hits(results: Results, score_name: str) -> None:
         console.print(table)
 
 
-def hits_json(index: Index, results: Results, k: int) -> dict[str, Any]:
+def hits_json(
+    index: Index, results: Results, k: int | None, where: str | None = None, radius: float | None = None
+) -> dict[str, Any]:
     """The same as a JSON value."""
     return {
         "index": str(index.store.path),
         "space": index.space.to_json(),
         "score": index.score_name,
-        "k": k,
+        "k": 10 if k is None and radius is None else k,
+        **{name: value for name, value in (("where", where), ("radius", radius)) if value is not None},
         "results": [
             {
                 "query": query,

@@ -7,7 +7,7 @@ engine's last answer lies beyond the rounding error of any item as near as the k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,16 @@ class Source:
         search: (queries of `Space.index_queries` (Q, columns), m) to (inner products (Q, m), rows (Q, m)),
             highest first, for any m up to ``rows``.
         points: row numbers (n,) to their stored points (n, width).
-        rows: how many items there are.
+        rows: how many items may be found.
         longest: greatest Euclidean norm of a row of `Space.index_items`.
+        allowed: row numbers (rows,) that may be found, where these are not 0 to ``rows`` - 1.
     """
 
     search: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
     points: Callable[[np.ndarray], np.ndarray]
     rows: int
     longest: float
+    allowed: np.ndarray | None = None
 
 
 def longest_row(vectors: np.ndarray) -> float:
@@ -79,11 +81,52 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
     return scores, rows
 
 
+def within(
+    space: Space,
+    source: Source,
+    arrays: Sequence[np.ndarray],
+    query: np.ndarray,
+    radius: float,
+    allowed: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every item within a radius of one query, by the float64 score of the space.
+
+    Args:
+        space: of the points.
+        source: items; its engine is not asked.
+        arrays: rows of `Space.index_items`, in pieces that follow one another.
+        query: (1, width).
+        radius: greatest distance, or least similarity.
+        allowed: bool (N,), the rows that may be found; all by default.
+
+    Returns:
+        scores float64 (m,) and rows int64 (m,), by row.
+    """
+    asked = space.index_queries(query)[0]
+    with np.errstate(over="ignore"):  # beyond everything there is: -inf
+        limit = float(space.raw_limit(query, np.array([radius]), source.longest)[0])
+    near, start = [], 0
+    for array in arrays:
+        size = max(1, _BLOCK_CELLS // array.shape[1])
+        for first in range(0, len(array), size):
+            found = np.flatnonzero(array[first : first + size] @ asked >= limit) + first + start
+            near.append(found if allowed is None else found[allowed[found]])
+        start += len(array)
+    rows = np.concatenate(near) if near else np.empty(0, dtype=np.int64)
+    size = max(1, _BLOCK_CELLS // space.width)
+    parts = [
+        space.rescore(query, source.points(rows[first : first + size])) for first in range(0, len(rows), size)
+    ]
+    scores = np.concatenate(parts) if parts else np.empty(0)
+    kept = space.score_sign * scores >= space.score_sign * radius
+    return scores[kept], rows[kept]
+
+
 def _candidates(source: Source, asked: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
     """The last inner product (Q,) and the rows (Q, fetched) that the engine gives; all rows without it."""
     if fetched == source.rows:
-        every = np.broadcast_to(np.arange(fetched), (len(asked), fetched))
-        return np.full(len(asked), -np.inf), every
+        every = np.arange(fetched) if source.allowed is None else source.allowed
+        return np.full(len(asked), -np.inf), np.broadcast_to(every, (len(asked), fetched))
     raw, found = source.search(asked, fetched)
     return np.asarray(raw, dtype=np.float64)[:, -1], found
 

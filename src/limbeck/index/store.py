@@ -18,6 +18,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.manifest import FORMAT, EncoderEntry, Manifest, newest_manifest
 from limbeck.index.segments import Batches, Segment, check_unique, same_file
+from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Space, space_from_json
 
@@ -83,6 +84,16 @@ class IndexStore:
         return self.manifest.rows
 
     @property
+    def rows(self) -> int:
+        """Row numbers in use."""
+        return int(self.starts[-1])
+
+    @property
+    def alive(self) -> np.ndarray | None:
+        """bool (rows,), the rows that were not removed; None if none was."""
+        return None
+
+    @property
     def points(self) -> list[np.ndarray]:
         """The memory-mapped (n, width) points of each segment, in row order."""
         return [segment.points for segment in self.segments]
@@ -125,6 +136,15 @@ class IndexStore:
         raise LimbeckError(
             f"{self.path}: no item with id {item_id!r}; ids look like {self.segments[0].id_of(0)!r}"
         )
+
+    def where(self, text: str) -> np.ndarray:
+        """bool (rows,): the rows for which a filter holds (`limbeck.index.where`).
+
+        Raises:
+            LimbeckError: a filter that cannot be read, an unknown column, a value of another type.
+        """
+        where = Where(text, self.segments[0].items.schema)
+        return np.concatenate([where.mask(segment.items) for segment in self.segments])
 
     def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
         """Directory and entry of the first query encoder that takes "text" or "image", or None."""

@@ -1,0 +1,171 @@
+"""Conditions on the columns of an items table, evaluated by Arrow; made by `limbeck.index.where`.
+
+A test of a missing value does not hold, and `not` turns any answer round: no third truth value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from limbeck.errors import LimbeckError
+
+Value: TypeAlias = str | int | float | bool
+
+_ORDER: dict[str, Callable[..., Any]] = {
+    "=": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+COMPARISONS = tuple(_ORDER)
+
+
+class Condition(Protocol):
+    """Something that holds for a row or does not."""
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuse a value or test that does not fit its column."""
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """bool (N,): the rows for which it holds."""
+
+
+@dataclass(frozen=True)
+class Not:
+    """What the other does not hold for."""
+
+    inner: Condition
+
+    def check(self, schema: pa.Schema) -> None:
+        """As the inner one."""
+        self.inner.check(schema)
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """The other rows."""
+        return ~self.inner.mask(table)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`and` (``every``) or `or` of two or more conditions."""
+
+    parts: tuple[Condition, ...]
+    every: bool
+
+    def check(self, schema: pa.Schema) -> None:
+        """Each of them."""
+        for part in self.parts:
+            part.check(schema)
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """Rows of all, or of any."""
+        found = self.parts[0].mask(table)
+        for part in self.parts[1:]:
+            found = found & part.mask(table) if self.every else found | part.mask(table)
+        return found
+
+
+@dataclass(frozen=True)
+class Test:
+    """One column against values.
+
+    Attributes:
+        column: its name.
+        verb: a comparison, or ``in``, ``has``, ``like``, ``startswith``, ``is null``.
+        values: what it is compared with; none for ``is null``.
+    """
+
+    column: str
+    verb: str
+    values: tuple[Value, ...] = ()
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuse what does not fit the column's type.
+
+        Raises:
+            LimbeckError: names the column and the test that fits.
+        """
+        kind = schema.field(self.column).type
+        is_list = pa.types.is_list(kind)
+        inner = kind.value_type if is_list else kind
+        if self.verb == "is null":
+            return
+        if is_list and self.verb != "has":
+            raise LimbeckError(f"where: {self.column!r} holds lists; write {self.column} has VALUE")
+        if not is_list and self.verb == "has":
+            raise LimbeckError(f"where: {self.column!r} holds one value a row; write {self.column} = VALUE")
+        if self.verb in ("like", "startswith") and not pa.types.is_string(inner):
+            raise LimbeckError(f"where: {self.column!r} holds {inner}, not text; {self.verb} needs text")
+        for value in self.values:
+            self._scalar(value, inner)
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """The rows for which it holds; see `check`."""
+        column = table.column(self.column)
+        chunks = [self._of_chunk(chunk) for chunk in column.chunks]
+        return np.concatenate(chunks) if chunks else np.empty(0, dtype=bool)
+
+    def _of_chunk(self, chunk: pa.Array) -> np.ndarray:
+        if self.verb == "is null":
+            return _bools(pc.is_null(chunk))
+        if self.verb == "has":
+            values = chunk.flatten()  # of this slice alone, without what null rows hide
+            found = _bools(pc.is_in(values, value_set=self._set(chunk.type.value_type)))
+            holds = np.zeros(len(chunk), dtype=bool)
+            holds[pc.list_parent_indices(chunk).to_numpy()[found]] = True
+            return holds
+        if self.verb == "in":
+            return _bools(pc.is_in(chunk, value_set=self._set(chunk.type)))
+        if self.verb == "like":
+            return _bools(pc.match_like(chunk, pattern=_like(str(self.values[0]))))
+        if self.verb == "startswith":
+            return _bools(pc.starts_with(chunk, pattern=str(self.values[0])))
+        return _bools(_ORDER[self.verb](chunk, self._scalar(self.values[0], chunk.type)))
+
+    def _set(self, kind: pa.DataType) -> pa.Array:
+        fitting = []
+        for scalar in (self._scalar(value, kind) for value in self.values):
+            try:
+                fitting.append(scalar.cast(kind).as_py())
+            except pa.ArrowInvalid:  # 2.5, or 300 beside 8-bit numbers: no row can equal it
+                continue
+        return pa.array(fitting, kind)
+
+    def _scalar(self, value: Value, kind: pa.DataType) -> pa.Scalar:
+        """The value in the column's type; numbers beside whole numbers keep room for what does not fit."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = (
+            (number and (pa.types.is_integer(kind) or pa.types.is_floating(kind)))
+            or (isinstance(value, bool) and pa.types.is_boolean(kind))
+            or (isinstance(value, str) and (pa.types.is_string(kind) or pa.types.is_temporal(kind)))
+        )
+        if not fits:
+            wanted = "text in 'quotes'" if pa.types.is_string(kind) else f"a value of type {kind}"
+            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {value!r}; write {wanted}")
+        try:
+            if isinstance(value, str):
+                return pa.scalar(value).cast(kind)
+            if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+                return pa.scalar(value, pa.float64() if isinstance(value, float) else pa.int64())
+            return pa.scalar(value, kind)
+        except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
+            cause = str(error).splitlines()[0][:80]
+            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {value!r} ({cause})") from None
+
+
+def _bools(array: Any) -> np.ndarray:
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _like(glob: str) -> str:
+    """``*`` (any run of characters) and ``?`` (one) as the pattern of SQL's LIKE."""
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")

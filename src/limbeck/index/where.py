@@ -1,0 +1,183 @@
+"""The small language of filters, such as ``labels has sky and width > 300`` (docs/search.md).
+
+expression := term {"or" term}          term := factor {"and" factor}
+factor     := "not" factor | "(" expression ")" | test
+test       := COLUMN ("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE
+            | COLUMN ("has" | "in") (VALUE | "(" VALUE {"," VALUE} ")")
+            | COLUMN ("like" | "startswith") VALUE | COLUMN "is" ["not"] "null"
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+from limbeck.index.conditions import COMPARISONS, Condition, Joined, Not, Test, Value
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<name>`[^`]+`)"
+    r"|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))"
+    r"|(?P<sign><=|>=|!=|=|<|>|\(|\)|,)|(?P<word>[^\W\d]\w*))"
+)
+_VERBS = (*COMPARISONS, "has", "in", "like", "startswith", "is")
+_KEYWORDS = {"and", "or", "not", "has", "in", "like", "startswith", "is", "null"}
+_MAX_DEPTH = 50
+_MAX_LENGTH = 10_000
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class Where:
+    """A parsed filter.
+
+    Attributes:
+        text: as it was given.
+        condition: the tree.
+    """
+
+    def __init__(self, text: str, schema: pa.Schema) -> None:
+        """Parse a filter for tables of a schema.
+
+        Raises:
+            LimbeckError: no filter, an unknown column (the nearest is named), a value of another type.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise LimbeckError("where: empty; write a test such as: labels has sky and width > 300")
+        if len(text) > _MAX_LENGTH:
+            raise LimbeckError(f"where: {len(text)} characters, at most {_MAX_LENGTH}; use in (…, …)")
+        self.text = text
+        self.condition = _Parser(text, schema.names).parse()
+        self.condition.check(schema)
+
+    def mask(self, table: pa.Table) -> np.ndarray:
+        """bool (N,): the rows of a table for which it holds."""
+        return self.condition.mask(table)
+
+
+class _Parser:
+    """Recursive descent over the tokens."""
+
+    def __init__(self, text: str, columns: Sequence[str]) -> None:
+        self._text, self._columns, self._next, self._depth = text, columns, 0, 0
+        self._tokens: list[_Token] = []
+        at, end = 0, len(text.rstrip())
+        while at < end:
+            match = _TOKEN.match(text, at)
+            if match is None:
+                bad = text[at:].lstrip()[:20]
+                raise LimbeckError(f"where: cannot read {bad!r}; put text in 'quotes' and names in `quotes`")
+            kind = str(match.lastgroup)
+            self._tokens.append(_Token(kind, match.group(kind), match.start(kind)))
+            at = match.end()
+
+    def parse(self) -> Condition:
+        """The whole text as one expression."""
+        found = self._expression()
+        if self._next < len(self._tokens):
+            self._refuse("and, or, or the end")
+        return found
+
+    def _expression(self) -> Condition:
+        parts = [self._term()]
+        while self._take("or"):
+            parts.append(self._term())
+        return parts[0] if len(parts) == 1 else Joined(tuple(parts), every=False)
+
+    def _term(self) -> Condition:
+        parts = [self._factor()]
+        while self._take("and"):
+            parts.append(self._factor())
+        return parts[0] if len(parts) == 1 else Joined(tuple(parts), every=True)
+
+    def _factor(self) -> Condition:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise LimbeckError(f"where: nested more than {_MAX_DEPTH} deep; write it flatter")
+        found: Condition
+        if self._take("not"):
+            found = Not(self._factor())
+        elif self._take("("):
+            found = self._expression()
+            self._need(")")
+        else:
+            found = self._test()
+        self._depth -= 1
+        return found
+
+    def _test(self) -> Condition:
+        column = self._column()
+        verb = next((verb for verb in _VERBS if self._take(verb)), None)
+        if verb is None:
+            self._refuse(f"one of {' '.join(_VERBS)} after {column!r}")
+        if verb == "is":
+            negated = self._take("not")
+            self._need("null")
+            test = Test(column, "is null")
+            return Not(test) if negated else test
+        if verb not in ("has", "in"):
+            value = self._value()
+            if verb in ("like", "startswith") and not isinstance(value, str):
+                raise LimbeckError(f"where: {verb} needs text, not {value}; put it in 'quotes'")
+            return Test(column, verb, (value,))
+        if not self._take("("):
+            return Test(column, verb, (self._value(),))
+        values = [self._value()]
+        while self._take(","):
+            values.append(self._value())
+        self._need(")")
+        return Test(column, verb, tuple(values))
+
+    def _column(self) -> str:
+        token = self._peek()
+        if token is None or token.kind not in ("word", "name") or token.text.lower() in _KEYWORDS:
+            self._refuse("the name of a column")
+        self._next += 1
+        name = token.text.strip("`")
+        if name not in self._columns:
+            near = difflib.get_close_matches(name, self._columns, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._columns)}"
+            raise LimbeckError(f"where: no column {name!r}; {hint}")
+        return name
+
+    def _value(self) -> Value:
+        token = self._peek()
+        if token is None or token.kind not in ("text", "number", "word") or token.text.lower() in _KEYWORDS:
+            self._refuse("a value (text in 'quotes', a number, true or false)")
+        self._next += 1
+        if token.kind == "text":
+            mark = token.text[0]
+            return token.text[1:-1].replace(2 * mark, mark)
+        if token.kind == "number":
+            whole = re.fullmatch(r"[-+]?\d+", token.text)
+            return int(token.text) if whole else float(token.text)
+        return {"true": True, "false": False}.get(token.text.lower(), token.text)
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, wanted: str) -> bool:
+        token = self._peek()
+        found = token is not None and token.kind in ("word", "sign") and token.text.lower() == wanted
+        self._next += found
+        return found
+
+    def _need(self, wanted: str) -> None:
+        if not self._take(wanted):
+            self._refuse(repr(wanted))
+
+    def _refuse(self, wanted: str) -> NoReturn:
+        token = self._peek()
+        found = f"{token.text!r} at character {token.at + 1}" if token else "the end"
+        raise LimbeckError(f"where: expected {wanted}, found {found}")

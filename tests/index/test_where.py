@@ -1,0 +1,269 @@
+"""Filters: the language against plain Python, and searches under a filter against filter-then-search."""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+import operator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers_index import SPACES, build_parts, points_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import limbeck
+from limbeck.errors import LimbeckError
+from limbeck.index.query import ExactSearch
+from limbeck.index.store import IndexStore
+from limbeck.index.where import Where
+from limbeck.index.writer import StoreMeta, commit
+from limbeck.spaces import Euclid
+
+LABELS = ["sky", "sea", "it's", "50%_\\"]
+ROWS = [
+    {
+        "id": f"id-{i}",
+        "path": None if i % 5 == 0 else f"{'ab'[i % 2]}/sub_{i % 3}/{i}%.jpg",
+        "labels": None if i % 7 == 0 else [LABELS[j] for j in range(4) if i >> j & 1],
+        "width": None if i % 4 == 3 else 100 * (i % 6),
+        "score": None if i % 6 == 5 else i / 8,
+        "kept": None if i % 9 == 0 else i % 2 == 0,
+    }
+    for i in range(60)
+]
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("width", pa.int16()),
+        ("score", pa.float32()),
+        ("kept", pa.bool_()),
+    ]
+)
+TABLE = pa.Table.from_pylist(ROWS, SCHEMA)
+ORDER = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def quoted(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+def holds(column, test):
+    """A test of one column that a missing value fails."""
+    return lambda row: row[column] is not None and test(row[column])
+
+
+LEAVES = [
+    *[
+        (f"{column} {sign} {value}", holds(column, lambda found, f=f, v=value: f(found, v)))
+        for sign, f in ORDER.items()
+        for column, value in (
+            ("width", 300),
+            ("width", 250.5),
+            ("width", 99999),
+            ("score", 2.5),
+            ("score", 3),
+        )
+    ],
+    *[
+        (f"path {sign} 'a/sub_0/'", holds("path", lambda x, f=f: f(x, "a/sub_0/")))
+        for sign, f in ORDER.items()
+    ],
+    *[(f"labels has {quoted(name)}", holds("labels", lambda x, n=name: n in x)) for name in LABELS],
+    ("labels HAS (sky, sea)", holds("labels", lambda x: "sky" in x or "sea" in x)),
+    ("id in (id-3)".replace("id-3", "'id-3', nobody"), holds("id", lambda x: x == "id-3")),
+    ("width in (100, 2.5, 300.0, 1e9)", holds("width", lambda x: x in (100, 300))),
+    *[
+        (f"path like {quoted(glob)}", holds("path", lambda x, g=glob: fnmatch.fnmatchcase(x, g)))
+        for glob in ("a/*", "*/sub_1/*", "*%.jpg", "?/sub_2/*", "b", "*", "*_1*")
+    ],
+    ("path startswith 'a/sub_'", holds("path", lambda x: x.startswith("a/sub_"))),
+    ("kept = true", holds("kept", lambda x: x)),
+    ("path is null", lambda row: row["path"] is None),
+    ("labels is not null", lambda row: row["labels"] is not None),
+]
+TREES = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda inner: st.one_of(
+        inner.map(lambda one: (f"not ({one[0]})", lambda row: not one[1](row))),
+        st.tuples(inner, inner).map(
+            lambda two: (f"({two[0][0]}) and ({two[1][0]})", lambda row: two[0][1](row) and two[1][1](row))
+        ),
+        st.tuples(inner, inner).map(
+            lambda two: (f"({two[0][0]}) or ({two[1][0]})", lambda row: two[0][1](row) or two[1][1](row))
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf[0])
+def test_every_test_means_what_it_says(leaf):
+    for table in (TABLE, TABLE.slice(13, 30), pa.concat_tables([TABLE.slice(7, 9), TABLE.slice(0, 3)])):
+        assert Where(leaf[0], SCHEMA).mask(table).tolist() == [leaf[1](row) for row in table.to_pylist()]
+
+
+@settings(max_examples=100, deadline=None)
+@given(TREES)
+def test_any_tree_of_them_too(tree):
+    assert Where(tree[0], SCHEMA).mask(TABLE).tolist() == [bool(tree[1](row)) for row in ROWS]
+
+
+def test_a_long_flat_filter_is_no_deep_one():
+    assert Where(" or ".join(["width=100"] * 700), SCHEMA).mask(TABLE).sum() == 5
+
+
+def test_and_binds_closer_than_or_and_words_need_no_quotes():
+    left = Where("width = 100 or width = 200 and labels has sky", SCHEMA).mask(TABLE)
+    right = Where("width = 100 or (width = 200 and labels has 'sky')", SCHEMA).mask(TABLE)
+    assert np.array_equal(left, right) and left.any()
+    assert (
+        Where("not not kept = true", SCHEMA).mask(TABLE).sum() == Where("kept=true", SCHEMA).mask(TABLE).sum()
+    )
+
+
+def test_further_types_and_odd_names():
+    days = [datetime.date(2020, 1, day) for day in (1, 2, 3)]
+    table = pa.table({"a day": days, "and": [1, 2, 3], "big": pa.array([1, 2**63, 2**64 - 1], pa.uint64())})
+    assert Where("`a day` >= '2020-01-02'", table.schema).mask(table).tolist() == [False, True, True]
+    assert Where("`and` = 2", table.schema).mask(table).tolist() == [False, True, False]
+    assert Where(f"big > {2**63}", table.schema).mask(table).tolist() == [False, False, True]
+    assert Where("`and` = 1", table.slice(0, 0).schema).mask(table.slice(0, 0)).shape == (0,)
+    with pytest.raises(LimbeckError, match="not 'soon'"):
+        Where("`a day` > soon", table.schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty; write a test"),
+        ("lables has sky", "no column 'lables'; did you mean labels"),
+        ("zzz = 1", "no column 'zzz'; columns are id, path, labels"),
+        ("width > wide", "'width' holds int16, not 'wide'"),
+        ("width = true", "'width' holds int16, not True"),
+        ("path = 3", "'path' holds string, not 3; write text in 'quotes'"),
+        ("path like 3", "like needs text, not 3"),
+        ("width like 'a'", "'width' holds int16, not text"),
+        ("labels = sky", "'labels' holds lists; write labels has VALUE"),
+        ("path has sky", "'path' holds one value a row; write path = VALUE"),
+        ("width >", "expected a value .* found the end"),
+        ("width 3", "expected one of = .* after 'width', found '3' at character 7"),
+        ("width > 3 width < 5", "expected and, or, or the end, found 'width' at character 11"),
+        ("(width > 3", r"expected '\)', found the end"),
+        ("path is 3", "expected 'null', found '3'"),
+        ("width = 3; drop", "cannot read '; drop'"),
+        ("width = 3abc", "cannot read '3abc'"),
+        ("__import__('os').system('x') = 1", "cannot read"),
+        ("__import__ ('os') = 1", "no column '__import__'"),
+        ("width = 99999999999999999999", "'width' holds int16, not 99999999999999999999"),
+        ("not " * 60 + "width = 3", "nested more than 50 deep"),
+        ("width = 3 or " * 1000 + "width = 3", "at most 10000"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(text, message):
+    with pytest.raises(LimbeckError, match=f"where: .*{message}|where: {message}") as caught:
+        Where(text, SCHEMA)
+    assert "\n" not in str(caught.value)
+
+
+# ----------------------------------------------------------------------- searches under a filter
+@pytest.fixture(scope="module", params=[*SPACES, Euclid(4)], ids=str)
+def store(request, tmp_path_factory):
+    space = request.param
+    points = points_of(space, 300)
+    points[200:240] = points[:40]  # many ties
+    parts = [
+        [(points[a:b], {"id": [f"id-{i}" for i in range(a, b)], "n": range(a, b), "m": np.arange(a, b) % 5})]
+        for a, b in ((0, 90), (90, 91), (91, 300))
+    ]
+    path = tmp_path_factory.mktemp("where") / "i"
+    commit(path, parts, StoreMeta(space))
+    return IndexStore.open(path)
+
+
+def oracle(space, queries, points, rows):
+    """All allowed rows of each query, nearest first by float64 score, ties by row."""
+    found = []
+    for query in queries:
+        scores = space.rescore(query[None], points[rows])
+        order = np.lexsort((rows, -space.score_sign * scores))
+        found.append((scores[order], rows[order]))
+    return found
+
+
+@pytest.mark.parametrize(
+    "where", ["n < 300", "m = 3", "n >= 150 and m != 0", "n = 77", "n in (3, 90, 240)", "n < 0"]
+)
+def test_a_filtered_search_is_filter_then_search(store, where):
+    points, queries = np.concatenate(store.points), points_of(store.space, 6, seed=3)
+    search, mask = ExactSearch(store), store.where(where)
+    wanted = oracle(store.space, queries, points, np.flatnonzero(mask))
+    for k in (1, 10, 400):
+        scores, rows = search(queries, k, mask)
+        assert scores.shape == (6, min(k, mask.sum()))
+        for q in range(6):
+            assert np.array_equal(rows[q], wanted[q][1][:k])
+            assert np.array_equal(scores[q], wanted[q][0][:k])
+
+
+@pytest.mark.parametrize("where", [None, "m = 3"])
+def test_a_radius_gives_everything_within(store, where):
+    points, queries = np.concatenate(store.points), points_of(store.space, 4, seed=4)
+    mask = None if where is None else store.where(where)
+    wanted = oracle(store.space, queries, points, np.arange(300) if mask is None else np.flatnonzero(mask))
+    search, sign = ExactSearch(store), store.space.score_sign
+    some = float(wanted[0][0][min(7, len(wanted[0][0]) - 1)])  # exactly the score of an item: it is within
+    limits = [some, float(wanted[0][0][0])] + ([0.0, 1e6] if sign < 0 else [-1.0, 1.5])
+    for limit in limits:
+        for (scores, rows), (all_scores, all_rows) in zip(
+            search.within(queries, limit, mask), wanted, strict=True
+        ):
+            kept = sign * all_scores >= sign * limit
+            assert np.array_equal(rows, all_rows[kept]) and np.array_equal(scores, all_scores[kept])
+
+
+@pytest.mark.parametrize("radius", [-1, float("nan"), float("inf"), "3", True, None])
+def test_a_radius_that_is_none(tmp_path, radius):
+    for number, space in enumerate(SPACES):
+        store = build_parts(tmp_path / str(number), points_of(space, 5), [], space)
+        if (space.score_name == "similarity" and radius == -1) or radius is None:
+            continue
+        with pytest.raises(LimbeckError, match="radius: "):
+            ExactSearch(store).within(points_of(space, 1), radius)
+    with pytest.raises(LimbeckError, match="not whole"):
+        ExactSearch(build_parts(tmp_path / "c", points_of(SPACES[0], 5), [], SPACES[0])).within(
+            points_of(SPACES[0], 1), 2.5
+        )
+
+
+def test_through_the_index(store):
+    index = limbeck.Index.open(store.path)
+    point = store.point(10)
+    hits = index.search(points=point, k=5, where="m = 3 and n < 200")
+    assert len(hits) == 5 and all(hit.metadata["m"] == 3 and hit.metadata["n"] < 200 for hit in hits)
+    same = index.search(like="id-10", k=4, where="n in (10, 11, 12)")
+    assert [hit.metadata["n"] for hit in same if hit.metadata["n"] == 10] == [] and len(same) == 2
+    assert len(index.search(points=point, where="m = 3")) == 10
+    limit = hits[-1].score
+    near = index.search(points=point, radius=limit, where="m = 3 and n < 200")
+    assert [hit.row for hit in near][:5] == [hit.row for hit in hits]
+    assert len(index.search(points=point, k=2, radius=limit, where="m = 3 and n < 200")) == 2
+    assert "id-210" in {
+        hit.id for hit in index.search(like="id-10", radius=index.search(like="id-10", k=1)[0].score)
+    }
+    assert np.array_equal(
+        index.search_points(point, 3, where="m = 3")[1][0],
+        [h.row for h in index.search(points=point, k=3, where="m = 3")],
+    )
+    with pytest.raises(LimbeckError, match="did you mean"):
+        index.search(points=point, where="mm = 3")

@@ -1,0 +1,146 @@
+"""`limbeck search` with a filter, a radius, and a file of queries, as a user runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import limbeck
+from limbeck.batch_search import answer_file
+from limbeck.cli import main
+from limbeck.errors import LimbeckError
+from limbeck.spaces import Hamming
+
+CODES = np.random.default_rng(5).integers(0, 256, (40, 8), dtype=np.uint8)
+ITEMS = {
+    "id": [f"id-{i}" for i in range(40)],
+    "labels": [["sky"] if i % 4 == 0 else ["sea"] for i in range(40)],
+    "width": [100 * (i % 10) for i in range(40)],
+}
+
+
+@dataclasses.dataclass
+class Encoder:
+    """Says a number, gets that row."""
+
+    space: Hamming = dataclasses.field(default_factory=lambda: Hamming(64))
+    space_id: str = "numbers"
+    image_input: str = "pixels"
+
+    def check_query(self, text):
+        if not text.isdigit():
+            raise LimbeckError(f"text {text!r}: not one word of it is known")
+
+    def encode_text(self, texts):
+        return CODES[[int(text) for text in texts]]
+
+    def encode_image(self, images):
+        return CODES[[image.size[0] for image in images]]
+
+    def save(self, folder, bundle):
+        (folder / "model.json").write_text("{}")
+
+
+@pytest.fixture
+def index(tmp_path):
+    return limbeck.Index.build(tmp_path / "i", CODES, items=ITEMS, model=Encoder())
+
+
+@pytest.fixture
+def run(monkeypatch, capfdbinary):
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfdbinary.readouterr()
+        return end.value.code or 0, out.decode(), err.decode()
+
+    return call
+
+
+def distances(row):
+    return np.unpackbits(CODES ^ CODES[row], axis=1).sum(1)
+
+
+def test_filter_and_radius_on_the_command_line(run, index, tmp_path):
+    path, out = index.store.path, tmp_path / "hits.json"
+    status, _, _ = run(
+        "search", path, "--like", "id-3", "--where", "labels has sky and width > 300", "--json", out
+    )
+    value = json.loads(out.read_text())
+    hits = value["results"][0]["hits"]
+    assert status == 0 and value["where"] == "labels has sky and width > 300" and value["k"] == 10
+    allowed = [i for i in range(40) if i % 4 == 0 and i % 10 > 3]
+    assert {hit["id"] for hit in hits} <= {f"id-{i}" for i in allowed} and len(hits) == min(10, len(allowed))
+    status, _, _ = run("search", path, "--like", "id-3", "--radius", 30, "--json", out)
+    value = json.loads(out.read_text())
+    near = [i for i in range(40) if distances(3)[i] <= 30 and i != 3]
+    assert status == 0 and {hit["id"] for hit in value["results"][0]["hits"]} == {f"id-{i}" for i in near}
+    assert value["radius"] == 30 and value["k"] is None and len(near) > 5
+    for words, message in [
+        (["--where", "lables has sky"], "where: no column 'lables'; did you mean labels?"),
+        (["--radius", 2.5], "radius: 2.5 is not whole"),
+        (["--radius", -1], "radius: -1.0 is not a distance"),
+    ]:
+        status, _, err = run("search", path, "--like", "id-3", *words)
+        assert status == 1 and message in err and err.count("\n") == 1
+
+
+def test_a_file_of_queries_gives_json_lines(index, tmp_path):
+    Image.new("RGB", (17, 3)).save(tmp_path / "17.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    lines = [{"text": "5"}, {"like": "id-3"}, {"image": "17.png"}, {"text": "words"}, {"image": "broken.png"}]
+    (tmp_path / "q.jsonl").write_text("\n\n".join(json.dumps(line) for line in lines))
+    found = list(answer_file(index, tmp_path / "q.jsonl", 4, where="width < 900"))
+    assert [line["query"].get("text") for line in found] == ["5", None, None, "words", None]
+    assert [[hit["id"] for hit in line["hits"]] for line in found[:3]] == [
+        [hit.id for hit in index.search("5", 4, where="width < 900")],
+        [hit.id for hit in index.search(like="id-3", k=4, where="width < 900")],
+        [hit.id for hit in index.search("17", 4, where="width < 900")],
+    ]
+    assert found[0]["hits"][0] == {
+        "rank": 1,
+        "id": "id-5",
+        "score": 0,
+        "metadata": {"labels": ["sea"], "width": 500},
+    }
+    assert "not one word" in found[3]["error"] and "broken.png" in found[4]["error"]
+    near = list(answer_file(index, tmp_path / "q.jsonl", radius=20))
+    assert [hit["id"] for hit in near[1]["hits"]] == [hit.id for hit in index.search(like="id-3", radius=20)]
+
+
+def test_queries_on_the_command_line(run, index, tmp_path):
+    path, out = index.store.path, tmp_path / "answers.jsonl"
+    (tmp_path / "q.jsonl").write_text('{"like": "id-1"}\n{"like": "id-2"}\n')
+    status, text, _ = run("search", path, "--queries", tmp_path / "q.jsonl", "-k", 3)
+    assert status == 0
+    assert [len(json.loads(line)["hits"]) for line in text.splitlines()] == [3, 3]
+    status, _, _ = run("search", path, "--queries", tmp_path / "q.jsonl", "-k", 3, "--json", out)
+    assert status == 0 and out.read_text() == text
+    (tmp_path / "q.jsonl").write_text('{"like": "id-1"}\n{"like": "nobody"}\n')
+    status, text, err = run("search", path, "--queries", tmp_path / "q.jsonl")
+    assert status == 1 and "1 queries failed" in err and len(text.splitlines()) == 2
+    for content, message in [
+        ("", "empty; give a query a line"),
+        ("{}", "line 1 is no query"),
+        ('{"like": "id-1"}\n[3]', "line 2 is no query"),
+        ('{"like": 3}', "line 1 holds no string"),
+        ('{"word": "x"}', "line 1 is no query"),
+    ]:
+        (tmp_path / "q.jsonl").write_text(content)
+        status, _, err = run("search", path, "--queries", tmp_path / "q.jsonl")
+        assert status == 1 and message in err and err.count("\n") == 1
+    (tmp_path / "q.txt").write_bytes(b"\xe4")
+    for name, message in (("q.txt", "not a UTF-8 text file"), ("none.txt", "no such file")):
+        status, _, err = run("search", path, "--queries", tmp_path / name)
+        assert status == 1 and message in err
+    (tmp_path / "q.txt").write_text("words\n")
+    for words in (["-k", 0], ["--where", "x = 1"], ["--radius", "nan"]):
+        assert run("search", path, "--queries", tmp_path / "q.jsonl", *words)[0] == 1
+    assert run("search", path, "words", "--queries", tmp_path / "q.txt")[0] == 2
+    assert run("search", path, "--queries", tmp_path / "q.txt", "--gallery", "x.png")[0] == 2
