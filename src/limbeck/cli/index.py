@@ -64,6 +64,18 @@ def build(
 
 
 @app.command()
+def encoder(
+    index: Path = typer.Argument(..., help="Index directory."),
+    model: Path = typer.Option(..., "--model", help="Run trained with init and freeze of the image side."),
+) -> None:
+    """Answer queries through another text encoder; the items stay as they are."""
+    from limbeck.encoding import replace_query_encoder
+
+    replace_query_encoder(index, model)
+    typer.echo(f'{index}: queries go through {model} now; try: limbeck search {index} "..."')
+
+
+@app.command()
 def info(
     index: Path = typer.Argument(..., help="Index directory."),
     json_file: Path | None = typer.Option(None, "--json", help="Also write it to this JSON file."),

@@ -112,7 +112,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
                     f"{path}: query encoder of space {source.space_id}, the items are in space "
                     f"{meta.space_id}; use the model that encoded them"
                 )
-            entry, entries = _write_encoder(path, source, written)
+            entry, entries = write_encoder(path, source, written)
             encoders.append(entry)
             files |= entries
         opened: list[Segment] = []
@@ -154,7 +154,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
         raise
 
 
-def _write_encoder(
+def write_encoder(
     path: Path, source: EncoderSource, written: list[Path]
 ) -> tuple[EncoderEntry, dict[str, FileEntry]]:
     """Write an encoder into ``encoders/<hash of its files>``; an earlier generation may have put it there."""

@@ -15,6 +15,8 @@ from limbeck.encoders.load import load
 from limbeck.encoders.towers import RunBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.index.manifest import generations
+from limbeck.index.store import IndexStore
 
 
 def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
@@ -25,6 +27,17 @@ def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
             f"{where}: no run at {path!r}; give the directory of a trained run, or an earlier stage's name"
         )
     return load(folder)
+
+
+def origin_of(origin: str, earlier: dict[str, Path]) -> Path:
+    """Where a side of a stage starts: an earlier stage, a run or model, or the model of an index."""
+    place = earlier.get(origin, Path(origin))
+    if not generations(place):
+        return place
+    found = IndexStore.open(place).encoder_for("image")
+    if found is None:
+        raise LimbeckError(f"{place}: holds no model of its items; build it with --model RUN")
+    return found[0]
 
 
 def readers_of(

@@ -25,7 +25,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training.fit import fit
-from limbeck.training.readers import fingerprint, readers_of, trained
+from limbeck.training.readers import fingerprint, origin_of, readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.validation import validation_score
 
@@ -111,7 +111,7 @@ def build_method(
     specs = method_class.inputs(config)
     sources: dict[str, DualEncoder] = {}
     for origin in set(stage.init.values()):
-        sources[origin] = load(earlier.get(origin, Path(origin)))
+        sources[origin] = load(origin_of(origin, earlier))
     towers = {}
     for modality in ("image", "text"):
         spec = next(s for s in specs.values() if s.tower == modality and s.reader is None)
