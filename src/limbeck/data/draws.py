@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 
+_T = TypeVar("_T")
 NAMES = ("query", "database", "train")
 
 
@@ -20,11 +22,12 @@ class Draw(BaseModel):
     """The rule of `mirflickr15k/dcmh` for any table.
 
     Of the rows that count, ids sorted by their numbers, ``random.Random(seed)`` samples the queries; the rest
-    is the database; a second sample of it is train.
+    is the database; a second sample of it is train. With ``fold: [i, k]`` the ids, shuffled by the seed, are
+    cut into k parts, of which part i (from 1) holds the queries.
 
     Attributes:
         seed: of both samples.
-        query: how many queries.
+        query: how many queries; null with ``fold``.
         train: how many training rows, null for the whole database.
         need: what a row must have to count.
         rows: how many rows count in the complete data set; another number is refused. null where the number
@@ -35,47 +38,68 @@ class Draw(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     seed: int
-    query: int = Field(ge=1)
+    query: int | None = Field(default=None, ge=1)
     train: int | None = Field(default=None, ge=1)
+    fold: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
     need: list[Literal["labels", "text"]] = ["labels", "text"]
     rows: int | None = Field(default=None, ge=2)
     sha256: dict[Literal["query", "database", "train"], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
 
-    def ids(self, pairs: Pairs, column: str, protocol: str) -> dict[str, list[str]]:
+    @model_validator(mode="after")
+    def _query_or_fold(self) -> Draw:
+        if (self.query is None) == (self.fold is None):
+            raise ValueError("give either query or fold")
+        if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
+            raise ValueError(f"fold: {self.fold} is no [i, k] with 1 <= i <= k, k at least 2")
+        return self
+
+    @property
+    def _part_of(self) -> tuple[int, int]:
+        part, of = self.fold or (1, 1)
+        return part, of
+
+    def ids(
+        self, pairs: Pairs, column: str, protocol: str, pool: np.ndarray | None = None
+    ) -> dict[str, list[str]]:
         """Ids of each split.
 
         Args:
             pairs: the data set.
             column: of the texts.
             protocol: its name, for messages.
+            pool: row numbers int64 (n,) to draw from; all rows when not given.
 
         Raises:
             LimbeckError: more or fewer rows count than the protocol says, too few for the draw, other ids.
         """
-        counts = np.ones(len(pairs), dtype=bool)
+        counts = np.full(len(pairs), pool is None)
+        if pool is not None:
+            counts[pool] = True
         if "labels" in self.need:
             counts &= pairs.labels().any(axis=1)
         if "text" in self.need:
             counts &= np.array([any(map(str.strip, own)) for own in pairs.texts(column)], dtype=bool)
         found = int(counts.sum())
-        what = " and ".join({"labels": "a label", "text": column}[n] for n in self.need) or "anything"
+        has = " and ".join({"labels": "a label", "text": column}[n] for n in self.need)
+        what = f"have {has}" if has else "count"
         if self.rows is not None and found != self.rows:
             raise LimbeckError(
-                f"protocol {protocol}: {found:,} rows of {pairs.path} have {what}, its data set has "
+                f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, its data set has "
                 f"{self.rows:,}; import the complete data set or choose another protocol"
             )
-        if found <= self.query or (self.train or 0) > found - self.query:
+        asked = self.query or len(_part(range(found), *self._part_of))
+        if not 0 < asked < found or (self.train or 0) > found - asked:
             raise LimbeckError(
-                f"protocol {protocol}: {found:,} rows of {pairs.path} have {what}, too few for "
-                f"{self.query:,} queries and {self.train or 1:,} to train on; choose another protocol"
+                f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, too few for "
+                f"{asked:,} queries and {self.train or 1:,} to train on; choose another protocol"
             )
         ids = sorted((pairs.ids[row] for row in np.flatnonzero(counts).tolist()), key=_by_number)
         rng = random.Random(self.seed)
-        query = rng.sample(ids, self.query)
+        query = rng.sample(ids, asked) if self.query else _part(rng.sample(ids, found), *self._part_of)
         held = set(query)
         database = [item for item in ids if item not in held]
         train = database if self.train is None else rng.sample(database, self.train)
-        drawn = {"query": query, "database": database, "train": train}
+        drawn = {"query": list(query), "database": database, "train": train}
         for name, expected in self.sha256.items():
             if ids_sha256(drawn[name]) != expected:
                 raise LimbeckError(
@@ -83,6 +107,11 @@ class Draw(BaseModel):
                     f"the complete data set or choose another protocol"
                 )
         return drawn
+
+
+def _part(values: Sequence[_T], part: int, of: int) -> Sequence[_T]:
+    """One of ``of`` parts, in size at most one apart."""
+    return values[len(values) * (part - 1) // of : len(values) * part // of]
 
 
 def ids_sha256(ids: list[str]) -> str:

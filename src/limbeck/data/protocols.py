@@ -20,6 +20,7 @@ from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_class
 from limbeck.data.draws import Draw
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
+from limbeck.data.redraws import FORM, base_name, redraw
 from limbeck.data.strict import describe, read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
@@ -144,6 +145,7 @@ class Protocol(_Strict):
     _lists: dict[str, list[str]] = PrivateAttr(default_factory=dict)
     _tree: Tree | None = PrivateAttr(default=None)
     _drawn: dict[str, dict[str, list[str]]] = PrivateAttr(default_factory=dict)
+    _family: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
@@ -168,12 +170,19 @@ class Protocol(_Strict):
             del resolved["detail"]
         if self.splits.draw is None:
             del resolved["splits"]["draw"]
+        elif self.splits.draw.fold is None:
+            del resolved["splits"]["draw"]["fold"]
         if self.label_names is None:
             del resolved["label_names"]
         for name, ids in self._lists.items():
             part = resolved if name == "validation" else resolved["splits"]
             part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
         return sha256_json(resolved)
+
+    @property
+    def family(self) -> str:
+        """Hash shared by a fixed protocol and its draws ``NAME@n``, or by the folds of one number."""
+        return self._family or self.hash
 
     def split(self, pairs: Pairs, name: SplitName) -> np.ndarray:
         """Row numbers int64 (n,) of a split; where no database is given, it is the query split.
@@ -257,7 +266,8 @@ class Protocol(_Strict):
             return self._rows(pairs, "query")
         if self.splits.draw is not None:
             if pairs.fingerprint not in self._drawn:
-                drawn = self.splits.draw.ids(pairs, self.text.column, self.name)
+                pool = self._listed(pairs, "pool") if "pool" in self._lists else None
+                drawn = self.splits.draw.ids(pairs, self.text.column, self.name, pool)
                 self._drawn[pairs.fingerprint] = drawn
             rows = pairs.rows(self._drawn[pairs.fingerprint][name])
         elif name in self._lists:
@@ -309,10 +319,15 @@ class Protocol(_Strict):
 def load_protocol(name: str | Path) -> Protocol:
     """Load a protocol by name (see `list_protocols`) or from a YAML file.
 
+    ``@3`` or ``@fold2of5`` behind either draws it anew (`limbeck.data.redraws`).
+
     Raises:
         LimbeckError: unknown name or file, unknown or malformed key, id list that is missing, changed
-            (SHA-256) or holds an id twice, file of a class tree that is none.
+            (SHA-256) or holds an id twice, file of a class tree that is none, one that cannot be redrawn.
     """
+    base = None if Path(name).is_file() else base_name(str(name))
+    if base is not None:
+        return _redrawn(load_protocol(base), str(name))
     file = _find(str(name))
     content = read_yaml(file)
     if not isinstance(content, dict):
@@ -334,6 +349,15 @@ def load_protocol(name: str | Path) -> Protocol:
     return protocol
 
 
+def _redrawn(base: Protocol, name: str) -> Protocol:
+    changes, pool, family = redraw(base, base._lists, name)
+    drawn = Protocol.model_validate(base.model_dump() | changes)
+    drawn._tree, drawn._family = base._tree, family
+    if pool is not None:
+        drawn._lists["pool"] = pool
+    return drawn
+
+
 def list_protocols() -> list[str]:
     """Names of the protocols that ship with limbeck, sorted."""
     return sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
@@ -347,6 +371,8 @@ def _find(name: str) -> Path:
         return file
     if file.suffix in (".yaml", ".yml"):
         raise LimbeckError(f"{name}: no such protocol file")
+    if name.rpartition("@")[0] in list_protocols():
+        raise LimbeckError(f"unknown protocol {name!r}; behind @ {FORM}")
     near = difflib.get_close_matches(name, list_protocols(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
     raise LimbeckError(f"unknown protocol {name!r}; {hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ DESCRIPTIVE = ("cone", "radius")
 
 @dataclass(frozen=True)
 class Difference:
-    """A group minus the base, paired by seed: mean, its 95 % t interval, p value and p after Holm."""
+    """A group minus the base, paired by split and seed: mean, 95 % t interval, p value and p after Holm."""
 
     base: str
     seeds: list[int]
@@ -37,7 +38,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one method in one space, seeds apart.
+    """Runs of one method in one space, seeds (and draws of the protocol) apart.
 
     Attributes:
         values: column → one value a result, in the order of ``results``. Columns: ``i2t map``, ``t2i r@1`` …,
@@ -72,6 +73,8 @@ class Comparison:
     """The groups of one protocol.
 
     Attributes:
+        protocol: its name, with several draws theirs too (`mirflickr15k/dcmh, @1, @2`).
+        protocol_hash: its hash; with several draws the one that they share.
         columns: the columns that every group has, in the order shown.
         further: columns of no direction (`GROUPS`), each had by at least one group: a model without cones
             stands beside one that has them.
@@ -107,7 +110,8 @@ def compare(
     Args:
         sources: results, result files, or run directories (every ``result*.json`` in them).
         base: label of the method the others are compared with, bits for bits; no differences without it.
-        protocol: name of a protocol; results of others are left out. Runs evaluated by several need it.
+        protocol: name of a protocol, or a pattern such as ``mirflickr15k/dcmh*``; results of others are left
+            out. Runs evaluated by several need it.
 
     Raises:
         LimbeckError: nothing given, a directory without results, results of several protocols, a base that
@@ -119,7 +123,7 @@ def compare(
     files = result_files([source for source in sources if not isinstance(source, Result)])
     results = given + [Result.load(file) for file in files]
     if protocol is not None:
-        results = [result for result in results if result.protocol == protocol]
+        results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:
             raise LimbeckError(f"--protocol {protocol}: none of the results is of it; evaluate by it first")
     same_protocol(results)
@@ -132,9 +136,17 @@ def compare(
     judged = [column for column in further if column.split()[0] not in DESCRIPTIVE]
     if base is not None:
         groups = _with_differences(groups, [columns, judged], base)
-    first = results[0]
     best = _best(groups, [*columns, *judged])
-    return Comparison(first.protocol, first.protocol_hash, first.task, columns, groups, base, best, further)
+    name, digest = _pooled(results)
+    return Comparison(name, digest, results[0].task, columns, groups, base, best, further)
+
+
+def _pooled(results: Sequence[Result]) -> tuple[str, str]:
+    """Name and hash of what the results are of: a protocol, or several draws of it."""
+    first, *others = sorted({result.protocol for result in results})
+    if not others:
+        return first, results[0].protocol_hash
+    return ", ".join([first, *("@" + other.rpartition("@")[2] for other in others)]), results[0].pool
 
 
 def _columns(results: Sequence[Result]) -> list[str]:
@@ -182,15 +194,16 @@ def _value(result: Result, column: str) -> float:
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], list[Result]]:
-    """By label, space and bits; where a group holds a seed twice, its runs are no repeats: by run instead."""
+    """By label, space and bits; a group that holds a seed twice on one split has no repeats: by run then."""
     groups: dict[tuple[str, str, int | None], list[Result]] = {}
     for result in results:
         groups.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
     done: dict[tuple[str, str, int | None], list[Result]] = {}
     for (label, space, bits), members in groups.items():
-        seeds = [member.seed for member in members]
-        if len(set(seeds)) == len(seeds):
-            done[label, space, bits] = sorted(members, key=lambda r: -1 if r.seed is None else r.seed)
+        if len({member.observation for member in members}) == len(members):
+            done[label, space, bits] = sorted(
+                members, key=lambda r: (r.protocol, -1 if r.seed is None else r.seed)
+            )
             continue
         for member in members:
             key = (f"{label} ({Path(member.run).name})", space, bits)
@@ -236,13 +249,15 @@ def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base
 
 
 def _difference(group: Group, base: Group, column: str) -> Difference | None:
-    own = dict(zip(group.seeds, group.values[column], strict=True))
-    other = dict(zip(base.seeds, base.values[column], strict=True))
-    shared = [seed for seed in own if seed in other and seed is not None]
+    own, other = (
+        dict(zip((r.observation for r in part.results), part.values[column], strict=True))
+        for part in (group, base)
+    )
+    shared = [at for at in own if at in other and at[1] is not None]
     if not shared:
         return None
-    first, second = [own[seed] for seed in shared], [other[seed] for seed in shared]
-    seeds = [int(seed) for seed in shared if seed is not None]
+    first, second = [own[at] for at in shared], [other[at] for at in shared]
+    seeds = [int(seed) for _, seed in shared if seed is not None]
     if len(shared) == 1:
         return Difference(base.label, seeds, first[0] - second[0], None, None, None, None)
     test = paired_test(first, second, confidence=1 - LEVEL)
@@ -267,6 +282,7 @@ def _group_json(group: Group) -> dict[str, Any]:
         "space": group.space,
         "bits": group.bits,
         "seeds": group.seeds,
+        "protocols": [result.protocol for result in group.results],
         "runs": [result.run for result in group.results],
         "values": group.values,
         "mean": {column: group.mean(column) for column in group.values},

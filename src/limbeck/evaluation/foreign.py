@@ -67,10 +67,10 @@ def evaluate_codes(
         if protocol is None:
             raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
         sets = _labels_of_pairs(file, pairs, protocol)
-        name, digest = protocol.name, protocol.hash
+        name, digest, family = protocol.name, protocol.hash, protocol.family
     else:
         sets = _labels_of_file(file)
-        name, digest = _own_protocol(file, protocol, settings)
+        (name, digest), family = _own_protocol(file, protocol, settings), None
     started = time.perf_counter()
     wanted = protocol.directions if protocol else list(SIDES)
     directions = [direction for direction in wanted if set(SIDES[direction]) <= set(sets)]
@@ -83,6 +83,7 @@ def evaluate_codes(
     result = Result(
         protocol=name,
         protocol_hash=digest,
+        family=family,
         task="hashing",
         method="codes",
         run=str(file.path),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from limbeck.data.protocols import Metric, Protocol
 from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
 
 _BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
 
@@ -107,6 +108,7 @@ def as_in(protocol: Protocol, like: str) -> tuple[Protocol, dict[str, Any]]:
         update={"name": f"{protocol.name}@{like}", "metric": preset.metric}, deep=True
     )
     changed.__dict__.pop("hash", None)  # a cached property of the original
+    changed._family = sha256_json([protocol.family, like])
     said = {
         "name": like,
         "repository": preset.repository,

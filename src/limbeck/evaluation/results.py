@@ -28,6 +28,7 @@ class Result(BaseModel):
     """One model measured by one protocol.
 
     Attributes:
+        family: hash that draws of one protocol share (`limbeck.data.redraws`); None in older results.
         metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
             ``map_unseen`` (items that were trained on taken out of the database).
             Retrieval: ``r@1`` …, ``median_rank``. Beside the directions, where they apply: ``zero_shot`` and
@@ -48,6 +49,7 @@ class Result(BaseModel):
     format: int = FORMAT
     protocol: str
     protocol_hash: str
+    family: str | None = None
     task: Literal["hashing", "retrieval"]
     method: str
     run: str
@@ -65,6 +67,16 @@ class Result(BaseModel):
     efficiency: dict[str, float] = Field(default_factory=dict)
     progress: list[dict[str, float]] = Field(default_factory=list, repr=False)
     created: str = Field(default_factory=_now)
+
+    @property
+    def pool(self) -> str:
+        """Hash of what results must share to stand in one table."""
+        return self.family or self.protocol_hash
+
+    @property
+    def observation(self) -> tuple[str, int | None]:
+        """Split and seed: which of a method's observations it is, and what pairs it with another's."""
+        return self.protocol, self.seed
 
     @property
     def label(self) -> str:
@@ -132,12 +144,16 @@ def result_files(paths: Sequence[Path | str]) -> list[Path]:
 def same_protocol(results: Sequence[Result]) -> None:
     """Refuse results of different protocols or items: their figures do not compare.
 
+    Draws of one protocol pass, since each counts against another only on the same draw.
+
     Raises:
         LimbeckError: names the two protocols and runs that differ.
     """
-    for result in results[1:]:
-        first = results[0]
-        if result.protocol_hash != first.protocol_hash:
+    splits: dict[str, Result] = {}
+    for result in results:
+        same_split = splits.setdefault(result.protocol, result)
+        first = results[0] if result.pool != results[0].pool else same_split
+        if result.pool != first.pool or result.protocol_hash != first.protocol_hash:
             mend = (
                 "choose one with --protocol"
                 if result.protocol != first.protocol

@@ -116,6 +116,7 @@ def evaluate(
     result = Result(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
+        family=protocol.family,
         task=protocol.task,
         method=facts.method,
         run=facts.run,

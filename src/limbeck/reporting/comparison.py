@@ -129,7 +129,7 @@ def _differences(comparison: Comparison) -> Table:
             )  # fmt: skip
             groups.append(group)
     table.rules = _changes_of_length(groups)
-    table.notes = ["paired by seed, 95 % t interval; * p < .05 after Holm's correction"]
+    table.notes = ["paired by seed and split, 95 % t interval; * p < .05 after Holm's correction"]
     if any(not column.startswith(("i2t", "t2i", "mean")) for group in groups for column in group.differences):
         table.notes.append("Holm's correction runs over the directions and over the further figures apart")
     return table

@@ -1,0 +1,97 @@
+"""A protocol drawn anew: ``NAME@3`` by the same rule and sizes with seed 3, ``NAME@fold2of5`` for validation
+by folds. Both are the rule of `limbeck.data.draws` over the rows that the fixed protocol knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from limbeck.data.draws import Draw
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+
+if TYPE_CHECKING:
+    from limbeck.data.protocols import Protocol
+
+FORM = "a number is a draw of its own (NAME@1), foldIofK one of K folds (NAME@fold1of5)"
+_NAME = re.compile(r"(?P<base>.+)@(?:(?P<seed>\d+)|fold(?P<fold>\d+)of(?P<of>\d+))")
+
+
+def base_name(name: str) -> str | None:
+    """``NAME`` of ``NAME@3`` or ``NAME@fold2of5``; None for any other name."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else match["base"]
+
+
+def redraw(
+    base: Protocol, lists: Mapping[str, Sequence[str]], name: str
+) -> tuple[dict[str, Any], list[str] | None, str]:
+    """How a protocol changes when it is drawn anew.
+
+    Args:
+        base: the protocol as it is.
+        lists: its id lists.
+        name: ``NAME@3`` or ``NAME@fold2of5``.
+
+    Returns:
+        Changed keys (``name``, ``splits``, ``validation``); the ids to draw from, None where the rule itself
+        says which rows count; and the family: a hash that the fixed protocol and its draws share (its own),
+        and that the folds of one number share. Redraws of a family are equally hard on average, so figures of
+        a method may be put together over them, paired by split and seed.
+
+    Raises:
+        LimbeckError: ``@0``, a fold that is none, a protocol whose splits are a column of the data set, or
+            whose train is not part of its database.
+    """
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    own = f"{base.name}@{name.rpartition('@')[2]}"
+    drawn: dict[str, Any]
+    if match["seed"] is not None:
+        if int(match["seed"]) == 0:
+            raise LimbeckError(f"protocol {own}: draws count from 1; the fixed split is {base.name}")
+        drawn, family = {"seed": int(match["seed"])}, base.hash
+    else:
+        fold, of = int(match["fold"]), int(match["of"])
+        if of < 2 or not 1 <= fold <= of:
+            raise LimbeckError(
+                f"protocol {own}: folds are numbered 1 to K, K at least 2; write {base.name}@fold1of5"
+            )
+        drawn, family = {"fold": [fold, of], "query": None}, sha256_json([base.hash, "folds", of])
+    rule = base.splits.draw
+    if rule is not None:
+        again = rule.model_dump(exclude={"sha256"}) | drawn
+        return {"name": own, "splits": {"draw": again}}, None, family
+    sizes, pool, held_out = _of_lists(base, lists, own)
+    draw = Draw.model_validate({"seed": 0, "need": []} | sizes | drawn)
+    changes: dict[str, Any] = {"name": own, "splits": {"draw": draw.model_dump()}}
+    if held_out:
+        changes["validation"] = {"size": held_out}
+    return changes, pool, family
+
+
+def _of_lists(
+    base: Protocol, lists: Mapping[str, Sequence[str]], own: str
+) -> tuple[dict[str, Any], list[str], int]:
+    """Sizes, all ids, and how many of them a validation list holds (then cut from train)."""
+    query, train, database = (lists.get(name) for name in ("query", "train", "database"))
+    if query is None or train is None or (base.splits.database is not None and database is None):
+        raise LimbeckError(
+            f"protocol {own}: {base.name} takes its splits from a column of the data set; "
+            "only id lists or splits.draw can be drawn anew"
+        )
+    held_out = lists.get("validation", ())
+    if database is None:
+        pool = [*query, *train, *held_out]
+    elif set(train) <= set(database) and not held_out:
+        pool = [*query, *database]
+    else:
+        raise LimbeckError(
+            f"protocol {own}: {base.name} trains on ids outside its database; only lists whose database "
+            "holds train, or splits.draw, can be drawn anew"
+        )
+    whole = len(train) + len(held_out) == len(pool) - len(query)
+    sizes = {"query": len(query), "train": None if whole else len(train) + len(held_out)}
+    return sizes, pool, len(held_out)
