@@ -76,7 +76,7 @@ def test_named_recipes_and_protocols_exist(block: Block) -> None:
         params = _parse(arguments).params
         if params.get("recipe") and params["recipe"] not in kept:
             load_recipe(params["recipe"], _overrides(params["overrides"]))
-        if params.get("protocol") and params["protocol"] not in kept:
+        if params.get("protocol") and params["protocol"].partition("@")[0] not in kept:
             load_protocol(params["protocol"])
 
 
