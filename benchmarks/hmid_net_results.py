@@ -1,8 +1,7 @@
 """Write docs/results/hmid_net.json and hmid_net.md from the rows that the grids left.
 
-    limbeck grid hmid_net/grid-flickr8k --data runs/flickr8k --out runs/hm
-    limbeck grid hmid_net/grid-ablation --data runs/flickr8k --out runs/hma
-    limbeck grid hmid_net/grid-scenes --data runs/scenes --out runs/hms
+    limbeck grid hmid_net/grid-NAME --data runs/flickr8k --out runs/NAME   (flickr8k, ablation, dims, clock, tuning)
+    limbeck grid hmid_net/grid-scenes --data runs/scenes --out runs/scenes-grid
     python benchmarks/hmid_net_results.py [--rows docs/results/rows]
 
 A grid without a row yet is left out; speed.json (masking_speed.py) is read from docs/results/parts where it lies.
@@ -17,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from claims import Claims
+from hmid_net_tables import WAYS, clock, dimensions, effects, tuning
 
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.reporting.comparison import comparison_tables
+from limbeck.reporting.progress import quality_over
 
 OUT = Path("docs/results")
-WAYS = ("t2i", "i2t")
 SPEED = "benchmarks/masking_speed.py"
 # Speed that was asked for, by the start of the variant's name.
 BARS = {
@@ -40,27 +40,72 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=Path, default=OUT / "rows")
     options = parser.parse_args()
-    claims, tables = Claims(), []
-    for name, base, told in (
-        ("flickr8k", "CLIP", headline),
-        ("ablation", "hmid-net", ablation),
-        ("scenes", "CLIP", scenes),
-    ):
-        files = sorted((options.rows / f"hmid_net-{name}").glob("*-s[0-9].json"))
-        if not files:
-            continue
-        groups: dict[str, list[Result]] = {}
-        for file in files:
-            result = Result.load(file)
-            groups.setdefault(result.label, []).append(result)
-        told(claims, groups)
-        tables.append((name, [table.markdown() for table in comparison_tables(compare(files, base=base))]))
+    claims, sections = Claims(), []
+    for name, base, told in (("flickr8k", "CLIP", headline), ("scenes", "CLIP", scenes)):
+        files, groups = grid(options.rows, name)
+        if files:
+            told(claims, groups)
+            tables = comparison_tables(compare(files, base=base))
+            sections.append((name, [line for table in tables for line in (table.markdown(), "")]))
+    sections += compact(options.rows)
     part = OUT / "parts" / "speed.json"
     if part.is_file():
         speed(claims, read_json(part))
-    write_json(OUT / "hmid_net.json", claims.rows)
-    write_atomic(OUT / "hmid_net.md", page(claims, tables))
+    write_json(OUT / "hmid_net.json", {"claims": claims.rows, "rows": every_row(options.rows)})
+    write_atomic(OUT / "hmid_net.md", page(claims, sections))
     print(f"{sum(row['met'] for row in claims.rows)} of {len(claims.rows)} met")
+
+
+def grid(rows: Path, name: str) -> tuple[list[Path], dict[str, list[Result]]]:
+    """Files of a grid's rows, and their results by label."""
+    files = sorted((rows / f"hmid_net-{name}").glob("*-s[0-9].json"))
+    groups: dict[str, list[Result]] = {}
+    for file in files:
+        result = Result.load(file)
+        groups.setdefault(result.label, []).append(result)
+    return files, groups
+
+
+def compact(rows: Path) -> list[tuple[str, list[str]]]:
+    """Sections of the further grids, one table each; a plot of quality over samples and time."""
+    sections = []
+    for name, table in (
+        ("ablation", lambda groups: effects(groups, "hmid-net")),
+        ("dims", dimensions),
+        ("clock", clock),
+    ):
+        files, groups = grid(rows, name)
+        if files:
+            sections.append((name, table(groups)))
+    files, groups = grid(rows, "clock")
+    if files:
+        chart = quality_over([result for own in groups.values() for result in own])
+        if chart is not None:
+            write_atomic(OUT / "hmid_net-clock.png", chart.png())
+            sections[-1][1].extend(["", "![validation by pairs and by seconds](hmid_net-clock.png)"])
+    trials = rows / "hmid_net-tuning" / "tune"
+    if trials.is_dir():
+        sections.append(("tuning", tuning(trials)))
+    return sections
+
+
+def every_row(rows: Path) -> list[dict[str, Any]]:
+    """The figures of every row of every grid."""
+    found = []
+    for folder in sorted(rows.glob("hmid_net-*")):
+        for file in sorted(folder.glob("*-s[0-9].json")):
+            result = Result.load(file)
+            found.append(
+                {
+                    "grid": folder.name,
+                    "row": file.stem,
+                    "label": result.label,
+                    "seed": result.seed,
+                    "space": result.space,
+                    "metrics": result.metrics,
+                }
+            )
+    return found
 
 
 def mean(results: list[Result], group: str, measure: str) -> float:
@@ -105,11 +150,6 @@ def headline(claims: Claims, groups: dict[str, list[Result]]) -> None:
                 claims.add(f"HMID-Net over {rival}, {way} R@10", command, ratio, "times", bar, seeds=seeds)
 
 
-def ablation(claims: Claims, groups: dict[str, list[Result]]) -> None:
-    """One change a row at 51,200 pairs."""
-    recall(claims, "limbeck grid hmid_net/grid-ablation --data runs/flickr8k", groups)
-
-
 def scenes(claims: Claims, groups: dict[str, list[Result]]) -> None:
     """The generated scenes, with classes and their tree."""
     command = "limbeck grid hmid_net/grid-scenes --data runs/scenes"
@@ -149,7 +189,7 @@ def speed(claims: Claims, part: dict[str, Any]) -> None:
         )
 
 
-def page(claims: Claims, tables: list[tuple[str, list[str]]]) -> str:
+def page(claims: Claims, sections: list[tuple[str, list[str]]]) -> str:
     versions, machine = environment()
     lines = [
         "# HMID-Net, measured",
@@ -160,9 +200,9 @@ def page(claims: Claims, tables: list[tuple[str, list[str]]]) -> str:
         (Path(__file__).parent / "hmid_net_reading.md").read_text(encoding="utf-8"),
         *claims.table(),
     ]
-    for name, own in tables:
-        lines += ["", f"## Grid `hmid_net/grid-{name}`", "", *[table + "\n" for table in own]]
-    return "\n".join(lines)
+    for name, own in sections:
+        lines += ["", f"## Grid `hmid_net/grid-{name}`", "", *own]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

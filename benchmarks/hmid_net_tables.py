@@ -1,0 +1,117 @@
+"""The compact tables of docs/results/hmid_net.md: effects of one change, few dimensions, the clock, the tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.evaluation import Result
+from limbeck.evaluation.efficiency import score_at
+from limbeck.files import read_json
+
+WAYS = ("t2i", "i2t")
+Groups = Mapping[str, list[Result]]
+
+
+def recalls(results: Sequence[Result], k: int = 10) -> dict[int, float]:
+    """R@k in per cent, mean of both directions, by seed."""
+    return {r.seed or 0: 100 * float(np.mean([r.metrics[way][f"r@{k}"] for way in WAYS])) for r in results}
+
+
+def spread(values: Sequence[float]) -> str:
+    """``12.3 ± 0.4``, or the value alone of one seed."""
+    text = f"{np.mean(values):.1f}"
+    return text if len(values) < 2 else f"{text} ± {np.std(values, ddof=1):.1f}"
+
+
+def _group_mean(results: Sequence[Result], group: str, name: str, digits: int = 2) -> str:
+    values = [r.metrics[group][name] for r in results if group in r.metrics and name in r.metrics[group]]
+    return f"{np.mean(values):.{digits}f}" if values else "–"
+
+
+def effects(groups: Groups, base: str) -> list[str]:
+    """A row a change, best first: R@10, the difference from the base by seed, radii, cones, speed."""
+    own = recalls(groups[base])
+    rows = []
+    for label, results in groups.items():
+        found = recalls(results)
+        seeds = sorted(found.keys() & own.keys())
+        gaps = [found[seed] - own[seed] for seed in seeds]
+        curv = [r.space["curv"] for r in results if "curv" in r.space]
+        inside = [100 * r.metrics["cone"]["inside"] for r in results if "cone" in r.metrics]
+        rate = [r.efficiency["pairs_per_second"] for r in results if r.efficiency]
+        cells = [
+            f"`{label}`",
+            str(len(found)),
+            spread(list(found.values())),
+            "" if label == base else ", ".join(f"{gap:+.1f}" for gap in gaps),
+            f"{np.mean(curv):.2f}" if curv else "–",
+            _group_mean(results, "radius", "image"),
+            _group_mean(results, "radius", "text"),
+            f"{np.mean(inside):.0f}" if inside else "–",
+            f"{np.mean(rate):.0f}" if rate else "–",
+        ]
+        rows.append((float(np.mean(list(found.values()))), cells))
+    head = [
+        "row",
+        "n",
+        "R@10",
+        f"minus `{base}`, by seed",
+        "curv",
+        "r image",
+        "r text",
+        "in cone %",
+        "pairs/s",
+    ]
+    return markdown(head, [cells for _, cells in sorted(rows, key=lambda row: -row[0])])
+
+
+def dimensions(groups: Mapping[str, list[Result]]) -> list[str]:
+    """R@10 by embedding width, a row a method."""
+    dims = sorted({int(r.space["dim"]) for results in groups.values() for r in results})
+    rows = []
+    for label, results in groups.items():
+        by_dim = {
+            dim: list(recalls([r for r in results if int(r.space["dim"]) == dim]).values()) for dim in dims
+        }
+        rows.append([label, *(spread(by_dim[dim]) if by_dim[dim] else "–" for dim in dims)])
+    return markdown(["R@10, mean of both ways", *(f"{dim} dims" for dim in dims)], rows)
+
+
+def clock(groups: Groups, places: int = 6) -> list[str]:
+    """Validation score at equal seconds of training, up to where the first method ends."""
+    ends = [max(p["seconds"] for p in r.progress) for results in groups.values() for r in results]
+    starts = [min(p["seconds"] for p in r.progress) for results in groups.values() for r in results]
+    at = np.linspace(max(starts), min(ends), places)
+    rows = []
+    for label, results in groups.items():
+        scores = [[score_at(r, "seconds", float(place)) for r in results] for place in at]
+        rows.append(
+            [
+                label,
+                *(f"{100 * np.mean([s for s in row if s is not None]):.2f}" for row in scores),
+            ]
+        )
+    return markdown(["validation mean R@k, %", *(f"{place:.0f} s" for place in at)], rows)
+
+
+def tuning(folder: Path) -> list[str]:
+    """Every trial of every method, the chosen one marked."""
+    rows = []
+    for file in sorted(folder.glob("*.json")):
+        told: dict[str, Any] = read_json(file)
+        for trial in told["trials"]:
+            values = ", ".join(f"{key} {value:g}" for key, value in trial["settings"].items()) or "the recipe"
+            score = "–" if trial["score"] is None else f"{100 * trial['score']:.2f}"
+            chosen = "chosen" if trial["trial"] == told["chosen"] else ""
+            rows.append([file.stem, str(trial["trial"]), values, score, chosen])
+    return markdown(["method", "trial", "settings", "validation mean R@k, %", ""], rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
