@@ -32,10 +32,11 @@ from limbeck.evaluation.environment import environment
 from limbeck.files import write_atomic, write_json
 from limbeck.methods import State
 from limbeck.training import train
+from limbeck.training.data import Data
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import Data, build_method
+from limbeck.training.stages import build_method
 
 HMID = {"name": "hmid-net", "teacher": "TEACHER", "target": "none"}
 VARIANTS: dict[str, dict[str, Any]] = {

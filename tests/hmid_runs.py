@@ -9,8 +9,8 @@ import pytest
 
 from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 from tiny import pixel_recipe
 

@@ -15,8 +15,8 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.methods import METHODS, Method, State
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 from tiny import soda_recipe, write_pairs, write_protocol
 

@@ -15,9 +15,9 @@ from hmid_runs import BATCH, built, hmid
 from limbeck.methods import State
 from limbeck.methods.average import Average
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import sources_of
 
 

@@ -20,10 +20,10 @@ from limbeck.errors import LimbeckError
 from limbeck.methods import State
 from limbeck.training import train
 from limbeck.training.checkpoint import trainable_state
+from limbeck.training.data import open_data
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.rehearsal import dry_run
-from limbeck.training.run import open_data
 from tiny import write_protocol
 
 

@@ -15,8 +15,8 @@ from limbeck.data.inputs import Input, PromptConfig, label_prompts
 from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
 from limbeck.methods import METHODS, Losses, Method, State
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 

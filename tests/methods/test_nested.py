@@ -16,8 +16,8 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, evaluate
 from limbeck.methods import Method, State
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 from tiny import DIM, soda_recipe, write_pairs, write_protocol
 

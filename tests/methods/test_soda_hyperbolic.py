@@ -17,8 +17,8 @@ from limbeck.methods import State
 from limbeck.methods.soda_hyperbolic import pairwise_cone_excess
 from limbeck.spaces import Lorentz
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 from tiny import soda_recipe, write_pairs, write_protocol
 

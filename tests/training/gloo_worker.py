@@ -11,10 +11,10 @@ from lightning_fabric import Fabric
 
 from limbeck.data.batches import Batches
 from limbeck.methods import Method, State
+from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
 from limbeck.training.gather import average_gradients
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 
 

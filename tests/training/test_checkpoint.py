@@ -21,10 +21,10 @@ from limbeck.files import read_json, write_json
 from limbeck.methods import Method
 from limbeck.training import train
 from limbeck.training.checkpoint import CheckpointFolder, Progress
+from limbeck.training.data import open_data
 from limbeck.training.fit import Interrupted
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method
 from tiny import pixel_recipe
 

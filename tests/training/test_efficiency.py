@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from limbeck.data.batches import Batches
 from limbeck.methods import State
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.efficiency import StageClock, extrapolate, peak_memory
 from limbeck.training.fit import Interrupted, count_flops, forward_backward
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data, start_fabric
+from limbeck.training.run import start_fabric
 from limbeck.training.stages import build_method, sources_of
 from tiny import pixel_recipe
 

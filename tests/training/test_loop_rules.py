@@ -13,11 +13,11 @@ from gloo_worker import method_and_batch
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.training import train
+from limbeck.training.data import open_data
 from limbeck.training.fit import set_train_mode
 from limbeck.training.monitors import MetricsLog
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
-from limbeck.training.run import open_data
 from tiny import soda_recipe
 
 

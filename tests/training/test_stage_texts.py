@@ -14,7 +14,7 @@ from limbeck.data.protocols import load_protocol
 from limbeck.data.scenes.generate import generate_scenes
 from limbeck.encoders.config import BagConfig
 from limbeck.encoders.features import BagBackbone
-from limbeck.training.stages import Data
+from limbeck.training.data import Data
 
 
 @pytest.fixture(scope="module")

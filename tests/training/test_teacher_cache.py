@@ -21,8 +21,8 @@ from limbeck.encoders.cache import BackboneCache, Block
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
 from limbeck.training import fit, train
+from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.run import open_data
 from limbeck.training.stages import build_method, sources_of
 from tiny import pixel_recipe, write_pairs
 

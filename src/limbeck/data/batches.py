@@ -45,6 +45,7 @@ class View:
         texts: per row the texts that may be shown (at least one each).
         labels: bool (n, C) or None.
         label_rows: (n,) rows whose label names are shown; their own by default.
+        hidden: label names that are not shown and not in ``labels``.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class View:
         texts: list[list[str]],
         labels: np.ndarray | None,
         label_rows: np.ndarray | None = None,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
-        self.pairs, self.rows, self.texts = pairs, np.asarray(rows), texts
+        self.pairs, self.rows, self.texts, self.hidden = pairs, np.asarray(rows), texts, hidden
         self.label_rows = self.rows if label_rows is None else label_rows
         self.labels = None if labels is None else torch.from_numpy(labels.astype(np.float32))
         self.ids = [pairs.ids[row] for row in self.rows.tolist()]
@@ -63,11 +65,41 @@ class View:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, positions: np.ndarray, texts: list[list[str]] | None = None) -> View:
+        """The rows at some positions, with other texts if given."""
+        labels = None if self.labels is None else self.labels[positions].numpy()
+        own = [self.texts[p] for p in positions.tolist()] if texts is None else texts
+        return View(self.pairs, self.rows[positions], own, labels, self.label_rows[positions], self.hidden)
+
+    def without(self, hidden: frozenset[str], *, pictures: bool) -> View:
+        """The rows as one sees them who does not know some labels.
+
+        Args:
+            hidden: their names; they are neither shown nor in ``labels``.
+            pictures: leave out every row that has one of them; else those that have no other label.
+        """
+        keep = []
+        for position, own in enumerate(self.label_names):
+            rest = [name for name in own if name not in hidden]
+            if len(rest) == len(own) or (rest and not pictures):
+                keep.append(position)
+        view = self.take(np.array(keep, dtype=np.int64))
+        view.hidden = self.hidden | hidden
+        if view.labels is not None:
+            view.labels[:, [name in hidden for name in self.pairs.label_names]] = 0
+        return view
+
+    @property
+    def label_names(self) -> list[list[str]]:
+        """Per row the names of its labels, but those that are hidden."""
+        names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
+        return [[name for name in own if name not in self.hidden] for own in names]
+
     def alternatives(self, spec: Input) -> list[list[Any]]:
         """Per row the items that an input may show: texts, one label prompt, one label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
-        names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
+        names = self.label_names
         if spec.column == "labels":
             return [[own] for own in names]
         assert spec.prompt is not None

@@ -7,17 +7,18 @@ import time
 
 from limbeck.data.batches import Batches
 from limbeck.methods import State
+from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import open_data, start_fabric
+from limbeck.training.run import start_fabric
 from limbeck.training.stages import build_method, sources_of
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
     """Pairs a second of the first stage: forward, backward and data; the median step, two to warm up."""
-    data = open_data(recipe)
     fabric = start_fabric(recipe)
     stage = recipe.stages[0]
+    data = open_data(recipe).of_stage(stage, recipe.seed)
     method, specs = build_method(stage, data, {}, recipe.seed)
     method.to(fabric.device)
     set_train_mode(method)

@@ -31,12 +31,15 @@ class DataConfig(Strict):
     ``captions``: train on the texts that the protocol shows, or on every text of its column.
     ``permute_labels``: seed of a permutation of the training rows' labels among them, prompts included; a
     control, since what is learnt of labels is then worth nothing. Validation keeps its own.
+    ``limit``: train on so many rows of train, validation cut from them; drawn by the recipe's seed, fewer
+    always being part of more.
     """
 
     pairs: str | None = None
     protocol: str
     captions: Literal["protocol", "all"] = "protocol"
     permute_labels: int | None = None
+    limit: int | None = Field(default=None, ge=10)
 
 
 class OptimConfig(Strict):
@@ -76,11 +79,24 @@ class TowersConfig(Strict):
     text: TowerConfig
 
 
+class HideConfig(Strict):
+    """Labels that a stage must not know: in no prompt, no label vector, no similarity, nor in its validation.
+
+    ``how``: `labels` takes them off their rows, as multi-label zero-shot learning does, and leaves out the
+    rows that have no other; `pictures` leaves out every row that has one.
+    """
+
+    labels: list[str] = Field(min_length=1)
+    how: Literal["labels", "pictures"] = "labels"
+
+
 class StageConfig(Strict):
     """One stage: what it trains, from what it starts, what stays frozen.
 
     ``texts``: with ``data.captions: all`` a stage may draw only the texts that the protocol shows (`shown`),
     or these every other time (`mixed`); its vocabularies know them all.
+    ``pairs``: see no more than so many pairs of train, a fifth of them for validation (at most the protocol's
+    number); drawn by the recipe's seed, fewer always being part of more.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -88,6 +104,8 @@ class StageConfig(Strict):
     towers: TowersConfig
     lift: LiftConfig
     texts: Literal["all", "shown", "mixed"] = "all"
+    pairs: int | None = Field(default=None, ge=10)
+    hide: HideConfig | None = None
     init: dict[Literal["image", "text"], str] = Field(default_factory=dict)
     freeze: list[Literal["image", "text"]] = Field(default_factory=list)
     optim: OptimConfig = OptimConfig()

@@ -20,10 +20,11 @@ from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, State
+from limbeck.training.data import Data, open_data
 from limbeck.training.fit import count_flops, forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe, StageConfig
-from limbeck.training.run import open_data, start_fabric
-from limbeck.training.stages import Data, build_method, sources_of
+from limbeck.training.run import start_fabric
+from limbeck.training.stages import build_method, sources_of
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
@@ -70,6 +71,7 @@ def _rehearse(
 ) -> str:
     """Build one stage, run two steps, leave its model in ``models``, and say what it takes."""
     plan = stage.schedule
+    data = data.of_stage(stage, recipe.seed)
     method, specs = build_method(stage, data, models, recipe.seed)
     method.encoder.save(models[stage.name])
     method.to(fabric.device)

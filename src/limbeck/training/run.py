@@ -11,19 +11,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import load_protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
 from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
-from limbeck.training.recipe import Recipe, load_recipe, method_config
-from limbeck.training.stages import (
-    Data,
-    recipe_identity,
-    run_stage,
-    stage_facts,
-)
+from limbeck.training.data import Data, open_data
+from limbeck.training.recipe import Recipe, load_recipe
+from limbeck.training.stages import recipe_identity, run_stage, stage_facts
 
 
 def train(
@@ -112,20 +106,6 @@ def _at_home_anywhere(recipe: Recipe, pairs: str | Path | None) -> Recipe:
 def default_run(recipe: Recipe) -> Path:
     """``runs/<recipe>-s<seed>``."""
     return Path("runs") / f"{recipe.name.replace('/', '-')}-s{recipe.seed}"
-
-
-def open_data(recipe: Recipe) -> Data:
-    """The pairs under the recipe's protocol, checked for what its methods need."""
-    supervised = any(method_config(stage)[0].supervised for stage in recipe.stages)
-    assert recipe.data.pairs is not None
-    pairs, protocol = Pairs.open(recipe.data.pairs), load_protocol(recipe.data.protocol)
-    return Data.open(
-        pairs,
-        protocol,
-        supervised=supervised,
-        all_captions=recipe.data.captions == "all",
-        permute_labels=recipe.data.permute_labels,
-    )
 
 
 def start_fabric(recipe: Recipe) -> Fabric:

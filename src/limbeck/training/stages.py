@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from lightning_fabric import Fabric
 
 from limbeck.data.batches import Batches, Source, View
 from limbeck.data.inputs import Input
-from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import identity
 from limbeck.encoders.dual import DualEncoder
@@ -24,82 +21,11 @@ from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
+from limbeck.training.data import Data
 from limbeck.training.fit import fit
 from limbeck.training.readers import fingerprint, origin_of, readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.validation import validation_score
-
-
-@dataclass(frozen=True)
-class Data:
-    """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from.
-
-    ``shown`` has the rows of ``train`` with none but the texts that the protocol shows.
-    """
-
-    pairs: Pairs
-    protocol: Protocol
-    train: View
-    shown: View
-    held_out: View
-    skipped: int
-
-    @classmethod
-    def open(
-        cls,
-        pairs: Pairs,
-        protocol: Protocol,
-        *,
-        supervised: bool,
-        all_captions: bool = False,
-        permute_labels: int | None = None,
-    ) -> Data:
-        """Cut validation from train; leave out rows without a text; check labels when a method needs them."""
-        protocol.split(pairs, "query")  # refuses queries that lie in database or train before time is spent
-        train_rows, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-        if supervised:
-            pairs.require_labels(train_rows)
-        pairs.require_texts(protocol.text.column, train_rows)
-        labelled = supervised or protocol.task == "hashing"
-        views: list[View] = []
-        shown: list[View] = []
-        skipped = 0
-        for part, rows in (("train", train_rows), ("held out", held_out)):
-            # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
-            texts = few = protocol.texts(pairs, rows)
-            if all_captions:
-                whole = protocol.model_copy(
-                    update={"text": protocol.text.model_copy(update={"which": "all"})}
-                )
-                texts = [
-                    list(dict.fromkeys([*own, *every]))
-                    for own, every in zip(texts, whole.texts(pairs, rows), strict=True)
-                ]
-            keep = np.array([any(text.strip() for text in own) for own in texts], dtype=bool)
-            skipped += int((~keep).sum())
-            kept = rows[keep]
-            owners = kept
-            if permute_labels is not None and part == "train":
-                owners = np.random.default_rng(permute_labels).permutation(kept)
-            labels = pairs.labels(owners) if labelled else None
-            # A row of which the protocol shows no text keeps the others.
-            few = [own if any(map(str.strip, own)) else every for own, every in zip(few, texts, strict=True)]
-            for found, source in ((views, texts), (shown, few)):
-                chosen = [own for own, has_text in zip(source, keep, strict=True) if has_text]
-                found.append(View(pairs, kept, chosen, labels, owners))
-        return cls(pairs, protocol, views[0], shown[0], views[1], skipped)
-
-    def drawn(self, texts: str) -> View:
-        """The training rows with the texts that a stage draws, see `StageConfig`."""
-        if texts != "mixed":
-            return self.shown if texts == "shown" else self.train
-        mixed = []
-        for own, every in zip(self.shown.texts, self.train.texts, strict=True):
-            rest = [text for text in every if text not in own]
-            mixed.append(own * len(rest) + rest * len(own) or own)
-        labels = self.train.labels
-        known = None if labels is None else labels.numpy()
-        return View(self.pairs, self.train.rows, mixed, known, self.train.label_rows)
 
 
 def build_method(
@@ -188,6 +114,7 @@ def run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
         remove_leftovers(folder)
+    data = data.of_stage(stage, recipe.seed)
     method, specs = build_method(stage, data, earlier, recipe.seed)
     method.to(fabric.device)
     encoder = method.encoder
@@ -242,6 +169,8 @@ def run_stage(
             "best_score": result.best_score,
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
+            "rows": len(view),
+            "held_out_rows": len(data.held_out),
         }
         write_json(folder / "done.json", facts)
     fabric.barrier()
