@@ -241,6 +241,15 @@ def test_entailment_is_transitive(seed, radius, curv):
     assert (space.cone_excess(x[0], cloud[within.any(axis=0)]) < 1e-9).all()
 
 
+def test_coordinates_are_those_of_the_poincare_ball():
+    space = Lorentz(2, 4.0)
+    points = np.array([[0.0, 0.0], [0.3, -0.4], [100.0, 0.0]], np.float32)
+    found = space.coordinates(points)
+    radius = np.tanh(np.arcsinh(2 * np.linalg.norm(points, axis=1)) / 2)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), radius, rtol=1e-6)
+    np.testing.assert_allclose(found[1] / radius[1], [0.6, -0.8], rtol=1e-6)
+
+
 def test_shapes_of_the_verbs_of_cones():
     space, x = Lorentz(3, 1.0), at_radius(np.random.default_rng(12), [1.0] * 8, 3)
     assert space.entails(x[0], x[1]).shape == () and space.radius(x[0]).shape == ()

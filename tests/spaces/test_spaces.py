@@ -39,6 +39,7 @@ def test_every_space_keeps_the_protocol(space):
     np.testing.assert_allclose(
         space.score_sign * space.rescore(points[:, None], points[None]), near, atol=1e-6
     )
+    assert space.coordinates(points).dtype == np.float32 and len(space.coordinates(points)) == 4
     assert space.raw_limit(points, space.rescore(points, points), 2.0).shape == (4,)
     assert isinstance(space.has_cones, bool)
     hash(space)

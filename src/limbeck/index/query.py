@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.index.parts import SegmentView
 from limbeck.index.refine import Source, longest_row, nearest, within
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
@@ -42,7 +43,7 @@ class ExactSearch:
     of codes are whole numbers; scores of vectors are settled in float64 (`limbeck.index.refine`).
     """
 
-    def __init__(self, store: IndexStore) -> None:
+    def __init__(self, store: IndexStore | SegmentView) -> None:
         self._store = store
         self._arrays: list[np.ndarray] | None = None
         self._longest: float | None = None
@@ -61,7 +62,7 @@ class ExactSearch:
         Raises:
             LimbeckError: k below 1, points of another width or type.
         """
-        k, points, allowed = check_k(k), np.asarray(points), self._allowed(mask)
+        k, points, allowed = check_k(k), np.asarray(points), self.allowed(mask)
         if self._store.space.storage == "codes":
             raw, rows = self._raw(self._store.space.index_queries(points), k, allowed)
             return self._store.space.score(raw), rows
@@ -81,7 +82,7 @@ class ExactSearch:
         Raises:
             LimbeckError: a radius that is no number or negative, or no whole number for codes; other points.
         """
-        space, points, allowed = self._store.space, np.asarray(points), self._allowed(mask)
+        space, points, allowed = self._store.space, np.asarray(points), self.allowed(mask)
         asked, limit = space.index_queries(points), check_radius(space, radius)
         starts = self._store.starts
         if space.storage == "codes":
@@ -100,7 +101,7 @@ class ExactSearch:
             ]
         return [_ordered(space.score_sign, scores, rows) for scores, rows in answers]
 
-    def _allowed(self, mask: np.ndarray | None) -> np.ndarray | None:
+    def allowed(self, mask: np.ndarray | None) -> np.ndarray | None:
         """The mask without the removed rows; None if every row may be found."""
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (self._store.rows,)):
             raise LimbeckError(f"mask: {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)")

@@ -80,6 +80,12 @@ class Space(Protocol):
             what is above.
         """
 
+    def coordinates(self, points: ArrayLike) -> np.ndarray:
+        """float32 (N, D) in which what is near in the space is near in Euclidean distance.
+
+        Where approximate engines look for candidates; only `rescore` orders them.
+        """
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """The point in the middle of the points along `axis` (not the last one), e.g. of several prompts."""
 

@@ -110,6 +110,10 @@ class Euclid(NoCones):
         other = np.minimum(np.sqrt(far + far**2 + 1), longest)
         return -(reach**2) - product_error(self.dim + 6) * own * other
 
+    def coordinates(self, points: ArrayLike) -> np.ndarray:
+        """The points themselves, float32 (N, dim)."""
+        return self.check(points)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Arithmetic mean."""
         array = checked_stack(self.check, points, axis)

@@ -92,6 +92,10 @@ class Hamming(NoCones):
         """The distance itself: the engine counts without rounding."""
         return np.asarray(scores, dtype=np.int32)
 
+    def coordinates(self, points: ArrayLike) -> np.ndarray:
+        """±1, float32 (N, bits): the squared distance is four times that of the codes."""
+        return _as_signs(self.check(points))
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Majority of each bit; a draw gives +1, as sign(0) does."""
         array = checked_stack(self.check, points, axis)

@@ -90,6 +90,10 @@ class Sphere(NoCones):
         norms = np.linalg.norm(self.check(queries, what="queries").astype(np.float64), axis=1)
         return np.asarray(scores, np.float64) - product_error(self.dim + 1) * norms * longest
 
+    def coordinates(self, points: ArrayLike) -> np.ndarray:
+        """The points themselves, float32 (N, dim): nearer on the sphere is nearer on the straight line."""
+        return self.check(points)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Mean vector, brought back to length 1."""
         array = checked_stack(self.check, points, axis)

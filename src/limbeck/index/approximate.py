@@ -1,0 +1,131 @@
+"""Search through a derived index: its candidates, the exact answer for what it does not cover, one order."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from limbeck.codes.threads import run_threads, spans, thread_count
+from limbeck.errors import LimbeckError
+from limbeck.index.derived import Derived, engine_points
+from limbeck.index.engines.base import Allowed, Candidates, Setting
+from limbeck.index.parts import SegmentView
+from limbeck.index.query import Answer, ExactSearch, check_k
+from limbeck.index.store import IndexStore
+
+_BLOCK_CELLS = 1 << 20  # coordinates of candidates held at once
+
+
+class ApproximateSearch:
+    """An engine over the segments that it covers, the exact engine over the others.
+
+    Scores are those of the exact search and so is the order, (distance, row). Removed rows and rows that a
+    filter excludes are never returned, and k hits come if so many may be found: a query for which the engine
+    has fewer is answered exactly.
+    """
+
+    def __init__(
+        self,
+        store: IndexStore,
+        derived: Derived,
+        setting: Setting,
+        *,
+        exact_below: float = 0.0,
+        exact: ExactSearch | None = None,
+    ) -> None:
+        """Open a derived index.
+
+        Args:
+            store: the index.
+            derived: one of its derived indexes.
+            setting: of the search, one of the engine's.
+            exact_below: share of the covered rows; a filter that lets fewer through is searched exactly.
+            exact: the exact search of the store, if there is one already.
+        """
+        self._store, self._setting, self._exact_below = store, setting, exact_below
+        self._engine = derived.open(store.space)
+        self._exact = exact or ExactSearch(store)
+        names = [segment.name for segment in store.manifest.segments]
+        held = {segment.name for segment in derived.segments}
+        self._starts = np.cumsum([0, *(segment.rows for segment in derived.segments)])
+        # of each segment of the derived index its first row in the store; -1 where it is gone
+        self._offsets = np.array(
+            [store.starts[names.index(one.name)] if one.name in names else -1 for one in derived.segments]
+        )
+        rest = [number for number, name in enumerate(names) if name not in held]
+        self._rest = SegmentView(store, rest) if rest else None
+        self._rest_search = None if self._rest is None else ExactSearch(self._rest)
+        self._alive = self._local(store.alive)
+
+    @property
+    def uncovered(self) -> int:
+        """Rows of the store that are searched exactly."""
+        return 0 if self._rest is None else self._rest.rows
+
+    def __call__(self, points: np.ndarray, k: int, mask: np.ndarray | None = None) -> Answer:
+        """As `ExactSearch`, but some of the k nearest may be missed for others that are farther."""
+        k, asked = check_k(k), self._store.space.check(points, what="query")
+        allowed = self._exact.allowed(mask)
+        local = self._alive if mask is None else self._local(allowed)
+        covered = int(self._starts[-1]) if local is None else round(local.share * self._starts[-1])
+        if 2 * k >= covered or (local is not None and mask is not None and local.share < self._exact_below):
+            return self._exact(asked, k, mask)
+        ready = engine_points(self._store.space)(asked)
+        count = max(k, self._setting.get("shortlist", 0))
+        scores, rows = self._settled(asked, self._engine.search(ready, count, self._setting, local))
+        if self._rest is not None and self._rest_search is not None:
+            part = None if allowed is None else self._rest.cut(allowed)
+            more, numbers = self._rest_search(asked, k, part)
+            scores = np.concatenate([scores, more], axis=1)
+            rows = np.concatenate([rows, self._rest.to_store(numbers)], axis=1)
+        order = np.lexsort((rows, -self._store.space.score_sign * scores, rows < 0), axis=1)[:, :k]
+        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        short = np.flatnonzero((rows < 0).any(axis=1))
+        if rows.shape[1] < k or len(short) == len(rows):
+            return self._exact(asked, k, mask)
+        if len(short):  # the others have k, so there are k
+            scores[short], rows[short] = self._exact(asked[short], k, mask)
+        return scores, rows
+
+    def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
+        """Refused: everything within a radius is what an approximate engine cannot promise."""
+        raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+
+    def _local(self, allowed: np.ndarray | None) -> Allowed | None:
+        """A mask over the store as the engine takes it; None if all of its rows may be found."""
+        if allowed is None and (self._offsets >= 0).all():
+            return None
+        parts = []
+        for start, offset in enumerate(self._offsets):
+            size = int(self._starts[start + 1] - self._starts[start])
+            if offset < 0:
+                parts.append(np.zeros(size, dtype=bool))
+            else:
+                parts.append(np.ones(size, bool) if allowed is None else allowed[offset : offset + size])
+        mask = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        count = int(np.count_nonzero(mask))
+        return None if count == len(mask) else Allowed(mask, max(count, 1) / len(mask))
+
+    def _settled(self, asked: np.ndarray, found: Candidates) -> Answer:
+        """Candidates with their scores and their rows in the store."""
+        at = np.searchsorted(self._starts, np.maximum(found.rows, 0), side="right") - 1
+        rows = np.where(found.rows < 0, -1, found.rows - self._starts[at] + self._offsets[at])
+        space = self._store.space
+        if found.distances is not None:
+            return space.score(found.distances), rows
+        step = max(1, _BLOCK_CELLS // max(1, rows.shape[1] * space.width))
+        workers = thread_count(None)
+        blocks = [
+            (first, min(first + step, stop))
+            for start, stop in spans(len(rows), workers)
+            for first in range(start, stop, step)
+        ]
+        tasks = [functools.partial(self._scored, asked[a:b], rows[a:b]) for a, b in blocks]
+        scores = run_threads(tasks, workers)
+        return np.concatenate(scores) if scores else np.empty(rows.shape), rows
+
+    def _scored(self, asked: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Scores (q, m) by the space; those of -1 mean nothing."""
+        stored = self._store.points_at(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1)
+        return self._store.space.rescore(asked[:, None], stored)

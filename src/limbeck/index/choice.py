@@ -1,0 +1,128 @@
+"""Which engine answers: the exact one, one by name, or the fastest that was measured to be good enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.index.approximate import ApproximateSearch
+from limbeck.index.derived import Derived, derived_names, open_derived
+from limbeck.index.engines.base import Setting
+from limbeck.index.query import ExactSearch
+from limbeck.index.store import IndexStore
+
+RECALL = 0.95
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, its setting, and the reason in words.
+
+    Attributes:
+        engine: "exact" or the name of a derived index.
+        setting: of its search; empty for exact search.
+        why: one line for people.
+        recall: measured mean recall; 1 for exact search.
+        ms: measured, of a query asked alone; None where nothing was.
+        uncovered: rows that the engine does not cover.
+        search: answers (points, k, mask), as `ExactSearch` does.
+    """
+
+    engine: str
+    setting: Setting
+    why: str
+    recall: float
+    ms: float | None
+    uncovered: int
+    search: ExactSearch | ApproximateSearch
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the search."""
+        names = ("engine", "setting", "why", "recall", "ms", "uncovered")
+        return {name: getattr(self, name) for name in names}
+
+
+def choose(
+    store: IndexStore, exact: ExactSearch, engine: str, *, recall: float = RECALL, k: int = 10
+) -> Choice:
+    """Choose by name ("exact", "auto" or a derived index) for k hits.
+
+    An engine of a name takes the fastest of its settings that was measured with the recall asked for, else
+    the most thorough. "auto" takes the fastest engine with such a setting; what the index gained since is
+    counted as searched exactly. Recall is compared by the lower bound of its measurement.
+
+    Raises:
+        LimbeckError: no such derived index, one that was never measured, a recall not between 0 and 1.
+    """
+    if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
+        raise LimbeckError(f"recall: {recall!r} is not a number above 0, at most 1")
+    if engine == "exact":
+        return _exact(store, exact, "asked for")
+    if engine != "auto":
+        derived = open_derived(store.path, engine)
+        at, exact_ms, measured = _settings(derived, k)
+        good = [entry for entry in measured if entry["recall"][at][1] >= recall]
+        best = good[0] if good else max(measured, key=lambda entry: entry["recall"][at][0])
+        note = "" if good else f"; none of its settings was measured with {recall:g}"
+        return _chosen(store, exact, derived, best, at, exact_ms, note)
+    if not derived_names(store.path):
+        mend = f"limbeck index engine {store.path} builds one"
+        return _exact(store, exact, f"the index has no other engine; {mend}")
+    found = []
+    for name in derived_names(store.path):
+        derived = open_derived(store.path, name)
+        at, exact_ms, measured = _settings(derived, k)
+        rest = 1 - derived.covered(store) / store.rows
+        for entry in measured:
+            cost = entry["ms"][at] + rest * exact_ms
+            if k <= int(at) and entry["recall"][at][1] >= recall and cost < exact_ms:
+                found.append((cost, name, derived, entry, at, exact_ms))
+    if not found:
+        return _exact(store, exact, f"no other engine was measured to be faster at recall@{k} {recall:g}")
+    _, _, derived, entry, at, exact_ms = min(found, key=lambda one: one[:2])
+    return _chosen(store, exact, derived, entry, at, exact_ms, "")
+
+
+def _exact(store: IndexStore, exact: ExactSearch, why: str) -> Choice:
+    return Choice("exact", {}, why, 1.0, None, 0, exact)
+
+
+def _settings(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]]]:
+    """The measured k that stands for this one, the time of exact search, the settings from fast to slow."""
+    measured = derived.measured
+    if measured is None:
+        raise LimbeckError(
+            f"{derived.folder}: was never measured (its build was cut short); build the engine again"
+        )
+    ks = sorted(int(number) for number in measured["exact_ms"])
+    at = str(next((number for number in ks if number >= k), ks[-1]))
+    entries = sorted(measured["settings"], key=lambda entry: entry["ms"][at])
+    return at, measured["exact_ms"][at], entries
+
+
+def _chosen(
+    store: IndexStore,
+    exact: ExactSearch,
+    derived: Derived,
+    entry: dict[str, Any],
+    at: str,
+    exact_ms: float,
+    note: str,
+) -> Choice:
+    measured = derived.measured or {}
+    search = ApproximateSearch(
+        store, derived, entry["setting"], exact_below=measured["exact_below"], exact=exact
+    )
+    setting = " ".join(f"{name}={value}" for name, value in entry["setting"].items())
+    mean, bound = entry["recall"][at]
+    share = search.uncovered / store.rows
+    rest = f"; {share:.1%} of the rows came later and are searched exactly" if search.uncovered else ""
+    why = (
+        f"recall@{at} {mean:.3f} (at least {bound:.3f}) in {entry['ms'][at]:.3g} ms a query, exact search "
+        f"{exact_ms:.3g} ms, measured on {measured['queries']} held-out queries{rest}{note}"
+    )
+    return Choice(
+        derived.name, entry["setting"], f"{setting}: {why}" if setting else why, mean, entry["ms"][at],
+        search.uncovered, search,
+    )  # fmt: skip

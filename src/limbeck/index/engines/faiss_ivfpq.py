@@ -1,0 +1,63 @@
+"""IndexIVFPQ of faiss over `Space.coordinates`: inverted lists of vectors quantized in parts.
+
+Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011. One byte a part: a
+sixteenth of the vectors' memory by default; the space scores a short list from the stored points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from limbeck.index.engines.base import Allowed, Option, Points, Setting, widened
+from limbeck.index.engines.faiss_base import FaissEngine
+
+_SAMPLE = 64  # vectors a centre is learned from
+_SHORT, _LONG = 64, 256  # candidates that the space scores
+
+
+class IvfPqVectors(FaissEngine):
+    """Looks at the ``probes`` lists whose centres are nearest to the query."""
+
+    name: ClassVar[str] = "faiss-ivfpq"
+    binary: ClassVar[bool] = False
+
+    @classmethod
+    def options(cls, rows: int, columns: int) -> list[Option]:
+        """``lists``, about 4·√rows, and ``parts`` of one byte, one to every four columns."""
+        lists = min(max(1, rows // 4), 2 ** round(np.log2(4 * np.sqrt(rows))))
+        return [Option("lists", lists, 1, rows), Option("parts", -(-columns // 4), 1, columns)]
+
+    @classmethod
+    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+        """Learn centres and parts from a sample, then add all points."""
+        import faiss
+
+        width = -(-points.columns // options["parts"]) * options["parts"]
+        bits = int(min(8, max(1, np.log2(points.rows))))
+        index = faiss.IndexIVFPQ(faiss.IndexFlatL2(width), width, options["lists"], options["parts"], bits)
+        index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
+        index.train(_padded(points.sample(max(1 << 14, _SAMPLE * options["lists"])), width))
+        for piece in points.pieces():
+            index.add(_padded(piece, width))
+        cls.save(index, folder)
+
+    def settings(self) -> list[Setting]:
+        """More and more probes, first with a short list to score, then with a long one."""
+        probes = [2**power for power in range(10) if 2**power <= max(1, self.index.nlist // 2)]
+        return [{"probes": number, "shortlist": length} for number in probes for length in (_SHORT, _LONG)]
+
+    def ready(self, queries: np.ndarray) -> np.ndarray:
+        """Columns of zeros at the end, until the parts are of one width."""
+        return _padded(queries, self.index.d)
+
+    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+        """Set the probes."""
+        self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
+
+
+def _padded(points: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(points, ((0, 0), (0, width - points.shape[1])))

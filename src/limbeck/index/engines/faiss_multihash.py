@@ -1,0 +1,50 @@
+"""IndexBinaryMultiHash of faiss: codes that share one of several parts, but for a few bits.
+
+Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012, stopped early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from limbeck.index.engines.base import Allowed, Option, Points, Setting
+from limbeck.index.engines.faiss_base import FaissEngine
+
+_MOST = 5
+
+
+class MultiHashCodes(FaissEngine):
+    """Looks up each part of the query with up to ``flips`` bits flipped."""
+
+    name: ClassVar[str] = "faiss-multihash"
+    binary: ClassVar[bool] = True
+
+    @classmethod
+    def options(cls, rows: int, columns: int) -> list[Option]:
+        """``parts``: of 16 bits, or of 8 for the shortest codes."""
+        return [Option("parts", max(1, 8 * columns // 16), 1, 8 * columns)]
+
+    @classmethod
+    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+        """Put every code into each part's table."""
+        import faiss
+
+        bits = 8 * points.columns
+        length = min(32, bits // options["parts"])
+        index = faiss.IndexBinaryMultiHash(bits, options["parts"], length)
+        for piece in points.pieces():
+            index.add(piece)
+        cls.save(index, folder)
+
+    def settings(self) -> list[Setting]:
+        """0 to 3 flips; each costs about ten times the one before."""
+        return [{"flips": flips} for flips in range(min(4, self.index.b))]
+
+    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+        """Set the flips; one more, which looks at about ten times the codes, for a filter of a tenth."""
+        more = 0 if allowed is None else round(-np.log10(allowed.share))
+        self.index.nflip = min(setting["flips"] + more, self.index.b, _MOST)

@@ -1,0 +1,44 @@
+"""Some of an index's segments, as if they were all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from limbeck.index.store import IndexStore
+from limbeck.spaces import Space
+
+
+class SegmentView:
+    """What a search needs of a store, for the segments of the given numbers alone.
+
+    Rows count through these segments; `to_store` gives their numbers in the store.
+    """
+
+    def __init__(self, store: IndexStore, numbers: Sequence[int]) -> None:
+        self._store, self._numbers = store, list(numbers)
+        self.space: Space = store.space
+        self.points = [store.points[number] for number in self._numbers]
+        self.starts: list[int] = np.cumsum([0, *(len(part) for part in self.points)]).tolist()
+        self.rows = self.starts[-1]
+        self._offsets = np.array([store.starts[number] for number in self._numbers], dtype=np.int64)
+        self.alive = None if store.alive is None else self.cut(store.alive)
+
+    def cut(self, mask: np.ndarray) -> np.ndarray:
+        """These segments' part of a mask over the store's rows."""
+        if self.rows == len(mask):
+            return mask
+        spans = [(start, len(part)) for start, part in zip(self._offsets, self.points, strict=True)]
+        return np.concatenate([mask[start : start + size] for start, size in spans] or [np.empty(0, bool)])
+
+    def to_store(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers of the store for those of this view; any shape, negative ones stay as they are."""
+        if self.rows == self._store.rows:
+            return rows
+        at = np.searchsorted(self.starts, np.maximum(rows, 0), side="right") - 1
+        return np.where(rows < 0, rows, rows - np.asarray(self.starts)[at] + self._offsets[at])
+
+    def points_at(self, rows: np.ndarray) -> np.ndarray:
+        """(n, width): the stored points of some rows (n,), in their order."""
+        return self._store.points_at(self.to_store(rows))
