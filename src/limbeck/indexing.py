@@ -11,7 +11,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import as_items
-from limbeck.index.segments import Batches
+from limbeck.index.segment_writer import Batches
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.spaces import Hamming, Space, Sphere
 

@@ -65,10 +65,10 @@ def test_a_damaged_index_can_be_built_anew(tmp_path):
 def test_a_newer_format_is_refused_by_its_minimum_reader(tmp_path):
     build(tmp_path / "i")
     path = manifest_path(tmp_path / "i", 1)
-    rewrite(path, format=2, a_later_field=3)
+    rewrite(path, format=3, a_later_field=3)
     assert len(IndexStore.open(tmp_path / "i")) == 50
-    rewrite(path, min_reader=2)
-    with pytest.raises(LimbeckError, match="format 2 needs reader 2, this limbeck has 1; upgrade limbeck"):
+    rewrite(path, min_reader=3)
+    with pytest.raises(LimbeckError, match="format 3 needs reader 3, this limbeck has 2; upgrade limbeck"):
         IndexStore.open(tmp_path / "i")
 
 
@@ -81,7 +81,8 @@ def test_a_newer_format_is_refused_by_its_minimum_reader(tmp_path):
         ({"files": {"/etc/passwd": {"size": 1, "sha256": ""}}}, "leaves the index"),
         ({"segments": [{"name": "../../x", "rows": 1}]}, "leaves the index"),
         ({"encoders": [{"name": "../x", "space_id": "", "modalities": {}}]}, "leaves the index"),
-        ({"tombstones": ["tombstones/x.npy"]}, "removed rows"),
+        ({"tombstones": ["tombstones/x.npy"]}, "field missing"),
+        ({"tombstones": [{"name": "../x.npy", "segment": "x", "rows": 1}]}, "leaves the index"),
         ({"space": {"name": "klein"}}, "unknown name 'klein'"),
         ({"space": {"name": "hamming", "bits": 32}}, "expected uint8"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from helpers_index import SPACES, build, build_parts, codes, items, points_of
 
 from limbeck.errors import LimbeckError
-from limbeck.index import segments as segments_module
+from limbeck.index import segment_writer
+from limbeck.index import store as store_module
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore, verify_index
 from limbeck.index.writer import EncoderSource, StoreMeta, commit
@@ -75,7 +76,8 @@ def test_one_segment_and_many_agree_exactly(tmp_path):
 
 
 def test_ids_whose_hashes_collide_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments_module, "hash_ids", lambda ids: np.full(len(list(ids)), 7, "<u8"))
+    for module in (segment_writer, store_module):
+        monkeypatch.setattr(module, "hash_ids", lambda ids: np.full(len(list(ids)), 7, "<u8"))
     store = build_parts(tmp_path / "i", codes(20), [12], Hamming(16))
     assert [store.row_of(f"id-{i}") for i in range(20)] == list(range(20))
     with pytest.raises(LimbeckError, match="no item"):

@@ -23,6 +23,7 @@ def print_info(value: dict[str, Any]) -> None:
         "index": value["path"],
         "items": f"{value['items']:,} ({value['modality']}) in {value['segments']} segment(s), generation "
         f"{value['generation']}, format {value['format']}",
+        "removed": f"{value['removed']:,} row(s) still on disk until limbeck index compact",
         "size": f"{value['bytes'] / 1e6:,.1f} MB"
         if value["bytes"] >= 1e6
         else f"{value['bytes'] / 1e3:,.1f} kB",
@@ -34,6 +35,8 @@ def print_info(value: dict[str, Any]) -> None:
         "columns": ", ".join(value["columns"]),
         "created": value["created"],
     }
+    if not value["removed"]:
+        del lines["removed"]
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -13,10 +13,10 @@ from limbeck.errors import LimbeckError
 _HEADER_BYTES = 128
 
 
-def _header(dtype: np.dtype, rows: int, width: int) -> bytes:
+def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     """A version 1.0 header of exactly 128 bytes, so that it can be rewritten once the rows are counted."""
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     room = _HEADER_BYTES - 10
     return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1).encode("ascii") + b"\n"
 
@@ -30,7 +30,7 @@ class NpyWriter:
     def __init__(self, path: Path, dtype: np.dtype, width: int) -> None:
         self.path, self.dtype, self.width, self.rows = Path(path), np.dtype(dtype), width, 0
         self._stream = self.path.open("xb")
-        self._stream.write(_header(self.dtype, 0, width))
+        self._stream.write(npy_header(self.dtype, (0, width)))
 
     def append(self, rows: np.ndarray) -> None:
         """Add (n, width) rows; the dtype must be the writer's."""
@@ -48,7 +48,7 @@ class NpyWriter:
         try:
             if kind is None:
                 self._stream.seek(0)
-                self._stream.write(_header(self.dtype, self.rows, self.width))
+                self._stream.write(npy_header(self.dtype, (self.rows, self.width)))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
         finally:

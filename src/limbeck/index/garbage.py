@@ -12,7 +12,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.lock import HOLDER_NAME, LOCK_NAME
 from limbeck.index.manifest import generations, manifest_path, read_manifest
 
-_FOLDERS = ("segments", "encoders", "tombstones", "derived")
+FOLDERS = ("segments", "encoders", "tombstones", "derived")
 _OURS = re.compile(r"manifest-\d+\.json|\.manifest-\d+\.json\.[0-9a-f]+\.tmp")
 _MIN_AGE_SECONDS = 3600.0
 
@@ -27,7 +27,7 @@ def require_index_directory(path: Path) -> None:
         raise LimbeckError(f"{path}: a file, not an index directory; choose another --out")
     if path.is_dir():
         for entry in path.iterdir():
-            ours = entry.name in (*_FOLDERS, LOCK_NAME, HOLDER_NAME) or _OURS.fullmatch(entry.name)
+            ours = entry.name in (*FOLDERS, LOCK_NAME, HOLDER_NAME) or _OURS.fullmatch(entry.name)
             if not ours:
                 raise LimbeckError(
                     f"{path}: holds {entry.name}, so it is no index; choose another --out or empty it"
@@ -47,8 +47,7 @@ def collect_garbage(path: Path) -> None:
             manifest = read_manifest(path, generation)
         except LimbeckError:
             return  # what a damaged manifest refers to is not known, so nothing is garbage
-        kept |= {path / "segments" / segment.name for segment in manifest.segments}
-        kept |= {path / "encoders" / encoder.name for encoder in manifest.encoders}
+        kept |= {path / owner for owner in manifest.owners}
     newest_allowed = time.time() - _MIN_AGE_SECONDS if published else float("inf")
     old_manifests = [manifest_path(path, generation) for generation in published[:-2]]
     for entry in [*_candidates(path), *old_manifests]:
@@ -61,7 +60,7 @@ def collect_garbage(path: Path) -> None:
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    for folder in ("segments", "encoders"):
+    for folder in ("segments", "encoders", "tombstones"):
         if (path / folder).is_dir():
             yield from (path / folder).iterdir()
     yield from path.glob(".manifest-*.tmp")

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from limbeck.errors import LimbeckError
 
+_NULLS = 1 << 16
 Items: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 
 
@@ -55,6 +56,59 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_plain_type(kind.value_type))
     return kind
+
+
+def joint_schema(schemas: Iterable[pa.Schema], what: str) -> pa.Schema:
+    """All columns of several tables, in the order they appear.
+
+    Raises:
+        LimbeckError: a column of two types; it is named.
+    """
+    fields: dict[str, pa.Field] = {}
+    for schema in schemas:
+        for field in schema:
+            known = fields.setdefault(field.name, pa.field(field.name, field.type))
+            if known.type != field.type:
+                raise LimbeckError(
+                    f"{what}: column {field.name!r} holds {field.type}, in the index {known.type}; "
+                    "convert it (types never change)"
+                )
+    return pa.schema(fields.values())
+
+
+def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with all columns of a schema: those that it lacks are null, of one small piece repeated."""
+    rows, columns = len(table), []
+    for field in schema:
+        if field.name in table.column_names:
+            columns.append(table.column(field.name))
+            continue
+        piece = pa.nulls(min(rows, _NULLS), field.type)
+        columns.append(
+            pa.chunked_array([piece] * (rows // _NULLS) + [piece.slice(0, rows % _NULLS)], field.type)
+        )
+    return pa.table(columns, schema=schema)
+
+
+def as_new_items(items: Items, known: pa.Schema, what: str) -> pa.Table:
+    """Items as `as_items` gives them, with the columns of an index first; a column of nulls takes its type.
+
+    Raises:
+        LimbeckError: as `as_items`, and a column of another type than the index has.
+    """
+    table = items if isinstance(items, pa.Table) else pa.table({k: _column(k, v) for k, v in items.items()})
+    for number, field in enumerate(table.schema):
+        if field.name in known.names and _untyped(field.type):
+            column = table.column(number).cast(known.field(field.name).type)
+            table = table.set_column(number, field.name, column)
+    table = as_items(table)
+    return with_columns(table, joint_schema([known, table.schema], what))
+
+
+def _untyped(kind: pa.DataType) -> bool:
+    """Nulls, or lists of nulls: what empty values alone give."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return pa.types.is_null(kind.value_type if is_list else kind)
 
 
 def schema_json(schema: pa.Schema) -> list[list[str]]:

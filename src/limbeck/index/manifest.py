@@ -17,8 +17,8 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.files import fsync_path, read_json, sha256_json
 
-FORMAT = 1
-READER = 1
+READER = 2  # what this code can open
+WITH_REMOVED = 2  # least reader of an index with removed rows, or with columns that came later
 _NAME = re.compile(r"manifest-([1-9][0-9]*)\.json")
 
 
@@ -35,6 +35,15 @@ class SegmentEntry:
     """One immutable run of rows in ``segments/<name>/``."""
 
     name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class TombstoneEntry:
+    """The removed rows of a segment: ``rows`` numbers in ``tombstones/<name>``."""
+
+    name: str
+    segment: str
     rows: int
 
 
@@ -62,16 +71,32 @@ class Manifest:
     media_root: str | None = None
     model: str | None = None
     created: str = ""
-    tombstones: list[str] = field(default_factory=list)
+    tombstones: list[TombstoneEntry] = field(default_factory=list)
+    min_reader: int = 1
 
     @property
     def rows(self) -> int:
-        """Items in all segments."""
+        """Rows of all segments, removed ones too."""
         return sum(segment.rows for segment in self.segments)
+
+    @property
+    def removed(self) -> int:
+        """Rows that were removed and still lie in a segment."""
+        return sum(entry.rows for entry in self.tombstones)
+
+    @property
+    def owners(self) -> set[str]:
+        """The directories and files that `files` may lie in or name: ``segments/<name>`` and so on."""
+        names = {
+            "segments": [entry.name for entry in self.segments],
+            "encoders": [entry.name for entry in self.encoders],
+            "tombstones": [entry.name for entry in self.tombstones],
+        }
+        return {f"{folder}/{name}" for folder, inside in names.items() for name in inside}
 
     def to_json(self) -> dict[str, Any]:
         """The JSON value of a manifest file, its own checksum included."""
-        value = {"format": FORMAT, "min_reader": READER, **asdict(self)}
+        value = {"format": self.min_reader, **asdict(self)}
         return {**value, "checksum": sha256_json(value)}
 
     @classmethod
@@ -97,21 +122,20 @@ class Manifest:
                     "segments": [SegmentEntry(**entry) for entry in known["segments"]],
                     "encoders": [EncoderEntry(**entry) for entry in known["encoders"]],
                     "files": {name: FileEntry(**entry) for name, entry in known["files"].items()},
+                    "tombstones": [TombstoneEntry(**entry) for entry in known.get("tombstones", [])],
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise LimbeckError(
                 f"{path}: field missing or of a wrong type ({error}); rebuild the index"
             ) from None
-        if manifest.tombstones:
-            raise LimbeckError(f"{path}: has removed rows, which this limbeck cannot read; upgrade limbeck")
         _check_names(manifest, path)
         return manifest
 
 
 def _check_names(manifest: Manifest, path: Path) -> None:
     """Every name stays inside the index: one from elsewhere must not make a reader open other files."""
-    folders = [*(entry.name for entry in manifest.segments), *(entry.name for entry in manifest.encoders)]
+    folders = [owner.partition("/")[2] for owner in manifest.owners]
     for name in [*manifest.files, *folders]:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or (name in folders and len(parts) > 1):
@@ -160,12 +184,16 @@ def newest_manifest(root: Path) -> Manifest:
     return read_manifest(root, published[-1])
 
 
+class Unsettled(OSError):
+    """A commit failed and may yet be found after a power cut: its files must stay until they are old."""
+
+
 def publish(root: Path, manifest: Manifest) -> Path:
     """Make a generation visible, all at once; returns only when it is on disk.
 
     Raises:
         LimbeckError: another writer has published the same generation.
-        OSError: the disk failed; the generation is then not published.
+        OSError: the disk failed; the generation is then not published (`Unsettled`: as far as can be told).
     """
     root = Path(root)
     target = manifest_path(root, manifest.generation)
@@ -185,8 +213,12 @@ def publish(root: Path, manifest: Manifest) -> Path:
             ) from None
         try:
             fsync_path(root)
-        except BaseException:
+        except BaseException as error:
             target.unlink(missing_ok=True)
+            try:
+                fsync_path(root)
+            except OSError:
+                raise Unsettled(*error.args) from error
             raise
     finally:
         aside.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import numpy as np
 from limbeck.spaces import Space
 
 _GROWTH = 4
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _BLOCK_CELLS = 1 << 22  # answers of an engine, or coordinates of points, held at once
 
 
@@ -105,6 +106,7 @@ def within(
     asked = space.index_queries(query)[0]
     with np.errstate(over="ignore"):  # beyond everything there is: -inf
         limit = float(space.raw_limit(query, np.array([radius]), source.longest)[0])
+    limit = max(limit, -_FLOAT32_MAX)  # comparable with float32
     near, start = [], 0
     for array in arrays:
         size = max(1, _BLOCK_CELLS // array.shape[1])

@@ -1,9 +1,12 @@
-"""Immutable segments: points, items and a sorted id table in one directory, memory-mapped when read."""
+"""Immutable segments: points, items and a sorted id table in one directory, memory-mapped when read.
+
+Writing them is in `limbeck.index.segment_writer`.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
-from limbeck.files import fsync_path, sha256_file
-from limbeck.index.arrays import NpyWriter, open_npy
-from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
+from limbeck.files import sha256_file
+from limbeck.index.arrays import open_npy
+from limbeck.index.items import with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
 POINTS, ITEMS, ID_HASH = "points.npy", "items.arrow", "id_hash.npy"
-Batches = Iterable[tuple[np.ndarray, Items]]
 
 
 class Segment:
@@ -26,11 +28,15 @@ class Segment:
 
     Attributes:
         points: (n, width) memory-mapped stored points.
-        items: Arrow table of n rows, memory-mapped.
+        items: Arrow table of n rows, memory-mapped; in a store, with the columns of all its segments.
+        removed: int64 row numbers, ascending, that were removed since.
     """
 
-    def __init__(self, directory: Path, entry: SegmentEntry, space: Space) -> None:
-        self.directory, self.rows = Path(directory), entry.rows
+    def __init__(
+        self, directory: Path, entry: SegmentEntry, space: Space, removed: np.ndarray | None = None
+    ) -> None:
+        self.directory, self.name, self.rows = Path(directory), entry.name, entry.rows
+        self.removed = np.empty(0, np.int64) if removed is None else removed
         self.points = open_npy(self.directory / POINTS)
         if self.points.shape != (entry.rows, space.width) or self.points.dtype != space.dtype:
             raise LimbeckError(
@@ -44,8 +50,24 @@ class Segment:
             raise LimbeckError(f"{path}: not readable ({error}); rebuild the index") from None
         if len(self.items) != entry.rows:
             raise LimbeckError(f"{path}: {len(self.items)} rows, expected {entry.rows}; rebuild the index")
+        self._columns = self.items.column_names
         # Row 0 is the sorted hashes, row 1 their row numbers: contiguous, so that a look-up copies nothing.
         self._hashes, self._order = open_npy(self.directory / ID_HASH)
+
+    def without(self, removed: np.ndarray) -> Segment:
+        """The same segment with other removed rows (m,), ascending."""
+        other = copy.copy(self)
+        other.removed = removed
+        return other
+
+    def has_columns(self, schema: pa.Schema) -> bool:
+        """Whether its own file has all columns of a schema, in its order."""
+        return list(self._columns) == schema.names
+
+    def complete(self, schema: pa.Schema) -> None:
+        """Show all columns of a schema; those that its file lacks are null."""
+        if not self.has_columns(schema):
+            self.items = with_columns(self.items, schema)
 
     def item(self, row: int) -> dict[str, Any]:
         """All columns of one row. A slice, not a take: a take would gather the whole table."""
@@ -55,16 +77,51 @@ class Segment:
         """The id of one row."""
         return self.items.column("id")[row].as_py()
 
-    def row_of(self, item_id: str) -> int | None:
-        """The row of an id, or None."""
-        wanted = hash_ids([item_id])[0]
-        at = int(np.searchsorted(self._hashes, wanted))
-        while at < self.rows and self._hashes[at] == wanted:
-            row = int(self._order[at])
-            if self.id_of(row) == item_id:
-                return row
-            at += 1
-        return None
+    def ids_of(self, rows: np.ndarray) -> list[str]:
+        """The ids of rows (n,), in their order; gathered by chunk, so that nothing else is read."""
+        column = self.items.column("id")
+        ends = np.cumsum([len(chunk) for chunk in column.chunks])
+        number = np.searchsorted(ends, rows, side="right")
+        found = np.empty(len(rows), dtype=object)
+        for at in np.unique(number):
+            here, chunk = number == at, column.chunk(int(at))
+            found[here] = chunk.take(pa.array(rows[here] - (ends[at] - len(chunk)))).to_pylist()
+        return found.tolist()
+
+    def rows_of(self, ids: Sequence[str], hashes: np.ndarray) -> np.ndarray:
+        """int64 (n,): the row of each id, given with its hash, or -1; removed rows are not found."""
+        found = np.full(len(ids), -1, dtype=np.int64)
+        at = np.searchsorted(self._hashes, hashes)
+        open_ = np.flatnonzero(at < self.rows)
+        while open_.size:  # once, unless hashes collide
+            open_ = open_[self._hashes[at[open_]] == hashes[open_]]
+            rows = self._order[at[open_]].astype(np.int64)
+            same = np.array([ids[i] == own for i, own in zip(open_, self.ids_of(rows), strict=True)], bool)
+            alive = same & ~self.is_removed(rows)
+            found[open_[alive]] = rows[alive]
+            open_ = open_[~same]
+            at[open_] += 1
+            open_ = open_[at[open_] < self.rows]
+        return found
+
+    def live_items(self) -> pa.Table:
+        """The items without those that were removed."""
+        return self.items.filter(pa.array(self.alive())) if len(self.removed) else self.items
+
+    def is_removed(self, rows: np.ndarray) -> np.ndarray:
+        """bool (n,): which of some rows (n,) were removed."""
+        at = np.searchsorted(self.removed, rows)
+        found = at < len(self.removed)
+        found[found] = self.removed[at[found]] == rows[found]
+        return found
+
+    def alive(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """bool: which rows of a stretch were not removed."""
+        stop = self.rows if stop is None else min(stop, self.rows)
+        low, high = np.searchsorted(self.removed, [start, stop])
+        found = np.ones(stop - start, dtype=bool)
+        found[self.removed[low:high] - start] = False
+        return found
 
     def sorted_hashes(self) -> np.ndarray:
         """(n,) uint64 hashes of the ids, ascending."""
@@ -78,70 +135,6 @@ class Segment:
         return self._order[low:high].astype(np.int64)
 
 
-def write_segment(
-    directory: Path, batches: Batches, space: Space
-) -> tuple[SegmentEntry, dict[str, FileEntry]]:
-    """Write the files of a segment from (points, items) batches; every batch has the first one's columns.
-
-    Args:
-        directory: a new directory ``segments/<uuid>``; its name becomes the segment's.
-        batches: (n, width) stored points with a table of n rows, any number of times.
-        space: checks the points.
-
-    Returns:
-        The manifest's entries: the segment, and {path relative to the index: size and SHA-256}.
-
-    Raises:
-        LimbeckError: nothing to write, points that are not of the space, rows that do not pair up.
-        OSError: the disk failed; the caller removes the directory.
-    """
-    directory = Path(directory)
-    directory.mkdir(parents=True)
-    hashes: list[np.ndarray] = []
-    schema: pa.Schema | None = None
-    with NpyWriter(directory / POINTS, space.dtype, space.width) as points_file:
-        items_file = buffer = None
-        try:
-            for points, items in batches:
-                table = as_items(items)
-                checked = space.check(points)
-                if len(checked) != len(table):
-                    raise LimbeckError(
-                        f"index: {len(checked)} points but {len(table)} items; give one item a point"
-                    )
-                if items_file is None:
-                    schema = table.schema
-                    items_file = pa.ipc.new_file(str(directory / ITEMS), schema)
-                    buffer = TableBuffer(items_file)
-                assert schema is not None and buffer is not None
-                if not table.schema.equals(schema):
-                    raise LimbeckError(
-                        f"index: items change their columns from {schema.names} to {table.schema.names}"
-                    )
-                points_file.append(checked)
-                buffer.append(table)
-                hashes.append(hash_ids(table.column("id").to_pylist()))
-            if buffer is not None:
-                buffer.flush()
-        finally:
-            if items_file is not None:
-                items_file.close()
-    rows = points_file.rows
-    if rows == 0:
-        raise LimbeckError("index: no items; give at least one")
-    joined = np.concatenate(hashes)
-    order = np.argsort(joined, kind="stable")
-    with (directory / ID_HASH).open("xb") as stream:
-        np.save(stream, np.stack([joined[order], order.astype("<u8")]))
-        stream.flush()
-        os.fsync(stream.fileno())
-    fsync_path(directory / ITEMS)
-    fsync_path(directory)
-    return SegmentEntry(directory.name, rows), {
-        f"segments/{directory.name}/{name}": file_entry(directory / name) for name in (POINTS, ITEMS, ID_HASH)
-    }
-
-
 def file_entry(path: Path) -> FileEntry:
     """Size and SHA-256 of a finished file."""
     return FileEntry(path.stat().st_size, sha256_file(path))
@@ -150,21 +143,3 @@ def file_entry(path: Path) -> FileEntry:
 def same_file(path: Path, entry: FileEntry) -> bool:
     """Whether a file still has the size and SHA-256 of its entry."""
     return path.is_file() and path.stat().st_size == entry.size and sha256_file(path) == entry.sha256
-
-
-def check_unique(segments: list[Segment]) -> None:
-    """Refuse an id that two rows share, within a segment or across segments.
-
-    Raises:
-        LimbeckError: names the id.
-    """
-    joined = np.sort(np.concatenate([segment.sorted_hashes() for segment in segments]))
-    suspects = np.unique(joined[1:][joined[1:] == joined[:-1]])
-    for value in suspects:
-        seen: set[str] = set()
-        for segment in segments:
-            for row in segment.rows_of_hash(value):
-                item_id = segment.id_of(int(row))
-                if item_id in seen:
-                    raise LimbeckError(f"items: id {item_id!r} appears more than once; ids must be unique")
-                seen.add(item_id)

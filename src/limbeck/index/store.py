@@ -7,17 +7,23 @@ describes both.
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from limbeck.errors import LimbeckError
+from limbeck.index.arrays import open_npy
+from limbeck.index.id_table import check_unique
+from limbeck.index.items import hash_ids, joint_schema
 from limbeck.index.lock import WAIT_SECONDS
-from limbeck.index.manifest import FORMAT, EncoderEntry, Manifest, newest_manifest
-from limbeck.index.segments import Batches, Segment, check_unique, same_file
+from limbeck.index.manifest import EncoderEntry, Manifest, newest_manifest
+from limbeck.index.segment_writer import Batches
+from limbeck.index.segments import Segment, same_file
 from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Space, space_from_json
@@ -36,8 +42,28 @@ class IndexStore:
                     f"{self.path / name}: {size} bytes, the manifest says {entry.size}; "
                     "restore the file or rebuild the index"
                 )
-        self.segments = [Segment(self.path / "segments" / s.name, s, self.space) for s in manifest.segments]
+        removed = self._removed()
+        self.segments = [
+            Segment(self.path / "segments" / entry.name, entry, self.space, removed.get(entry.name))
+            for entry in manifest.segments
+        ]
+        self.schema: pa.Schema = joint_schema((segment.items.schema for segment in self.segments), str(path))
+        for segment in self.segments:
+            segment.complete(self.schema)
         self.starts = np.cumsum([0, *(segment.rows for segment in self.segments)]).tolist()
+
+    def _removed(self) -> dict[str, np.ndarray]:
+        """The removed rows of each segment that has any."""
+        found, segments = {}, {entry.name: entry.rows for entry in self.manifest.segments}
+        for entry in self.manifest.tombstones:
+            file = self.path / "tombstones" / entry.name
+            rows = open_npy(file)
+            end = segments.get(entry.segment, 0)
+            fits = rows.shape == (entry.rows,) and rows.dtype == np.int64 and entry.rows > 0
+            if not fits or not 0 <= rows[0] <= rows[-1] < end:
+                raise LimbeckError(f"{file}: not {entry.rows} rows of its segment; restore the file")
+            found[entry.segment] = np.asarray(rows)
+        return found
 
     @classmethod
     def open(cls, path: Path | str) -> IndexStore:
@@ -81,17 +107,20 @@ class IndexStore:
         return cls.open(path)
 
     def __len__(self) -> int:
-        return self.manifest.rows
+        """Items that may be found: rows without the removed ones."""
+        return self.manifest.rows - self.manifest.removed
 
     @property
     def rows(self) -> int:
-        """Row numbers in use."""
+        """Row numbers in use, those of removed rows too."""
         return int(self.starts[-1])
 
-    @property
+    @functools.cached_property
     def alive(self) -> np.ndarray | None:
         """bool (rows,), the rows that were not removed; None if none was."""
-        return None
+        if not self.manifest.removed:
+            return None
+        return np.concatenate([segment.alive() for segment in self.segments])
 
     @property
     def points(self) -> list[np.ndarray]:
@@ -99,8 +128,8 @@ class IndexStore:
         return [segment.points for segment in self.segments]
 
     def _locate(self, row: int) -> tuple[Segment, int]:
-        if not 0 <= row < len(self):
-            raise LimbeckError(f"{self.path}: row {row} does not exist; rows are 0 to {len(self) - 1}")
+        if not 0 <= row < self.rows:
+            raise LimbeckError(f"{self.path}: row {row} does not exist; rows are 0 to {self.rows - 1}")
         number = bisect.bisect_right(self.starts, row) - 1
         return self.segments[number], row - self.starts[number]
 
@@ -129,21 +158,27 @@ class IndexStore:
         Raises:
             LimbeckError: no such id.
         """
+        row = int(self.rows_of([item_id])[0])
+        if row < 0:
+            like = next((segment.id_of(0) for segment in self.segments if segment.rows), "")
+            raise LimbeckError(f"{self.path}: no item with id {item_id!r}; ids look like {like!r}")
+        return row
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """int64 (n,): the row of each id, -1 where there is none or it was removed."""
+        hashes, found = hash_ids(ids), np.full(len(ids), -1, dtype=np.int64)
         for start, segment in zip(self.starts, self.segments, strict=False):
-            local = segment.row_of(item_id)
-            if local is not None:
-                return start + local
-        raise LimbeckError(
-            f"{self.path}: no item with id {item_id!r}; ids look like {self.segments[0].id_of(0)!r}"
-        )
+            local = segment.rows_of(ids, hashes)
+            found[local >= 0] = local[local >= 0] + start
+        return found
 
     def where(self, text: str) -> np.ndarray:
-        """bool (rows,): the rows for which a filter holds (`limbeck.index.where`).
+        """bool (rows,): the rows for which a filter holds (`limbeck.index.where`), removed ones too.
 
         Raises:
             LimbeckError: a filter that cannot be read, an unknown column, a value of another type.
         """
-        where = Where(text, self.segments[0].items.schema)
+        where = Where(text, self.schema)
         return np.concatenate([where.mask(segment.items) for segment in self.segments])
 
     def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
@@ -158,10 +193,11 @@ class IndexStore:
         manifest = self.manifest
         return {
             "path": str(self.path),
-            "format": FORMAT,
+            "format": manifest.min_reader,
             "generation": manifest.generation,
             "created": manifest.created,
             "items": len(self),
+            "removed": manifest.removed,
             "segments": len(self.segments),
             "bytes": sum(entry.size for entry in manifest.files.values()),
             "space": manifest.space,
@@ -187,6 +223,10 @@ class IndexStore:
         _check_files(self.path, self.manifest)
         check_unique(self.segments)
         for segment in self.segments:
+            if (np.diff(segment.removed) <= 0).any():
+                raise LimbeckError(
+                    f"{segment.directory}: its removed rows are not ascending; rebuild the index"
+                )
             for start in range(0, segment.rows, 1 << 16):
                 self.space.check(segment.points[start : start + (1 << 16)])
         return len(self.manifest.files)

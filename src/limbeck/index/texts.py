@@ -39,7 +39,7 @@ def stored_texts(store: IndexStore) -> list[str]:
     Raises:
         LimbeckError: its items have no captions, tags, labels or class paths.
     """
-    texts = [text for segment in store.segments for text in table_texts(segment.items)]
+    texts = [text for segment in store.segments for text in table_texts(segment.live_items())]
     if not texts:
         raise LimbeckError(
             f"{store.path}: holds no captions, tags, labels or class paths; give --texts FILE or --data PAIRS"

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from limbeck.errors import LimbeckError
 from limbeck.files import fsync_path, sha256_json
-from limbeck.index.garbage import collect_garbage, require_index_directory
+from limbeck.index.garbage import FOLDERS, collect_garbage, require_index_directory
+from limbeck.index.id_table import check_unique
 from limbeck.index.items import schema_json
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import (
@@ -22,11 +23,13 @@ from limbeck.index.manifest import (
     FileEntry,
     Manifest,
     SegmentEntry,
+    Unsettled,
     generations,
     manifest_path,
     publish,
 )
-from limbeck.index.segments import Batches, Segment, check_unique, file_entry, same_file, write_segment
+from limbeck.index.segment_writer import Batches, write_segment
+from limbeck.index.segments import Segment, file_entry, same_file
 from limbeck.spaces import Space
 
 
@@ -79,7 +82,7 @@ def commit(
     Raises:
         LimbeckError: ``path`` exists, bad input, a duplicate id, a foreign encoder, a full disk, a held lock.
     """
-    fresh = not path.exists()
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         require_index_directory(path)
         with writer_lock(path, lock_timeout):
@@ -88,9 +91,11 @@ def commit(
                 raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
             collect_garbage(path)
             try:
+                for folder in made:
+                    fsync_path(folder.parent)
                 _write_generation(path, published[-1] + 1 if published else 1, parts, meta)
             except BaseException:
-                if fresh and not generations(path):
+                if made and not generations(path):
                     shutil.rmtree(path, ignore_errors=True)
                 raise
             collect_garbage(path)
@@ -127,9 +132,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
         schema = opened[0].items.schema
         if any(not segment.items.schema.equals(schema) for segment in opened):
             raise LimbeckError(f"{path}: segments have different columns; give every item the same ones")
-        for folder in ("segments", "encoders"):
-            if (path / folder).is_dir():
-                fsync_path(path / folder)
+        sync_folders(path)
         publish(
             path,
             Manifest(
@@ -146,12 +149,34 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             ),
         )
-    except BaseException:
-        # Interrupted just after the link, the generation stands and its files must stay.
-        if not manifest_path(path, generation).exists():
-            for directory in written:
-                shutil.rmtree(directory, ignore_errors=True)
+    except BaseException as error:
+        undo(path, generation, written, error)
         raise
+
+
+def sync_folders(path: Path) -> None:
+    """Make new names in an index last: in its folders, the folders' own, and that of a new index."""
+    for folder in FOLDERS:
+        if (path / folder).is_dir():
+            fsync_path(path / folder)
+    fsync_path(path)
+
+
+def undo(path: Path, generation: int, written: Sequence[Path], error: BaseException) -> None:
+    """Remove what a failed commit wrote, unless its generation stands, or may be found after a power cut."""
+    # Interrupted just after the link, the generation stands and its files must stay.
+    if manifest_path(path, generation).exists() or isinstance(error, Unsettled):
+        return
+    discard(written)
+
+
+def discard(entries: Sequence[Path]) -> None:
+    """Remove files and directories, those that are there."""
+    for entry in entries:
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def write_encoder(

@@ -1,0 +1,204 @@
+"""Changing an index that exists: new segments and tombstones, then one manifest (docs/index-format.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+from limbeck.index.arrays import npy_header
+from limbeck.index.garbage import collect_garbage
+from limbeck.index.items import joint_schema, schema_json, with_columns
+from limbeck.index.lock import WAIT_SECONDS, writer_lock
+from limbeck.index.manifest import (
+    WITH_REMOVED,
+    FileEntry,
+    Manifest,
+    SegmentEntry,
+    TombstoneEntry,
+    newest_manifest,
+    publish,
+)
+from limbeck.index.segment_writer import Batches, write_segment
+from limbeck.index.segments import Segment, file_entry
+from limbeck.index.store import IndexStore
+from limbeck.index.writer import discard, sync_folders, undo
+
+DEAD_SHARE = 0.2  # a segment with more removed rows than this is written anew within the commit
+SMALL_ROWS, SMALL_SEGMENTS = 1 << 16, 16  # more small segments than this are merged within the commit
+_ROWS = 1 << 16
+Rewrite = Callable[[pa.Table], pa.Table]
+
+
+@contextlib.contextmanager
+def changing(path: Path | str, lock_timeout: float = WAIT_SECONDS) -> Iterator[Change]:
+    """Hold the writer's lock on an index; what the block has not published is removed again.
+
+    Raises:
+        LimbeckError: no index there, a held lock, a full disk.
+    """
+    path = Path(path)
+    newest_manifest(path)  # before a lock file is put into what is no index
+    try:
+        with writer_lock(path, lock_timeout):
+            change = Change(IndexStore.open(path))
+            try:
+                yield change
+            except BaseException as error:
+                undo(path, change.generation, change.written, error)
+                raise
+            change.drop_unused()
+            collect_garbage(path)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise LimbeckError(f"{path}: cannot write ({cause}); free space or choose another place") from error
+
+
+class Change:
+    """One commit under way.
+
+    Attributes:
+        store: the index as it was found.
+        segments: as they shall be; `removed` of each is what will be published.
+        generation: the one to publish.
+        written: new files and directories.
+        files: their manifest entries.
+    """
+
+    def __init__(self, store: IndexStore) -> None:
+        self.store, self.path = store, store.path
+        self.generation = store.manifest.generation + 1
+        self.segments = list(store.segments)
+        self.written: list[Path] = []
+        self.files: dict[str, FileEntry] = {}
+
+    def remove(self, rows: np.ndarray) -> None:
+        """Mark rows of the store (n,) as removed, each once; they must be alive."""
+        rows = np.sort(rows)
+        edges = np.searchsorted(rows, self.store.starts)
+        for number, (low, high) in enumerate(itertools.pairwise(edges)):
+            if low < high:
+                segment = self.segments[number]
+                local = rows[low:high] - self.store.starts[number]
+                self.segments[number] = segment.without(np.union1d(segment.removed, local))
+
+    def append(self, batches: Batches, *, empty: pa.Schema | None = None) -> Segment:
+        """Write one segment behind the others."""
+        directory = self.path / "segments" / uuid.uuid4().hex
+        self.written.append(directory)
+        entry, files = write_segment(directory, batches, self.store.space, empty=empty)
+        self.files |= files
+        segment = Segment(directory, entry, self.store.space)
+        self.segments.append(segment)
+        return segment
+
+    def merge(self, start: int, stop: int, rewrite: Rewrite | None = None) -> None:
+        """Put one segment, without the removed rows, in place of some that follow one another."""
+        old = self.segments[start:stop]
+        schema = joint_schema([self.store.schema, *(segment.items.schema for segment in old)], str(self.path))
+        self.append(_live(old, schema, rewrite), empty=schema)
+        self.segments[start:stop] = [self.segments.pop()]
+
+    def tidy(self) -> None:
+        """Write segments anew that hold many removed rows; merge runs of small ones when there are many."""
+        for number in reversed(range(len(self.segments))):
+            segment = self.segments[number]
+            if len(segment.removed) == segment.rows and len(self.segments) > 1:
+                del self.segments[number]
+            elif len(segment.removed) > DEAD_SHARE * segment.rows:
+                self.merge(number, number + 1)
+        small = [segment.rows < SMALL_ROWS for segment in self.segments]
+        if sum(small) > SMALL_SEGMENTS:
+            stop = len(small)
+            for is_small, run in itertools.groupby(reversed(small)):
+                count = len(list(run))
+                if is_small and count > 1:
+                    self.merge(stop - count, stop)
+                stop -= count
+
+    def publish(self, **fields: Any) -> Manifest:
+        """Write the tombstones and publish; ``fields`` are those of the manifest that change besides.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        schema = joint_schema((segment.items.schema for segment in self.segments), str(self.path))
+        before = {entry.segment: entry for entry in self.store.manifest.tombstones}
+        tombstones = [
+            entry
+            for segment in self.segments
+            if len(segment.removed)
+            for entry in [before.get(segment.name)]
+            for entry in [entry if entry and entry.rows == len(segment.removed) else self._bury(segment)]
+        ]
+        plain = not tombstones and all(segment.has_columns(schema) for segment in self.segments)
+        manifest = dataclasses.replace(
+            self.store.manifest,
+            generation=self.generation,
+            schema=schema_json(schema),
+            segments=[SegmentEntry(segment.name, segment.rows) for segment in self.segments],
+            tombstones=tombstones,
+            min_reader=1 if plain else WITH_REMOVED,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            **fields,
+        )
+        known = self.store.manifest.files | self.files
+        manifest = dataclasses.replace(
+            manifest, files={name: entry for name, entry in known.items() if _owner(name) in manifest.owners}
+        )
+        sync_folders(self.path)
+        publish(self.path, manifest)
+        return manifest
+
+    def drop_unused(self) -> None:
+        """Remove what was written on the way and is in no manifest."""
+        published = newest_manifest(self.path)
+        if published.generation == self.generation:
+            kept = {self.path / owner for owner in published.owners}
+            discard([entry for entry in self.written if entry not in kept])
+
+    def _bury(self, segment: Segment) -> TombstoneEntry:
+        """Write the removed rows of a segment."""
+        name = f"{segment.name}-{self.generation}.npy"
+        file = self.path / "tombstones" / name
+        file.parent.mkdir(exist_ok=True)
+        self.written.append(file)
+        rows = segment.removed.astype("<i8")
+        # A commit that was cut short may have left a file of this name, which no manifest refers to.
+        with file.open("wb") as stream:
+            stream.write(npy_header(rows.dtype, (len(rows),)))
+            stream.write(rows.data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.files[f"tombstones/{name}"] = file_entry(file)
+        return TombstoneEntry(name, segment.name, len(rows))
+
+
+def _owner(name: str) -> str:
+    """``segments/<name>``, ``encoders/<name>`` or ``tombstones/<name>`` of a file."""
+    return "/".join(name.split("/")[:2])
+
+
+def _live(
+    segments: Sequence[Segment], schema: pa.Schema, rewrite: Rewrite | None
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Points and items of the rows that are left, piece by piece."""
+    for segment in segments:
+        items = with_columns(segment.items, schema)
+        for start in range(0, segment.rows, _ROWS):
+            points, table = segment.points[start : start + _ROWS], items.slice(start, _ROWS)
+            alive = segment.alive(start, start + _ROWS)
+            if not alive.all():
+                points, table = points[alive], table.filter(pa.array(alive))
+            if len(table):
+                yield points, table if rewrite is None else rewrite(table)

@@ -1,0 +1,70 @@
+"""Items leave an index: their rows get tombstones, and no search finds them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.changes import changing
+from limbeck.index.lock import WAIT_SECONDS
+from limbeck.index.store import IndexStore
+
+_NAMED = 20
+
+
+def remove_items(
+    path: Path | str,
+    ids: Sequence[str] | None = None,
+    *,
+    where: str | None = None,
+    lock_timeout: float = WAIT_SECONDS,
+) -> int:
+    """Remove items by id, or those that a filter holds for, in one commit.
+
+    Rows stay in their segment until it is written anew: at once where more than a fifth of it is removed,
+    else by `compact`.
+
+    Args:
+        path: an index.
+        ids: of the items; one given twice is removed once.
+        where: instead, a filter on the columns (docs/search.md).
+        lock_timeout: seconds to wait for another writer.
+
+    Returns:
+        How many items were removed; with 0 nothing is written.
+
+    Raises:
+        LimbeckError: unknown ids (all are named, and nothing is removed), a filter that cannot be read, not
+            exactly one of the two, no index, a held lock, a full disk.
+    """
+    if (ids is None) == (where is None):
+        raise LimbeckError("remove: give either ids or a filter (where)")
+    if isinstance(ids, str):
+        raise LimbeckError(f"remove: {ids!r} is one string; give a list of ids")
+    with changing(path, lock_timeout) as change:
+        rows = _matching(change.store, where) if where is not None else _known(change.store, ids or ())
+        if len(rows):
+            change.remove(rows)
+            change.tidy()
+            change.publish()
+        return len(rows)
+
+
+def _matching(store: IndexStore, where: str) -> np.ndarray:
+    found = store.where(where)
+    return np.flatnonzero(found if store.alive is None else found & store.alive)
+
+
+def _known(store: IndexStore, ids: Sequence[str]) -> np.ndarray:
+    names = list(dict.fromkeys(ids))
+    rows = store.rows_of(names)
+    unknown = [repr(name) for name, row in zip(names, rows, strict=True) if row < 0]
+    if unknown:
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        raise LimbeckError(
+            f"{store.path}: no item with id {', '.join(unknown[:_NAMED])}{more}; nothing was removed"
+        )
+    return rows
