@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from claims import Claims
-from hmid_net_tables import WAYS, clock, dimensions, effects, tuning
+from hmid_net_tables import WAYS, clock, detail, dimensions, effects, tuning
 
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json
@@ -86,6 +86,9 @@ def compact(rows: Path) -> list[tuple[str, list[str]]]:
     trials = rows / "hmid_net-tuning" / "tune"
     if trials.is_dir():
         sections.append(("tuning", tuning(trials)))
+    told = OUT / "parts" / "detail.json"
+    if told.is_file():
+        sections.append(("flickr8k: detail of captions", detail(read_json(told))))
     return sections
 
 

@@ -111,6 +111,21 @@ def tuning(folder: Path) -> list[str]:
     return markdown(["method", "trial", "settings", "validation mean R@k, %", ""], rows)
 
 
+def detail(part: dict[str, Any]) -> list[str]:
+    """Recall by words of the caption; how often a caption's first half lies nearer the root than the whole."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for run in part["runs"]:
+        groups.setdefault(run["run"].rsplit("-s", 1)[0], []).append(run)
+    bins = [f"{a} to {b} words" if b < 99 else f"{a} words or more" for a, b in part["bins"]]
+    rows = []
+    for label, runs in groups.items():
+        by_words = [spread([100 * run["by_words"][i] for run in runs]) for i in range(len(bins))]
+        nearer = spread([100 * run["half_nearer_root"] for run in runs])
+        rank = np.mean([run["spearman_words_depth"] for run in runs])
+        rows.append([f"`{label}`", *by_words, nearer, f"{rank:+.2f}"])
+    return markdown(["t2i R@10 of captions of", *bins, "half nearer the root, %", "words, depth"], rows)
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
