@@ -21,6 +21,7 @@ from PIL import Image
 
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.hub import weights_digest
+from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file
 
@@ -54,7 +55,7 @@ class BackboneCache:
         path = self.folder / f"{digest[:32]}.npy"
         if not path.is_file():
             self._sweep()
-            with atomic_file(path) as stream:
+            with atomic_file(path) as stream, remembered(self.folder):
                 self._write(stream, count, backbone.dim, blocks())
         return np.load(path, mmap_mode="r", allow_pickle=False)
 

@@ -12,6 +12,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
 from limbeck.encoders.features import words
 from limbeck.encoders.hub import attention, pretrained
+from limbeck.encoders.text_memory import recall
 from limbeck.encoders.tokenizer import START, knows, load_tokenizer, special_ids, train_tokenizer
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -173,12 +174,15 @@ class SentenceBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim)."""
-        hidden = self.model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-        ).last_hidden_state
-        mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1)
-        return (torch.nn.functional.normalize(pooled.float(), dim=1) - self.mean) / self.scale
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        known = recall(self.model, ids, mask, self._pooled) if self.pristine else self._pooled(ids, mask)
+        return (known - self.mean) / self.scale
+
+    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
+        return torch.nn.functional.normalize(pooled.float(), dim=1)
 
     def check_query(self, item: str) -> None:
         """A word is known when it is one token, or when its first piece (3 letters or more) is half of it.

@@ -17,6 +17,7 @@ from limbeck.encoders.config import identity
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
+from limbeck.encoders.text_memory import remembered
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
@@ -115,10 +116,11 @@ def run_stage(
     if fabric.is_global_zero:
         remove_leftovers(folder)
     data = data.of_stage(stage, recipe.seed)
-    method, specs = build_method(stage, data, earlier, recipe.seed)
+    cache = BackboneCache(quiet=quiet) if recipe.cache else None
+    with remembered(None if cache is None else cache.folder):
+        method, specs = build_method(stage, data, earlier, recipe.seed)
     method.to(fabric.device)
     encoder = method.encoder
-    cache = BackboneCache(quiet=quiet) if recipe.cache else None
     view = data.drawn(stage.texts)
     train = sources_of(method, specs, view, cache)
     # Validation looks at the student alone: a teacher need not read what is held out.

@@ -1,0 +1,116 @@
+"""Embeddings of single texts by untouched pretrained encoders, kept across runs.
+
+`BackboneCache` keeps the outputs of one list of items. A draw of the splits, a fold or an evaluation is
+another list, and a fit (mean and scale over the training texts) belongs to none; the sentences in them are the
+same. Here each is encoded once: the key is the text's token ids, under a hash of the encoder's weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from limbeck.encoders.hub import weights_digest
+from limbeck.files import atomic_file
+
+LIMIT = 100_000  # texts of one encoder, about 150 MB; later ones are computed again
+_DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+_OPEN: ContextVar[Path | None] = ContextVar("_OPEN", default=None)
+_KNOWN: dict[Path, TextMemory] = {}
+
+
+class TextMemory:
+    """A folder of segments, each keys uint8 (n, 16) and rows float32 (n, dim), written whole and kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: dict[bytes, np.ndarray] = {}
+        self.fresh: list[bytes] = []
+        self.read: set[str] = set()
+
+    def refresh(self) -> None:
+        """Read what other processes have added; a damaged segment is as good as none."""
+        for file in sorted(self.folder.glob("*.npz")):
+            if file.name not in self.read:
+                self.read.add(file.name)
+                with contextlib.suppress(*_DAMAGED), np.load(file) as found:
+                    keys, rows = found["keys"], found["rows"]
+                    self.rows |= {key.tobytes(): row for key, row in zip(keys, rows, strict=True)}
+
+    def outputs(self, keys: list[bytes], compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
+        """Rows (B, dim) of some keys; ``compute`` gets the places of those that are not known."""
+        missing = [place for place, key in enumerate(keys) if key not in self.rows]
+        found = dict(zip(missing, compute(missing), strict=True)) if missing else {}
+        for place, row in found.items():
+            if len(self.rows) < LIMIT and keys[place] not in self.rows:
+                self.rows[keys[place]] = row
+                self.fresh.append(keys[place])
+        return np.stack(
+            [found[place] if place in found else self.rows[key] for place, key in enumerate(keys)]
+        )
+
+    def save(self) -> None:
+        """Write what came new, as one segment."""
+        if self.fresh:
+            keys = np.frombuffer(b"".join(self.fresh), np.uint8).reshape(len(self.fresh), -1)
+            file = self.folder / f"{uuid.uuid4().hex[:16]}.npz"
+            with atomic_file(file) as stream:
+                np.savez(stream, keys=keys, rows=np.stack([self.rows[key] for key in self.fresh]))
+            self.read.add(file.name)
+            self.fresh = []
+
+
+@contextlib.contextmanager
+def remembered(folder: Path | None) -> Iterator[None]:
+    """Inside, untouched sentence encoders look texts up in ``folder`` and add to it; None: they do not."""
+    for known in _KNOWN.values():
+        known.refresh()
+    token = _OPEN.set(folder)
+    try:
+        yield
+        for known in _KNOWN.values():
+            known.save()
+    finally:
+        _OPEN.reset(token)
+
+
+def recall(
+    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, compute: Callable[..., torch.Tensor]
+) -> torch.Tensor:
+    """``compute(ids, mask)`` (B, dim), row by row from memory where one is open (`remembered`).
+
+    Args:
+        model: the untouched network, whose weights name the memory.
+        ids, mask: token ids and mask, int64 (B, L).
+        compute: deterministic, row by row.
+    """
+    place = _OPEN.get()
+    if place is None or torch.is_grad_enabled() or model.training:
+        return compute(ids, mask)
+    memory = _memory(place, model)
+    keys = [
+        hashlib.blake2b(own[:n].tobytes(), digest_size=16).digest()
+        for own, n in zip(ids.cpu().numpy(), mask.sum(1).tolist(), strict=True)
+    ]
+    found = memory.outputs(keys, lambda rows: compute(ids[rows], mask[rows]).float().cpu().numpy())
+    return torch.from_numpy(found).to(ids.device)
+
+
+def _memory(place: Path, model: torch.nn.Module) -> TextMemory:
+    digest = getattr(model, "_digest", None)
+    if digest is None:
+        digest = weights_digest(model)[:32]
+        object.__setattr__(model, "_digest", digest)
+    folder = place / f"texts-{digest}"
+    if folder not in _KNOWN:
+        _KNOWN[folder] = TextMemory(folder)
+        _KNOWN[folder].refresh()
+    return _KNOWN[folder]
