@@ -1,8 +1,8 @@
 """Embeddings of single texts by untouched pretrained encoders, kept across runs.
 
 `BackboneCache` keeps the outputs of one list of items. A draw of the splits, a fold or an evaluation is
-another list, and a fit (mean and scale over the training texts) belongs to none; the sentences in them are the
-same. Here each is encoded once: the key is the text's token ids, under a hash of the encoder's weights.
+another list, and a fit (mean and scale over the training texts) belongs to none; the sentences in them are
+the same. Here each is encoded once: the key is the text's token ids, under a hash of the encoder's weights.
 """
 
 from __future__ import annotations
