@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.data.inputs import Input, label_prompts
+from limbeck.data.inputs import Input, label_prompts, permuted_names
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.dual import output_blocks
 from limbeck.encoders.masking import drawn
-from limbeck.encoders.towers import CACHED
+from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 
@@ -96,14 +96,15 @@ class View:
         return [[name for name in own if name not in self.hidden] for own in names]
 
     def alternatives(self, spec: Input) -> list[list[Any]]:
-        """Per row the items that an input may show: texts, one label prompt, one label list."""
+        """Per row the items that an input may show: texts, one label prompt (or a set), one label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
         names = self.label_names
         if spec.column == "labels":
-            return [[own] for own in names]
+            word_of = permuted_names(self.pairs.label_names, spec.prompt.permute if spec.prompt else None)
+            return [[[word_of[name] for name in own]] for own in names]
         assert spec.prompt is not None
-        return [[text] for text in label_prompts(names, self.pairs.label_names, spec.prompt)]
+        return [[item] for item in label_prompts(names, self.pairs.label_names, spec.prompt)]
 
     def fit_items(self, spec: Input, reads: str) -> Any:
         """The items that a backbone is fitted to: feature rows (n, D), or all texts; nothing for pixels."""
@@ -111,7 +112,8 @@ class View:
             return self.pairs.features(reads.removeprefix("features:"), self.rows)
         if reads == "pixels":
             return []
-        return [item for items in self.alternatives(spec) for item in items]
+        found = [item for items in self.alternatives(spec) for item in items]
+        return [text for item in found for text in _texts(item)]
 
 
 class Source:
@@ -130,8 +132,10 @@ class Source:
             key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
             self.stored = cache.outputs(self.backbone, key, len(self.view), self._image_blocks)
             return
-        distinct = list(dict.fromkeys(item for items in self.items for item in items))
-        self.position = {item: i for i, item in enumerate(distinct)}
+        distinct = list(
+            dict.fromkeys(text for items in self.items for item in items for text in _texts(item))
+        )
+        self.position = {text: i for i, text in enumerate(distinct)}
         texts_key = key_of_items(distinct)
         if texts_key is not None:
             self.stored = cache.outputs(
@@ -179,8 +183,28 @@ class Source:
             self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)
         ]
         if self.stored is not None:
-            return {CACHED: torch.from_numpy(np.array(self.stored[[self.position[item] for item in items]]))}
-        return self.backbone.collate(items)
+            return {CACHED: torch.from_numpy(self._averaged(self.stored, items))}
+        return (
+            collate_sets(self.backbone, items)
+            if any(_is_set(i) for i in items)
+            else self.backbone.collate(items)
+        )
+
+    def _averaged(self, stored: np.ndarray, items: list[Any]) -> np.ndarray:
+        """Stored outputs (B, …) of texts, of a set their mean."""
+        sets = [[self.position[text] for text in _texts(item)] for item in items]
+        if all(len(own) == 1 for own in sets):
+            return np.array(stored[[own[0] for own in sets]])
+        return np.stack([stored[own].mean(axis=0) for own in sets])
+
+
+def _is_set(item: Any) -> bool:
+    return isinstance(item, tuple)
+
+
+def _texts(item: Any) -> tuple[Any, ...]:
+    """The texts of an item, which is one or a set."""
+    return item if _is_set(item) else (item,)
 
 
 class Batches:

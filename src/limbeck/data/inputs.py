@@ -3,30 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.data.prompts import label_prompt
 from limbeck.encoders.masking import MaskConfig
+from limbeck.errors import LimbeckError
 
 Column = Literal["image", "text", "label_prompt", "labels"]
+# A text, or the texts whose features are averaged.
+
+Item = str | tuple[str, ...]
 
 
 class PromptConfig(BaseModel):
     """How labels become text.
 
     Attributes:
-        template: ``names``, ``sentence`` or any text with ``{labels}``.
+        template: ``names``, ``sentence`` or any text with ``{labels}``; of several the features are averaged.
+        words: words for some class names, in place of the cleaned name.
+        classes: ``together``, one sentence names all classes of a picture; ``averaged``, each class has its
+            own and their features are averaged; ``listed``, the text tower reads the list of class names
+            itself (`multihot`, `label_features`) and there is no sentence.
+        context: learn a vector that is added to the prompts' features, as CoOp learns the words around a
+            class name; real texts go without it.
         permute: seed of a permutation of the class words among the classes (a control: it breaks the meaning
             of the words and leaves everything else), or None.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    template: str = "sentence"
+    template: str | Annotated[list[str], Field(min_length=1)] = "sentence"
+    words: dict[str, str] = {}
+    classes: Literal["together", "averaged", "listed"] = "together"
+    context: bool = False
     permute: int | None = None
+
+    @model_validator(mode="after")
+    def _sentences_or_none(self) -> PromptConfig:
+        if self.classes == "listed" and (self.words or self.template != "sentence"):
+            raise ValueError("classes: listed makes no sentence; leave template and words out")
+        return self
+
+    @property
+    def templates(self) -> list[str]:
+        """The templates as a list."""
+        return [self.template] if isinstance(self.template, str) else self.template
+
+    @property
+    def column(self) -> Column:
+        """What a tower is shown: prompts, or lists of class names."""
+        return "labels" if self.classes == "listed" else "label_prompt"
 
 
 class Reader(NamedTuple):
@@ -64,20 +93,38 @@ class Input(NamedTuple):
 
 def label_prompts(
     labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig
-) -> list[str]:
-    """One prompt a row: the words of its classes in the template.
+) -> list[Item]:
+    """One item a row: its prompt, or the prompts whose features are averaged.
 
     Args:
         labels: per row the names of its classes.
         label_names: all class names.
-        config: template, and the permutation of class words if that control is wanted.
+        config: templates, words, and the permutation of class words if that control is wanted.
+
+    Raises:
+        LimbeckError: words for a class that there is none of; a template without a field.
     """
+    unknown = sorted(set(config.words) - set(label_names))
+    if unknown:
+        raise LimbeckError(f"prompt.words: no label {unknown[0]!r}; there are {', '.join(label_names)}")
+    word_of = permuted_names(label_names, config.permute)
+    return [_item([word_of[name] for name in names], config) for names in labels]
+
+
+def permuted_names(label_names: Sequence[str], seed: int | None) -> dict[str, str]:
+    """Class name by class name: each its own, or with a seed another's."""
     words = list(label_names)
-    if config.permute is not None:
-        rng = np.random.default_rng(config.permute)
+    if seed is not None:
+        rng = np.random.default_rng(seed)
         order = rng.permutation(len(words))
         while len(words) > 1 and (order == np.arange(len(words))).all():
             order = rng.permutation(len(words))  # few classes may keep their words by chance: no control then
         words = [words[i] for i in order]
-    word_of = dict(zip(label_names, words, strict=True))
-    return [label_prompt([word_of[name] for name in names], config.template) for names in labels]
+    return dict(zip(label_names, words, strict=True))
+
+
+def _item(names: list[str], config: PromptConfig) -> Item:
+    """The prompts of one row, each once; a picture without labels has but one."""
+    groups = [[name] for name in names] if config.classes == "averaged" and names else [names]
+    found = [label_prompt(own, text, config.words) for own in groups for text in config.templates]
+    return found[0] if len(set(found)) == 1 else tuple(found)

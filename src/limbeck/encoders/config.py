@@ -63,6 +63,20 @@ class MultiHotConfig(Strict):
     kind: Literal["multihot"] = "multihot"
 
 
+class LabelFeaturesConfig(Strict):
+    """Ready-made text features of class names: an array ``file`` (.npy) and its ``names`` (text, one a line).
+
+    ``aliases``: for a label that has no row the names that stand for it, averaged. ``normalize``: rows to
+    unit length first.
+    """
+
+    kind: Literal["label_features"] = "label_features"
+    file: str
+    names: str
+    aliases: dict[str, list[str]] = {}
+    normalize: bool = True
+
+
 class SentenceConfig(Strict):
     """A pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` of one that pip installed."""
 
@@ -161,6 +175,7 @@ BackboneConfig = Annotated[
     FeaturesConfig
     | BagConfig
     | MultiHotConfig
+    | LabelFeaturesConfig
     | SentenceConfig
     | ClipImageConfig
     | ClipTextConfig

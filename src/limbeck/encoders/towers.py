@@ -13,6 +13,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig, identity
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
@@ -20,6 +21,30 @@ from limbeck.files import read_json, sha256_json, write_json
 
 # Key under which a cached backbone output travels in place of the raw inputs.
 CACHED = "backbone_output"
+# Key of what each of a set of items adds to their mean; the other inputs then have a second axis, the set's.
+SHARES = "shares"
+
+
+def collate_sets(backbone: Backbone, items: Sequence[Any]) -> Inputs:
+    """Inputs of items of which some are tuples: sets whose outputs `backbone_output` averages.
+
+    Short sets are filled up with their first member, which then counts nothing: (B, P, …) each, and `SHARES`
+    (B, P).
+    """
+    sets = [item if isinstance(item, tuple) else (item,) for item in items]
+    width = max(map(len, sets))
+    inputs = backbone.collate([x for own in sets for x in (*own, *own[:1] * (width - len(own)))])
+    shares = torch.tensor([[1 / len(own)] * len(own) + [0.0] * (width - len(own)) for own in sets])
+    return {k: v.unflatten(0, (len(sets), width)) for k, v in inputs.items()} | {SHARES: shares}
+
+
+def backbone_output(backbone: Backbone, inputs: Inputs) -> torch.Tensor:
+    """(B, …) output for collated inputs, of sets (`collate_sets`) the mean of their members'."""
+    if SHARES not in inputs:
+        return torch.as_tensor(backbone(inputs))
+    shares = inputs[SHARES]
+    found = backbone({k: v.flatten(0, 1) for k, v in inputs.items() if k != SHARES})
+    return torch.einsum("bp,bp...->b...", shares, found.unflatten(0, shares.shape).to(shares))
 
 
 class ConcatBackbone(Backbone):
@@ -148,6 +173,7 @@ _KINDS: dict[str, type[Backbone]] = {
     "features": FeatureBackbone,
     "bag": BagBackbone,
     "multihot": MultiHotBackbone,
+    "label_features": LabelFeaturesBackbone,
 }
 _LOADED: dict[str, Any] = {
     "sentence": SentenceBackbone,
@@ -218,10 +244,10 @@ class Tower(nn.Module):
         if CACHED in inputs:
             return inputs[CACHED]
         if not self.backbone.worth_caching:
-            return torch.as_tensor(self.backbone(inputs))
+            return backbone_output(self.backbone, inputs)
         # What a cache would hold is computed as for the cache: in float32, under autocast too.
         with torch.autocast(next(self.backbone.parameters()).device.type, enabled=False):
-            return torch.as_tensor(self.backbone(inputs))
+            return backbone_output(self.backbone, inputs)
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
         """(B, 1 + patches, dim): the class token and every patch (see `Backbone.tokens`)."""

@@ -11,7 +11,7 @@ from torch import nn
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.towers import CACHED, RunBackbone
+from limbeck.encoders.towers import CACHED, RunBackbone, backbone_output
 
 Batch = dict[str, Any]
 Reps = dict[str, torch.Tensor]
@@ -110,7 +110,7 @@ class Method(nn.Module):
         if CACHED in inputs:
             return torch.as_tensor(inputs[CACHED])
         with torch.no_grad(), torch.autocast(self.encoder.device.type, enabled=False):
-            found: torch.Tensor = self.readers[name](inputs).float()
+            found = backbone_output(self.readers[name], inputs).float()
         return found
 
     #: True when `prepare` needs the features of the training set.

@@ -13,8 +13,13 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from limbeck.data.inputs import Input, PromptConfig
+from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.towers import CACHED
+from limbeck.errors import LimbeckError
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.methods.base import Batch, Losses, Reps, State, code_monitors, sign
 from limbeck.methods.code_buffer import WARMUP_EPOCHS, CodeBuffer
@@ -61,8 +66,27 @@ class SodaTeacher(_Buffered):
 
     @classmethod
     def inputs(cls, config: Config) -> dict[str, Input]:
-        """A picture and its label prompt, which goes through the text tower."""
-        return {"image": Input("image", "image"), "text": Input("label_prompt", "text", config.prompt)}
+        """A picture and its label prompt (or list of labels), which goes through the text tower."""
+        return {"image": Input("image", "image"), "text": Input(config.prompt.column, "text", config.prompt)}
+
+    def __init__(self, encoder: DualEncoder, config: Config) -> None:
+        super().__init__(encoder, config)
+        self.context: nn.Parameter | None = (
+            None  # ours: CoOp's learned context, where the tower has no tokens
+        )
+        if config.prompt.context:
+            if self.inputs(config)["text"].prompt is None:
+                raise LimbeckError("prompt.context: this method shows no label prompts; leave it out")
+            self.context = nn.Parameter(torch.zeros(encoder.towers["text"].backbone.dim))
+
+    def represent(self, batch: Batch) -> Reps:
+        """Codes and labels; with ``prompt.context`` the learned vector is added to what the prompts say."""
+        if self.context is None:
+            return super().represent(batch)
+        return super().represent(batch | {"text": {CACHED: self._said(batch["text"]) + self.context}})
+
+    def _said(self, inputs: Inputs) -> torch.Tensor:
+        return self.encoder.towers["text"].backbone_output(inputs)
 
     def similar(self, reps: Reps) -> torch.Tensor:
         """S (B, B) of the batch, picture by text."""
