@@ -81,12 +81,14 @@ class Row(Entry):
         label: name in the table; the row's own when not given.
         over, seeds: in place of the grid's.
         tune: keys searched beside the grid's; ``false`` leaves the row as it stands.
+        bits: also evaluate the first so many bits of its codes, each a row of the table with the same label.
     """
 
     label: str | None = None
     seeds: list[int] | None = Field(default=None, min_length=1)
     over: dict[str, list[Any]] | None = None
     tune: Search | bool = True
+    bits: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
 
 
 def _not_none(value: Any) -> Any:
@@ -99,6 +101,7 @@ class Grid(Strict):
     Attributes:
         data: keys of a recipe's ``data`` for all runs.
         shared: overrides for all runs.
+        protocols: one for each of ``seeds``, in place of ``data.protocol``: draws of one, or its folds.
         over: key → values; every row is run at each of their combinations.
         rows_to: folder for the rows' small JSON files; ``OUT/rows`` when not given.
         also: further protocols that every row is evaluated by.
@@ -112,6 +115,7 @@ class Grid(Strict):
     data: Settings = Field(default_factory=dict)
     shared: Settings = Field(default_factory=dict)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    protocols: list[str] | None = None
     over: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     prepare: Annotated[dict[str, Prepared], BeforeValidator(_not_none)] = Field(default_factory=dict)
     rows: dict[str, Row] = Field(min_length=1)
@@ -132,10 +136,39 @@ class Grid(Strict):
         for own in [self.seeds, *(row.seeds for row in self.rows.values())]:
             if own is not None and len(set(own)) < len(own):
                 raise ValueError(f"seeds {own}: one stands twice; name each once")
+        self._check_protocols()
         labels = {row.label or name for name, row in self.rows.items()}
         if self.base is not None and self.base not in labels:
             raise ValueError(f"base: no row {self.base!r}; there are {', '.join(sorted(labels))}")
         return self
+
+    def _check_protocols(self) -> None:
+        """A run of one draw must meet no other: what one trains on, another asks for."""
+        if self.protocols is None:
+            return
+        if len(self.protocols) != len(self.seeds):
+            raise ValueError(
+                f"protocols: {len(self.protocols)} for {len(self.seeds)} seeds; name one for each seed"
+            )
+        if "protocol" in self.data:
+            raise ValueError("protocols: stand in place of data.protocol; remove one of them")
+        once = [name for name, entry in self.prepare.items() if entry.seeds == "once"]
+        if once and len(set(self.protocols)) > 1:
+            raise ValueError(
+                f"prepare.{once[0]}: a run for all seeds trains on what other protocols ask for; "
+                "set seeds: each"
+            )
+        asked = [("tune.seed", [self.tune.seed] if self.tune else [])]
+        asked += [(f"rows.{name}.seeds", row.seeds or []) for name, row in self.rows.items()]
+        for where, own in asked:
+            unknown = [seed for seed in own if seed not in self.seeds]
+            if unknown:
+                raise ValueError(f"{where}: no protocol for seed {unknown[0]}; seeds are {self.seeds}")
+
+    def drawn(self, seed: int) -> Settings:
+        """The protocol of a seed, as an override; none where all runs have the same."""
+        at = self.seeds.index(seed) if self.protocols is not None else 0
+        return {} if self.protocols is None else {"data.protocol": self.protocols[at]}
 
 
 class _Loader(yaml.SafeLoader):

@@ -100,7 +100,7 @@ class Board:
         recipe = task.resolved(self.out, chosen).model_dump(mode="json")
         return Work(
             task.name, task.kind, self.out / task.name, recipe, task.label, about,
-            self.rows, tuple(self.grid.also), self.grid.ceiling, self.grid.probe,
+            self.rows, tuple(self.grid.also), self.grid.ceiling, self.grid.probe, task.bits,
         )  # fmt: skip
 
     def end(self, task: Task, outcome: Outcome) -> None:
@@ -136,7 +136,8 @@ class Board:
     def row_files(self, protocol: str | None = None) -> list[Path]:
         """Small files of the rows that are done."""
         done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
-        return [row_file(self.rows, task.name, protocol) for task in done]
+        own = [row_file(self.rows, task.name, protocol) for task in done]
+        return own + [row_file(self.rows, t.name, bits=b) for t in done for b in t.bits if protocol is None]
 
 
 def run_grid(board: Board, *, jobs: int = 1, say: Callable[[str], None] = print) -> dict[str, str]:

@@ -46,7 +46,8 @@ def state_of(
 def _finished_row(
     task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None
 ) -> Result | None:
-    files = [row_file(rows, task.name, protocol) for protocol in [*also, None]]
+    files = [row_file(rows, task.name, bits=bits) for bits in task.bits]
+    files += [row_file(rows, task.name, protocol) for protocol in [*also, None]]
     if all(file.is_file() for file in files):
         result = Result.load(files[-1])
         if _hash_of(result) != task.hash(chosen):
@@ -56,7 +57,7 @@ def _finished_row(
             )
         return result
     whole = out / task.name / "result.json"
-    if also or not whole.is_file():
+    if len(files) > 1 or not whole.is_file():
         return None
     result = Result.load(whole)
     if _hash_of(result) != task.hash(chosen):

@@ -28,6 +28,7 @@ class Task:
         entry: the row or prepared run that it belongs to.
         over: where it stands in ``over``.
         settings: overrides, in which ``$NAME`` stands for the folder of another run.
+        bits: also evaluate the first so many bits, each with a small file of its own.
         refers: NAME → that run's task; ``trials``: those that choose its further settings.
     """
 
@@ -40,6 +41,7 @@ class Task:
     settings: Settings
     over: Settings = field(default_factory=dict)
     searched: Settings = field(default_factory=dict)
+    bits: tuple[int, ...] = ()
     refers: dict[str, Task] = field(default_factory=dict)
     trials: list[Task] = field(default_factory=list)
 
@@ -89,7 +91,8 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
         each = entry.seeds == "each"
         for seed in grid.seeds if each else [entry.seed]:
             folder = f"{name}-s{seed}" if each else name
-            _add(tasks, Task(folder, "prepare", name, name, seed, entry.recipe, shared | entry.set))
+            settings = shared | grid.drawn(seed) | entry.set if each else shared | entry.set
+            _add(tasks, Task(folder, "prepare", name, name, seed, entry.recipe, settings))
     for name, row in grid.rows.items():
         over = grid.over if row.over is None else row.over
         trials = list(_trials(grid, name, row, over, shared))
@@ -100,7 +103,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
             # Code lengths are apart in every table anyway; other places need names of their own.
             told = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
             for seed in row.seeds or grid.seeds:
-                settings = shared | row.set | place
+                settings = shared | grid.drawn(seed) | row.set | place
                 task = Task(
                     f"{name}{tail}-s{seed}",
                     "row",
@@ -111,7 +114,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                     settings,
                     place,
                 )
-                task.trials = trials
+                task.trials, task.bits = trials, tuple(row.bits)
                 _add(tasks, task)
     for task in tasks:
         task.own_hash  # noqa: B018 - every recipe is resolved before anything is trained
@@ -172,11 +175,12 @@ def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared:
             f"{name}: tune: nothing to search; give tune.search, the row's own, or tune: false"
         )
     place = {key: values[0] for key, values in over.items()} | tune.at
+    fixed = shared | grid.drawn(tune.seed) | row.set | place
     drawn = _draw(search, tune.trials - 1, [tune.seed, name])
     return [
         Task(
             f"tune/{name}-t{number}", "trial", name, name, tune.seed, row.recipe,
-            shared | row.set | place | settings, place, settings,
+            fixed | settings, place, settings,
         )
         for number, settings in enumerate([{}, *drawn])
     ]  # fmt: skip

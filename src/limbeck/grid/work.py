@@ -21,7 +21,8 @@ class Work:
 
     Attributes:
         about: kept in the result's settings under ``grid``: name of the grid and row, hash, chosen settings.
-        rows: where a row's small file goes; ``also``: further protocols, each with a file of its own.
+        rows: where a row's small file goes; ``also``: further protocols, ``bits``: lengths of prefixes, each
+            with a file of its own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Work:
     also: tuple[str, ...] = ()
     ceiling: bool = True
     probe: bool = False
+    bits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def _evaluate(work: Work) -> str:
     for protocol in work.also:
         result = evaluate(work.folder, protocol=protocol, **asked)
         write_row(row_file(work.rows, work.name, protocol), _about(result, work))
+    for bits in work.bits:
+        result = evaluate(work.folder, bits=bits, **asked)
+        write_row(row_file(work.rows, work.name, bits=bits), _about(result, work))
     result = _about(evaluate(work.folder, probe=work.probe, **asked), work)
     result.save(work.folder / "result.json")
     write_row(row_file(work.rows, work.name), result)  # last: the row is finished
@@ -99,9 +104,10 @@ def _about(result: Result, work: Work) -> Result:
     return result.model_copy(update={"settings": result.settings | {"grid": work.about}})
 
 
-def row_file(rows: Path, name: str, protocol: str | None = None) -> Path:
+def row_file(rows: Path, name: str, protocol: str | None = None, bits: int | None = None) -> Path:
     """Where the small file of a row lies."""
-    return rows / (f"{name}@{protocol.replace('/', '-')}.json" if protocol else f"{name}.json")
+    tail = (f"@{protocol.replace('/', '-')}" if protocol else "") + (f"-{bits}bits" if bits else "")
+    return rows / f"{name}{tail}.json"
 
 
 def write_row(file: Path, result: Result) -> None:
