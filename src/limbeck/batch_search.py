@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.index.choice import RECALL
 from limbeck.index.query import check_k
 from limbeck.search import Hit, Index
 
@@ -62,6 +63,9 @@ def answer_file(
     *,
     where: str | None = None,
     radius: float | None = None,
+    along: str | None = None,
+    engine: str = "exact",
+    recall: float = RECALL,
 ) -> Iterator[dict[str, Any]]:
     """``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` of each query, in the file's order.
 
@@ -69,11 +73,12 @@ def answer_file(
     instead of hits, and the others are still answered.
 
     Raises:
-        LimbeckError: a bad file, filter or radius.
+        LimbeckError: a bad file, filter or radius, no such engine, a space without cones.
     """
     queries = iter(read_queries(path))
     if k is not None:
         check_k(k)
+    index.choose(engine, recall=recall, k=None if k is None and radius is not None else k or 10)
     if where is not None:
         index.store.where(where)  # a mistake in it is no query's fault
     while block := list(islice(queries, _TOGETHER)):
@@ -92,7 +97,9 @@ def answer_file(
         if points:
             # One more, for the items that are left out of their own hits.
             more = None if k is None and radius is not None else (10 if k is None else k) + 1
-            found = index.search_many(np.concatenate(points), more, where=where, radius=radius)
+            options: dict[str, Any] = {"where": where, "radius": radius, "along": along}
+            asked_with: dict[str, Any] = {"engine": engine, "recall": recall}
+            found = index.search_many(np.concatenate(points), more, **options, **asked_with)
             for (number, row), answer in zip(asked.items(), found, strict=True):
                 kept = [hit for hit in answer if hit.row != row]
                 hits[number] = kept if more is None else kept[: more - 1]

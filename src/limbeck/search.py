@@ -1,4 +1,4 @@
-"""`limbeck.Index`: a store, the exact engine and a query encoder, joined.
+"""`limbeck.Index`: a store, its engines and a query encoder, joined.
 
 Torch is imported only when something must be encoded: a search by stored item or by ready-made points never
 loads it.
@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.index.choice import RECALL, Choice, Engines
 from limbeck.index.encoded import Encoded
-from limbeck.index.query import ExactSearch, check_k
+from limbeck.index.hierarchy import with_masks
+from limbeck.index.query import check_k
 from limbeck.index.store import IndexStore
 from limbeck.index.texts import stored_texts
-from limbeck.indexing import inputs_of, load_model, open_rows
+from limbeck.indexing import load_model, open_rows
+from limbeck.query_encoder import QueryEncoder
 from limbeck.spaces import Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
 
@@ -60,8 +63,8 @@ class Index:
         self.store = store
         self.space: Space = store.space
         self.score_name: str = store.space.score_name
-        self._exact = ExactSearch(store)
-        self._encoder = encoder
+        self._engines = Engines(store)
+        self._queries = QueryEncoder(store, encoder)
 
     @classmethod
     def open(cls, path: Path | str) -> Index:
@@ -135,6 +138,9 @@ class Index:
         points: np.ndarray | None = None,
         where: str | None = None,
         radius: float | None = None,
+        along: str | None = None,
+        engine: str = "exact",
+        recall: float = RECALL,
     ) -> list[Hit]:
         """The k nearest items to one query, nearest first, ties by row.
 
@@ -149,11 +155,14 @@ class Index:
             points: (width,) or (1, width) ready-made point of the index's space.
             where: only items for which this filter on their columns holds, such as "labels has sky".
             radius: only items this near: at most this distance, or at least this similarity.
+            along: "more-general" or "more-specific": only items that entail the query, or that it entails.
+            engine: "exact", the name of an engine that was built (`limbeck index engine`), or "auto".
+            recall: that an engine shall reach; see `choose`.
 
         Raises:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
                 width, a text without one known word, no encoder in the index, a model that reads no pixels,
-                a filter that cannot be read, a radius that is none.
+                a filter that cannot be read, a radius that is none, a space without cones, no such engine.
         """
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
         if k is not None:
@@ -167,7 +176,8 @@ class Index:
             asked = self.encode(query, image=image, features=features)
         if len(asked) != 1:
             raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")
-        return self.search_many(asked, k, where=where, radius=radius, without=row)[0]
+        options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": row}
+        return self.search_many(asked, k, engine=engine, recall=recall, **options)[0]
 
     def search_many(
         self,
@@ -176,7 +186,10 @@ class Index:
         *,
         where: str | None = None,
         radius: float | None = None,
+        along: str | None = None,
         without: int | None = None,
+        engine: str = "exact",
+        recall: float = RECALL,
     ) -> list[list[Hit]]:
         """`search` for each of several points (Q, width); ``without`` is a row left out of the hits.
 
@@ -184,19 +197,43 @@ class Index:
             LimbeckError: as `search`.
         """
         mask = None if where is None else self.store.where(where)
-        if radius is not None:
-            found = self._exact.within(points, radius, mask)
-        else:
-            # One more, since the row left out is among them, unless as many equal ones stand before it.
-            wanted = check_k(10 if k is None else k)
-            found = list(zip(*self._exact(points, wanted + (without is not None), mask), strict=True))
-            k = wanted
+        wanted = None if radius is not None else check_k(10 if k is None else k)
+        search = self.choose(engine, recall=recall, k=wanted).search
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        for some, allowed in with_masks(self.store, points, mask, along):
+            if wanted is None:
+                assert radius is not None
+                found += search.within(some, radius, allowed)
+            else:
+                # One more, since the row left out is among them, unless as many equal ones stand before it.
+                found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
+        k = k if wanted is None else wanted
         if without is not None:
             found = [(scores[rows != without], rows[rows != without]) for scores, rows in found]
         return [self._hits(scores[:k], rows[:k]) for scores, rows in found]
 
+    def choose(self, engine: str = "auto", *, recall: float = RECALL, k: int | None = 10) -> Choice:
+        """The engine that `search` takes, its setting, and why.
+
+        Args:
+            engine: "exact", the name of an engine that was built, or "auto": the fastest that was measured
+                to reach the recall, exact search if none is faster.
+            recall: share of the true k nearest, above 0, at most 1.
+            k: hits wanted; None for a radius, which only exact search answers.
+
+        Raises:
+            LimbeckError: no such engine, one that was never measured, a recall out of bounds.
+        """
+        return self._engines.choose(engine, recall=recall, k=k)
+
     def search_points(
-        self, points: np.ndarray, k: int = 10, *, where: str | None = None
+        self,
+        points: np.ndarray,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        engine: str = "exact",
+        recall: float = RECALL,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest items of each of several points.
 
@@ -204,6 +241,8 @@ class Index:
             points: (Q, width) of this index's space.
             k: hits wanted, at least 1; an index of fewer items gives all of them.
             where: only items for which this filter holds.
+            engine: as in `search`.
+            recall: as in `search`.
 
         Returns:
             scores (Q, k), int32 distances of codes or float64, and rows int64 (Q, k); `hits` turns them into
@@ -212,7 +251,8 @@ class Index:
         Raises:
             LimbeckError: k below 1, points of another width or type, a filter that cannot be read.
         """
-        return self._exact(points, k, None if where is None else self.store.where(where))
+        mask = None if where is None else self.store.where(where)
+        return self.choose(engine, recall=recall, k=check_k(k)).search(points, k, mask)
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Scores and rows (Q, k) with their items."""
@@ -257,7 +297,7 @@ class Index:
             point = self.store.point(self.store.row_of(like))
         else:
             point = self.encode(query, image=image, features=features)
-        encoder = self._encoder_for("text")
+        encoder = self._queries.reading("text")
         known, unknown = split_known(names, encoder.check_query)
         places = encoder.encode_text(known)
         return Traversal.of(self.space, point, places, known, steps=steps, entailed=entailed, unknown=unknown)
@@ -274,55 +314,7 @@ class Index:
         Raises:
             LimbeckError: the index has no encoder for it, or the encoder cannot read it.
         """
-        if text is not None:
-            encoder = self._encoder_for("text")
-            texts = [text] if isinstance(text, str) else list(text)
-            for one in texts:
-                encoder.check_query(one)
-            return encoder.encode_text(texts)
-        if image is not None:
-            encoder = self._encoder_for("image", "pixels")
-            if isinstance(image, Path | str):
-                from limbeck.pictures import open_picture
-
-                image = open_picture(image)
-            return encoder.encode_image([image])
-        if features is None:
-            raise LimbeckError("encode: give a text, an image or features")
-        encoder = self._encoder_for("image", "features")
-        array = np.atleast_2d(np.asarray(features))
-        if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or not np.isfinite(array).all():
-            raise LimbeckError(
-                f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row"
-            )
-        return encoder.encode_image(array.astype(np.float32, copy=False))
-
-    def _encoder_for(self, modality: str, wanted: str = "text") -> DualEncoder:
-        """The query encoder, loaded at its first use; whether it reads ``wanted`` is known before that."""
-        if self._encoder is not None:
-            inputs, entry = inputs_of(self._encoder), None
-        else:
-            found = self.store.encoder_for(modality)
-            if found is None:
-                raise LimbeckError(
-                    f"{self.store.path}: holds no query encoder for {modality}; "
-                    "build it with --model RUN, or search by --like ID or --codes FILE"
-                )
-            folder, entry = found
-            inputs = entry.modalities
-        kind, _, name = inputs[modality].partition(":")
-        if kind != wanted:
-            reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
-            other = "--features FILE" if kind == "features" else "--image FILE"
-            raise LimbeckError(f"this model reads {reads}; use {other} or --like ID")
-        if self._encoder is None:
-            from limbeck.encoders.dual import DualEncoder
-
-            encoder = DualEncoder.load(folder)
-            if entry is not None and encoder.space_id != entry.space_id:
-                raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
-            self._encoder = encoder
-        return self._encoder
+        return self._queries.encode(text, image=image, features=features)
 
     def item(self, item_id: str) -> Hit:
         """An item of this index as a hit, with a score of 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ def print_hits(results: Results, score_name: str) -> None:
 
     console = Console()
     for query, hits in results:
+        if not hits:
+            console.print(f"{escape(query)}\n\n  no item passes\n")
+            continue
         with_words = any(words_of(hit) for hit in hits)
         table = Table(title=escape(query), title_justify="left", box=box.SIMPLE_HEAD, expand=with_words)
         table.add_column("rank", justify="right", no_wrap=True)
@@ -53,15 +56,16 @@ def print_hits(results: Results, score_name: str) -> None:
 
 
 def hits_json(
-    index: Index, results: Results, k: int | None, where: str | None = None, radius: float | None = None
+    index: Index, results: Results, k: int | None, asked: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The same as a JSON value."""
+    """The same as a JSON value; ``asked`` is what else the search was given, such as a filter or radius."""
+    asked = dict(asked or {})
     return {
         "index": str(index.store.path),
         "space": index.space.to_json(),
         "score": index.score_name,
-        "k": 10 if k is None and radius is None else k,
-        **{name: value for name, value in (("where", where), ("radius", radius)) if value is not None},
+        "k": 10 if k is None and "radius" not in asked else k,
+        **asked,
         "results": [
             {
                 "query": query,

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import typer
 
+from limbeck.cli.engine import engine
+
 app = typer.Typer(
     help="Build, describe and check a search index.", no_args_is_help=True, rich_markup_mode=None
 )
+
+
+app.command()(engine)
 
 
 @app.command()
@@ -83,9 +88,11 @@ def info(
     """Say what an index holds."""
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
+    from limbeck.index.derived import engines_info
     from limbeck.index.store import IndexStore
 
-    value = IndexStore.open(index).info()
+    store = IndexStore.open(index)
+    value = {**store.info(), "engines": engines_info(store)}
     print_info(value)
     if json_file is not None:
         write_json(json_file, value)
@@ -94,6 +101,8 @@ def info(
 @app.command()
 def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
     """Read every file and compare its checksum, ids and points with what was recorded."""
+    from limbeck.index.derived import derived_names, open_derived
     from limbeck.index.store import verify_index
 
-    typer.echo(f"{index}: {verify_index(index)} files, all as written")
+    files = verify_index(index) + sum(open_derived(index, name).verify() for name in derived_names(index))
+    typer.echo(f"{index}: {files} files, all as written")

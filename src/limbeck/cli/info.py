@@ -34,6 +34,7 @@ def print_info(value: dict[str, Any]) -> None:
         "pictures": value["media_root"] or "not recorded",
         "columns": ", ".join(value["columns"]),
         "created": value["created"],
+        "engines": "\n".join(["exact", *map(_engine_line, value["engines"])]),
     }
     if not value["removed"]:
         del lines["removed"]
@@ -43,3 +44,19 @@ def print_info(value: dict[str, Any]) -> None:
     for name, text in lines.items():
         table.add_row(name, escape(str(text)))
     Console().print(table)
+
+
+def _engine_line(entry: dict[str, Any]) -> str:
+    """Name, options, size, and what the engine covers of the index."""
+    if "error" in entry:
+        return f"{entry['name']}: {entry['error']}"
+    options = " ".join(f"{name}={value}" for name, value in entry["options"].items())
+    left = f", {entry['uncovered']:,} items ({entry['uncovered_share']:.1%}) searched exactly"
+    gone = f", {entry['gone']:,} of its rows no longer in the index" if entry["gone"] else ""
+    return (
+        f"{entry['name']} {options}".strip()
+        + f": {entry['bytes'] / 1e6:,.1f} MB, {entry['covered']:,} items"
+        + left * bool(entry["uncovered"])
+        + gone
+        + ", never measured: build it again" * (not entry["measured"])
+    )

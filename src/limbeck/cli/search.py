@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from limbeck.search import Index
 
 
@@ -35,6 +37,20 @@ def search(
     radius: float | None = typer.Option(
         None, "--radius", help="Only items at most so distant (or at least so similar)."
     ),
+    more_general: bool = typer.Option(
+        False, "--more-general", help="Only items in whose cone the query lies, nearer to the root (Lorentz)."
+    ),
+    more_specific: bool = typer.Option(
+        False, "--more-specific", help="Only items in the cone of the query, farther from the root (Lorentz)."
+    ),
+    engine: str = typer.Option(
+        "exact",
+        "--engine",
+        help="exact, one built by `limbeck index engine`, or auto: the fastest for --recall.",
+    ),
+    recall: float = typer.Option(
+        0.95, "--recall", help="Share of the true nearest that an engine must reach."
+    ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write the hits to this JSON file."),
     gallery: Path | None = typer.Option(
         None, "--gallery", help="Also write the hits' pictures to this .png file."
@@ -48,6 +64,8 @@ def search(
         )
     if queries is not None and gallery is not None:
         raise typer.BadParameter("--gallery draws the hits of one query; --queries writes JSON lines")
+    if more_general and more_specific:
+        raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
     if media is not None and gallery is None:
         raise typer.BadParameter("--media says where a --gallery finds its pictures; give both")
     if media is not None and not media.exists():
@@ -58,28 +76,40 @@ def search(
     from limbeck.search import Index
 
     opened = Index.open(index)
+    choice = opened.choose(engine, recall=recall, k=None if radius is not None else k or 10)
+    if engine != "exact":  # on standard error: standard output may be JSON lines
+        typer.echo(f"engine {choice.engine}: {choice.why}", err=True)
+    options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
+    options["along"] = "more-general" if more_general else "more-specific" if more_specific else None
     if queries is not None:
-        _answer_file(opened, queries, k, where, radius, json_file)
+        _answer_file(opened, queries, k, options, json_file)
         return
     file = features or codes
     if file is not None:
         array = open_queries(file)
         points = array if codes is not None else opened.encode(features=array)
-        found = opened.search_many(points, k, where=where, radius=radius)
+        found = opened.search_many(points, k, **options)
         results = [(f"{file} row {row}", hits) for row, hits in enumerate(found)]
     else:
         name = f"like {like}" if like is not None else str(text if text is not None else image)
-        results = [(name, opened.search(text, k, image=image, like=like, where=where, radius=radius))]
+        results = [(name, opened.search(text, k, image=image, like=like, **options))]
     print_hits(results, opened.score_name)
+    if options["along"] is not None and where is None and not any(hits for _, hits in results):
+        if file is None:
+            points = (
+                opened.store.point(opened.store.row_of(like)) if like else opened.encode(text, image=image)
+            )
+        typer.echo(_why_none(opened, points, options["along"]), err=True)
     if json_file is not None:
-        write_json(json_file, hits_json(opened, results, k, where, radius))
+        given = {name: options[name] for name in ("where", "radius", "along") if options[name] is not None}
+        write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))
     if gallery is not None:
         write_gallery(gallery, opened, results, media, like=like, image=image)
         typer.echo(f"gallery: {gallery}")
 
 
 def _answer_file(
-    index: Index, queries: Path, k: int | None, where: str | None, radius: float | None, out: Path | None
+    index: Index, queries: Path, k: int | None, options: dict[str, Any], out: Path | None
 ) -> None:
     """JSON lines to ``out`` or standard output; status 1 if a query failed, after all the others."""
     import json
@@ -90,8 +120,24 @@ def _answer_file(
 
     failed = 0
     with atomic_file(out) if out is not None else nullcontext(sys.stdout.buffer) as stream:
-        for answer in answer_file(index, queries, k, where=where, radius=radius):
+        for answer in answer_file(index, queries, k, **options):
             failed += "error" in answer
             stream.write((json.dumps(answer, ensure_ascii=False, default=str) + "\n").encode())
     if failed:
         raise LimbeckError(f"{queries}: {failed} queries failed; see 'error' in their lines")
+
+
+def _why_none(index: Index, points: np.ndarray, along: str) -> str:
+    """How far from an answer a search along the hierarchy was that found nothing."""
+    from limbeck.index.hierarchy import nearest_cone
+
+    miss = min(nearest_cone(index.space, index.store.points, point[None], along) for point in points)
+    if miss == float("inf"):
+        side = "nearer to" if along == "more-general" else "farther from"
+        return f"no item is {side} the root than the query"
+    whose = (
+        "an item's cone that holds the query" if along == "more-general" else "an item in the query's cone"
+    )
+    return (
+        f"the nearest to {whose} misses by {miss:.1f}°; models of small entailment weight hold few in cones"
+    )

@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 
-from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.errors import LimbeckError
 from limbeck.index.derived import Derived, engine_points
 from limbeck.index.engines.base import Allowed, Candidates, Setting
@@ -114,6 +113,8 @@ class ApproximateSearch:
         space = self._store.space
         if found.distances is not None:
             return space.score(found.distances), rows
+        from limbeck.codes.threads import run_threads, spans, thread_count  # with numba: slow to import
+
         step = max(1, _BLOCK_CELLS // max(1, rows.shape[1] * space.width))
         workers = thread_count(None)
         blocks = [

@@ -9,6 +9,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
 from limbeck.index.derived import Derived, derived_names, open_derived
 from limbeck.index.engines.base import Setting
+from limbeck.index.measure import KS
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 
@@ -44,9 +45,9 @@ class Choice:
 
 
 def choose(
-    store: IndexStore, exact: ExactSearch, engine: str, *, recall: float = RECALL, k: int = 10
+    store: IndexStore, exact: ExactSearch, engine: str, *, recall: float = RECALL, k: int | None = 10
 ) -> Choice:
-    """Choose by name ("exact", "auto" or a derived index) for k hits.
+    """Choose by name ("exact", "auto" or a derived index) for k hits, or for all within a radius (None).
 
     An engine of a name takes the fastest of its settings that was measured with the recall asked for, else
     the most thorough. "auto" takes the fastest engine with such a setting; what the index gained since is
@@ -59,6 +60,10 @@ def choose(
         raise LimbeckError(f"recall: {recall!r} is not a number above 0, at most 1")
     if engine == "exact":
         return _exact(store, exact, "asked for")
+    if k is None:
+        if engine != "auto":
+            raise LimbeckError("engine: everything within a radius is searched exactly; leave out the engine")
+        return _exact(store, exact, "everything within a radius is searched exactly")
     if engine != "auto":
         derived = open_derived(store.path, engine)
         at, exact_ms, measured = _settings(derived, k)
@@ -76,7 +81,7 @@ def choose(
         rest = 1 - derived.covered(store) / store.rows
         for entry in measured:
             cost = entry["ms"][at] + rest * exact_ms
-            if k <= int(at) and entry["recall"][at][1] >= recall and cost < exact_ms:
+            if k <= int(at) + 1 and entry["recall"][at][1] >= recall and cost < exact_ms:
                 found.append((cost, name, derived, entry, at, exact_ms))
     if not found:
         return _exact(store, exact, f"no other engine was measured to be faster at recall@{k} {recall:g}")
@@ -96,7 +101,8 @@ def _settings(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]
             f"{derived.folder}: was never measured (its build was cut short); build the engine again"
         )
     ks = sorted(int(number) for number in measured["exact_ms"])
-    at = str(next((number for number in ks if number >= k), ks[-1]))
+    # one hit more than measured may be asked for: the item that the query is, left out afterwards
+    at = str(next((number for number in ks if number + 1 >= k), ks[-1]))
     entries = sorted(measured["settings"], key=lambda entry: entry["ms"][at])
     return at, measured["exact_ms"][at], entries
 
@@ -126,3 +132,18 @@ def _chosen(
         derived.name, entry["setting"], f"{setting}: {why}" if setting else why, mean, entry["ms"][at],
         search.uncovered, search,
     )  # fmt: skip
+
+
+class Engines:
+    """Engines of an opened index, each opened once for the numbers of hits measured together."""
+
+    def __init__(self, store: IndexStore) -> None:
+        self._store, self._exact = store, ExactSearch(store)
+        self._choices: dict[tuple[str, float, int], Choice] = {}
+
+    def choose(self, engine: str, *, recall: float = RECALL, k: int | None = 10) -> Choice:
+        """As the function `choose`."""
+        key = (engine, recall, -1 if k is None else next((n for n in KS if n + 1 >= k), k))
+        if key not in self._choices:
+            self._choices[key] = choose(self._store, self._exact, engine, recall=recall, k=k)
+        return self._choices[key]

@@ -7,7 +7,9 @@ searched exactly (`limbeck.index.approximate`).
 
 from __future__ import annotations
 
+import shutil
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -202,3 +204,45 @@ def open_derived(path: Path, name: str) -> Derived:
         body["seconds"],
         body["created"],
     )
+
+
+def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS) -> None:
+    """Take a derived index away; the index itself stays whole.
+
+    Raises:
+        LimbeckError: there is none of this name, another build under way.
+    """
+    root = Path(path) / FOLDER
+    if name not in derived_names(path):
+        open_derived(path, name)  # says what there is
+    with writer_lock(root, lock_timeout):
+        aside = root / f".{name}.{uuid.uuid4().hex[:8]}.old"
+        (root / name).rename(aside)
+        shutil.rmtree(aside)
+
+
+def engines_info(store: IndexStore) -> list[dict[str, Any]]:
+    """What each derived index covers of a store, as JSON values; one that cannot be read has ``error``."""
+    found: list[dict[str, Any]] = []
+    for name in derived_names(store.path):
+        try:
+            derived = open_derived(store.path, name)
+            measured = derived.measured is not None
+        except LimbeckError as error:
+            found.append({"name": name, "error": str(error)})
+            continue
+        covered = derived.covered(store)
+        found.append(
+            {
+                "name": name,
+                "options": derived.options,
+                "bytes": derived.bytes,
+                "created": derived.created,
+                "covered": covered,
+                "uncovered": store.rows - covered,
+                "uncovered_share": round(1 - covered / store.rows, 6) if store.rows else 0.0,
+                "gone": derived.rows - covered,
+                "measured": measured,
+            }
+        )
+    return found

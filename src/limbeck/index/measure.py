@@ -7,14 +7,14 @@ distance is at most that of the exact k-th, so that ties do not matter.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.derived import Derived
+from limbeck.index.derived import Derived, write_derived
 from limbeck.index.query import Answer, ExactSearch
 from limbeck.index.store import IndexStore
 
@@ -27,6 +27,22 @@ _HOPELESS = 20.0  # times slower than exact search
 _LOSS = 0.02  # of recall under a filter
 
 Search = Callable[..., Answer]
+
+
+def build_engine(
+    store: IndexStore,
+    name: str,
+    options: Mapping[str, int] | None = None,
+    queries: np.ndarray | None = None,
+    *,
+    recall: float = 0.95,
+) -> Derived:
+    """Build an engine over all of a store and measure it; arguments as `write_derived` and `measure`."""
+    if queries is not None:
+        store.space.check(queries, what="queries")
+    derived = write_derived(store, name, options)
+    derived.keep_measured(measure(store, derived, queries, recall=recall))
+    return derived
 
 
 def measure(

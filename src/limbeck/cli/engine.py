@@ -1,0 +1,88 @@
+"""``limbeck index engine``: build an approximate engine, measure it, or take it away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from limbeck.errors import LimbeckError
+
+
+def engine(
+    index: Path = typer.Argument(..., help="Index directory."),
+    name: str = typer.Option(..., "--engine", help="For codes ivf, prefix, faiss-…; for vectors faiss-…."),
+    options: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Such as lists=4096."),
+    queries: Path | None = typer.Option(
+        None, "--queries", help="Measure with these points, .npy (Q, width); else with held-out items."
+    ),
+    recall: float = typer.Option(0.95, "--recall", help="Recall at which filters are measured."),
+    remove: bool = typer.Option(False, "--remove", help="Take the engine away instead."),
+    json_file: Path | None = typer.Option(None, "--json", help="Also write what was measured to this file."),
+) -> None:
+    """Build an approximate engine over all items, measure its recall and time, and keep both.
+
+    Items added later are searched exactly beside it, until it is built again.
+    """
+    from limbeck.files import write_json
+    from limbeck.index.arrays import open_queries
+    from limbeck.index.derived import remove_derived
+    from limbeck.index.measure import build_engine
+    from limbeck.index.store import IndexStore
+
+    if remove:
+        remove_derived(index, name)
+        typer.echo(f"{index}: engine {name} is gone")
+        return
+    store = IndexStore.open(index)
+    asked = None if queries is None else open_queries(queries)
+    derived = build_engine(store, name, _parsed(options or []), asked, recall=recall)
+    measured = derived.measured or {}
+    typer.echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
+    _print_measured(measured)
+    typer.echo(f"try: limbeck search {index} … --engine auto --recall {recall:g}")
+    if json_file is not None:
+        about = {
+            "engine": name,
+            "options": derived.options,
+            "seconds": derived.seconds,
+            "bytes": derived.bytes,
+        }
+        write_json(json_file, {**about, "measured": measured})
+
+
+def _parsed(options: list[str]) -> dict[str, int]:
+    found = {}
+    for option in options:
+        name, sign, value = option.partition("=")
+        if not sign or not value.lstrip("-").isdigit():
+            raise LimbeckError(f"{option}: not KEY=VALUE with a whole number; write for example lists=4096")
+        found[name] = int(value)
+    return found
+
+
+def _print_measured(measured: dict[str, Any]) -> None:
+    """One line a setting: recall and time for each number of hits, beside the exact engine."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("setting")
+    ks = list(measured["exact_ms"])
+    for k in ks:
+        table.add_column(f"recall@{k}", justify="right")
+        table.add_column("ms a query", justify="right")
+    for entry in measured["settings"]:
+        cells = [" ".join(f"{name}={value}" for name, value in entry["setting"].items()) or "-"]
+        for k in ks:
+            cells += [f"{entry['recall'][k][0]:.4f}", f"{entry['ms'][k]:.3g}"]
+        table.add_row(*cells)
+    table.add_row("exact", *(cell for k in ks for cell in ("1.0000", f"{measured['exact_ms'][k]:.3g}")))
+    Console().print(table)
+    share = measured["exact_below"]
+    if share < 1:
+        typer.echo(f"filters that let less than {share:.1%} of the items through are searched exactly")
+    else:
+        typer.echo("filtered queries are searched exactly: no filter was answered faster otherwise")

@@ -1,0 +1,95 @@
+"""What turns queries into points: the encoder that an index carries, or one that was handed in.
+
+Torch is imported only when something is encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.store import IndexStore
+from limbeck.indexing import inputs_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from limbeck.encoders.dual import DualEncoder
+
+
+class QueryEncoder:
+    """The query encoder of an index, loaded at its first use."""
+
+    def __init__(self, store: IndexStore, encoder: DualEncoder | None = None) -> None:
+        self.store = store
+        self._encoder = encoder
+
+    def encode(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        image: Image.Image | Path | str | None = None,
+        features: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Points (Q, width) of a text or several, of a picture, or of image features (D,) or (Q, D).
+
+        Raises:
+            LimbeckError: the index has no encoder for it, or the encoder cannot read it.
+        """
+        if text is not None:
+            encoder = self.reading("text")
+            texts = [text] if isinstance(text, str) else list(text)
+            for one in texts:
+                encoder.check_query(one)
+            return encoder.encode_text(texts)
+        if image is not None:
+            encoder = self.reading("image", "pixels")
+            if isinstance(image, Path | str):
+                from limbeck.pictures import open_picture
+
+                image = open_picture(image)
+            return encoder.encode_image([image])
+        if features is None:
+            raise LimbeckError("encode: give a text, an image or features")
+        encoder = self.reading("image", "features")
+        array = np.atleast_2d(np.asarray(features))
+        if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or not np.isfinite(array).all():
+            raise LimbeckError(
+                f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row"
+            )
+        return encoder.encode_image(array.astype(np.float32, copy=False))
+
+    def reading(self, modality: str, wanted: str = "text") -> DualEncoder:
+        """The encoder for "text" or "image"; whether it reads ``wanted`` is known before it is loaded.
+
+        Raises:
+            LimbeckError: there is none, or it reads something else.
+        """
+        if self._encoder is not None:
+            inputs, entry = inputs_of(self._encoder), None
+        else:
+            found = self.store.encoder_for(modality)
+            if found is None:
+                raise LimbeckError(
+                    f"{self.store.path}: holds no query encoder for {modality}; "
+                    "build it with --model RUN, or search by --like ID or --codes FILE"
+                )
+            folder, entry = found
+            inputs = entry.modalities
+        kind, _, name = inputs[modality].partition(":")
+        if kind != wanted:
+            reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
+            other = "--features FILE" if kind == "features" else "--image FILE"
+            raise LimbeckError(f"this model reads {reads}; use {other} or --like ID")
+        if self._encoder is None:
+            from limbeck.encoders.dual import DualEncoder
+
+            encoder = DualEncoder.load(folder)
+            if entry is not None and encoder.space_id != entry.space_id:
+                raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
+            self._encoder = encoder
+        return self._encoder

@@ -1,0 +1,221 @@
+"""Measuring engines, choosing one, and the command line around it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from limbeck.cli import main
+from limbeck.errors import LimbeckError
+from limbeck.index.choice import choose
+from limbeck.index.derived import derived_names, open_derived
+from limbeck.index.measure import build_engine, measure
+from limbeck.index.query import ExactSearch
+from limbeck.index.store import IndexStore
+from limbeck.index.writer import StoreMeta, commit
+from limbeck.search import Index
+from limbeck.spaces import Hamming
+
+ROWS = 900
+
+
+def points_of(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).integers(0, 256, (40, 8), dtype=np.uint8)
+    return centres[rng.integers(0, 40, n)] ^ np.packbits(rng.random((n, 64)) < 0.05, axis=1)
+
+
+def build(path, n=ROWS) -> IndexStore:
+    items = {"id": [f"i{i}" for i in range(n)], "part": [i % 3 for i in range(n)]}
+    commit(path, [[(points_of(n), items)]], StoreMeta(Hamming(64)))
+    return IndexStore.open(path)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return build(tmp_path / "ix")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return call
+
+
+def test_what_is_measured(store):
+    derived = build_engine(store, "ivf", {"lists": 32})
+    found = derived.measured
+    assert found["queries"] == 200 and found["held_out"] == "items"
+    assert set(found["exact_ms"]) == {"10", "100"} and 0 < found["exact_below"] <= 1
+    probes = [entry["setting"]["probes"] for entry in found["settings"]]
+    assert probes == sorted(probes)
+    # the measured recall is the true one: items left out of their own answers
+    exact, first = ExactSearch(store), found["settings"][0]
+    rows = np.random.default_rng(0).choice(ROWS, 200, replace=False)
+    from limbeck.index.approximate import ApproximateSearch
+
+    search, shares = ApproximateSearch(store, derived, first["setting"]), []
+    for row in rows:
+        mask = np.arange(ROWS) != row
+        limit = exact(store.point(row), 10, mask)[0][0, -1]
+        scores, hits = search(store.point(row), 11)
+        shares.append((scores[0][hits[0] != row][:10] <= limit).mean())
+    assert first["recall"]["10"][0] == pytest.approx(np.mean(shares), abs=1e-4)
+    assert first["recall"]["10"][1] <= first["recall"]["10"][0]
+
+
+def test_given_queries_are_measured_instead(store):
+    derived = build_engine(store, "faiss-flat", queries=points_of(7, seed=4)) if _faiss() else None
+    if derived is None:
+        pytest.skip("faiss is not installed")
+    assert derived.measured["queries"] == 7 and derived.measured["held_out"] == "given"
+    assert derived.measured["settings"][0]["recall"]["10"] == [1.0, 1.0]
+    with pytest.raises(LimbeckError, match="queries: has width 4"):
+        build_engine(store, "ivf", queries=points_of(7)[:, :4])
+    assert derived_names(store.path) == ["faiss-flat"]
+
+
+def _faiss() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("faiss") is not None
+
+
+def measured_as(store, settings, exact_ms=1.0, engine="ivf"):
+    """Pretend that an engine was measured so."""
+    if engine not in derived_names(store.path):
+        build_engine(store, engine)
+    entries = [
+        {
+            "setting": {"probes": p},
+            "recall": {"10": [r, r - 0.01], "100": [r - 0.1, r - 0.11]},
+            "ms": {"10": ms, "100": ms},
+        }
+        for p, r, ms in settings
+    ]
+    about = {"queries": 200, "held_out": "items", "exact_ms": {"10": exact_ms, "100": exact_ms}}
+    open_derived(store.path, engine).keep_measured({**about, "settings": entries, "exact_below": 0.1})
+
+
+def test_auto_takes_the_fastest_that_is_good_enough(store):
+    exact = ExactSearch(store)
+    assert choose(store, exact, "auto").engine == "exact"
+    measured_as(store, [(1, 0.90, 0.1), (4, 0.97, 0.2), (8, 0.99, 0.4)])
+    found = choose(store, exact, "auto")
+    assert (found.engine, found.setting, found.recall) == ("ivf", {"probes": 4}, 0.97)
+    assert "recall@10 0.970 (at least 0.960) in 0.2 ms" in found.why and "200 held-out queries" in found.why
+    assert choose(store, exact, "auto", recall=0.965).setting == {"probes": 8}  # by the lower bound
+    assert choose(store, exact, "auto", recall=0.8).setting == {"probes": 1}
+    assert choose(store, exact, "auto", recall=0.995).engine == "exact"
+    assert choose(store, exact, "auto", k=11).setting == {"probes": 4}
+    assert choose(store, exact, "auto", k=12).engine == "exact"  # recall@100 is lower
+    assert choose(store, exact, "auto", recall=0.5, k=5000).engine == "exact"
+    assert choose(store, exact, "auto", k=None).engine == "exact"
+    measured_as(store, [(1, 0.99, 2.0)])
+    assert choose(store, exact, "auto").engine == "exact"  # slower than exact search
+
+
+def test_a_named_engine_takes_the_fastest_good_setting_else_the_best(store):
+    exact = ExactSearch(store)
+    measured_as(store, [(1, 0.90, 3.0), (4, 0.97, 4.0)])
+    assert choose(store, exact, "ivf").setting == {"probes": 4}
+    found = choose(store, exact, "ivf", recall=0.99)
+    assert found.setting == {"probes": 4} and "none of its settings was measured with 0.99" in found.why
+    with pytest.raises(LimbeckError, match="everything within a radius is searched exactly"):
+        choose(store, exact, "ivf", k=None)
+    with pytest.raises(LimbeckError, match=r"no engine 'faiss-hnsw' built \(there are ivf\)"):
+        choose(store, exact, "faiss-hnsw")
+    for wrong in (0, 1.5, True, "much"):
+        with pytest.raises(LimbeckError, match="recall"):
+            choose(store, exact, "ivf", recall=wrong)
+
+
+def test_an_engine_that_was_not_measured_is_not_chosen(store):
+    derived = build_engine(store, "ivf")
+    file = derived.folder / "measured.json"
+    text = file.read_text()
+    file.write_text(text.replace('"of": "', '"of": "0'))
+    with pytest.raises(LimbeckError, match=r"measured.json: damaged or of another build"):
+        choose(store, ExactSearch(store), "ivf")
+    file.unlink()
+    with pytest.raises(LimbeckError, match="never measured"):
+        choose(store, ExactSearch(store), "ivf")
+
+
+def test_nothing_to_measure_on(tmp_path):
+    store = build(tmp_path / "one", 1)
+    with pytest.raises(LimbeckError, match="nothing to measure"):
+        build_engine(store, "ivf")
+    small = build(tmp_path / "two", 2)
+    assert measure(small, build_engine(small, "ivf"))["settings"]
+
+
+def test_from_the_command_line(run, tmp_path):
+    build(tmp_path / "ix")
+    np.save(tmp_path / "q.npy", points_of(3, seed=5))
+    index, queries, hits = tmp_path / "ix", tmp_path / "q.npy", tmp_path / "hits.json"
+    status, out, err = run(
+        "index", "engine", index, "--engine", "ivf", "lists=32", "--json", tmp_path / "e.json"
+    )
+    assert status == 0, err
+    assert "ivf over 900 items" in out and "recall@10" in out and "probes=1" in out
+    assert json.loads((tmp_path / "e.json").read_text())["options"] == {"lists": 32}
+    status, out, _ = run("index", "info", index, "--json", tmp_path / "info.json")
+    assert status == 0 and "ivf lists=32" in out and "900 items" in out
+    assert json.loads((tmp_path / "info.json").read_text())["engines"][0]["uncovered_share"] == 0
+    status, out, _ = run("index", "verify", index)
+    assert status == 0 and "7 files" in out
+
+    exact = Index.open(index).search_many(np.load(queries), 5)
+    for engine in ("ivf", "auto"):
+        status, out, err = run(
+            "search", index, "--codes", queries, "-k", 5, "--engine", engine, "--recall", 0.9, "--json", hits
+        )
+        assert status == 0 and "engine" in err and "q.npy row 0" in out
+        value = json.loads(hits.read_text())
+        assert value["engine"]["why"] in err and value["engine"]["engine"] in ("ivf", "exact")
+        got = [[hit["score"] for hit in result["hits"]] for result in value["results"]]
+        assert np.mean(np.array(got) == [[hit.score for hit in hits] for hits in exact]) > 0.8
+    status, _, err = run(
+        "search", index, "--like", "i3", "--engine", "ivf", "--where", "part = 1", "--json", hits
+    )
+    assert status == 0
+    assert {hit["metadata"]["part"] for hit in json.loads(hits.read_text())["results"][0]["hits"]} == {1}
+    (tmp_path / "many.jsonl").write_text('{"like": "i3"}\n{"like": "i4"}\n')
+    status, out, err = run("search", index, "--queries", tmp_path / "many.jsonl", "--engine", "ivf")
+    assert status == 0 and "engine ivf" in err
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [len(answer["hits"]) for answer in answers] == [10, 10]
+
+    status, _, err = run("search", index, "--like", "i3", "--engine", "ivf", "--radius", 3)
+    assert status == 1 and "leave out the engine" in err
+    status, _, err = run("search", index, "--like", "i3", "--engine", "hnsw")
+    assert status == 1 and "no engine 'hnsw' built" in err
+    status, _, err = run("index", "engine", index, "--engine", "ivf", "lists=many")
+    assert status == 1 and "lists=many: not KEY=VALUE" in err
+    status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")
+    assert status == 0 and derived_names(index) == []
+    status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")
+    assert status == 1 and "no engine 'ivf' built (there is none)" in err
+
+
+def test_search_from_python(store):
+    build_engine(store, "ivf", {"lists": 16})
+    index = Index.open(store.path)
+    asked = points_of(4, seed=8)
+    scores, rows = index.search_points(asked, 5, engine="ivf", recall=0.99)
+    assert scores.shape == rows.shape == (4, 5)
+    hits = index.search(points=asked[0], k=5, engine="ivf", recall=0.99, where="part in (0, 2)")
+    assert len(hits) == 5 and all(hit.metadata["part"] != 1 for hit in hits)
+    like = index.search(like="i7", k=4, engine="ivf")
+    assert len(like) == 4 and "i7" not in [hit.id for hit in like]
+    assert index.choose("ivf", k=3) is index.choose("ivf", k=10)
