@@ -87,6 +87,22 @@ def test_empty_texts_labels_and_feature_faults(pairs_dir):
     assert found["no_features"].items == ["p4"] and found["shared_features"].items == [0]
 
 
+def test_labels_that_nothing_is_trained_on(pairs_dir):
+    rows = columns() | {"labels": [["tree"], ["sky"]] + [["sky"]] * 4}
+    meta = json.loads((pairs_dir / "pairs.json").read_text())
+    kept = {key: meta[key] for key in ("name", "label_names", "media", "features")}
+    Pairs.write(pairs_dir, rows, kept, replace=True)
+    file = pairs_dir.parent / "p.yaml"
+    splits = "{query: {column_value: query}, database: {column_value: train}, train: {column_value: train}}"
+    file.write_text(
+        f"name: p\ntask: hashing\ntext: {{column: tags}}\nsplits: {splits}\nrelevance: shared_label\n"
+        "metric: {k: null}\nvalidation: {size: 1, seed: 0}\n"
+    )
+    found, _ = findings(pairs_dir, load_protocol(file))
+    assert found["untrained_labels"].items == ["tree"] and found["untrained_labels"].level == "warning"
+    assert "unused_labels" not in found
+
+
 def test_a_protocol_that_does_not_fit_is_a_finding(pairs_dir):
     found, report = findings(pairs_dir, load_protocol("mirflickr15k/dcmh"))
     assert "10000 of 10000 train ids are not in" in found["splits"].items[0]

@@ -200,3 +200,21 @@ def test_texts_that_must_be_unique_are(tmp_path):
     Pairs.write(tmp_path / "pairs", rows, {"name": "p"})
     with pytest.raises(LimbeckError, match="a and b of the query split share the text 'same'"):
         load_protocol("scenes/retrieval").split(Pairs.open(tmp_path / "pairs"), "query")
+
+
+def test_labels_are_texts_in_plain_words(tmp_path):
+    labels = [["plant_life", "sky"], ["transport"], []] * 10
+    names = {"name": "p", "label_names": ["plant_life", "sky", "transport"]}
+    Pairs.write(tmp_path / "pairs", {"id": [f"p{i}" for i in range(30)], "labels": labels}, names)
+    pairs, protocol = Pairs.open(tmp_path / "pairs"), load_protocol("folder/labels")
+    query, train = (protocol.split(pairs, name) for name in ("query", "train"))
+    assert (len(query), len(train)) == (2, 18)  # rows without a label are in no part
+    assert protocol.texts(pairs, np.array([0, 1, 2])) == [["plant life, sky"], ["vehicle"], [""]]
+
+
+def test_a_collection_too_small_to_ask_itself(tmp_path):
+    Pairs.write(
+        tmp_path / "pairs", {"id": list("abc"), "labels": [["x"]] * 3}, {"name": "p", "label_names": ["x"]}
+    )
+    with pytest.raises(LimbeckError, match=r"folder/labels: 3 rows .* have a label, too few for 0 queries"):
+        load_protocol("folder/labels").split(Pairs.open(tmp_path / "pairs"), "query")

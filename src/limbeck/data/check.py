@@ -261,6 +261,10 @@ def _check_protocol(
         unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
         ids = [pairs.ids[row] for row in unlabeled.tolist()]
         report.add("query_without_label", "warning", "queries without a label, nothing is relevant", ids)
+        if "train" in splits:
+            there = np.asarray(pairs.labels(splits["train"]).any(axis=0))
+            unseen = [pairs.label_names[column] for column in np.flatnonzero(~there).tolist()]
+            report.add("untrained_labels", "warning", "labels that no training row has", unseen)
     for name in ("database", "train"):
         if not protocol.splits.has_database and name == "database":
             continue

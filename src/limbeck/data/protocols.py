@@ -20,6 +20,7 @@ from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_class
 from limbeck.data.draws import Draw
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import clean_class_name
 from limbeck.data.redraws import FORM, base_name, redraw
 from limbeck.data.strict import describe, read_yaml
 from limbeck.errors import LimbeckError
@@ -35,9 +36,12 @@ class _Strict(BaseModel):
 
 
 class Text(_Strict):
-    """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart."""
+    """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart.
 
-    column: Literal["captions", "tags"]
+    Of ``labels`` the class names in plain words (`clean_class_name`): asked where nobody wrote a text.
+    """
+
+    column: Literal["captions", "tags", "labels"]
     which: Literal["all", "first"] = "all"
     join: str | None = None
     unique: bool = False  # the query split's texts must differ from each other
@@ -235,6 +239,8 @@ class Protocol(_Strict):
     def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
         """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
         column = pairs.texts(self.text.column, rows)
+        if self.text.column == "labels":
+            column = [[clean_class_name(name) for name in names] for names in column]
         shown = [[t for t in (normalize_text(text) for text in texts) if t] for texts in column]
         if self.text.which == "first":
             shown = [texts[:1] for texts in shown]
