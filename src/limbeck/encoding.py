@@ -25,9 +25,14 @@ Batch = tuple[np.ndarray, pa.Table]
 
 
 class PictureFolder:
-    """The pictures under a folder, at any depth, in the order of their relative paths: their ids."""
+    """The pictures under a folder, at any depth, in the order of their relative paths: their ids.
 
-    def __init__(self, root: Path | str) -> None:
+    Args:
+        root: the folder.
+        below: a folder that holds it, which ids and paths shall be relative to; ``root`` by default.
+    """
+
+    def __init__(self, root: Path | str, below: Path | str | None = None) -> None:
         from limbeck.pictures import is_picture_name
 
         self.root = Path(root)
@@ -41,10 +46,17 @@ class PictureFolder:
             raise LimbeckError(
                 f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
             )
-        self.media_root: str | None = str(self.root.resolve())
+        base = self.root.resolve() if below is None else Path(below)
+        self.media_root: str | None = str(base)
+        inside = self.root.resolve().relative_to(base).as_posix()
+        self._prefix = "" if inside == "." else inside + "/"
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Ids of some rows; all by default."""
+        return [self._prefix + self.names[row] for row in (range(len(self)) if rows is None else rows)]
 
     def open_image(self, row: int) -> Image.Image:
         """The picture of a row, RGB and upright."""
@@ -54,7 +66,7 @@ class PictureFolder:
 
     def items(self, rows: Sequence[int]) -> pa.Table:
         """``id`` and ``path`` of some rows."""
-        names = pa.array([self.names[row] for row in rows], pa.string())
+        names = pa.array(self.ids(rows), pa.string())
         return pa.table({"id": names, "path": names})
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
@@ -96,6 +108,11 @@ class PairsSource:
     def items(self, rows: Sequence[int]) -> pa.Table:
         """Id, picture path, labels, tags and captions of some rows, as far as the data set has them."""
         return self._table.take(pa.array(rows, pa.int64()))
+
+    def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Ids of some rows; all by default."""
+        ids: list[str] = self._table.column("id").to_pylist()
+        return ids if rows is None else [ids[row] for row in rows]
 
     def texts(self) -> list[str]:
         """Distinct captions, tags and class names of all rows."""

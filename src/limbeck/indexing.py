@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.index.add import Added, add_batches
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import as_items
 from limbeck.index.segment_writer import Batches
+from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.spaces import Hamming, Space, Sphere
 
@@ -68,6 +70,86 @@ def open_rows(
         encoder, opened, rows=rows, batch_size=batch_size, on_skip=on_skip, progress=progress
     )
     return batches, meta
+
+
+def add_items(
+    path: Path | str,
+    source: Path | str | Pairs | Source | Encoded | np.ndarray,
+    *,
+    model: Path | str | DualEncoder | None = None,
+    items: Mapping[str, Sequence[Any]] | None = None,
+    rows: np.ndarray | None = None,
+    batch_size: int | None = None,
+    replace: bool = False,
+    progress: bool = False,
+    on_skip: OnSkip | None = None,
+) -> Added:
+    """Add items to an index in one commit; pairs and pictures are encoded with the model in the index.
+
+    Args:
+        path: an index.
+        source: pairs directory, folder of pictures, encoded set, or an array of points.
+        model: with an array, the run, model directory or encoder that made it, if any did.
+        items: with an array, its N items: ``{"id": [...], further columns}``.
+        rows: with pairs or pictures, the row numbers (n,) to take; all by default.
+        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
+        replace: items whose ids are in the index take the place of the old ones.
+        progress: show items/s and the time left on standard error.
+        on_skip: called with id and reason of each item that cannot be read.
+
+    Raises:
+        LimbeckError: no index, points of another space or width, known or repeated ids, a column of another
+            type, pictures outside the media root, another writer, a full disk; the index is as it was then.
+    """
+    store = IndexStore.open(path)
+    encoded = _as_encoded(source)
+    known: Sequence[str] | None
+    if isinstance(source, np.ndarray):
+        encoder, _ = load_model(model)
+        known = None if items is None else as_items(items).column("id").to_pylist()
+        batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
+    elif model is not None:
+        raise LimbeckError(f"{path}: encodes with the model that it holds; give a model with codes only")
+    elif encoded is not None:
+        known = encoded.items().column("id").to_pylist()
+        batches, meta = open_rows(encoded, None, None)
+    else:
+        opened = _open_below(source, store.manifest.media_root)
+        known = opened.ids(rows)
+        encoder = _own_encoder(store)
+        batches, meta = open_rows(
+            opened, encoder, None, rows=rows, batch_size=batch_size, on_skip=on_skip, progress=progress
+        )
+    return add_batches(path, batches, meta, ids=known, replace=replace)
+
+
+def _as_encoded(source: object) -> Encoded | None:
+    if isinstance(source, Path | str) and is_encoded(Path(source)):
+        return Encoded.open(source)
+    return source if isinstance(source, Encoded) else None
+
+
+def _open_below(source: Any, media_root: str | None) -> Source:
+    """The source; ids and paths of a folder below the media root are relative to that."""
+    from limbeck.encoding import PictureFolder, open_source
+
+    opened = open_source(source)
+    if isinstance(opened, PictureFolder) and media_root is not None:
+        inside = Path(media_root) in opened.root.resolve().parents
+        return PictureFolder(opened.root, below=media_root) if inside else opened
+    return opened
+
+
+def _own_encoder(store: IndexStore) -> DualEncoder:
+    """The encoder in an index that made its items."""
+    from limbeck.encoders.dual import DualEncoder
+
+    found = store.encoder_for("image")
+    if found is None:
+        raise LimbeckError(
+            f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids"
+        )
+    return DualEncoder.load(found[0])
 
 
 def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:

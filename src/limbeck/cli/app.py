@@ -13,7 +13,7 @@ from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
-from limbeck.cli.index_changes import remove
+from limbeck.cli.index_changes import add, compact, export, remove
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
@@ -35,7 +35,10 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("grid")(grid)
 app.command("encode")(encode)
+index_app.command()(add)
 index_app.command()(remove)
+index_app.command()(compact)
+index_app.command()(export)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.command("traverse")(traverse)

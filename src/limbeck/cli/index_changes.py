@@ -1,10 +1,82 @@
-"""``limbeck index remove``: what changes an index that exists."""
+"""``limbeck index add``, ``remove``, ``compact`` and ``export``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import typer
+
+
+def add(
+    index: Path = typer.Argument(..., help="Index directory."),
+    source: Path | None = typer.Argument(None, help="Pairs directory, folder of pictures, or encoded set."),
+    codes: Path | None = typer.Option(None, "--codes", help="Instead: .npy of packed codes or vectors."),
+    ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
+    model: Path | None = typer.Option(None, "--model", help="Run that made the codes, if one did."),
+    protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
+    split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
+    replace: bool = typer.Option(False, "--replace", help="Put items in the place of those of the same id."),
+) -> None:
+    """Add items, encoded with the model in the index; all in one commit, or nothing."""
+    if (source is None) == (codes is None) or (codes is None) != (ids is None):
+        raise typer.BadParameter("give either SOURCE, or --codes FILE and --ids FILE")
+    if codes is None and model is not None:
+        raise typer.BadParameter("--model says who made --codes; a source is encoded with the index's model")
+    if (protocol is not None and codes is not None) or (split is not None and protocol is None):
+        raise typer.BadParameter("--split goes with --protocol, and both with a pairs directory")
+    from limbeck.cli.skipped import SkipList
+    from limbeck.indexing import add_items
+
+    if codes is not None and ids is not None:
+        from limbeck.index.codes_file import read_codes_and_ids
+
+        points, items = read_codes_and_ids(codes, ids)
+        added = add_items(index, points, items=items, model=model, replace=replace)
+    else:
+        assert source is not None
+        rows = None
+        if protocol is not None:
+            from limbeck.encoding import open_source, split_rows
+
+            rows = split_rows(open_source(source), protocol, split or "database")
+        skipped = SkipList()
+        added = add_items(
+            index,
+            source,
+            rows=rows,
+            batch_size=batch_size,
+            replace=replace,
+            progress=True,
+            on_skip=skipped,
+        )
+        skipped.report()
+    took = f", {added.replaced} of them in the place of older ones" if added.replaced else ""
+    typer.echo(f"{index}: {added.items} item(s) added{took}")
+
+
+def compact(
+    index: Path = typer.Argument(..., help="Index directory."),
+    media_root: Path | None = typer.Option(
+        None, "--media-root", help="Make paths relative to this folder, which holds the recorded one."
+    ),
+) -> None:
+    """Merge all segments into one without the removed rows; row order stays."""
+    from limbeck.index.compact import compact_index
+
+    done = compact_index(index, media_root=media_root)
+    typer.echo(f"{index}: {'one segment now' if done else 'nothing to do'}")
+
+
+def export(
+    index: Path = typer.Argument(..., help="Index directory."),
+    out: Path = typer.Argument(..., help="File to write: .parquet, .npy or .faiss."),
+) -> None:
+    """Write items and points for other programs; removed rows stay behind."""
+    from limbeck.index.export import export_index
+
+    files = export_index(index, out)
+    typer.echo(f"{index}: written to {' and '.join(map(str, files))}")
 
 
 def remove(

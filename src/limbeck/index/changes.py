@@ -36,7 +36,6 @@ from limbeck.index.writer import discard, sync_folders, undo
 
 DEAD_SHARE = 0.2  # a segment with more removed rows than this is written anew within the commit
 SMALL_ROWS, SMALL_SEGMENTS = 1 << 16, 16  # more small segments than this are merged within the commit
-_ROWS = 1 << 16
 Rewrite = Callable[[pa.Table], pa.Table]
 
 
@@ -194,11 +193,6 @@ def _live(
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Points and items of the rows that are left, piece by piece."""
     for segment in segments:
-        items = with_columns(segment.items, schema)
-        for start in range(0, segment.rows, _ROWS):
-            points, table = segment.points[start : start + _ROWS], items.slice(start, _ROWS)
-            alive = segment.alive(start, start + _ROWS)
-            if not alive.all():
-                points, table = points[alive], table.filter(pa.array(alive))
-            if len(table):
-                yield points, table if rewrite is None else rewrite(table)
+        for points, table in segment.live_batches():
+            full = with_columns(table, schema)
+            yield points, full if rewrite is None else rewrite(full)

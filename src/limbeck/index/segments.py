@@ -6,7 +6,7 @@ Writing them is in `limbeck.index.segment_writer`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from limbeck.index.items import with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
+_ROWS = 1 << 16  # read at once
 POINTS, ITEMS, ID_HASH = "points.npy", "items.arrow", "id_hash.npy"
 
 
@@ -107,6 +108,16 @@ class Segment:
     def live_items(self) -> pa.Table:
         """The items without those that were removed."""
         return self.items.filter(pa.array(self.alive())) if len(self.removed) else self.items
+
+    def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """(points, items) of the rows that were not removed, piece by piece."""
+        for start in range(0, self.rows, _ROWS):
+            points, table = self.points[start : start + _ROWS], self.items.slice(start, _ROWS)
+            alive = self.alive(start, start + _ROWS)
+            if not alive.all():
+                points, table = points[alive], table.filter(pa.array(alive))
+            if len(table):
+                yield points, table
 
     def is_removed(self, rows: np.ndarray) -> np.ndarray:
         """bool (n,): which of some rows (n,) were removed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,11 @@ class IndexStore:
             like = next((segment.id_of(0) for segment in self.segments if segment.rows), "")
             raise LimbeckError(f"{self.path}: no item with id {item_id!r}; ids look like {like!r}")
         return row
+
+    def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """(points, items) of the rows that were not removed, in row order, piece by piece."""
+        for segment in self.segments:
+            yield from segment.live_batches()
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """int64 (n,): the row of each id, -1 where there is none or it was removed."""

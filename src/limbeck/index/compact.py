@@ -1,0 +1,38 @@
+"""All segments as one, without the removed rows."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from limbeck.index.changes import changing
+from limbeck.index.lock import WAIT_SECONDS
+from limbeck.index.media import above, with_prefix
+
+
+def compact_index(
+    path: Path | str, *, media_root: Path | str | None = None, lock_timeout: float = WAIT_SECONDS
+) -> bool:
+    """Merge the segments of an index, row order kept, in one commit and in bounded memory.
+
+    Args:
+        path: an index.
+        media_root: a folder that holds the recorded media root; paths are made relative to it.
+        lock_timeout: seconds to wait for another writer.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        LimbeckError: no index, a root that does not hold the recorded one, a held lock, a full disk.
+    """
+    with changing(path, lock_timeout) as change:
+        store = change.store
+        prefix = "" if media_root is None else above(store, media_root)
+        if len(store.segments) == 1 and not store.manifest.removed and not prefix:
+            return False
+        rewrite = functools.partial(with_prefix, prefix=prefix) if prefix else None
+        change.merge(0, len(change.segments), rewrite)
+        root = str(Path(media_root).resolve()) if prefix and media_root else store.manifest.media_root
+        change.publish(media_root=root)
+        return True

@@ -1,0 +1,115 @@
+"""An index as files that other programs read; removed rows stay behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_file, write_atomic
+from limbeck.index.arrays import npy_header
+from limbeck.index.store import IndexStore
+
+POINT = "point"
+
+
+def export_index(path: Path | str, out: Path | str) -> list[Path]:
+    """Write the live rows of an index, in row order, to one file; its suffix says which.
+
+    * ``.parquet``: all columns, and ``point`` (codes as fixed-size binary, vectors as a fixed-size list
+      of float32); the file's metadata hold ``limbeck.space``.
+    * ``.npy``: the stored points, and beside it ``.ids.txt``, one id a line, as `index build --codes` reads.
+    * ``.faiss``: a flat index of faiss (binary for codes, else inner product over `Space.index_items`), whose
+      ids are places in the ``.ids.txt`` beside it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        LimbeckError: no index, another suffix, ``out`` is there already, a column named ``point``, an id with
+            a line break, faiss is not installed, a full disk.
+    """
+    out = Path(out)
+    writers = {".parquet": _parquet, ".npy": _npy, ".faiss": _faiss}
+    if out.suffix not in writers:
+        raise LimbeckError(f"{out}: cannot tell the form; end the name in .parquet, .npy or .faiss")
+    files = [out] if out.suffix == ".parquet" else [out, out.with_suffix(".ids.txt")]
+    for file in files:
+        if file.exists():
+            raise LimbeckError(f"{file}: exists already; choose another name, or remove it")
+    store = IndexStore.open(path)
+    if len(files) > 1:
+        write_atomic(files[1], _ids(store))
+    try:
+        with atomic_file(out) as stream:
+            writers[out.suffix](store, stream)
+    except BaseException:
+        for file in files[1:]:
+            file.unlink(missing_ok=True)
+        raise
+    return files
+
+
+def _parquet(store: IndexStore, stream: BinaryIO) -> None:
+    if POINT in store.schema.names:
+        raise LimbeckError(
+            f"{store.path}: its items have a column {POINT!r} of their own; export .npy instead"
+        )
+    width, codes = store.space.width, store.space.storage == "codes"
+    kind = pa.binary(width) if codes else pa.list_(pa.float32(), width)
+    about = {
+        "limbeck.space": json.dumps(store.space.to_json()),
+        "limbeck.space_id": store.manifest.space_id or "",
+        "limbeck.media_root": store.manifest.media_root or "",
+    }
+    schema = store.schema.append(pa.field(POINT, kind)).with_metadata(about)
+    with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for points, table in store.live_batches():
+            flat = np.ascontiguousarray(points)
+            if codes:
+                column = pa.FixedSizeBinaryArray.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
+            else:
+                column = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), width)
+            writer.write_table(table.append_column(POINT, column).cast(schema))
+
+
+def _npy(store: IndexStore, stream: BinaryIO) -> None:
+    stream.write(npy_header(store.space.dtype, (len(store), store.space.width)))
+    for points, _ in store.live_batches():
+        stream.write(np.ascontiguousarray(points).data)
+
+
+def _faiss(store: IndexStore, stream: BinaryIO) -> None:
+    try:
+        import faiss
+    except ImportError:
+        raise LimbeckError("faiss: not installed; pip install 'limbeck[faiss]', or export .npy") from None
+    engine: Any = faiss
+    space, index = store.space, None
+    for points, _ in store.live_batches():
+        rows: Any = space.index_items(points)
+        if index is None:
+            codes = space.storage == "codes"
+            index = engine.IndexBinaryFlat(8 * space.width) if codes else engine.IndexFlatIP(rows.shape[1])
+        index.add(np.ascontiguousarray(rows))
+    if index is None:
+        raise LimbeckError(f"{store.path}: no items to export")
+    write = engine.write_index_binary if space.storage == "codes" else engine.write_index
+    write(index, engine.PyCallbackIOWriter(stream.write))
+
+
+def _ids(store: IndexStore) -> str:
+    lines = []
+    for _, table in store.live_batches():
+        for item_id in table.column("id").to_pylist():
+            if item_id.splitlines() != [item_id]:
+                raise LimbeckError(
+                    f"{store.path}: id {item_id!r} holds a line break; export .parquet instead"
+                )
+            lines.append(item_id)
+    return "".join(f"{line}\n" for line in lines)
