@@ -31,6 +31,14 @@ def evaluate(
         bool,
         typer.Option("--probe", help="Also fit a linear classifier to the image features before the lift."),
     ] = False,
+    by_label: Annotated[
+        bool,
+        typer.Option("--by-label", help="Also the mAP of each label by itself, of rare and unseen ones."),
+    ] = False,
+    unseen: Annotated[
+        str | None,
+        typer.Option(help="Labels that training did not know, by commas; the run's hidden ones by default."),
+    ] = None,
 ) -> None:
     """Measure a run by a protocol, or codes from elsewhere with --codes.
 
@@ -46,6 +54,8 @@ def evaluate(
         raise typer.BadParameter("give either RUN or --codes FILE")
     if probe and codes is not None:
         raise typer.BadParameter("--probe wants a model, --codes has none")
+    if (by_label or unseen is not None) and codes is not None:
+        raise typer.BadParameter("--by-label wants a model, --codes has none")
     if bits is not None and codes is not None:
         raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
     from rich.console import Console
@@ -65,7 +75,8 @@ def evaluate(
 
         result = evaluate_model(
             str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like,
-            probe=probe, bits=bits,
+            probe=probe, bits=bits, by_label=by_label,
+            unseen=None if unseen is None else [name.strip() for name in unseen.split(",")],
         )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:
         Console().print(table.rich())

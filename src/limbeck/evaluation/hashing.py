@@ -95,6 +95,13 @@ def score_hashing(
     return scores
 
 
+def mean_precision(
+    space: Space, queries: Labelled, items: Labelled, settings: Settings
+) -> tuple[float, np.ndarray]:
+    """mAP of one direction, and its values by query (Q,); see `score_hashing`."""
+    return _VERBS[space.storage].mean_precision(space, queries, items, settings)
+
+
 def _unseen(items: Labelled) -> Labelled | None:
     """The items that were not trained on; None where that is none of them or all of them."""
     if items.trained is None or not items.trained.any() or items.trained.all():

@@ -17,7 +17,7 @@ from limbeck.files import read_json, write_json
 
 FORMAT = 1
 DIRECTIONS = ("i2t", "t2i")
-GROUPS = ("zero_shot", "hierarchy", "cone", "radius", "probe")  # further metrics, of no direction
+GROUPS = ("zero_shot", "hierarchy", "cone", "radius", "probe", "label")  # further metrics, of no direction
 
 
 def _now() -> str:
@@ -33,7 +33,7 @@ class Result(BaseModel):
             ``map_unseen`` (items that were trained on taken out of the database).
             Retrieval: ``r@1`` …, ``median_rank``. Beside the directions, where they apply: ``zero_shot`` and
             ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius`` (`….cones`),
-            ``probe`` (`….probe`).
+            ``probe`` (`….probe`), ``label`` (`….by_label`).
         per_query: direction → one value a query, in the order of the protocol's queries: average precision,
             or the rank of the first relevant item; None for a query without a relevant item. ``zero_shot``,
             ``hierarchy``: a query picture; ``cone``: a query text.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
@@ -43,6 +44,8 @@ def evaluate(
     like: str | None = None,
     probe: bool = False,
     bits: int | None = None,
+    by_label: bool = False,
+    unseen: Sequence[str] | None = None,
 ) -> Result:
     """Measure a model by a protocol.
 
@@ -61,6 +64,8 @@ def evaluate(
         like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`).
         probe: also fit a linear probe to the image features (extra ``probe``).
         bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
+        by_label: also the mAP of each label by itself, of the rare and of the unseen ones.
+        unseen: labels that training did not know, for ``by_label``; by default what the run's stages hid.
 
     Returns:
         The result; for a run directory it is also written into it: ``result.json`` under the run's own
@@ -74,6 +79,9 @@ def evaluate(
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)
+    by_label = by_label or unseen is not None
+    if by_label and protocol.task != "hashing":
+        raise LimbeckError(f"protocol {protocol.name}: by label wants a hashing protocol, mAP by labels")
     said: dict[str, str] = {}
     if like is not None:
         protocol, said = as_in(protocol, like)
@@ -93,10 +101,18 @@ def evaluate(
     sides = _encode(model, pairs, protocol, batch_size)
     encoded = time.perf_counter()
     space = model.space
+    extra: dict[str, Any] = {}
     if protocol.task == "hashing":
         settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"})
         sets = _with_labels(sides, pairs, protocol)
         scores = score_hashing(space, sets, settings, directions=protocol.directions, ceiling=ceiling)
+        if by_label:
+            trained = pairs.labels(protocol.split(pairs, "train"))
+            found, extra["labels"] = score_labels(
+                space, sets, pairs.label_names, trained, settings,
+                unseen=facts.hidden if unseen is None else unseen, directions=protocol.directions,
+            )  # fmt: skip
+            scores.metrics |= found.metrics
     else:
         settings = {"ks": protocol.metric.ks}
         scores = score_retrieval(
@@ -106,9 +122,8 @@ def evaluate(
     for more in _further(model, pairs, protocol, query, sides, classes, batch_size):
         scores.metrics |= more.metrics
         scores.per_query |= more.per_query
-    probed: dict[str, Any] = {}
     if probe:
-        found, probed["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
+        found, extra["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
         scores.metrics |= found.metrics
         scores.per_query |= found.per_query
     described = space.to_json()
@@ -134,7 +149,7 @@ def evaluate(
             "space_id": model.space_id,
         }
         | _about(model, classes)
-        | probed
+        | extra
         | ({"like": said} if said else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         efficiency=cost,

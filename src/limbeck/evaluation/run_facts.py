@@ -20,6 +20,7 @@ class RunFacts:
         folder: the run directory, None for a model that is no run.
         run: how the model is called in results.
         label: the recipe's name, else the method's.
+        hidden: labels that some stage was not to know.
     """
 
     run: str
@@ -30,6 +31,7 @@ class RunFacts:
     protocol: str | None = None
     protocol_hash: str | None = None
     pairs: str | None = None
+    hidden: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -64,6 +66,7 @@ def _from_run(folder: Path) -> RunFacts:
         protocol=_text(run.get("protocol") or data.get("protocol")),
         protocol_hash=_text(run.get("protocol_hash")),
         pairs=_text(run.get("pairs") or data.get("pairs")),
+        hidden=sorted({name for stage in stages for name in _inner(stage, "hide").get("labels", [])}),
         seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
     )
 

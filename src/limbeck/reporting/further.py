@@ -45,6 +45,11 @@ KINDS = (
         r"probe .*",
         "on image features before the lift; one class: per cent; several labels: mAP of ranking the queries",
     ),
+    _Kind(
+        "mAP by label",
+        r"label .*",
+        "mean over labels, items with that label count; rare: the third that the fewest training rows have",
+    ),
 )
 
 
