@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -57,7 +58,9 @@ class DualEncoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        return next(
+            (t.device for t in itertools.chain(self.parameters(), self.buffers())), torch.device("cpu")
+        )
 
     def embed(self, modality: str, inputs: Inputs) -> torch.Tensor:
         """Collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""

@@ -81,10 +81,13 @@ def fit(
     line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
     spent = progress.extra.get("training_seconds", 0.0)
     clock = StageClock(folder, batches.batch_size, step=progress.step, seconds=spent) if main else None
+    trains = False  # whether the modes are set: validation ends with others
     with line, _stop_flag() as stop:
         for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
             state = State(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
-            set_train_mode(method)
+            if not trains:  # the walk over all modules takes half as long as a small step
+                set_train_mode(method)
+                trains = True
             lr = schedule.set(step)
             losses, reps = forward_backward(
                 method, _to_device(batch, fabric.device), state, fabric, plan.chunk
@@ -104,6 +107,7 @@ def fit(
             if validate is not None and (done % validate_every == 0 or done == total):
                 with clock.pause() if clock else contextlib.nullcontext():
                     validated = validate()
+                trains = False
                 if progress.best_score is None or validated["score"] > progress.best_score:
                     progress.best_score, progress.best_step = validated["score"], done
                     if main and plan.select == "best":
