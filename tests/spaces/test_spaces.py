@@ -40,6 +40,9 @@ def test_every_space_keeps_the_protocol(space):
         space.score_sign * space.rescore(points[:, None], points[None]), near, atol=1e-6
     )
     assert space.coordinates(points).dtype == np.float32 and len(space.coordinates(points)) == 4
+    apart = np.square(space.coordinates(points)[:, None] - space.coordinates(points)[None]).sum(axis=-1)
+    apart = apart * space.stretch(points)[:, None] * space.stretch(points)[None]
+    assert (np.argsort(apart, axis=1) == np.argsort(-near, axis=1)).all()
     assert space.raw_limit(points, space.rescore(points, points), 2.0).shape == (4,)
     assert isinstance(space.has_cones, bool)
     hash(space)

@@ -13,7 +13,8 @@ from limbeck.index.parts import SegmentView
 from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
 
-_BLOCK_CELLS = 1 << 20  # coordinates of candidates held at once
+_BLOCK_CELLS = 1 << 18  # coordinates of candidates held at once
+_SPARE = 16  # candidates scored beyond 2k, against rounding
 
 
 class ApproximateSearch:
@@ -72,7 +73,7 @@ class ApproximateSearch:
             return self._exact(asked, k, mask)
         ready = engine_points(self._store.space)(asked)
         count = max(k, self._setting.get("shortlist", 0))
-        scores, rows = self._settled(asked, self._engine.search(ready, count, self._setting, local))
+        scores, rows = self._settled(asked, k, self._engine.search(ready, count, self._setting, local))
         if self._rest is not None and self._rest_search is not None:
             part = None if allowed is None else self._rest.cut(allowed)
             more, numbers = self._rest_search(asked, k, part)
@@ -106,7 +107,7 @@ class ApproximateSearch:
         count = int(np.count_nonzero(mask))
         return None if count == len(mask) else Allowed(mask, max(count, 1) / len(mask))
 
-    def _settled(self, asked: np.ndarray, found: Candidates) -> Answer:
+    def _settled(self, asked: np.ndarray, k: int, found: Candidates) -> Answer:
         """Candidates with their scores and their rows in the store."""
         at = np.searchsorted(self._starts, np.maximum(found.rows, 0), side="right") - 1
         rows = np.where(found.rows < 0, -1, found.rows - self._starts[at] + self._offsets[at])
@@ -122,11 +123,27 @@ class ApproximateSearch:
             for start, stop in spans(len(rows), workers)
             for first in range(start, stop, step)
         ]
-        tasks = [functools.partial(self._scored, asked[a:b], rows[a:b]) for a, b in blocks]
-        scores = run_threads(tasks, workers)
-        return np.concatenate(scores) if scores else np.empty(rows.shape), rows
+        tasks = [
+            functools.partial(
+                self._scored, asked[a:b], rows[a:b], k, None if found.squares is None else found.squares[a:b]
+            )
+            for a, b in blocks
+        ]
+        answers = run_threads(tasks, workers)
+        if not answers:
+            return np.empty(rows.shape), rows
+        return np.concatenate([scores for scores, _ in answers]), np.concatenate([at for _, at in answers])
 
-    def _scored(self, asked: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Scores (q, m) by the space; those of -1 mean nothing."""
-        stored = self._store.points_at(np.maximum(rows, 0).ravel()).reshape(*rows.shape, -1)
-        return self._store.space.rescore(asked[:, None], stored)
+    def _scored(self, asked: np.ndarray, rows: np.ndarray, k: int, squares: np.ndarray | None) -> Answer:
+        """Scores by the space and rows (q, m); scores of -1 mean nothing.
+
+        Where the engine's own distances tell the order but for rounding, only the best candidates are scored.
+        """
+        space, kept = self._store.space, 2 * k + _SPARE
+        stored = self._store.points_at(np.maximum(rows, 0).ravel())
+        if squares is not None and rows.shape[1] > kept:
+            order = np.where(rows < 0, np.inf, squares) * space.stretch(stored).reshape(rows.shape)
+            best = np.argpartition(order, kept, axis=1)[:, :kept]
+            stored = np.take_along_axis(stored.reshape(*rows.shape, -1), best[..., None], axis=1)
+            rows = np.take_along_axis(rows, best, axis=1)
+        return space.rescore(asked[:, None], stored.reshape(*rows.shape, -1)), rows

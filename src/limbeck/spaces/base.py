@@ -86,6 +86,10 @@ class Space(Protocol):
         Where approximate engines look for candidates; only `rescore` orders them.
         """
 
+    def stretch(self, points: ArrayLike) -> np.ndarray:
+        """float32 (N,): the squared distance of two `coordinates`, times the stretch of both, orders as
+        the space does but for rounding."""
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """The point in the middle of the points along `axis` (not the last one), e.g. of several prompts."""
 

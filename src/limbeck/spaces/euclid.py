@@ -114,6 +114,10 @@ class Euclid(NoCones):
         """The points themselves, float32 (N, dim)."""
         return self.check(points)
 
+    def stretch(self, points: ArrayLike) -> np.ndarray:
+        """1 everywhere."""
+        return np.ones(len(self.check(points)), dtype=np.float32)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Arithmetic mean."""
         array = checked_stack(self.check, points, axis)

@@ -96,6 +96,10 @@ class Hamming(NoCones):
         """±1, float32 (N, bits): the squared distance is four times that of the codes."""
         return _as_signs(self.check(points))
 
+    def stretch(self, points: ArrayLike) -> np.ndarray:
+        """1 everywhere."""
+        return np.ones(len(self.check(points)), dtype=np.float32)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Majority of each bit; a draw gives +1, as sign(0) does."""
         array = checked_stack(self.check, points, axis)

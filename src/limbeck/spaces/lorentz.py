@@ -142,6 +142,12 @@ class Lorentz:
         time = hyperboloid.time(array.astype(np.float64), self.curv)[:, None]
         return np.asarray(root * array / (1 + root * time), dtype=np.float32)
 
+    def stretch(self, points: ArrayLike) -> np.ndarray:
+        """1 / (1 − |u|²) = (1 + √curv·x_t) / 2, u of `coordinates`: cosh(√curv·d) − 1 = 2|u − v|² · both."""
+        array = self.check(points)
+        time = np.sqrt(1 / self.curv + np.einsum("nd,nd->n", array, array, dtype=np.float64))
+        return np.asarray((1 + math.sqrt(self.curv) * time) / 2, dtype=np.float32)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """exp0 of the mean of log0, the average in the tangent space at the origin (MERU, zero-shot)."""
         array = checked_stack(self.check, points, axis).astype(np.float64)

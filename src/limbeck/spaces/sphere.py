@@ -94,6 +94,10 @@ class Sphere(NoCones):
         """The points themselves, float32 (N, dim): nearer on the sphere is nearer on the straight line."""
         return self.check(points)
 
+    def stretch(self, points: ArrayLike) -> np.ndarray:
+        """1 everywhere."""
+        return np.ones(len(self.check(points)), dtype=np.float32)
+
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Mean vector, brought back to length 1."""
         array = checked_stack(self.check, points, axis)

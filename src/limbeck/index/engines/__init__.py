@@ -26,6 +26,7 @@ _ENGINES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "vectors": {
         "faiss-flat": ("faiss_flat", "FlatVectors"),
+        "faiss-ivf": ("faiss_ivf", "IvfVectors"),
         "faiss-hnsw": ("faiss_hnsw", "HnswVectors"),
         "faiss-ivfpq": ("faiss_ivfpq", "IvfPqVectors"),
     },

@@ -44,10 +44,12 @@ class Candidates:
     Attributes:
         rows: int64 (Q, m), each at most once a query; -1 after the last where there are fewer.
         distances: int32 (Q, m), true Hamming distances; None where the space shall score the rows.
+        squares: float32 (Q, m), squared distances of `Space.coordinates`; None where they are not known well.
     """
 
     rows: np.ndarray
     distances: np.ndarray | None = None
+    squares: np.ndarray | None = None
 
 
 class Points:

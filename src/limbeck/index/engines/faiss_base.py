@@ -34,6 +34,7 @@ class FaissEngine:
 
     name: ClassVar[str]
     binary: ClassVar[bool]
+    lossy: ClassVar[bool] = False  # whether its distances are those of quantized points
 
     def __init__(self, folder: Path, rows: int) -> None:
         import faiss
@@ -73,4 +74,6 @@ class FaissEngine:
         if allowed is not None:
             rows = np.where((rows >= 0) & allowed.mask[rows], rows, -1)
         rows, distances = (array[:, :count] for array in packed_left(rows, distances))
-        return Candidates(rows.astype(np.int64, copy=False), distances if self.binary else None)
+        if self.binary:
+            return Candidates(rows.astype(np.int64, copy=False), distances)
+        return Candidates(rows.astype(np.int64, copy=False), squares=None if self.lossy else distances)

@@ -1,10 +1,10 @@
-"""IndexBinaryIVF of faiss: codes in lists by nearest centre."""
+"""Inverted files of faiss: codes, or the coordinates of vectors, in lists by nearest centre."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from limbeck.index.engines.faiss_base import FaissEngine
 _SAMPLE = 64  # codes a centre is learned from
 
 
-class IvfCodes(FaissEngine):
+class _Ivf(FaissEngine):
     """Looks at the ``probes`` lists whose centres are nearest to the query."""
 
     name: ClassVar[str] = "faiss-ivf"
-    binary: ClassVar[bool] = True
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
@@ -27,22 +26,57 @@ class IvfCodes(FaissEngine):
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Learn the centres from a sample, then add all codes."""
-        import faiss
-
-        quantizer = faiss.IndexBinaryFlat(8 * points.columns)
-        index = faiss.IndexBinaryIVF(quantizer, 8 * points.columns, options["lists"])
+        """Learn the centres from a sample, then add all points."""
+        index = cls.empty(points.columns, options["lists"])
         index.cp.min_points_per_centroid = 1  # fewer are no reason for a warning
         index.train(points.sample(_SAMPLE * options["lists"]))
         for piece in points.pieces():
             index.add(piece)
         cls.save(index, folder)
 
-    def settings(self) -> list[Setting]:
-        """1, 2, 4, … probes."""
-        most = max(1, self.index.nlist // 2)
-        return [{"probes": 2**power} for power in range(10) if 2**power <= most]
+    @classmethod
+    def empty(cls, columns: int, lists: int) -> Any:
+        """An index without points."""
+        raise NotImplementedError
 
     def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
         """Set the probes."""
         self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
+
+    def probes(self) -> list[int]:
+        """1, 2, 4, …, at most half of the lists."""
+        return [2**power for power in range(10) if 2**power <= max(1, self.index.nlist // 2)]
+
+
+class IvfCodes(_Ivf):
+    """IndexBinaryIVF."""
+
+    binary: ClassVar[bool] = True
+
+    @classmethod
+    def empty(cls, columns: int, lists: int) -> Any:
+        """An index without points."""
+        import faiss
+
+        return faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(8 * columns), 8 * columns, lists)
+
+    def settings(self) -> list[Setting]:
+        """More and more probes."""
+        return [{"probes": number} for number in self.probes()]
+
+
+class IvfVectors(_Ivf):
+    """IndexIVFFlat by Euclidean distance of `Space.coordinates`."""
+
+    binary: ClassVar[bool] = False
+
+    @classmethod
+    def empty(cls, columns: int, lists: int) -> Any:
+        """An index without points."""
+        import faiss
+
+        return faiss.IndexIVFFlat(faiss.IndexFlatL2(columns), columns, lists)
+
+    def settings(self) -> list[Setting]:
+        """More and more probes, with a short list and a long one to score."""
+        return [{"probes": number, "shortlist": length} for number in self.probes() for length in (64, 256)]

@@ -24,6 +24,7 @@ class IvfPqVectors(FaissEngine):
 
     name: ClassVar[str] = "faiss-ivfpq"
     binary: ClassVar[bool] = False
+    lossy: ClassVar[bool] = True
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
