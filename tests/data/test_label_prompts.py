@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from limbeck.data.prompts import EMPTY_PROMPT, LABEL_TEMPLATES, clean_class_name, label_prompt
+from limbeck.data.prompts import (
+    EMPTY_PROMPT,
+    LABEL_TEMPLATES,
+    clean_class_name,
+    exact_words_prompt,
+    label_prompt,
+)
 from limbeck.errors import LimbeckError
 
 
@@ -36,3 +42,16 @@ def test_words_can_be_overridden():
 def test_a_template_without_a_field_is_refused(template):
     with pytest.raises(LimbeckError, match="use one of names, sentence, or a text with"):
         label_prompt(["sky"], template)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("Plant, LIFE! of seas", "a photo of plant life."),
+        ("a sea_view of the sky", "a photo of sky and sea."),
+        ("plants skies", EMPTY_PROMPT),
+        ("", EMPTY_PROMPT),
+    ],
+)
+def test_exact_words_are_looked_up(text, prompt):
+    assert exact_words_prompt(text, ["plant_life", "sky", "sea"]) == prompt

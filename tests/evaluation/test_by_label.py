@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+import limbeck
 from limbeck.cli.app import app
 from limbeck.codes import pack_bits
+from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import label_prompt
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.hashing import Labelled
 from limbeck.evaluation.results import Result
+from limbeck.metrics import hamming_map
 from limbeck.spaces import Hamming, Sphere
 from limbeck.training import train
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
@@ -119,3 +123,17 @@ def test_a_run_knows_what_it_hid(run: Path, capsys: pytest.CaptureFixture[str]) 
 def test_it_wants_labels_as_relevance(run: Path) -> None:
     with pytest.raises(LimbeckError, match="by label wants a hashing protocol"):
         evaluate(run, protocol=run.parent / "retrieval.yaml", by_label=True)
+
+
+def test_exact_words_ask_with_class_names_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app(["evaluate", str(run), "--exact-words", "--no-ceiling"], standalone_mode=False)
+    assert "exact" in capsys.readouterr().out
+    control = Result.load(run / "result-exact-words.json")
+    assert control.label == "tiny/soda, exact words"
+    model, pairs = limbeck.load(run), Pairs.open(run.parent / "pairs")
+    rows = pairs.split_rows("query")
+    prompts = [label_prompt([c for c in CLASSES if c in pairs.tags[row]]) for row in rows.tolist()]
+    items = np.concatenate([pairs.split_rows("train"), pairs.split_rows("rest")])
+    codes = model.encode_text(prompts), model.encode_image(pairs.features("cnn", items))
+    wanted = hamming_map(*codes, pairs.labels(rows), pairs.labels(items)).value
+    assert control.metrics["t2i"]["map"] == pytest.approx(wanted, abs=1e-9)

@@ -35,6 +35,12 @@ def evaluate(
         bool,
         typer.Option("--by-label", help="Also the mAP of each label by itself, of rare and unseen ones."),
     ] = False,
+    exact_words: Annotated[
+        bool,
+        typer.Option(
+            "--exact-words", help="A control: texts ask only with the class names they say word for word."
+        ),
+    ] = False,
     unseen: Annotated[
         str | None,
         typer.Option(help="Labels that training did not know, by commas; the run's hidden ones by default."),
@@ -54,8 +60,8 @@ def evaluate(
         raise typer.BadParameter("give either RUN or --codes FILE")
     if probe and codes is not None:
         raise typer.BadParameter("--probe wants a model, --codes has none")
-    if (by_label or unseen is not None) and codes is not None:
-        raise typer.BadParameter("--by-label wants a model, --codes has none")
+    if (by_label or unseen is not None or exact_words) and codes is not None:
+        raise typer.BadParameter("--by-label, --unseen and --exact-words want a model, --codes has none")
     if bits is not None and codes is not None:
         raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
     from rich.console import Console
@@ -75,7 +81,7 @@ def evaluate(
 
         result = evaluate_model(
             str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like,
-            probe=probe, bits=bits, by_label=by_label,
+            probe=probe, bits=bits, by_label=by_label, exact_words=exact_words,
             unseen=None if unseen is None else [name.strip() for name in unseen.split(",")],
         )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from limbeck.errors import LimbeckError
@@ -60,3 +61,18 @@ def label_prompt(
     cleaned = [clean_class_name(name, overrides) for name in names]
     listed = cleaned[0] if len(cleaned) == 1 else f"{', '.join(cleaned[:-1])} and {cleaned[-1]}"
     return text.replace("{labels}", listed).replace("{names}", ", ".join(names))
+
+
+def exact_words_prompt(text: str, label_names: Sequence[str], template: str = "sentence") -> str:
+    """The prompt of the classes whose name a text says word for word: a control for free text (ours).
+
+    What a look-up of class names finds without knowing what a word means; ``plant_life`` is said by a text
+    with both words, in any case and order. A text that says none asks with `EMPTY_PROMPT`.
+    """
+    said = set(_words(text))
+    found = [name for name in label_names if (own := _words(name)) and said.issuperset(own)]
+    return label_prompt(found, template)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())

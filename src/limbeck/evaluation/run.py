@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import exact_words_prompt
 from limbeck.data.protocols import Protocol, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.by_label import score_labels
@@ -46,6 +47,7 @@ def evaluate(
     bits: int | None = None,
     by_label: bool = False,
     unseen: Sequence[str] | None = None,
+    exact_words: bool = False,
 ) -> Result:
     """Measure a model by a protocol.
 
@@ -66,10 +68,13 @@ def evaluate(
         bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
         by_label: also the mAP of each label by itself, of the rare and of the unseen ones.
         unseen: labels that training did not know, for ``by_label``; by default what the run's stages hid.
+        exact_words: a control, a row of its own: in place of each text the prompt of the class names that it
+            says word for word (`limbeck.data.prompts.exact_words_prompt`).
 
     Returns:
         The result; for a run directory it is also written into it: ``result.json`` under the run's own
-        protocol, ``result-NAME.json`` under another, and with ``-16bits`` at the end the first 16 bits.
+        protocol, ``result-NAME.json`` under another, and with ``-16bits`` at the end the first 16 bits, with
+        ``-exact-words`` that control.
 
     Raises:
         LimbeckError: model, data set and protocol do not fit each other, or files are missing or damaged.
@@ -91,14 +96,16 @@ def evaluate(
 
         model = load(model)
         model.cache = BackboneCache()  # the same texts are encoded for every run of a table
-    row, of_bits = label or facts.label, ""
+    row, tail = label or facts.label, ""
     if bits is not None and bits != (whole := model.space.to_json().get("bits")):
         model = model.prefix(bits)
-        row, of_bits = label or f"{row}, {whole} bits, first {bits}", f"-{bits}bits"
+        row, tail = label or f"{row}, {whole} bits, first {bits}", f"-{bits}bits"
+    if exact_words:
+        row, tail = f"{row}, exact words", f"{tail}-exact-words"
     query = protocol.split(pairs, "query")
     classes = protocol.classes(pairs, query)
     started = time.perf_counter()
-    sides = _encode(model, pairs, protocol, batch_size)
+    sides = _encode(model, pairs, protocol, batch_size, exact_words)
     encoded = time.perf_counter()
     space = model.space
     extra: dict[str, Any] = {}
@@ -156,7 +163,7 @@ def evaluate(
         progress=progress,
         **vars(scores),
     )
-    _write(result, json, facts, of_bits)
+    _write(result, json, facts, tail)
     return result
 
 
@@ -176,7 +183,9 @@ def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> P
     return load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
 
 
-def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int) -> dict[str, Side]:
+def _encode(
+    model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int, exact_words: bool
+) -> dict[str, Side]:
     """The points that the protocol's directions need."""
     if protocol.task == "retrieval":
         needed = {"query_image", "query_text"}
@@ -194,6 +203,9 @@ def _encode(model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: in
         if f"{split}_text" in needed:
             pairs.require_texts(protocol.text.column, rows)
             texts = protocol.texts(pairs, rows)
+            if exact_words:
+                names = pairs.label_names
+                texts = [[exact_words_prompt(text, names) for text in own] for own in texts]
             sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
     return sides
 
@@ -232,10 +244,10 @@ def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) ->
     return sets
 
 
-def _write(result: Result, json: Path | str | None, facts: RunFacts, of_bits: str) -> None:
+def _write(result: Result, json: Path | str | None, facts: RunFacts, tail: str) -> None:
     if json is not None:
         result.save(json)
     if facts.folder is not None:
         own = result.protocol_hash == facts.protocol_hash or facts.protocol in (None, result.protocol)
         name = "result" if own else f"result-{result.protocol.replace('/', '-')}"
-        result.save(facts.folder / f"{name}{of_bits}.json")
+        result.save(facts.folder / f"{name}{tail}.json")

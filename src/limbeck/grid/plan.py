@@ -82,6 +82,7 @@ class Row(Entry):
         over, seeds: in place of the grid's.
         tune: keys searched beside the grid's; ``false`` leaves the row as it stands.
         bits: also evaluate the first so many bits of its codes, each a row of the table with the same label.
+        exact_words: also evaluate it by that control, a row "…, exact words".
     """
 
     label: str | None = None
@@ -89,6 +90,7 @@ class Row(Entry):
     over: dict[str, list[Any]] | None = None
     tune: Search | bool = True
     bits: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    exact_words: bool = False
 
 
 def _not_none(value: Any) -> Any:
@@ -107,6 +109,7 @@ class Grid(Strict):
         also: further protocols that every row is evaluated by.
         ceiling: of codes, also learn codes from labels.
         probe: also fit a linear probe to the image features.
+        by_label: also the mAP of each label; a list names those that count as unseen.
         base: label of the row that the others are compared with at the end.
     """
 
@@ -124,6 +127,7 @@ class Grid(Strict):
     also: list[str] = Field(default_factory=list)
     ceiling: bool = True
     probe: bool = False
+    by_label: bool | list[str] = False
     base: str | None = None
 
     @model_validator(mode="after")

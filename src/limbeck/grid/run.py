@@ -13,7 +13,7 @@ from limbeck.grid.plan import Grid, Settings
 from limbeck.grid.state import DONE, NEW, state_of
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
-from limbeck.grid.work import Outcome, Work, row_file
+from limbeck.grid.work import Outcome, Work, further_files, row_file
 from limbeck.grid.workers import Crew, crew, terminate_as_interrupt
 
 
@@ -101,6 +101,8 @@ class Board:
         return Work(
             task.name, task.kind, self.out / task.name, recipe, task.label, about,
             self.rows, tuple(self.grid.also), self.grid.ceiling, self.grid.probe, task.bits,
+            tuple(by_label) if isinstance(by_label := self.grid.by_label, list) else by_label,
+            task.exact_words,
         )  # fmt: skip
 
     def end(self, task: Task, outcome: Outcome) -> None:
@@ -137,7 +139,9 @@ class Board:
         """Small files of the rows that are done."""
         done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
         own = [row_file(self.rows, task.name, protocol) for task in done]
-        return own + [row_file(self.rows, t.name, bits=b) for t in done for b in t.bits if protocol is None]
+        if protocol is not None:
+            return own
+        return own + [f for t in done for f in further_files(self.rows, t.name, t.bits, t.exact_words)]
 
 
 def run_grid(board: Board, *, jobs: int = 1, say: Callable[[str], None] = print) -> dict[str, str]:

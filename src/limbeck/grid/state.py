@@ -10,7 +10,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.grid.plan import Settings
 from limbeck.grid.tasks import Task
-from limbeck.grid.work import row_file, write_row
+from limbeck.grid.work import further_files, row_file, write_row
 from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import recipe_identity
 
@@ -46,7 +46,7 @@ def state_of(
 def _finished_row(
     task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None
 ) -> Result | None:
-    files = [row_file(rows, task.name, bits=bits) for bits in task.bits]
+    files = further_files(rows, task.name, task.bits, task.exact_words)
     files += [row_file(rows, task.name, protocol) for protocol in [*also, None]]
     if all(file.is_file() for file in files):
         result = Result.load(files[-1])

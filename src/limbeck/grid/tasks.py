@@ -28,7 +28,8 @@ class Task:
         entry: the row or prepared run that it belongs to.
         over: where it stands in ``over``.
         settings: overrides, in which ``$NAME`` stands for the folder of another run.
-        bits: also evaluate the first so many bits, each with a small file of its own.
+        bits, exact_words: also evaluate the first so many bits, and by that control; each with a small file
+            of its own.
         refers: NAME → that run's task; ``trials``: those that choose its further settings.
     """
 
@@ -42,6 +43,7 @@ class Task:
     over: Settings = field(default_factory=dict)
     searched: Settings = field(default_factory=dict)
     bits: tuple[int, ...] = ()
+    exact_words: bool = False
     refers: dict[str, Task] = field(default_factory=dict)
     trials: list[Task] = field(default_factory=list)
 
@@ -114,7 +116,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                     settings,
                     place,
                 )
-                task.trials, task.bits = trials, tuple(row.bits)
+                task.trials, task.bits, task.exact_words = trials, tuple(row.bits), row.exact_words
                 _add(tasks, task)
     for task in tasks:
         task.own_hash  # noqa: B018 - every recipe is resolved before anything is trained
@@ -174,7 +176,7 @@ def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared:
         raise LimbeckError(
             f"{name}: tune: nothing to search; give tune.search, the row's own, or tune: false"
         )
-    place = {key: values[0] for key, values in over.items()} | tune.at
+    place = {key: tune.at.get(key, values[0]) for key, values in over.items()}
     fixed = shared | grid.drawn(tune.seed) | row.set | place
     drawn = _draw(search, tune.trials - 1, [tune.seed, name])
     return [

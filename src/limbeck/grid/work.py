@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,8 @@ class Work:
 
     Attributes:
         about: kept in the result's settings under ``grid``: name of the grid and row, hash, chosen settings.
-        rows: where a row's small file goes; ``also``: further protocols, ``bits``: lengths of prefixes, each
-            with a file of its own.
+        rows: where a row's small file goes; ``also``: further protocols, ``bits``: lengths of prefixes,
+            ``exact_words``: that control; each with a file of its own.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Work:
     ceiling: bool = True
     probe: bool = False
     bits: tuple[int, ...] = ()
+    by_label: bool | tuple[str, ...] = False
+    exact_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,18 @@ def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
 def _evaluate(work: Work) -> str:
     from limbeck.evaluation.run import evaluate
 
-    asked: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling}
+    asked: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling, "by_label": bool(work.by_label)}
+    if isinstance(work.by_label, tuple):
+        asked["unseen"] = work.by_label
     for protocol in work.also:
         result = evaluate(work.folder, protocol=protocol, **asked)
         write_row(row_file(work.rows, work.name, protocol), _about(result, work))
     for bits in work.bits:
         result = evaluate(work.folder, bits=bits, **asked)
         write_row(row_file(work.rows, work.name, bits=bits), _about(result, work))
+    if work.exact_words:
+        result = evaluate(work.folder, exact_words=True, **asked)
+        write_row(row_file(work.rows, work.name, exact_words=True), _about(result, work))
     result = _about(evaluate(work.folder, probe=work.probe, **asked), work)
     result.save(work.folder / "result.json")
     write_row(row_file(work.rows, work.name), result)  # last: the row is finished
@@ -104,10 +112,18 @@ def _about(result: Result, work: Work) -> Result:
     return result.model_copy(update={"settings": result.settings | {"grid": work.about}})
 
 
-def row_file(rows: Path, name: str, protocol: str | None = None, bits: int | None = None) -> Path:
+def row_file(
+    rows: Path, name: str, protocol: str | None = None, bits: int | None = None, exact_words: bool = False
+) -> Path:
     """Where the small file of a row lies."""
     tail = (f"@{protocol.replace('/', '-')}" if protocol else "") + (f"-{bits}bits" if bits else "")
-    return rows / f"{name}{tail}.json"
+    return rows / f"{name}{tail}{'-exact-words' if exact_words else ''}.json"
+
+
+def further_files(rows: Path, name: str, bits: Sequence[int], exact_words: bool) -> list[Path]:
+    """The small files beside a row's own by the same protocol."""
+    control = [row_file(rows, name, exact_words=True)] if exact_words else []
+    return [row_file(rows, name, bits=own) for own in bits] + control
 
 
 def write_row(file: Path, result: Result) -> None:
