@@ -87,6 +87,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("another number", {"protocols": ["a"]}, "protocols: 1 for 2 seeds; name one for each seed"),
     ("two ways", {"data": {"protocol": "a"}}, "in place of data.protocol; remove one"),
     ("one run for all", {"prepare": {"teacher": {"recipe": "teacher.yaml"}}}, "set seeds: each"),
+    (
+        "tuned at no place",
+        {"tune": {"trials": 2, "at": {"lift.bit": 8}}},
+        "tune.at: 'lift.bit' is in no over",
+    ),
     ("tuned on no draw", {"tune": {"trials": 2, "seed": 7}}, "tune.seed: no protocol for seed 7"),
     (
         "a row's own seed",
@@ -103,3 +108,14 @@ def test_draws_that_do_not_fit(
     status, _, err = limbeck("grid", write("bad-draws", **plan(drawn) | changes), "--out", tmp_path / "o")
     assert (status, err.count("\n")) == (1, 1)
     assert re.search(said, err), err
+
+
+def test_trials_stand_where_at_says_and_a_row_of_its_own_places_where_it_has_them(
+    write: Write, drawn: str
+) -> None:
+    rows = {"direct": {"recipe": "direct.yaml"}, "alone": {"recipe": "direct.yaml", "over": {}}}
+    tune = {"trials": 2, "at": {"lift.bits": 16}, "search": {"optim.lr": [1e-2]}}
+    plan_ = plan(drawn, rows=rows, base=None, tune=tune)
+    places = {t.name: t.over for t in expand(read_grid(write("at", **plan_, over={"lift.bits": [8, 16]})))}
+    assert places["tune/direct-t1"] == {"lift.bits": 16}
+    assert places["tune/alone-t1"] == {}

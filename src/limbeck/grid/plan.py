@@ -50,7 +50,7 @@ class Tune(Strict):
     """The same number of trials for every row, on validation. Trial 0 is the recipe as it stands.
 
     Attributes:
-        at: where a row stands in ``over`` while it is tuned; its first place when not given.
+        at: where a row stands in its ``over`` while it is tuned; its first place when not given.
         search: key → list of choices, or ``{low, high, log}``.
     """
 
@@ -141,6 +141,10 @@ class Grid(Strict):
             if own is not None and len(set(own)) < len(own):
                 raise ValueError(f"seeds {own}: one stands twice; name each once")
         self._check_protocols()
+        places = set(self.over).union(*(row.over or {} for row in self.rows.values()))
+        for key in self.tune.at if self.tune else {}:
+            if key not in places:
+                raise ValueError(f"tune.at: {key!r} is in no over; name one of {', '.join(sorted(places))}")
         labels = {row.label or name for name, row in self.rows.items()}
         if self.base is not None and self.base not in labels:
             raise ValueError(f"base: no row {self.base!r}; there are {', '.join(sorted(labels))}")

@@ -125,6 +125,12 @@ def fit(
                 store.save(method, optimizer, names, progress)
             if stop.is_set():
                 raise Interrupted
+    if not total and validate is not None and progress.best_score is None:
+        # A stage without steps (sign codes, ITQ) is looked at once, so that a grid can tune what lies before.
+        validated = validate()
+        progress.best_score, progress.best_step = validated["score"], 0
+        if main:
+            log.write({"step": 0} | {f"val/{name}": value for name, value in validated.items()})
     if clock:
         count = partial(count_flops, method, batches, fabric, seed)
         clock.finish(progress.step, count if total else None)
