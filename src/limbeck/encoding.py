@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.errors import LimbeckError
+from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
 from limbeck.index.texts import table_texts
 
@@ -167,6 +168,7 @@ def encode_batches(
     batch_size: int | None = None,
     on_skip: OnSkip | None = None,
     progress: bool = False,
+    keep_embeddings: bool = False,
 ) -> Iterator[Batch]:
     """Points and items, batch by batch in row order; what cannot be read is passed over and reported.
 
@@ -177,6 +179,7 @@ def encode_batches(
         batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
         on_skip: called with id and reason of each item that cannot be read.
         progress: show items/s and the time left on standard error.
+        keep_embeddings: put the embeddings that the points are made of into the items' column ``embedding``.
 
     Raises:
         LimbeckError: no rows, a source without the features that the model reads, or not one readable item.
@@ -204,7 +207,11 @@ def encode_batches(
                 if on_skip is not None:
                     on_skip(source.items([row]).column("id")[0].as_py(), reason)
             if kept:
-                yield encoder.encode_image(images, batch_size=size), source.items(kept)
+                if keep_embeddings:
+                    embeddings = encoder.encode_image(images, output="embeddings", batch_size=size)
+                    yield encoder.points_of(embeddings), with_embeddings(source.items(kept), embeddings)
+                else:
+                    yield encoder.encode_image(images, batch_size=size), source.items(kept)
             done += len(kept)
             advance(len(chunk))
     if not done:

@@ -10,8 +10,9 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.add import Added, add_batches
+from limbeck.index.embeddings import embedding_width, with_embeddings
 from limbeck.index.encoded import Encoded, is_encoded
-from limbeck.index.items import as_items
+from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
@@ -36,6 +37,7 @@ def open_rows(
     batch_size: int | None = None,
     progress: bool = False,
     on_skip: OnSkip | None = None,
+    embeddings: bool | np.ndarray = False,
 ) -> tuple[Batches, StoreMeta]:
     """Batches for a store, with what they are; arguments as `limbeck.Index.build`, ``name`` of the model.
 
@@ -48,10 +50,18 @@ def open_rows(
             raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
         space_id = None if encoder is None else encoder.space_id
         meta = StoreMeta(space or _space_of(source), space_id, model=name, encoders=encoders)
+        if isinstance(embeddings, np.ndarray):
+            return _slices(source, with_embeddings(items, embeddings)), meta
+        if embeddings:
+            raise LimbeckError("embeddings: an array of points has none of its own; give an array of them")
         return _slices(source, items), meta
+    if isinstance(embeddings, np.ndarray):
+        raise LimbeckError("embeddings: an array of them goes with an array of points")
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
         encoded = source if isinstance(source, Encoded) else Encoded.open(source)
         encoded.check()
+        if embeddings:
+            raise LimbeckError(f"{encoded.path}: encoded already; encode it anew with its embeddings kept")
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
                 f"{encoded.path}: encoded by another model or space; give the model that encoded it"
@@ -67,7 +77,13 @@ def open_rows(
     opened = open_source(source)
     meta = StoreMeta(encoder.space, encoder.space_id, "image", opened.media_root, name, encoders)
     batches = encode_batches(
-        encoder, opened, rows=rows, batch_size=batch_size, on_skip=on_skip, progress=progress
+        encoder,
+        opened,
+        rows=rows,
+        batch_size=batch_size,
+        on_skip=on_skip,
+        progress=progress,
+        keep_embeddings=bool(embeddings),
     )
     return batches, meta
 
@@ -118,7 +134,14 @@ def add_items(
         known = opened.ids(rows)
         encoder = _own_encoder(store)
         batches, meta = open_rows(
-            opened, encoder, None, rows=rows, batch_size=batch_size, on_skip=on_skip, progress=progress
+            opened,
+            encoder,
+            None,
+            rows=rows,
+            batch_size=batch_size,
+            on_skip=on_skip,
+            progress=progress,
+            embeddings=embedding_width(store) is not None,
         )
     return add_batches(path, batches, meta, ids=known, replace=replace)
 
@@ -183,7 +206,7 @@ def _space_of(points: np.ndarray) -> Space:
     return Hamming(8 * width) if points.dtype == np.uint8 else Sphere(width)
 
 
-def _slices(points: np.ndarray, items: Mapping[str, Sequence[Any]]) -> Iterator[tuple[np.ndarray, Any]]:
+def _slices(points: np.ndarray, items: Items) -> Iterator[tuple[np.ndarray, Any]]:
     table = as_items(items)
     if len(table) != len(points):
         raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id a point")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from limbeck.indexing import inputs_of
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.dual import DualEncoder, Output
 
 
 class QueryEncoder:
@@ -34,25 +34,29 @@ class QueryEncoder:
         *,
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
+        output: Output = "points",
     ) -> np.ndarray:
         """Points (Q, width) of a text or several, of a picture, or of image features (D,) or (Q, D).
+
+        ``output`` is as in `DualEncoder.encode_text`.
 
         Raises:
             LimbeckError: the index has no encoder for it, or the encoder cannot read it.
         """
+        asked: dict[str, Any] = {} if output == "points" else {"output": output}  # some give points alone
         if text is not None:
             encoder = self.reading("text")
             texts = [text] if isinstance(text, str) else list(text)
             for one in texts:
                 encoder.check_query(one)
-            return encoder.encode_text(texts)
+            return encoder.encode_text(texts, **asked)
         if image is not None:
             encoder = self.reading("image", "pixels")
             if isinstance(image, Path | str):
                 from limbeck.pictures import open_picture
 
                 image = open_picture(image)
-            return encoder.encode_image([image])
+            return encoder.encode_image([image], **asked)
         if features is None:
             raise LimbeckError("encode: give a text, an image or features")
         encoder = self.reading("image", "features")
@@ -61,7 +65,17 @@ class QueryEncoder:
             raise LimbeckError(
                 f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row"
             )
-        return encoder.encode_image(array.astype(np.float32, copy=False))
+        return encoder.encode_image(array.astype(np.float32, copy=False), **asked)
+
+    def embed(
+        self, text: str | None, *, image: Any = None, features: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points (Q, width) of queries as in `encode`, with the embeddings (Q, D) that they are made of."""
+        embeddings = self.encode(text, image=image, features=features, output="embeddings")
+        modality, reads = (
+            ("text", "text") if text is not None else ("image", "pixels" if features is None else "features")
+        )
+        return self.reading(modality, reads).points_of(embeddings), embeddings
 
     def reading(self, modality: str, wanted: str = "text") -> DualEncoder:
         """The encoder for "text" or "image"; whether it reads ``wanted`` is known before it is loaded.

@@ -15,8 +15,8 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.choice import RECALL, Choice, Engines
+from limbeck.index.embeddings import COLUMN, check_rerank, embeddings_at, reranked
 from limbeck.index.encoded import Encoded
-from limbeck.index.hierarchy import with_masks
 from limbeck.index.query import check_k
 from limbeck.index.store import IndexStore
 from limbeck.index.texts import stored_texts
@@ -89,6 +89,7 @@ class Index:
         replace: bool = False,
         progress: bool = False,
         on_skip: OnSkip | None = None,
+        embeddings: bool | np.ndarray = False,
     ) -> Index:
         """Build an index; it appears whole or not at all.
 
@@ -106,6 +107,8 @@ class Index:
             replace: put the new index over an existing one.
             progress: show items/s and the time left on standard error.
             on_skip: called with id and reason of each item that cannot be read.
+            embeddings: keep the float embeddings that codes are made of, for ``search(rerank=)``; with an
+                array of points an array (N, D) of them.
 
         Raises:
             LimbeckError: bad source, repeated ids, a model of another space, ``path`` taken, disk full.
@@ -121,6 +124,7 @@ class Index:
             batch_size=batch_size,
             progress=progress,
             on_skip=on_skip,
+            embeddings=embeddings,
         )
         return cls(IndexStore.build(path, batches, meta, replace=replace), encoder=encoder)
 
@@ -141,6 +145,7 @@ class Index:
         along: str | None = None,
         engine: str = "exact",
         recall: float = RECALL,
+        rerank: int | None = None,
     ) -> list[Hit]:
         """The k nearest items to one query, nearest first, ties by row.
 
@@ -158,16 +163,28 @@ class Index:
             along: "more-general" or "more-specific": only items that entail the query, or that it entails.
             engine: "exact", the name of an engine that was built (`limbeck index engine`), or "auto".
             recall: that an engine shall reach; see `choose`.
+            rerank: take so many by their codes, then the k of highest product of the float embeddings, which
+                the index keeps (``embeddings`` of `build`); that product is the score, higher is nearer.
 
         Raises:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
                 width, a text without one known word, no encoder in the index, a model that reads no pixels,
                 a filter that cannot be read, a radius that is none, a space without cones, no such engine.
         """
+        options: dict[str, Any]
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
         if k is not None:
             check_k(k)
         row = None if like is None else self.store.row_of(like)
+        options = {"where": where, "along": along, "without": row, "engine": engine, "recall": recall}
+        if rerank is not None:
+            if points is not None or radius is not None:
+                raise LimbeckError(
+                    "rerank: needs a query with an embedding, and no radius; ask by words or like"
+                )
+            check_rerank(self.store, rerank, 10 if k is None else k)  # before anything is encoded
+            asked, embeddings = self._embedded(row, query, image, features)
+            return self.search_reranked(asked, embeddings, k, rerank=rerank, **options)[0]
         if row is not None:
             asked = self.store.point(row)
         elif points is not None:
@@ -176,8 +193,7 @@ class Index:
             asked = self.encode(query, image=image, features=features)
         if len(asked) != 1:
             raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")
-        options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": row}
-        return self.search_many(asked, k, engine=engine, recall=recall, **options)[0]
+        return self.search_many(asked, k, radius=radius, **options)[0]
 
     def search_many(
         self,
@@ -196,21 +212,36 @@ class Index:
         Raises:
             LimbeckError: as `search`.
         """
-        mask = None if where is None else self.store.where(where)
-        wanted = None if radius is not None else check_k(10 if k is None else k)
-        search = self.choose(engine, recall=recall, k=wanted).search
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        for some, allowed in with_masks(self.store, points, mask, along):
-            if wanted is None:
-                assert radius is not None
-                found += search.within(some, radius, allowed)
-            else:
-                # One more, since the row left out is among them, unless as many equal ones stand before it.
-                found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
-        k = k if wanted is None else wanted
-        if without is not None:
-            found = [(scores[rows != without], rows[rows != without]) for scores, rows in found]
-        return [self._hits(scores[:k], rows[:k]) for scores, rows in found]
+        options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": without}
+        found = self._engines.find(points, k, engine=engine, recall=recall, **options)
+        return [self._hits(scores, rows) for scores, rows in found]
+
+    def search_reranked(
+        self, points: np.ndarray, embeddings: np.ndarray, k: int | None = None, *, rerank: int, **options: Any
+    ) -> list[list[Hit]]:
+        """`search` with ``rerank`` for each of several points (Q, width) and their embeddings (Q, D).
+
+        Args:
+            points: for the short lists.
+            embeddings: for the order within them.
+            k: hits wanted; 10 by default.
+            rerank: length of the short lists, at least k.
+            options: as `search_many`, but for a radius.
+
+        Raises:
+            LimbeckError: as `search`; points that are no codes, no embeddings kept, ``rerank`` below k.
+        """
+        wanted = check_rerank(self.store, rerank, 10 if k is None else k)
+        lists = [rows for _, rows in self._engines.find(points, rerank, **options)]
+        return [self._hits(*found) for found in reranked(self.store, embeddings, lists, wanted)]
+
+    def _embedded(
+        self, row: int | None, text: Any, image: Any, features: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Point (1, width) and embedding (1, D) of an item or of a query."""
+        if row is not None:
+            return self.store.point(row), embeddings_at(self.store, np.array([row]))
+        return self._queries.embed(text, image=image, features=features)
 
     def choose(self, engine: str = "auto", *, recall: float = RECALL, k: int | None = 10) -> Choice:
         """The engine that `search` takes, its setting, and why.
@@ -261,6 +292,7 @@ class Index:
     def _hits(self, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
         found = []
         for score, row, item in zip(scores.tolist(), rows.tolist(), self.store.metadata(rows), strict=True):
+            item.pop(COLUMN, None)
             found.append(Hit(item.pop("id"), score, item, row))
         return found
 
@@ -319,8 +351,7 @@ class Index:
     def item(self, item_id: str) -> Hit:
         """An item of this index as a hit, with a score of 0."""
         row = self.store.row_of(item_id)
-        metadata = self.store.metadata([row])[0]
-        return Hit(metadata.pop("id"), 0, metadata, row)
+        return self._hits(np.zeros(1, np.int64), np.array([row]))[0]
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
         """The picture of a hit, RGB and upright, from the folder or zip recorded at build time.

@@ -29,12 +29,17 @@ def build(
     split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
+    keep_embeddings: bool = typer.Option(
+        False, "--keep-embeddings", help="Keep the floats that codes are made of, for search --rerank."
+    ),
 ) -> None:
     """Build an index from a collection and a model, or from codes made elsewhere."""
     if (source is None) == (codes is None) or (codes is None) != (ids is None):
         raise typer.BadParameter("give either SOURCE (with --model), or --codes FILE and --ids FILE")
     if codes is not None and (model is not None or protocol is not None):
         raise typer.BadParameter("--codes goes without --model and --protocol")
+    if codes is not None and keep_embeddings:
+        raise typer.BadParameter("--keep-embeddings encodes SOURCE with --model; --codes has codes alone")
     if split is not None and protocol is None:
         raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
     from limbeck.cli.skipped import SkipList
@@ -62,6 +67,7 @@ def build(
             replace=replace,
             progress=True,
             on_skip=skipped,
+            embeddings=keep_embeddings,
         )
         skipped.report()
     first = built.store.metadata([0])[0]["id"]

@@ -51,6 +51,9 @@ def search(
     recall: float = typer.Option(
         0.95, "--recall", help="Share of the true nearest that an engine must reach."
     ),
+    rerank: int | None = typer.Option(
+        None, "--rerank", help="So many by their codes, then by the embeddings that the index keeps."
+    ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write the hits to this JSON file."),
     gallery: Path | None = typer.Option(
         None, "--gallery", help="Also write the hits' pictures to this .png file."
@@ -64,6 +67,8 @@ def search(
         )
     if queries is not None and gallery is not None:
         raise typer.BadParameter("--gallery draws the hits of one query; --queries writes JSON lines")
+    if rerank is not None and (codes is not None or queries is not None or radius is not None):
+        raise typer.BadParameter("--rerank goes with words, --image, --like or --features, without --radius")
     if more_general and more_specific:
         raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
     if media is not None and gallery is None:
@@ -76,7 +81,8 @@ def search(
     from limbeck.search import Index
 
     opened = Index.open(index)
-    choice = opened.choose(engine, recall=recall, k=None if radius is not None else k or 10)
+    wanted = None if radius is not None else rerank or k or 10
+    choice = opened.choose(engine, recall=recall, k=wanted)
     if engine != "exact":  # on standard error: standard output may be JSON lines
         typer.echo(f"engine {choice.engine}: {choice.why}", err=True)
     options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
@@ -87,14 +93,24 @@ def search(
     file = features or codes
     if file is not None:
         array = open_queries(file)
-        points = array if codes is not None else opened.encode(features=array)
-        found = opened.search_many(points, k, **options)
+        if rerank is not None:
+            found = [
+                hits for row in array for hits in [opened.search(features=row, k=k, rerank=rerank, **options)]
+            ]
+        else:
+            points = array if codes is not None else opened.encode(features=array)
+            found = opened.search_many(points, k, **options)
         results = [(f"{file} row {row}", hits) for row, hits in enumerate(found)]
     else:
         name = f"like {like}" if like is not None else str(text if text is not None else image)
-        results = [(name, opened.search(text, k, image=image, like=like, **options))]
-    print_hits(results, opened.score_name)
-    if options["along"] is not None and where is None and not any(hits for _, hits in results):
+        results = [(name, opened.search(text, k, image=image, like=like, rerank=rerank, **options))]
+    print_hits(results, opened.score_name if rerank is None else "product")
+    if (
+        options["along"] is not None
+        and where is None
+        and rerank is None
+        and not any(hits for _, hits in results)
+    ):
         if file is None:
             points = (
                 opened.store.point(opened.store.row_of(like)) if like else opened.encode(text, image=image)
@@ -102,6 +118,8 @@ def search(
         typer.echo(_why_none(opened, points, options["along"]), err=True)
     if json_file is not None:
         given = {name: options[name] for name in ("where", "radius", "along") if options[name] is not None}
+        if rerank is not None:
+            given |= {"rerank": rerank, "score": "product"}
         write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))
     if gallery is not None:
         write_gallery(gallery, opened, results, media, like=like, image=image)

@@ -99,6 +99,10 @@ class DualEncoder(nn.Module):
         encoded = self._encode("text", distinct, output, batch_size)
         return encoded[[position[text] for text in texts]]
 
+    def points_of(self, embeddings: np.ndarray) -> np.ndarray:
+        """The stored form (N, width) of embeddings (N, d) that this encoder made."""
+        return self.lift.finalise(torch.from_numpy(embeddings).to(self.device))
+
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when not one word of a text query is known."""
         self.towers["text"].backbone.check_query(text)

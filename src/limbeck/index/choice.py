@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
 from limbeck.index.derived import Derived, derived_names, open_derived
 from limbeck.index.engines.base import Setting
+from limbeck.index.hierarchy import with_masks
 from limbeck.index.measure import KS
-from limbeck.index.query import ExactSearch
+from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
 
 RECALL = 0.95
@@ -147,3 +150,35 @@ class Engines:
         if key not in self._choices:
             self._choices[key] = choose(self._store, self._exact, engine, recall=recall, k=k)
         return self._choices[key]
+
+    def find(
+        self,
+        points: np.ndarray,
+        k: int | None = None,
+        *,
+        where: str | None = None,
+        radius: float | None = None,
+        along: str | None = None,
+        without: int | None = None,
+        engine: str = "exact",
+        recall: float = RECALL,
+    ) -> list[Answer]:
+        """Scores and rows for each of several points (Q, width); arguments as `limbeck.Index.search`.
+
+        ``without`` is a row that is left out.
+        """
+        mask = None if where is None else self._store.where(where)
+        wanted = None if radius is not None else check_k(10 if k is None else k)
+        search = self.choose(engine, recall=recall, k=wanted).search
+        found: list[Answer] = []
+        for some, allowed in with_masks(self._store, points, mask, along):
+            if wanted is None:
+                assert radius is not None
+                found += search.within(some, radius, allowed)
+            else:
+                # One more, since the row left out is among them, unless as many equal ones stand before it.
+                found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
+        if without is not None:
+            found = [(scores[rows != without], rows[rows != without]) for scores, rows in found]
+        most = k if wanted is None else wanted
+        return [(scores[:most], rows[:most]) for scores, rows in found]

@@ -1,0 +1,148 @@
+"""Two stages: a short list by codes, ranked anew by the float embeddings that the index keeps."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import limbeck
+from limbeck.cli import main
+from limbeck.codes import sign_codes
+from limbeck.errors import LimbeckError
+from limbeck.index.embeddings import embedding_width, embeddings_at
+from limbeck.indexing import add_items
+from test_search_api import feature_model, pairs  # noqa: F401  fixtures
+
+
+def made(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    embeddings = np.random.default_rng(seed).standard_normal((n, 16)).astype(np.float32)
+    return sign_codes(embeddings), embeddings
+
+
+@pytest.fixture
+def index(tmp_path):
+    codes, embeddings = made(500)
+    items = {"id": [f"i{i}" for i in range(500)], "even": [i % 2 == 0 for i in range(500)]}
+    limbeck.Index.build(tmp_path / "ix", codes, items=items, embeddings=embeddings)
+    return limbeck.Index.open(tmp_path / "ix")
+
+
+def test_the_order_is_that_of_the_products(index):
+    _, embeddings = made(500)
+    asked_codes, asked = made(3, seed=1)
+    found = index.search_reranked(asked_codes, asked, 5, rerank=50)
+    for q in range(3):
+        shortlist = [hit.row for hit in index.search(points=asked_codes[q], k=50)]
+        products = embeddings[shortlist].astype(np.float64) @ asked[q].astype(np.float64)
+        order = np.argsort(-products, kind="stable")[:5]
+        assert [hit.row for hit in found[q]] == np.array(shortlist)[order].tolist()
+        np.testing.assert_allclose([hit.score for hit in found[q]], products[order], rtol=1e-12)
+        assert "embedding" not in found[q][0].metadata and found[q][0].metadata["even"] in (True, False)
+    everything = index.search_reranked(asked_codes, asked, 5, rerank=500)
+    best = np.argsort(-(embeddings.astype(np.float64) @ asked[0].astype(np.float64)))[:5]
+    assert [hit.row for hit in everything[0]] == best.tolist()
+
+
+def test_like_filters_and_the_item_itself(index):
+    hits = index.search(like="i7", k=5, rerank=40, where="even = true")
+    assert len(hits) == 5 and all(hit.metadata["even"] for hit in hits)
+    assert "i7" not in [hit.id for hit in index.search(like="i7", k=10, rerank=100)]
+    assert "embedding" not in index.item("i7").metadata
+
+
+def test_embeddings_of_rows_anywhere(index):
+    _, embeddings = made(500)
+    rows = np.array([499, 0, 17, 17])
+    np.testing.assert_array_equal(embeddings_at(index.store, rows), embeddings[rows])
+    assert embedding_width(index.store) == 16
+
+
+def test_items_added_later_with_and_without(index):
+    codes, embeddings = made(40, seed=2)
+    items = {"id": [f"n{i}" for i in range(40)]}
+    from limbeck.index.embeddings import with_embeddings
+
+    table = with_embeddings({"id": items["id"][:20]}, embeddings[:20])
+    add_items(index.store.path, codes[:20], items=table)
+    grown = limbeck.Index.open(index.store.path)
+    np.testing.assert_array_equal(
+        embeddings_at(grown.store, np.array([3, 505])), [made(500)[1][3], embeddings[5]]
+    )
+    add_items(index.store.path, codes[20:], items={"id": items["id"][20:]})
+    grown = limbeck.Index.open(index.store.path)
+    with pytest.raises(LimbeckError, match=r"item 'n2\d' has no embedding; add it again"):
+        embeddings_at(grown.store, np.array([3, 525]))
+
+
+def test_what_cannot_be_ranked_anew_is_refused(index, tmp_path):
+    codes, embeddings = made(5)
+    items = {"id": list("abcde")}
+    plain = limbeck.Index.build(tmp_path / "plain", codes, items=items)
+    with pytest.raises(LimbeckError, match="keeps no embeddings; build it with --keep-embeddings"):
+        plain.search(like="a", k=2, rerank=4)
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    sphere = limbeck.Index.build(tmp_path / "sphere", units, items=items)
+    with pytest.raises(LimbeckError, match="are floats already"):
+        sphere.search(like="a", k=2, rerank=4)
+    with pytest.raises(LimbeckError, match="rerank: 3 is below k = 10"):
+        index.search(like="i1", rerank=3)
+    with pytest.raises(LimbeckError, match="needs a query with an embedding"):
+        index.search(points=codes[0], rerank=20)
+    with pytest.raises(LimbeckError, match="index keeps those of width 16"):
+        index.search_reranked(codes, embeddings[:, :3], 2, rerank=4)
+    for wrong in (embeddings[:3], embeddings.astype(int), embeddings * np.nan):
+        with pytest.raises(LimbeckError, match="embeddings: "):
+            limbeck.Index.build(tmp_path / "wrong", codes, items=items, embeddings=wrong)
+    with pytest.raises(LimbeckError, match="has none of its own"):
+        limbeck.Index.build(tmp_path / "wrong", codes, items=items, embeddings=True)
+
+
+def test_with_a_model_from_python_and_the_command_line(pairs, feature_model, tmp_path, monkeypatch, capsys):  # noqa: F811
+    feature_model.save(tmp_path / "model")
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out + err
+
+    status, text = run(
+        "index",
+        "build",
+        pairs.path,
+        "--model",
+        tmp_path / "model",
+        "--out",
+        tmp_path / "ix",
+        "--keep-embeddings",
+    )
+    assert status == 0, text
+    index = limbeck.Index.open(tmp_path / "ix")
+    rows = [i for i in range(40) if i != 5]
+    wanted = feature_model.encode_image(pairs.features("mobile", rows), output="embeddings")
+    np.testing.assert_array_equal(embeddings_at(index.store, np.arange(39)), wanted)
+    np.testing.assert_array_equal(np.concatenate(index.store.points), sign_codes(wanted))
+    status, text = run(
+        "search", tmp_path / "ix", "red", "-k", 3, "--rerank", 20, "--json", tmp_path / "hits.json"
+    )
+    assert status == 0 and "product" in text
+    value = json.loads((tmp_path / "hits.json").read_text())
+    asked = feature_model.encode_text(["red"], output="embeddings")[0].astype(np.float64)
+    hits = value["results"][0]["hits"]
+    assert value["rerank"] == 20 and "embedding" not in hits[0]["metadata"]
+    for hit in hits:
+        row = index.store.row_of(hit["id"])
+        assert hit["score"] == pytest.approx(wanted[row].astype(np.float64) @ asked)
+    status, text = run("search", tmp_path / "ix", "red", "--rerank", 20, "--radius", 3)
+    assert status == 2 and "without --radius" in text
+    (tmp_path / "model").rename(tmp_path / "gone")
+    from limbeck.index.remove import remove_items
+
+    remove_items(tmp_path / "ix", ["p3"])
+    add_items(tmp_path / "ix", pairs.path, rows=np.array([3]))
+    again = limbeck.Index.open(tmp_path / "ix")
+    row = np.array([again.store.row_of("p3")])
+    np.testing.assert_allclose(embeddings_at(again.store, row)[0], wanted[3], rtol=1e-4)
