@@ -47,20 +47,20 @@ def test_one_table_a_protocol(hashing_results: list[Result], retrieval_results: 
 
 
 def test_comparison_tables_mark_and_test(hashing_results: list[Result]) -> None:
-    means, differences = comparison_tables(compare(hashing_results, base="no teacher"))
+    means, beside, differences = comparison_tables(compare(hashing_results, base="no teacher"))
     assert len(means.rows) == 10
     assert {means.rows[row][0] for row, _ in means.strong} == {"soda"}
     assert re.search(r"\*\*\.8\d\d ± \.00\d\*\*", means.markdown())
     assert len(differences.rows) == 6 * 3  # two methods at three lengths: both directions and their mean
     shown = differences.markdown()
     assert re.search(r"\| \+\.01\d", shown) and "Holm" in shown
-    for table in (means, differences):
+    for table in (means, beside, differences):
         assert max(map(len, printed(table).splitlines())) <= 90
 
 
 def test_long_csv_is_complete(hashing_results: list[Result]) -> None:
     rows = list(csv.DictReader(io.StringIO(comparison_csv(compare(hashing_results, base="no teacher")))))
-    assert len(rows) == 10 * 3
+    assert len(rows) == 10 * 5  # both directions, their mean, and both without trained items
     soda = rows[0]
     assert (soda["method"], soda["bits"], soda["figure"], soda["n"]) == ("soda", "16", "i2t map", "3")
     assert float(soda["low"]) < float(soda["difference"]) < float(soda["high"])

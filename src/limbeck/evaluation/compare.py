@@ -14,6 +14,10 @@ from limbeck.metrics import holm, paired_test, summarize
 
 LEVEL = 0.05
 LOWER_IS_BETTER = {"median_rank", "tie", "lca"}
+# Of codes, beside mAP: without trained items in the database, graded, at the first places, by look-up.
+BESIDE = (
+    "map_unseen", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall", "lookup_answered",
+)  # fmt: skip
 # Where points lie is told, not judged: no best, no differences.
 DESCRIPTIVE = ("cone", "radius")
 
@@ -78,6 +82,8 @@ class Comparison:
         columns: the columns that every group has, in the order shown.
         further: columns of no direction (`GROUPS`), each had by at least one group: a model without cones
             stands beside one that has them.
+        beside: figures of a direction that stand beside the columns (`BESIDE`), had by at least one group. Of
+            ``map_unseen`` there are differences too.
         best: (bits, column) → label of the group with the best mean among those with equal bits; only where
             at least two stand beside each other.
     """
@@ -90,6 +96,7 @@ class Comparison:
     base: str | None
     best: dict[tuple[int | None, str], str]
     further: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All figures, for a file."""
@@ -128,17 +135,20 @@ def compare(
             raise LimbeckError(f"--protocol {protocol}: none of the results is of it; evaluate by it first")
     same_protocol(results)
     columns, further = _columns(results), _further_columns(results)
+    beside = [f"{way} {name}" for way in DIRECTIONS for name in BESIDE]
+    beside = [column for column in beside if any(_has(result, column) for result in results)]
     groups = [
-        Group(label, str(space), bits, members, _values(members, [*columns, *further]), {})
+        Group(label, str(space), bits, members, _values(members, [*columns, *further, *beside]), {})
         for (label, space, bits), members in _grouped(results).items()
     ]
     further = [column for column in further if any(column in group.values for group in groups)]
     judged = [column for column in further if column.split()[0] not in DESCRIPTIVE]
     if base is not None:
-        groups = _with_differences(groups, [columns, judged], base)
-    best = _best(groups, [*columns, *judged])
+        unseen = [column for column in beside if column.endswith(" map_unseen")]
+        groups = _with_differences(groups, [columns, judged, unseen], base)
+    best = _best(groups, [*columns, *judged, *beside])
     name, digest = _pooled(results)
-    return Comparison(name, digest, results[0].task, columns, groups, base, best, further)
+    return Comparison(name, digest, results[0].task, columns, groups, base, best, further, beside)
 
 
 def _pooled(results: Sequence[Result]) -> tuple[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.reporting.tables import WAYS, Table, figure
+from limbeck.reporting.tables import WAYS, Table, figure, space_text
 
 _FIGURES = {
     "ndcg@100": "NDCG@100",
@@ -15,6 +16,10 @@ _FIGURES = {
     "lookup_recall": "recall r≤2",
     "lookup_answered": "found r≤2",
 }
+_BESIDE_NOTE = (
+    "means over seeds; unseen: mAP without trained items in the database; NDCG: gain 2^(shared labels) - 1; "
+    "r≤2: look-up within Hamming radius 2, a query that finds nothing has precision 0"
+)
 _BITS = {
     "entropy": "entropy",
     "correlation": "corr.",
@@ -55,6 +60,30 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
         note = "entropy of a bit (1 is best), mean |correlation| of bits, items that share their code"
         tables.append(Table("Bits", ["method", "codes", *_BITS.values()], health, words=2, notes=[note]))
     return tables
+
+
+def codes_table(comparison: Comparison, ordered: Sequence[Group]) -> Table | None:
+    """Means over seeds of what stands beside mAP, a row a group and direction; None where nobody has any.
+
+    The s.d. are in the spreadsheet and the JSON file: here they would make it too wide to read.
+    """
+    names = {"map_unseen": "unseen"} | _FIGURES
+    shown = [name for name in names if any(c.split()[1] == name for c in comparison.beside)]
+    head = ["method", "space", "way", *(names[name] for name in shown)]
+    table = Table(f"beside mAP, {comparison.protocol}", head, [], words=3, notes=[_BESIDE_NOTE])
+    bits: list[int | None] = []
+    for group in ordered:
+        for way in DIRECTIONS:
+            columns = [f"{way} {name}" for name in shown]
+            if not any(column in group.values for column in columns):
+                continue
+            cells = [figure(group.mean(c)) if c in group.values else "–" for c in columns]
+            best = [at for at, c in enumerate(columns) if comparison.best.get((group.bits, c)) == group.label]
+            table.strong |= {(len(table.rows), 3 + at) for at in best}
+            table.rows.append([group.label, space_text(group.results[0]), WAYS[way], *cells])
+            bits.append(group.bits)
+    table.rules = {row for row in range(len(bits) - 1) if bits[row] != bits[row + 1]}
+    return table if table.rows else None
 
 
 def _number(value: float | list[float] | None) -> str:

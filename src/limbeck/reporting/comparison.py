@@ -11,6 +11,7 @@ from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS
 from limbeck.files import write_atomic, write_json
 from limbeck.reporting import plots
+from limbeck.reporting.codes import codes_table
 from limbeck.reporting.efficiency import efficiency_table
 from limbeck.reporting.further import further_means
 from limbeck.reporting.progress import precision_at, quality_over
@@ -31,6 +32,9 @@ DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """Mean ± s.d. over seeds, best of equal bits in bold; costs; with a base the differences last."""
     tables = [_means(comparison), *further_means(comparison, _ordered(comparison))]
+    codes = codes_table(comparison, _ordered(comparison))
+    if codes is not None:
+        tables.append(codes)
     efficiency = efficiency_table(comparison, _ordered(comparison))
     if efficiency is not None:
         tables.append(efficiency)
@@ -114,7 +118,8 @@ def _differences(comparison: Comparison) -> Table:
     table = Table(f"minus {comparison.base}, {comparison.protocol}", head, [], words=3)
     groups: list[Group] = []
     for group in _ordered(comparison):
-        for column, difference in group.differences.items():
+        shown = {c: d for c, d in group.differences.items() if c not in comparison.beside}
+        for column, difference in shown.items():
             name = column.split()[1]
             mark = " *" if difference.counts else ""
             interval = "–"
