@@ -94,6 +94,8 @@ class QueryEncoder:
                 )
             folder, entry = found
             inputs = entry.modalities
+        if modality not in inputs:
+            raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
         kind, _, name = inputs[modality].partition(":")
         if kind != wanted:
             reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"

@@ -19,6 +19,7 @@ from limbeck.encoders.config import LabelFeaturesConfig
 from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.towers import CACHED, SHARES, backbone_output, collate_sets
 from limbeck.errors import LimbeckError
+from limbeck.evaluation import evaluate
 from limbeck.methods import Method, State
 from limbeck.training import train
 from limbeck.training.data import open_data
@@ -205,6 +206,18 @@ def test_the_features_travel_with_the_model(place: Path, tmp_path: Path) -> None
     assert isinstance(backbone, LabelFeaturesBackbone)
     assert backbone.classes == list(CLASSES)
     assert backbone(backbone.collate([["cat"], [], ["dog", "other"]])).shape == (3, 5)
+
+
+def test_a_model_that_reads_labels_answers_no_texts(place: Path, tmp_path: Path) -> None:
+    run = train(tree(place, ready(place), classes="listed"), out=tmp_path / "run", quiet=True)
+    model = limbeck.load(run)
+    for ask in (lambda: model.encode_text(["cat"]), lambda: evaluate(run), lambda: model.check_query("cat")):
+        with pytest.raises(LimbeckError, match="text tower reads labels, not texts; train a student"):
+            ask()
+    limbeck.Index.build(tmp_path / "index", place / "pairs", model=run)
+    with pytest.raises(LimbeckError, match="no query encoder for text"):
+        limbeck.Index.open(tmp_path / "index").search("cat")
+    assert len(limbeck.Index.open(tmp_path / "index").search(like="row0", k=3)) == 3
 
 
 @pytest.mark.parametrize(

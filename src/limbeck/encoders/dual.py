@@ -94,6 +94,7 @@ class DualEncoder(nn.Module):
         """Texts to points (N, width), embeddings or features; equal texts are encoded once."""
         if isinstance(texts, str):
             raise LimbeckError("encode_text: wants a list of texts, not one string")
+        self._check_reads_text()
         distinct = list(dict.fromkeys(texts))
         position = {text: i for i, text in enumerate(distinct)}
         encoded = self._encode("text", distinct, output, batch_size)
@@ -105,7 +106,15 @@ class DualEncoder(nn.Module):
 
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when not one word of a text query is known."""
+        self._check_reads_text()
         self.towers["text"].backbone.check_query(text)
+
+    def _check_reads_text(self) -> None:
+        if (reads := self.towers["text"].backbone.reads) != "text":
+            raise LimbeckError(
+                f"this model's text tower reads {reads}, not texts; train a student on its image side first "
+                "(soda-student with init: {image: RUN}, freeze: [image])"
+            )
 
     @torch.no_grad()
     def _encode(self, modality: str, items: Any, output: Output, batch_size: int) -> np.ndarray:
