@@ -53,6 +53,31 @@ def test_every_length_number_of_threads_and_mask(width, always_share):
                 assert_same(got, want)
 
 
+@pytest.mark.parametrize(
+    ("width", "bits"), [(1, 3), (2, 16), (3, 7), (8, 1), (8, 16), (8, 63), (16, 65), (12, 50)]
+)
+def test_a_prefix_is_compared_inside_the_kernel(width, bits, always_share):
+    items, queries = few_values(width, 5000, width), few_values(width + 1, 3, width)
+    cut = np.packbits(np.arange(8 * width) < bits)
+    mask = np.random.default_rng(0).random(5000) < 0.5
+    for allowed, threads in itertools.product((None, mask), (1, 2)):
+        want = naive(queries & cut, items & cut, 50, allowed)
+        assert_same(search_codes(queries, items, 50, mask=allowed, threads=threads, bits=bits), want)
+        within = search_radius(queries, items, 1, mask=allowed, threads=threads, bits=bits)
+        for got, plain in zip(
+            within, search_radius(queries & cut, items & cut, 1, mask=allowed), strict=True
+        ):
+            assert_same(got, plain)
+    few = np.arange(5000) % 100 == 0
+    assert_same(
+        search_codes(queries, items, 5, mask=few, bits=bits), naive(queries & cut, items & cut, 5, few)
+    )
+    assert_same(search_codes(queries, items, 9, bits=8 * width), search_codes(queries, items, 9))
+    for wrong in (0, 8 * width + 1, 2.0, True):
+        with pytest.raises(LimbeckError, match="bits: "):
+            search_codes(queries, items, 5, bits=wrong)
+
+
 @pytest.mark.parametrize("order", ["falling", "rising", "equal"])
 @pytest.mark.parametrize("k", [1, 7, 700])
 def test_orders_that_are_hard_for_a_running_limit(order, k, always_share):

@@ -17,6 +17,7 @@ from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
 
 RECALL = 0.95
+_STALE = 0.2  # share of rows not covered from which on a new build is advised
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _chosen(
     mean, bound = entry["recall"][at]
     share = search.uncovered / store.rows
     rest = f"; {share:.1%} of the rows came later and are searched exactly" if search.uncovered else ""
+    rest += ": build the engine again" if share > _STALE else ""
     why = (
         f"recall@{at} {mean:.3f} (at least {bound:.3f}) in {entry['ms'][at]:.3g} ms a query, exact search "
         f"{exact_ms:.3g} ms, measured on {measured['queries']} held-out queries{rest}{note}"

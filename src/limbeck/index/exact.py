@@ -20,7 +20,13 @@ _SPARSE = 16  # a mask that allows fewer than one row in so many is faster searc
 
 
 def search_codes(
-    queries: ArrayLike, items: ArrayLike, k: int, *, mask: ArrayLike | None = None, threads: int | None = None
+    queries: ArrayLike,
+    items: ArrayLike,
+    k: int,
+    *,
+    mask: ArrayLike | None = None,
+    threads: int | None = None,
+    bits: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest codes by Hamming distance.
 
@@ -30,6 +36,7 @@ def search_codes(
         k: how many, at least 1; more than there are gives all.
         mask: bool (N,), the rows that may be found; all if None.
         threads: how many threads; one per core if None.
+        bits: compare the first bits alone, the coarse ones of nested codes; all by default.
 
     Returns:
         (distances int32 (Q, k'), rows int64 (Q, k')), ordered by (distance, row); k' is the smaller of k and
@@ -42,10 +49,10 @@ def search_codes(
     allowed, wanted = _check_mask(mask, len(right)), _check_k(k)
     if allowed is not None and _SPARSE * np.count_nonzero(allowed) < len(right):
         kept = np.flatnonzero(allowed)
-        distances, rows = search_codes(left, right[kept], wanted, threads=threads)
+        distances, rows = search_codes(left, right[kept], wanted, threads=threads, bits=bits)
         return distances, kept[rows]
     wanted = min(wanted, len(right) if allowed is None else int(np.count_nonzero(allowed)))
-    bits = 8 * left.shape[1]
+    keep, length = _kept_bits(bits, left.shape[1]), 8 * left.shape[1]
     asked, stored, permitted = as_words(left), as_words(right), _mask_bytes(allowed)
     if not wanted or not len(left):
         return np.empty((len(left), wanted), np.int32), np.empty((len(left), wanted), np.int64)
@@ -58,9 +65,10 @@ def search_codes(
             scan_nearest,
             stored[start:stop],
             asked[block],
+            keep,
             permitted[start:stop],
             start,
-            bits,
+            length,
             distances[block, part],
             rows[block, part],
         )
@@ -78,6 +86,7 @@ def search_radius(
     *,
     mask: ArrayLike | None = None,
     threads: int | None = None,
+    bits: int | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """All codes within a Hamming radius.
 
@@ -87,6 +96,7 @@ def search_radius(
         radius: largest distance that counts, at least 0.
         mask: bool (N,), the rows that may be found; all if None.
         threads: how many threads; one per core if None.
+        bits: compare the first bits alone; all by default.
 
     Returns:
         For each query (distances int32 (m,), rows int64 (m,)), ordered by (distance, row).
@@ -100,9 +110,10 @@ def search_radius(
         raise LimbeckError(f"radius: {radius!r} is not a whole number of at least 0")
     reach = min(int(radius), 8 * left.shape[1])
     asked, stored, workers = as_words(left), as_words(right), thread_count(threads)
+    keep = _kept_bits(bits, left.shape[1])
     stretches = spans(len(right), workers if len(left) < workers else 1)
     tasks = [
-        functools.partial(scan_within, stored[start:stop], query, permitted[start:stop], start, reach)
+        functools.partial(scan_within, stored[start:stop], query, keep, permitted[start:stop], start, reach)
         for query in asked
         for start, stop in stretches
     ]
@@ -201,6 +212,16 @@ def _merge(distances: np.ndarray, rows: np.ndarray, wanted: int) -> tuple[np.nda
     flat_distances, flat_rows = distances.reshape(len(distances), -1), rows.reshape(len(rows), -1)
     order = np.argsort(flat_distances, axis=1, kind="stable")[:, :wanted]
     return np.take_along_axis(flat_distances, order, axis=1), np.take_along_axis(flat_rows, order, axis=1)
+
+
+def _kept_bits(bits: int | None, width: int) -> np.ndarray:
+    """Words with ones at the bits that count, as the kernels take them; empty if all do."""
+    most = 8 * width
+    count = most if bits is None else bits
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
+        raise LimbeckError(f"bits: {bits!r} is not a whole number from 1 to {most}")
+    words = as_words(np.packbits(np.arange(most) < count)[None])[0]
+    return words[:0] if count == most else words
 
 
 def _check_k(k: int) -> int:

@@ -100,10 +100,12 @@ def measure(
 
 def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
     """Points (q, width) of some items and their rows (q,)."""
-    alive = np.arange(store.rows) if store.alive is None else np.flatnonzero(store.alive)
-    if len(alive) < 2:
-        raise LimbeckError(f"{store.path}: {len(alive)} item(s); nothing to measure an engine on")
-    rows = np.random.default_rng(0).choice(alive, min(_QUERIES, len(alive)), replace=False)
+    alive = None if store.alive is None else np.flatnonzero(store.alive)
+    count = store.rows if alive is None else len(alive)
+    if count < 2:
+        raise LimbeckError(f"{store.path}: {count} item(s); nothing to measure an engine on")
+    rows = np.random.default_rng(0).choice(count, min(_QUERIES, count), replace=False)
+    rows = rows if alive is None else alive[rows]
     return store.points_at(rows), rows
 
 

@@ -21,6 +21,7 @@ _FAR = np.uint16(0xFFFF)
 def scan_nearest(
     items: np.ndarray,
     queries: np.ndarray,
+    keep: np.ndarray,
     mask: np.ndarray,
     first_row: int,
     bits: int,
@@ -32,6 +33,7 @@ def scan_nearest(
     Args:
         items: unsigned words (n, W).
         queries: unsigned words (q, W).
+        keep: unsigned words (W,), ones at the bits that count; empty if all do.
         mask: uint8 (n,), 1 for allowed rows; empty if all are.
         first_row: number of the first item, added to the rows.
         bits: length of the codes.
@@ -52,14 +54,14 @@ def scan_nearest(
         piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
         for q in range(count):
             query = queries[q]
-            if _smallest(piece, query, allowed, scratch) >= limit[q]:
+            if _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
                 continue
             for inner in range(0, piece.shape[0], PART):
                 part, permitted = piece[inner : inner + PART], allowed[inner : inner + PART]
-                if _smallest(part, query, permitted, scratch) >= limit[q]:
+                if _smallest(part, query, keep, permitted, scratch) >= limit[q]:
                     continue
                 found = scratch[: part.shape[0]]
-                _fill_allowed(part, query, permitted, found)
+                _fill_allowed(part, query, keep, permitted, found)
                 for i in range(part.shape[0]):
                     distance = np.int64(found[i])
                     if distance >= limit[q]:
@@ -80,7 +82,7 @@ def scan_nearest(
 
 @kernel
 def scan_within(
-    items: np.ndarray, query: np.ndarray, mask: np.ndarray, first_row: int, radius: int
+    items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, first_row: int, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
     """All items within ``radius``: distances int32 (m,), rows int64 (m,), ordered by (distance, row).
 
@@ -93,9 +95,9 @@ def scan_within(
     for number in range(slices):
         start = number * SLICE
         piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
-        if _smallest(piece, query, allowed, scratch) <= radius:
+        if _smallest(piece, query, keep, allowed, scratch) <= radius:
             holds[number] = True
-            _fill_allowed(piece, query, allowed, scratch)
+            _fill_allowed(piece, query, keep, allowed, scratch)
             for i in range(piece.shape[0]):
                 if scratch[i] <= radius:
                     tally[scratch[i] + 1] += 1
@@ -107,7 +109,7 @@ def scan_within(
             continue
         start = number * SLICE
         piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
-        _fill_allowed(piece, query, allowed, scratch)
+        _fill_allowed(piece, query, keep, allowed, scratch)
         for i in range(piece.shape[0]):
             distance = scratch[i]
             if distance <= radius:
@@ -119,13 +121,13 @@ def scan_within(
 
 @kernel
 def _smallest(
-    items: np.ndarray, query: np.ndarray, mask: np.ndarray, scratch: np.ndarray
+    items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, scratch: np.ndarray
 ) -> int:  # pragma: no cover
     """Smallest distance to any allowed item; far beyond any limit if none is allowed."""
     smallest = np.uint64(_FAR)
-    if mask.shape[0]:
+    if mask.shape[0] or keep.shape[0]:
         found = scratch[: items.shape[0]]
-        _fill_allowed(items, query, mask, found)
+        _fill_allowed(items, query, keep, mask, found)
         nearest = _FAR
         for i in range(found.shape[0]):
             nearest = min(nearest, found[i])
@@ -151,12 +153,33 @@ def _smallest(
 
 @kernel
 def _fill_allowed(
-    items: np.ndarray, query: np.ndarray, mask: np.ndarray, out: np.ndarray
+    items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, out: np.ndarray
 ) -> None:  # pragma: no cover
-    """`fill_distances`, with rows that are not allowed put out of reach."""
-    fill_distances(items, query, out)
+    """`fill_distances` over the bits to keep, with rows that are not allowed put out of reach."""
+    if keep.shape[0]:
+        _fill_kept(items, query, keep, out)
+    else:
+        fill_distances(items, query, out)
     for i in range(mask.shape[0]):
         out[i] |= np.uint16(mask[i]) - np.uint16(1)  # 0 - 1 wraps to all ones
+
+
+@kernel
+def _fill_kept(
+    items: np.ndarray, query: np.ndarray, keep: np.ndarray, out: np.ndarray
+) -> None:  # pragma: no cover
+    """`fill_distances` over the bits that are ones in ``keep``, a word at a time: each pass vectorises."""
+    flat, words = items.reshape(items.size), query.shape[0]
+    if words == 1:
+        only, kept = query[0], keep[0]
+        for i in range(flat.shape[0]):
+            out[i] = popcount((flat[i] ^ only) & kept)
+        return
+    for i in range(items.shape[0]):
+        distance = np.uint64(0)
+        for word in range(words):
+            distance += popcount((items[i, word] ^ query[word]) & keep[word])
+        out[i] = distance
 
 
 @kernel

@@ -39,6 +39,7 @@ def scan_lists(
     held_rows = np.empty(room, dtype=np.int64)
     tally = np.empty(bits + 2, dtype=np.int64)
     scratch = np.empty(SLICE, dtype=np.uint16)
+    keep = queries[0, :0]  # all bits count
     permits = np.empty(SLICE if mask.shape[0] else 0, dtype=np.uint8)
     for q in range(queries.shape[0]):
         query = queries[q]
@@ -51,14 +52,14 @@ def scan_lists(
                 allowed = permits[: stop - start]
                 for i in range(allowed.shape[0]):
                     allowed[i] = mask[named[i]]
-                if _smallest(piece, query, allowed, scratch) >= limit:
+                if _smallest(piece, query, keep, allowed, scratch) >= limit:
                     continue
                 for inner in range(0, piece.shape[0], PART):
                     part, permitted = piece[inner : inner + PART], allowed[inner : inner + PART]
-                    if _smallest(part, query, permitted, scratch) >= limit:
+                    if _smallest(part, query, keep, permitted, scratch) >= limit:
                         continue
                     found = scratch[: part.shape[0]]
-                    _fill_allowed(part, query, permitted, found)
+                    _fill_allowed(part, query, keep, permitted, found)
                     for i in range(part.shape[0]):
                         distance = np.int64(found[i])
                         if distance >= limit:
