@@ -10,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from limbeck.decoding import Step, decoded_batches
+from limbeck.encode_parts import Parts
 from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
 from limbeck.index.embeddings import with_embeddings
-from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
+from limbeck.index.encoded import Encoded, EncodedMeta, check_free, write_encoded
 from limbeck.index.texts import table_texts
+from limbeck.table_source import TableSource, is_table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
 
+_NONE = np.empty((0, 0), np.float32)
 OnSkip = Callable[[str, str], object]
 Batch = tuple[np.ndarray, pa.Table]
 
@@ -128,18 +133,22 @@ class PairsSource:
         return self.pairs.features(name, having), having
 
 
-Source = PictureFolder | PairsSource
+Source = PictureFolder | PairsSource | TableSource
 
 
-def open_source(source: Path | str | Pairs | Source) -> Source:
-    """A pairs directory, or else a folder of pictures.
+def open_source(source: Path | str | Pairs | Source, *, image_column: str | None = None) -> Source:
+    """A pairs directory, a table (CSV, TSV, JSON lines, Parquet) with pictures, or else a folder of pictures.
 
     Raises:
-        LimbeckError: neither of them, or damaged.
+        LimbeckError: none of them, damaged, or an image column for what is no table.
     """
     from limbeck.data.pairs import Pairs
 
-    if isinstance(source, PictureFolder | PairsSource):
+    if isinstance(source, Path | str) and is_table(Path(source)):
+        return TableSource(source, image_column)
+    if image_column is not None:
+        raise LimbeckError(f"{source}: no table; leave out --image-column")
+    if isinstance(source, PictureFolder | PairsSource | TableSource):
         return source
     if isinstance(source, Pairs):
         return PairsSource(source)
@@ -153,7 +162,7 @@ def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
     from limbeck.data.protocols import SplitName, load_protocol
 
     if not isinstance(source, PairsSource):
-        raise LimbeckError(f"{source.root}: a folder of pictures has no splits; leave out --protocol")
+        raise LimbeckError(f"{source.root}: only pairs have splits; leave out --protocol")
     name: SplitName | None = next((known for known in get_args(SplitName) if known == split), None)
     if name is None:
         raise LimbeckError(f"split: {split!r} is not one of {', '.join(get_args(SplitName))}")
@@ -166,6 +175,7 @@ def encode_batches(
     *,
     rows: np.ndarray | None = None,
     batch_size: int | None = None,
+    workers: int | None = None,
     on_skip: OnSkip | None = None,
     progress: bool = False,
     keep_embeddings: bool = False,
@@ -177,45 +187,80 @@ def encode_batches(
         source: from `open_source`.
         rows: row numbers (n,) of the source; all by default.
         batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: threads that decode pictures; one a core by default.
         on_skip: called with id and reason of each item that cannot be read.
         progress: show items/s and the time left on standard error.
         keep_embeddings: put the embeddings that the points are made of into the items' column ``embedding``.
 
     Raises:
-        LimbeckError: no rows, a source without the features that the model reads, or not one readable item.
+        LimbeckError: no rows, a source without the features that the model reads, not one readable item, or
+            a damaged shard.
     """
+    wanted = _wanted(source, rows)
+    done, reason = 0, ""
+    with _bar(progress, len(wanted)) as advance:
+        for step, embeddings in _steps(encoder, source, wanted, batch_size, workers):
+            for row, reason in step.failed:
+                if on_skip is not None:
+                    on_skip(_id_of(source, row), reason)
+            if step.rows:
+                items = source.items(step.rows)
+                kept = with_embeddings(items, embeddings) if keep_embeddings else items
+                yield encoder.points_of(embeddings), kept
+            done += len(step.rows)
+            advance(step.seen)
+    if not done:
+        raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
+
+
+def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
+    wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
+    if not wanted:
+        raise LimbeckError("encode: no rows to encode; the data set or split is empty")
+    return wanted
+
+
+def _id_of(source: Source, row: int) -> str:
+    found: str = source.items([row]).column("id")[0].as_py()
+    return found
+
+
+def _steps(
+    encoder: DualEncoder, source: Source, rows: Sequence[int], batch_size: int | None, workers: int | None
+) -> Iterator[tuple[Step, np.ndarray]]:
+    """Steps through the rows, each with the embeddings (n, d) of its readable ones."""
     kind, _, name = encoder.image_input.partition(":")
     size = batch_size if batch_size is not None else 1024 if kind == "features" else 64
     if size < 1:
         raise LimbeckError(f"batch_size: {size} is not at least 1")
-    wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
-    if not wanted:
-        raise LimbeckError("encode: no rows to encode; the data set or split is empty")
-    done, reason = 0, ""
-    with _bar(progress, len(wanted)) as advance:
-        for start in range(0, len(wanted), size):
-            chunk = wanted[start : start + size]
-            failed: dict[int, str] = {}
-            images: Any
-            if kind == "features":
-                images, kept = source.features(name, chunk)
-                failed = {row: f"has no features {name!r}" for row in set(chunk) - set(kept)}
-            else:
-                images, kept = _open_images(source, chunk, failed)
-            for row in sorted(failed):
-                reason = failed[row]
-                if on_skip is not None:
-                    on_skip(source.items([row]).column("id")[0].as_py(), reason)
+    if workers is not None and workers < 1:
+        raise LimbeckError(f"workers: {workers} is not at least 1")
+    if kind == "features":
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            features, kept = source.features(name, chunk)
+            missing = set(chunk) - set(kept)
+            failed = [(row, f"has no features {name!r}") for row in chunk if row in missing]
+            step = Step(kept, failed, len(chunk))
             if kept:
-                if keep_embeddings:
-                    embeddings = encoder.encode_image(images, output="embeddings", batch_size=size)
-                    yield encoder.points_of(embeddings), with_embeddings(source.items(kept), embeddings)
-                else:
-                    yield encoder.encode_image(images, batch_size=size), source.items(kept)
-            done += len(kept)
-            advance(len(chunk))
-    if not done:
-        raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
+                yield step, encoder.encode_image(features, output="embeddings", batch_size=size)
+            else:
+                yield step, _NONE
+        return
+    import torch
+
+    backbone = encoder.towers["image"].backbone
+
+    def read(row: int) -> dict[str, torch.Tensor]:
+        return dict(backbone.collate([source.open_image(row)]))
+
+    for step, inputs in decoded_batches(rows, read, size, workers):
+        if not inputs:
+            yield step, _NONE
+            continue
+        with torch.no_grad():
+            batch = {key: torch.cat([one[key] for one in inputs]).to(encoder.device) for key in inputs[0]}
+            yield step, encoder.embed("image", batch).cpu().numpy()
 
 
 def encode_source(
@@ -226,50 +271,69 @@ def encode_source(
     rows: np.ndarray | None = None,
     model: str | None = None,
     batch_size: int | None = None,
+    workers: int | None = None,
     progress: bool = False,
     replace: bool = False,
+    keep_embeddings: bool = False,
 ) -> Encoded:
-    """Encode a collection into an encoded set (docs/design.md §3.7).
+    """Encode a collection into an encoded set (docs/design.md §3.7); goes on where an earlier call stopped.
+
+    What is done is kept in ``OUT.part`` beside ``out`` until the set is whole.
 
     Args:
         encoder: the dual encoder.
-        source: folder of pictures, pairs directory, or `Pairs`.
+        source: folder of pictures, pairs directory, table, or `Pairs`.
         out: directory of the encoded set; unreadable items are listed in its ``skipped.jsonl``.
         rows: row numbers (n,); all by default.
         model: the run or model directory, recorded for people to read.
         batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: threads that decode pictures; one a core by default.
         progress: show items/s and the time left on standard error.
         replace: write over an existing encoded set.
+        keep_embeddings: as in `encode_batches`.
 
     Raises:
-        LimbeckError: nothing to encode or nothing readable, ``out`` exists, disk full; nothing is left then.
+        LimbeckError: nothing to encode or nothing readable, ``out`` exists, an unfinished set of other input,
+            a damaged shard, disk full.
     """
     opened = open_source(source)
+    wanted = _wanted(opened, rows)
     meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root)
-    with write_encoded(out, meta, replace=replace) as writer:
-        for points, items in encode_batches(
-            encoder, opened, rows=rows, batch_size=batch_size, on_skip=writer.skip, progress=progress
-        ):
-            writer.append(points, items)
+    check_free(Path(out), replace=replace)
+    about = {"model": meta.space_id, "source": _identity(opened), "rows": sha256_json(wanted)}
+    about["embeddings"] = keep_embeddings
+    with Parts.open(Path(out), meta, about) as parts:
+        with _bar(progress, len(wanted), parts.seen) as advance:
+            for step, embeddings in _steps(encoder, opened, wanted[parts.seen :], batch_size, workers):
+                items = opened.items(step.rows) if step.rows else None
+                if items is not None and keep_embeddings:
+                    items = with_embeddings(items, embeddings)
+                points = embeddings if items is None else encoder.points_of(embeddings)
+                failed = [(_id_of(opened, row), reason) for row, reason in step.failed]
+                parts.append(points, items, failed, step.seen)
+                advance(step.seen)
+        parts.flush()
+        if not parts.rows:
+            last = parts.skipped[-1]["reason"]
+            raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {last})")
+        with write_encoded(out, meta, replace=replace) as writer:
+            for points, items in parts.batches():
+                writer.append(points, items)
+            writer.skipped += parts.skipped
+        parts.remove()
     return Encoded.open(out)
 
 
-def _open_images(source: Source, rows: Sequence[int], failed: dict[int, str]) -> tuple[list[Any], list[int]]:
-    images, kept = [], []
-    for row in rows:
-        try:
-            images.append(source.open_image(row))
-            kept.append(row)
-        except LimbeckError as error:
-            failed[row] = str(error)
-    return images, kept
+def _identity(source: Source) -> Any:
+    """What an encoding that goes on must find again."""
+    return source.identity if isinstance(source, TableSource) else sha256_json(source.ids())
 
 
 class _bar:
     """A progress bar on standard error, or nothing; yields a function that takes the items just done."""
 
-    def __init__(self, shown: bool, total: int) -> None:
-        self._shown, self._total = shown, total
+    def __init__(self, shown: bool, total: int, done: int = 0) -> None:
+        self._shown, self._total, self._done = shown, total, done
 
     def __enter__(self) -> Callable[[int], None]:
         if not self._shown:
@@ -286,7 +350,7 @@ class _bar:
             console=Console(stderr=True),
         )
         self._progress.start()
-        task = self._progress.add_task("encoding", total=self._total, rate="")
+        task = self._progress.add_task("encoding", total=self._total, completed=self._done, rate="")
 
         def advance(count: int) -> None:
             self._progress.advance(task, count)

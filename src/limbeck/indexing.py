@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.add import Added, add_batches
-from limbeck.index.embeddings import embedding_width, with_embeddings
+from limbeck.index.embeddings import COLUMN, embedding_width, with_embeddings
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
@@ -60,8 +60,8 @@ def open_rows(
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
         encoded = source if isinstance(source, Encoded) else Encoded.open(source)
         encoded.check()
-        if embeddings:
-            raise LimbeckError(f"{encoded.path}: encoded already; encode it anew with its embeddings kept")
+        if embeddings and COLUMN not in encoded.columns:
+            raise LimbeckError(f"{encoded.path}: encoded without; encode it anew with --keep-embeddings")
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
                 f"{encoded.path}: encoded by another model or space; give the model that encoded it"

@@ -9,14 +9,19 @@ import typer
 
 def encode(
     run: Path = typer.Argument(..., help="Run or model directory."),
-    source: Path = typer.Argument(..., help="Folder of pictures or pairs directory."),
+    source: Path = typer.Argument(..., help="Folder of pictures, pairs directory, or table."),
     out: Path = typer.Option(..., "--out", help="Directory of the encoded set."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
     split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
+    workers: int | None = typer.Option(None, "--workers", help="Threads that decode; one a core by default."),
+    image_column: str | None = typer.Option(None, "--image-column", help="Of a table: where pictures are."),
+    keep_embeddings: bool = typer.Option(
+        False, "--keep-embeddings", help="Keep the floats that codes are made of."
+    ),
     replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
 ) -> None:
-    """Encode pictures (or their features) into points, with ids and metadata beside them."""
+    """Encode pictures (or their features) into points; the same command goes on where it was interrupted."""
     if split is not None and protocol is None:
         raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
     from limbeck.cli.skipped import SkipList
@@ -24,7 +29,7 @@ def encode(
     from limbeck.encoding import encode_source, open_source, split_rows
     from limbeck.index.encoded import SKIPPED, read_skipped
 
-    opened = open_source(source)
+    opened = open_source(source, image_column=image_column)
     rows = None if protocol is None else split_rows(opened, protocol, split or "database")
     encoded = encode_source(
         load(run),
@@ -33,7 +38,9 @@ def encode(
         rows=rows,
         model=str(run),
         batch_size=batch_size,
+        workers=workers,
         progress=True,
+        keep_embeddings=keep_embeddings,
         replace=replace,
     )
     skipped = SkipList()

@@ -93,6 +93,12 @@ class EncodedWriter:
             self._items = None
 
 
+def check_free(out: Path, *, replace: bool = False) -> None:
+    """Refuse a place that is taken, before any work is done."""
+    if not replace and out.exists() and (out.is_file() or any(out.iterdir())):
+        raise LimbeckError(f"{out}: exists already; choose another place, or replace or remove it")
+
+
 @contextlib.contextmanager
 def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) -> Iterator[EncodedWriter]:
     """Write an encoded set batch by batch; it appears whole when the block ends, and not at all on an error.
@@ -180,6 +186,11 @@ class Encoded:
         except (pa.ArrowException, OSError) as error:
             line = str(error).splitlines()[0][:120]
             raise LimbeckError(f"{self.path / ITEMS}: missing or damaged ({line}); encode again") from None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the items' columns."""
+        return list(self._table().schema_arrow.names)
 
     def items(self) -> pa.Table:
         """The whole items table."""

@@ -1,0 +1,330 @@
+"""`limbeck encode`: tables, threads, what cannot be read, and going on after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from limbeck import encode_parts
+from limbeck.cli import main
+from limbeck.decoding import SourceDamaged, decoded_batches
+from limbeck.encoding import PictureFolder, encode_source, open_source
+from limbeck.errors import LimbeckError
+from limbeck.index.embeddings import embeddings_at
+from limbeck.index.encoded import Encoded, read_skipped
+from limbeck.index.lock import writer_lock
+from limbeck.indexing import add_items, open_rows
+from limbeck.table_source import TableSource
+from tiny_encoder import pixel_encoder, write_pictures
+
+N = 20
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return pixel_encoder()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media") / "photos"
+    write_pictures(folder, range(N))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def points(encoder, photos):
+    return encoder.encode_image([photos / f"{i:04}.png" for i in range(N)])
+
+
+# ------------------------------------------------------------------------------ tables
+def table(photos: Path) -> pa.Table:
+    names = [f"photos/{i:04}.png" for i in range(N)]
+    return pa.table(
+        {"id": [f"{i:03}" for i in range(N)], "file_name": names, "year": list(range(2000, 2000 + N))}
+    )
+
+
+def written(photos: Path, kind: str) -> Path:
+    """The table of the pictures in one form, beside the folder."""
+    rows, place = table(photos), photos.parent
+    if kind == "shards":
+        for number, start in enumerate(range(0, N, 8)):
+            (place / "shards").mkdir(exist_ok=True)
+            part = rows.slice(start, 8).set_column(
+                1, "file_name", pa.array([f"../photos/{i:04}.png" for i in range(N)][start : start + 8])
+            )
+            pq.write_table(part, place / f"shards/{number}.parquet", row_group_size=3)
+        return place / "shards"
+    if kind == "embedded":
+        content = [{"bytes": (photos / f"{i:04}.png").read_bytes(), "path": None} for i in range(N)]
+        pq.write_table(
+            rows.select(["year"]).append_column("image", pa.array(content)),
+            place / "e.parquet",
+            row_group_size=7,
+        )
+        return place / "e.parquet"
+    file = place / f"table.{kind}"
+    if kind == "parquet":
+        pq.write_table(rows, file, row_group_size=6)
+    elif kind == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows.to_pylist()))
+    else:
+        mark = {"csv": ",", "tsv": "\t"}[kind]
+        lines = [rows.column_names, *(map(str, row.values()) for row in rows.to_pylist())]
+        file.write_text("".join(mark.join(line) + "\n" for line in lines))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "shards", "embedded"])
+def test_tables_of_every_form(encoder, photos, points, tmp_path, kind):
+    encoded = encode_source(encoder, written(photos, kind), tmp_path / "e", batch_size=6)
+    np.testing.assert_allclose(encoded.points, points, atol=1e-6)
+    items = encoded.items()
+    assert items.column("year").to_pylist() == list(range(2000, 2000 + N))
+    if kind == "embedded":
+        assert (
+            items.column("id").to_pylist() == [f"e/{i}" for i in range(N)]
+            and "path" not in items.column_names
+        )
+        assert encoded.meta.media_root is None
+    else:
+        assert items.column("id").to_pylist() == [f"{i:03}" for i in range(N)]  # "007" stays text
+        assert (
+            Path(encoded.meta.media_root) / items.column("path")[7].as_py()
+        ).resolve() == photos / "0007.png"
+
+
+def test_ids_are_paths_where_there_are_none(photos, tmp_path):
+    file = photos.parent / "bare.csv"
+    file.write_text("path,labels\nphotos/0001.png,a\n,b\n")
+    source = open_source(file)
+    assert isinstance(source, TableSource) and source.ids() == ["photos/0001.png", "bare/1"]
+    assert source.ids([1]) == ["bare/1"]
+    with pytest.raises(LimbeckError, match="row 1 has no picture"):
+        source.open_image(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.csv", "name,year\nx,1\n", {}, "no column of pictures; there are name, year: name one with"),
+        ("a.csv", "name,year\nx,1\n", {"image_column": "nam"}, "no column 'nam'; there are name, year"),
+        ("a.csv", "name,year\nx,1\n", {"image_column": "year"}, None),
+        ("a.csv", "path\n", {}, "no rows in it"),
+        ("a.csv", "path,x\na,b,c\n", {}, "a.csv: not a readable table"),
+        ("a.jsonl", "{\n", {}, "a.jsonl: not a readable table"),
+        ("a.jsonl", '{"path": 3}\n', {}, "column 'path' holds int64, neither paths nor pictures"),
+        ("a.parquet", "no", {}, "a.parquet: not readable as Parquet"),
+        ("a.txt", "", {}, "no such directory"),
+    ],
+)  # fmt: skip
+def test_bad_tables(tmp_path, name, content, options, message):
+    (tmp_path / name).write_text(content)
+    if message is None:
+        assert len(open_source(tmp_path / name, **options)) == 1
+        return
+    with pytest.raises(LimbeckError, match=message) as caught:
+        open_source(tmp_path / name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_shards_with_other_columns_are_named(tmp_path):
+    pq.write_table(pa.table({"path": ["a"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"path": ["a"], "x": [1]}), tmp_path / "2.parquet")
+    with pytest.raises(LimbeckError, match=r"2.parquet: has other columns than 1.parquet"):
+        open_source(tmp_path)
+    with pytest.raises(LimbeckError, match="no table; leave out --image-column"):
+        write_pictures(tmp_path / "p", range(1))
+        open_source(tmp_path / "p", image_column="x")
+
+
+def test_a_table_becomes_an_index_and_joins_one(encoder, photos, tmp_path):
+    import limbeck
+
+    file = written(photos, "csv")
+    index = limbeck.Index.build(tmp_path / "i", file, model=encoder)
+    hit = index.search(image=photos / "0007.png", k=1, where="year = 2007")[0]
+    assert hit.id == "007" and index.picture(hit).size == (20, 30)
+    with pytest.raises(LimbeckError, match=r"20 ids .* are in it already"):
+        add_items(index.store.path, file)
+    assert open_rows(TableSource(file), encoder, None)[1].media_root == str(photos.parent)
+
+
+# ------------------------------------------------------------------------------ threads
+def test_threads_keep_order_and_fill_batches():
+    started, lock = [], threading.Lock()
+
+    def read(row):
+        with lock:
+            started.append(row)
+        time.sleep(0.001 * (row % 3))
+        if row % 5 == 0:
+            raise LimbeckError(f"{row} is bad")
+        return row * 10
+
+    steps = list(decoded_batches(range(47), read, 8, 4))
+    good = [row for row in range(47) if row % 5]
+    assert [row for step, _ in steps for row in step.rows] == good
+    assert [value for _, ready in steps for value in ready] == [row * 10 for row in good]
+    assert [len(ready) for _, ready in steps] == [8, 8, 8, 8, 5] and sum(step.seen for step, _ in steps) == 47
+    assert [row for step, _ in steps for row, _ in step.failed] == list(range(0, 47, 5))
+    started.clear()
+    next(iter(decoded_batches(range(10_000), lambda row: started.append(row), 8, 2)))
+    assert len(started) < 60  # memory stays bounded
+    with pytest.raises(SourceDamaged, match="shard"):
+        list(decoded_batches(range(9), lambda row: (_ for _ in ()).throw(SourceDamaged("shard")), 4))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_what_cannot_be_read_is_listed(encoder, photos, points, tmp_path):
+    write_pictures(tmp_path / "p", range(5))
+    for name in ("0001.png", "0003.png"):
+        (tmp_path / "p" / name).write_bytes(b"no picture")
+    encoded = encode_source(encoder, tmp_path / "p", tmp_path / "e", batch_size=2, workers=2)
+    np.testing.assert_allclose(encoded.points, points[[0, 2, 4]], atol=1e-6)
+    assert [entry["id"] for entry in read_skipped(tmp_path / "e")] == ["0001.png", "0003.png"]
+    for file in (tmp_path / "p").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(LimbeckError, match=r"not one of 5 items could be read \(the last: .*not a picture"):
+        encode_source(encoder, tmp_path / "p", tmp_path / "f")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "p"]
+    for options, message in (({"batch_size": 0}, "batch_size: 0"), ({"workers": 0}, "workers: 0")):
+        with pytest.raises(LimbeckError, match=message):
+            encode_source(encoder, photos, tmp_path / "g", **options)
+
+
+# ------------------------------------------------------------------------------ going on
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(encode_parts, "_ITEMS", 4)
+
+
+def test_the_same_command_goes_on(encoder, photos, points, tmp_path, small_parts, monkeypatch):
+    seen, real = [], PictureFolder.open_image
+
+    def stop(source, row):
+        seen.append(row)
+        if row == 13:
+            raise KeyboardInterrupt
+        return real(source, row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PictureFolder, "open_image", stop)
+        with pytest.raises(KeyboardInterrupt):
+            encode_source(encoder, photos, tmp_path / "e", batch_size=2, workers=1)
+    assert not (tmp_path / "e").exists() and (tmp_path / "e.part").is_dir()
+    done = sum(part["seen"] for part in json.loads((tmp_path / "e.part/progress.json").read_text())["parts"])
+    assert done == 12
+    seen.clear()
+    monkeypatch.setattr(
+        PictureFolder, "open_image", lambda source, row: (seen.append(row), real(source, row))[1]
+    )
+    encoded = encode_source(encoder, photos, tmp_path / "e", batch_size=2)
+    assert sorted(seen) == list(range(12, N)) and not (tmp_path / "e.part").exists()
+    np.testing.assert_allclose(encoded.points, points, atol=1e-6)
+    assert encoded.items().column("id").to_pylist() == [f"{i:04}.png" for i in range(N)]
+    encoded.check()
+
+
+def test_a_corrupt_shard_in_mid_stream(encoder, photos, points, tmp_path, small_parts):
+    written(photos, "shards")
+    (photos.parent / "shards").rename(photos.parent / "torn")
+    shard = photos.parent / "torn/1.parquet"
+    whole = shard.read_bytes()
+    torn = bytearray(whole)
+    middle = pq.ParquetFile(shard).metadata.row_group(1).column(1)
+    torn[middle.dictionary_page_offset : middle.dictionary_page_offset + 20] = b"\xff" * 20
+    shard.write_bytes(bytes(torn))
+    with pytest.raises(
+        LimbeckError, match=r"1.parquet: damaged at rows 3 to 5 .*restore it; 10 items are kept"
+    ):
+        encode_source(encoder, photos.parent / "torn", tmp_path / "e", batch_size=2)
+    shard.write_bytes(whole)
+    encoded = encode_source(encoder, photos.parent / "torn", tmp_path / "e", batch_size=2)
+    np.testing.assert_allclose(encoded.points, points, atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["e"]
+
+
+def test_another_input_does_not_go_on_with_it(encoder, photos, tmp_path, small_parts, monkeypatch):
+    def full(*_):
+        raise LimbeckError("disk: cannot write (No space left on device)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(encode_parts.Parts, "batches", full)
+        with pytest.raises(LimbeckError, match=r"No space .*; 20 items are kept in .*e.part: the same"):
+            encode_source(encoder, photos, tmp_path / "e")
+    write_pictures(tmp_path / "other", range(3))
+    with pytest.raises(LimbeckError, match=r"an unfinished encoding with another source and rows; remove"):
+        encode_source(encoder, tmp_path / "other", tmp_path / "e")
+    with pytest.raises(LimbeckError, match="an unfinished encoding with another model; remove it"):
+        encode_source(pixel_encoder(seed=1), photos, tmp_path / "e")
+    with writer_lock(tmp_path / "e.part"), pytest.raises(LimbeckError, match="being written by process"):
+        encode_source(encoder, photos, tmp_path / "e")
+    assert len(encode_source(encoder, photos, tmp_path / "e")) == N
+    with pytest.raises(LimbeckError, match="exists already"):
+        encode_source(encoder, photos, tmp_path / "e")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "other"]
+
+
+def test_killed_and_taken_up_by_the_command_line(encoder, photos, points, tmp_path, monkeypatch, capsys):
+    encoder.save(tmp_path / "model")
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from limbeck import encode_parts
+        from limbeck.cli import main
+        from limbeck.encoding import PictureFolder
+        encode_parts._ITEMS, real = 4, PictureFolder.open_image
+        def slow(source, row):
+            if row > 9:
+                print("there", flush=True)
+                time.sleep(60)
+            return real(source, row)
+        PictureFolder.open_image = slow
+        main()
+        """
+    )
+    words = ["encode", tmp_path / "model", photos, "--out", tmp_path / "e", "--batch-size", 2, "--workers", 1]
+    words = [*map(str, words)]
+    child = subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "there\n"
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "e.part/000001").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (tmp_path / "e").exists()
+    monkeypatch.setattr("sys.argv", ["limbeck", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code and "20 items in" in capsys.readouterr().out
+    np.testing.assert_allclose(Encoded.open(tmp_path / "e").points, points, atol=1e-6)
+
+
+def test_embeddings_are_kept_by_encode_and_by_add(photos, tmp_path):
+    import limbeck
+
+    encoder = pixel_encoder(bits=16)
+    encode_source(encoder, photos, tmp_path / "e", keep_embeddings=True)
+    index = limbeck.Index.build(tmp_path / "i", tmp_path / "e", model=encoder, embeddings=True)
+    encode_source(encoder, photos, tmp_path / "plain")
+    with pytest.raises(LimbeckError, match="encoded without; encode it anew with --keep-embeddings"):
+        limbeck.Index.build(tmp_path / "j", tmp_path / "plain", model=encoder, embeddings=True)
+    wanted = encoder.encode_image([photos / f"{i:04}.png" for i in range(N)], output="embeddings")
+    add_items(tmp_path / "i", photos, replace=True)
+    for one in (index, limbeck.Index.open(tmp_path / "i")):
+        rows = one.store.rows_of([f"{i:04}.png" for i in range(N)])
+        np.testing.assert_allclose(embeddings_at(one.store, rows), wanted, atol=1e-5)
