@@ -13,6 +13,9 @@ from limbeck.codes.kernel import kernel
 from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
+# A few queries wait for memory: smaller slices cost nothing, and less is looked at again, k = 100 above all.
+STEP = 1024
+FEW = 4
 PART = 256  # codes looked at again together
 _FAR = np.uint16(0xFFFF)
 
@@ -50,8 +53,9 @@ def scan_nearest(
     below = np.zeros(count, dtype=np.int64)
     limit = np.full(count, bits + 1, dtype=np.int64)
     scratch = np.empty(SLICE, dtype=np.uint16)
-    for start in range(0, items.shape[0], SLICE):
-        piece, allowed = items[start : start + SLICE], mask[start : start + SLICE]
+    step = SLICE if count > FEW else STEP
+    for start in range(0, items.shape[0], step):
+        piece, allowed = items[start : start + step], mask[start : start + step]
         for q in range(count):
             query = queries[q]
             if _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
