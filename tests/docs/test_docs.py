@@ -106,10 +106,11 @@ def test_extras_exist() -> None:
 
 # ------------------------------------------------------------------------------ recipes and protocols
 @pytest.mark.parametrize("block", YAML, ids=str)
-def test_yaml_resolves(block: Block, tmp_path: Path) -> None:
-    for kept in YAML:
+def test_yaml_resolves(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in BLOCKS:
         if kept.page == block.page and kept.file:
             (tmp_path / kept.file).write_text(kept.body)
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / (block.file or "block.yaml")
     file.write_text(block.body)
     if "task" in yaml.safe_load(block.body):
@@ -198,6 +199,8 @@ def _run(block: Block) -> None:
     if block.language == "yaml":
         assert block.file is not None
         Path(block.file).write_text(_shortened(block.body) if "\nstages:" in block.body else block.body)
+    elif block.language == "python" and block.file is not None:
+        Path(block.file).write_text(block.body)
     elif block.language == "python":
         exec(compile(block.body, str(block), "exec"), {"__name__": "docs"})
     else:

@@ -195,17 +195,16 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] |
 
 def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
     """(method class, its validated configuration) of a stage."""
-    from limbeck.methods import METHODS
+    from limbeck.methods.own import find_method
 
     options = dict(stage.method)
-    name = options.pop("name")
-    if name not in METHODS:
-        raise LimbeckError(
-            f"{where}: stages.{stage.name}.method.name: no method {name!r}; {_near(name, METHODS)}"
-        )
-    config = METHODS[name].Config
     try:
-        return METHODS[name], config.model_validate(options)
+        method = find_method(options.pop("name"))
+    except LimbeckError as error:
+        raise LimbeckError(f"{where}: stages.{stage.name}.method.name: {error}") from None
+    config = method.Config
+    try:
+        return method, config.model_validate(options)
     except ValidationError as error:
         raise describe(error, config, f"{where}: stages.{stage.name}.method") from None
 

@@ -1,0 +1,74 @@
+"""A method in a file of one's own: found, trained, and every way to get its name wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation import evaluate
+from limbeck.methods import METHODS
+from limbeck.methods.own import find_method
+from limbeck.training import train
+from tiny import soda_recipe, write_pairs, write_protocol
+
+CODE = '''
+from limbeck.encoders.config import Strict
+from limbeck.losses import pairwise_likelihood, shared_label
+from limbeck.methods.base import Losses, Method
+
+
+class Mine(Method):
+    """A likelihood."""
+
+    supervised = True
+
+    class Config(Strict):
+        weight: float = 1.0
+
+    def objective(self, reps, state):
+        similar = shared_label(reps["labels"], reps["labels"])
+        logits = self.encoder.lift.logits(reps["image"], reps["text"])
+        return Losses.weighted(likelihood=(self.config.weight, pairwise_likelihood(logits, similar)))
+
+
+class Bare(Method):
+    """Without a configuration."""
+
+
+class Other:
+    """No method."""
+'''
+
+
+def test_it_trains_and_is_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CODE)
+    recipe = soda_recipe(write_pairs(tmp_path), write_protocol(tmp_path), steps=4)
+    method = {"name": f"{tmp_path / 'mine.py'}:Mine", "weight": 2.0}
+    run = train(recipe | {"stages": [{"name": "mine", "method": method}]}, out=tmp_path / "run", quiet=True)
+    result = evaluate(run, ceiling=False)
+    assert result.method.endswith("mine.py:Mine") and 0 < result.metrics["i2t"]["map"] <= 1
+    wrong = method | {"wieght": 1.0}
+    with pytest.raises(LimbeckError, match=r"mine.method: unknown key .wieght.; did you"):
+        train(recipe | {"stages": [{"name": "mine", "method": wrong}]}, out=tmp_path / "no")
+
+
+def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(CODE)
+    Path("broken.py").write_text("import no_such_module\n")
+    assert find_method("dcmh") is METHODS["dcmh"]
+    assert find_method("mine.py:Mine").__name__ == "Mine"
+    for name, told in {
+        "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or a class of yours as FILE.py:CLASS",
+        "mine.py": "as FILE.py:CLASS",
+        "yours.py:Mine": "yours.py: no such file",
+        "mine.py:Nobody": "mine.py: holds no method 'Nobody'",
+        "mine.py:Other": "holds no method 'Other'",
+        "mine.py:Bare": "Bare lacks a class Config derived from Strict",
+        "broken.py:Mine": "broken.py: does not run (ModuleNotFoundError: No module named 'no_such_module'",
+    }.items():
+        with pytest.raises(LimbeckError, match=re.escape(told)):
+            find_method(name)
