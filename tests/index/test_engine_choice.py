@@ -15,6 +15,7 @@ from limbeck.index.measure import build_engine, measure
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
+from limbeck.indexing import add_items
 from limbeck.search import Index
 from limbeck.spaces import Hamming
 
@@ -137,6 +138,29 @@ def test_a_named_engine_takes_the_fastest_good_setting_else_the_best(store):
     for wrong in (0, 1.5, True, "much"):
         with pytest.raises(LimbeckError, match="recall"):
             choose(store, exact, "ivf", recall=wrong)
+
+
+def test_what_came_later_counts_as_exact_search(store, run):
+    measured_as(store, [(4, 0.99, 0.5)])
+    items = {"id": [f"n{i}" for i in range(1800)], "part": [0] * 1800}
+    add_items(
+        store.path, points_of(600, seed=3), items={name: values[:600] for name, values in items.items()}
+    )
+    grown = IndexStore.open(store.path)
+    found = choose(grown, ExactSearch(grown), "auto")  # 0.5 + 0.4 of 1 ms
+    assert (found.engine, found.uncovered) == ("ivf", 600)
+    assert "40.0% of the rows came later and are searched exactly: build the engine again" in found.why
+    points = points_of(3, seed=7)
+    scores = found.search(points, 10)[0]
+    assert (scores <= ExactSearch(grown)(points, 10)[0][:, -1:]).mean() > 0.9
+    status, out, _ = run("index", "info", store.path)
+    assert status == 0 and "600 items (40.0%)" in " ".join(out.split())
+    add_items(
+        store.path, points_of(1200, seed=4), items={name: values[600:] for name, values in items.items()}
+    )
+    grown = IndexStore.open(store.path)
+    assert choose(grown, ExactSearch(grown), "auto").engine == "exact"  # 0.5 + 0.67 of 1 ms
+    assert choose(grown, ExactSearch(grown), "ivf").uncovered == 1800
 
 
 def test_an_engine_that_was_not_measured_is_not_chosen(store):
