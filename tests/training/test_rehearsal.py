@@ -92,4 +92,4 @@ def test_the_smallest_of_them_runs_two_steps(monkeypatch: pytest.MonkeyPatch) ->
     recipe = load_recipe("hmid_net/paper-vit-s", {"stages.teacher.towers": {"image": {"backbone": less}}})
     lines = dry_run(recipe, 4)
     assert "student: hmid-net" in lines[2]
-    assert "for 120,000 steps on this machine (from steps of 4 pairs, scaled to 2048)" in lines[2]
+    assert "for 120,000 steps on this machine (from steps of 4 pairs, scaled to 2048); " in lines[2]

@@ -29,6 +29,8 @@ from limbeck.training.stages import build_method, sources_of
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
 """Pairs of the batches whose operations are counted: a large tower on a small machine takes no more."""
+SUSTAINED = 100e12
+"""Operations a second of one large accelerator on such a model, for the estimate: a third of its peak."""
 
 
 def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
@@ -105,11 +107,14 @@ def _rehearse(
         return text
     flops = count_flops(method, batches, fabric, recipe.seed, size=whole, counted=FEW)
     told = _told(method, flops, kept / min(size, plan.chunk or size), min(whole, plan.chunk or whole))
-    time_left = "time unknown without data (the length is in epochs)"
-    if steps is not None:
-        time_left = f"about {_span(steps * whole * seconds[-1] / size)} for {steps:,} steps on this machine"
+    if steps is None:
+        return f"{text}\n    {told}\n    time unknown without data (the length is in epochs)"
     scaled = f" (from steps of {size} pairs, scaled to {whole})" if size != whole else ""
-    return f"{text}\n    {told}\n    {time_left}{scaled}"
+    here, there = _span(steps * whole * seconds[-1] / size), _span(steps * flops / SUSTAINED)
+    return (
+        f"{text}\n    {told}\n    about {here} for {steps:,} steps on this machine{scaled}; "
+        f"{there} at a sustained {_short(SUSTAINED)}FLOP/s, teachers not counted"
+    )
 
 
 def _told(method: Method, flops: int, per_pair: float, at_once: int) -> str:
