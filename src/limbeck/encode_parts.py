@@ -128,7 +128,7 @@ class Parts:
         self._begin()
 
     def batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Points and items of all parts, in order.
+        """Points and items of all parts, and of what is in none yet, in order.
 
         Raises:
             LimbeckError: a part that was damaged meanwhile.
@@ -138,6 +138,7 @@ class Parts:
                 encoded = Encoded.open(self.folder / part["name"])
                 encoded.check()
                 yield from encoded.batches()
+        yield from zip(self._points, self._items, strict=True)
 
     def remove(self) -> None:
         """Remove the parts; the set is whole."""

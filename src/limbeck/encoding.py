@@ -312,7 +312,6 @@ def encode_source(
                 failed = [(_id_of(opened, row), reason) for row, reason in step.failed]
                 parts.append(points, items, failed, step.seen)
                 advance(step.seen)
-        parts.flush()
         if not parts.rows:
             last = parts.skipped[-1]["reason"]
             raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {last})")

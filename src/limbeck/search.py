@@ -18,9 +18,10 @@ from limbeck.index.choice import RECALL, Choice, Engines
 from limbeck.index.embeddings import COLUMN, check_rerank, embeddings_at, reranked
 from limbeck.index.encoded import Encoded
 from limbeck.index.query import check_k
+from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.index.texts import stored_texts
-from limbeck.indexing import load_model, open_rows
+from limbeck.indexing import add_items, load_model, open_rows
 from limbeck.query_encoder import QueryEncoder
 from limbeck.spaces import Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
@@ -130,6 +131,16 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.store)
+
+    def add(self, source: Path | str | Pairs | Source | Encoded | np.ndarray, **options: Any) -> Index:
+        """The index with more items, see `limbeck.indexing.add_items`; this object stays at its own state."""
+        add_items(self.store.path, source, **options)
+        return Index.open(self.store.path)
+
+    def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> Index:
+        """The index without some items, see `remove_items`; this object stays at its own state."""
+        remove_items(self.store.path, ids, where=where)
+        return Index.open(self.store.path)
 
     def search(
         self,

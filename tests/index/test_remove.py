@@ -109,8 +109,7 @@ def test_the_last_item_may_go(tmp_path):
 
 def test_through_the_index(tmp_path):
     built = Index.build(tmp_path / "i", codes(50), items=items(50) | {"tags": [[f"t{i}"] for i in range(50)]})
-    remove_items(tmp_path / "i", ["id-7"])
-    left = Index.open(tmp_path / "i")
+    left = built.remove(["id-7"])
     assert len(built) == 50 and len(left) == 49
     assert "id-7" not in {hit.id for hit in left.search(points=codes(50)[7], k=50)}
     assert "id-7" in {hit.id for hit in built.search(points=codes(50)[7], k=50)}
@@ -119,6 +118,8 @@ def test_through_the_index(tmp_path):
     assert "t7" not in stored_texts(left.store) and "t8" in stored_texts(left.store)
     with pytest.raises(LimbeckError, match="no item with id 'id-7'"):
         left.search(like="id-7")
+    more = left.add(codes(1, seed=5), items={"id": ["new"]})
+    assert len(more) == 50 and len(left) == 49 and more.search(points=codes(1, seed=5), k=1)[0].id == "new"
 
 
 @pytest.mark.parametrize(
