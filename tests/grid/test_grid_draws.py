@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,28 @@ def test_trials_stand_where_at_says_and_a_row_of_its_own_places_where_it_has_the
     places = {t.name: t.over for t in expand(read_grid(write("at", **plan_, over={"lift.bits": [8, 16]})))}
     assert places["tune/direct-t1"] == {"lift.bits": 16}
     assert places["tune/alone-t1"] == {}
+
+
+def test_codes_without_steps_are_tuned_by_a_look_at_the_end(
+    place: Path, tmp_path: Path, write: Write, limbeck: Run
+) -> None:
+    """ITQ takes no steps: what lies before it is chosen by the validation score of its codes."""
+    whole = yaml.safe_load((place / "direct.yaml").read_text())
+    towers = {m: {"backbone": {"kind": "run", "path": "clip"}, "hidden": []} for m in ("image", "text")}
+    codes = {
+        "name": "codes",
+        "method": {"name": "binarize"},
+        "towers": towers,
+        "lift": {"kind": "binary", "bits": 8},
+        "schedule": {"steps": 0},
+    }
+    stages = [{"name": "clip", "method": {"name": "clip"}}, codes]
+    recipe = whole | {"name": "tiny/itq", "lift": {"kind": "sphere", "dim": 16}, "stages": stages}
+    tune = {"trials": 2, "search": {"stages.clip.optim.lr": [1e-3]}}
+    file = write("itq", prepare={}, rows={"itq": {"recipe": recipe}}, base=None, tune=tune, seeds=[0])
+    status, _, err = limbeck("grid", file, "--out", tmp_path / "grid")
+    assert (status, err) == (0, "")
+    log = json.loads((tmp_path / "grid/rows/tune/itq.json").read_text())
+    assert all(0 < trial["score"] <= 1 for trial in log["trials"])
+    done = json.loads((tmp_path / "grid/itq-s0/stages/codes/done.json").read_text())
+    assert (done["steps"], done["best_step"]) == (0, 0)
