@@ -30,6 +30,7 @@ class Encoder:
     space: Hamming = dataclasses.field(default_factory=lambda: Hamming(64))
     space_id: str = "numbers"
     image_input: str = "pixels"
+    text_input: str = "text"
 
     def check_query(self, text):
         if not text.isdigit():

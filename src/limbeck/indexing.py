@@ -186,8 +186,7 @@ def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | No
 
 def inputs_of(encoder: DualEncoder) -> dict[str, str]:
     """What an encoder reads as text and as image, as an index records it."""
-    reads_text = encoder.towers["text"].backbone.reads == "text"
-    return ({"text": "text"} if reads_text else {}) | {"image": encoder.image_input}
+    return ({"text": "text"} if encoder.text_input == "text" else {}) | {"image": encoder.image_input}
 
 
 def query_encoder(encoder: DualEncoder) -> EncoderSource:

@@ -29,6 +29,7 @@ class Encoder:
     space: Lorentz = SPACE
     space_id: str = "numbers"
     image_input: str = "pixels"
+    text_input: str = "text"
 
     def check_query(self, text):
         if not text.isdigit():

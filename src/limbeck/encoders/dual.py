@@ -56,6 +56,11 @@ class DualEncoder(nn.Module):
         return str(self.towers["image"].backbone.reads)
 
     @property
+    def text_input(self) -> str:
+        """What the text tower reads: "text", or labels, by which no query can ask."""
+        return str(self.towers["text"].backbone.reads)
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(
