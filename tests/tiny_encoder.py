@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from limbeck.encoders.config import BagConfig, ClipImageConfig, HashConfig, SphereConfig
+from limbeck.encoders.config import BagConfig, ClipImageConfig, HashConfig, SphereConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
-from limbeck.encoders.config import TowerConfig
 
 WORDS = ["red", "green", "blue", "dark"]
 
