@@ -204,7 +204,8 @@ def test_from_the_command_line(run, tmp_path):
         status, out, err = run(
             "search", index, "--codes", queries, "-k", 5, "--engine", engine, "--recall", 0.9, "--json", hits
         )
-        assert status == 0 and "engine" in err and "q.npy row 0" in out
+        assert status == 0 and "engine" in err
+        assert "q.npyrow0" in "".join(out.split())  # a long path wraps
         value = json.loads(hits.read_text())
         assert value["engine"]["why"] in err and value["engine"]["engine"] in ("ivf", "exact")
         got = [[hit["score"] for hit in result["hits"]] for result in value["results"]]
