@@ -45,7 +45,7 @@ def main() -> None:
         files, groups = grid(options.rows, name)
         if files:
             told(claims, groups)
-            tables = comparison_tables(compare(files, base=base))
+            tables = comparison_tables(compare(files, base=base if base in groups else None))
             sections.append((name, [line for table in tables for line in (table.markdown(), "")]))
     sections += compact(options.rows)
     part = OUT / "parts" / "speed.json"
