@@ -235,7 +235,7 @@ def measure_memory(
     """`child` in a process of its own."""
     file = work / "queries.npy"
     np.save(file, queries)
-    command = [
+    words = [
         sys.executable,
         __file__,
         "--child",
@@ -247,7 +247,7 @@ def measure_memory(
         "--queries",
         file,
     ]
-    answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    answer = subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True)
     return say({"part": "memory", **about, "engine": engine, **json.loads(answer.stdout)})
 
 
@@ -325,6 +325,12 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
     return rows
 
 
+def command() -> str:
+    """The command line, folders by name."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join(["benchmarks/search.py", *words])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=float, default=[1e6, 1e7, 1e8])
@@ -380,9 +386,9 @@ def main() -> None:
                     measure_memory(store.path, queries, of, asked.engines[0], asked.recall, asked.work)
                 )
             if asked.out:  # as far as it has come: the large sizes take long
-                write_json(asked.out, {"machine": about, "command": sys.argv, "rows": rows})
+                write_json(asked.out, {"machine": about, "command": command(), "rows": rows})
     if asked.out:
-        write_json(asked.out, {"machine": about, "command": sys.argv, "rows": rows})
+        write_json(asked.out, {"machine": about, "command": command(), "rows": rows})
 
 
 if __name__ == "__main__":

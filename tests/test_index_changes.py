@@ -6,27 +6,11 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck.cli import main
 from limbeck.encoding import encode_source
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
 from limbeck.indexing import add_items
 from tiny_encoder import pixel_encoder, write_pictures
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the command line; returns (exit status, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limbeck.cli import main
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the command line; returns (exit status, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
-
 
 @pytest.fixture
 def files(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -11,9 +10,8 @@ from PIL import Image
 
 import limbeck
 from limbeck.batch_search import answer_file
-from limbeck.cli import main
-from limbeck.errors import LimbeckError
 from limbeck.spaces import Hamming
+from number_encoder import NumberEncoder
 
 CODES = np.random.default_rng(5).integers(0, 256, (40, 8), dtype=np.uint8)
 ITEMS = {
@@ -23,45 +21,9 @@ ITEMS = {
 }
 
 
-@dataclasses.dataclass
-class Encoder:
-    """Says a number, gets that row."""
-
-    space: Hamming = dataclasses.field(default_factory=lambda: Hamming(64))
-    space_id: str = "numbers"
-    image_input: str = "pixels"
-    text_input: str = "text"
-
-    def check_query(self, text):
-        if not text.isdigit():
-            raise LimbeckError(f"text {text!r}: not one word of it is known")
-
-    def encode_text(self, texts):
-        return CODES[[int(text) for text in texts]]
-
-    def encode_image(self, images):
-        return CODES[[image.size[0] for image in images]]
-
-    def save(self, folder, bundle):
-        (folder / "model.json").write_text("{}")
-
-
 @pytest.fixture
 def index(tmp_path):
-    return limbeck.Index.build(tmp_path / "i", CODES, items=ITEMS, model=Encoder())
-
-
-@pytest.fixture
-def run(monkeypatch, capfdbinary):
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capfdbinary.readouterr()
-        return end.value.code or 0, out.decode(), err.decode()
-
-    return call
+    return limbeck.Index.build(tmp_path / "i", CODES, items=ITEMS, model=NumberEncoder(CODES, Hamming(64)))
 
 
 def distances(row):

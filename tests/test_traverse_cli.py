@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 import limbeck
-from limbeck.cli import main
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.config import BagConfig, ClipImageConfig, FeaturesConfig, PolarConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
@@ -22,21 +21,6 @@ from limbeck.traversal import ROOT
 from tiny import DIM, write_pairs
 
 WORDS = ["sea", "sky", "sea at night", "sky at night"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the command line; returns (exit status, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
 
 
 def encoder(backbone, items=(), texts=WORDS * 2) -> DualEncoder:

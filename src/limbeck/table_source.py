@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,7 +155,7 @@ class TableSource:
         )
 
 
-class _Shard:
+class _Shard(ABC):
     """One file, read in groups of rows."""
 
     path: Path
@@ -165,9 +166,9 @@ class _Shard:
     def rows(self) -> int:
         return self.starts[-1]
 
+    @abstractmethod
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
         """The rows of a group, of some columns or of all."""
-        raise NotImplementedError
 
 
 class _Parquet(_Shard):

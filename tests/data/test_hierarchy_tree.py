@@ -11,8 +11,6 @@ from limbeck.data.hierarchy import Tree
 from limbeck.data.scenes import taxonomy
 from limbeck.errors import LimbeckError
 
-IMAGENET = Path("/work/shared/data/imagenet_isa.txt")
-
 
 def write(folder: Path, text: str | bytes) -> Path:
     file = folder / "isa.txt"
@@ -116,8 +114,7 @@ def test_an_unknown_class_names_its_neighbour():
     assert "class 'zebra' is not in the tree; add an edge" in refused(tree.numbers, ["zebra"])
 
 
-@pytest.mark.skipif(not IMAGENET.is_file(), reason="needs the edges above ImageNet's classes")
-def test_imagenet():
-    tree = Tree.read(IMAGENET)
+def test_imagenet(shared_data):
+    tree = Tree.read(shared_data / "imagenet_isa.txt")
     leaves = set(range(len(tree))) - set(tree.parents.tolist())
     assert (len(tree), len(leaves), tree.root) == (1372, 1000, "n00001930")

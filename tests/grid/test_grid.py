@@ -61,6 +61,7 @@ def test_rows_table_failures_and_estimates(whole: Path) -> None:
     assert errors.count("\n") == 1
     assert errors.startswith("limbeck: broken-s0: ")
     row = Result.load(whole / "rows/taught-s1.json")
+    assert row.run == "taught-s1" and str(whole) not in (whole / "rows/taught-s1.json").read_text()
     assert (row.label, row.seed, row.per_query) == ("taught", 1, {})
     assert row.seconds["train"] > 0
     about = row.settings["grid"]

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from limbeck.cli import main
 from limbeck.errors import LimbeckError
 from limbeck.index.choice import choose
 from limbeck.index.derived import derived_names, open_derived
@@ -37,19 +36,6 @@ def build(path, n=ROWS) -> IndexStore:
 @pytest.fixture
 def store(tmp_path):
     return build(tmp_path / "ix")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["limbeck", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
 
 
 def test_what_is_measured(store):

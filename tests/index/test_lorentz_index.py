@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +14,7 @@ from limbeck.cli import main
 from limbeck.errors import LimbeckError
 from limbeck.index.encoded import EncodedMeta, write_encoded
 from limbeck.spaces import Lorentz
+from number_encoder import NumberEncoder
 
 SPACE = Lorentz(12, 0.5)
 POINTS = clustered(400, 12, 0.5)
@@ -22,33 +22,10 @@ ITEMS = {"id": [f"id-{i}" for i in range(400)], "captions": [[f"caption {i}"] fo
 DISTANCES = geodesic(POINTS, POINTS, 0.5)
 
 
-@dataclasses.dataclass
-class Encoder:
-    """Says a number, gets that row: enough of a dual encoder for an index."""
-
-    space: Lorentz = SPACE
-    space_id: str = "numbers"
-    image_input: str = "pixels"
-    text_input: str = "text"
-
-    def check_query(self, text):
-        if not text.isdigit():
-            raise LimbeckError(f"text {text!r}: not one word of it is known")
-
-    def encode_text(self, texts):
-        return POINTS[[int(text) for text in texts]]
-
-    def encode_image(self, images):
-        return POINTS[[image.size[0] for image in images]]
-
-    def save(self, folder, bundle):
-        (folder / "model.json").write_text("{}")
-
-
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     path = tmp_path_factory.mktemp("lorentz") / "i"
-    return limbeck.Index.build(path, POINTS, items=ITEMS, space=SPACE, model=Encoder())
+    return limbeck.Index.build(path, POINTS, items=ITEMS, space=SPACE, model=NumberEncoder(POINTS, SPACE))
 
 
 def test_every_way_to_ask(index, tmp_path):
@@ -90,10 +67,12 @@ def test_an_encoded_set_of_the_hyperboloid(tmp_path):
     with write_encoded(tmp_path / "e", EncodedMeta(SPACE, "numbers")) as writer:
         writer.append(POINTS[:300], {"id": ITEMS["id"][:300]})
         writer.append(POINTS[300:], {"id": ITEMS["id"][300:]})
-    index = limbeck.Index.build(tmp_path / "i", tmp_path / "e", model=Encoder())
+    index = limbeck.Index.build(tmp_path / "i", tmp_path / "e", model=NumberEncoder(POINTS, SPACE))
     assert_nearest(index.search_points(POINTS[:9], 7), DISTANCES[:9], 7)
     with pytest.raises(LimbeckError, match="another model or space"):
-        limbeck.Index.build(tmp_path / "j", tmp_path / "e", model=Encoder(space_id="else"))
+        limbeck.Index.build(
+            tmp_path / "j", tmp_path / "e", model=NumberEncoder(POINTS, SPACE, space_id="else")
+        )
 
 
 def test_the_command_line_prints_distances(index, tmp_path, monkeypatch, capsys):

@@ -37,6 +37,13 @@ class Mine(Method):
 class Bare(Method):
     """Without a configuration."""
 
+    def objective(self, reps, state):
+        return Losses({})
+
+
+class Hollow(Method):
+    """Without an objective."""
+
 
 class Other:
     """No method."""
@@ -67,6 +74,7 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "yours.py:Mine": "yours.py: no such file",
         "mine.py:Nobody": "mine.py: holds no method 'Nobody'",
         "mine.py:Other": "holds no method 'Other'",
+        "mine.py:Hollow": "mine.py: Hollow lacks objective; write it",
         "mine.py:Bare": "Bare lacks a class Config derived from Strict",
         "broken.py:Mine": "broken.py: does not run (ModuleNotFoundError: No module named 'no_such_module'",
     }.items():

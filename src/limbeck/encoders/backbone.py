@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from limbeck.files import sha256_file, sha256_json
 Inputs = dict[str, torch.Tensor]
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """One column of the pairs in, one float32 vector an item out.
 
     A backbone owns its preprocessing (`collate`), what it learns from the training items before the first
@@ -57,13 +58,13 @@ class Backbone(nn.Module):
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Learn vocabulary, statistics or tokenizer from the training items; nothing by default."""
 
+    @abstractmethod
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Turn items into tensors with B rows; ``generators`` (one an item) switch augmentation on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim) features of collated inputs."""
-        raise NotImplementedError
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
         """(B, 1 + K, dim): the whole item first (what `forward` gives), then its K patches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -17,6 +17,8 @@ from limbeck.encoders.tokenizer import START, knows, load_tokenizer, special_ids
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 
+_STEP = 16
+
 
 def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
     """Token ids and mask, padded to the longest text; a too long one keeps its end token.
@@ -26,10 +28,29 @@ def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, leng
     """
     encoded = [text.ids for text in tokenizer.encode_batch(list(texts))]
     rows = [ids if len(ids) <= length else [*ids[: length - 1], ids[-1]] for ids in encoded]
-    width = min(length, -(-max(map(len, rows), default=1) // 16) * 16)
+    width = min(length, -(-max(map(len, rows), default=1) // _STEP) * _STEP)
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long)
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def by_width(
+    ids: torch.Tensor, mask: torch.Tensor, run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """``run`` (ids, mask) gives a row a text; each text goes with those of its width, with little padding.
+
+    Captions are mostly half as long as the longest of their batch.
+    """
+    steps = -(-mask.sum(1) // _STEP)
+    kinds = [int(kind) for kind in steps.unique()]
+    if len(kinds) < 2:
+        return run(ids, mask)
+    places = [(steps == kind).nonzero().squeeze(1) for kind in kinds]
+    parts = [
+        run(ids[own, : kind * _STEP], mask[own, : kind * _STEP])
+        for kind, own in zip(kinds, places, strict=True)
+    ]
+    return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 class ClipTextBackbone(Backbone):
@@ -100,7 +121,10 @@ class ClipTextBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim)."""
-        output = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return by_width(inputs["input_ids"], inputs["attention_mask"], self._ended)
+
+    def _ended(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.model(input_ids=ids, attention_mask=mask)
         return output.text_embeds if self.config.projection else output.pooler_output
 
     def check_query(self, item: str) -> None:
@@ -179,6 +203,9 @@ class SentenceBackbone(Backbone):
         return (known - self.mean) / self.scale
 
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return by_width(ids, mask, self._mean)
+
+    def _mean(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)

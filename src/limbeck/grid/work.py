@@ -127,12 +127,34 @@ def further_files(rows: Path, name: str, bits: Sequence[int], exact_words: bool)
 
 
 def write_row(file: Path, result: Result) -> None:
-    """The result without its values by query, and curves to 5 digits: a file small enough to commit."""
+    """The small file of a result: no values by query, curves to 5 digits, folders by name and not by place.
+
+    What a place held is told by ``settings.fingerprint`` and ``settings.items``, which stay.
+    """
     curves = {
         way: {name: [round(value, 5) for value in values] for name, values in own.items()}
         for way, own in result.curves.items()
     }
-    result.model_copy(update={"per_query": {}, "curves": curves}).save(file)
+    small = {
+        "per_query": {},
+        "curves": curves,
+        "run": Path(result.run).name,
+        "settings": _named(result.settings),
+    }
+    result.model_copy(update=small).save(file)
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with absolute paths cut to their last part, at any depth."""
+    return {key: _name(value) for key, value in settings.items()}
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _named(value)
+    if isinstance(value, list):
+        return [_name(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def in_words(result: Result) -> str:

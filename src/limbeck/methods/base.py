@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -57,7 +58,7 @@ class Losses:
         )
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """One paper: what it reads, what it represents, what it descends.
 
     The loop calls `represent` on (chunks of) a batch, gathers the rows of all processes, and calls
@@ -125,9 +126,9 @@ class Method(nn.Module):
         reps = {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
         return reps | ({"labels": batch["labels"]} if self.supervised else {})
 
+    @abstractmethod
     def objective(self, reps: Reps, state: State) -> Losses:
         """Loss of the global batch."""
-        raise NotImplementedError
 
     def after_step(self, reps: Reps, state: State) -> None:
         """Bring scalars back into their bounds."""

@@ -6,6 +6,7 @@ objective on the first p bits, averaged over the lengths p.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated
 
 import torch
@@ -43,9 +44,9 @@ class Nested(Method):
                 "give shorter ones, or a longer lift.bits"
             )
 
+    @abstractmethod
     def objective_of(self, reps: Reps, state: State) -> Losses:
         """Loss of codes (B, p) of any length: ``image``, ``text`` cut to p bits, the rest as it is."""
-        raise NotImplementedError
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """Mean over the lengths; parts and monitors are the whole code's, ``first_p`` a prefix's total."""

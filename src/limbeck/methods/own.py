@@ -45,6 +45,8 @@ def find_method(name: str) -> type[Method]:
     found = getattr(module, match["cls"], None)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise LimbeckError(f"{file}: holds no method {match['cls']!r}, a class derived from Method")
+    if missing := getattr(found, "__abstractmethods__", None):
+        raise LimbeckError(f"{file}: {match['cls']} lacks {', '.join(sorted(missing))}; write it")
     if not issubclass(getattr(found, "Config", type), Strict):
         raise LimbeckError(f"{file}: {match['cls']} lacks a class Config derived from Strict; add one")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from limbeck.spaces import Space
 MODALITIES = ("image", "text")
 
 
-class Lift(nn.Module):
+class Lift(nn.Module, ABC):
     """Features of a modality into the space.
 
     A verb that a space has no answer to raises `LimbeckError`, so that callers need not know which it is.
@@ -33,19 +34,19 @@ class Lift(nn.Module):
         super().__init__()
         self.config, self.dims = config, dims
 
+    @abstractmethod
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """(…, dims[modality]) features to float32 (…, dim) embeddings."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
         """(A, dim) x (B, dim) to (A, B) logits, differentiable; own temperature unless one is given."""
-        raise NotImplementedError
 
+    @abstractmethod
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Row-wise (…, dim) x (…, dim) to (…), differentiable."""
-        raise NotImplementedError
 
     def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
         """Embeddings as they are stored: points of `space`."""

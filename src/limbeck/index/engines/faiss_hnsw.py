@@ -7,6 +7,7 @@ hyperboloid it finds one neighbour in seven, so vectors are linked by `Space.coo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from limbeck.index.engines.base import Allowed, Option, Points, Setting, widened
 from limbeck.index.engines.faiss_base import FaissEngine
 
 
-class _Hnsw(FaissEngine):
+class _Hnsw(FaissEngine, ABC):
     """Walks the graph with a list of ``ef`` candidates."""
 
     name: ClassVar[str] = "faiss-hnsw"
@@ -35,9 +36,9 @@ class _Hnsw(FaissEngine):
         cls.save(index, folder)
 
     @classmethod
+    @abstractmethod
     def empty(cls, columns: int, links: int) -> Any:
         """An index without points."""
-        raise NotImplementedError
 
     def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
         """Set the length of the list; it holds at least the answers."""

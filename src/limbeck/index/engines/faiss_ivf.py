@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from limbeck.index.engines.faiss_base import FaissEngine
 _SAMPLE = 64  # codes a centre is learned from
 
 
-class _Ivf(FaissEngine):
+class _Ivf(FaissEngine, ABC):
     """Looks at the ``probes`` lists whose centres are nearest to the query."""
 
     name: ClassVar[str] = "faiss-ivf"
@@ -35,9 +36,9 @@ class _Ivf(FaissEngine):
         cls.save(index, folder)
 
     @classmethod
+    @abstractmethod
     def empty(cls, columns: int, lists: int) -> Any:
         """An index without points."""
-        raise NotImplementedError
 
     def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
         """Set the probes."""
