@@ -13,9 +13,11 @@ from limbeck.codes.kernel import kernel
 from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
-# A few queries wait for memory: smaller slices cost nothing, and less is looked at again, k = 100 above all.
+# Few queries wait for memory. While new neighbours still come often, smaller slices leave less to look at again;
+# a slice of n codes after row p holds one of the k nearest so far with a chance of about n * k / p.
 STEP = 1024
 FEW = 4
+CALM = 4096
 PART = 256  # codes looked at again together
 _FAR = np.uint16(0xFFFF)
 
@@ -53,8 +55,11 @@ def scan_nearest(
     below = np.zeros(count, dtype=np.int64)
     limit = np.full(count, bits + 1, dtype=np.int64)
     scratch = np.empty(SLICE, dtype=np.uint16)
-    step = SLICE if count > FEW else STEP
-    for start in range(0, items.shape[0], step):
+    soon = CALM * wanted if count <= FEW else 0
+    start = step = 0
+    while start + step < items.shape[0]:
+        start += step
+        step = STEP if start < soon else SLICE
         piece, allowed = items[start : start + step], mask[start : start + step]
         for q in range(count):
             query = queries[q]
