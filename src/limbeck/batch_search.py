@@ -12,6 +12,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.choice import RECALL
+from limbeck.index.embeddings import check_rerank
 from limbeck.index.query import check_k
 from limbeck.search import Hit, Index
 
@@ -66,56 +67,82 @@ def answer_file(
     along: str | None = None,
     engine: str = "exact",
     recall: float = RECALL,
+    rerank: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` of each query, in the file's order.
 
     A query that cannot be asked (no known word, an unreadable picture, an unknown id) has ``"error"``
-    instead of hits, and the others are still answered.
+    instead of hits, and the others are still answered. Arguments are those of `Index.search`.
 
     Raises:
-        LimbeckError: a bad file, filter or radius, no such engine, a space without cones.
+        LimbeckError: a bad file, filter or radius, no such engine, a space without cones, no embeddings kept.
     """
     queries = iter(read_queries(path))
     if k is not None:
         check_k(k)
-    index.choose(engine, recall=recall, k=None if k is None and radius is not None else k or 10)
+    if rerank is not None:
+        check_rerank(index.store, rerank, k, radius)
+    index.choose(engine, recall=recall, k=None if k is None and radius is not None else rerank or k or 10)
     if where is not None:
         index.store.where(where)  # a mistake in it is no query's fault
+    options: dict[str, Any] = {"where": where, "along": along, "engine": engine, "recall": recall}
     while block := list(islice(queries, _TOGETHER)):
-        points: list[np.ndarray] = []
-        asked: dict[int, int | None] = {}  # number in the block: row left out
-        errors: dict[int, str] = {}
+        asked: list[tuple[np.ndarray, ...]] = []
+        own: list[int] = []  # rows left out, -1 for none
+        errors: dict[int, LimbeckError] = {}
         for number, query in enumerate(block):
             try:
-                point, row = _point(index, query)
+                asked.append(_asked(index, query, rerank is not None))
             except LimbeckError as error:
-                errors[number] = str(error)
+                errors[number] = error
             else:
-                points.append(point)
-                asked[number] = row
-        hits: dict[int, list[Hit]] = {}
-        if points:
-            # One more, for the items that are left out of their own hits.
-            more = None if k is None and radius is not None else (10 if k is None else k) + 1
-            options: dict[str, Any] = {"where": where, "radius": radius, "along": along}
-            asked_with: dict[str, Any] = {"engine": engine, "recall": recall}
-            found = index.search_many(np.concatenate(points), more, **options, **asked_with)
-            for (number, row), answer in zip(asked.items(), found, strict=True):
-                kept = [hit for hit in answer if hit.row != row]
-                hits[number] = kept if more is None else kept[: more - 1]
+                own.append(index.store.row_of(query["like"]) if "like" in query else -1)
+        found: Iterator[list[Hit] | LimbeckError] = iter([])
+        if asked:
+            # One more hit is fetched for a row left out, so nothing is said of it where there is none.
+            options["without"] = np.array(own) if max(own) >= 0 else None
+            arrays = [np.concatenate(parts) for parts in zip(*asked, strict=True)]
+            if rerank is None:
+                found = iter(index.search_many(arrays[0], k, radius=radius, **options))
+            else:
+                found = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
         for number, query in enumerate(block):
-            if number in errors:
-                yield {"query": query, "error": errors[number]}
+            answer = errors[number] if number in errors else next(found)
+            if isinstance(answer, LimbeckError):
+                yield {"query": query, "error": str(answer)}
             else:
-                yield {"query": query, "hits": [_json(rank, hit) for rank, hit in enumerate(hits[number], 1)]}
+                yield {"query": query, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
 
 
-def _point(index: Index, query: dict[str, str]) -> tuple[np.ndarray, int | None]:
-    """The point (1, width) of a query, and the row of the item that it stands for, if any."""
+def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
+    """The point (1, width) of a query, and its embedding (1, D) if that is wanted."""
+    if embedded:
+        return index.embed(query.get("text"), image=query.get("image"), like=query.get("like"))
     if "like" in query:
-        row = index.store.row_of(query["like"])
-        return index.store.point(row), row
-    return index.encode(query.get("text"), image=query.get("image")), None
+        return (index.store.point(index.store.row_of(query["like"])),)
+    return (index.encode(query.get("text"), image=query.get("image")),)
+
+
+def _reranked(
+    index: Index,
+    points: np.ndarray,
+    embeddings: np.ndarray,
+    k: int | None,
+    rerank: int,
+    options: dict[str, Any],
+) -> list[list[Hit] | LimbeckError]:
+    """Hits of each query; where an item without an embedding is in a short list, that query has the error."""
+    try:
+        return [*index.search_reranked(points, embeddings, k, rerank=rerank, **options)]
+    except LimbeckError as error:
+        if len(points) == 1:
+            return [error]
+    found: list[list[Hit] | LimbeckError] = []
+    for q in range(len(points)):
+        own = options["without"]
+        alone = options | {"without": None if own is None else own[q : q + 1]}
+        found += _reranked(index, points[q : q + 1], embeddings[q : q + 1], k, rerank, alone)
+    return found
 
 
 def _json(rank: int, hit: Hit) -> dict[str, Any]:

@@ -189,12 +189,10 @@ class Index:
         row = None if like is None else self.store.row_of(like)
         options = {"where": where, "along": along, "without": row, "engine": engine, "recall": recall}
         if rerank is not None:
-            if points is not None or radius is not None:
-                raise LimbeckError(
-                    "rerank: needs a query with an embedding, and no radius; ask by words or like"
-                )
-            check_rerank(self.store, rerank, 10 if k is None else k)  # before anything is encoded
-            asked, embeddings = self._embedded(row, query, image, features)
+            if points is not None:
+                raise LimbeckError("rerank: needs a query with an embedding; ask by words or like")
+            check_rerank(self.store, rerank, k, radius)  # before anything is encoded
+            asked, embeddings = self.embed(query, image=image, like=like, features=features)
             return self.search_reranked(asked, embeddings, k, rerank=rerank, **options)[0]
         if row is not None:
             asked = self.store.point(row)
@@ -214,11 +212,11 @@ class Index:
         where: str | None = None,
         radius: float | None = None,
         along: str | None = None,
-        without: int | None = None,
+        without: int | np.ndarray | None = None,
         engine: str = "exact",
         recall: float = RECALL,
     ) -> list[list[Hit]]:
-        """`search` for each of several points (Q, width); ``without`` is a row left out of the hits.
+        """`search` for each of several points (Q, width), ``without`` a row, or one each (Q,), -1 for none.
 
         Raises:
             LimbeckError: as `search`.
@@ -242,15 +240,20 @@ class Index:
         Raises:
             LimbeckError: as `search`; points that are no codes, no embeddings kept, ``rerank`` below k.
         """
-        wanted = check_rerank(self.store, rerank, 10 if k is None else k)
+        wanted = check_rerank(self.store, rerank, k)
         lists = [rows for _, rows in self._engines.find(points, rerank, **options)]
         return [self._hits(*found) for found in reranked(self.store, embeddings, lists, wanted)]
 
-    def _embedded(
-        self, row: int | None, text: Any, image: Any, features: Any
+    def embed(
+        self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Point (1, width) and embedding (1, D) of an item or of a query."""
-        if row is not None:
+        """Points (Q, width) and embeddings (Q, D) of one query of `encode`, or of an item of this index.
+
+        Raises:
+            LimbeckError: as `encode`; an unknown id, an item without an embedding.
+        """
+        if like is not None:
+            row = self.store.row_of(like)
             return self.store.point(row), embeddings_at(self.store, np.array([row]))
         return self._queries.embed(text, image=image, features=features)
 

@@ -17,7 +17,7 @@ def encode(
     workers: int | None = typer.Option(None, "--workers", help="Threads that decode; one a core by default."),
     image_column: str | None = typer.Option(None, "--image-column", help="Of a table: where pictures are."),
     keep_embeddings: bool = typer.Option(
-        False, "--keep-embeddings", help="Keep the floats that codes are made of."
+        False, "--keep-embeddings", help="Keep the floats that codes are made of, for search --rerank."
     ),
     replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
 ) -> None:

@@ -67,8 +67,10 @@ def search(
         )
     if queries is not None and gallery is not None:
         raise typer.BadParameter("--gallery draws the hits of one query; --queries writes JSON lines")
-    if rerank is not None and (codes is not None or queries is not None or radius is not None):
-        raise typer.BadParameter("--rerank goes with words, --image, --like or --features, without --radius")
+    if rerank is not None and (codes is not None or radius is not None):
+        raise typer.BadParameter(
+            "--rerank goes with words, --image, --like, --features or --queries, without --radius"
+        )
     if more_general and more_specific:
         raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
     if media is not None and gallery is None:
@@ -88,7 +90,7 @@ def search(
     options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
     options["along"] = "more-general" if more_general else "more-specific" if more_specific else None
     if queries is not None:
-        _answer_file(opened, queries, k, options, json_file)
+        _answer_file(opened, queries, k, options | {"rerank": rerank}, json_file)
         return
     file = features or codes
     if file is not None:

@@ -161,13 +161,13 @@ class Engines:
         where: str | None = None,
         radius: float | None = None,
         along: str | None = None,
-        without: int | None = None,
+        without: int | np.ndarray | None = None,
         engine: str = "exact",
         recall: float = RECALL,
     ) -> list[Answer]:
         """Scores and rows for each of several points (Q, width); arguments as `limbeck.Index.search`.
 
-        ``without`` is a row that is left out.
+        ``without`` is a row that is left out, or int (Q,) one a query, -1 for none.
         """
         mask = None if where is None else self._store.where(where)
         wanted = None if radius is not None else check_k(10 if k is None else k)
@@ -181,6 +181,7 @@ class Engines:
                 # One more, since the row left out is among them, unless as many equal ones stand before it.
                 found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
         if without is not None:
-            found = [(scores[rows != without], rows[rows != without]) for scores, rows in found]
+            own = zip(found, np.broadcast_to(without, len(found)), strict=True)
+            found = [(scores[rows != row], rows[rows != row]) for (scores, rows), row in own]
         most = k if wanted is None else wanted
         return [(scores[:most], rows[:most]) for scores, rows in found]

@@ -104,16 +104,19 @@ def reranked(
     return found
 
 
-def check_rerank(store: IndexStore, rerank: int, k: int) -> int:
-    """The k of a search that ranks ``rerank`` items anew; refused where that is not possible.
+def check_rerank(store: IndexStore, rerank: int, k: int | None, radius: float | None = None) -> int:
+    """The k (10 by default) of a search that ranks ``rerank`` items anew; refused where that is not possible.
 
     Raises:
-        LimbeckError: points that are no codes, no embeddings kept, k below 1, ``rerank`` below k.
+        LimbeckError: a radius, points that are no codes, no embeddings kept, k below 1, ``rerank`` below k.
     """
+    if radius is not None:
+        raise LimbeckError("rerank: takes no radius; the nearest by codes are ranked anew")
     if store.space.storage != "codes":
         raise LimbeckError(f"rerank: the points of {store.space!r} are floats already; leave it out")
     if embedding_width(store) is None:
         raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
-    if check_k(rerank) < check_k(k):
-        raise LimbeckError(f"rerank: {rerank} is below k = {k}; rank at least as many as are wanted")
-    return int(k)
+    wanted = check_k(10 if k is None else k)
+    if isinstance(rerank, bool) or not isinstance(rerank, int | np.integer) or rerank < wanted:
+        raise LimbeckError(f"rerank: {rerank!r} is below k = {wanted}; rank at least as many as are wanted")
+    return wanted
