@@ -13,12 +13,10 @@ from limbeck.codes.kernel import kernel
 from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
-# Few queries wait for memory. While new neighbours still come often, smaller slices leave less to look at again;
-# a slice of n codes after row p holds one of the k nearest so far with a chance of about n * k / p.
+# A few queries wait for memory: smaller slices cost nothing, and less is looked at again, k = 100 above all.
 STEP = 1024
 FEW = 4
-CALM = 4096
-PART = 256  # codes looked at again together
+PART = 64  # codes looked at again together
 _FAR = np.uint16(0xFFFF)
 
 
@@ -55,19 +53,24 @@ def scan_nearest(
     below = np.zeros(count, dtype=np.int64)
     limit = np.full(count, bits + 1, dtype=np.int64)
     scratch = np.empty(SLICE, dtype=np.uint16)
-    soon = CALM * wanted if count <= FEW else 0
-    start = step = 0
-    while start + step < items.shape[0]:
-        start += step
-        step = STEP if start < soon else SLICE
-        piece, allowed = items[start : start + step], mask[start : start + step]
+    flat = items.reshape(items.size)
+    bare = queries.shape[1] == 1 and mask.shape[0] == 0 and keep.shape[0] == 0
+    step = SLICE if count > FEW else STEP
+    for start in range(0, items.shape[0], step):
         for q in range(count):
             query = queries[q]
-            if _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
+            # A view of one flat array costs nothing beside the pass itself; views of all the arrays do.
+            if bare and _smallest_word(flat[start : start + step], query[0]) >= limit[q]:
+                continue
+            piece, allowed = items[start : start + step], mask[start : start + step]
+            if not bare and _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
                 continue
             for inner in range(0, piece.shape[0], PART):
+                at = start + inner
+                if bare and _smallest_word(flat[at : min(at + PART, start + step)], query[0]) >= limit[q]:
+                    continue
                 part, permitted = piece[inner : inner + PART], allowed[inner : inner + PART]
-                if _smallest(part, query, keep, permitted, scratch) >= limit[q]:
+                if not bare and _smallest(part, query, keep, permitted, scratch) >= limit[q]:
                     continue
                 found = scratch[: part.shape[0]]
                 _fill_allowed(part, query, keep, permitted, found)
@@ -143,10 +146,8 @@ def _smallest(
         return int(nearest)
     flat = items.reshape(items.size)
     if query.shape[0] == 1:
-        only = query[0]
-        for i in range(flat.shape[0]):
-            smallest = min(smallest, np.uint64(popcount(flat[i] ^ only)))
-    elif query.shape[0] == 2:
+        return _smallest_word(flat, query[0])
+    if query.shape[0] == 2:
         first, second = query[0], query[1]
         for i in range(flat.shape[0] // 2):
             distance = popcount(flat[2 * i] ^ first) + popcount(flat[2 * i + 1] ^ second)
@@ -157,6 +158,15 @@ def _smallest(
             for word in range(query.shape[0]):
                 total += np.uint64(popcount(items[i, word] ^ query[word]))
             smallest = min(smallest, total)
+    return int(smallest)
+
+
+@kernel
+def _smallest_word(words: np.ndarray, query: int) -> int:  # pragma: no cover
+    """Smallest distance of one word to words (n,)."""
+    smallest = np.uint64(_FAR)
+    for i in range(words.shape[0]):
+        smallest = min(smallest, np.uint64(popcount(words[i] ^ query)))
     return int(smallest)
 
 
