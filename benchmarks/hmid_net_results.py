@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from claims import Claims
-from hmid_net_tables import WAYS, clock, detail, dimensions, effects, tuning
+from hmid_net_tables import WAYS, at_seconds, clock, detail, dimensions, effects, tuning
 
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json
@@ -48,6 +48,7 @@ def main() -> None:
             tables = comparison_tables(compare(files, base=base if base in groups else None))
             sections.append((name, [line for table in tables for line in (table.markdown(), "")]))
     sections += compact(options.rows)
+    equal_time(claims, grid(options.rows, "clock")[1])
     part = OUT / "parts" / "speed.json"
     if part.is_file():
         speed(claims, read_json(part))
@@ -176,6 +177,25 @@ def scenes(claims: Claims, groups: dict[str, list[Result]]) -> None:
                 claims.add(f"scenes, HMID-Net minus {rival}, {group} {name}", command, gap, "points", 0.0)
             gap = mean(own, "hierarchy", "tie") - mean(groups[rival], "hierarchy", "tie")
             claims.add(f"scenes, HMID-Net minus {rival}, TIE", command, gap, "edges", 0.0, below=True)
+
+
+def equal_time(claims: Claims, groups: dict[str, list[Result]]) -> None:
+    """Validation after equal seconds of training."""
+    if not groups:
+        return
+    at, means = at_seconds(groups)
+    for label, own in means.items():
+        if label.startswith("HMID-Net"):
+            for rival in ("MERU", "CLIP"):
+                claims.add(
+                    f"equal wall-clock, {label} over {rival}: validation mean R@k after {at[-1]:.0f} s of training",
+                    "limbeck grid hmid_net/grid-clock --data runs/flickr8k --jobs 2",
+                    own[-1] / means[rival][-1],
+                    "times",
+                    1.0 if rival == "MERU" else None,
+                    seeds=[0, 1],
+                    note=f"{own[-1]:.2f} % against {means[rival][-1]:.2f} %",
+                )
 
 
 def speed(claims: Claims, part: dict[str, Any]) -> None:

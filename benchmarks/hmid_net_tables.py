@@ -81,20 +81,26 @@ def dimensions(groups: Mapping[str, list[Result]]) -> list[str]:
     return markdown(["R@10, mean of both ways", *(f"{dim} dims" for dim in dims)], rows)
 
 
-def clock(groups: Groups, places: int = 6) -> list[str]:
-    """Validation score at equal seconds of training, up to where the first method ends."""
+def at_seconds(groups: Groups, places: int = 6) -> tuple[np.ndarray, dict[str, list[float]]]:
+    """Seconds of training, up to where the first method ends, and each method's validation score there, per cent."""
     ends = [max(p["seconds"] for p in r.progress) for results in groups.values() for r in results]
     starts = [min(p["seconds"] for p in r.progress) for results in groups.values() for r in results]
     at = np.linspace(max(starts), min(ends), places)
-    rows = []
-    for label, results in groups.items():
-        scores = [[score_at(r, "seconds", float(place)) for r in results] for place in at]
-        rows.append(
-            [
-                label,
-                *(f"{100 * np.mean([s for s in row if s is not None]):.2f}" for row in scores),
-            ]
-        )
+    scores = {
+        label: [[score_at(r, "seconds", float(place)) for r in results] for place in at]
+        for label, results in groups.items()
+    }
+    means = {
+        label: [100 * float(np.mean([s for s in row if s is not None])) for row in own]
+        for label, own in scores.items()
+    }
+    return at, means
+
+
+def clock(groups: Groups) -> list[str]:
+    """Validation score at equal seconds of training."""
+    at, means = at_seconds(groups)
+    rows = [[label, *(f"{value:.2f}" for value in own)] for label, own in means.items()]
     return markdown(["validation mean R@k, %", *(f"{place:.0f} s" for place in at)], rows)
 
 
