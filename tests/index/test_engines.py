@@ -104,6 +104,8 @@ def test_answers_like_the_exact_engine(stores, space, name):
         check(space, points, queries, k, found, floor=0.8 if k > 10 else 0.9)
         if name == "faiss-flat" and space.storage == "codes":
             np.testing.assert_array_equal(found[0], ExactSearch(store)(queries, k)[0])
+        if search.finds_all:
+            np.testing.assert_array_equal(found[1], oracle(space, points, queries, k)[1])
 
 
 @pytest.mark.parametrize(("space", "name"), CASES)
@@ -167,8 +169,12 @@ def test_wrong_queries_are_refused(stores, space, name):
         search(queries, 0)
     with pytest.raises(LimbeckError, match=r"mask"):
         search(queries, 5, np.ones(3, bool))
-    with pytest.raises(LimbeckError, match="radius"):
-        search.within(queries, 3)
+    if search.finds_all:
+        with pytest.raises(LimbeckError, match=r"radius: 2.5 is not whole"):
+            search.within(queries, 2.5)
+    else:
+        with pytest.raises(LimbeckError, match="radius: everything within it is searched exactly"):
+            search.within(queries, 3)
 
 
 @pytest.mark.parametrize(("space", "name"), CASES)

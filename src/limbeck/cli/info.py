@@ -57,6 +57,8 @@ def _engine_line(entry: dict[str, Any]) -> str:
         f"{entry['name']} {options}".strip()
         + f": {entry['bytes'] / 1e6:,.1f} MB, {entry['covered']:,} items"
         + left * bool(entry["uncovered"])
+        + f", {entry['scanned']:.1%} of the queries measured went over to the exact scan"
+        * bool(entry["scanned"])
         + gone
         + ", never measured: build it again" * (not entry["measured"])
     )

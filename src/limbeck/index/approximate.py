@@ -8,9 +8,9 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.derived import Derived, engine_points
-from limbeck.index.engines.base import Allowed, Candidates, Setting
+from limbeck.index.engines.base import Allowed, Candidates, ExactEngine, Setting
 from limbeck.index.parts import SegmentView
-from limbeck.index.query import Answer, ExactSearch, check_k
+from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
 from limbeck.index.store import IndexStore
 
 _BLOCK_CELLS = 1 << 18  # coordinates of candidates held at once
@@ -23,6 +23,9 @@ class ApproximateSearch:
     Scores are those of the exact search and so is the order, (distance, row). Removed rows and rows that a
     filter excludes are never returned, and k hits come if so many may be found: a query for which the engine
     has fewer is answered exactly.
+
+    Attributes:
+        scanned: queries that the exact scan answered, because the engine had too few or gave up.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ApproximateSearch:
             exact: the exact search of the store, if there is one already.
         """
         self._store, self._setting, self._exact_below = store, setting, exact_below
+        self.scanned = 0
         self._engine = derived.open(store.space)
         self._exact = exact or ExactSearch(store)
         names = [segment.name for segment in store.manifest.segments]
@@ -57,6 +61,11 @@ class ApproximateSearch:
         self._rest = SegmentView(store, rest) if rest else None
         self._rest_search = None if self._rest is None else ExactSearch(self._rest)
         self._alive = self._local(store.alive)
+
+    @property
+    def finds_all(self) -> bool:
+        """Whether it answers `within`."""
+        return isinstance(self._engine, ExactEngine)
 
     @property
     def uncovered(self) -> int:
@@ -73,7 +82,9 @@ class ApproximateSearch:
             return self._exact(asked, k, mask)
         ready = engine_points(self._store.space)(asked)
         count = max(k, self._setting.get("shortlist", 0))
-        scores, rows = self._settled(asked, k, self._engine.search(ready, count, self._setting, local))
+        found = self._engine.search(ready, count, self._setting, local)
+        given_up = (found.rows < 0).all(axis=1)  # what the other segments have would hide it
+        scores, rows = self._settled(asked, k, found)
         if self._rest is not None and self._rest_search is not None:
             part = None if allowed is None else self._rest.cut(allowed)
             more, numbers = self._rest_search(asked, k, part)
@@ -81,7 +92,8 @@ class ApproximateSearch:
             rows = np.concatenate([rows, self._rest.to_store(numbers)], axis=1)
         order = np.lexsort((rows, -self._store.space.score_sign * scores, rows < 0), axis=1)[:, :k]
         scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-        short = np.flatnonzero((rows < 0).any(axis=1))
+        short = np.flatnonzero((rows < 0).any(axis=1) | given_up)
+        self.scanned += len(short)
         if rows.shape[1] < k or len(short) == len(rows):
             return self._exact(asked, k, mask)
         if len(short):  # the others have k, so there are k
@@ -89,8 +101,31 @@ class ApproximateSearch:
         return scores, rows
 
     def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
-        """Refused: everything within a radius is what an approximate engine cannot promise."""
-        raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+        """As `ExactSearch.within`, through an engine that is exact.
+
+        Raises:
+            LimbeckError: another engine, which cannot promise everything within a radius.
+        """
+        if not isinstance(self._engine, ExactEngine):
+            raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+        asked, limit = self._store.space.check(points, what="query"), check_radius(self._store.space, radius)
+        allowed = self._exact.allowed(mask)
+        found = self._engine.within(asked, int(limit), self._setting, self._local(allowed))
+        part = None if allowed is None or self._rest is None else self._rest.cut(allowed)
+        more = [] if self._rest_search is None else self._rest_search.within(asked, radius, part)
+        answers = []
+        for q, answer in enumerate(found):
+            if answer is None:
+                self.scanned += 1
+                answers += self._exact.within(asked[q : q + 1], radius, mask)
+                continue
+            scores, rows = self._store.space.score(answer[0]), self._in_store(answer[1])
+            if self._rest is not None:
+                scores = np.concatenate([scores, more[q][0]])
+                rows = np.concatenate([rows, self._rest.to_store(more[q][1])])
+            order = np.lexsort((rows, scores))
+            answers.append((scores[order], rows[order]))
+        return answers
 
     def _local(self, allowed: np.ndarray | None) -> Allowed | None:
         """A mask over the store as the engine takes it; None if all of its rows may be found."""
@@ -107,11 +142,14 @@ class ApproximateSearch:
         count = int(np.count_nonzero(mask))
         return None if count == len(mask) else Allowed(mask, max(count, 1) / len(mask))
 
+    def _in_store(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the engine as rows of the store; -1 stays."""
+        at = np.searchsorted(self._starts, np.maximum(rows, 0), side="right") - 1
+        return np.where(rows < 0, -1, rows - self._starts[at] + self._offsets[at])
+
     def _settled(self, asked: np.ndarray, k: int, found: Candidates) -> Answer:
         """Candidates with their scores and their rows in the store."""
-        at = np.searchsorted(self._starts, np.maximum(found.rows, 0), side="right") - 1
-        rows = np.where(found.rows < 0, -1, found.rows - self._starts[at] + self._offsets[at])
-        space = self._store.space
+        rows, space = self._in_store(found.rows), self._store.space
         if found.distances is not None:
             return space.score(found.distances), rows
         from limbeck.codes.threads import run_threads, spans, thread_count  # with numba: slow to import

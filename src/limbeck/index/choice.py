@@ -64,17 +64,18 @@ def choose(
         raise LimbeckError(f"recall: {recall!r} is not a number above 0, at most 1")
     if engine == "exact":
         return _exact(store, exact, "asked for")
-    if k is None:
-        if engine != "auto":
-            raise LimbeckError("engine: everything within a radius is searched exactly; leave out the engine")
-        return _exact(store, exact, "everything within a radius is searched exactly")
     if engine != "auto":
         derived = open_derived(store.path, engine)
-        at, exact_ms, measured = _settings(derived, k)
+        at, exact_ms, measured = _settings(derived, 10 if k is None else k)
         good = [entry for entry in measured if entry["recall"][at][1] >= recall]
         best = good[0] if good else max(measured, key=lambda entry: entry["recall"][at][0])
         note = "" if good else f"; none of its settings was measured with {recall:g}"
-        return _chosen(store, exact, derived, best, at, exact_ms, note)
+        choice = _chosen(store, exact, derived, best, at, exact_ms, note)
+        if k is None and not getattr(choice.search, "finds_all", False):
+            raise LimbeckError("engine: everything within a radius is searched exactly; leave out the engine")
+        return choice
+    if k is None:
+        return _exact(store, exact, "everything within a radius is searched exactly")
     if not derived_names(store.path):
         mend = f"limbeck index engine {store.path} builds one"
         return _exact(store, exact, f"the index has no other engine; {mend}")

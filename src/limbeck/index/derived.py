@@ -227,7 +227,7 @@ def engines_info(store: IndexStore) -> list[dict[str, Any]]:
     for name in derived_names(store.path):
         try:
             derived = open_derived(store.path, name)
-            measured = derived.measured is not None
+            measured = derived.measured
         except LimbeckError as error:
             found.append({"name": name, "error": str(error)})
             continue
@@ -242,7 +242,14 @@ def engines_info(store: IndexStore) -> list[dict[str, Any]]:
                 "uncovered": store.rows - covered,
                 "uncovered_share": round(1 - covered / store.rows, 6) if store.rows else 0.0,
                 "gone": derived.rows - covered,
-                "measured": measured,
+                "measured": measured is not None,
+                "scanned": _scanned(measured or {}),
             }
         )
     return found
+
+
+def _scanned(measured: Mapping[str, Any]) -> float:
+    """Share of the measured queries that went over to the exact scan, at the most thorough setting."""
+    entries = measured.get("settings", [{}])
+    return max(entries[-1].get("scanned", {}).values(), default=0.0)

@@ -58,7 +58,8 @@ def measure(
 
     Returns:
         ``queries``, ``held_out`` ("items" or "given"), ``exact_ms`` {k: ms a query asked alone}, ``settings``
-        [{``setting``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k: …}}] from fast to thorough, and
+        [{``setting``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k: …}, ``scanned`` {k: share of the
+        queries that went over to the exact scan}}] from fast to thorough, and
         ``exact_below``: the least share of rows at which a random filter was answered faster than exactly
         and at most .02 worse.
 
@@ -77,9 +78,11 @@ def measure(
     found, engine = [], derived.open(store.space)
     for setting in engine.settings():
         search = ApproximateSearch(store, derived, setting, exact=exact)
-        entry: dict[str, Any] = {"setting": setting, "recall": {}, "ms": {}}
+        entry: dict[str, Any] = {"setting": setting, "recall": {}, "ms": {}, "scanned": {}}
         for k in ks:
+            before = search.scanned
             scores = _without(search(asked, k + 1), own, k)[0]
+            entry["scanned"][str(k)] = round((search.scanned - before) / len(asked), 4)
             entry["recall"][str(k)] = _recall(store.space.score_sign, scores, truth[k])
             entry["ms"][str(k)] = _median_ms(search, timed, k)
         found.append(entry)

@@ -19,6 +19,7 @@ _ENGINES: dict[str, dict[str, tuple[str, str]]] = {
     "codes": {
         "ivf": ("ivf", "InvertedCodes"),
         "prefix": ("prefix", "PrefixColumn"),
+        "mih": ("mih", "MultiIndex"),
         "faiss-flat": ("faiss_flat", "FlatCodes"),
         "faiss-ivf": ("faiss_ivf", "IvfCodes"),
         "faiss-hnsw": ("faiss_hnsw", "HnswCodes"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -111,6 +111,19 @@ class Engine(Protocol):
         A filter that lets a share s of the rows through widens the search by 1/s, so that as many allowed
         points are looked at as without it.
         """
+
+
+@runtime_checkable
+class ExactEngine(Protocol):
+    """An engine that misses nothing, and so finds everything within a radius as well.
+
+    It may give up a query, by no candidates at all, where the scan of all points would be faster.
+    """
+
+    def within(
+        self, queries: np.ndarray, radius: int, setting: Setting, allowed: Allowed | None
+    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """Distances and rows (m,) within a radius for each query (Q, columns); None for one given up."""
 
 
 def choose_options(cls: type[Engine], rows: int, columns: int, given: Mapping[str, int]) -> dict[str, int]:

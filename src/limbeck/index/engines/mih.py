@@ -1,0 +1,175 @@
+"""Multi-index hashing, exact: codes sorted by each of their parts, searched by growing radius.
+
+Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014. Two
+codes that differ in few bits differ in very few bits of some part. A bucket holds the rest of its codes, not
+their row numbers alone, so that it is read in one piece where it lies on disk (ours). A query whose radius
+grows until buckets would cost as much as the scan of all codes is given up, and scanned
+(`limbeck.index.approximate`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from limbeck.codes.threads import run_threads, spans, thread_count
+from limbeck.codes.words import read_only
+from limbeck.errors import LimbeckError
+from limbeck.index.arrays import NpyWriter, open_npy
+from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting
+from limbeck.index.engines.scan_buckets import keys_of, place_entries, search_buckets
+
+_WIDEST = 24  # bits of a part: its table of 2^24 starts takes 64 MB
+_SAMPLE = 20_000
+_LOOKUP = 16.0  # a bucket costs as much as so many codes in it
+_PERCENT = 5  # of the codes may be looked at: then the scan is nearly as fast
+_FEW = 256  # codes that room is made for at first where all within a radius are wanted
+
+
+class MultiIndex:
+    """Exact; ``budget`` is the share of the codes, in percent, at which a query is left to the scan."""
+
+    name: ClassVar[str] = "mih"
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        order = np.array(open_npy(folder / "order.npy")).ravel().astype(np.int64)
+        self._widths = np.array(open_npy(folder / "widths.npy")).ravel().astype(np.int64)
+        self._bits, parts = len(order), len(self._widths)
+        self._starts = read_only(open_npy(folder / "starts.npy").ravel())
+        self._entries = read_only(open_npy(folder / "entries.npy").reshape(parts, rows, parts))
+        self._offsets = np.concatenate([[0], np.cumsum((1 << self._widths) + 1)[:-1]])
+        self._table = _table(order, self._widths)
+
+    @classmethod
+    def options(cls, rows: int, columns: int) -> list[Option]:
+        """``parts``: so many that the buckets of a part are about as many as the rows."""
+        bits = 8 * columns
+        least = -(-bits // _WIDEST)
+        wanted = round(bits / max(1.0, np.log2(rows)))
+        return [Option("parts", min(bits, max(least, wanted)), least, bits)]
+
+    @classmethod
+    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+        """Sort the codes by each part, in row order within a bucket."""
+        if points.rows >= 1 << 32:
+            raise LimbeckError("engine: mih counts rows in 32 bits; use ivf for more")
+        parts = options["parts"]
+        order, widths = _ordered(points.sample(_SAMPLE), parts)
+        np.save(folder / "order.npy", order[:, None])
+        np.save(folder / "widths.npy", widths[:, None])
+        table = _table(order, widths)
+        with (
+            NpyWriter(folder / "starts.npy", np.dtype(np.uint32), 1) as starts,
+            NpyWriter(folder / "entries.npy", np.dtype(np.uint32), parts) as entries,
+        ):
+            for part in range(parts):
+                sizes = np.zeros((1 << int(widths[part])) + 1, dtype=np.int64)
+                for piece in points.pieces():
+                    sizes[1:] += np.bincount(_keys(piece, table)[:, part], minlength=len(sizes) - 1)
+                first = np.cumsum(sizes)
+                starts.append(first.astype(np.uint32)[:, None])
+                sorted_by, at = np.empty((points.rows, parts), dtype=np.uint32), 0
+                for piece in points.pieces():
+                    place_entries(_keys(piece, table), at, part, first, sorted_by)
+                    at += len(piece)
+                entries.append(sorted_by)
+
+    def settings(self) -> list[Setting]:
+        """One."""
+        return [{"budget": _PERCENT}]
+
+    def search(
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+    ) -> Candidates:
+        """The ``count`` nearest codes, distances true; none for a query that is given up."""
+        nearest = self._nearest(_keys(queries, self._table), count, self._bits, setting, allowed)
+        none = (nearest < 0) | (nearest >> 32 > self._bits)
+        rows = np.where(none, -1, nearest & 0xFFFFFFFF)
+        return Candidates(rows, np.where(none, self._bits + 1, nearest >> 32).astype(np.int32))
+
+    def within(
+        self, queries: np.ndarray, radius: int, setting: Setting, allowed: Allowed | None
+    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """Distances and rows (m,) of all codes within a radius, for each query; None for one given up."""
+        radius, count = min(radius, self._bits), _FEW
+        asked, open_ = _keys(queries, self._table), np.arange(len(queries))
+        found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
+        while len(open_):  # more room, as long as a list comes back full
+            count = min(count, self._entries.shape[1])
+            nearest = self._nearest(asked[open_], count, radius, setting, allowed)
+            full = (nearest[:, -1] >= 0) & (nearest[:, -1] >> 32 <= radius) & (count < self._entries.shape[1])
+            for q, held in zip(open_[~full], nearest[~full], strict=True):
+                if held[0] >= 0:
+                    held = held[held >> 32 <= radius]
+                    found[q] = (held >> 32).astype(np.int32), held & 0xFFFFFFFF
+            open_, count = open_[full], 8 * count
+        return found
+
+    def _nearest(
+        self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: Allowed | None
+    ) -> np.ndarray:
+        """As `search_buckets` writes it."""
+        rows = self._entries.shape[1]
+        mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
+        nearest = np.empty((len(asked), min(count, rows)), dtype=np.int64)
+        workers = thread_count(None)
+        tasks = [
+            functools.partial(
+                search_buckets,
+                read_only(asked[start:stop]),
+                self._widths,
+                self._starts,
+                self._offsets,
+                self._entries,
+                read_only(mask),
+                _LOOKUP,
+                setting["budget"] / 100 * rows,
+                reach,
+                nearest[start:stop],
+            )
+            for start, stop in spans(len(asked), workers)
+        ]
+        run_threads(tasks, workers)
+        return nearest
+
+
+def _ordered(sample: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bits in the order of the parts, (b,), and bits a part, (m,): alike bits go to different parts.
+
+    As section 6 of the paper: each part in turn takes the bit that correlates least with those it has.
+    """
+    bits = np.unpackbits(sample, axis=1).astype(np.float32)
+    order = np.argsort(-bits.std(axis=0), kind="stable")  # of as good ones the most even is taken
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alike = np.abs(np.nan_to_num(np.corrcoef(bits[:, order].T))).reshape(len(order), len(order))
+    widths = np.array([len(some) for some in np.array_split(order, parts)], dtype=np.int64)
+    chosen: list[list[int]] = [[] for _ in range(parts)]
+    most, taken = np.zeros((parts, len(order))), np.zeros(len(order), dtype=bool)
+    for turn in range(int(widths[0])):
+        for part in np.flatnonzero(widths > turn):
+            bit = int(np.argmin(np.where(taken, np.inf, most[part])))
+            chosen[part].append(int(order[bit]))
+            most[part], taken[bit] = np.maximum(most[part], alike[bit]), True
+    return np.concatenate([np.array(own, dtype=np.int64) for own in chosen]), widths
+
+
+def _table(order: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """uint32 (B, 256, m): what each value of each byte gives to each part."""
+    table = np.zeros((len(order) // 8, 256, len(widths)), dtype=np.uint32)
+    part = np.repeat(np.arange(len(widths)), widths)
+    place = np.concatenate([np.arange(width) for width in widths])
+    values = np.arange(256)
+    for bit, own, shift in zip(order, part, place, strict=True):
+        table[bit // 8, :, own] |= ((values >> (7 - bit % 8) & 1) << shift).astype(np.uint32)
+    return read_only(table)
+
+
+def _keys(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """uint32 (n, m): the parts of codes (n, B)."""
+    keys = np.empty((len(codes), table.shape[2]), dtype=np.uint32)
+    keys_of(read_only(np.ascontiguousarray(codes)), table, keys)
+    return keys
