@@ -19,7 +19,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[dev,text]'
+	$(PIP) --editable '.[dev,text,milvus-server]'
 	touch $@ $(VENV)/.dev $(VENV)/.demo
 
 # The whole chain on generated pictures; ends with demo/report.html and a searchable index.
@@ -30,7 +30,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n auto
 
-# All tests, with the pretrained sentence encoder.
+# All tests, with the pretrained sentence encoder and a Milvus server.
 test-all: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 

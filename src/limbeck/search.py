@@ -296,8 +296,8 @@ class Index:
         Raises:
             LimbeckError: k below 1, points of another width or type, a filter that cannot be read.
         """
-        mask = None if where is None else self.store.where(where)
-        return self.choose(engine, recall=recall, k=check_k(k)).search(points, k, mask)
+        choice = self.choose(engine, recall=recall, k=check_k(k))
+        return choice.search(points, k, choice.allowed(self.store, where))
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Scores and rows (Q, k) with their items."""

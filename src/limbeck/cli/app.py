@@ -14,6 +14,7 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
 from limbeck.cli.index_changes import add, compact, export, remove
+from limbeck.cli.push import push
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
@@ -39,6 +40,7 @@ index_app.command()(add)
 index_app.command()(remove)
 index_app.command()(compact)
 index_app.command()(export)
+index_app.command()(push)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.command("traverse")(traverse)

@@ -46,7 +46,7 @@ def search(
     engine: str = typer.Option(
         "exact",
         "--engine",
-        help="exact, one built by `limbeck index engine`, or auto: the fastest for --recall.",
+        help="exact, one of `limbeck index engine`, auto (the fastest for --recall), or milvus://HOST:PORT/NAME.",
     ),
     recall: float = typer.Option(
         0.95, "--recall", help="Share of the true nearest that an engine must reach."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,11 +13,24 @@ from limbeck.index.derived import Derived, derived_names, open_derived
 from limbeck.index.engines.base import Setting
 from limbeck.index.hierarchy import with_masks
 from limbeck.index.measure import KS
+from limbeck.index.milvus.address import is_address
 from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
+from limbeck.index.where import Where
 
 RECALL = 0.95
 _STALE = 0.2  # share of rows not covered from which on a new build is advised
+MILVUS = "milvus"
+
+
+class Search(Protocol):
+    """What answers: `ExactSearch`, or an engine in its place."""
+
+    def __call__(self, points: np.ndarray, k: int, mask: Any = None, /) -> Answer:
+        """Scores and rows (Q, k) of the k nearest; ``mask`` as `Choice.allowed` gives it."""
+
+    def within(self, points: np.ndarray, radius: float, mask: Any = None, /) -> list[Answer]:
+        """Scores and rows (m,) of everything within a radius, for each query."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +38,10 @@ class Choice:
     """An engine, its setting, and the reason in words.
 
     Attributes:
-        engine: "exact" or the name of a derived index.
+        engine: "exact", the name of a derived index, or "milvus".
         setting: of its search; empty for exact search.
         why: one line for people.
-        recall: measured mean recall; 1 for exact search.
+        recall: measured mean recall; 1 for exact search, None where nothing was measured.
         ms: measured, of a query asked alone; None where nothing was.
         uncovered: rows that the engine does not cover.
         search: answers (points, k, mask), as `ExactSearch` does.
@@ -37,10 +50,16 @@ class Choice:
     engine: str
     setting: Setting
     why: str
-    recall: float
+    recall: float | None
     ms: float | None
     uncovered: int
-    search: ExactSearch | ApproximateSearch
+    search: Search
+
+    def allowed(self, store: IndexStore, where: str | None) -> Any:
+        """A filter as the search takes it: bool (rows,), for Milvus the parsed filter; None without one."""
+        if where is None:
+            return None
+        return Where(where, store.schema) if self.engine == MILVUS else store.where(where)
 
     def to_json(self) -> dict[str, Any]:
         """All but the search."""
@@ -51,10 +70,11 @@ class Choice:
 def choose(
     store: IndexStore, exact: ExactSearch, engine: str, *, recall: float = RECALL, k: int | None = 10
 ) -> Choice:
-    """Choose by name ("exact", "auto" or a derived index) for k hits, or for all within a radius (None).
+    """Choose for k hits, or for all within a radius (None): "exact", "auto", or an engine by its name.
 
-    An engine of a name takes the fastest of its settings that was measured with the recall asked for, else
-    the most thorough. "auto" takes the fastest engine with such a setting; what the index gained since is
+    A name is that of a derived index or the address of a collection of Milvus. A derived index takes the
+    fastest of its settings that was measured with the recall asked for, else the most thorough. "auto" takes
+    the fastest derived index with such a setting; what the index gained since is
     counted as searched exactly. Recall is compared by the lower bound of its measurement.
 
     Raises:
@@ -64,6 +84,8 @@ def choose(
         raise LimbeckError(f"recall: {recall!r} is not a number above 0, at most 1")
     if engine == "exact":
         return _exact(store, exact, "asked for")
+    if is_address(engine):
+        return _remote(store, engine)
     if engine != "auto":
         derived = open_derived(store.path, engine)
         at, exact_ms, measured = _settings(derived, 10 if k is None else k)
@@ -96,6 +118,14 @@ def choose(
 
 def _exact(store: IndexStore, exact: ExactSearch, why: str) -> Choice:
     return Choice("exact", {}, why, 1.0, None, 0, exact)
+
+
+def _remote(store: IndexStore, address: str) -> Choice:
+    from limbeck.index.milvus.search import open_search
+
+    search = open_search(store, address)
+    setting, recall = ({}, 1.0) if search.exact else ({"probes": search.probes}, None)
+    return Choice(MILVUS, setting, search.why, recall, None, search.uncovered, search)
 
 
 def _settings(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]]]:
@@ -170,9 +200,13 @@ class Engines:
 
         ``without`` is a row that is left out, or int (Q,) one a query, -1 for none.
         """
-        mask = None if where is None else self._store.where(where)
         wanted = None if radius is not None else check_k(10 if k is None else k)
-        search = self.choose(engine, recall=recall, k=wanted).search
+        choice = self.choose(engine, recall=recall, k=wanted)
+        if along is not None and choice.engine == MILVUS:
+            raise LimbeckError(
+                f"along: {along} needs the cones of the index's own points; use --engine exact"
+            )
+        mask, search = choice.allowed(self._store, where), choice.search
         found: list[Answer] = []
         for some, allowed in with_masks(self._store, points, mask, along):
             if wanted is None:

@@ -1,0 +1,108 @@
+"""The items' columns in a collection: which fields, and their values.
+
+Milvus 2.3 knows no missing values. A column that has some gets a field beside it that says so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from limbeck.index.embeddings import COLUMN as EMBEDDING
+from limbeck.index.store import IndexStore
+
+ROW, POINT = "row", "point"
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
+_TAKEN = {
+    ROW, POINT, "and", "or", "not", "in", "like", "exists", "true", "false", "is", "null",
+    "json_contains", "json_contains_all", "json_contains_any",
+    "array_contains", "array_contains_all", "array_contains_any", "array_length",
+}  # fmt: skip
+_FILL: dict[str, Any] = {"text": "", "whole": 0, "real": 0.0, "truth": False, "texts": [], "wholes": []}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the items as a collection holds it.
+
+    Attributes:
+        name: in the index.
+        field: in the collection.
+        kind: "text", "whole", "real", "truth", or of lists "texts", "wholes".
+        present: field that is false where the value is missing; None if every row has one.
+    """
+
+    name: str
+    field: str
+    kind: str
+    present: str | None = None
+
+
+def columns_of(store: IndexStore) -> list[Column]:
+    """The columns that a collection can hold and filter; others are left out."""
+    found = []
+    for number, field in enumerate(store.schema):
+        kind = _kind(field.type)
+        if kind is None or field.name == EMBEDDING:
+            continue
+        plain = _PLAIN.fullmatch(field.name) and len(field.name) < 200 and field.name.lower() not in _TAKEN
+        plain = plain and not re.fullmatch(r"(has|column)_\d+", field.name)
+        missing = any(segment.items.column(field.name).null_count for segment in store.segments)
+        found.append(
+            Column(
+                field.name,
+                field.name if plain else f"column_{number}",
+                kind,
+                f"has_{number}" if missing else None,
+            )
+        )
+    return found
+
+
+def _kind(kind: pa.DataType) -> str | None:
+    """How Milvus stores a type; None where it cannot."""
+    if pa.types.is_list(kind):
+        inner = _kind(kind.value_type)
+        return (
+            f"{inner}s" if inner in ("text", "whole") and not pa.types.is_temporal(kind.value_type) else None
+        )
+    if pa.types.is_string(kind):
+        return "text"
+    if pa.types.is_boolean(kind):
+        return "truth"
+    if pa.types.is_floating(kind):
+        return "real"
+    if (pa.types.is_integer(kind) and not pa.types.is_uint64(kind)) or is_time(kind):
+        return "whole"
+    return None
+
+
+def is_time(kind: pa.DataType) -> bool:
+    """Whether it is a date or a moment, stored as its whole number of days, seconds or parts of them."""
+    return pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+
+
+def as_number(array: Any) -> Any:
+    """Dates and moments (array or scalar) as the whole numbers that they are."""
+    return (
+        array.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(array.type) else array.cast(pa.int64())
+    )
+
+
+def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
+    """The values of a column's fields for the rows of a table."""
+    array = table.column(column.name)
+    if is_time(array.type):
+        array = as_number(array)
+    values = array.to_pylist()
+    found: dict[str, list[Any]] = {}
+    if column.present is not None:
+        found[column.present] = [value is not None for value in values]
+    fill = _FILL[column.kind]
+    if column.kind in ("texts", "wholes"):
+        values = [None if value is None else [one for one in value if one is not None] for value in values]
+    found[column.field] = [fill if value is None else value for value in values]
+    return found

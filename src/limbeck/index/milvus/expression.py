@@ -1,0 +1,159 @@
+"""A filter of ours as an expression of Milvus: from the parsed tree, never from text that a user wrote.
+
+The tree knows two truth values (`limbeck.index.conditions`): a test of a missing value fails, `not` turns any
+answer round. What is always or never true is folded away here, since Milvus has no word for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+from limbeck.index.conditions import Condition, Joined, Not, Test
+from limbeck.index.milvus.columns import Column, as_number, is_time
+
+Expression = str | bool
+_SIGNS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "=": ("==", operator.eq),
+    "!=": ("!=", operator.ne),
+    "<": ("<", operator.lt),
+    "<=": ("<=", operator.le),
+    ">": (">", operator.gt),
+    ">=": (">=", operator.ge),
+}
+
+
+def expression(condition: Condition, columns: Mapping[str, Column], schema: pa.Schema) -> Expression:
+    """The filter in Milvus' language; True or False where it holds for every row or none.
+
+    Args:
+        condition: the tree of a `Where`, checked against the schema.
+        columns: of the collection, by their names in the index.
+        schema: of the index.
+
+    Raises:
+        LimbeckError: a column that the collection does not hold, a pattern that Milvus cannot match.
+    """
+    if isinstance(condition, Not):
+        inner = expression(condition.inner, columns, schema)
+        return not inner if isinstance(inner, bool) else f"not ({inner})"
+    if isinstance(condition, Joined):
+        parts = [expression(part, columns, schema) for part in condition.parts]
+        return _joined(parts, every=condition.every)
+    assert isinstance(condition, Test)
+    column = columns.get(condition.column)
+    if column is None:
+        raise LimbeckError(
+            f"where: the Milvus collection has no {condition.column!r}; push the index again if the column "
+            "is new, else (lists of lists, bytes, …) search with --engine exact"
+        )
+    if condition.verb == "is null":
+        return False if column.present is None else f"{column.present} == false"
+    test = _TESTS[column.kind](condition, column.field, schema.field(condition.column).type)
+    return test if column.present is None else _joined([f"{column.present} == true", test], every=True)
+
+
+def _joined(parts: list[Expression], *, every: bool) -> Expression:
+    if (not every) in parts:
+        return not every
+    left = [part for part in parts if not isinstance(part, bool)]
+    if not left:
+        return every
+    return left[0] if len(left) == 1 else (" and " if every else " or ").join(f"({part})" for part in left)
+
+
+def _any_of(field: str, values: list[Any]) -> Expression:
+    return f"{field} in [{', '.join(map(_literal, values))}]" if values else False
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise LimbeckError(f"where: {value} is beyond the numbers that Milvus compares; write a smaller one")
+    return value
+
+
+def _text(test: Test, field: str, kind: pa.DataType) -> Expression:
+    if test.verb == "in":
+        return _any_of(field, list(test.values))
+    value = str(test.values[0])
+    if test.verb == "like":
+        start = value.rstrip("*")
+        if "*" in start or "?" in start or len(value) > len(start) + 1:
+            raise LimbeckError(
+                f"where: Milvus matches the start of a text alone, not {value!r}; write {test.column} "
+                "startswith …, or search with --engine exact"
+            )
+        return f"{field} == {_literal(value)}" if value == start else _starts(field, start)
+    if test.verb == "startswith":
+        return _starts(field, value)
+    return f"{field} {_SIGNS[test.verb][0]} {_literal(value)}"
+
+
+def _starts(field: str, start: str) -> Expression:
+    """As a range, which needs no escapes: from the start itself up to the next text that has another one."""
+    if not start:
+        return True
+    low, kept = f"{field} >= {_literal(start)}", start.rstrip("\U0010ffff")
+    if not kept:
+        return low
+    following = ord(kept[-1]) + 1
+    end = kept[:-1] + chr(0xE000 if following == 0xD800 else following)
+    return f"({low}) and ({field} < {_literal(end)})"
+
+
+def _whole(test: Test, field: str, kind: pa.DataType) -> Expression:
+    values = [_finite(value) for value in test.values]
+    if is_time(kind):
+        values = [as_number(pa.scalar(value).cast(kind)).as_py() for value in values]
+    if test.verb == "in":
+        return _any_of(field, [int(value) for value in values if value == int(value)])
+    value, sign = values[0], test.verb
+    if value != int(value):  # beside whole numbers: 2.5 lies between 2 and 3
+        if sign in ("=", "!="):
+            return sign == "!="
+        value = math.ceil(value) if sign in ("<", ">=") else math.floor(value)
+    return f"{field} {_SIGNS[sign][0]} {int(value)}"
+
+
+def _real(test: Test, field: str, kind: pa.DataType) -> Expression:
+    values = [float(pa.scalar(value, kind).as_py()) for value in test.values]  # as exact as the column
+    if test.verb == "in":
+        return _any_of(field, values)
+    return f"{field} {_SIGNS[test.verb][0]} {_literal(values[0])}"
+
+
+def _truth(test: Test, field: str, kind: pa.DataType) -> Expression:
+    if test.verb == "in":
+        holds = [value for value in (False, True) if value in test.values]
+    else:
+        holds = [value for value in (False, True) if _SIGNS[test.verb][1](value, test.values[0])]
+    return len(holds) == 2 if len(holds) != 1 else f"{field} == {_literal(holds[0])}"
+
+
+def _texts(test: Test, field: str, kind: pa.DataType) -> Expression:
+    return f"array_contains_any({field}, [{', '.join(map(_literal, test.values))}])"
+
+
+def _wholes(test: Test, field: str, kind: pa.DataType) -> Expression:
+    values = [int(value) for value in map(_finite, test.values) if value == int(value)]
+    return f"array_contains_any({field}, [{', '.join(map(_literal, values))}])" if values else False
+
+
+_TESTS: dict[str, Callable[[Test, str, pa.DataType], Expression]] = {
+    "text": _text,
+    "whole": _whole,
+    "real": _real,
+    "truth": _truth,
+    "texts": _texts,
+    "wholes": _wholes,
+}

@@ -1,0 +1,191 @@
+"""Loading an index into a collection: into a fresh one, which takes the name over when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+from limbeck.index.derived import FOLDER
+from limbeck.index.engines.base import Points
+from limbeck.index.lock import writer_lock
+from limbeck.index.milvus.address import Address, connect, one_line_errors
+from limbeck.index.milvus.columns import POINT, ROW, Column, columns_of, fields_of
+from limbeck.index.milvus.record import Layout, Record
+from limbeck.index.refine import longest_row
+from limbeck.index.store import IndexStore
+
+_BATCH_BYTES = 8 << 20  # of points and metadata in one message; servers take 64 MB
+_MAX_LISTS = 65536
+_MAX_TEXT, _MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the most that Milvus takes
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What `push_index` did: items loaded, columns left out, the collection that bears the name now."""
+
+    rows: int
+    left_out: list[str]
+    collection: str
+
+
+def push_index(
+    path: Path | str,
+    address: str,
+    *,
+    lists: int = 0,
+    replace: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Pushed:
+    """Load the live items of an index into a collection of Milvus.
+
+    All or nothing: items go into a fresh collection; once it is whole, indexed and in memory, the name (an
+    alias) moves to it and the one before is dropped. A push that was cut short leaves a collection that
+    nobody asks; the next one drops it.
+
+    Args:
+        path: of the index.
+        address: ``milvus://HOST:PORT/NAME``.
+        lists: 0 to compare every item; else so many lists, of which a search looks at some.
+        replace: take the name over from another index or model.
+        advance: called with the number of items just sent.
+
+    Raises:
+        LimbeckError: no index, no server, pymilvus missing, the name taken by something else, another push
+            of this index under way, or what Milvus refuses.
+    """
+    store, target = IndexStore.open(path), Address.parse(address)
+    if isinstance(lists, bool) or not isinstance(lists, int) or not 0 <= lists <= min(_MAX_LISTS, len(store)):
+        most = min(_MAX_LISTS, len(store))
+        raise LimbeckError(
+            f"lists: {lists!r} is not a whole number from 0 to {most}, 0 to compare every item"
+        )
+    if not len(store):
+        raise LimbeckError(f"{store.path}: holds no items; add some first")
+    client = connect(target)
+    layout, columns = Layout.of(store.space, lists), columns_of(store)
+    points = Points(store.points, layout.items)
+    longest = max(map(longest_row, points.pieces())) if layout.metric == "IP" else 0.0
+    record = Record(
+        store.space.to_json(),
+        store.manifest.space_id,
+        str(Path(store.path).resolve()),
+        store.manifest.generation,
+        store.manifest.segments,
+        len(store),
+        columns,
+        lists,
+        longest,
+    )
+    with writer_lock(store.path / FOLDER), one_line_errors(target):
+        before = _holder(client, target, store, replace=replace)
+        _drop_leftovers(client, target, before)
+        fresh = f"{target.name}_{uuid.uuid4().hex[:8]}"
+        try:
+            _create(client, fresh, record, layout, points.columns)
+            for rows in _rows(store, layout, columns):
+                client.insert(fresh, rows)
+                advance(len(rows))
+            _make_ready(client, fresh, record, layout)
+            (client.create_alias if before is None else client.alter_alias)(fresh, target.name)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                client.drop_collection(fresh)
+            raise
+        if before is not None:
+            client.drop_collection(before)
+    held = {column.name for column in columns}
+    return Pushed(len(store), [name for name in store.schema.names if name not in held], fresh)
+
+
+def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -> str | None:
+    """The collection that bears the name now; refused if that must not be taken away."""
+    if not client.has_collection(target.name):
+        return None
+    found = client.describe_collection(target.name)
+    name = str(found["collection_name"])
+    if target.name not in found.get("aliases", ()):
+        raise LimbeckError(
+            f"{target}: a collection that limbeck index push did not make has this name; choose another"
+        )
+    if not replace and not Record.from_text(found.get("description", ""), target).is_of(store):
+        raise LimbeckError(
+            f"{target}: holds another index or model; choose another name, or --replace to take it over"
+        )
+    return name
+
+
+def _drop_leftovers(client: Any, target: Address, current: str | None) -> None:
+    """Collections of pushes to this name that were cut short."""
+    for name in client.list_collections():
+        if re.fullmatch(rf"{target.name}_[0-9a-f]{{8}}", name) and name != current:
+            found = client.describe_collection(name)
+            if not found.get("aliases"):
+                Record.from_text(found.get("description", ""), name)
+                client.drop_collection(name)
+
+
+def _create(client: Any, name: str, record: Record, layout: Layout, columns: int) -> None:
+    from pymilvus import DataType
+
+    plain = {"whole": DataType.INT64, "real": DataType.DOUBLE, "truth": DataType.BOOL}
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=record.to_text())
+    schema.add_field(ROW, DataType.INT64, is_primary=True)
+    if layout.metric == "HAMMING":
+        schema.add_field(POINT, DataType.BINARY_VECTOR, dim=8 * columns)
+    else:
+        schema.add_field(POINT, DataType.FLOAT_VECTOR, dim=columns)
+    for column in record.columns:
+        options: dict[str, Any] = {}
+        if column.kind in ("text", "texts"):
+            options["max_length"] = _MAX_TEXT
+        if column.kind in ("texts", "wholes"):
+            element = DataType.VARCHAR if column.kind == "texts" else DataType.INT64
+            options |= {"element_type": element, "max_capacity": _MAX_ENTRIES}
+            schema.add_field(column.field, DataType.ARRAY, **options)
+        else:
+            schema.add_field(column.field, plain.get(column.kind, DataType.VARCHAR), **options)
+        if column.present is not None:
+            schema.add_field(column.present, DataType.BOOL)
+    client.create_collection(name, schema=schema, consistency_level="Strong")
+
+
+def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[list[dict[str, Any]]]:
+    """The live rows of a store as Milvus takes them, a message's worth at a time."""
+    for start, segment in zip(store.starts, store.segments, strict=False):
+        each = segment.points[:1].nbytes + segment.items.nbytes // max(1, segment.rows)
+        step = max(1, min(1 << 14, _BATCH_BYTES // (1 + each)))
+        for first in range(0, segment.rows, step):
+            alive = segment.alive(first, first + step)
+            points = layout.items(np.asarray(segment.points[first : first + step][alive]))
+            table = segment.items.slice(first, step).filter(pa.array(alive))
+            fields: dict[str, Any] = {
+                ROW: (start + first + np.flatnonzero(alive)).tolist(),
+                POINT: [point.tobytes() for point in points] if layout.metric == "HAMMING" else list(points),
+            }
+            for column in columns:
+                fields |= fields_of(column, table)
+            if len(table):
+                yield [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
+
+
+def _make_ready(client: Any, name: str, record: Record, layout: Layout) -> None:
+    """Write, index and load what was inserted; every item must have arrived."""
+    client.flush(name)
+    wanted = client.prepare_index_params()
+    params = {"nlist": record.lists} if record.lists else {}
+    wanted.add_index(field_name=POINT, index_type=layout.kind, metric_type=layout.metric, params=params)
+    client.create_index(name, wanted)
+    client.load_collection(name)
+    found = client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
+    count = found[0]["count(*)"]
+    if count != record.rows:
+        raise LimbeckError(f"{name}: {count} of {record.rows} items arrived; push again")

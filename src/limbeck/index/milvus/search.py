@@ -1,0 +1,235 @@
+"""Search through a collection: its candidates, settled here; what it lacks is searched exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.milvus.address import Address, connect, one_line_errors
+from limbeck.index.milvus.columns import POINT
+from limbeck.index.milvus.expression import expression
+from limbeck.index.milvus.record import Layout, Record
+from limbeck.index.parts import SegmentView
+from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
+from limbeck.index.store import IndexStore
+from limbeck.index.where import Where
+
+MOST = 16384  # hits that Milvus gives for a query
+_TOGETHER = 1 << 18  # hits asked for in one message
+_SPARE, _GROWTH = 16, 4
+_SHORTLIST, _PROBES = 200, 16  # of a collection with lists
+
+
+class MilvusSearch:
+    """A collection of Milvus for the segments that it holds, the exact engine for the others.
+
+    It answers as `ExactSearch` does, in scores and in order. More items are asked for than wanted; while the
+    last of them is not certainly farther than the k-th (equal distances, rounding, removed rows), more again,
+    up to what Milvus gives; a query that even this does not settle is answered by the exact engine of the
+    index. With lists only those near the query are looked at, so that nearest items may be missed.
+    """
+
+    def __init__(
+        self, store: IndexStore, client: Any, address: Address, collection: str, record: Record
+    ) -> None:
+        """Take `open_search`, which checks what is given here."""
+        self._store, self._client, self._address, self._collection = store, client, address, collection
+        self._record, self._layout = record, Layout.of(store.space, record.lists)
+        self._columns = {column.name: column for column in record.columns}
+        names = [entry.name for entry in store.manifest.segments]
+        self._numbers = np.array([names.index(entry.name) for entry in record.segments])
+        self._starts = np.cumsum([0, *(entry.rows for entry in record.segments)])
+        rest = [number for number in range(len(names)) if number not in self._numbers]
+        self._exact = ExactSearch(store)
+        self._rest = SegmentView(store, rest) if rest else None
+        self._rest_search = None if self._rest is None else ExactSearch(self._rest)
+
+    @property
+    def uncovered(self) -> int:
+        """Rows of the index that the collection lacks."""
+        return 0 if self._rest is None else self._rest.rows
+
+    @property
+    def exact(self) -> bool:
+        """Whether Milvus compares every item."""
+        return not self._record.lists
+
+    @property
+    def probes(self) -> int:
+        """Lists that a search looks at."""
+        return min(self._address.probes or _PROBES, self._record.lists)
+
+    @property
+    def why(self) -> str:
+        """One line for people."""
+        lists, share = self._record.lists, self.uncovered / self._store.rows
+        how = f"{self.probes} of {lists} lists, recall not measured" if lists else "every item compared"
+        rest = f"; {share:.1%} of the rows came later and are searched here" if self.uncovered else ""
+        what = f"{self._record.rows:,} items of generation {self._record.generation}"
+        return f"{what} in {self._address}, {how}{rest}"
+
+    def __call__(self, points: np.ndarray, k: int, where: Where | None = None) -> Answer:
+        """The k nearest items of each query, as `ExactSearch`, with a filter in the place of a mask."""
+        k, space = check_k(k), self._store.space
+        asked = space.check(points, what="query")
+        if k > MOST or not len(asked):
+            return self._exact(asked, k, self._mask(where))
+
+        def settled(query: np.ndarray, scores: np.ndarray, last: float) -> bool:
+            return len(scores) >= k and self._beyond(query, scores[k - 1], last)
+
+        count = max(2 * k + _SPARE, 0 if self.exact else _SHORTLIST)
+        found, open_ = self._gather(asked, count, where, settled)
+        if not self.exact:  # nothing is certain there, but k hits come if there are so many
+            open_ = [q for q, (scores, _) in enumerate(found) if len(scores) < k]
+        if self._rest is not None and self._rest_search is not None:
+            more, numbers = self._rest_search(asked, k, self._mask(where, self._rest))
+            rest = zip(more, self._rest.to_store(numbers), strict=True)
+            found = [_ordered(space.score_sign, *pair) for pair in zip(found, rest, strict=True)]
+        if open_:
+            scores, rows = self._exact(asked[open_], k, self._mask(where))
+            for q, answer in zip(open_, zip(scores, rows, strict=True), strict=True):
+                found[q] = answer
+        width = min(k, *(len(rows) for _, rows in found))
+        return np.stack([one[:width] for one, _ in found]), np.stack([rows[:width] for _, rows in found])
+
+    def within(self, points: np.ndarray, radius: float, where: Where | None = None) -> list[Answer]:
+        """Everything within a radius of each query, as `ExactSearch.within`; refused with lists."""
+        if not self.exact:
+            raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+        space = self._store.space
+        asked, limit = space.check(points, what="query"), check_radius(space, radius)
+
+        def settled(query: np.ndarray, scores: np.ndarray, last: float) -> bool:
+            return self._beyond(query, limit, last)
+
+        found, open_ = self._gather(asked, 256, where, settled)
+        sign = space.score_sign
+        near = [
+            (scores[kept], rows[kept]) for scores, rows in found for kept in [sign * scores >= sign * limit]
+        ]
+        if self._rest is not None and self._rest_search is not None:
+            more = self._rest_search.within(asked, limit, self._mask(where, self._rest))
+            rest = [(scores, self._rest.to_store(rows)) for scores, rows in more]
+            near = [_ordered(sign, *pair) for pair in zip(near, rest, strict=True)]
+        if open_:
+            answers = self._exact.within(asked[open_], limit, self._mask(where))
+            for q, answer in zip(open_, answers, strict=True):
+                near[q] = answer
+        return near
+
+    def _gather(
+        self,
+        asked: np.ndarray,
+        count: int,
+        where: Where | None,
+        settled: Callable[[np.ndarray, np.ndarray, float], bool],
+    ) -> tuple[list[Answer], list[int]]:
+        """Candidates in the collection for each query, in order, and the queries that stay unsettled."""
+        space, none = self._store.space, np.empty(0, np.int64)
+        found = [(space.rescore(asked[:0], asked[:0]), none)] * len(asked)
+        allowed = True if where is None else expression(where.condition, self._columns, self._store.schema)
+        if allowed is False:
+            return found, []
+        text, todo = "" if allowed is True else allowed, list(range(len(asked)))
+        while todo:
+            count, unsettled = min(count, MOST), []
+            step = max(1, _TOGETHER // count)
+            for block in (todo[start : start + step] for start in range(0, len(todo), step)):
+                for q, (rows, raw) in zip(block, self._ask(asked[block], count, text), strict=True):
+                    query = asked[q : q + 1]
+                    found[q] = _ordered(space.score_sign, self._scored(query, *self._alive(rows, raw)))
+                    if len(rows) == count and not settled(query, found[q][0], float(raw[-1])):
+                        unsettled.append(q)
+            if count == MOST or not self.exact:
+                return found, unsettled
+            todo, count = unsettled, _GROWTH * count
+        return found, []
+
+    def _ask(self, asked: np.ndarray, count: int, text: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows of the collection and Milvus' own answers, best first, of each query."""
+        ready = self._layout.queries(asked)
+        data = [query.tobytes() for query in ready] if self._layout.metric == "HAMMING" else list(ready)
+        params = {"nprobe": self.probes} if self._record.lists else {}
+        with one_line_errors(self._address):
+            hits = self._client.search(
+                self._collection,
+                data=data,
+                filter=text,
+                limit=count,
+                anns_field=POINT,
+                search_params={"metric_type": self._layout.metric, "params": params},
+            )
+        return [(np.array(one.ids, dtype=np.int64), np.array(one.distances)) for one in hits]
+
+    def _alive(self, rows: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the store for those of the collection, without what was removed since."""
+        at = np.searchsorted(self._starts, rows, side="right") - 1
+        local, numbers = rows - self._starts[at], self._numbers[at]
+        alive = np.ones(len(rows), dtype=bool)
+        for number in np.unique(numbers):
+            here = numbers == number
+            alive[here] = ~self._store.segments[number].is_removed(local[here])
+        return (local + np.asarray(self._store.starts)[numbers])[alive], raw[alive]
+
+    def _scored(self, query: np.ndarray, rows: np.ndarray, raw: np.ndarray) -> Answer:
+        """Hamming distances are exact as they come; vectors are scored by the space in float64."""
+        if self._store.space.storage == "codes":
+            return self._store.space.score(raw), rows
+        return self._store.space.rescore(query, self._store.points_at(rows)), rows
+
+    def _beyond(self, query: np.ndarray, score: float, last: float) -> bool:
+        """Whether what comes after Milvus' last answer is certainly farther than a score."""
+        space = self._store.space
+        with np.errstate(over="ignore"):  # beyond everything there is: -inf
+            limit = float(space.raw_limit(query, np.array([score]), self._record.longest)[0])
+        return last > limit if space.storage == "codes" else last < limit
+
+    def _mask(self, where: Where | None, part: SegmentView | None = None) -> np.ndarray | None:
+        """The filter as the exact engine takes it, for the whole index or a part of it."""
+        if where is None:
+            return None
+        mask = np.concatenate([where.mask(segment.items) for segment in self._store.segments])
+        return mask if part is None else part.cut(mask)
+
+
+def _ordered(sign: int, *answers: Answer) -> Answer:
+    """Answers to one query as one: nearest first, ties by row."""
+    scores = np.concatenate([scores for scores, _ in answers])
+    rows = np.concatenate([rows for _, rows in answers])
+    order = np.lexsort((rows, -sign * scores))
+    return scores[order], rows[order]
+
+
+def open_search(store: IndexStore, text: str) -> MilvusSearch:
+    """Open the collection at an address for an index.
+
+    Raises:
+        LimbeckError: no address, no server, no such collection, one of another index, model or state.
+    """
+    address = Address.parse(text)
+    client = connect(address)
+    with one_line_errors(address):
+        if not client.has_collection(address.name):
+            raise LimbeckError(
+                f"{address}: no such collection; limbeck index push {store.path} {address} loads one"
+            )
+        found = client.describe_collection(address.name)
+        # its own name, not the alias: a push in the meantime must not change what rows mean
+        name = str(found["collection_name"])
+        record = Record.from_text(found.get("description", ""), address)
+        record.check(store, address)
+        if address.probes is not None and not record.lists:
+            raise LimbeckError(f"{address}: has no lists to probe; leave out ?probes=, or push with --lists")
+        layout, index = Layout.of(store.space, record.lists), client.describe_index(name, POINT)
+        if (index["index_type"], index["metric_type"]) != (layout.kind, layout.metric):
+            raise LimbeckError(
+                f"{address}: its index is {index['index_type']} {index['metric_type']}, not the "
+                f"{layout.kind} {layout.metric} that was pushed; push again"
+            )
+        if "Loaded" not in str(client.get_load_state(name)["state"]).replace("NotLoad", ""):
+            client.load_collection(name)
+    return MilvusSearch(store, client, address, name, record)
