@@ -136,7 +136,7 @@ def test_auto_considers_it_and_says_what_was_scanned(tmp_path, run):
     pretended = {"exact_ms": {"10": 1.0, "100": 1.0}, "settings": [entry]}
     derived.keep_measured({**{k: v for k, v in measured.items() if k != "of"}, **pretended})
     choice = choose(store, ExactSearch(store), "auto", recall=1)
-    assert (choice.engine, choice.setting) == ("mih", {"budget": 5}) and "recall@10 1.000" in choice.why
+    assert (choice.engine, choice.setting) == ("mih", {"budget": 3}) and "recall@10 1.000" in choice.why
     assert engines_info(store)[0]["scanned"] == 0.25
     status, out, _ = run("index", "info", store.path)
     assert status == 0 and "25.0% of the queries measured went over to the exact scan" in " ".join(

@@ -25,8 +25,8 @@ from limbeck.index.engines.scan_buckets import keys_of, place_entries, search_bu
 
 _WIDEST = 24  # bits of a part: its table of 2^24 starts takes 64 MB
 _SAMPLE = 20_000
-_LOOKUP = 16.0  # a bucket costs as much as so many codes in it
-_PERCENT = 5  # of the codes may be looked at: then the scan is nearly as fast
+_LOOKUP = 40.0  # finding a bucket costs as much as so many codes in it
+_PERCENT = 3  # of the codes may be looked at: then the scan is nearly as fast
 _FEW = 256  # codes that room is made for at first where all within a radius are wanted
 
 
@@ -86,7 +86,7 @@ class MultiIndex:
         self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
     ) -> Candidates:
         """The ``count`` nearest codes, distances true; none for a query that is given up."""
-        nearest = self._nearest(_keys(queries, self._table), count, self._bits, setting, allowed)
+        nearest, _ = self.nearest(self.cut(queries), count, self._bits, setting, allowed)
         none = (nearest < 0) | (nearest >> 32 > self._bits)
         rows = np.where(none, -1, nearest & 0xFFFFFFFF)
         return Candidates(rows, np.where(none, self._bits + 1, nearest >> 32).astype(np.int32))
@@ -96,11 +96,11 @@ class MultiIndex:
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Distances and rows (m,) of all codes within a radius, for each query; None for one given up."""
         radius, count = min(radius, self._bits), _FEW
-        asked, open_ = _keys(queries, self._table), np.arange(len(queries))
+        asked, open_ = self.cut(queries), np.arange(len(queries))
         found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
         while len(open_):  # more room, as long as a list comes back full
             count = min(count, self._entries.shape[1])
-            nearest = self._nearest(asked[open_], count, radius, setting, allowed)
+            nearest, _ = self.nearest(asked[open_], count, radius, setting, allowed)
             full = (nearest[:, -1] >= 0) & (nearest[:, -1] >> 32 <= radius) & (count < self._entries.shape[1])
             for q, held in zip(open_[~full], nearest[~full], strict=True):
                 if held[0] >= 0:
@@ -109,13 +109,18 @@ class MultiIndex:
             open_, count = open_[full], 8 * count
         return found
 
-    def _nearest(
+    def cut(self, queries: np.ndarray) -> np.ndarray:
+        """uint32 (Q, m): the parts of codes (Q, B)."""
+        return _keys(queries, self._table)
+
+    def nearest(
         self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: Allowed | None
-    ) -> np.ndarray:
-        """As `search_buckets` writes it."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `search_buckets` writes for queries cut into parts, uint32 (Q, m): nearest and work."""
         rows = self._entries.shape[1]
         mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
         nearest = np.empty((len(asked), min(count, rows)), dtype=np.int64)
+        work = np.empty((len(asked), 2), dtype=np.int64)
         workers = thread_count(None)
         tasks = [
             functools.partial(
@@ -130,11 +135,12 @@ class MultiIndex:
                 setting["budget"] / 100 * rows,
                 reach,
                 nearest[start:stop],
+                work[start:stop],
             )
             for start, stop in spans(len(asked), workers)
         ]
         run_threads(tasks, workers)
-        return nearest
+        return nearest, work
 
 
 def _ordered(sample: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,6 +51,7 @@ def search_buckets(
     budget: float,
     reach: int,
     nearest: np.ndarray,
+    work: np.ndarray,
 ) -> None:  # pragma: no cover
     """The k nearest of each query, by growing radius around each of its parts.
 
@@ -69,6 +70,7 @@ def search_buckets(
         reach: distance that counts at most.
         nearest: int64 (q, k), written: distance << 32 | row, ascending, distance ``reach + 1`` where there is
             no further code; -1 where the query was given up.
+        work: int64 (q, 2), written: buckets and codes looked at.
     """
     parts = widths.shape[0]
     first = np.empty(_TOGETHER, dtype=np.int64)
@@ -79,6 +81,7 @@ def search_buckets(
         query, held = queries[q], nearest[q]
         held[:] = far  # a heap, the farthest first
         spent, done = 0.0, False
+        work[q] = 0
         for radius in range(widths.max() + 1):
             for part in range(parts):
                 if done or spent > budget or radius > widths[part]:
@@ -89,10 +92,8 @@ def search_buckets(
                 if spent + lookup_cost * flips > budget:
                     spent = budget + 1
                     continue
-                end, flip = (
-                    np.uint64(1) << np.uint64(widths[part]),
-                    (np.uint64(1) << np.uint64(radius)) - np.uint64(1),
-                )
+                end = np.uint64(1) << np.uint64(widths[part])
+                flip = (np.uint64(1) << np.uint64(radius)) - np.uint64(1)
                 home, inside = np.uint64(query[part]), entries[part]
                 for other in range(parts - 1):
                     rest[other] = query[other + (other >= part)]
@@ -102,6 +103,7 @@ def search_buckets(
                         at = offsets[part] + np.int64(home ^ flip)
                         first[found], last[found] = starts[at], starts[at + 1]
                         found += first[found] < last[found]
+                        work[q, 0] += 1
                         spent += lookup_cost
                         if radius == 0:
                             flip = end
@@ -111,6 +113,9 @@ def search_buckets(
                             flip = (((high ^ flip) >> np.uint64(2)) // low) | high
                     for bucket in range(found):
                         spent += last[bucket] - first[bucket]
+                        if spent > budget:
+                            break
+                        work[q, 1] += last[bucket] - first[bucket]
                         for i in range(first[bucket], last[bucket]):
                             distance = np.int64(radius)
                             for other in range(parts - 1):
