@@ -45,8 +45,9 @@ class _Ivf(FaissEngine, ABC):
         self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
 
     def probes(self) -> list[int]:
-        """1, 2, 4, …, at most half of the lists."""
-        return [2**power for power in range(10) if 2**power <= max(1, self.index.nlist // 2)]
+        """1, 2, 3, 4, 6, 8, 12, …, at most half of the lists."""
+        steps = sorted({2**power for power in range(10)} | {3 * 2**power for power in range(9)})
+        return [number for number in steps if number <= max(1, self.index.nlist // 2)]
 
 
 class IvfCodes(_Ivf):
