@@ -93,7 +93,9 @@ class FakeMilvus:
     def drop_collection(self, name: str) -> None:
         del self.collections[name]
 
-    def search(self, name, *, data, filter, limit, anns_field, search_params) -> list[Hits]:
+    def search(
+        self, name, *, data, filter, limit, anns_field, search_params, consistency_level
+    ) -> list[Hits]:
         found = self._of(name)
         assert found["loaded"] and search_params["metric_type"] == found["index"]["metric_type"]
         self.asked.append((len(data), limit))

@@ -48,7 +48,7 @@ FILTERS = [
     "path is not null and labels is not null",
     "day >= '2024-05-11'",
     "`in` = 3 or `odd name` = 'it''s'",
-    "id in (id-7, id-8) or id = id-9",
+    "id in ('id-7', 'id-8') or id = 'id-9'",
     "sizes has (1, 4)",
     "width = 2.5",
     "id != ''",

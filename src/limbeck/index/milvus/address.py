@@ -88,9 +88,7 @@ def connect(address: Address) -> Any:
         raise LimbeckError("milvus: pymilvus is not installed; pip install 'limbeck[milvus]'") from None
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # every error is raised as well
     try:
-        return pymilvus.MilvusClient(
-            address.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS, dedicated=True
-        )
+        return pymilvus.MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
     except Exception as error:  # pymilvus and gRPC raise their own, several kinds
         cause = _cause(error)
         raise LimbeckError(

@@ -162,6 +162,7 @@ class MilvusSearch:
                 limit=count,
                 anns_field=POINT,
                 search_params={"metric_type": self._layout.metric, "params": params},
+                consistency_level="Eventually",  # nothing is written once it bears the name: wait for nothing
             )
         return [(np.array(one.ids, dtype=np.int64), np.array(one.distances)) for one in hits]
 
