@@ -172,7 +172,7 @@ class Index:
             where: only items for which this filter on their columns holds, such as "labels has sky".
             radius: only items this near: at most this distance, or at least this similarity.
             along: "more-general" or "more-specific": only items that entail the query, or that it entails.
-            engine: "exact", the name of an engine that was built (`limbeck index engine`), or "auto".
+            engine: "exact", one that was built (`limbeck index engine`), "auto", or milvus://HOST:PORT/NAME.
             recall: that an engine shall reach; see `choose`.
             rerank: take so many by their codes, then the k of highest product of the float embeddings, which
                 the index keeps (``embeddings`` of `build`); that product is the score, higher is nearer.

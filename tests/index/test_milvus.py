@@ -13,6 +13,7 @@ from fake_milvus import PYMILVUS, FakeMilvus
 from helpers_index import build_parts, items, points_of
 
 import limbeck
+from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.add import add_batches
 from limbeck.index.compact import compact_index
@@ -135,6 +136,11 @@ def test_search_through_the_index(tmp_path, client, run):
     assert status == 0 and err.startswith(
         f"engine milvus: 300 items of generation 1 in {AT}, every item compared"
     )
+    floats = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
+    ids = {"id": [f"{i}" for i in range(50)]}
+    two = limbeck.Index.build(tmp_path / "two", sign_codes(floats), items=ids, embeddings=floats)
+    assert push_index(tmp_path / "two", AT + "2").left_out == ["embedding"]
+    assert two.search(like="7", k=5, rerank=20, engine=AT + "2") == two.search(like="7", k=5, rerank=20)
     choice = json.loads((tmp_path / "hits.json").read_text())["engine"]
     assert choice["engine"] == "milvus" and choice["recall"] == 1.0 and choice["uncovered"] == 0
     with pytest.raises(LimbeckError, match=r"^along: more-general .*--engine exact$"):

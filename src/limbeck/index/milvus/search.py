@@ -21,6 +21,7 @@ MOST = 16384  # hits that Milvus gives for a query
 _TOGETHER = 1 << 18  # hits asked for in one message
 _SPARE, _GROWTH = 16, 4
 _SHORTLIST, _PROBES = 200, 16  # of a collection with lists
+_STALE = 0.2  # share of rows not in the collection from which on a new push is advised
 
 
 class MilvusSearch:
@@ -42,9 +43,9 @@ class MilvusSearch:
         names = [entry.name for entry in store.manifest.segments]
         self._numbers = np.array([names.index(entry.name) for entry in record.segments])
         self._starts = np.cumsum([0, *(entry.rows for entry in record.segments)])
-        rest = [number for number in range(len(names)) if number not in self._numbers]
+        self._others = [number for number in range(len(names)) if number not in self._numbers]
         self._exact = ExactSearch(store)
-        self._rest = SegmentView(store, rest) if rest else None
+        self._rest = SegmentView(store, self._others) if self._others else None
         self._rest_search = None if self._rest is None else ExactSearch(self._rest)
 
     @property
@@ -68,6 +69,7 @@ class MilvusSearch:
         lists, share = self._record.lists, self.uncovered / self._store.rows
         how = f"{self.probes} of {lists} lists, recall not measured" if lists else "every item compared"
         rest = f"; {share:.1%} of the rows came later and are searched here" if self.uncovered else ""
+        rest += ": push again" if share > _STALE else ""
         what = f"{self._record.rows:,} items of generation {self._record.generation}"
         return f"{what} in {self._address}, {how}{rest}"
 
@@ -86,7 +88,7 @@ class MilvusSearch:
         if not self.exact:  # nothing is certain there, but k hits come if there are so many
             open_ = [q for q, (scores, _) in enumerate(found) if len(scores) < k]
         if self._rest is not None and self._rest_search is not None:
-            more, numbers = self._rest_search(asked, k, self._mask(where, self._rest))
+            more, numbers = self._rest_search(asked, k, self._mask(where, self._others))
             rest = zip(more, self._rest.to_store(numbers), strict=True)
             found = [_ordered(space.score_sign, *pair) for pair in zip(found, rest, strict=True)]
         if open_:
@@ -112,7 +114,7 @@ class MilvusSearch:
             (scores[kept], rows[kept]) for scores, rows in found for kept in [sign * scores >= sign * limit]
         ]
         if self._rest is not None and self._rest_search is not None:
-            more = self._rest_search.within(asked, limit, self._mask(where, self._rest))
+            more = self._rest_search.within(asked, limit, self._mask(where, self._others))
             rest = [(scores, self._rest.to_store(rows)) for scores, rows in more]
             near = [_ordered(sign, *pair) for pair in zip(near, rest, strict=True)]
         if open_:
@@ -189,12 +191,11 @@ class MilvusSearch:
             limit = float(space.raw_limit(query, np.array([score]), self._record.longest)[0])
         return last > limit if space.storage == "codes" else last < limit
 
-    def _mask(self, where: Where | None, part: SegmentView | None = None) -> np.ndarray | None:
-        """The filter as the exact engine takes it, for the whole index or a part of it."""
-        if where is None:
-            return None
-        mask = np.concatenate([where.mask(segment.items) for segment in self._store.segments])
-        return mask if part is None else part.cut(mask)
+    def _mask(self, where: Where | None, numbers: list[int] | None = None) -> np.ndarray | None:
+        """The filter as the exact engine takes it, for all segments or those of some numbers."""
+        segments = self._store.segments
+        chosen = segments if numbers is None else [segments[number] for number in numbers]
+        return None if where is None else np.concatenate([where.mask(segment.items) for segment in chosen])
 
 
 def _ordered(sign: int, *answers: Answer) -> Answer:
