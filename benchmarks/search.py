@@ -296,7 +296,7 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
     for name in engine_names("vectors"):
         if name == "faiss-flat":
             continue
-        derived = build_engine(store, name, queries=queries[:300], recall=recall)
+        derived = build_engine(store, name, queries=queries[:500], recall=recall)
         choice = choose(store, exact, name, recall=recall)
         asked = queries[500:]
         found = interleaved(
