@@ -47,7 +47,7 @@ class FakeMilvus:
     def create_collection(self, name: str, schema: Schema, **options: Any) -> None:
         self.collections[name] = {"schema": schema, "rows": [], "index": None, "loaded": False}
 
-    def insert(self, name: str, rows: list[dict]) -> None:
+    def insert(self, name: str, rows: list[dict], **options: Any) -> None:
         names = {field[0] for field in self._of(name)["schema"].fields}
         assert all(row.keys() == names for row in rows)
         self._of(name)["rows"] += rows
@@ -93,9 +93,7 @@ class FakeMilvus:
     def drop_collection(self, name: str) -> None:
         del self.collections[name]
 
-    def search(
-        self, name, *, data, filter, limit, anns_field, search_params, consistency_level
-    ) -> list[Hits]:
+    def search(self, name, *, data, filter, limit, anns_field, search_params, **options) -> list[Hits]:
         found = self._of(name)
         assert found["loaded"] and search_params["metric_type"] == found["index"]["metric_type"]
         self.asked.append((len(data), limit))

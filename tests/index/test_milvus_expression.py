@@ -137,3 +137,21 @@ def test_columns(store: IndexStore) -> None:
     assert fields["labels"] == [["sky"], [], []] and fields["has_2"] == [True, True, False]
     assert fields["sizes"] == [[1], [2], [3]] and fields["score"] == [np.float32(0.1), 0.0, 0.5]
     assert fields["day"] == [19844] * 3 and fields["at"] == [1714521600000] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("id", "ü" * 40_000), ("labels", ["a", "x" * 70_000]), ("labels", ["a"] * 4097), ("sizes", [1] * 4097)],
+)
+def test_what_is_too_long_is_named(store: IndexStore, name: str, value: str | list) -> None:
+    column = next(column for column in columns_of(store) if column.name == name)
+    rows = TABLE.slice(0, 2).to_pylist()
+    rows[1][name] = value
+    item = "ü*" if name == "id" else "b"
+    with pytest.raises(
+        LimbeckError, match=rf"^push: '{name}' of item '{item}' is too long; Milvus takes 65535"
+    ):
+        fields_of(column, pa.Table.from_pylist(rows, TABLE.schema))
+    rows[1][name] = value[:4096] if isinstance(value, list) and len(value) > 2 else "ü" * 32_767
+    if name == "id" or len(rows[1][name]) == 4096:
+        fields_of(column, pa.Table.from_pylist(rows, TABLE.schema))

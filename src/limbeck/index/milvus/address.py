@@ -15,7 +15,7 @@ from limbeck.errors import LimbeckError
 
 SCHEMES = ("milvus://", "milvus+tls://")
 TOKEN = "MILVUS_TOKEN"
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0  # after which pymilvus tries no more
 _PORT = 19530
 _ADDRESS = re.compile(
     r"milvus(?P<tls>\+tls)?://(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?"
@@ -104,7 +104,9 @@ def one_line_errors(address: Address) -> Iterator[None]:
     try:
         yield
     except known as error:
-        raise LimbeckError(f"{address}: Milvus refuses ({_cause(error)}); see the server's log") from None
+        raise LimbeckError(
+            f"{address}: Milvus fails ({_cause(error)}); see that the server runs, and its log"
+        ) from None
 
 
 def _cause(error: Exception) -> str:

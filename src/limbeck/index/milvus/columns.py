@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import COLUMN as EMBEDDING
 from limbeck.index.store import IndexStore
 
 ROW, POINT = "row", "point"
+MAX_TEXT, MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the most that Milvus takes
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
 _TAKEN = {
     ROW, POINT, "and", "or", "not", "in", "like", "exists", "true", "false", "is", "null",
@@ -93,7 +95,11 @@ def as_number(array: Any) -> Any:
 
 
 def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
-    """The values of a column's fields for the rows of a table."""
+    """The values of a column's fields for the rows of a table.
+
+    Raises:
+        LimbeckError: a text or list longer than Milvus takes; its item is named.
+    """
     array = table.column(column.name)
     if is_time(array.type):
         array = as_number(array)
@@ -104,5 +110,20 @@ def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
     fill = _FILL[column.kind]
     if column.kind in ("texts", "wholes"):
         values = [None if value is None else [one for one in value if one is not None] for value in values]
-    found[column.field] = [fill if value is None else value for value in values]
-    return found
+    values = [fill if value is None else value for value in values]
+    if column.kind not in ("whole", "real", "truth"):
+        _check_lengths(column, values, table)
+    return found | {column.field: values}
+
+
+def _check_lengths(column: Column, values: list[Any], table: pa.Table) -> None:
+    for row, value in enumerate(values):
+        texts = [value] if column.kind == "text" else value if column.kind == "texts" else []
+        # of 4 bytes a letter at most, so that few are counted
+        long = any(4 * len(text) > MAX_TEXT and len(text.encode()) > MAX_TEXT for text in texts)
+        if long or (column.kind != "text" and len(value) > MAX_ENTRIES):
+            item = table.column("id")[row].as_py()[:80]
+            raise LimbeckError(
+                f"push: {column.name!r} of item {item!r} is too long; Milvus takes {MAX_TEXT} bytes of text, "
+                f"{MAX_ENTRIES} entries of a list; shorten it (limbeck index add --replace)"
+            )

@@ -17,15 +17,14 @@ from limbeck.errors import LimbeckError
 from limbeck.index.derived import FOLDER
 from limbeck.index.engines.base import Points
 from limbeck.index.lock import writer_lock
-from limbeck.index.milvus.address import Address, connect, one_line_errors
-from limbeck.index.milvus.columns import POINT, ROW, Column, columns_of, fields_of
+from limbeck.index.milvus.address import ANSWER_SECONDS, Address, connect, one_line_errors
+from limbeck.index.milvus.columns import MAX_ENTRIES, MAX_TEXT, POINT, ROW, Column, columns_of, fields_of
 from limbeck.index.milvus.record import Layout, Record
 from limbeck.index.refine import longest_row
 from limbeck.index.store import IndexStore
 
 _BATCH_BYTES = 8 << 20  # of points and metadata in one message; servers take 64 MB
 _MAX_LISTS = 65536
-_MAX_TEXT, _MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the most that Milvus takes
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def push_index(
         try:
             _create(client, fresh, record, layout, points.columns)
             for rows in _rows(store, layout, columns):
-                client.insert(fresh, rows)
+                client.insert(fresh, rows, timeout=ANSWER_SECONDS)
                 advance(len(rows))
             _make_ready(client, fresh, record, layout)
             (client.create_alias if before is None else client.alter_alias)(fresh, target.name)
@@ -146,10 +145,10 @@ def _create(client: Any, name: str, record: Record, layout: Layout, columns: int
     for column in record.columns:
         options: dict[str, Any] = {}
         if column.kind in ("text", "texts"):
-            options["max_length"] = _MAX_TEXT
+            options["max_length"] = MAX_TEXT
         if column.kind in ("texts", "wholes"):
             element = DataType.VARCHAR if column.kind == "texts" else DataType.INT64
-            options |= {"element_type": element, "max_capacity": _MAX_ENTRIES}
+            options |= {"element_type": element, "max_capacity": MAX_ENTRIES}
             schema.add_field(column.field, DataType.ARRAY, **options)
         else:
             schema.add_field(column.field, plain.get(column.kind, DataType.VARCHAR), **options)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.milvus.address import Address, connect, one_line_errors
+from limbeck.index.milvus.address import ANSWER_SECONDS, Address, connect, one_line_errors
 from limbeck.index.milvus.columns import POINT
 from limbeck.index.milvus.expression import expression
 from limbeck.index.milvus.record import Layout, Record
@@ -164,6 +164,7 @@ class MilvusSearch:
                 limit=count,
                 anns_field=POINT,
                 search_params={"metric_type": self._layout.metric, "params": params},
+                timeout=ANSWER_SECONDS,
                 consistency_level="Eventually",  # nothing is written once it bears the name: wait for nothing
             )
         return [(np.array(one.ids, dtype=np.int64), np.array(one.distances)) for one in hits]
