@@ -145,6 +145,11 @@ class ApproximateSearch:
     def _in_store(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the engine as rows of the store; -1 stays."""
         at = np.searchsorted(self._starts, np.maximum(rows, 0), side="right") - 1
+        if rows.size and at.max() == len(self._offsets):
+            raise LimbeckError(
+                f"{self._store.path}: the engine is damaged: it finds rows that it has not; "
+                "build it again, and run limbeck index verify"
+            )
         return np.where(rows < 0, -1, rows - self._starts[at] + self._offsets[at])
 
     def _settled(self, asked: np.ndarray, k: int, found: Candidates) -> Answer:

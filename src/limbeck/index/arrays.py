@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 
 import numpy as np
@@ -72,7 +73,7 @@ def open_npy(path: Path) -> np.ndarray:
         raise LimbeckError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise LimbeckError(f"{path}: a directory, not a .npy file") from None
-    except ValueError as error:
+    except (ValueError, SyntaxError, TokenError, EOFError, OverflowError) as error:  # of a damaged header
         cause = str(error).splitlines()[0][:80]
         cause = "it holds Python objects, which are never unpickled" if "object" in cause.lower() else cause
         raise LimbeckError(

@@ -93,6 +93,7 @@ class Derived:
         bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
         if bad:
             raise LimbeckError(f"{self.folder}: damaged: {', '.join(bad)}; {self._mend()}")
+        _ = self.measured  # an error where it is damaged
         return len(self.files)
 
     @property

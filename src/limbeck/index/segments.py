@@ -52,6 +52,7 @@ class Segment:
         if len(self.items) != entry.rows:
             raise LimbeckError(f"{path}: {len(self.items)} rows, expected {entry.rows}; rebuild the index")
         self._columns = self.items.column_names
+        self._sound: set[str] = set()  # columns whose values were checked
         # Row 0 is the sorted hashes, row 1 their row numbers: contiguous, so that a look-up copies nothing.
         self._hashes, self._order = open_npy(self.directory / ID_HASH)
 
@@ -70,22 +71,44 @@ class Segment:
         if not self.has_columns(schema):
             self.items = with_columns(self.items, schema)
 
+    def _checked(self, values: Any) -> Any:
+        """Arrow values whose offsets lie within the file: from a damaged one Arrow would read elsewhere."""
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise LimbeckError(
+                f"{self.directory / ITEMS}: damaged ({str(error).splitlines()[0][:80]}); "
+                "see limbeck index verify, restore the file or rebuild the index"
+            ) from None
+        return values
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A whole column of the items, checked once."""
+        found = self.items.column(name)
+        if name not in self._sound:
+            self._checked(found)
+            self._sound.add(name)
+        return found
+
     def item(self, row: int) -> dict[str, Any]:
         """All columns of one row. A slice, not a take: a take would gather the whole table."""
-        return self.items.slice(row, 1).to_pylist()[0]
+        return self._checked(self.items.slice(row, 1)).to_pylist()[0]
 
     def id_of(self, row: int) -> str:
         """The id of one row."""
-        return self.items.column("id")[row].as_py()
+        return self._checked(self.items.column("id").slice(row, 1))[0].as_py()
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
-        """The ids of rows (n,), in their order; gathered by chunk, so that nothing else is read."""
+        """The ids of rows (n,), in their order; gathered by chunk."""
         column = self.items.column("id")
         ends = np.cumsum([len(chunk) for chunk in column.chunks])
         number = np.searchsorted(ends, rows, side="right")
         found = np.empty(len(rows), dtype=object)
         for at in np.unique(number):
             here, chunk = number == at, column.chunk(int(at))
+            if (mark := f"id {at}") not in self._sound:  # by chunk, so that nothing else is read
+                self._checked(chunk)
+                self._sound.add(mark)
             found[here] = chunk.take(pa.array(rows[here] - (ends[at] - len(chunk)))).to_pylist()
         return found.tolist()
 
@@ -107,12 +130,13 @@ class Segment:
 
     def live_items(self) -> pa.Table:
         """The items without those that were removed."""
-        return self.items.filter(pa.array(self.alive())) if len(self.removed) else self.items
+        items = self._checked(self.items)
+        return items.filter(pa.array(self.alive())) if len(self.removed) else items
 
     def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """(points, items) of the rows that were not removed, piece by piece."""
         for start in range(0, self.rows, _ROWS):
-            points, table = self.points[start : start + _ROWS], self.items.slice(start, _ROWS)
+            points, table = self.points[start : start + _ROWS], self._checked(self.items.slice(start, _ROWS))
             alive = self.alive(start, start + _ROWS)
             if not alive.all():
                 points, table = points[alive], table.filter(pa.array(alive))

@@ -184,7 +184,7 @@ class IndexStore:
             LimbeckError: a filter that cannot be read, an unknown column, a value of another type.
         """
         where = Where(text, self.schema)
-        return np.concatenate([where.mask(segment.items) for segment in self.segments])
+        return np.concatenate([where.mask(segment) for segment in self.segments])
 
     def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
         """Directory and entry of the first query encoder that takes "text" or "image", or None."""

@@ -62,7 +62,7 @@ class Where:
         self.condition.check(schema)
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """bool (N,): the rows of a table for which it holds."""
+        """bool (N,): the rows of a table, or of anything with its `column`, for which it holds."""
         return self.condition.mask(table)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import as_words, read_only
+from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
 from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting, widened
 from limbeck.index.engines.centres import majority_centres, nearest_centres
@@ -36,6 +37,14 @@ class InvertedCodes:
         self._starts = read_only(np.array(open_npy(folder / "starts.npy")).ravel())
         self._codes = as_words(open_npy(folder / "codes.npy"))
         self._rows = read_only(open_npy(folder / "rows.npy").ravel())
+        first, last = self._starts[[0, -1]]
+        if (
+            first
+            or last != rows
+            or (np.diff(self._starts) < 0).any()
+            or len(self._starts) <= len(self._centres)
+        ):
+            raise LimbeckError(f"{folder / 'starts.npy'}: no lists of {rows} rows; build the engine again")
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:

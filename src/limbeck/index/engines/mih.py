@@ -36,12 +36,23 @@ class MultiIndex:
     name: ClassVar[str] = "mih"
 
     def __init__(self, folder: Path, rows: int) -> None:
-        order = np.array(open_npy(folder / "order.npy")).ravel().astype(np.int64)
-        self._widths = np.array(open_npy(folder / "widths.npy")).ravel().astype(np.int64)
+        order, self._widths = (
+            np.array(open_npy(folder / name)).ravel().astype(np.int64) for name in ("order.npy", "widths.npy")
+        )
         self._bits, parts = len(order), len(self._widths)
+        sizes = (1 << np.clip(self._widths, 0, 32)) + 1
         self._starts = read_only(open_npy(folder / "starts.npy").ravel())
-        self._entries = read_only(open_npy(folder / "entries.npy").reshape(parts, rows, parts))
-        self._offsets = np.concatenate([[0], np.cumsum((1 << self._widths) + 1)[:-1]])
+        entries = open_npy(folder / "entries.npy")
+        if (
+            (np.sort(order) != np.arange(self._bits)).any()
+            or self._widths.sum() != self._bits
+            or self._starts.shape != (sizes.sum(),)
+            or entries.shape != (parts * rows, parts)
+            or not self._starts.dtype == entries.dtype == np.uint32
+        ):
+            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
+        self._entries = read_only(entries.reshape(parts, rows, parts))
+        self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self._table = _table(order, self._widths)
 
     @classmethod

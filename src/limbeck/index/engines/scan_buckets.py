@@ -102,7 +102,7 @@ def search_buckets(
                     while found < _TOGETHER and flip < end:
                         at = offsets[part] + np.int64(home ^ flip)
                         first[found], last[found] = starts[at], starts[at + 1]
-                        found += first[found] < last[found]
+                        found += first[found] < last[found] <= inside.shape[0]  # beyond it: a damaged file
                         work[q, 0] += 1
                         spent += lookup_cost
                         if radius == 0:
@@ -120,8 +120,13 @@ def search_buckets(
                             distance = np.int64(radius)
                             for other in range(parts - 1):
                                 distance += np.int64(popcount(inside[i, other] ^ rest[other]))
-                            place = (distance << 32) | np.int64(inside[i, parts - 1])
-                            if place >= held[0] or (mask.shape[0] and not mask[inside[i, parts - 1]]):
+                            row = np.int64(inside[i, parts - 1])
+                            place = (distance << 32) | row
+                            if (
+                                place >= held[0]
+                                or row >= inside.shape[0]
+                                or (mask.shape[0] and not mask[row])
+                            ):
                                 continue
                             if not _met_before(inside[i], rest, part, radius):
                                 _replace_farthest(held, place)
