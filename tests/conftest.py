@@ -30,3 +30,9 @@ def run(
         return int(end.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def limbeck(run: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
+    """`run`, where that is the name of a run."""
+    return run

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 
-from limbeck.cli import main
 from limbeck.data.classes import Classes
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
@@ -118,20 +117,6 @@ def test_without_a_tree_there_is_no_hierarchy() -> None:
 
 # ------------------------------------------------------------------------------ the command line
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def limbeck(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line: (exit status, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
 
 
 def tiny_clip(pairs: Path, **schedule: Any) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from helpers_grid import limbeck, place, write
+from helpers_grid import place, write
 
-__all__ = ["limbeck", "place", "write"]
+__all__ = ["place", "write"]

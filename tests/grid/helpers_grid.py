@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from limbeck.cli import main
 from tiny import soda_recipe, write_pairs, write_protocol, write_recipe
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def limbeck(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line: (exit status, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -13,26 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limbeck.cli import main
 from limbeck.data.pairs import Pairs
 from limbeck.data.scenes.generate import generate_scenes
 from tiny import soda_recipe, write_recipe
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def limbeck(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line: (exit status, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
 
 
 def test_from_a_recipe_to_a_search(tmp_path: Path, recipe: dict[str, Any], limbeck: Run) -> None:

@@ -120,6 +120,27 @@ class Space(Protocol):
         """The space as JSON; `space_from_json` reads it back."""
 
 
+class Vectors:
+    """A space whose points are float32 vectors (N, dim)."""
+
+    dim: int
+
+    def __post_init__(self) -> None:
+        require_whole("dim", self.dim)
+        if self.dim < 1:
+            raise LimbeckError(f"dim: {self.dim} is below 1")
+
+    @property
+    def width(self) -> int:
+        """Columns of a stored array."""
+        return self.dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+
 class NoCones:
     """A space without entailment: its verbs of cones are refused."""
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import (
     NoCones,
+    Vectors,
     checked_broadcast,
     checked_pair,
     checked_stack,
@@ -18,7 +19,6 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
-    require_whole,
 )
 
 MAX_NORM = 1e6  # squares of squares stay within float32
@@ -26,7 +26,7 @@ _BLOCK_CELLS = 1 << 20  # float64 products computed at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Euclid(NoCones):
+class Euclid(Vectors, NoCones):
     """Vectors of any length, float32 (N, dim), compared by Euclidean distance."""
 
     dim: int
@@ -36,21 +36,6 @@ class Euclid(NoCones):
         default="distance", init=False, repr=False
     )
     score_sign: int = dataclasses.field(default=-1, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        require_whole("dim", self.dim)
-        if self.dim < 1:
-            raise LimbeckError(f"dim: {self.dim} is below 1")
-
-    @property
-    def width(self) -> int:
-        """Columns of a stored array."""
-        return self.dim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32."""
-        return np.dtype(np.float32)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """Floats of any precision become float32; wrong width, NaN and lengths over `MAX_NORM` are errors."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from limbeck.errors import LimbeckError
 from limbeck.spaces import hyperboloid
 from limbeck.spaces.base import (
+    Vectors,
     checked_broadcast,
     checked_pair,
     checked_rows,
@@ -20,7 +21,6 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
-    require_whole,
 )
 
 MAX_RADIUS = 12.0  # in units of 1/√curv: float32 has no digits left beyond
@@ -29,7 +29,7 @@ _BLOCK_CELLS = 1 << 20  # float64 distances computed at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Lorentz:
+class Lorentz(Vectors):
     """Space parts of points on the hyperboloid of curvature -curv, float32 (N, dim), compared by geodesic
     distance.
 
@@ -48,9 +48,7 @@ class Lorentz:
     has_cones: bool = dataclasses.field(default=True, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require_whole("dim", self.dim)
-        if self.dim < 1:
-            raise LimbeckError(f"dim: {self.dim} is below 1")
+        super().__post_init__()
         low, high = _CURV_BOUNDS
         number = isinstance(self.curv, int | float | np.integer | np.floating)
         if not number or isinstance(self.curv, bool) or not low <= self.curv <= high:
@@ -59,16 +57,6 @@ class Lorentz:
                 "(the curvature is -curv)"
             )
         object.__setattr__(self, "curv", float(self.curv))
-
-    @property
-    def width(self) -> int:
-        """Columns of a stored array."""
-        return self.dim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32."""
-        return np.dtype(np.float32)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """Floats of any precision become float32; wrong width, NaN and radii over `MAX_RADIUS` are errors."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import (
     NoCones,
+    Vectors,
     checked_broadcast,
     checked_pair,
     checked_stack,
@@ -18,14 +19,13 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
-    require_whole,
 )
 
 _UNIT_TOLERANCE = 1e-2  # half-precision towers round unit vectors by about 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Sphere(NoCones):
+class Sphere(Vectors, NoCones):
     """Unit vectors, float32 (N, dim), compared by cosine."""
 
     dim: int
@@ -35,21 +35,6 @@ class Sphere(NoCones):
         default="similarity", init=False, repr=False
     )
     score_sign: int = dataclasses.field(default=1, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        require_whole("dim", self.dim)
-        if self.dim < 1:
-            raise LimbeckError(f"dim: {self.dim} is below 1")
-
-    @property
-    def width(self) -> int:
-        """Columns of a stored array."""
-        return self.dim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32."""
-        return np.dtype(np.float32)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """Floats of any precision become float32; wrong width, NaN and lengths other than 1 are refused."""
