@@ -66,7 +66,7 @@ class MilvusSearch:
     @property
     def why(self) -> str:
         """One line for people."""
-        lists, share = self._record.lists, self.uncovered / self._store.rows
+        lists, share = self._record.lists, self.uncovered / max(1, self._store.rows)
         how = f"{self.probes} of {lists} lists, recall not measured" if lists else "every item compared"
         rest = f"; {share:.1%} of the rows came later and are searched here" if self.uncovered else ""
         rest += ": push again" if share > _STALE else ""
