@@ -230,3 +230,13 @@ def test_search_from_python(store):
     like = index.search(like="i7", k=4, engine="ivf")
     assert len(like) == 4 and "i7" not in [hit.id for hit in like]
     assert index.choose("ivf", k=3) is index.choose("ivf", k=10)
+
+
+@pytest.mark.parametrize("engine", ["exact", "auto", "ivf"])
+def test_an_index_that_was_emptied_has_no_hits(store, engine):
+    build_engine(store, "ivf", {"lists": 8})
+    index = Index.open(store.path).remove(where="part >= 0")
+    assert len(index) == 0
+    assert index.search(points=points_of(1)[0], engine=engine) == []
+    choice = index.choose(engine)
+    assert choice.uncovered == 0 and (choice.engine == "exact" or engine == "ivf")

@@ -105,7 +105,7 @@ def choose(
     for name in derived_names(store.path):
         derived = open_derived(store.path, name)
         at, exact_ms, measured = _settings(derived, k)
-        rest = 1 - derived.covered(store) / store.rows
+        rest = 1 - derived.covered(store) / max(1, store.rows)
         for entry in measured:
             cost = entry["ms"][at] + rest * exact_ms
             if k <= int(at) + 1 and entry["recall"][at][1] >= recall and cost < exact_ms:
@@ -157,7 +157,7 @@ def _chosen(
     )
     setting = " ".join(f"{name}={value}" for name, value in entry["setting"].items())
     mean, bound = entry["recall"][at]
-    share = search.uncovered / store.rows
+    share = search.uncovered / max(1, store.rows)
     rest = f"; {share:.1%} of the rows came later and are searched exactly" if search.uncovered else ""
     rest += ": build the engine again" if share > _STALE else ""
     why = (
