@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from metrics_and_search import machine
-from search import interleaved, say, spread
+from search import command, interleaved, say, spread
 from search_data import codes_of
 
 from limbeck.files import write_json
@@ -118,7 +117,7 @@ def main() -> None:
                     of: Row = {"data": kind, "n": len(codes), **build}
                     rows += [say(of | row) for row in measure(engine, codes, queries[: asked.queries], k)]
                 if asked.out:
-                    write_json(asked.out, {"machine": about, "command": sys.argv, "rows": rows})
+                    write_json(asked.out, {"machine": about, "command": command(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -332,7 +332,7 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
 def command() -> str:
     """The command line, folders by name."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return " ".join(["benchmarks/search.py", *words])
+    return " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def main() -> None:
