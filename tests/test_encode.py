@@ -206,6 +206,15 @@ def test_what_cannot_be_read_is_listed(encoder, photos, points, tmp_path):
             encode_source(encoder, photos, tmp_path / "g", **options)
 
 
+def test_repeated_ids_of_a_table_are_refused_before_anything_is_encoded(encoder, photos, tmp_path):
+    file = photos.parent / "twice.csv"
+    rows = [f"{i % 19:03},photos/{i:04}.png" for i in range(N)]
+    file.write_text("\n".join(["id,file_name", *rows]) + "\n")
+    with pytest.raises(LimbeckError, match=r"twice.csv: id '000' appears more than once; ids must be unique"):
+        encode_source(encoder, file, tmp_path / "e")
+    assert not list(tmp_path.iterdir())
+
+
 # ------------------------------------------------------------------------------ going on
 @pytest.fixture
 def small_parts(monkeypatch):
@@ -269,6 +278,9 @@ def test_another_input_does_not_go_on_with_it(encoder, photos, tmp_path, small_p
     write_pictures(tmp_path / "other", range(3))
     with pytest.raises(LimbeckError, match=r"an unfinished encoding with another source and rows; remove"):
         encode_source(encoder, tmp_path / "other", tmp_path / "e")
+    write_pictures(tmp_path / "other" / "of_these_names", range(N))
+    with pytest.raises(LimbeckError, match="an unfinished encoding with another source; remove it"):
+        encode_source(encoder, tmp_path / "other" / "of_these_names", tmp_path / "e")
     with pytest.raises(LimbeckError, match="an unfinished encoding with another model; remove it"):
         encode_source(pixel_encoder(seed=1), photos, tmp_path / "e")
     with writer_lock(tmp_path / "e.part"), pytest.raises(LimbeckError, match="being written by process"):

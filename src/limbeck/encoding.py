@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from limbeck.decoding import Step, decoded_batches
+from limbeck.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.encode_parts import Parts
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.index.embeddings import with_embeddings
-from limbeck.index.encoded import Encoded, EncodedMeta, check_free, write_encoded
+from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
 from limbeck.index.texts import table_texts
 from limbeck.table_source import TableSource, is_table
 
@@ -217,6 +218,9 @@ def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
     wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
     if not wanted:
         raise LimbeckError("encode: no rows to encode; the data set or split is empty")
+    if isinstance(source, TableSource):  # hours later is too late; folders and pairs repeat none
+        with contextlib.suppress(SourceDamaged):  # which is told where it is reached
+            check_unique_ids(source.ids(wanted), str(source.root))
     return wanted
 
 
@@ -300,7 +304,9 @@ def encode_source(
     wanted = _wanted(opened, rows)
     meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root)
     check_free(Path(out), replace=replace)
-    about = {"model": meta.space_id, "source": _identity(opened), "rows": sha256_json(wanted)}
+    # Names alone do not tell two folders apart, nor two tables whose pictures lie in different ones.
+    place = [_identity(opened), opened.media_root]
+    about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
     about["embeddings"] = keep_embeddings
     with Parts.open(Path(out), meta, about) as parts:
         with _bar(progress, len(wanted), parts.seen) as advance:

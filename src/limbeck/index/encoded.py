@@ -114,7 +114,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
             yield writer
         if writer.rows == 0:
             raise LimbeckError(f"{out}: no items to write; give at least one that can be read")
-        _check_unique(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
+        check_unique_ids(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
         if writer.skipped:
             lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in writer.skipped)
             (aside / SKIPPED).write_text(lines, encoding="utf-8")
@@ -215,7 +215,7 @@ class Encoded:
                 raise LimbeckError(f"{self.path / name}: damaged (checksum differs); encode again")
         for points, _ in self.batches():
             self.meta.space.check(points, what=str(self.path / POINTS))
-        _check_unique(as_items(self.items()).column("id").to_pylist(), str(self.path))
+        check_unique_ids(as_items(self.items()).column("id").to_pylist(), str(self.path))
 
 
 def is_encoded(path: Path) -> bool:
@@ -231,7 +231,8 @@ def read_skipped(path: Path | str) -> list[dict[str, Any]]:
     )
 
 
-def _check_unique(ids: list[str], where: str) -> None:
+def check_unique_ids(ids: list[str], where: str) -> None:
+    """Refuse ids of which one repeats; it is named, with ``where`` they stand."""
     ordered = np.sort(hash_ids(ids))
     if (ordered[1:] == ordered[:-1]).any() and len(set(ids)) < len(ids):
         seen: set[str] = set()
