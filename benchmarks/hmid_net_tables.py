@@ -72,8 +72,12 @@ def effects(groups: Groups, base: str) -> list[str]:
 def dimensions(groups: Mapping[str, list[Result]]) -> list[str]:
     """R@10 by embedding width, a row a method."""
     dims = sorted({int(r.space["dim"]) for results in groups.values() for r in results})
-    rows = []
+    methods: dict[str, list[Result]] = {}
     for label, results in groups.items():
+        own = methods.setdefault(label.removesuffix(f" {results[0].space['dim']}"), [])
+        own.extend(results)
+    rows = []
+    for label, results in methods.items():
         by_dim = {
             dim: list(recalls([r for r in results if int(r.space["dim"]) == dim]).values()) for dim in dims
         }

@@ -359,8 +359,9 @@ class _bar:
 
         def advance(count: int) -> None:
             self._progress.advance(task, count)
-            speed = self._progress.tasks[0].speed
-            self._progress.update(task, rate=f"{speed:,.0f} items/s" if speed else "")
+            state = self._progress.tasks[0]
+            speed = state.speed or count / max(state.elapsed or 0, 1e-3)  # none yet after the first batch
+            self._progress.update(task, rate=f"{speed:,.0f} items/s")
 
         return advance
 

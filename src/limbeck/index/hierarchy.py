@@ -32,6 +32,8 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
     """
     if along not in get_args(Along):
         raise LimbeckError(f"along: {along!r} is neither of {', '.join(get_args(Along))}")
+    if not space.has_cones:
+        raise LimbeckError(f"{along}: {space!r} has no entailment cones; take an index of a Lorentz model")
     own, up = space.radius(point)[0], along == "more-general"
     step, found = max(1, _BLOCK_CELLS // space.width), []
     for part in parts:
