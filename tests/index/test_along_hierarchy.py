@@ -73,7 +73,7 @@ def test_spaces_without_cones_and_other_words_are_refused(index, tmp_path):
         index.search(like="i2", along="up")
     codes = np.zeros((3, 1), np.uint8)
     flat = Index.build(tmp_path / "flat", codes, items={"id": ["a", "b", "c"]}, space=Hamming(8))
-    with pytest.raises(LimbeckError, match="more-specific: .* no entailment cones|more-general: .* no entailment cones"):
+    with pytest.raises(LimbeckError, match=r"more-general: .* no entailment cones"):
         flat.search(like="a", along="more-general")
 
 
