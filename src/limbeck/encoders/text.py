@@ -39,7 +39,15 @@ def by_width(
 ) -> torch.Tensor:
     """``run`` (ids, mask) gives a row a text; each text goes with those of its width, with little padding.
 
-    Captions are mostly half as long as the longest of their batch.
+    Captions are mostly half as long as the longest of their batch (ours).
+
+    Args:
+        ids: token ids (B, L), padded at the end.
+        mask: (B, L), 1 at tokens.
+        run: takes ids and mask of some texts, (b, l), and gives (b, dim).
+
+    Returns:
+        (B, dim), in the order of the texts.
     """
     steps = -(-mask.sum(1) // _STEP)
     kinds = [int(kind) for kind in steps.unique()]

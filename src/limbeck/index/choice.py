@@ -74,8 +74,8 @@ def choose(
 
     A name is that of a derived index or the address of a collection of Milvus. A derived index takes the
     fastest of its settings that was measured with the recall asked for, else the most thorough. "auto" takes
-    the fastest derived index with such a setting; what the index gained since is
-    counted as searched exactly. Recall is compared by the lower bound of its measurement.
+    the fastest derived index with such a setting; what the index gained since is counted as searched
+    exactly. Recall is compared by the lower bound of its measurement.
 
     Raises:
         LimbeckError: no such derived index, one that was never measured, a recall not between 0 and 1.
@@ -93,7 +93,7 @@ def choose(
         best = good[0] if good else max(measured, key=lambda entry: entry["recall"][at][0])
         note = "" if good else f"; none of its settings was measured with {recall:g}"
         choice = _chosen(store, exact, derived, best, at, exact_ms, note)
-        if k is None and not getattr(choice.search, "finds_all", False):
+        if k is None and not (isinstance(choice.search, ApproximateSearch) and choice.search.finds_all):
             raise LimbeckError("engine: everything within a radius is searched exactly; leave out the engine")
         return choice
     if k is None:
