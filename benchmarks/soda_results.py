@@ -3,6 +3,8 @@
     limbeck grid soda/grid-mirflickr --data runs/mirflickr --out runs/soda-field --jobs 2
     limbeck grid soda/grid-mirflickr-controls --data runs/mirflickr --out runs/soda-controls --jobs 2
     limbeck grid soda/grid-mirflickr-folds --data runs/mirflickr --out runs/soda-folds --jobs 2
+    limbeck grid soda/grid-prompts --data runs/mirflickr --out runs/soda-prompts --jobs 2
+    limbeck grid soda/grid-pixels --data runs/mirflickr --out runs/soda-pixels --jobs 2
     python benchmarks/soda_results.py [--rows docs/results/rows]
 
 A grid without a row yet is left out. Claims that other programs wrote to docs/results/parts/soda-*.json (lists of
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soda_prompts
 import soda_tables as tables
 from claims import Claims
 
@@ -47,6 +50,8 @@ def main() -> None:
         ("mirflickr", "SODA", field),
         ("mirflickr-controls", "soda", controls),
         ("mirflickr-folds", "SODA", folds),
+        ("prompts", "0 pairs", prompts),
+        ("pixels", "SODA", pixels),
     ):
         folder = options.rows / f"soda-{name}"
         files = sorted(folder.glob("*-s[0-9]*.json"))
@@ -108,6 +113,17 @@ def folds(claims: Claims, comparison: Comparison, options: argparse.Namespace, n
     """Each fifth once the queries."""
     figures(claims, GRID.format(name), comparison, "five folds, ")
     return ["", *tables.means(comparison), "", *minus(comparison)]
+
+
+def prompts(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
+    """Where the label prompt pays."""
+    return soda_prompts.prompts(claims, comparison, GRID.format(name))
+
+
+def pixels(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
+    """The field on plain pictures."""
+    lines = soda_prompts.pixels(claims, comparison, GRID.format(name))
+    return [*lines, *minus(comparison)]
 
 
 def figures(claims: Claims, command: str, comparison: Comparison, what: str = "") -> None:
