@@ -116,6 +116,23 @@ def test_iaprtc12(tmp_path: Path) -> None:
     assert "1 pictures without a text left out" in notes and "1 rows without a label" in notes
 
 
+def test_iaprtc12_counts_what_is_not_there_and_takes_no_drawn_over_picture(tmp_path: Path) -> None:
+    src = iaprtc12(tmp_path / "src")
+    drawn = src / "images/00/segmented_images"
+    drawn.mkdir()
+    for name in ("25.jpg", "112.jpg"):
+        picture(0).save(drawn / name)
+    picture(0).save(src / "images/00/about.jpg")
+    (src / "annotations_complete_eng/00/about.eng").write_text("no number")
+    (src / "images/00/112.jpg").unlink()
+    pairs, report = run("iaprtc12", src, tmp_path / "out")
+    assert pairs.ids == ["25"] and pairs.image_path(0) == "images/00/25.jpg"
+    assert "1 rows without a picture dropped (--keep-missing keeps them): 112" in " ".join(report.notes)
+    (src / "images").rename(tmp_path / "photos")
+    kept, _ = run("iaprtc12", src, tmp_path / "kept", keep_missing=True, images=tmp_path / "photos")
+    assert kept.ids == ["25", "112"] and kept.image_path(0) == "00/25.jpg" and kept.image_path(1) is None
+
+
 def test_iaprtc12_refusals(tmp_path: Path) -> None:
     src = iaprtc12(tmp_path / "src")
     (src / "saiapr_tc-12/00/labels.txt").write_text("25 1 7\n25 2 99\n")

@@ -64,10 +64,16 @@ def test_official_layout(tmp_path):
 def test_official_annotations_from_another_place(tmp_path):
     src = official(tmp_path / "src")
     notes = (src / "mirflickr25k_annotations_v080").rename(tmp_path / "notes")
-    with pytest.raises(LimbeckError, match=r"animals\.txt is missing; unpack"):
+    with pytest.raises(LimbeckError, match=r"24 of 24 annotation files are missing: animals\.txt, baby\.txt"):
         run(src, tmp_path / "out")
     pairs, _ = run(src / "mirflickr", tmp_path / "out", annotations=notes)
     assert pairs.labels_text[0] == ["sky"] and pairs.image_path(0) == "im1.jpg"
+    for name in ("dog", "tree"):
+        (notes / f"{name}.txt").unlink()
+    with pytest.raises(LimbeckError, match=r"2 of 24 annotation files are missing: dog\.txt, tree\.txt"):
+        run(src, tmp_path / "o2", annotations=notes)
+    for name in ("dog", "tree"):
+        (notes / f"{name}.txt").write_text("")
     (notes / "sky.txt").write_text("one\n")
     with pytest.raises(LimbeckError, match=r"sky\.txt holds 'one'"):
         run(src, tmp_path / "o2", annotations=notes)
@@ -105,7 +111,10 @@ def test_lists_that_do_not_agree(tmp_path, file, text, message):
         run(src, tmp_path / "out")
     (src / file).unlink()
     if file != "labels_annotation.txt":
-        with pytest.raises(LimbeckError, match=f"{file} is missing"):
+        with pytest.raises(LimbeckError, match=f"these are missing: {file}; restore"):
+            run(src, tmp_path / "out")
+        (src / "all_imgs.txt").unlink()
+        with pytest.raises(LimbeckError, match=f"these are missing: all_imgs.txt, {file}; restore"):
             run(src, tmp_path / "out")
 
 

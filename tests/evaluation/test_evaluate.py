@@ -43,6 +43,7 @@ def test_map_equals_brute_force(
     assert result.metrics["i2t"]["map"] == pytest.approx(expected, abs=2e-3)
     assert result.metrics["i2t"]["floor"] < result.metrics["i2t"]["map"] < 1
     assert result.per_query["i2t"][3] is None
+    assert result.metrics["i2t"]["without_relevant"] == 1
     assert len(result.per_query["t2i"]) == 20
 
 

@@ -196,6 +196,23 @@ def test_relations_leave_the_teacher_in_its_space(
         ("none", {"distillation": 0.0, "target": "teacher"}, "set target: ema"),
         ("none", {"distillation": 0.0, "curvature": "shared"}, "teacher none has no curvature"),
         ("ema", {"projection": True}, "teacher ema has no other width; set projection: false"),
+        (
+            "wide",
+            {"distillation": 0.0, "projection": True, **TERMS["relation"]},
+            "projection learns by distillation, match or cross, and none has a weight; set projection: false",
+        ),
+        (
+            "wide",
+            {"distillation": 0.0, **TERMS["relation"]},
+            r"set lift\.dim: 12 or curvature: relations",
+        ),
+        (
+            "features",
+            {"reconstruction": 0.0, "target": "ema"},
+            "target ema says nothing at reconstruction 0; set target: none",
+        ),
+        ("features", {"distillation_scale": 101.0}, "distillation_scale: .*less than or equal to 100"),
+        ("features", {"relation": {"weight": 1.0, "scale": 101.0}}, r"relation\.scale: .*equal to 100"),
         ("sphere", TERMS["radius"], r"the teacher's space sphere has no radii; set radius\.weight: 0"),
         ("features", {"relation": {"wieght": 1.0}}, r"unknown key 'relation\.wieght'; did you mean 'weight'"),
         ("features", {"match": {"weight": 1.0, "by": "angle"}}, r"match\.by: .*'distance' or 'tangent'"),
@@ -211,6 +228,24 @@ def test_refusals(
 def test_a_student_without_radii(place: Path, teachers: dict[str, Path]) -> None:
     tree = hmid(place, teachers["features"], SPHERE, entailment=0.0, **TERMS["radius"])
     refused(tree, r"the student's space sphere has no radii; set radius\.weight: 0")
+
+
+def test_no_weight_no_decoder(place: Path, teachers: dict[str, Path]) -> None:
+    method, batch = built(hmid(place, teachers["pixels"], reconstruction=0.0))
+    assert method.decoder is None
+    assert "teacher_patches" not in batch
+
+
+@pytest.mark.parametrize("lift", ["polar", "tangent"])
+def test_where_the_teacher_lies_is_logged(place: Path, teachers: dict[str, Path], lift: str) -> None:
+    """In the student's unit, as far as its bound lets them: here all of them at it."""
+    bound = {"radius": 0.4} if lift == "polar" else {}
+    tree = hmid(place, teachers["curved"], {"kind": lift, "dim": 8, "max_radius": 0.5, **bound})
+    method, batch = built(tree)
+    found = method.objective(method.represent(batch), State(0, 1, 0, 0)).monitors
+    for modality in ("image", "text"):
+        assert float(found[f"radius/teacher_{modality}"]) == pytest.approx(0.5, rel=1e-4)
+        assert float(found[f"cap_share/teacher_{modality}"]) == 1.0
 
 
 # ------------------------------------------------------------------------------ baselines in the same path

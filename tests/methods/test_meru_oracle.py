@@ -14,10 +14,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from limbeck.encoders.config import BagConfig, FeaturesConfig, TangentConfig, TowerConfig
+from limbeck.encoders.config import (
+    BagConfig,
+    EuclidConfig,
+    FeaturesConfig,
+    SphereConfig,
+    TangentConfig,
+    TowerConfig,
+)
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
+from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
 from limbeck.losses import entailment, info_nce
 from limbeck.methods import METHODS, Method, State
@@ -225,6 +233,22 @@ def test_method_in_float32_from_the_features(curv: float, radius: float) -> None
         assert 0 < float(losses.monitors["cone_share"]) < 1
     if radius == 3.6:
         assert float(losses.monitors["cap_share/image"]) > 0  # the cap is part of what is compared
+
+
+@pytest.mark.parametrize("kind", ["sphere", "euclid"])
+def test_without_cones_the_weight_must_be_zero(kind: str) -> None:
+    """And is then no more than the contrast."""
+    lift = build_lift({"sphere": SphereConfig, "euclid": EuclidConfig}[kind](dim=4), {"image": 4, "text": 4})
+    encoder: Any = torch.nn.Module()
+    encoder.lift = lift
+    rows = F.normalize(torch.from_numpy(np.random.default_rng(0).standard_normal((2, 6, 4))).float(), dim=-1)
+    reps = {"image": rows[0], "text": rows[1]}
+    kind_of = METHODS["meru"]
+    losses = kind_of(encoder, kind_of.Config(entailment=0.0)).objective(reps, STATE)  # type: ignore[call-arg]
+    assert set(losses.parts) == {"contrastive"}
+    assert losses.value == pytest.approx(float(info_nce(lift.logits(rows[0], rows[1]))))
+    with pytest.raises(LimbeckError, match="no entailment cones.* or set entailment to 0"):
+        kind_of(encoder, kind_of.Config()).objective(reps, STATE)
 
 
 def test_entailment_weight_and_its_warm_up() -> None:

@@ -179,6 +179,7 @@ def test_list(limbeck: Run, what: str) -> None:
         "protocols": "scenes/hashing",
         "methods": "soda-student",
     }[what] in out
+    assert "oss above" not in out and "osses above" not in out  # each line says what it is
 
 
 def data_without(pairs: Path, place: Path, **columns: Any) -> Path:

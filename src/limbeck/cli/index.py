@@ -80,7 +80,7 @@ def encoder(
     model: Path = typer.Option(..., "--model", help="Run trained with init and freeze of the image side."),
 ) -> None:
     """Answer queries through another text encoder; the items stay as they are."""
-    from limbeck.encoding import replace_query_encoder
+    from limbeck.search import replace_query_encoder
 
     replace_query_encoder(index, model)
     typer.echo(f'{index}: queries go through {model} now; try: limbeck search {index} "..."')

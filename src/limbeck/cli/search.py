@@ -135,8 +135,8 @@ def _answer_file(
     import json
     import sys
 
-    from limbeck.batch_search import answer_file
     from limbeck.files import atomic_file
+    from limbeck.search.batch import answer_file
 
     failed = 0
     with atomic_file(out) if out is not None else nullcontext(sys.stdout.buffer) as stream:

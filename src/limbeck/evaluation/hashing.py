@@ -68,7 +68,8 @@ def score_hashing(
 
     Returns:
         For each direction ``map``, ``floor`` (all codes equal), ``ceiling``, ``map_unseen`` (trained items
-        taken out of the database, where any are known), per-query values, and for codes the curves,
+        taken out of the database, where any are known), ``without_relevant`` (how many queries share no label
+        with any item, where some do not), per-query values, and for codes the curves,
         ``ndcg@k`` graded by the number of shared labels, ``p@100``, and the look-up within radius 2:
         ``lookup_precision``, ``lookup_recall``, ``lookup_answered`` (share of queries that find anything).
 
@@ -81,6 +82,8 @@ def score_hashing(
         queries, items = (sets[name] for name in SIDES[direction])
         value, per_query = verbs.mean_precision(space, queries, items, settings)
         metrics = {"map": value, "floor": _floor(queries, items, settings)}
+        if lost := int((~(queries.labels & items.labels.any(axis=0)).any(axis=1)).sum()):
+            metrics["without_relevant"] = float(lost)
         if ceiling and verbs.bits(space):
             metrics["ceiling"] = _ceiling(queries.labels, items.labels, verbs.bits(space), settings)
         unseen = _unseen(items)

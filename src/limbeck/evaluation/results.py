@@ -30,7 +30,8 @@ class Result(BaseModel):
     Attributes:
         family: hash that draws of one protocol share (`limbeck.data.redraws`); None in older results.
         metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
-            ``map_unseen`` (items that were trained on taken out of the database).
+            ``map_unseen`` (items that were trained on taken out of the database), ``without_relevant``
+            (queries without a relevant item, where there are any).
             Retrieval: ``r@1`` …, ``median_rank``. Beside the directions, where they apply: ``zero_shot`` and
             ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius`` (`….cones`),
             ``probe`` (`….probe`), ``label`` (`….by_label`).

@@ -11,7 +11,7 @@ from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
 
 
 class Binarize(Method):
-    """Fits the `binary` lift in `prepare`; its stage has 0 steps."""
+    """Codes without training, sign, PCA or ITQ of an earlier model; fits the `binary` lift, 0 steps."""
 
     needs_features = True
 

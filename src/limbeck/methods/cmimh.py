@@ -24,7 +24,7 @@ SIDES = ("image", "text")
 
 
 class Cmimh(Method):
-    """The loss above."""
+    """CMIMH (TNNLS 2021): mutual information of Bernoulli codes and modalities; reads no label."""
 
     class Config(Strict):
         """Weights and temperature (ours)."""

@@ -21,7 +21,7 @@ from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
 
 
 class Dchmt(Method):
-    """The loss above."""
+    """DCHMT (MM 2022): Euclidean distances of codes with a margin, between and within modalities."""
 
     supervised = True
 

@@ -25,7 +25,7 @@ from limbeck.methods.code_buffer import CodeBuffer
 
 
 class Dcmh(Method):
-    """The loss above."""
+    """DCMH (CVPR 2017): pairwise likelihood against the codes of the whole training set."""
 
     supervised = True
 

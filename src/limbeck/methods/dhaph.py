@@ -29,7 +29,7 @@ from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
 
 
 class Dhaph(Method):
-    """The loss above."""
+    """DHaPH (TKDE 2024): self-paced contrast, and learnt ancestors in hyperbolic space."""
 
     supervised = True
 

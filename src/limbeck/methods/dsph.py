@@ -24,7 +24,7 @@ from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
 
 
 class Dsph(Method):
-    """The loss above."""
+    """DSPH (TCSVT 2023): class proxies, and a margin between items that share no label."""
 
     supervised = True
 

@@ -37,7 +37,7 @@ HEADS = 4
 
 
 class Lcdh(Method):
-    """The losses above."""
+    """LCDH (AAAI 2025) in style: the similarity matrix of a fused teacher is matched."""
 
     supervised = True
 

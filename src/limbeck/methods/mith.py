@@ -27,7 +27,7 @@ from limbeck.methods.code_buffer import CodeBuffer
 
 
 class Mith(Method):
-    """The loss above."""
+    """MITH (MM 2023), its global branch: likelihood against the whole set, contrast of features."""
 
     supervised = True
 

@@ -29,7 +29,7 @@ SIDES = ("image", "text")
 
 
 class Ssah(Method):
-    """The losses above."""
+    """SSAH (CVPR 2018): a network of the label vector teaches both modalities, adversarially."""
 
     supervised = True
 

@@ -24,7 +24,7 @@ from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monito
 
 
 class Ucch(Method):
-    """The loss above."""
+    """UCCH (TPAMI 2022): contrast with a binary memory of all pairs, and a ranking; reads no label."""
 
     memory: torch.Tensor
 

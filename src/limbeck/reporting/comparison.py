@@ -19,6 +19,7 @@ from limbeck.reporting.tables import (
     WAYS,
     Table,
     column_head,
+    empty_notes,
     figure,
     mean_spread,
     name_head,
@@ -110,6 +111,7 @@ def _means(comparison: Comparison) -> Table:
         table.rows.append(row + [mean_spread(group, column) for column in columns])
     table.rules = _changes_of_length([group for group, _, _ in layout])
     table.notes = ["mean ± s.d. over seeds; bold: best mean of equal code lengths"]
+    table.notes += empty_notes([result for group in ordered for result in group.results])
     return table
 
 

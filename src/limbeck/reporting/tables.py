@@ -25,6 +25,7 @@ NOTES = {
     "ceiling": "ceiling: codes learnt from the labels of both sides",
     "unseen": "unseen: mean without trained items in the database",
 }
+EMPTY_QUERIES = {"skip": "left out of mAP", "zero": "they count 0 in mAP"}
 
 
 @dataclass
@@ -110,8 +111,19 @@ def hashing_table(results: Sequence[Result]) -> Table:
     rows = [_hashing_row(result) for result in results]
     head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen", "seconds"]
     table = _drop_empty(Table(f"mAP, {results[0].protocol}", head, rows, words=2))
-    table.notes = [text for name, text in NOTES.items() if name in table.head]
+    table.notes = [text for name, text in NOTES.items() if name in table.head] + empty_notes(results)
     return table
+
+
+def empty_notes(results: Sequence[Result]) -> list[str]:
+    """How many queries have no relevant item, and what became of them; nothing where all have one."""
+    found: dict[str, None] = {}
+    for result in results:
+        rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
+        for way in (way for way in DIRECTIONS if "without_relevant" in result.metrics.get(way, {})):
+            lost, asked = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
+            found[f"{WAYS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = None
+    return list(found)
 
 
 def _hashing_row(result: Result) -> list[str]:

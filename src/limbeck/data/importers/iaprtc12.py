@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.listed import picture_source, some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -20,7 +21,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
 
     Labels: SAIAPR's ``NN/labels.txt`` (picture, region, label number) and ``wlist.txt`` (number, name);
     those that occur, in the order of their numbers. Captions: the sentences of the description, else the
-    title. Ids are picture numbers.
+    title. Ids are picture numbers. Pictures lie in ``src``, or in ``options.images``.
 
     Raises:
         LimbeckError: parts of the layout missing (all named at once), a line that is no label, a label number
@@ -28,8 +29,8 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     """
     source = Source(src)
     report = ImportReport(options.name or "iaprtc12")
-    texts = {_number(name): name for name in source.names if name.endswith(".eng")}
-    pictures = {_number(name): name for name in source.names if name.lower().endswith(".jpg")}
+    photos = picture_source(source, options)
+    texts, pictures = _numbered(source.names, ".eng"), _numbered(photos.names, ".jpg")
     regions = [name for name in source.names if PurePosixPath(name).name == "labels.txt"]
     words = source.find("wlist.txt")
     parts = {
@@ -56,18 +57,22 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
                     f"{source.path}: {name} line {line_number} is no picture, region and label of wlist.txt"
                 )
             carried.setdefault(str(int(cells[0])), set()).add(int(cells[2]))
-    ids = sorted((item for item in pictures if item in texts), key=int)
-    if not ids:
+    paired = sorted(set(pictures) & set(texts), key=int)
+    if not paired:
         raise LimbeckError(f"{source.path}: no picture has a text of its number; restore both")
+    ids = sorted(texts, key=int) if options.keep_missing else paired
     used = sorted({number for item in ids for number in carried.get(item, ())})
     columns: dict[str, list[Any]] = {
         "id": ids,
-        "image": [pictures[item] for item in ids],
+        "image": [pictures.get(item) for item in ids],
         "captions": [_sentences(source.read_text(texts[item])) for item in ids],
         "labels": [[names[n] for n in sorted(carried.get(item, ()))] for item in ids],
     }
-    if len(ids) < len(pictures):
-        report.notes.append(f"{len(pictures) - len(ids):,} pictures without a text left out")
+    if len(paired) < len(pictures):
+        report.notes.append(f"{len(pictures) - len(paired):,} pictures without a text left out")
+    if lost := sorted(set(texts) - set(pictures), key=int):
+        done = "kept" if options.keep_missing else "dropped (--keep-missing keeps them)"
+        report.notes.append(f"{len(lost):,} rows without a picture {done}: {some(lost)}")
     unlabelled = sum(not own for own in columns["labels"])
     if unlabelled:
         report.notes.append(f"{unlabelled:,} rows without a label")
@@ -77,16 +82,22 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     meta = {
         "name": report.name,
         "label_names": [names[n] for n in used],
-        "media": source.media,
+        "media": photos.media,
         "features": features,
     }
     Pairs.write(out, columns, meta, replace=options.replace)
     return report
 
 
-def _number(name: str) -> str:
-    stem = PurePosixPath(name).stem
-    return str(int(stem)) if stem.isdigit() else stem
+def _numbered(names: list[str], suffix: str) -> dict[str, str]:
+    """The files that a number names, by number; SAIAPR's pictures with outlines drawn in are none."""
+    found: dict[str, str] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        drawn = any(part.startswith("segment") for part in path.parts[:-1])
+        if path.suffix.lower() == suffix and re.fullmatch("[0-9]+", path.stem) and not drawn:
+            found.setdefault(str(int(path.stem)), name)
+    return found
 
 
 def _names(source: Source, file: str) -> dict[int, str]:
@@ -113,6 +124,6 @@ def _sentences(text: str) -> list[str]:
 IAPRTC12 = Importer(
     "iaprtc12",
     "IAPR TC-12: images/, annotations_complete_eng/, and SAIAPR's labels.txt and wlist.txt",
-    frozenset(),
+    frozenset({"images"}),
     import_iaprtc12,
 )

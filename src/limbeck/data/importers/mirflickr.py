@@ -19,18 +19,20 @@ LABELS = [
     "river", "sea", "sky", "structures", "sunset", "transport", "tree", "water",
 ]
 # fmt: on
+LISTS = ("all_imgs.txt", "all_tags.txt", "all_labels.txt")
 Columns = dict[str, list[Any]]
 
 
 def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import either layout, told apart by the presence of ``all_imgs.txt``; ids are ``im1`` … ``im25000``.
+    """Import either layout, told apart by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
 
     Raises:
-        LimbeckError: neither layout, lists of unequal length, a broken label row, missing annotations.
+        LimbeckError: neither layout, lists or annotations missing (all named at once), lists of unequal
+            length, a broken label row.
     """
     source = Source(src)
     report = ImportReport(options.name or "mirflickr")
-    lists = source.find("all_imgs.txt")
+    lists = next(filter(None, map(source.find, LISTS)), None)
     columns = _aligned(source, lists, report) if lists else _official(source, options, report)
     available = set(source.names)
     columns["image"] = [_locate(image, available, lists) for image in columns["image"]]
@@ -66,14 +68,13 @@ def _locate(image: str, available: set[str], lists: str | None) -> str | None:
 
 def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
     """The aligned lists: line i of every file is row i."""
-
-    def lines(name: str) -> list[str]:
-        file = str(PurePosixPath(lists).with_name(name))
-        if file not in source.names:
-            raise LimbeckError(f"{source.path}: {file} is missing; restore the complete set of lists")
-        return source.read_text(file).splitlines()
-
-    images, tags, labels = lines("all_imgs.txt"), lines("all_tags.txt"), lines("all_labels.txt")
+    files = [str(PurePosixPath(lists).with_name(name)) for name in LISTS]
+    missing = [file for file in files if file not in set(source.names)]
+    if missing:
+        raise LimbeckError(
+            f"{source.path}: of the aligned lists these are missing: {', '.join(missing)}; restore them all"
+        )
+    images, tags, labels = (source.read_text(file).splitlines() for file in files)
     for name, other in (("all_tags.txt", tags), ("all_labels.txt", labels)):
         if len(other) != len(images):
             raise LimbeckError(
@@ -124,13 +125,15 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
         raise LimbeckError(f"{source.path}: neither all_imgs.txt nor im*.jpg; unpack MIRFlickr-25K there")
     notes = source if options.annotations is None else Source(options.annotations)
     labels: dict[int, list[str]] = {number: [] for number in pictures}
-    for label in LABELS:
-        file = notes.find(f"{label}.txt")
-        if file is None:
-            raise LimbeckError(
-                f"{notes.path}: annotation file {label}.txt is missing; unpack "
-                "mirflickr25k_annotations_v080 there or give it with --annotations"
-            )
+    files = {label: notes.find(f"{label}.txt") for label in LABELS}
+    missing = [f"{label}.txt" for label, file in files.items() if file is None]
+    if missing:
+        raise LimbeckError(
+            f"{notes.path}: {len(missing)} of {len(LABELS)} annotation files are missing: "
+            f"{', '.join(missing)}; unpack mirflickr25k_annotations_v080 there or give it with --annotations"
+        )
+    for label, file in files.items():
+        assert file is not None
         for word in notes.read_text(file).split():
             if not word.isdigit():
                 raise LimbeckError(f"{notes.path}: {file} holds {word!r}, not a picture number")

@@ -10,6 +10,7 @@ from limbeck.encoders.config import Strict
 from limbeck.encoders.masking import MaskConfig
 
 EMA, NONE = "ema", "none"
+MAX_SCALE = 100.0  # of an inverse temperature, as in CLIP and MERU
 
 
 class TermConfig(Strict):
@@ -25,7 +26,7 @@ class RelationConfig(TermConfig):
     teacher's logits, which have the temperature that it was trained to; above 1 they are softer.
     """
 
-    scale: float = Field(default=1 / 0.07, gt=0)
+    scale: float = Field(default=1 / 0.07, gt=0, le=MAX_SCALE)
     temperature: float = Field(default=1.0, gt=0)
 
 
@@ -69,7 +70,7 @@ class HmidNetConfig(Strict):
     decoder_width: int = Field(default=96, ge=32, multiple_of=32)
     contrastive: float = Field(default=1.0, ge=0)
     distillation: float = Field(default=1.0, ge=0)
-    distillation_scale: float = Field(default=1 / 0.07, gt=0)
+    distillation_scale: float = Field(default=1 / 0.07, gt=0, le=MAX_SCALE)
     relation: RelationConfig = RelationConfig()
     match: MatchConfig = MatchConfig()
     cross: CrossConfig = CrossConfig()
@@ -90,7 +91,7 @@ class HmidNetConfig(Strict):
             "cross": self.cross.weight,
             "radius": self.radius.weight,
             "entailment": self.entailment,
-            "reconstruction": self.reconstruction if self.reconstructs else 0.0,
+            "reconstruction": self.reconstruction if self.mask.ratio and self.target != "none" else 0.0,
         }
 
     @property
@@ -111,7 +112,7 @@ class HmidNetConfig(Strict):
     @property
     def reconstructs(self) -> bool:
         """Whether anything is reconstructed."""
-        return self.target != "none" and self.mask.ratio > 0
+        return self.weights["reconstruction"] > 0
 
     @property
     def asks_patches(self) -> bool:
@@ -130,6 +131,8 @@ class HmidNetConfig(Strict):
             raise ValueError(
                 f"target {self.target} has nothing to reconstruct at mask.ratio 0; set target: none"
             )
+        if self.target in ("teacher", "ema", "pixels") and not self.reconstruction:
+            raise ValueError(f"target {self.target} says nothing at reconstruction 0; set target: none")
         if self.teacher == NONE and asked:
             raise ValueError(f"teacher none cannot teach; set {asked[0]}: 0")
         if self.teacher in (EMA, NONE) and self.projection:
@@ -142,6 +145,11 @@ class HmidNetConfig(Strict):
             raise ValueError("teacher ema has the student's curvature anyway; set curvature: transport")
         if self.curvature == "relations":
             self._fits_relations()
+        if self.projection and not self.received:
+            raise ValueError(
+                "projection learns by distillation, match or cross, and none has a weight; "
+                "set projection: false or distillation: 1"
+            )
         if not self.contrastive and not (self.received or self.relation.weight):
             raise ValueError("nothing tells pairs apart; set contrastive or distillation above 0")
         if self.teacher != NONE and not asked and not self.asks_patches:

@@ -40,7 +40,7 @@ from limbeck.losses import (
 )
 from limbeck.losses.masked import pixel_error
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, batch_accuracy, cone_share
-from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig
+from limbeck.methods.hmid_net.config import EMA, MAX_SCALE, NONE, HmidNetConfig
 from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable
 from limbeck.methods.hmid_net.teacher import (
     FrozenTeacher,
@@ -239,7 +239,9 @@ class HmidNet(Method):
     @torch.no_grad()
     def _monitors(self, reps: Reps) -> dict[str, torch.Tensor]:
         lift, image, text = self.encoder.lift, reps["image"], reps["text"]
-        found = batch_accuracy(lift.logits(image, text)) | lift.monitors(image=image, text=text)
+        # Of the teacher too: radii that drift apart, or points beyond the student's bound, are seen here.
+        taught = {name: reps[name] for name in ("teacher_image", "teacher_text") if name in reps}
+        found = batch_accuracy(lift.logits(image, text)) | lift.monitors(image=image, text=text, **taught)
         if self.config.distillation:
             found["logit_scale/distillation"] = self.temperature.logit_scale
         return found | (cone_share(lift.cone_excess(text, image)) if self.config.entailment else {})
@@ -257,5 +259,5 @@ class HmidNet(Method):
 def _tempered(scale: float) -> Tempered:
     """An inverse temperature of its own, capped as MERU's."""
     found = Tempered()
-    found.set_temperature(scale, 100.0)
+    found.set_temperature(scale, MAX_SCALE)
     return found

@@ -120,8 +120,9 @@ def projection(config: HmidNetConfig, teacher: RunBackbone, lift: Lift) -> nn.Mo
         nn.init.orthogonal_(linear.weight)
         return linear
     if teacher.dim != lift.dim and config.curvature != "relations":
+        other = "projection: true" if config.received else "curvature: relations"
         raise LimbeckError(
             f"method 'hmid-net': the teacher's embeddings have width {teacher.dim}, the student's "
-            f"{lift.dim}; set lift.dim: {teacher.dim} or projection: true"
+            f"{lift.dim}; set lift.dim: {teacher.dim} or {other}"
         )
     return nn.Identity()

@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from limbeck import encode_parts
+from limbeck.encoding import parts as encode_parts
 from limbeck.cli import main
-from limbeck.decoding import SourceDamaged, decoded_batches
 from limbeck.encoding import PictureFolder, encode_source, open_source
+from limbeck.encoding.decoding import SourceDamaged, decoded_batches
+from limbeck.encoding.tables import TableSource
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded, read_skipped
 from limbeck.index.lock import writer_lock
-from limbeck.indexing import add_items, open_rows
-from limbeck.table_source import TableSource
+from limbeck.search.rows import add_items, open_rows
 from tiny_encoder import pixel_encoder, write_pictures
 
 N = 20
@@ -296,7 +296,7 @@ def test_killed_and_taken_up_by_the_command_line(encoder, photos, points, tmp_pa
     script = textwrap.dedent(
         """
         import sys, time
-        from limbeck import encode_parts
+        from limbeck.encoding import parts as encode_parts
         from limbeck.cli import main
         from limbeck.encoding import PictureFolder
         encode_parts._ITEMS, real = 4, PictureFolder.open_image

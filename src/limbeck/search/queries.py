@@ -13,7 +13,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
-from limbeck.indexing import inputs_of
+from limbeck.search.rows import inputs_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,3 +109,33 @@ class QueryEncoder:
                 raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
             self._encoder = encoder
         return self._encoder
+
+
+def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) -> None:
+    """Give an index another query encoder: a new text tower on its codes, no item encoded again.
+
+    Args:
+        index: directory of the index.
+        model: run, model directory or encoder whose image side is that of the index, as `freeze: [image]`
+            leaves it.
+
+    Raises:
+        LimbeckError: no index; a model of another space; a text tower that reads label lists.
+    """
+    from limbeck.encoders.load import load
+    from limbeck.index.encoder import replace_encoder
+    from limbeck.index.writer import EncoderSource
+
+    name = None
+    if isinstance(model, Path | str):
+        name, model = str(model), load(model)
+    reads = model.towers["text"].backbone.reads
+    if reads != "text":
+        raise LimbeckError(f"{name or 'model'}: its text tower reads {reads}, not texts; take another model")
+    encoder = model
+    source = EncoderSource(
+        lambda folder: encoder.save(folder, bundle=True),
+        encoder.space_id,
+        {"text": "text", "image": encoder.image_input},
+    )
+    replace_encoder(index, source, model=name)

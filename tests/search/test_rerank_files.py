@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck import encode_parts
-from limbeck.batch_search import answer_file
+from limbeck.encoding import parts as encode_parts
 from limbeck.codes import sign_codes
-from limbeck.decoding import decoded_batches
+from limbeck.encoding.decoding import decoded_batches
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded
-from limbeck.indexing import add_items
+from limbeck.search.batch import answer_file
+from limbeck.search.rows import add_items
 from tiny_encoder import pixel_encoder, write_pictures
 
 N = 30
@@ -154,7 +154,7 @@ def test_encode_keeps_embeddings_for_build(run, photos, encoder, tmp_path, monke
             yield step
 
     monkeypatch.setattr(encode_parts, "_ITEMS", 8)
-    monkeypatch.setattr("limbeck.encoding.decoded_batches", stopping)
+    monkeypatch.setattr("limbeck.encoding.encode.decoded_batches", stopping)
     run(*words, "--keep-embeddings")
     assert calls and not (tmp_path / "e").exists() and (tmp_path / "e.part").exists()
     status, _, err = run(*words)  # another choice does not go on with it

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from limbeck.decoding import SourceDamaged
+from limbeck.encoding.decoding import SourceDamaged
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import pytest
 
 import limbeck
 from limbeck.cli.app import app
-from limbeck.encoding import replace_query_encoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.index.manifest import newest_manifest
 from limbeck.index.store import IndexStore
+from limbeck.search import replace_query_encoder
 from limbeck.training import train
 from tiny import soda_recipe, write_pairs, write_protocol
 

@@ -12,7 +12,7 @@ from limbeck.cli import main
 from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embedding_width, embeddings_at
-from limbeck.indexing import add_items
+from limbeck.search.rows import add_items
 from test_search_api import feature_model, pairs  # noqa: F401  fixtures
 
 

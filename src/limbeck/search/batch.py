@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.choice import RECALL
 from limbeck.index.embeddings import check_rerank
 from limbeck.index.query import check_k
-from limbeck.search import Hit, Index
+from limbeck.search.index import Hit, Index
 
 KINDS = ("text", "image", "like")
 _TOGETHER = 256  # queries that share one walk over the index

@@ -7,7 +7,6 @@ loads it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,15 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.choice import RECALL, Choice, Engines
-from limbeck.index.embeddings import COLUMN, check_rerank, embeddings_at, reranked
+from limbeck.index.embeddings import check_rerank, embeddings_at, reranked
 from limbeck.index.encoded import Encoded
 from limbeck.index.query import check_k
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.index.texts import stored_texts
-from limbeck.indexing import add_items, load_model, open_rows
-from limbeck.query_encoder import QueryEncoder
+from limbeck.search.hit import Hit, hits_of, picture_of
+from limbeck.search.queries import QueryEncoder
+from limbeck.search.rows import add_items, load_model, open_rows
 from limbeck.spaces import Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
 
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
     from limbeck.encoding import OnSkip, Source
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One answer of a search.
-
-    Attributes:
-        id: of the item.
-        score: similarity (cosine), or Hamming or geodesic distance; ``Index.score_name`` says which.
-        metadata: the item's other columns, such as ``path``, ``labels``, ``tags``, ``captions``.
-        row: the item's row in the index.
-    """
-
-    id: str
-    score: float
-    metadata: dict[str, Any]
-    row: int
 
 
 class Index:
@@ -133,7 +116,7 @@ class Index:
         return len(self.store)
 
     def add(self, source: Path | str | Pairs | Source | Encoded | np.ndarray, **options: Any) -> Index:
-        """The index with more items, see `limbeck.indexing.add_items`; this object stays at its own state."""
+        """The index with more items, see `limbeck.search.add_items`; this object stays at its own state."""
         add_items(self.store.path, source, **options)
         return Index.open(self.store.path)
 
@@ -223,7 +206,7 @@ class Index:
         """
         options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": without}
         found = self._engines.find(points, k, engine=engine, recall=recall, **options)
-        return [self._hits(scores, rows) for scores, rows in found]
+        return [hits_of(self.store, scores, rows) for scores, rows in found]
 
     def search_reranked(
         self, points: np.ndarray, embeddings: np.ndarray, k: int | None = None, *, rerank: int, **options: Any
@@ -242,7 +225,7 @@ class Index:
         """
         wanted = check_rerank(self.store, rerank, k)
         lists = [rows for _, rows in self._engines.find(points, rerank, **options)]
-        return [self._hits(*found) for found in reranked(self.store, embeddings, lists, wanted)]
+        return [hits_of(self.store, *found) for found in reranked(self.store, embeddings, lists, wanted)]
 
     def embed(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
@@ -301,14 +284,7 @@ class Index:
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Scores and rows (Q, k) with their items."""
-        return [self._hits(found, numbers) for found, numbers in zip(scores, rows, strict=True)]
-
-    def _hits(self, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
-        found = []
-        for score, row, item in zip(scores.tolist(), rows.tolist(), self.store.metadata(rows), strict=True):
-            item.pop(COLUMN, None)
-            found.append(Hit(item.pop("id"), score, item, row))
-        return found
+        return [hits_of(self.store, *found) for found in zip(scores, rows, strict=True)]
 
     def traverse(
         self,
@@ -365,7 +341,7 @@ class Index:
     def item(self, item_id: str) -> Hit:
         """An item of this index as a hit, with a score of 0."""
         row = self.store.row_of(item_id)
-        return self._hits(np.zeros(1, np.int64), np.array([row]))[0]
+        return hits_of(self.store, np.zeros(1, np.int64), np.array([row]))[0]
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
         """The picture of a hit, RGB and upright, from the folder or zip recorded at build time.
@@ -377,18 +353,7 @@ class Index:
         Raises:
             LimbeckError: the items have no pictures, or this one cannot be read.
         """
-        from limbeck.pictures import open_picture
-
-        root, path = media or self.store.manifest.media_root, hit.metadata.get("path")
-        if root is None or path is None:
-            raise LimbeckError(
-                f"{self.store.path}: item {hit.id!r} has no picture recorded; give --media DIR"
-            )
-        return (
-            open_picture(path, archive=Path(root))
-            if Path(root).is_file()
-            else open_picture(Path(root) / path)
-        )
+        return picture_of(self.store, hit, media)
 
 
 def _require_one(verb: str, **given: object) -> None:

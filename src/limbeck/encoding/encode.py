@@ -1,0 +1,195 @@
+"""From a collection to points: pictures or features through a dual encoder, batch by batch, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.encoding.decoding import SourceDamaged, Step, decoded_batches
+from limbeck.encoding.parts import Parts
+from limbeck.encoding.progress import EncodingBar
+from limbeck.encoding.sources import Source, open_source
+from limbeck.encoding.tables import TableSource
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+from limbeck.index.embeddings import with_embeddings
+from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
+
+if TYPE_CHECKING:
+    import torch
+
+    from limbeck.data.pairs import Pairs
+    from limbeck.encoders.dual import DualEncoder
+
+_NONE = np.empty((0, 0), np.float32)
+OnSkip = Callable[[str, str], object]
+Batch = tuple[np.ndarray, pa.Table]
+
+
+def encode_batches(
+    encoder: DualEncoder,
+    source: Source,
+    *,
+    rows: np.ndarray | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    on_skip: OnSkip | None = None,
+    progress: bool = False,
+    keep_embeddings: bool = False,
+) -> Iterator[Batch]:
+    """Points and items, batch by batch in row order; what cannot be read is passed over and reported.
+
+    Args:
+        encoder: its ``image_input`` says whether pictures are opened or features looked up.
+        source: from `open_source`.
+        rows: row numbers (n,) of the source; all by default.
+        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: threads that decode pictures; one a core by default.
+        on_skip: called with id and reason of each item that cannot be read.
+        progress: show items/s and the time left on standard error.
+        keep_embeddings: put the embeddings that the points are made of into the items' column ``embedding``.
+
+    Raises:
+        LimbeckError: no rows, a source without the features that the model reads, not one readable item, or
+            a damaged shard.
+    """
+    wanted = _wanted(source, rows)
+    done, reason = 0, ""
+    with EncodingBar(progress, len(wanted)) as advance:
+        for step, embeddings in _steps(encoder, source, wanted, batch_size, workers):
+            for row, reason in step.failed:
+                if on_skip is not None:
+                    on_skip(_id_of(source, row), reason)
+            if step.rows:
+                items = source.items(step.rows)
+                kept = with_embeddings(items, embeddings) if keep_embeddings else items
+                yield encoder.points_of(embeddings), kept
+            done += len(step.rows)
+            advance(step.seen)
+    if not done:
+        raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
+
+
+def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
+    wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
+    if not wanted:
+        raise LimbeckError("encode: no rows to encode; the data set or split is empty")
+    if isinstance(source, TableSource):  # hours later is too late; folders and pairs repeat none
+        with contextlib.suppress(SourceDamaged):  # which is told where it is reached
+            check_unique_ids(source.ids(wanted), str(source.root))
+    return wanted
+
+
+def _id_of(source: Source, row: int) -> str:
+    found: str = source.items([row]).column("id")[0].as_py()
+    return found
+
+
+def _steps(
+    encoder: DualEncoder, source: Source, rows: Sequence[int], batch_size: int | None, workers: int | None
+) -> Iterator[tuple[Step, np.ndarray]]:
+    """Steps through the rows, each with the embeddings (n, d) of its readable ones."""
+    kind, _, name = encoder.image_input.partition(":")
+    size = batch_size if batch_size is not None else 1024 if kind == "features" else 64
+    if size < 1:
+        raise LimbeckError(f"batch_size: {size} is not at least 1")
+    if workers is not None and workers < 1:
+        raise LimbeckError(f"workers: {workers} is not at least 1")
+    if kind == "features":
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            features, kept = source.features(name, chunk)
+            missing = set(chunk) - set(kept)
+            failed = [(row, f"has no features {name!r}") for row in chunk if row in missing]
+            step = Step(kept, failed, len(chunk))
+            if kept:
+                yield step, encoder.encode_image(features, output="embeddings", batch_size=size)
+            else:
+                yield step, _NONE
+        return
+    import torch
+
+    backbone = encoder.towers["image"].backbone
+
+    def read(row: int) -> dict[str, torch.Tensor]:
+        return dict(backbone.collate([source.open_image(row)]))
+
+    for step, inputs in decoded_batches(rows, read, size, workers):
+        if not inputs:
+            yield step, _NONE
+            continue
+        with torch.no_grad():
+            batch = {key: torch.cat([one[key] for one in inputs]).to(encoder.device) for key in inputs[0]}
+            yield step, encoder.embed("image", batch).cpu().numpy()
+
+
+def encode_source(
+    encoder: DualEncoder,
+    source: Path | str | Pairs | Source,
+    out: Path | str,
+    *,
+    rows: np.ndarray | None = None,
+    model: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+    replace: bool = False,
+    keep_embeddings: bool = False,
+) -> Encoded:
+    """Encode a collection into an encoded set (docs/design.md §3.7); goes on where an earlier call stopped.
+
+    What is done is kept in ``OUT.part`` beside ``out`` until the set is whole.
+
+    Args:
+        encoder: the dual encoder.
+        source: folder of pictures, pairs directory, table, or `Pairs`.
+        out: directory of the encoded set; unreadable items are listed in its ``skipped.jsonl``.
+        rows: row numbers (n,); all by default.
+        model: the run or model directory, recorded for people to read.
+        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: threads that decode pictures; one a core by default.
+        progress: show items/s and the time left on standard error.
+        replace: write over an existing encoded set.
+        keep_embeddings: as in `encode_batches`.
+
+    Raises:
+        LimbeckError: nothing to encode or nothing readable, ``out`` exists, an unfinished set of other input,
+            a damaged shard, disk full.
+    """
+    opened = open_source(source)
+    wanted = _wanted(opened, rows)
+    meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root)
+    check_free(Path(out), replace=replace)
+    # Names alone do not tell two folders apart, nor two tables whose pictures lie in different ones.
+    place = [_identity(opened), opened.media_root]
+    about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
+    about["embeddings"] = keep_embeddings
+    with Parts.open(Path(out), meta, about) as parts:
+        with EncodingBar(progress, len(wanted), parts.seen) as advance:
+            for step, embeddings in _steps(encoder, opened, wanted[parts.seen :], batch_size, workers):
+                items = opened.items(step.rows) if step.rows else None
+                if items is not None and keep_embeddings:
+                    items = with_embeddings(items, embeddings)
+                points = embeddings if items is None else encoder.points_of(embeddings)
+                failed = [(_id_of(opened, row), reason) for row, reason in step.failed]
+                parts.append(points, items, failed, step.seen)
+                advance(step.seen)
+        if not parts.rows:
+            last = parts.skipped[-1]["reason"]
+            raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {last})")
+        with write_encoded(out, meta, replace=replace) as writer:
+            for points, items in parts.batches():
+                writer.append(points, items)
+            writer.skipped += parts.skipped
+        parts.remove()
+    return Encoded.open(out)
+
+
+def _identity(source: Source) -> Any:
+    """What an encoding that goes on must find again."""
+    return source.identity if isinstance(source, TableSource) else sha256_json(source.ids())

@@ -1,0 +1,41 @@
+"""The progress bar of an encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class EncodingBar:
+    """A progress bar on standard error, or nothing; yields a function that takes the items just done."""
+
+    def __init__(self, shown: bool, total: int, done: int = 0) -> None:
+        self._shown, self._total, self._done = shown, total, done
+
+    def __enter__(self) -> Callable[[int], None]:
+        if not self._shown:
+            return lambda count: None
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("encoding"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._progress.start()
+        task = self._progress.add_task("encoding", total=self._total, completed=self._done, rate="")
+
+        def advance(count: int) -> None:
+            self._progress.advance(task, count)
+            state = self._progress.tasks[0]
+            speed = state.speed or count / max(state.elapsed or 0, 1e-3)  # none yet after the first batch
+            self._progress.update(task, rate=f"{speed:,.0f} items/s")
+
+        return advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._progress.stop()

@@ -1,0 +1,159 @@
+"""What is encoded: a folder of pictures, a pairs directory, a table; rows with ids, pictures and features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from limbeck.encoding.tables import TableSource, is_table
+from limbeck.errors import LimbeckError
+from limbeck.index.texts import table_texts
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from limbeck.data.pairs import Pairs
+
+
+class PictureFolder:
+    """The pictures under a folder, at any depth, in the order of their relative paths: their ids.
+
+    Args:
+        root: the folder.
+        below: a folder that holds it, which ids and paths shall be relative to; ``root`` by default.
+    """
+
+    def __init__(self, root: Path | str, below: Path | str | None = None) -> None:
+        from limbeck.pictures import is_picture_name
+
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise LimbeckError(
+                f"{self.root}: no such directory; give pictures, a pairs directory or an encoded set"
+            )
+        files = (file.relative_to(self.root) for file in self.root.rglob("*") if file.is_file())
+        self.names = sorted(name.as_posix() for name in files if is_picture_name(name.as_posix()))
+        if not self.names:
+            raise LimbeckError(
+                f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
+            )
+        base = self.root.resolve() if below is None else Path(below)
+        self.media_root: str | None = str(base)
+        inside = self.root.resolve().relative_to(base).as_posix()
+        self._prefix = "" if inside == "." else inside + "/"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Ids of some rows; all by default."""
+        return [self._prefix + self.names[row] for row in (range(len(self)) if rows is None else rows)]
+
+    def open_image(self, row: int) -> Image.Image:
+        """The picture of a row, RGB and upright."""
+        from limbeck.pictures import open_picture
+
+        return open_picture(self.root / self.names[row])
+
+    def items(self, rows: Sequence[int]) -> pa.Table:
+        """``id`` and ``path`` of some rows."""
+        names = pa.array(self.ids(rows), pa.string())
+        return pa.table({"id": names, "path": names})
+
+    def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        """Refused: a folder of pictures has no features."""
+        raise LimbeckError(
+            f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory with them"
+        )
+
+
+class PairsSource:
+    """The rows of a pairs directory as things to encode, with what shall come back with a hit."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        media = pairs.media
+        self.media_root: str | None = None if media is None else str(media[1].resolve())
+        table = pairs.table
+        columns = {"id": table.column("id"), "path": table.column("image")}
+        for name, given in (
+            ("labels", "labels"),
+            ("tags", "tags"),
+            ("captions", "captions"),
+            ("class_path", "path"),
+        ):
+            if (
+                given in table.column_names
+                and pc.any(pc.greater(pc.list_value_length(table.column(given)), 0)).as_py()
+            ):
+                columns[name] = table.column(given)
+        self._table = pa.table(columns)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def open_image(self, row: int) -> Image.Image:
+        """The picture of a row, RGB and upright."""
+        return self.pairs.open_image(row)
+
+    def items(self, rows: Sequence[int]) -> pa.Table:
+        """Id, picture path, labels, tags and captions of some rows, as far as the data set has them."""
+        return self._table.take(pa.array(rows, pa.int64()))
+
+    def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Ids of some rows; all by default."""
+        ids: list[str] = self._table.column("id").to_pylist()
+        return ids if rows is None else [ids[row] for row in rows]
+
+    def texts(self) -> list[str]:
+        """Distinct captions, tags and class names of all rows."""
+        return table_texts(self._table)
+
+    def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        """Features (n, D) of those of the rows that have any, and these rows."""
+        known = pc.is_valid(
+            self.pairs.table.column("feature_row").take(pa.array(rows, pa.int64()))
+        ).to_pylist()
+        having = [row for row, valid in zip(rows, known, strict=True) if valid]
+        return self.pairs.features(name, having), having
+
+
+Source = PictureFolder | PairsSource | TableSource
+
+
+def open_source(source: Path | str | Pairs | Source, *, image_column: str | None = None) -> Source:
+    """A pairs directory, a table (CSV, TSV, JSON lines, Parquet) with pictures, or else a folder of pictures.
+
+    Raises:
+        LimbeckError: none of them, damaged, or an image column for what is no table.
+    """
+    from limbeck.data.pairs import Pairs
+
+    if isinstance(source, Path | str) and is_table(Path(source)):
+        return TableSource(source, image_column)
+    if image_column is not None:
+        raise LimbeckError(f"{source}: no table; leave out --image-column")
+    if isinstance(source, PictureFolder | PairsSource | TableSource):
+        return source
+    if isinstance(source, Pairs):
+        return PairsSource(source)
+    if (Path(source) / "pairs.json").is_file():
+        return PairsSource(Pairs.open(source))
+    return PictureFolder(source)
+
+
+def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
+    """Rows (n,) of a split of a protocol, "query", "database" or "train"; only pairs have splits."""
+    from limbeck.data.protocols import SplitName, load_protocol
+
+    if not isinstance(source, PairsSource):
+        raise LimbeckError(f"{source.root}: only pairs have splits; leave out --protocol")
+    name: SplitName | None = next((known for known in get_args(SplitName) if known == split), None)
+    if name is None:
+        raise LimbeckError(f"split: {split!r} is not one of {', '.join(get_args(SplitName))}")
+    return load_protocol(protocol).split(source.pairs, name)

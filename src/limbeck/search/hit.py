@@ -1,0 +1,52 @@
+"""What a search answers: an item with its score, its other columns, its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.index.embeddings import COLUMN
+from limbeck.index.store import IndexStore
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer of a search.
+
+    Attributes:
+        id: of the item.
+        score: similarity (cosine), or Hamming or geodesic distance; ``Index.score_name`` says which.
+        metadata: the item's other columns, such as ``path``, ``labels``, ``tags``, ``captions``.
+        row: the item's row in the index.
+    """
+
+    id: str
+    score: float
+    metadata: dict[str, Any]
+    row: int
+
+
+def hits_of(store: IndexStore, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
+    """Scores and rows (k,) of a store with their items."""
+    found = []
+    for score, row, item in zip(scores.tolist(), rows.tolist(), store.metadata(rows), strict=True):
+        item.pop(COLUMN, None)
+        found.append(Hit(item.pop("id"), score, item, row))
+    return found
+
+
+def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:
+    """The picture of a hit; see `limbeck.Index.picture`."""
+    from limbeck.pictures import open_picture
+
+    root, path = media or store.manifest.media_root, hit.metadata.get("path")
+    if root is None or path is None:
+        raise LimbeckError(f"{store.path}: item {hit.id!r} has no picture recorded; give --media DIR")
+    return open_picture(path, archive=Path(root)) if Path(root).is_file() else open_picture(Path(root) / path)
