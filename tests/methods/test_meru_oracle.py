@@ -247,7 +247,7 @@ def test_without_cones_the_weight_must_be_zero(kind: str) -> None:
     losses = kind_of(encoder, kind_of.Config(entailment=0.0)).objective(reps, STATE)  # type: ignore[call-arg]
     assert set(losses.parts) == {"contrastive"}
     assert losses.value == pytest.approx(float(info_nce(lift.logits(rows[0], rows[1]))))
-    with pytest.raises(LimbeckError, match="no entailment cones.* or set entailment to 0"):
+    with pytest.raises(LimbeckError, match=r"no entailment cones.* or set entailment to 0"):
         kind_of(encoder, kind_of.Config()).objective(reps, STATE)
 
 
