@@ -57,7 +57,10 @@ def test_rows_table_failures_and_estimates(whole: Path) -> None:
     assert re.search(r"^\[9/9\] .* gone\)$", said, re.MULTILINE)
     assert re.search(r"^\[3/9\] .*; .* gone, about .* left\)$", said, re.MULTILINE)
     assert "minus direct, tiny/hashing" in said
-    assert f"4 rows in {whole / 'rows'}" in said
+    assert (
+        f"4 rows in {whole / 'rows'}; the table again: limbeck compare {whole / 'rows'} --base direct\n"
+        in said
+    )
     assert errors.count("\n") == 1
     assert errors.startswith("limbeck: broken-s0: ")
     row = Result.load(whole / "rows/taught-s1.json")
@@ -67,6 +70,23 @@ def test_rows_table_failures_and_estimates(whole: Path) -> None:
     about = row.settings["grid"]
     assert (about["name"], about["row"], len(about["hash"])) == ("tiny/grid", "taught", 64)
     assert Result.load(whole / "taught-s1/result.json").per_query
+
+
+def test_the_way_back_to_the_table_names_its_protocol() -> None:
+    """Rows of further protocols lie in the same folder, and `limbeck compare` refuses a mixture."""
+    from types import SimpleNamespace
+    from typing import cast
+
+    from limbeck.cli.grid import _again
+
+    def told(*protocols: str, base: str | None = "A b", further: bool = True) -> str:
+        rows = cast("list[Result]", [SimpleNamespace(label="A b", protocol=name) for name in protocols])
+        return _again(rows, base, further=further)
+
+    assert told("s/test", "s/test") == " --base 'A b' --protocol s/test"
+    assert told("s/test", base="left out") == " --protocol s/test"
+    assert told("m/dcmh", "m/dcmh@1", base=None) == " --protocol 'm/dcmh*'"
+    assert told("m/dcmh", "m/dcmh@1", base=None, further=False) == ""
 
 
 def test_prepared_runs_and_tuning(whole: Path) -> None:

@@ -108,6 +108,32 @@ def test_a_run_of_several_stages_counts_all(tmp_path: Path) -> None:
     assert read_efficiency(tmp_path) == ({}, [])
 
 
+def test_a_tuned_model_has_one_line_of_points(tmp_path: Path) -> None:
+    """Stages that hand both towers on are one model; a teacher, or a half, is another."""
+    stages = {}
+    for name in ("teacher", "student", "tune"):
+        folder = tmp_path / "stages" / name
+        record = {"pairs": 100, "seconds": 2.0, "pairs_per_second": 50, "flops_per_step": 5, "peak_memory": 1}
+        write_json(folder / "efficiency.json", record)
+        stages[name] = {"steps": 10, "parameters": 7}
+        (folder / "clock.jsonl").write_text('{"step": 5, "pairs": 30, "seconds": 1.0}\n')
+        (folder / "metrics.jsonl").write_text('{"step": 5, "val/score": 0.5}\n')
+    write_json(tmp_path / "run.json", {"stages": stages})
+
+    def seen(*inits: dict[str, str], **options: int) -> list[float]:
+        own = [{"name": name, "init": init} for name, init in zip(stages, inits, strict=True)]
+        own[-1] |= options  # type: ignore[arg-type]
+        write_json(tmp_path / "recipe.yaml", {"stages": own})
+        return [point["pairs"] for point in read_efficiency(tmp_path)[1]]
+
+    whole = {"image": "student", "text": "student"}
+    assert seen({}, {"image": "teacher"}, whole) == [130, 230]
+    assert seen({}, {"image": "teacher", "text": "teacher"}, whole) == [30, 130, 230]
+    assert seen({}, {}, {"image": "student"}) == [230]
+    assert seen({}, {}, {"image": "runs/a", "text": "runs/a"}) == [230]
+    assert seen({}, {}, whole, pairs=20) == [230]  # other rows are held out
+
+
 def test_short_numbers() -> None:
     assert [short(v) for v in (0.5, 12, 999.9, 204_800, 1.5e9, 2e12)] == [
         "0.5",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from limbeck.evaluation.results import Result
 
 
 def grid(
@@ -26,6 +31,7 @@ def grid(
     Finished runs are kept, interrupted ones resumed. As each row ends its figures are written to a small JSON
     file of its own. A run that fails is reported, the others go on (exit status 1 at the end).
     """
+    from limbeck.evaluation.results import Result
     from limbeck.grid import Board, find_grid, read_grid, run_grid
 
     plan = read_grid(find_grid(file))
@@ -46,9 +52,19 @@ def grid(
     files = board.row_files()
     if files:
         _table(board, json)
-        typer.echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}")
+        again = _again([Result.load(file) for file in files], board.grid.base, further=bool(board.grid.also))
+        typer.echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}{again}")
     if failed:
         raise typer.Exit(1)
+
+
+def _again(results: Sequence[Result], base: str | None, *, further: bool) -> str:
+    """What `limbeck compare` has to be told for the first table: the base, the protocol among several."""
+    told = ["--base", base] if base in {result.label for result in results} else []
+    names = sorted({result.protocol for result in results})
+    if further:
+        told += ["--protocol", names[0] if len(names) == 1 else f"{names[0].partition('@')[0]}*"]
+    return "".join(f" {shlex.quote(str(word))}" for word in told)
 
 
 def _table(board: object, json: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
@@ -25,8 +26,8 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
     Returns:
         ``pairs``, ``seconds`` (of training, without validation) and ``flops`` over all stages;
         ``pairs_per_second`` and ``flops_per_step`` of the last stage that takes steps; ``peak_memory``
-        (bytes); ``parameters``. Then the last stage's points ``pairs``, ``seconds``, ``score``, what the
-        stages before it took included.
+        (bytes); ``parameters``. Then the points ``pairs``, ``seconds``, ``score`` of the last stage and of
+        those whose model it went on with (`_line`), what the stages before took included.
     """
     facts = _json(run / "run.json")
     stages = list(facts.get("stages") or {})
@@ -45,15 +46,33 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
     if all(r["flops_per_step"] for _, r in known):
         cost["flops_per_step"] = record["flops_per_step"]
         cost["flops"] = sum(r["flops_per_step"] * facts["stages"][name]["steps"] for name, r in known)
-    before = [r for name, r in known if name != last]
-    start = {axis: sum(r[axis] for r in before) for axis in AXES}
-    clock = {row["step"]: row for row in _lines(run / "stages" / last / "clock.jsonl")}
-    points = [
-        {**{axis: start[axis] + clock[row["step"]][axis] for axis in AXES}, "score": row["val/score"]}
-        for row in _lines(run / "stages" / last / "metrics.jsonl")
-        if row.get("val/score") is not None and row["step"] in clock
-    ]
+    points, line = [], _line(run, last)
+    start = dict.fromkeys(AXES, 0.0)
+    for name, own in known:
+        clock = {row["step"]: row for row in _lines(run / "stages" / name / "clock.jsonl")}
+        points += [
+            {**{axis: start[axis] + clock[row["step"]][axis] for axis in AXES}, "score": row["val/score"]}
+            for row in _lines(run / "stages" / name / "metrics.jsonl")
+            if name in line and row.get("val/score") is not None and row["step"] in clock
+        ]
+        start = {axis: start[axis] + own[axis] for axis in AXES}
     return cost, points
+
+
+def _line(run: Path, last: str) -> set[str]:
+    """The stages that trained one model: both towers handed on, validated on the same rows."""
+    file = run / "recipe.yaml"
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    stages = {stage["name"]: stage for stage in recipe.get("stages", [])}
+    found, name = {last}, last
+    while name in stages:
+        init = stages[name].get("init") or {}
+        before = stages.get(init.get("image")) if init.get("image") == init.get("text") else None
+        if before is None or any(before.get(key) != stages[name].get(key) for key in ("pairs", "hide")):
+            break
+        name = before["name"]
+        found.add(name)
+    return found
 
 
 def _json(file: Path) -> dict[str, Any]:
