@@ -12,7 +12,8 @@ from data_samples import columns
 
 from limbeck.data.check import check_pairs
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 
 PATHS = [["figure", "round shape", "circle"], ["figure", "star"], [], ["figure", "round shape", "ring"]]

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import FOLDER, Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import FOLDER, load_protocol
 from limbeck.errors import LimbeckError
 
 NAMES = ("query", "database", "train")

@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from limbeck.cli.app import app
 from limbeck.data.classes import Classification
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Metric, Protocol, Split, Splits, Text, Validation, load_protocol
+from limbeck.data.protocol import Metric, Protocol, Split, Splits, Text, Validation
+from limbeck.data.protocols import load_protocol
 from limbeck.data.scenes.generate import generate_scenes
 from limbeck.encoders import config as towers
 from limbeck.errors import LimbeckError

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from limbeck.encoding import parts as encode_parts
 from limbeck.cli import main
 from limbeck.encoding import PictureFolder, encode_source, open_source
+from limbeck.encoding import parts as encode_parts
 from limbeck.encoding.decoding import SourceDamaged, decoded_batches
 from limbeck.encoding.tables import TableSource
 from limbeck.errors import LimbeckError

@@ -10,7 +10,7 @@ import pytest
 
 from limbeck.codes import pack_bits
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.spaces import Hamming, Space, Sphere
 
 CLASSES = 6

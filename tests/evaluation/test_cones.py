@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.evaluation import evaluate
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.encode import Side

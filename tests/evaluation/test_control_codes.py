@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import compare, evaluate_codes
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, evaluate
 from limbeck.evaluation.ceiling import label_codes

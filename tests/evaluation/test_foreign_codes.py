@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from limbeck.codes import unpack_bits
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate, evaluate_codes
 from limbeck.evaluation.encode import encode_pictures, encode_texts

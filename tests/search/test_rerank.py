@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from test_search_api import feature_model, pairs  # noqa: F401  fixtures
 
 import limbeck
 from limbeck.cli import main
@@ -13,7 +14,6 @@ from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embedding_width, embeddings_at
 from limbeck.search.rows import add_items
-from test_search_api import feature_model, pairs  # noqa: F401  fixtures
 
 
 def made(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import limbeck
-from limbeck.encoding import parts as encode_parts
 from limbeck.codes import sign_codes
+from limbeck.encoding import parts as encode_parts
 from limbeck.encoding.decoding import decoded_batches
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at

@@ -13,7 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 
 if TYPE_CHECKING:
-    from limbeck.data.protocols import Protocol
+    from limbeck.data.protocol import Protocol
 
 FORM = "a number is a draw of its own (NAME@1), foldIofK one of K folds (NAME@fold1of5)"
 _NAME = re.compile(r"(?P<base>.+)@(?:(?P<seed>\d+)|fold(?P<fold>\d+)of(?P<of>\d+))")

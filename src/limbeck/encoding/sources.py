@@ -149,7 +149,8 @@ def open_source(source: Path | str | Pairs | Source, *, image_column: str | None
 
 def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
     """Rows (n,) of a split of a protocol, "query", "database" or "train"; only pairs have splits."""
-    from limbeck.data.protocols import SplitName, load_protocol
+    from limbeck.data.protocol import SplitName
+    from limbeck.data.protocols import load_protocol
 
     if not isinstance(source, PairsSource):
         raise LimbeckError(f"{source.root}: only pairs have splits; leave out --protocol")

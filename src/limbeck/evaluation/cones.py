@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.evaluation.encode import Side, encode_texts
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
@@ -22,18 +22,26 @@ if TYPE_CHECKING:
 WORDS = ((1, 4), (5, 8), (9, 12), (13, 16), (17, None))
 
 
-def score_cones(space: Space, images: Side, texts: Side, details: Mapping[str, np.ndarray]) -> Scores:
-    """Share of matched pairs inside the cone, and mean radii.
+def score_cones(
+    space: Space,
+    images: Side,
+    texts: Side,
+    details: Mapping[str, np.ndarray],
+    bounded: Mapping[str, np.ndarray],
+) -> Scores:
+    """Share of matched pairs inside the cone, mean radii, share of points at a bound of theirs.
 
     Args:
         space: one that has cones.
         images: points of the pictures, one a row.
         texts: points of the texts, any number a row, all of rows that ``images`` has.
         details: name of a level of detail → points of the texts of that level (`text_details`).
+        bounded: ``image`` and ``text`` → bool (n,), the points at a bound of the radius
+            (`DualEncoder.at_bound`).
 
     Returns:
         Group ``cone``: ``inside``, the share of (text, its picture) with the picture in the text's cone; per
-        text 1 or 0. Group ``radius``: mean distance from the root of the pictures (``image``), the texts
+        text 1 or 0; ``capped_image`` and ``capped_text``, shares at a bound. Group ``radius``: mean distance from the root of the pictures (``image``), the texts
         (``text``), and the texts of each level (``text/NAME``), in the space's unit of length.
     """
     order = np.argsort(images.rows, kind="stable")
@@ -42,7 +50,9 @@ def score_cones(space: Space, images: Side, texts: Side, details: Mapping[str, n
     radii = {"image": images.points, "text": texts.points}
     radii |= {f"text/{name}": points for name, points in details.items()}
     scores = Scores()
-    scores.metrics["cone"] = {"inside": float(inside.mean())}
+    scores.metrics["cone"] = {"inside": float(inside.mean())} | {
+        f"capped_{side}": float(at_bound.mean()) for side, at_bound in bounded.items()
+    }
     scores.per_query["cone"] = plain(inside)
     scores.metrics["radius"] = {name: float(space.radius(points).mean()) for name, points in radii.items()}
     return scores

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.codes_file import CodesFile

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.control_codes import control_codes, is_control

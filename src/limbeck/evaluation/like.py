@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from limbeck.data.protocols import Metric, Protocol
+from limbeck.data.protocol import Metric, Protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 

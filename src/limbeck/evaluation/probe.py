@@ -16,7 +16,7 @@ from limbeck.evaluation.results import plain
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
-    from limbeck.data.protocols import Protocol
+    from limbeck.data.protocol import Protocol
     from limbeck.encoders.dual import DualEncoder
 
 CS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)

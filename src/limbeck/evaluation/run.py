@@ -11,7 +11,8 @@ import numpy as np
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import exact_words_prompt
-from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.classification import unknown_classes, zero_shot
@@ -225,7 +226,8 @@ def _further(
     if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
         images, texts = sides["query_image"], sides["query_text"]
         details = text_details(model, pairs, protocol, query, texts, batch_size=batch_size)
-        yield score_cones(model.space, images, texts, details)
+        bounded = {"image": model.at_bound(images.points), "text": model.at_bound(texts.points)}
+        yield score_cones(model.space, images, texts, details, bounded)
 
 
 def _about(model: DualEncoder, classes: Classes | None) -> dict[str, list[str]]:

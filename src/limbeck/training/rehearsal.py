@@ -16,7 +16,8 @@ from PIL import Image
 
 from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, State

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from limbeck.data.batches import Source, View, map_chunks
-from limbeck.data.protocols import Protocol
+from limbeck.data.protocol import Protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.metrics import hamming_map, ranking_map, recall_at_k
 

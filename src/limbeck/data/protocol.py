@@ -1,0 +1,317 @@
+"""What a protocol is: which pairs are query, database and train, what text is shown, and how it is scored.
+
+Its hash covers all of it, so that two results are comparable exactly when their hashes agree. Layout:
+docs/design.md §3.4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_classes
+from limbeck.data.draws import Draw
+from limbeck.data.hierarchy import Tree
+from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import clean_class_name
+from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
+from limbeck.pictures import normalize_text
+
+SplitName = Literal["query", "database", "train"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Text(_Strict):
+    """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart.
+
+    Of ``labels`` the class names in plain words (`clean_class_name`): asked where nobody wrote a text.
+    """
+
+    column: Literal["captions", "tags", "labels"]
+    which: Literal["all", "first"] = "all"
+    join: str | None = None
+    unique: bool = False  # the query split's texts must differ from each other
+
+
+class Split(_Strict):
+    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column."""
+
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    column_value: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.column_value is None):
+            raise ValueError("give either file (with sha256) or column_value")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError("file and sha256 belong together")
+        return self
+
+    @property
+    def values(self) -> list[str]:
+        """The values of the split column, as a list."""
+        value = self.column_value or []
+        return [value] if isinstance(value, str) else list(value)
+
+
+class Splits(_Strict):
+    """Query, database and train, or a rule that draws all three.
+
+    Without a database, the queries search among themselves.
+    """
+
+    query: Split | None = None
+    train: Split | None = None
+    database: Split | None = None
+    draw: Draw | None = None
+
+    @model_validator(mode="after")
+    def _lists_or_rule(self) -> Self:
+        given = [split is not None for split in (self.query, self.train)]
+        if self.draw is not None and (any(given) or self.database is not None):
+            raise ValueError("give either draw or query, database and train")
+        if self.draw is None and not all(given):
+            raise ValueError("give query and train, or draw")
+        return self
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database beside the queries."""
+        return self.draw is not None or self.database is not None
+
+
+class Metric(_Strict):
+    """Scoring. ``hashing``: mAP@k (null: all) with its tie rule; ``retrieval``: recall at ks, median rank."""
+
+    k: int | None = None
+    ties: Literal["expected", "optimistic", "pessimistic", "id"] = "expected"
+    normalizer: Literal["relevant", "min", "hits", "first_k"] = "relevant"
+    empty: Literal["skip", "zero", "error"] = "skip"
+    ks: list[int] | None = None
+    median_rank: bool = False
+
+
+class Validation(_Strict):
+    """Rows kept from training to choose the best epoch.
+
+    Either ``size`` rows of train drawn by ``seed`` (at most a fifth of train, so that small data sets work),
+    or the rows with a value of the split column, or those of an id list; the last two leave train as it is.
+    """
+
+    size: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    column_value: str | None = None
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.size, self.column_value, self.file)) != 1:
+            raise ValueError("give either size (with seed), column_value, or file (with sha256)")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError("file and sha256 belong together")
+        return self
+
+
+class Protocol(_Strict):
+    """A strict, hashed description of an experiment on a pairs table."""
+
+    name: str
+    task: Literal["hashing", "retrieval"]
+    text: Text
+    splits: Splits
+    directions: list[Literal["i2t", "t2i"]] = Field(default=["i2t", "t2i"], min_length=1)
+    relevance: Literal["shared_label", "paired"]
+    metric: Metric
+    validation: Validation
+    classification: Classification | None = None
+    # The labels that the data set must have, in any order: relevance depends on them.
+    label_names: list[str] | None = None
+    # What makes a text more detailed: its length, or standing before the others of its row.
+    detail: Literal["words", "order"] = "words"
+    note: str = ""  # for readers; the only key that the hash leaves out
+
+    _lists: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    _tree: Tree | None = PrivateAttr(default=None)
+    _drawn: dict[str, dict[str, list[str]]] = PrivateAttr(default_factory=dict)
+    _family: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        if self.task == "retrieval" and not self.metric.ks:
+            raise ValueError("a retrieval protocol needs metric.ks, e.g. [1, 5, 10]")
+        if self.task == "hashing" and (not self.splits.has_database or self.relevance != "shared_label"):
+            raise ValueError("a hashing protocol needs splits.database and relevance shared_label")
+        return self
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the resolved protocol: every key but ``note``, and what files list, not their names.
+
+        What came later (classification, detail) is left out where it is not used: older hashes stay.
+        """
+        resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
+        if self.classification is None:
+            del resolved["classification"]
+        elif self._tree is not None:
+            resolved["classification"]["hierarchy"] = {"edges": self._tree.edges_hash}
+        if self.detail == "words":
+            del resolved["detail"]
+        if self.splits.draw is None:
+            del resolved["splits"]["draw"]
+        elif self.splits.draw.fold is None:
+            del resolved["splits"]["draw"]["fold"]
+        if self.label_names is None:
+            del resolved["label_names"]
+        for name, ids in self._lists.items():
+            part = resolved if name == "validation" else resolved["splits"]
+            part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+        return sha256_json(resolved)
+
+    @property
+    def family(self) -> str:
+        """Hash shared by a fixed protocol and its draws ``NAME@n``, or by the folds of one number."""
+        return self._family or self.hash
+
+    def split(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        """Row numbers int64 (n,) of a split; where no database is given, it is the query split.
+
+        Raises:
+            LimbeckError: ids that the pairs lack, an empty split, query rows in database or train, texts of
+                the query split that repeat although the protocol wants them unique.
+        """
+        rows = self._rows(pairs, name)
+        others: list[SplitName] = ["database", "train"] if name == "query" else ["query"]
+        for other in others:
+            if (not self.splits.has_database and "database" in (name, other)) or other == name:
+                continue
+            shared = np.intersect1d(rows, self._rows(pairs, other))
+            if len(shared):
+                first = ", ".join(pairs.ids[row] for row in shared[:3].tolist())
+                raise LimbeckError(
+                    f"protocol {self.name}: {len(shared)} ids are in both {name} and {other} "
+                    f"(first: {first}); make the splits disjoint"
+                )
+        if name == "query" and self.text.unique:
+            self._check_unique(pairs, rows)
+        return rows
+
+    def items_hash(self, pairs: Pairs) -> str:
+        """SHA-256 over the ids of query and database in this data set; two data sets differ in it.
+
+        With classification also over the classes, of which every picture has to choose one.
+        """
+        rows = [self.split(pairs, name) for name in ("query", "database")]
+        ids = [[pairs.ids[row] for row in part.tolist()] for part in rows]
+        classes = self.classes(pairs, rows[0])
+        return sha256_json(ids if classes is None else [*ids, classes.names])
+
+    def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
+        """Classes, prompts and tree for zero-shot classification of some rows; None without that section.
+
+        Raises:
+            LimbeckError: the data set lacks classes, or they do not fit the tree (`read_classes`).
+        """
+        section = self.classification
+        if section is None:
+            return None
+        if self._tree is None and section.hierarchy not in (None, FROM_PATHS):
+            raise LimbeckError(
+                f"protocol {self.name}: classification.hierarchy is a file; use load_protocol to read it"
+            )
+        return read_classes(pairs, rows, section, self._tree, self.name)
+
+    def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
+        """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
+        column = pairs.texts(self.text.column, rows)
+        if self.text.column == "labels":
+            column = [[clean_class_name(name) for name in names] for names in column]
+        shown = [[t for t in (normalize_text(text) for text in texts) if t] for texts in column]
+        if self.text.which == "first":
+            shown = [texts[:1] for texts in shown]
+        if self.text.join is not None:
+            shown = [[self.text.join.join(texts)] for texts in shown]
+        return shown
+
+    def validation_rows(self, pairs: Pairs, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cut the validation part: (train that is left, validation), both in the order of ``train_rows``.
+
+        The draw depends on the ids and the seed alone, not on the order of the table.
+        """
+        if self.validation.size is None:
+            value = self.validation.column_value
+            chosen = self._listed(pairs, "validation") if value is None else pairs.split_rows(value)
+            if np.isin(chosen, self._rows(pairs, "query")).any():
+                raise LimbeckError(f"protocol {self.name}: validation holds query rows; make them disjoint")
+            return train_rows[~np.isin(train_rows, chosen)], chosen
+        size = min(self.validation.size, len(train_rows) // 5)
+        ids = sorted(pairs.ids[row] for row in train_rows.tolist())
+        drawn = pairs.rows(random.Random(self.validation.seed).sample(ids, size))
+        inside = np.isin(train_rows, drawn)
+        return train_rows[~inside], train_rows[inside]
+
+    def _rows(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        self._check_labels(pairs)
+        split = getattr(self.splits, name)
+        if self.splits.draw is None and split is None:
+            return self._rows(pairs, "query")
+        if self.splits.draw is not None:
+            if pairs.fingerprint not in self._drawn:
+                pool = self._listed(pairs, "pool") if "pool" in self._lists else None
+                drawn = self.splits.draw.ids(pairs, self.text.column, self.name, pool)
+                self._drawn[pairs.fingerprint] = drawn
+            rows = pairs.rows(self._drawn[pairs.fingerprint][name])
+        elif name in self._lists:
+            rows = self._listed(pairs, name)
+        else:
+            # Of several values some may be absent (no val part, say); with none there, name the last one.
+            there = [value for value in split.values if value in pairs.split_names] or split.values[-1:]
+            rows = np.concatenate([pairs.split_rows(value) for value in there])
+        if not len(rows):
+            raise LimbeckError(
+                f"protocol {self.name}: split {name!r} is empty in {pairs.path}; name another split"
+            )
+        return rows
+
+    def _check_labels(self, pairs: Pairs) -> None:
+        wanted = set(self.label_names or pairs.label_names)
+        missing, foreign = sorted(wanted - set(pairs.label_names)), sorted(set(pairs.label_names) - wanted)
+        if missing or foreign:
+            which = f"lacks {', '.join(missing[:3])}" if missing else f"has also {', '.join(foreign[:3])}"
+            raise LimbeckError(
+                f"protocol {self.name}: its relevance knows {len(wanted)} labels, {pairs.path} {which}; "
+                "import it with the protocol's labels"
+            )
+
+    def _listed(self, pairs: Pairs, name: str) -> np.ndarray:
+        ids = self._lists[name]
+        rows = pairs.find(ids)
+        if (rows < 0).any():
+            missing = [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
+            first = ", ".join(missing[:3])
+            raise LimbeckError(
+                f"protocol {self.name}: {len(missing)} of {len(ids)} {name} ids are not in {pairs.path} "
+                f"(first: {first}); import the complete data set or choose another protocol"
+            )
+        return rows
+
+    def _check_unique(self, pairs: Pairs, rows: np.ndarray) -> None:
+        seen: dict[str, int] = {}
+        for row, texts in zip(rows.tolist(), self.texts(pairs, rows), strict=True):
+            for text in texts:
+                if seen.setdefault(text, row) != row:
+                    both = f"{pairs.ids[seen[text]]} and {pairs.ids[row]}"
+                    raise LimbeckError(
+                        f"protocol {self.name}: {both} of the query split share the text "
+                        f"{text!r}; make it unique"
+                    )
