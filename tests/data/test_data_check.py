@@ -101,6 +101,10 @@ def test_labels_that_nothing_is_trained_on(pairs_dir):
     found, _ = findings(pairs_dir, load_protocol(file))
     assert found["untrained_labels"].items == ["tree"] and found["untrained_labels"].level == "warning"
     assert "unused_labels" not in found
+    assert found["query_without_relevant"].items == ["p0"] and "nothing_relevant" not in found
+    Pairs.write(pairs_dir, columns() | {"labels": [["tree"]] * 2 + [["sky"]] * 4}, kept, replace=True)
+    found, report = findings(pairs_dir, load_protocol(file))
+    assert found["nothing_relevant"].level == "error" and report.number("error") == 1
 
 
 def test_a_protocol_that_does_not_fit_is_a_finding(pairs_dir):

@@ -274,7 +274,9 @@ def test_context_is_learned_and_stays_with_the_teacher(place: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["direct-hashing", "multihot-teacher"])
-def test_context_without_prompts_is_refused(place: Path, name: str) -> None:
+@pytest.mark.parametrize("option", [{"context": True}, {"permute": 1}, {"template": "names"}])
+def test_prompts_of_a_method_without_are_refused(place: Path, name: str, option: dict[str, Any]) -> None:
     text = {"kind": "multihot" if name == "multihot-teacher" else "bag"}
-    with pytest.raises(LimbeckError, match="shows no label prompts"):
-        made(tree(place, text, name, context=True))
+    with pytest.raises(LimbeckError, match=r"stages\.teacher\.method: prompt: .* shows no label prompts"):
+        load_recipe(tree(place, text, name, **option))
+    load_recipe(tree(place, text, name))

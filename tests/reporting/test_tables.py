@@ -36,6 +36,17 @@ def test_figures(value: float | None, digits: int, text: str) -> None:
     assert figure(value, digits) == text
 
 
+def test_queries_without_a_relevant_item_are_said(hashing_results: list[Result]) -> None:
+    first = hashing_results[0]
+    ways = {way: first.metrics[way] | {"without_relevant": 2.0} for way in ("i2t", "t2i")}
+    lost = {"metrics": ways, "per_query": {"i2t": [None, None, 0.5], "t2i": [0.0, 0.0, 0.5]}}
+    for rule, said in (("skip", "left out of mAP"), ("zero", "they count 0 in mAP")):
+        settings = first.settings | {"metric": {"empty": rule}}
+        shown = printed(result_tables([first.model_copy(update=lost | {"settings": settings})])[0])
+        assert f"i→t: 2 of 3 queries have no relevant item, {said}" in shown and "t→i: 2 of 3" in shown
+    assert "no relevant item" not in printed(result_tables([first])[0])
+
+
 def test_one_table_a_protocol(hashing_results: list[Result], retrieval_results: list[Result]) -> None:
     first, second = result_tables([*hashing_results[:2], *retrieval_results])
     shown = printed(first)

@@ -197,6 +197,23 @@ def data_without(pairs: Path, place: Path, **columns: Any) -> Path:
     return place / "pairs"
 
 
+def test_rows_without_a_text_are_said(
+    tmp_path: Path, pairs_dir: Path, recipe: dict[str, Any], limbeck: Run
+) -> None:
+    tags = Pairs.open(pairs_dir).tags
+    data = data_without(pairs_dir, tmp_path / "data")
+    opened = Pairs.open(data)
+    columns = {name: opened.table.column(name).to_pylist() for name in opened.table.column_names}
+    columns["tags"] = [[] if row % 3 == 0 else own for row, own in enumerate(tags)]
+    Pairs.write(data, columns, opened.meta, replace=True)
+    file = write_recipe(tmp_path / "recipe.yaml", recipe)
+    status, _, err = limbeck("train", file, "--data", data, "--out", tmp_path / "run")
+    assert status == 0
+    skipped = json.loads((tmp_path / "run" / "run.json").read_text())["skipped_without_text"]
+    assert skipped > 0 and f"{skipped} rows without a text are left out" in err
+
+
+UCCH = "stages=[{name: one, method: {name: ucch}}]"
 BAD: list[tuple[str, list[str], str]] = [
     ("a misspelt recipe", ["soda/mirflicker"], "did you mean 'soda/mirflickr'?"),
     ("no recipe", [], "name a recipe"),
@@ -208,6 +225,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("no such protocol", ["RECIPE", "data.protocol=scenes/hash"], "unknown protocol 'scenes/hash'"),
     ("another protocol", ["RECIPE", "data.protocol=mirflickr15k/dcmh"], "import the complete data set"),
     ("labels all zero", ["RECIPE", "--data", "NOLABELS"], "all labels of the 40 rows asked for are empty"),
+    ("labels unread, but validation needs them", ["RECIPE", UCCH, "--data", "NOLABELS"], "all labels of the"),
     ("tags empty", ["RECIPE", "--data", "NOTAGS"], "column 'tags' is empty"),
     ("captions absent", ["RECIPE", "data.protocol=CAPTIONS", "--data", "NOCAPTIONS"], "column 'captions'"),
     ("unknown features", ["RECIPE", "towers.image.backbone.name=vgg"], "no features 'vgg'; there are cnn"),

@@ -13,7 +13,7 @@ import numpy as np
 from limbeck.data.duplicates import Print, equal_groups, fingerprint, near_pairs
 from limbeck.data.features import FeatureFile, load_feature_file
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol, SplitName
+from limbeck.data.protocol import Protocol, SplitName
 from limbeck.errors import LimbeckError
 
 Progress = Callable[[int, int], None]
@@ -240,11 +240,14 @@ def _check_protocol(
 ) -> None:
     names: tuple[SplitName, ...] = ("query", "database", "train")
     splits: dict[SplitName, np.ndarray] = {}
+    faults: dict[str, list[str]] = {}  # one cause often spoils all three
     for name in names:
         try:
             splits[name] = protocol.split(pairs, name)
         except LimbeckError as error:
-            report.add("splits", "error", f"split {name!r} does not hold", [str(error)])
+            faults.setdefault(str(error), []).append(name)
+    for fault, spoiled in faults.items():
+        report.add("splits", "error", f"split {', '.join(spoiled)} does not hold", [fault])
     if "query" not in splits:
         return
     try:
@@ -261,6 +264,8 @@ def _check_protocol(
         unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
         ids = [pairs.ids[row] for row in unlabeled.tolist()]
         report.add("query_without_label", "warning", "queries without a label, nothing is relevant", ids)
+        if "database" in splits:
+            _check_relevance(pairs, splits["query"], splits["database"], report)
         if "train" in splits:
             there = np.asarray(pairs.labels(splits["train"]).any(axis=0))
             unseen = [pairs.label_names[column] for column in np.flatnonzero(~there).tolist()]
@@ -275,3 +280,13 @@ def _check_protocol(
             if (a in query and b in others) or (b in query and a in others)
         ]
         report.add(f"leaks_{name}", "warning", f"the same picture in query and {name}", leaks)
+
+
+def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, report: Report) -> None:
+    """Queries whose labels no item of the database has: metrics leave them out (or as the protocol says)."""
+    labels = pairs.labels(query)
+    found = (labels & pairs.labels(database).any(axis=0)).any(axis=1)
+    lost = [pairs.ids[row] for row in query[labels.any(axis=1) & ~found].tolist()]
+    report.add("query_without_relevant", "warning", "queries whose labels no item of the database has", lost)
+    if not found.any():
+        report.add("nothing_relevant", "error", "not one query has a relevant item", [pairs.name])

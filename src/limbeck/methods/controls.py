@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from pydantic import Field
+from typing import Self
 
-from limbeck.data.inputs import Input
+import torch
+from pydantic import Field, model_validator
+
+from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.config import Strict
 from limbeck.losses import bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
@@ -13,8 +15,20 @@ from limbeck.methods.nested import Nested, NestedConfig
 from limbeck.methods.soda import SodaTeacher
 
 
+class _NoPrompt(SodaTeacher.Config):
+    """SODA's weights, for a control that shows no label prompt."""
+
+    @model_validator(mode="after")
+    def _shows_no_prompt(self) -> Self:
+        if self.prompt != PromptConfig():
+            raise ValueError("prompt: this method shows no label prompts; leave it out")
+        return self
+
+
 class DirectHashing(SodaTeacher):
     """No teacher: SODA's stage-1 objective on image and *text*, labels only in S (as in DCMH)."""
+
+    Config = _NoPrompt
 
     @classmethod
     def inputs(cls, config: Strict) -> dict[str, Input]:
@@ -24,6 +38,8 @@ class DirectHashing(SodaTeacher):
 
 class MultiHotTeacher(SodaTeacher):
     """The label vector in place of the label prompt (as in SSAH); needs a ``multihot`` text backbone."""
+
+    Config = _NoPrompt
 
     @classmethod
     def inputs(cls, config: Strict) -> dict[str, Input]:

@@ -19,7 +19,6 @@ from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.towers import CACHED
-from limbeck.errors import LimbeckError
 from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
 from limbeck.methods.base import Batch, Losses, Reps, State, code_monitors, sign
 from limbeck.methods.code_buffer import WARMUP_EPOCHS, CodeBuffer
@@ -75,8 +74,6 @@ class SodaTeacher(_Buffered):
             None  # ours: CoOp's learned context, where the tower has no tokens
         )
         if config.prompt.context:
-            if self.inputs(config)["text"].prompt is None:
-                raise LimbeckError("prompt.context: this method shows no label prompts; leave it out")
             self.context = nn.Parameter(torch.zeros(encoder.towers["text"].backbone.dim))
 
     def represent(self, batch: Batch) -> Reps:

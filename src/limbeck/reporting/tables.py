@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from limbeck.evaluation.compare import Group
 
 WAYS = {"i2t": "i→t", "t2i": "t→i"}
-PERCENT = {"top1", "mean_per_class", "chance", "inside"}
+PERCENT = {"top1", "mean_per_class", "chance", "inside", "capped_image", "capped_text"}
 HEADS = {
     "map": "mAP", "median_rank": "med. rank", "top1": "top-1", "mean_per_class": "per class", "tie": "TIE",
     "lca": "LCA", "jaccard": "Jaccard", "precision": "h. prec.", "recall": "h. rec.", "inside": "in cone",
-    "image": "r image", "text": "r text",
+    "image": "r image", "text": "r text", "capped_image": "cap image", "capped_text": "cap text",
 }  # fmt: skip
 NOTES = {
     "floor": "floor: all codes equal",
@@ -186,7 +186,10 @@ def column_head(column: str) -> str:
 
 
 def name_head(name: str) -> str:
-    """Heading of a figure: `mAP`, `R@10`, `med. rank`."""
+    """Heading of a figure: `mAP`, `R@10`, `med. rank`, `rare i→t`."""
+    way, _, kind = name.partition("/")
+    if way in WAYS:
+        return f"{kind} {WAYS[way]}"  # a blank, where a narrow terminal breaks it
     return HEADS.get(name, name.replace("r@", "R@").replace("text/", ""))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from limbeck.data.batches import View
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import Protocol, load_protocol
+from limbeck.data.protocol import Protocol
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 
@@ -61,6 +62,8 @@ class Data:
         train_rows, held_out = protocol.validation_rows(pairs, rows)
         if supervised:
             _require_contrast(pairs, train_rows)
+        if protocol.task == "hashing" and len(held_out):
+            pairs.require_labels(held_out)  # validation is scored by them, whether training reads any or not
         if any(reads_text):
             pairs.require_texts(protocol.text.column, train_rows)
         labelled = supervised or protocol.task == "hashing"

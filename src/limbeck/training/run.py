@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def train(
         raise LimbeckError(f"{run}: exists and is not a run; choose another --out")
     fabric.barrier()
     data = open_data(resolved)
+    if data.skipped and not quiet and fabric.is_global_zero:
+        print(f"{data.skipped:,} rows without a text are left out of what reads texts", file=sys.stderr)
     if fabric.is_global_zero:
         write_atomic(run / "recipe.yaml", resolved.to_yaml())
     began = time.monotonic()
