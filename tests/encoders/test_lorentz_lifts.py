@@ -255,6 +255,10 @@ def test_monitors_of_the_polar_lift_count_both_bounds() -> None:
     x = torch.sinh(radii)[:, None] * torch.nn.functional.normalize(torch.randn(6, 6), dim=1)
     found = lift.monitors(image=x)
     assert float(found["cap_share/image"]) == 0.5
+    assert lift.at_bound(x).tolist() == [True, False, False, True, False, True]
+    flat = build_lift(SphereConfig(dim=6), DIMS)
+    with pytest.raises(LimbeckError, match=r"lift sphere: has no bounds of the radius; take a lift of kind"):
+        flat.at_bound(x)
     assert float(found["radius/image"]) == pytest.approx(float(radii.mean()), rel=1e-5)
 
 

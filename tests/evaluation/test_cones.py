@@ -57,6 +57,9 @@ class ByLength:
         ahead = np.eye(4)[[len(text) % 4 for text in texts]] + 0.2 * rng.standard_normal((len(texts), 4))
         return (0.1 * ahead * np.array([[len(text.split())] for text in texts])).astype(np.float32)
 
+    def at_bound(self, points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points, axis=1) > 2
+
 
 def write_pairs(folder: Path) -> Pairs:
     features = np.abs(np.random.default_rng(2).standard_normal((6, 4))).astype(np.float32)
@@ -92,7 +95,10 @@ def test_pairs_inside_and_radii_by_the_formulas() -> None:
         inside(text, images.points[rows == row][0]) for text, row in zip(texts.points, owner, strict=True)
     ]
     assert 10 < sum(wanted) < 80
-    scores = score_cones(SPACE, images, texts, {"detail-1": texts.points[::2]})
+    bounded = {"image": np.array([True, False, False]), "text": np.zeros(90, bool)}
+    scores = score_cones(SPACE, images, texts, {"detail-1": texts.points[::2]}, bounded)
+    assert scores.metrics["cone"]["capped_image"] == pytest.approx(1 / 3)
+    assert scores.metrics["cone"]["capped_text"] == 0
     assert scores.per_query["cone"] == [float(value) for value in wanted]
     assert scores.metrics["cone"]["inside"] == pytest.approx(np.mean(wanted))
     found = scores.metrics["radius"]
@@ -140,6 +146,7 @@ def test_evaluation_measures_cones_where_there_are_some(tmp_path: Path, detail: 
     assert list(result.metrics) == ["i2t", "t2i", "cone", "radius"]
     level = {"words": "text/words-1-4", "order": "text/detail-3"}[detail]
     assert result.metrics["radius"][level] < result.metrics["radius"]["image"]
+    assert result.metrics["cone"]["capped_image"] > 0 == result.metrics["cone"]["capped_text"]
     assert len(result.per_query["cone"]) == result.settings["counts"]["query_text"] == 7
     assert result.mean("r@1") == pytest.approx(np.mean([result.metrics[d]["r@1"] for d in ("i2t", "t2i")]))
 

@@ -109,6 +109,11 @@ class DualEncoder(nn.Module):
         """The stored form (N, width) of embeddings (N, d) that this encoder made."""
         return self.lift.finalise(torch.from_numpy(embeddings).to(self.device))
 
+    @torch.no_grad()
+    def at_bound(self, points: np.ndarray) -> np.ndarray:
+        """Bool (N,): which stored points (N, width) lie at a bound of their radius (`Lift.at_bound`)."""
+        return np.asarray(self.lift.at_bound(torch.from_numpy(points).to(self.device)).cpu())
+
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when not one word of a text query is known."""
         self._check_reads_text()

@@ -40,9 +40,10 @@ def score_cones(
             (`DualEncoder.at_bound`).
 
     Returns:
-        Group ``cone``: ``inside``, the share of (text, its picture) with the picture in the text's cone; per
-        text 1 or 0; ``capped_image`` and ``capped_text``, shares at a bound. Group ``radius``: mean distance from the root of the pictures (``image``), the texts
-        (``text``), and the texts of each level (``text/NAME``), in the space's unit of length.
+        Group ``cone``: ``inside``, the share of (text, its picture) with the picture in the text's cone, per
+        text 1 or 0; ``capped_image`` and ``capped_text``, shares at a bound. Group ``radius``: mean distance
+        from the root of the pictures (``image``), the texts (``text``), and the texts of each level
+        (``text/NAME``), in the space's unit of length.
     """
     order = np.argsort(images.rows, kind="stable")
     partner = order[np.searchsorted(images.rows[order], texts.rows)]

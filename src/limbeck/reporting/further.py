@@ -33,7 +33,8 @@ KINDS = (
     _Kind(
         "cones and radii",
         r"cone .*|radius (image|text)",
-        "in cone: per cent of pairs with the picture in its text's cone; r: mean distance from the root",
+        "in cone: per cent of pairs with the picture in its text's cone; r: mean distance from the root; "
+        "cap: per cent of points at a bound of the radius",
     ),
     _Kind(
         "mean radius of texts by detail",

@@ -71,6 +71,10 @@ class Lift(nn.Module, ABC):
         """(…) distances of (…, dim) points from the origin, in the space's own unit (see `to_tangent`)."""
         raise self._lacks("radii; take a lift of kind tangent or polar")
 
+    def at_bound(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(…) bool: which of (…, dim) points lie at a bound of the radius."""
+        raise self._lacks("bounds of the radius; take a lift of kind tangent or polar")
+
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit the lift to training features (N, D) by modality; only a fitted lift has this."""
         raise self._lacks("fitted map; take lift.kind binary")

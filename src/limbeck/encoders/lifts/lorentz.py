@@ -87,13 +87,15 @@ class LorentzLift(Tempered, Lift):
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
         """Curvature, temperature; by modality the mean radius and the share of points at a bound of it."""
         found = {"curv": self.curv, "logit_scale": self.logit_scale.clone()}
-        low, high = self._bounds()
         for name, points in embeddings.items():
-            radius = self.radius(points)
-            found[f"radius/{name}"] = radius.mean()
-            at_bound = (radius >= high - _AT_BOUND) | (radius <= low + _AT_BOUND)
-            found[f"cap_share/{name}"] = at_bound.float().mean()
+            found[f"radius/{name}"] = self.radius(points).mean()
+            found[f"cap_share/{name}"] = self.at_bound(points).float().mean()
         return found
+
+    def at_bound(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Points whose radius has a bound of the lift, as far as it can be reached."""
+        (low, high), radius = self._bounds(), self.radius(embeddings)
+        return (radius >= high - _AT_BOUND) | (radius <= low + _AT_BOUND)
 
     def _bounds(self) -> tuple[float, float]:
         return -1.0, self.config.max_radius
