@@ -20,7 +20,7 @@ from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
-from limbeck.evaluation.like import as_in
+from limbeck.evaluation.like import as_in, best_looks
 from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
@@ -64,7 +64,8 @@ def evaluate(
         seed: recorded with the result; the run's own when not given.
         ceiling: for codes, also learn codes from the labels, to see the score beside them.
         batch_size: pictures or texts in one forward pass.
-        like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`).
+        like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`); a run with
+            ``data.like`` is always scored so.
         probe: also fit a linear probe to the image features (extra ``probe``).
         bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
         by_label: also the mAP of each label by itself, of the rare and of the unseen ones.
@@ -88,8 +89,15 @@ def evaluate(
     by_label = by_label or unseen is not None
     if by_label and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: by label wants a hashing protocol, mAP by labels")
-    said: dict[str, str] = {}
-    if like is not None:
+    said: dict[str, Any] = {}
+    if facts.like is not None:
+        if like not in (None, facts.like):
+            raise LimbeckError(
+                f"--like {like}: the run chose its step like {facts.like}; leave the option out"
+            )
+        protocol, said = as_in(protocol, facts.like, selected=True, where="data.like")
+        said["best_looks"] = best_looks(Path(facts.folder or ""), facts.stage)
+    elif like is not None:
         protocol, said = as_in(protocol, like)
     if isinstance(model, (str, Path)):
         from limbeck.encoders.cache import BackboneCache

@@ -21,6 +21,8 @@ class RunFacts:
         run: how the model is called in results.
         label: the recipe's name, else the method's.
         hidden: labels that some stage was not to know.
+        like: the repository like which the step was chosen on the test queries (``data.like``).
+        stage: name of the last stage.
     """
 
     run: str
@@ -32,6 +34,8 @@ class RunFacts:
     protocol_hash: str | None = None
     pairs: str | None = None
     hidden: list[str] = field(default_factory=list)
+    like: str | None = None
+    stage: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -66,6 +70,8 @@ def _from_run(folder: Path) -> RunFacts:
         protocol=_text(run.get("protocol") or data.get("protocol")),
         protocol_hash=_text(run.get("protocol_hash")),
         pairs=_text(run.get("pairs") or data.get("pairs")),
+        like=_text(data.get("like")),
+        stage=str(stages[-1].get("name")) if stages else "",
         hidden=sorted({name for stage in stages for name in _inner(stage, "hide").get("labels", [])}),
         seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
     )

@@ -46,7 +46,14 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
     for like in (result.settings.get("like") for result in codes):
         if like:
             notes.append(f"mAP like {like['repository']}: {like['metric']}")
-            notes.append(f"not reproduced: {like['not_reproduced']}")
+            if like["not_reproduced"]:
+                notes.append(f"not reproduced: {like['not_reproduced']}")
+            if looks := like.get("best_looks"):
+                each = ", ".join(f"{WAYS[way]} {figure(value)}" for way, value in looks.items())
+                notes.append(
+                    "the step was chosen on the test queries, as there: no figure of unseen data. "
+                    f"Best look of each direction by itself: {each}"
+                )
     tables = [
         Table(f"Codes, {codes[0].protocol}", ["method", "", *_FIGURES.values()], rows, words=2, notes=notes)
     ]

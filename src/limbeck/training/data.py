@@ -13,6 +13,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.like import as_in
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 
 _SALT = 20015  # the draw of rows has nothing to do with that of batches
@@ -22,7 +23,8 @@ _SALT = 20015  # the draw of rows has nothing to do with that of batches
 class Data:
     """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from.
 
-    ``shown`` has the rows of ``train`` with none but the texts that the protocol shows.
+    ``shown`` has the rows of ``train`` with none but the texts that the protocol shows. ``database``: with
+    ``data.like`` what the held-out rows, then the test queries, are validated against; else None, train.
     """
 
     pairs: Pairs
@@ -31,6 +33,7 @@ class Data:
     shown: View
     held_out: View
     skipped: int
+    database: View | None = None
 
     @classmethod
     def open(
@@ -42,6 +45,7 @@ class Data:
         all_captions: bool = False,
         permute_labels: int | None = None,
         limit: int | None = None,
+        like: str | None = None,
         seed: int = 0,
         reads_text: Sequence[bool] = (True,),
     ) -> Data:
@@ -50,7 +54,7 @@ class Data:
         Args:
             pairs, protocol: where the rows come from.
             supervised: some stage reads labels.
-            all_captions, permute_labels, limit: see `DataConfig`.
+            all_captions, permute_labels, limit, like: see `DataConfig`.
             seed: of the rows that ``limit`` draws.
             reads_text: of each stage. Rows without a text are left out at once when every stage reads it, by
                 the stages that do when only some read it, and not at all when none does.
@@ -59,7 +63,15 @@ class Data:
         rows = protocol.split(pairs, "train")
         if limit is not None:
             rows = _limited(pairs, rows, limit, seed)
-        train_rows, held_out = protocol.validation_rows(pairs, rows)
+        database: View | None = None
+        if like is None:
+            train_rows, held_out = protocol.validation_rows(pairs, rows)
+        else:
+            protocol, _ = as_in(protocol, like, selected=True, where="data.like")
+            train_rows, held_out = rows, protocol.split(pairs, "query")
+            items = protocol.split(pairs, "database")
+            said = [own or [""] for own in protocol.texts(pairs, items)]
+            database = View(pairs, items, said, pairs.labels(items))
         if supervised:
             _require_contrast(pairs, train_rows)
         if protocol.task == "hashing" and len(held_out):
@@ -94,7 +106,7 @@ class Data:
             for found, source in ((views, texts), (shown, few)):
                 chosen = [own for own, kept_row in zip(source, keep.tolist(), strict=True) if kept_row]
                 found.append(View(pairs, kept, chosen, labels, owners))
-        return cls(pairs, protocol, views[0], shown[0], views[1], skipped)
+        return cls(pairs, protocol, views[0], shown[0], views[1], skipped, database)
 
     def drawn(self, texts: str) -> View:
         """The training rows with the texts that a stage draws, see `StageConfig`."""
@@ -118,6 +130,10 @@ class Data:
         if reads_text(stage):
             found = found._cut(
                 *(np.flatnonzero([_says(own) for own in v.texts]) for v in (found.train, found.held_out))
+            )
+        if self.database is not None and (stage.pairs is not None or stage.hide is not None):
+            raise LimbeckError(
+                f"{where}: pairs and hide change what validation sees; leave them or data.like out"
             )
         if stage.pairs is not None:
             if stage.pairs > len(found.train):
@@ -175,6 +191,7 @@ def open_data(recipe: Recipe) -> Data:
         all_captions=recipe.data.captions == "all",
         permute_labels=recipe.data.permute_labels,
         limit=recipe.data.limit,
+        like=recipe.data.like,
         seed=recipe.seed,
         reads_text=[reads_text(stage) for stage in recipe.stages],
     )

@@ -33,6 +33,8 @@ class DataConfig(Strict):
     control, since what is learnt of labels is then worth nothing. Validation keeps its own.
     ``limit``: train on so many rows of train, validation cut from them; drawn by the recipe's seed, fewer
     always being part of more.
+    ``like``: a public repository (`limbeck evaluate --like`); the best step is then chosen as it does it, on
+    the test queries by its metric, nothing is held out of train, and results say so and stand with no others.
     """
 
     pairs: str | None = None
@@ -40,6 +42,7 @@ class DataConfig(Strict):
     captions: Literal["protocol", "all"] = "protocol"
     permute_labels: int | None = None
     limit: int | None = Field(default=None, ge=10)
+    like: str | None = None
 
 
 class OptimConfig(Strict):

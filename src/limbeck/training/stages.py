@@ -126,6 +126,9 @@ def run_stage(
     # Validation looks at the student alone: a teacher need not read what is held out.
     own = {name: spec for name, spec in specs.items() if spec.reader is None}
     held_out = sources_of(method, own, data.held_out, cache)
+    database = (view, train)
+    if data.database is not None:
+        database = (data.database, sources_of(method, own, data.database, cache))
     if method.needs_features:
         method.prepare(
             {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed
@@ -141,7 +144,9 @@ def run_stage(
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 
     def validate() -> dict[str, float]:
-        return validation_score(encoder, data.protocol, (view, train), (data.held_out, held_out))
+        return validation_score(
+            encoder, data.protocol, database, (data.held_out, held_out), whole=data.database is not None
+        )
 
     best = stage.schedule.select == "best" and len(data.held_out) > 0
     result = fit(

@@ -35,14 +35,17 @@ def validation_score(
     protocol: Protocol,
     train: tuple[View, dict[str, Source]],
     held_out: tuple[View, dict[str, Source]],
+    *,
+    whole: bool = False,
 ) -> dict[str, float]:
     """``score`` and its parts.
 
     Hashing: mAP@all both ways, held-out pairs as queries, (at most 10,000) training pairs as database.
+    With ``whole`` all of both count and the metric is the protocol's (``data.like``).
     Retrieval: R@k both ways among (at most 1,000) held-out pairs; the score is the mean over both and ks.
     """
     view, sources = held_out
-    queries = np.arange(min(len(view), MAX_QUERIES))
+    queries = np.arange(len(view) if whole else min(len(view), MAX_QUERIES))
     query = {m: points(encoder, m, sources[m], queries) for m in ("image", "text")}
     if protocol.task == "retrieval":
         similarity = encoder.space.similarity(query["image"], query["text"])
@@ -55,7 +58,8 @@ def validation_score(
         }
         return {"score": float(np.mean(list(found.values()))), **found}
     train_view, train_sources = train
-    database = np.arange(min(len(train_view), MAX_DATABASE))
+    database = np.arange(len(train_view) if whole else min(len(train_view), MAX_DATABASE))
+    settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"}) if whole else {}
     items = {m: points(encoder, m, train_sources[m], database) for m in ("image", "text")}
     assert view.labels is not None and train_view.labels is not None
     query_labels = view.labels[queries].numpy() > 0
@@ -63,8 +67,8 @@ def validation_score(
 
     def score(a: np.ndarray, b: np.ndarray) -> float:
         if encoder.space.storage == "codes":
-            return hamming_map(a, b, query_labels, item_labels).value
-        return ranking_map(encoder.space.similarity(a, b), query_labels @ item_labels.T).value
+            return hamming_map(a, b, query_labels, item_labels, **settings).value
+        return ranking_map(encoder.space.similarity(a, b), query_labels @ item_labels.T, **settings).value
 
     both = {"i2t/mAP": score(query["image"], items["text"]), "t2i/mAP": score(query["text"], items["image"])}
     return {"score": (both["i2t/mAP"] + both["t2i/mAP"]) / 2, **both}
