@@ -37,6 +37,11 @@ def test_captions_alone_and_labels_alone(tmp_path):
         file.unlink()
     pairs, _ = run("coco", other, tmp_path / "o2")
     assert pairs.captions == [[]] * 3 and pairs.labels_text[0] == ["person", "cat"]
+    third = coco(tmp_path / "third")
+    (third / "annotations/instances_val2017.json").unlink()
+    (third / "annotations/captions_train2017.json").unlink()
+    _, report = run("coco", third, tmp_path / "o4")
+    assert "not there: captions_train2017.json, instances_val2017.json; " in " ".join(report.notes)
     shutil.rmtree(other / "train2017")
     (other / "annotations/instances_train2017.json").unlink()
     pairs, _ = run("coco", other, tmp_path / "o3", images=other / "val2017")

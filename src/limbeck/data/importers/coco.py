@@ -11,6 +11,7 @@ from limbeck.data.importers.json_files import entries, parse_json
 from limbeck.data.importers.listed import Listed, picture_source, write_listed
 from limbeck.errors import LimbeckError
 
+KINDS = ("captions", "instances")
 _FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
 _LAYOUT = "COCO's captions_*.json and instances_*.json"
 
@@ -46,6 +47,10 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         listed.extend(rows.values())
     if not listed:
         raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
+    parts = [(kind, split) for split in sorted({split for _, split in files}) for kind in KINDS]
+    absent = [f"{kind}_{split}{year}.json" for kind, split in parts if (kind, split) not in files]
+    if absent:
+        report.notes.append(f"not there: {', '.join(absent)}; the rows of that part lack what it holds")
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
     report.notes.append(f"read {read}" + ("" if labels else "; no instances_*.json, so no labels"))
     return write_listed(listed, picture_source(source, options), out, options, report, labels)
