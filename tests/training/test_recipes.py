@@ -165,7 +165,7 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
         ({"sead": 1}, "unknown key 'sead'; did you mean 'seed'?"),
         ({"lft": {"bits": 16}}, "unknown key 'lft'; did you mean 'lift'?"),
         ({"optim": {"lr": 0.01, "weight_decai": 0.1}}, "did you mean 'weight_decay'?"),
-        ({"optim": {"lr": "fast"}}, "stages.0.optim.lr"),
+        ({"optim": {"lr": "fast"}}, "stages.teacher.optim.lr"),
         ({"optim": {"lr": -1.0}}, "optim.lr"),
         ({"optim": {"lr_scale": {"images": 1.0}}}, "lr_scale"),
         ({"optim": {"betas": [0.9]}}, "betas"),

@@ -16,11 +16,11 @@ from limbeck.methods.soda import SodaTeacher
 
 
 class _NoPrompt(SodaTeacher.Config):
-    """SODA's weights, for a control that shows no label prompt."""
+    """SODA's weights, for a control that shows no label prompt; an inherited template is harmless."""
 
     @model_validator(mode="after")
     def _shows_no_prompt(self) -> Self:
-        if self.prompt != PromptConfig():
+        if self.prompt != PromptConfig(template=self.prompt.template):
             raise ValueError("prompt: this method shows no label prompts; leave it out")
         return self
 

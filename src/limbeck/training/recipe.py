@@ -190,10 +190,19 @@ def load_recipe(source: str | Path | dict[str, Any], overrides: dict[str, Any] |
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise describe(error, Recipe, where) from None
+        raise _by_name(describe(error, Recipe, where), tree["stages"]) from None
     for stage in recipe.stages:
         method_config(stage, where)
     return recipe
+
+
+def _by_name(error: LimbeckError, stages: list[dict[str, Any]]) -> LimbeckError:
+    """The same with a stage's name, as overrides name it, in place of its number."""
+
+    def name(found: re.Match[str]) -> str:
+        return f"stages.{stages[int(found[1])].get('name') or found[1]}"
+
+    return LimbeckError(re.sub(r"\bstages\.(\d+)\b", name, str(error)))
 
 
 def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
