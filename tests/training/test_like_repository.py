@@ -69,6 +69,12 @@ def test_refusals(recipe: dict[str, Any], like: str, student: dict[str, Any], sa
         open_data(load_recipe(liked(recipe, like, **student)))
 
 
+def test_a_last_step_is_not_chosen(recipe: dict[str, Any]) -> None:
+    tree = liked(recipe, "qinlab")
+    with pytest.raises(LimbeckError, match=r"last stage; give it schedule\.select=best"):
+        load_recipe(tree, {"stages.student.schedule.select": "last"})
+
+
 def test_few_pairs_do_not_mix_with_it(recipe: dict[str, Any]) -> None:
     resolved = load_recipe(liked(recipe, "mith", pairs=10))
     with pytest.raises(LimbeckError, match=r"stages\.student: pairs and hide change what validation sees"):

@@ -155,6 +155,10 @@ class Recipe(Strict):
                         "run or model directory"
                     )
             seen.add(stage.name)
+        if self.data.like is not None and self.stages[-1].schedule.select != "best":
+            raise ValueError(
+                "data.like chooses the best step of the last stage; give it schedule.select=best"
+            )
         return self
 
     def to_yaml(self) -> str:
