@@ -105,6 +105,8 @@ def test_each_term_alone_trains(
     gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
     assert all(bool(g.isfinite().all()) for g in gradients.values())
     assert ("relation_temperature.log_logit_scale" in gradients) == ("relation" in term)
+    monitors = method.objective(method.represent(batch), State(1, 2, 0, 0)).monitors
+    assert ("logit_scale/relation" in monitors) == ("relation" in term)
     assert any(n.startswith("encoder.towers.text") for n in gradients)
     run = train(tree, out=tmp_path / "run", quiet=True)
     log = (run / "stages/student/metrics.jsonl").read_text()

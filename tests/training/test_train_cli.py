@@ -15,6 +15,7 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.scenes.generate import generate_scenes
+from limbeck.training.recipe import list_recipes
 from tiny import soda_recipe, write_recipe
 
 Run = Callable[..., tuple[int, str, str]]
@@ -180,6 +181,15 @@ def test_list(limbeck: Run, what: str) -> None:
         "methods": "soda-student",
     }[what] in out
     assert "oss above" not in out and "osses above" not in out  # each line says what it is
+    assert len(out.splitlines()) == len({line.split()[0] for line in out.splitlines()})  # one a thing
+    if what == "recipes":
+        assert set(list_recipes()) == {line.split()[0] for line in out.splitlines()}
+
+
+def test_a_method_with_nothing_to_set(limbeck: Run) -> None:
+    status, _, err = limbeck("train", "flickr8k/student-clip", "stages.student.method.mask=1", "--dry-run")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "unknown key 'mask'; there is none to set here; remove it" in err
 
 
 def data_without(pairs: Path, place: Path, **columns: Any) -> Path:

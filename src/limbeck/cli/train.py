@@ -103,7 +103,7 @@ def list_things(
         raise LimbeckError(f"list: no {what!r}; choose recipes, grids, protocols or methods")
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        typer.echo(f"{name:<{width}}  {text}".rstrip())
+        typer.echo(f"{name:<{width}}  {' '.join(text.split())}".rstrip())
     if json is not None:
         from limbeck.files import write_json
 

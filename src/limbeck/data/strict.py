@@ -37,7 +37,8 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        hint = f"known are {', '.join(sorted(known))}" if known else "there is none to set here; remove it"
+        hint = f"did you mean {near[0]!r}?" if near else hint
         return LimbeckError(f"{source}: unknown key {where!r}; {hint}{more}")
     if first["type"] == "missing":
         return LimbeckError(f"{source}: key {where!r} is missing{more}")

@@ -244,6 +244,8 @@ class HmidNet(Method):
         found = batch_accuracy(lift.logits(image, text)) | lift.monitors(image=image, text=text, **taught)
         if self.config.distillation:
             found["logit_scale/distillation"] = self.temperature.logit_scale
+        if self.relation_temperature is not None:
+            found["logit_scale/relation"] = self.relation_temperature.logit_scale
         return found | (cone_share(lift.cone_excess(text, image)) if self.config.entailment else {})
 
     def after_step(self, reps: Reps, state: State) -> None:
