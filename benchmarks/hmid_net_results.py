@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from claims import Claims
-from hmid_net_tables import WAYS, at_seconds, clock, detail, dimensions, effects, tuning
+from hmid_net_tables import WAYS, at_bound, at_seconds, clock, detail, dimensions, effects, held_out, tuning
 
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.reporting.comparison import comparison_tables
+from limbeck.reporting.efficiency import efficiency_table
 from limbeck.reporting.progress import quality_over
 
 OUT = Path("docs/results")
@@ -57,9 +58,9 @@ def main() -> None:
     print(f"{sum(row['met'] for row in claims.rows)} of {len(claims.rows)} met")
 
 
-def grid(rows: Path, name: str) -> tuple[list[Path], dict[str, list[Result]]]:
-    """Files of a grid's rows, and their results by label."""
-    files = sorted((rows / f"hmid_net-{name}").glob("*-s[0-9].json"))
+def grid(rows: Path, name: str, protocol: str = "") -> tuple[list[Path], dict[str, list[Result]]]:
+    """Files of a grid's rows, by a further protocol (``@scenes-held-out``) or the grid's own; results by label."""
+    files = sorted((rows / f"hmid_net-{name}").glob(f"*-s[0-9]{protocol}.json"))
     groups: dict[str, list[Result]] = {}
     for file in files:
         result = Result.load(file)
@@ -68,22 +69,18 @@ def grid(rows: Path, name: str) -> tuple[list[Path], dict[str, list[Result]]]:
 
 
 def compact(rows: Path) -> list[tuple[str, list[str]]]:
-    """Sections of the further grids, one table each; a plot of quality over samples and time."""
+    """Sections of the further grids, one table each."""
     sections = []
-    for name, table in (
-        ("ablation", lambda groups: effects(groups, "hmid-net")),
-        ("dims", dimensions),
-        ("clock", clock),
-    ):
+    for name, table in (("ablation", lambda groups: effects(groups, "hmid-net")), ("dims", dimensions)):
         files, groups = grid(rows, name)
         if files:
             sections.append((name, table(groups)))
     files, groups = grid(rows, "clock")
     if files:
-        chart = quality_over([result for own in groups.values() for result in own])
-        if chart is not None:
-            write_atomic(OUT / "hmid_net-clock.png", chart.png())
-            sections[-1][1].extend(["", "![validation by pairs and by seconds](hmid_net-clock.png)"])
+        sections.append(("clock", by_the_clock(files, groups)))
+    _, groups = grid(rows, "scenes", "@scenes-held-out")
+    if groups:
+        sections.append(("scenes: combinations never trained on", held_out(groups)))
     trials = rows / "hmid_net-tuning" / "tune"
     if trials.is_dir():
         sections.append(("tuning", tuning(trials)))
@@ -91,6 +88,20 @@ def compact(rows: Path) -> list[tuple[str, list[str]]]:
     if told.is_file():
         sections.append(("flickr8k: detail of captions", detail(read_json(told))))
     return sections
+
+
+def by_the_clock(files: list[Path], groups: dict[str, list[Result]]) -> list[str]:
+    """Scores at equal seconds, what a run costs, and a plot of quality over samples and time."""
+    lines = clock(groups)
+    comparison = compare(files)
+    cost = efficiency_table(comparison, comparison.groups)
+    if cost is not None:
+        lines += ["", cost.markdown()]
+    chart = quality_over([result for own in groups.values() for result in own])
+    if chart is not None:
+        write_atomic(OUT / "hmid_net-clock.png", chart.png())
+        lines += ["", "![validation by pairs and by seconds](hmid_net-clock.png)"]
+    return lines
 
 
 def every_row(rows: Path) -> list[dict[str, Any]]:
@@ -120,9 +131,11 @@ def where(results: list[Result]) -> str:
     """Final curvature, radius by modality, share inside the cone: what a row of a hyperbolic model has to say."""
     if "radius" not in results[0].metrics:
         return ""
+    shares = [share for r in results for share in at_bound(r)]
+    bound = f", at a bound of the radius {np.mean(shares):.1f} %" if shares else ""
     curv = np.mean([r.space.get("curv", 0) for r in results])
     radii = ", ".join(f"{side} {mean(results, 'radius', side):.2f}" for side in ("image", "text"))
-    return f"; curv {curv:.2f}, radius {radii}, inside the cone {100 * mean(results, 'cone', 'inside'):.1f} %"
+    return f"; curv {curv:.2f}, radius {radii}, inside the cone {100 * mean(results, 'cone', 'inside'):.1f} %{bound}"
 
 
 def recall(claims: Claims, command: str, groups: dict[str, list[Result]]) -> None:
@@ -224,7 +237,8 @@ def page(claims: Claims, sections: list[tuple[str, list[str]]]) -> str:
         *claims.table(),
     ]
     for name, own in sections:
-        lines += ["", f"## Grid `hmid_net/grid-{name}`", "", *own]
+        of, _, what = name.partition(": ")
+        lines += ["", f"## Grid `hmid_net/grid-{of}`{': ' + what if what else ''}", "", *own]
     return "\n".join(lines) + "\n"
 
 

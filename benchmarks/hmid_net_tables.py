@@ -32,6 +32,29 @@ def _group_mean(results: Sequence[Result], group: str, name: str, digits: int = 
     return f"{np.mean(values):.{digits}f}" if values else "–"
 
 
+def at_bound(result: Result) -> list[float]:
+    """Shares of pictures and of texts at a bound of the radius, in per cent; of older rows nothing."""
+    cone = result.metrics.get("cone", {})
+    return [100 * cone[name] for name in ("capped_image", "capped_text") if name in cone]
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{np.mean(shares):.0f}" if shares else "–"
+
+
+def held_out(groups: Groups) -> list[str]:
+    """Combinations that no training scene has: retrieval and classes, a row a method."""
+    columns = [(way, f"r@{k}") for way in WAYS for k in (1, 10)]
+    columns += [("zero_shot", "top1"), ("zero_shot", "chance")]
+    rows = []
+    for label, results in groups.items():
+        found = [spread([100 * r.metrics[group][name] for r in results]) for group, name in columns]
+        rows.append([label, str(len(results)), *found, _group_mean(results, "hierarchy", "tie")])
+    rows.sort(key=lambda row: -float(row[3].split()[0]))
+    head = [f"{group} {name}".replace("_", "-") for group, name in columns]
+    return markdown(["scenes/held-out", "n", *head, "TIE"], rows)
+
+
 def effects(groups: Groups, base: str) -> list[str]:
     """A row a change, best first: R@10, the difference from the base by seed, radii, cones, speed."""
     own = recalls(groups[base])
@@ -42,6 +65,7 @@ def effects(groups: Groups, base: str) -> list[str]:
         gaps = [found[seed] - own[seed] for seed in seeds]
         curv = [r.space["curv"] for r in results if "curv" in r.space]
         inside = [100 * r.metrics["cone"]["inside"] for r in results if "cone" in r.metrics]
+        capped = [share for r in results for share in at_bound(r)]
         rate = [r.efficiency["pairs_per_second"] for r in results if r.efficiency]
         cells = [
             f"`{label}`",
@@ -52,6 +76,7 @@ def effects(groups: Groups, base: str) -> list[str]:
             _group_mean(results, "radius", "image"),
             _group_mean(results, "radius", "text"),
             f"{np.mean(inside):.0f}" if inside else "–",
+            _percent(capped),
             f"{np.mean(rate):.0f}" if rate else "–",
         ]
         rows.append((float(np.mean(list(found.values()))), cells))
@@ -64,6 +89,7 @@ def effects(groups: Groups, base: str) -> list[str]:
         "r image",
         "r text",
         "in cone %",
+        "at bound %",
         "pairs/s",
     ]
     return markdown(head, [cells for _, cells in sorted(rows, key=lambda row: -row[0])])

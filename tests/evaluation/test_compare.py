@@ -83,3 +83,12 @@ def test_a_seed_twice_is_two_runs() -> None:
 def test_unknown_base_names_the_known() -> None:
     with pytest.raises(LimbeckError, match="there are soda"):
         compare([make()], base="nobody")
+
+
+def test_equal_differences_are_not_tested() -> None:
+    """Two seeds that differ by the same amount have no spread: p would be 0 whatever the amount."""
+    rows = [make("soda", seed, 0.75) for seed in (0, 1)] + [make("base", seed, 0.5) for seed in (0, 1)]
+    difference = compare(rows, base="base").groups[0].differences["i2t map"]
+    assert difference.mean == pytest.approx(0.25)
+    assert difference.p is None
+    assert not difference.counts

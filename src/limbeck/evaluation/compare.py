@@ -271,7 +271,9 @@ def _difference(group: Group, base: Group, column: str) -> Difference | None:
     if len(shared) == 1:
         return Difference(base.label, seeds, first[0] - second[0], None, None, None, None)
     test = paired_test(first, second, confidence=1 - LEVEL)
-    return Difference(base.label, seeds, test.difference, test.low, test.high, test.p, None)
+    # Equal differences of a few seeds (median ranks) have no spread to test against, unless all are 0.
+    p = None if test.sd == 0 and test.difference != 0 else test.p
+    return Difference(base.label, seeds, test.difference, test.low, test.high, p, None)
 
 
 def _best(groups: Sequence[Group], columns: Sequence[str]) -> dict[tuple[int | None, str], str]:
