@@ -173,7 +173,8 @@ def scenes(claims: Claims, groups: dict[str, list[Result]]) -> None:
     measures = [(way, f"r@{k}") for way in WAYS for k in (1, 10)] + [("zero_shot", "top1")]
     own = groups.get("HMID-Net", [])
     for label, rows in groups.items():
-        facts = ", ".join(f"{group} {name} {100 * mean(rows, group, name):.1f}" for group, name in measures)
+        told = [*measures, *([("probe", "top1")] if "probe" in rows[0].metrics else [])]
+        facts = ", ".join(f"{group} {name} {100 * mean(rows, group, name):.1f}" for group, name in told)
         tie = mean(rows, "hierarchy", "tie")
         claims.add(
             f"scenes, {label}: TIE",
