@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from claims import Claims
 
+from claims import Claims
 from limbeck.data.protocols import load_protocol
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json

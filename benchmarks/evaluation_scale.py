@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-from claims import Claims
-from metrics_and_search import naive_map
 
+from claims import Claims
 from limbeck.codes import pack_bits
 from limbeck.evaluation.hashing import Labelled, score_hashing
 from limbeck.files import write_json
 from limbeck.metrics import hamming_map
 from limbeck.spaces import Hamming
+from metrics_and_search import naive_map
 
 CLASSES, BITS = 81, 64
 RULES = {"k": None, "ties": "expected", "normalizer": "relevant", "empty": "skip"}

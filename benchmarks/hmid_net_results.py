@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from claims import Claims
 from hmid_net_tables import WAYS, at_bound, at_seconds, clock, detail, dimensions, effects, held_out, tuning
-
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.reporting.comparison import comparison_tables

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from claims import Claims
 
+from claims import Claims
 from limbeck.geometry import lorentz
 from limbeck.losses import entailment, info_nce
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from claims import Claims
-from hyperboloid_checks import coco, formulas, house
 from scipy import stats
 
+from claims import Claims
+from hyperboloid_checks import coco, formulas, house
 from limbeck.data.protocols import load_protocol
 from limbeck.evaluation import Result, compare, environment
 from limbeck.files import read_json, write_atomic, write_json

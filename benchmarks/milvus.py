@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from metrics_and_search import machine
 
 from limbeck.files import write_json
 from limbeck.index.milvus.push import push_index
 from limbeck.index.milvus.search import open_search
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
+from metrics_and_search import machine
 
 
 def queries(store: IndexStore, count: int = 100) -> np.ndarray:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from metrics_and_search import machine
-from search import command, interleaved, say, spread
-from search_data import codes_of
 
 from limbeck.files import write_json
 from limbeck.index.engines.base import Points
 from limbeck.index.engines.mih import MultiIndex
 from limbeck.index.exact import search_codes
+from metrics_and_search import machine
+from search import command, interleaved, say, spread
+from search_data import codes_of
 
 Row = dict[str, Any]
 

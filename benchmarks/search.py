@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from metrics_and_search import machine
-from search_data import c_pass, codes_of, index_of
 
 from limbeck.files import write_json
 from limbeck.index.approximate import ApproximateSearch
@@ -35,6 +33,8 @@ from limbeck.index.exact import search_codes
 from limbeck.index.measure import build_engine
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
+from metrics_and_search import machine
+from search_data import c_pass, codes_of, index_of
 
 Row = dict[str, Any]
 PARTS = ("scan", "batch", "engines", "filters", "memory", "lorentz", "usearch")
@@ -281,9 +281,8 @@ def measure_usearch(codes: np.ndarray, queries: np.ndarray, about: Row) -> list[
 
 def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: float) -> list[Row]:
     """Exact top 10 against float64 brute force; the throughput of approximate engines beside exact search."""
-    from lorentz_search import agreement, brute_force, clustered
-
     from limbeck.spaces import Lorentz
+    from lorentz_search import agreement, brute_force, clustered
 
     space = Lorentz(dim, 1.0)
     both = clustered(space, count + 1000, 0, spread=0.6)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from claims import Claims
-
 from limbeck.evaluation import environment
 from limbeck.files import read_json, write_atomic, write_json
 

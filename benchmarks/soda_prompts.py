@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 import soda_tables as tables
 from claims import Claims
-
 from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
 from limbeck.metrics import paired_test

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import soda_prompts
 import soda_tables as tables
 from claims import Claims
-
 from limbeck.evaluation import Result, compare, environment
 from limbeck.evaluation.compare import Comparison
 from limbeck.files import read_json, write_atomic, write_json

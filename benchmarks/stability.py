@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from claims import Claims
 from lightning_fabric import Fabric
 
+from claims import Claims
 from limbeck.data.batches import Batches
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
