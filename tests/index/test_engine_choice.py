@@ -14,8 +14,7 @@ from limbeck.index.measure import build_engine, measure
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.search import Index
-from limbeck.search.rows import add_items
+from limbeck.search import Index, add_items
 from limbeck.spaces import Hamming
 
 ROWS = 900

@@ -18,7 +18,7 @@ from limbeck.index.measure import build_engine
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.search.rows import add_items
+from limbeck.search import add_items
 from limbeck.spaces import Hamming
 
 NEVER = {"budget": 10**12}  # percent: no query is given up

@@ -9,7 +9,7 @@ import limbeck
 from limbeck.encoding import encode_source
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
-from limbeck.search.rows import add_items
+from limbeck.search import add_items
 from tiny_encoder import pixel_encoder, write_pictures
 
 

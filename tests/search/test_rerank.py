@@ -13,7 +13,7 @@ from limbeck.cli import main
 from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embedding_width, embeddings_at
-from limbeck.search.rows import add_items
+from limbeck.search import add_items
 
 
 def made(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

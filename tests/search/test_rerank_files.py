@@ -14,8 +14,7 @@ from limbeck.encoding.decoding import decoded_batches
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded
-from limbeck.search.batch import answer_file
-from limbeck.search.rows import add_items
+from limbeck.search import add_items, answer_file
 from tiny_encoder import pixel_encoder, write_pictures
 
 N = 30

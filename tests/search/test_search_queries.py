@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import limbeck
-from limbeck.search.batch import answer_file
+from limbeck.search import answer_file
 from limbeck.spaces import Hamming
 from number_encoder import NumberEncoder
 

@@ -26,7 +26,7 @@ def add(
     if (protocol is not None and codes is not None) or (split is not None and protocol is None):
         raise typer.BadParameter("--split goes with --protocol, and both with a pairs directory")
     from limbeck.cli.skipped import SkipList
-    from limbeck.search.rows import add_items
+    from limbeck.search import add_items
 
     if codes is not None and ids is not None:
         from limbeck.index.codes_file import read_codes_and_ids

@@ -136,7 +136,7 @@ def _answer_file(
     import sys
 
     from limbeck.files import atomic_file
-    from limbeck.search.batch import answer_file
+    from limbeck.search import answer_file
 
     failed = 0
     with atomic_file(out) if out is not None else nullcontext(sys.stdout.buffer) as stream:
