@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def worth_caching(self) -> bool:
-        """True when its output never changes and costs a network's forward pass."""
+        """True when its output never changes and costs as much as a network's forward pass."""
         return self.frozen and any(True for _ in self.parameters())
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:

@@ -47,6 +47,11 @@ class FeatureBackbone(Backbone):
         width = self.dim if self.pca else 0
         self.register_buffer("projection", torch.zeros(input_dim, width))
 
+    @property
+    def worth_caching(self) -> bool:
+        """With ``pca``: a product as large as the trunk's, at every step."""
+        return bool(self.pca)
+
     def fit(self, items: Sequence[np.ndarray], *, seed: int) -> None:
         """Mean, principal directions and scale from (N, D) training features."""
         x = np.asarray(items, np.float64)

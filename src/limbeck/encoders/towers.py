@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig, identity
+from limbeck.encoders.dropout import Dropout
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.label_features import LabelFeaturesBackbone
@@ -228,7 +230,7 @@ class Tower(nn.Module):
         layers: list[nn.Module] = []
         width = self.backbone.dim
         for hidden in self.config.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(self.config.dropout)]
+            layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(self.config.dropout)]
             width = hidden
         if self.config.norm:
             layers.append(nn.LayerNorm(width))
@@ -246,7 +248,8 @@ class Tower(nn.Module):
         if not self.backbone.worth_caching:
             return backbone_output(self.backbone, inputs)
         # What a cache would hold is computed as for the cache: in float32, under autocast too.
-        with torch.autocast(next(self.backbone.parameters()).device.type, enabled=False):
+        held = next(chain(self.backbone.parameters(), self.backbone.buffers()))
+        with torch.autocast(held.device.type, enabled=False):
             return backbone_output(self.backbone, inputs)
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:

@@ -26,7 +26,7 @@ def pairwise_likelihood(logits: torch.Tensor, similar: torch.Tensor) -> torch.Te
         logits: (A, B) theta.
         similar: (A, B) S, 0 or 1.
     """
-    return (F.softplus(logits) - similar * logits).mean()
+    return F.binary_cross_entropy_with_logits(logits, similar)
 
 
 def quantization(relaxed: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
