@@ -107,6 +107,8 @@ def reciprocal_triplets(
     if not len(anchors):
         return anchors, anchors, anchors
     i = anchors[torch.randint(len(anchors), (count,), generator=generator)]
-    j, k = (torch.multinomial(mask[i], 1, generator=generator)[:, 0] for mask in (mutual, other))
+    # The largest of equal draws is uniform among those allowed; multinomial draws twice as slowly.
+    shape = (count, len(table))
+    j, k = (((1 - torch.rand(shape, generator=generator)) * mask[i]).argmax(1) for mask in (mutual, other))
     place = similarity.device
     return i.to(place), j.to(place), k.to(place)

@@ -87,7 +87,7 @@ class Dhaph(Method):
         if not len(triplets[0]):
             return points.sum() * 0.0
         shape = (2, len(triplets[0]), len(ancestors))
-        noise = -torch.empty(shape).exponential_(generator=generator).clamp(min=1e-20).log()
+        noise = -(-torch.rand(shape, generator=generator).clamp(min=1e-20).log()).log()
         to_ancestors = lorentz.pairwise_distance(points, ancestors, config.curv)
         return ancestor_triplets(to_ancestors, triplets, tuple(noise.to(points)), config.margin)
 
