@@ -200,18 +200,21 @@ def test_dhaph_hierarchy_reaches_the_codes_only_when_asked(place: Path) -> None:
 
 def test_ssah_judges_push_against_the_towers(place: Path) -> None:
     """One loss: its gradient at the semantic features has the sign of fooling, at the judge of judging."""
-    method, _ = made(place, "ssah")
-    features = torch.randn(8, 512, requires_grad=True)
-    guide = torch.randn(8, 512)
-    judged = method._judged("image", features, guide)  # type: ignore[operator]
+    from limbeck.methods.ssah import told_apart
+
+    method, batches = made(place, "ssah")
+    reps = method.represent(batches.at(0))
+    features = reps["image_semantic"]
+    features.retain_grad()
     judge = method.judge["image"]  # type: ignore[index]
     plain = features.detach().clone().requires_grad_()
     torch.nn.functional.softplus(judge(plain)).mean().backward()
     judge.zero_grad()
-    judged.backward()
-    assert plain.grad is not None and features.grad is not None
+    told_apart(reps["image_verdict"], reps["image_verdict_label"]).backward()
+    assert plain.grad is not None and features.grad is not None and features.grad.abs().max() > 0
     torch.testing.assert_close(features.grad, -plain.grad)
     assert all(p.grad is not None for p in judge.parameters())
+    assert all(p.grad is None for p in method.label_net.parameters())  # type: ignore[union-attr]
 
 
 def test_ucch_memory_follows_with_momentum(place: Path) -> None:

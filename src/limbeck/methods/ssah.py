@@ -59,46 +59,52 @@ class Ssah(Method):
         )
 
     def represent(self, batch: Batch) -> Reps:
-        """Codes and semantic features of both modalities, labels."""
-        reps = {"labels": batch["labels"]}
+        """Codes, semantic features, predicted labels of both modalities and of the label network; verdicts.
+
+        A verdict is what a discriminator says of a modality's features, whose gradient is reversed, and of
+        the label network's, which get none.
+        """
+        labels = batch["labels"]
+        of_labels = self.label_net(labels)
+        reps = {"labels": labels, "label": self.label_code(of_labels), "label_semantic": of_labels}
         for m in SIDES:
             features = self.encoder.towers[m](batch[m])
             reps[m] = self.encoder.lift(features, m)
-            reps[f"{m}_semantic"] = self.semantic[m](features)
+            reps[f"{m}_semantic"] = own = self.semantic[m](features)
+            reps[f"{m}_verdict"] = self.judge[m](2 * own.detach() - own)
+            reps[f"{m}_verdict_label"] = self.judge[m](of_labels.detach())
+        for name, classify in self.classify.items():
+            reps[f"{name}_predicted"] = classify(reps[f"{name}_semantic"])
         return reps
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """The losses above, of the label network and both modalities."""
-        labels = reps["labels"]
+        labels, guide, guide_codes = reps["labels"], reps["label_semantic"], reps["label"]
         similar = shared_label(labels, labels)
-        of_labels = self.label_net(labels)
-        codes_of_labels = self.label_code(of_labels)
         scale = self.encoder.lift.config.theta / self.config.semantic**0.5
-        guide, guide_codes = of_labels.detach(), codes_of_labels.detach()
-        trained = [("label", of_labels, codes_of_labels, of_labels, codes_of_labels)] + [
-            (m, reps[f"{m}_semantic"], reps[m], guide, guide_codes) for m in SIDES
-        ]
-        common = sign(reps["image"] + reps["text"] + codes_of_labels)
+        common = sign(reps["image"] + reps["text"] + guide_codes)
         parts = {name: labels.new_zeros(()) for name in ("features", "codes", "quantization", "labels")}
-        for name, f, h, f_label, h_label in trained:
-            parts["features"] = parts["features"] + pairwise_likelihood(scale * f @ f_label.T, similar)
+        for name in ("label", *SIDES):
+            f, h = reps[f"{name}_semantic"], reps[name]
+            if name != "label":  # no gradient of a modality reaches the label network
+                guide, guide_codes = reps["label_semantic"].detach(), reps["label"].detach()
+            parts["features"] = parts["features"] + pairwise_likelihood(scale * f @ guide.T, similar)
             parts["codes"] = parts["codes"] + pairwise_likelihood(
-                self.encoder.lift.logits(h, h_label), similar
+                self.encoder.lift.logits(h, guide_codes), similar
             )
             parts["quantization"] = parts["quantization"] + quantization(h, common)
-            parts["labels"] = parts["labels"] + (self.classify[name](f) - labels).square().mean()
-        fooled = sum(self._judged(m, reps[f"{m}_semantic"], guide) for m in SIDES)
+            parts["labels"] = parts["labels"] + (reps[f"{name}_predicted"] - labels).square().mean()
+        fooled = sum(told_apart(reps[f"{m}_verdict"], reps[f"{m}_verdict_label"]) for m in SIDES)
         return Losses.weighted(
             monitors=code_monitors(**{m: reps[m] for m in SIDES}),
             adversarial=(self.config.adversarial, labels.new_zeros(()) + fooled),
             **{name: (getattr(self.config, name), value) for name, value in parts.items()},
         )
 
-    def _judged(self, modality: str, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of telling features of labels (1) from those of a modality (0).
 
-        The discriminator goes down it, the modality up.
-        """
-        judge = self.judge[modality]
-        reversed_gradient = 2 * features.detach() - features
-        return F.softplus(judge(reversed_gradient)).mean() + F.softplus(-judge(guide)).mean()
+def told_apart(of_modality: torch.Tensor, of_labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of telling features of labels (1) from those of a modality (0), from verdicts (B, 1).
+
+    The discriminator goes down it, the modality up: its gradient is reversed on the way.
+    """
+    return F.softplus(of_modality).mean() + F.softplus(-of_labels).mean()
