@@ -106,3 +106,12 @@ def pixels(claims: Claims, comparison: Comparison, command: str) -> list[str]:
                 seeds=[seed or 0 for seed in group.seeds], note=f"mean {np.mean(values):.4f}",
             )  # fmt: skip
     return ["", *tables.means(comparison), ""]
+
+
+def names(claims: Claims, comparison: Comparison, command: str) -> list[str]:
+    """CLIP's features of class names beside sentences, permuted names and label vectors, many and few labels."""
+    own = {group.label: group for group in comparison.groups}
+    for size in ("10,000", "500"):
+        for other in ("CLIP names permuted", "sentence", "multi-hot"):
+            _minus(claims, command, own, f"CLIP names, {size}", f"{other}, {size}")
+    return ["", *tables.means(comparison), ""]

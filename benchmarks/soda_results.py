@@ -5,6 +5,7 @@
     limbeck grid soda/grid-mirflickr-folds --data runs/mirflickr --out runs/soda-folds --jobs 2
     limbeck grid soda/grid-prompts --data runs/mirflickr --out runs/soda-prompts --jobs 2
     limbeck grid soda/grid-pixels --data runs/mirflickr --out runs/soda-pixels --jobs 2
+    python benchmarks/clip_names.py FEATURES && limbeck grid runs/clip-names/grid.yaml --data runs/mirflickr
     python benchmarks/soda_results.py [--rows docs/results/rows]
 
 A grid without a row yet is left out. Claims that other programs wrote to docs/results/parts/soda-*.json (lists of
@@ -52,6 +53,7 @@ def main() -> None:
         ("mirflickr-folds", "SODA", folds),
         ("prompts", "0 pairs", prompts),
         ("pixels", "SODA", pixels),
+        ("names", "sentence, 10,000", names),
     ):
         folder = options.rows / f"soda-{name}"
         files = sorted(folder.glob("*-s[0-9]*.json"))
@@ -123,6 +125,14 @@ def prompts(claims: Claims, comparison: Comparison, options: argparse.Namespace,
 def pixels(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
     """The field on plain pictures."""
     lines = soda_prompts.pixels(claims, comparison, GRID.format(name))
+    return [*lines, *minus(comparison)]
+
+
+def names(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
+    """Class names through CLIP's text tower."""
+    lines = soda_prompts.names(
+        claims, comparison, "limbeck grid runs/clip-names/grid.yaml --data runs/mirflickr"
+    )
     return [*lines, *minus(comparison)]
 
 
