@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from limbeck.evaluation.compare import Comparison
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.metrics import paired_test
 from limbeck.reporting.progress import write_figure
+from soda_differences import Differences, observed
 
 OUT = Path("docs/results")
 WAYS = ("i2t", "t2i")
@@ -38,7 +38,9 @@ GRID = "limbeck grid soda/grid-{} --data runs/mirflickr"
 MITH = {("i2t", 16): 0.846, ("i2t", 32): 0.865, ("i2t", 64): 0.872}
 MITH |= {("t2i", 16): 0.823, ("t2i", 32): 0.839, ("t2i", 64): 0.847}
 FLOORS = ("ITQ (no labels)", "signs (no labels)")
-PAIRS_PER_RUN_S = 40.0
+TRIALS = 8
+CODED = ("SODA", "nested (ours)", "no teacher")
+BESIDE = ("map_unseen", "ndcg@1000", "p@100", "lookup_precision")
 
 
 def main() -> None:
@@ -60,7 +62,8 @@ def main() -> None:
         if files:
             labels = {Result.load(file).label for file in files}
             comparison = compare(files, base=base if base in labels else None)
-            sections.append([f"## Grid `soda/grid-{name}`", "", *told(claims, comparison, options, name)])
+            grid = "runs/clip-names/grid.yaml" if name == "names" else f"soda/grid-{name}"
+            sections.append([f"## Grid `{grid}`", "", *told(claims, comparison, options, name)])
     for part in sorted((OUT / "parts").glob("soda-*.json")):
         claims.rows += read_json(part)
     write_json(options.out / "soda.json", claims.rows)
@@ -72,7 +75,7 @@ def field(claims: Claims, comparison: Comparison, options: argparse.Namespace, n
     """The field's table: figures, gaps, speed, tuning."""
     command = GRID.format(name)
     figures(claims, command, comparison)
-    gaps(claims, command, comparison)
+    further = gaps(claims, command, comparison)
     nested(claims, command, comparison)
     speed(claims, command, comparison)
     lines = trials(claims, command, options.rows / f"soda-{name}" / "tune")
@@ -84,7 +87,7 @@ def field(claims: Claims, comparison: Comparison, options: argparse.Namespace, n
         f"Protocols {comparison.protocol}. {note}", "", *tables.means(comparison), "",
         *minus(comparison), f"![mAP by bits, precision by recall, P@N]({figure.name})", "",
         f"Beside mAP, {long} bits (unseen: without trained items in the database):", "",
-        *tables.beside(comparison, long), "", *lines,
+        *tables.beside(comparison, long), "", *further, *lines,
     ]  # fmt: skip
 
 
@@ -96,19 +99,19 @@ def minus(comparison: Comparison) -> list[str]:
 
 
 def controls(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
-    """What each part of SODA does."""
+    """What each part of SODA does, against SODA and against no teacher."""
     command = GRID.format(name)
     figures(claims, command, comparison)
-    for label, own in tables.by_label(comparison).items():
-        for bits, group in own.items():
-            found = group.differences.get("mean map")
-            if found is not None:
-                hurts = label == "permuted-labels"
-                claims.add(
-                    f"{label} minus soda, {bits} bits, mean of both directions", command, found.mean, "mAP",
-                    -0.05 if hurts else None, below=hurts, seeds=found.seeds, note=interval(found),
-                )  # fmt: skip
-    return ["", *tables.means(comparison), "", *minus(comparison)]
+    groups = {group.label: group for group in comparison.groups}
+    found = Differences(claims, command)
+    for label, group in groups.items():
+        if label != "no-teacher":
+            found.both(group, groups.get("no-teacher"), "map")
+    direct = soda_prompts.listed(found.settle()) if found.pairs else []
+    loss = Differences(claims, command)
+    loss.add(groups.get("soda"), groups.get("permuted-labels"), "mean map", 0.05)
+    loss.settle()
+    return ["", *tables.means(comparison), "", *minus(comparison), *direct]
 
 
 def folds(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
@@ -137,6 +140,7 @@ def names(claims: Claims, comparison: Comparison, options: argparse.Namespace, n
 
 
 def figures(claims: Claims, command: str, comparison: Comparison, what: str = "") -> None:
+    """Means; the bar is the draws' own floor."""
     for label, own in tables.by_label(comparison).items():
         for bits, group in own.items():
             for way in WAYS:
@@ -144,117 +148,75 @@ def figures(claims: Claims, command: str, comparison: Comparison, what: str = ""
                 spread = f"s.d. {np.std(values, ddof=1):.4f}" if len(values) > 1 else "one run"
                 unseen = group.values.get(f"{way} map_unseen")
                 more = f"; items not trained on {np.mean(unseen):.4f}" if unseen else ""
+                more += (
+                    f"; each {', '.join(f'{value:.4f}' for value in values)}"
+                    if what and len(values) > 1
+                    else ""
+                )
                 name = f"{what}{label}, {f'{bits} bits' if bits else 'floats'}, {way} mAP"
-                above = 0.557 if bits and label not in ("permuted-labels", *FLOORS) else None
+                floors = [r.metrics[way]["floor"] for r in group.results if "floor" in r.metrics[way]]
+                free = not bits or label in ("permuted-labels", *FLOORS) or not floors
                 seeds = [seed or 0 for seed in group.seeds]
                 claims.add(
-                    name, command, group.mean(f"{way} map"), "mAP", above, seeds=seeds, note=spread + more
-                )
+                    name, command, group.mean(f"{way} map"), "mAP", None if free else max(floors), seeds=seeds,
+                    note=spread + more,
+                )  # fmt: skip
 
 
-def gaps(claims: Claims, command: str, comparison: Comparison) -> None:
-    """SODA against each rival with its interval, against the floats, against MITH's published figures."""
+def gaps(claims: Claims, command: str, comparison: Comparison) -> list[str]:
+    """SODA against each rival, on mAP and what stands beside it; against the floats; against MITH's paper."""
     own = tables.by_label(comparison)
+    soda, floats = own.get("SODA", {}), own.get("floats", {}).get(None)
+    found = Differences(claims, command)
     for label, groups in own.items():
         for bits, group in groups.items():
-            found = group.differences.get("mean map")
-            if found is not None:
+            if bits and label != "SODA":
+                found.add(soda.get(bits), group, "mean map", names=(f"SODA, {bits} bits,", label))
+    found.settle()
+    found = Differences(claims, command)
+    for label in CODED:
+        for bits, group in own.get(label, {}).items():
+            if bits:
+                found.add(group, floats, "mean map", names=(f"{label}, {bits} bits,", "floats"))
+    found.settle()
+    for label in CODED:
+        for (way, bits), published in MITH.items():
+            if bits in own.get(label, {}):
+                value = own[label][bits].mean(f"{way} map")
                 claims.add(
-                    f"SODA minus {label}, {bits} bits, mean of both directions", command, -found.mean, "mAP",
-                    seeds=found.seeds, note=interval(found, -1),
+                    f"{label} minus MITH as published, {bits} bits, {way}", command, value - published, "mAP", 0.0,
+                    note=f"MITH's paper has {published}, with CLIP on the full set",
                 )  # fmt: skip
-    coded = {
-        label: groups for label, groups in own.items() if label in ("SODA", "nested (ours)", "no teacher")
-    }
-    floats = own.get("floats", {}).get(None)
-    for label, groups in coded.items():
-        for bits, group in groups.items():
-            if floats is not None and bits:
-                difference(
-                    claims, command, f"{label} minus floats, {bits} bits", group.results, floats.results
-                )
-    for (way, bits), published in MITH.items():
-        ours = [(groups[bits].mean(f"{way} map"), label) for label, groups in coded.items() if bits in groups]
-        if ours:
-            value, label = max(ours)
-            note = f"{label}; MITH's paper has {published}, with CLIP on the full set"
-            claims.add(
-                f"ours minus MITH as published, {bits} bits, {way}",
-                command,
-                value - published,
-                "mAP",
-                0.0,
-                note=note,
-            )
-
-
-def difference(
-    claims: Claims, command: str, claim: str, own: Sequence[Result], other: Sequence[Result], **bar: Any
-) -> None:
-    """Mean of both directions, paired by draw and seed."""
-    values = [{r.observation: r.mean("map") or 0.0 for r in results} for results in (own, other)]
-    shared = [at for at in values[0] if at in values[1]]
-    if shared:
-        pairs = [[side[at] for at in shared] for side in values]
-        low, high = ends(pairs[0], pairs[1])
-        claims.add(
-            claim, command, float(np.mean(pairs[0]) - np.mean(pairs[1])), "mAP",
-            seeds=[seed or 0 for _, seed in shared], note=f"95 % interval {low:+.4f} to {high:+.4f}", **bar,
-        )  # fmt: skip
-
-
-def ends(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    if len(one) < 2:
-        return float("nan"), float("nan")
-    found = paired_test(one, other)
-    return found.low, found.high
-
-
-def interval(found: Any, sign: int = 1) -> str:
-    if found.low is None:
-        return "one run each"
-    low, high = sorted((sign * found.low, sign * found.high))
-    return f"95 % interval {low:+.4f} to {high:+.4f}"
+    found = Differences(claims, command)
+    for label, groups in own.items():
+        if 64 in groups and label != "SODA":
+            for name in BESIDE:
+                found.both(soda.get(64), groups[64], name)
+    lines = soda_prompts.listed(found.settle()) if found.pairs else []
+    return ["SODA minus the others beside mAP, 64 bits.", "", *lines] if lines else []
 
 
 def nested(claims: Claims, command: str, comparison: Comparison) -> None:
     """Prefixes of one code against codes trained at that length, mean over lengths and directions."""
     own = tables.by_label(comparison)
     whole, first = own.get("SODA", {}), own.get("nested (ours)", {})
-    shorts = [bits for bits in (16, 32) if bits in whole and bits in first]
     losses: dict[Any, list[float]] = {}
+    shorts = [bits for bits in (16, 32) if bits in whole and bits in first]
     for bits in shorts:
-        difference(claims, command, f"codes of {bits} bits minus the first {bits} of nested ones",
-                   whole[bits].results, first[bits].results, bar=0.01, below=True)  # fmt: skip
-        prefix = {r.observation: r.mean("map") or 0.0 for r in first[bits].results}
-        for result in whole[bits].results:
-            if result.observation in prefix:
-                losses.setdefault(result.observation, []).append(
-                    (result.mean("map") or 0.0) - prefix[result.observation]
-                )
-    full = [float(np.mean(loss)) for loss in losses.values() if len(loss) == len(shorts)]
-    if shorts and full:
-        seeds = [seed or 0 for _, seed in losses]
-        claims.add(
-            "nested codes: mean loss of the prefixes",
-            command,
-            float(np.mean(full)),
-            "mAP",
-            0.005,
-            below=True,
-            seeds=seeds,
-        )
-        high = ends(full, [0.0] * len(full))[1]
-        if len(full) > 1:
-            claims.add(
-                "nested codes: upper end of its 95 % interval",
-                command,
-                high,
-                "mAP",
-                0.01,
-                below=True,
-                seeds=seeds,
-            )
+        trained, prefix = (observed(side[bits].results, "mean map") for side in (whole, first))
+        for at in trained.keys() & prefix.keys():
+            losses.setdefault(at, []).append(trained[at] - prefix[at])
+    full = {at: float(np.mean(loss)) for at, loss in losses.items() if len(loss) == 2}
+    if not full:
+        return
+    seeds = sorted(seed or 0 for _, seed in full)
+    values = list(full.values())
+    claims.add("nested codes: mean loss of the prefixes", command, float(np.mean(values)), "mAP", 0.005,
+               below=True, seeds=seeds)  # fmt: skip
+    if len(values) > 1:
+        high = paired_test(values, [0.0] * len(values)).high
+        claims.add("nested codes: upper end of its 95 % interval", command, high, "mAP", 0.01, below=True,
+                   seeds=seeds)  # fmt: skip
 
 
 def speed(claims: Claims, command: str, comparison: Comparison) -> None:
@@ -267,6 +229,12 @@ def speed(claims: Claims, command: str, comparison: Comparison) -> None:
                 f"{label}: seconds of a run with its evaluation", command, float(np.median(seconds)), "s",
                 note=f"median of {len(runs)} runs, one thread each; best {min(seconds):.0f}, worst {max(seconds):.0f}",
             )  # fmt: skip
+    rows = {label: own for label, own in tables.by_label(comparison).items() if {16, 32, 64} <= own.keys()}
+    runs = [r for own in rows.values() for group in own.values() for r in group.results if (r.seed or 0) < 3]
+    if runs:
+        total = sum(sum(r.seconds.values()) for r in runs) / 2 / 3600
+        claims.add("methods with all lengths, three draws, two runs at a time: hours", command, total, "h",
+                   note=f"{len(rows)} methods, {len(runs)} runs of one thread, tuning apart")  # fmt: skip
 
 
 def trials(claims: Claims, command: str, folder: Path) -> list[str]:
@@ -274,8 +242,9 @@ def trials(claims: Claims, command: str, folder: Path) -> list[str]:
     logs = [read_json(file) for file in sorted(folder.glob("*.json"))]
     if not logs:
         return []
-    counts = {log["row"]: len(log["trials"]) for log in logs}
-    claims.add("trials of every tuned method", command, min(counts.values()), "trials", max(counts.values()))
+    done = [sum(t["score"] is not None for t in log["trials"]) for log in logs if log["chosen"] is not None]
+    claims.add("trials of every method whose tuning is complete", command, min(done, default=0), "trials", TRIALS,
+               note=f"{len(done)} of {len(logs)} methods")  # fmt: skip
     rows = []
     for log in logs:
         chosen = next((t for t in log["trials"] if t["trial"] == log["chosen"]), None)

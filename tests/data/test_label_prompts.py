@@ -55,3 +55,12 @@ def test_a_template_without_a_field_is_refused(template):
 )
 def test_exact_words_are_looked_up(text, prompt):
     assert exact_words_prompt(text, ["plant_life", "sky", "sea"]) == prompt
+
+
+def test_exact_words_know_the_words_of_prompts():
+    names = ["female", "transport", "structures", "indoor"]
+    assert exact_words_prompt("girl vehicle buildings", names) == (
+        "a photo of woman or girl, vehicle and buildings or structures."
+    )
+    assert exact_words_prompt("indoor female", names) == "a photo of woman or girl and an indoor scene."
+    assert exact_words_prompt("girls or", names) == EMPTY_PROMPT

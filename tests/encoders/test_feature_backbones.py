@@ -55,6 +55,8 @@ def test_features_that_do_not_fit_are_one_line() -> None:
     backbone.fit(np.ones((3, 4), np.float32), seed=0)
     with pytest.raises(LimbeckError, match=r"rows of width \(3,\), the model reads 4"):
         backbone.collate(np.ones((2, 3), np.float32))
+    with pytest.raises(LimbeckError, match="features:cnn: log1p wants features >= 0, one is -1; mend"):
+        backbone.collate(np.full((2, 4), -1, np.float32))
     assert np.isfinite(run(backbone, np.ones((2, 4), np.float32))).all()  # constant features
 
 

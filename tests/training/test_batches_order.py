@@ -15,9 +15,10 @@ from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
 from limbeck.data.scenes.generate import generate_scenes
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig
-from limbeck.encoders.features import BagBackbone
+from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig, FeaturesConfig
+from limbeck.encoders.features import BagBackbone, FeatureBackbone
 from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.training import train
@@ -165,3 +166,19 @@ def test_a_batch_smaller_than_the_processes_is_one_line(tmp_path: Path, hashing:
     with pytest.raises(LimbeckError, match="cannot be shared by 8 processes"):
         Batches(view, {}, batch_size=4, seed=0, world=8)
     assert soda_recipe(tmp_path, hashing)
+
+
+def test_projected_features_are_kept_unless_they_are_very_many(
+    view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Input("image", "image")
+    name = next(iter(view.pairs.feature_files))
+    backbone = FeatureBackbone(FeaturesConfig(name=name, log1p=False, pca=4))
+    backbone.fit(view.fit_items(spec, backbone.reads), seed=0)
+    rows, cache = np.arange(5), BackboneCache(tmp_path, quiet=True)
+    kept = Source(view, spec, backbone, cache)
+    assert kept.stored is not None and len(list(tmp_path.glob("*.npy"))) == 1
+    monkeypatch.setattr("limbeck.data.batches.PROJECTED_BYTES", len(view) * 4 * 4 - 1)
+    raw = Source(view, spec, backbone, cache)
+    assert raw.stored is None
+    torch.testing.assert_close(kept.inputs(rows)[CACHED], backbone(raw.inputs(rows)))

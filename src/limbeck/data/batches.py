@@ -25,6 +25,8 @@ from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 
+PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
+
 
 def draw(seed: int, epoch: int, item_id: str) -> int:
     """A 63-bit number that depends on seed, epoch and id alone."""
@@ -124,8 +126,13 @@ class Source:
         self.is_image = spec.column == "image"
         self.items = [] if self.is_image else view.alternatives(spec)
         self.stored: np.ndarray | None = None
-        if cache is not None and backbone.worth_caching:
+        if cache is not None and backbone.worth_caching and not self._projects_too_much():
             self._store(cache)
+
+    def _projects_too_much(self) -> bool:
+        """Features are stored already: a second copy is worth its disk for some, not for tens of millions."""
+        projected = self.backbone.reads.startswith("features:")
+        return projected and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
 
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:

@@ -66,12 +66,21 @@ def label_prompt(
 def exact_words_prompt(text: str, label_names: Sequence[str], template: str = "sentence") -> str:
     """The prompt of the classes whose name a text says word for word: a control for free text (ours).
 
-    What a look-up of class names finds without knowing what a word means; ``plant_life`` is said by a text
-    with both words, in any case and order. A text that says none asks with `EMPTY_PROMPT`.
+    What a look-up finds without knowing what a word means, given the names and the words that prompts put in
+    their place: ``plant_life`` is said by a text with both words, in any case and order, ``female`` also by
+    "woman" or by "girl". A text that says none asks with `EMPTY_PROMPT`.
     """
     said = set(_words(text))
-    found = [name for name in label_names if (own := _words(name)) and said.issuperset(own)]
+    found = [
+        name
+        for name in label_names
+        if any((own := _words(way)) and said.issuperset(own) for way in _ways_to_say(name))
+    ]
     return label_prompt(found, template)
+
+
+def _ways_to_say(name: str) -> list[str]:
+    return [name, *clean_class_name(name).split(" or ")]
 
 
 def _words(text: str) -> list[str]:

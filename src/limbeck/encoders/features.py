@@ -82,6 +82,10 @@ class FeatureBackbone(Backbone):
             raise LimbeckError(
                 f"{self.reads}: rows of width {tuple(x.shape[1:])}, the model reads {len(self.mean)}"
             )
+        if self.log1p and len(x) and x.min() < 0:
+            raise LimbeckError(
+                f"{self.reads}: log1p wants features >= 0, one is {float(x.min()):.3g}; mend the file"
+            )
         return {"features": x}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
