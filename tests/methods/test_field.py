@@ -198,6 +198,16 @@ def test_dhaph_hierarchy_reaches_the_codes_only_when_asked(place: Path) -> None:
         assert method.ancestors.grad is not None  # type: ignore[union-attr]
 
 
+def test_dhaph_counts_the_triplets_of_ancestors_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batches = made(place, "dhaph", proxies=20)
+    reps = method.represent(batches.at(0))
+    monkeypatch.setattr(
+        method, "_triplets", lambda points, *_: points.new_tensor(10.0 if len(points) == 20 else 1.0)
+    )
+    value = method._hierarchy(reps["image"], reps["text"], torch.ones(16, 16), torch.Generator())  # type: ignore[operator]
+    assert float(value) == 1 + 1 + 2 * 10
+
+
 def test_ssah_judges_push_against_the_towers(place: Path) -> None:
     """One loss: its gradient at the semantic features has the sign of fooling, at the judge of judging."""
     from limbeck.methods.ssah import told_apart

@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.geometry import lorentz
 from limbeck.methods import State
-from limbeck.methods.soda_hyperbolic import pairwise_cone_excess
+from limbeck.methods.soda_hyperbolic import pairwise_cone_excess, quantile
 from limbeck.spaces import Lorentz
 from limbeck.training import train
 from limbeck.training.data import open_data
@@ -58,6 +58,18 @@ def test_cones_of_all_pairs_are_those_of_the_space() -> None:
     expected = Lorentz(5, 1.0).cone_excess(x[:, None].astype(np.float32), y[None].astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert found[0, 0] < 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.137, 0.5, 0.9999, 1.0])
+def test_the_quantile_is_that_of_torch(share: float) -> None:
+    values, at = torch.randn(31, 17, dtype=torch.float64), torch.tensor(share, dtype=torch.float64)
+    for given in (values, values[:1, :1], torch.ones(2, 2, dtype=torch.float64)):
+        torch.testing.assert_close(quantile(given, at), torch.quantile(given.flatten(), at))
+
+
+def test_the_quantile_of_a_large_batch() -> None:
+    values = torch.arange(4097 * 4097, dtype=torch.float64).view(4097, 4097)  # torch.quantile refuses these
+    assert float(quantile(values, torch.tensor(0.25, dtype=torch.float64))) == (4097**2 - 1) / 4
 
 
 @pytest.mark.parametrize("by", ["distance", "cone"])

@@ -5,7 +5,8 @@ Codes learn by a self-paced contrast of similar and dissimilar items (`label_con
     L = C(U, U) + C(V, V) + C(U, V) + alpha H(x, y)
 
 and H learns a hierarchy over them: codes are mapped to hyperbolic points x, y of curvature -c, where learnt
-proxies stand for ancestors that nobody names (`ancestor_triplets`): of pictures, of texts, of themselves.
+proxies stand for ancestors that nobody names (`ancestor_triplets`): H sums over triplets of pictures, of
+texts and, counted twice, of the ancestors themselves.
 
 In the public code (QinLab-WFU/CLIP-based-Cross-Modal-Hashing) H reads the codes without gradient, so that the
 hierarchy never moves a bit; ``detach: false`` lets it (ours). c = 0.1, clipping at 2.3, 500 proxies, margin
@@ -70,7 +71,7 @@ class Dhaph(Method):
     def _hierarchy(
         self, u: torch.Tensor, v: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """Triplets of pictures, of texts, and of ancestors, all with the ancestors as their ancestors."""
+        """Triplets of pictures, of texts, and twice of ancestors; the ancestors of all are the same."""
         ancestors = self._points(self.ancestors)
         total = u.new_zeros(())
         for codes in (u, v):

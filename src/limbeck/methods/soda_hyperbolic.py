@@ -80,9 +80,17 @@ class SodaHyperbolic(SodaTeacher):
             if self.config.by == "distance"
             else pairwise_cone_excess(text, image).T
         )
-        middle = torch.quantile(gap.flatten(), own.double().mean())
+        middle = quantile(gap, own.double().mean())
         alike = torch.sigmoid(self.config.sharpness * (middle - gap) / gap.std().clamp_min(_SMALL))
         return own + self.config.guide * (alike.to(own) - own)
+
+
+@torch.no_grad()
+def quantile(values: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """`torch.quantile` of all values (any shape; share is ()), without its limit of 2^24: batch 4,096."""
+    ordered = values.flatten().sort().values
+    at = share * (len(ordered) - 1)
+    return torch.lerp(ordered[at.floor().long()], ordered[at.ceil().long()], at.frac().to(ordered))
 
 
 @torch.no_grad()

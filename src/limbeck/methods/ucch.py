@@ -1,7 +1,7 @@
 """UCCH (Hu et al., Unsupervised Contrastive Cross-modal Hashing, TPAMI 2022): no label is read.
 
 Unit vectors u, v of both modalities are contrasted with *binary* codes that a momentum keeps of every
-training pair, m = sign(memory); memory <- momentum memory + (1 - momentum) (u + v) / 2, unit length:
+training pair, m = sign(memory); memory <- momentum memory + (1 - momentum) (u + v) / |u + v|, unit length:
 
     L = alpha [ NCE(u, m) + NCE(v, m) ] + (1 - alpha) R(u v')          NCE at temperature T sqrt(b)
 
