@@ -28,24 +28,64 @@ def test_official_layout(tmp_path, packed, year):
     assert kept.ids[3] == "000000000005" and kept.image_path(3) is None and len(kept.captions[3]) == 5
 
 
-def test_captions_alone_and_labels_alone(tmp_path):
+def test_captions_alone_and_labels_alone_when_asked(tmp_path):
     src = coco(tmp_path / "src", instances=False)
-    pairs, report = run("coco", src, tmp_path / "out")
-    assert pairs.label_names == [] and "no instances_*.json, so no labels" in " ".join(report.notes)
+    pairs, report = run("coco", src, tmp_path / "out", only="captions")
+    assert (
+        pairs.label_names == []
+        and "read captions_train2017, captions_val2017; captions only, as asked" in (report.notes)
+    )
     other = coco(tmp_path / "other")
+    pairs, _ = run("coco", other, tmp_path / "o1", only="captions")
+    assert pairs.label_names == [] and len(pairs.captions[0]) == 5
     for file in other.glob("annotations/captions_*"):
         file.unlink()
-    pairs, _ = run("coco", other, tmp_path / "o2")
+    pairs, _ = run("coco", other, tmp_path / "o2", only="instances")
     assert pairs.captions == [[]] * 3 and pairs.labels_text[0] == ["person", "cat"]
-    third = coco(tmp_path / "third")
-    (third / "annotations/instances_val2017.json").unlink()
-    (third / "annotations/captions_train2017.json").unlink()
-    _, report = run("coco", third, tmp_path / "o4")
-    assert "not there: captions_train2017.json, instances_val2017.json; " in " ".join(report.notes)
-    shutil.rmtree(other / "train2017")
-    (other / "annotations/instances_train2017.json").unlink()
-    pairs, _ = run("coco", other, tmp_path / "o3", images=other / "val2017")
+    with pytest.raises(LimbeckError, match=r"no captions_\*\.json of COCO, as in annotations/; unpack"):
+        run("coco", other, tmp_path / "o3", only="captions")
+    with pytest.raises(LimbeckError, match="--only pictures: choose captions or instances"):
+        run("coco", other, tmp_path / "o3", only="pictures")
+    with pytest.raises(LimbeckError, match="has no option --only"):
+        run("mirflickr", other, tmp_path / "o3", only="captions")
+
+
+def test_one_split_alone(tmp_path):
+    src = coco(tmp_path / "src")
+    for file in src.glob("annotations/*train*"):
+        file.unlink()
+    missing = r"these are missing: captions_train2017\.json, instances_train2017\.json; restore them"
+    with pytest.raises(LimbeckError, match=missing):
+        run("coco", src, tmp_path / "out")
+    pairs, _ = run("coco", src, tmp_path / "o1", images=src / "val2017")
     assert pairs.split_names == ["val"] and pairs.image_path(0) == "000000000004.jpg"
+    shutil.rmtree(src / "train2017")
+    pairs, _ = run("coco", src, tmp_path / "o2")
+    assert pairs.split_names == ["val"] and pairs.labels_text == [["person", "cat"]]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_all_missing_files_are_named_at_once(tmp_path, packed):
+    src = coco(tmp_path / "src")
+    for name in ("instances_val2017", "captions_train2017"):
+        (src / f"annotations/{name}.json").unlink()
+    given = zipped(src) if packed else src
+    with pytest.raises(
+        LimbeckError,
+        match=r"missing: captions_train2017\.json, instances_val2017\.json; restore them, or import",
+    ) as caught:
+        run("coco", given, tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+    with pytest.raises(LimbeckError, match=r"missing: captions_train2017\.json; restore"):
+        run("coco", given, tmp_path / "out", only="captions")
+    bare = coco(tmp_path / "bare", instances=False)
+    for split in ("train", "val"):
+        shutil.rmtree(bare / f"{split}2017")
+    message = (
+        r"instances_train2017\.json, instances_val2017\.json, train2017/\*\.jpg, val2017/\*\.jpg; restore"
+    )
+    with pytest.raises(LimbeckError, match=message):
+        run("coco", zipped(bare) if packed else bare, tmp_path / "out")
 
 
 def test_two_years_need_a_choice(tmp_path):
@@ -108,19 +148,21 @@ def test_stray_captions_and_nothing_to_import(tmp_path):
     content = json.loads(path.read_text())
     content["annotations"].append({"image_id": 77, "caption": "whose?"})
     path.write_text(json.dumps(content))
-    _, report = run("coco", src, tmp_path / "out")
+    _, report = run("coco", src, tmp_path / "out", only="captions")
     assert any("1 captions of annotations/captions_val2017.json belong to no" in n for n in report.notes)
     for split in ("train", "val"):
         shutil.rmtree(src / f"{split}2017")
     with pytest.raises(LimbeckError, match=r"not one of the 4 pictures is there \(first: train2017/0"):
-        run("coco", src, tmp_path / "o2")
+        run("coco", src, tmp_path / "o2", only="captions")
     empty = json.dumps({"images": [], "annotations": []})
     for split in ("train", "val"):
         (src / f"annotations/captions_{split}2017.json").write_text(empty)
     with pytest.raises(LimbeckError, match="the annotation files of 2017 list no pictures"):
-        run("coco", src, tmp_path / "o2")
+        run("coco", src, tmp_path / "o2", only="captions")
     shutil.rmtree(src / "annotations")
-    with pytest.raises(LimbeckError, match=r"no captions_\*\.json or instances_\*\.json of COCO"):
+    with pytest.raises(
+        LimbeckError, match=r"no captions_\*\.json or instances_\*\.json of COCO.*, and no pictures"
+    ):
         run("coco", src, tmp_path / "o2")
 
 

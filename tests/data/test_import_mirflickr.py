@@ -54,8 +54,10 @@ def aligned(place: Path) -> Path:
 
 
 def test_official_layout(tmp_path):
-    pairs, _ = run(official(tmp_path / "src"), tmp_path / "out")
+    pairs, report = run(official(tmp_path / "src"), tmp_path / "out")
     assert pairs.ids == ["im1", "im2", "im10"] and pairs.label_names == LABELS and len(LABELS) == 24
+    dropped = "1 rows without picture dropped (--keep-missing keeps them): im999"
+    assert report.notes == ["official layout", dropped]
     assert pairs.labels_text == [["sky"], [], ["plant_life", "sky"]]
     assert pairs.tags[2] == ["word10", "nikon"]
     assert pairs.open_image(2).size == (40, 30)
@@ -64,19 +66,84 @@ def test_official_layout(tmp_path):
 def test_official_annotations_from_another_place(tmp_path):
     src = official(tmp_path / "src")
     notes = (src / "mirflickr25k_annotations_v080").rename(tmp_path / "notes")
-    with pytest.raises(LimbeckError, match=r"24 of 24 annotation files are missing: animals\.txt, baby\.txt"):
+    with pytest.raises(LimbeckError, match=r"missing: 24 of 24 annotation files \(animals\.txt, baby\.txt, "):
         run(src, tmp_path / "out")
     pairs, _ = run(src / "mirflickr", tmp_path / "out", annotations=notes)
     assert pairs.labels_text[0] == ["sky"] and pairs.image_path(0) == "im1.jpg"
     for name in ("dog", "tree"):
         (notes / f"{name}.txt").unlink()
-    with pytest.raises(LimbeckError, match=r"2 of 24 annotation files are missing: dog\.txt, tree\.txt"):
+    with pytest.raises(
+        LimbeckError, match=r"missing: .*; 2 of 24 annotation files \(dog\.txt, tree\.txt\); "
+    ):
         run(src, tmp_path / "o2", annotations=notes)
     for name in ("dog", "tree"):
         (notes / f"{name}.txt").write_text("")
     (notes / "sky.txt").write_text("one\n")
     with pytest.raises(LimbeckError, match=r"sky\.txt holds 'one'"):
         run(src, tmp_path / "o2", annotations=notes)
+
+
+def clear(src: Path, *names: str) -> None:
+    """Remove pictures, tags or annotation files."""
+    folders = {"pictures": "mirflickr/im*.jpg", "tags": "mirflickr/meta/tags/*", "annotations": "*_v080/*"}
+    for name in names:
+        for file in src.glob(folders[name]):
+            file.unlink()
+
+
+PICTURES, TAGS = (
+    r"3 of 3 im\*\.jpg \(im1\.jpg, im2\.jpg, im10\.jpg\)",
+    r"3 of 3 meta/tags/tags\*\.txt \(tags1\.txt, ",
+)
+NOTES = r"24 of 24 annotation files \(animals\.txt, baby\.txt, bird\.txt, .*, water\.txt\)"
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        (("pictures", "annotations"), f"missing: {PICTURES}; {NOTES}; unpack mirflickr25k.zip and"),
+        (("tags", "annotations"), f"missing: {TAGS}.*; {NOTES}; unpack"),
+        (
+            ("pictures",),
+            r"missing: 4 of 4 im\*\.jpg .*; 1 of 4 meta/tags/tags\*\.txt \(tags999\.txt\); unpack",
+        ),
+        (("tags",), r"missing: 1 of 4 im\*\.jpg \(im999\.jpg\); 4 of 4 meta/tags/tags\*\.txt .*; unpack"),
+        (("pictures", "tags"), r"missing: 3 of 3 im\*\.jpg .*; 3 of 3 meta/tags/tags"),
+        (
+            ("pictures", "tags", "annotations"),
+            rf"missing: 25,000 of 25,000 im\*\.jpg .*; 25,000 of 25,000 meta/tags/tags.*; {NOTES}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("keep_missing", [False, True])
+def test_official_names_all_that_is_missing_at_once(tmp_path, gone, message, keep_missing):
+    src = official(tmp_path / "src")
+    clear(src, *gone)
+    with pytest.raises(LimbeckError, match=message) as caught:
+        run(src, tmp_path / "out", keep_missing=keep_missing)
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_official_download_in_part(tmp_path):
+    src = official(tmp_path / "src")
+    (src / "mirflickr/im2.jpg").unlink()
+    (src / "mirflickr/meta/tags/tags10.txt").unlink()
+    pairs, report = run(src, tmp_path / "out")
+    assert pairs.ids == ["im1", "im10"] and pairs.tags == [["word1", "nikon"], []]
+    notes = " ".join(report.notes)
+    assert "2 rows without picture dropped (--keep-missing keeps them): im2, im999" in notes
+    assert "1 pictures without a tags file: no tags10.txt" in notes
+    kept, report = run(src, tmp_path / "kept", keep_missing=True)
+    assert kept.ids == ["im1", "im2", "im10", "im999"] and kept.image_path(1) is None
+    assert kept.tags[1] == ["word2", "nikon"] and kept.labels_text[3] == ["plant_life"]
+    assert "2 rows kept without picture: im2, im999" in report.notes
+    (src / "mirflickr25k_annotations_v080/sky.txt").unlink()
+    with pytest.raises(
+        LimbeckError,
+        match=r"missing: 2 of 4 im\*\.jpg \(im2\.jpg, im999\.jpg\); 2 of 4 meta/tags/tags\*\.txt "
+        r"\(tags10\.txt, tags999\.txt\); 1 of 24 annotation files \(sky\.txt\); unpack",
+    ):
+        run(src, tmp_path / "o2")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -120,7 +187,7 @@ def test_lists_that_do_not_agree(tmp_path, file, text, message):
 
 def test_neither_layout(tmp_path):
     (tmp_path / "src").mkdir()
-    with pytest.raises(LimbeckError, match="neither all_imgs"):
+    with pytest.raises(LimbeckError, match=r"no all_imgs\.txt, and of the official MIRFlickr-25K"):
         run(tmp_path / "src", tmp_path / "out")
     src = aligned(tmp_path / "lists")
     for file in (src / "mirflickr").iterdir():

@@ -79,6 +79,9 @@ def import_data(
         typer.Option(help="Folder or zip of the pictures, if not in SRC (not folder, mirflickr)."),
     ] = None,
     year: Annotated[str | None, typer.Option(help="2014 or 2017, where SRC holds both (coco).")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="captions or instances, without the other kind (coco).")
+    ] = None,
     concepts: Annotated[str | None, typer.Option(help="Labels: tc21 (default) or tc10 (nuswide).")] = None,
 ) -> None:
     """Import a folder with a table, MIRFlickr-25K, Flickr8k, Flickr30k, MS COCO, NUS-WIDE or IAPR TC-12."""
@@ -103,6 +106,7 @@ def import_data(
         annotations=annotations,
         images=images,
         year=year,
+        only=only,
         concepts=concepts,
     )
     for line in IMPORTERS[format](src, out, options).lines():

@@ -80,6 +80,7 @@ class ImportOptions:
     annotations: Path | None = None
     images: Path | None = None
     year: str | None = None
+    only: str | None = None
     concepts: str | None = None
 
     def given(self) -> set[str]:

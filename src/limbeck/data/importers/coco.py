@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
 from limbeck.data.importers.json_files import entries, parse_json
 from limbeck.data.importers.listed import Listed, picture_source, write_listed
 from limbeck.errors import LimbeckError
+from limbeck.pictures import is_picture_name
 
 KINDS = ("captions", "instances")
 _FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
@@ -17,18 +18,20 @@ _LAYOUT = "COCO's captions_*.json and instances_*.json"
 
 
 def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import captions, and as labels the categories of the instances, of the train and val files there are.
+    """Import captions, and as labels the categories of the instances, of train, val or both.
 
     Labels stand in the order of the file's categories; the split column is train or val. Pictures lie in
-    ``src``, or in ``options.images``. Ids are file names without suffix.
+    ``src``, or in ``options.images``. Ids are file names without suffix. With ``options.only`` captions or
+    instances, files of that kind alone are wanted and read.
 
     Raises:
-        LimbeckError: no annotation files, several years without ``options.year``, a file of another layout,
-            categories that differ between the files, no pictures.
+        LimbeckError: annotation files missing (all named at once), several years without ``options.year``, a
+            file of another layout, categories that differ between the files, no pictures.
     """
     source = Source(src)
+    photos = picture_source(source, options)
     report = ImportReport(options.name or "coco")
-    year, files = _annotation_files(source, options.year)
+    year, files = _annotation_files(source, photos, options)
     listed: list[Listed] = []
     labels: list[str] = []
     for split in ("train", "val"):
@@ -47,22 +50,31 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         listed.extend(rows.values())
     if not listed:
         raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
-    parts = [(kind, split) for split in sorted({split for _, split in files}) for kind in KINDS]
-    absent = [f"{kind}_{split}{year}.json" for kind, split in parts if (kind, split) not in files]
-    if absent:
-        report.notes.append(f"not there: {', '.join(absent)}; the rows of that part lack what it holds")
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
-    report.notes.append(f"read {read}" + ("" if labels else "; no instances_*.json, so no labels"))
-    return write_listed(listed, picture_source(source, options), out, options, report, labels)
+    report.notes.append(f"read {read}" + ("" if options.only is None else f"; {options.only} only, as asked"))
+    return write_listed(listed, photos, out, options, report, labels)
 
 
-def _annotation_files(source: Source, year: str | None) -> tuple[str, dict[tuple[str, str], str]]:
-    """The year, and the file of each (kind, split) of that year."""
-    found = [(match, name) for name in source.names if (match := _FILE.search(name))]
+def _annotation_files(
+    source: Source, photos: Source, options: ImportOptions
+) -> tuple[str, dict[tuple[str, str], str]]:
+    """The year, and the file of each (kind, split) of that year.
+
+    A split with a file or a folder of pictures wants a file of each kind.
+    """
+    if options.only not in (None, *KINDS):
+        raise LimbeckError(f"--only {options.only}: choose {' or '.join(KINDS)}")
+    kinds = KINDS if options.only is None else (options.only,)
+    year = options.year
+    pictures = [PurePosixPath(name) for name in photos.names if is_picture_name(name)]
+    without_pictures = not pictures and not options.keep_missing
+    found = [(match, name) for name in source.names if (match := _FILE.search(name)) and match[1] in kinds]
     years = sorted({match[3] for match, _ in found})
     if not years:
+        wanted = " or ".join(f"{kind}_*.json" for kind in kinds)
+        nor = ", and no pictures" if without_pictures else ""
         raise LimbeckError(
-            f"{source.path}: no captions_*.json or instances_*.json of COCO, as in annotations/"
+            f"{source.path}: no {wanted} of COCO, as in annotations/{nor}; unpack the downloads there"
         )
     if year is None and len(years) > 1:
         raise LimbeckError(
@@ -71,7 +83,24 @@ def _annotation_files(source: Source, year: str | None) -> tuple[str, dict[tuple
     if year is not None and year not in years:
         raise LimbeckError(f"{source.path}: no annotations of {year}; there are {', '.join(years)}")
     chosen = year or years[0]
-    return chosen, {(match[1], match[2]): name for match, name in found if match[3] == chosen}
+    files = {(match[1], match[2]): name for match, name in found if match[3] == chosen}
+    folders = {part for picture in pictures for part in picture.parts[:-1]}
+    splits = [
+        split
+        for split in ("train", "val")
+        if f"{split}{chosen}" in folders or any((kind, split) in files for kind in kinds)
+    ]
+    absent = [
+        f"{kind}_{split}{chosen}.json" for split in splits for kind in kinds if (kind, split) not in files
+    ]
+    if absent:
+        if without_pictures:
+            absent += [f"{split}{chosen}/*.jpg" for split in splits]
+        instead = "" if options.only else ", or import one kind with --only captions or --only instances"
+        raise LimbeckError(
+            f"{source.path}: of COCO these are missing: {', '.join(absent)}; restore them{instead}"
+        )
+    return chosen, files
 
 
 def _read(source: Source, name: str, rows: dict[int, Listed], folder: str, split: str) -> dict[str, Any]:
@@ -122,6 +151,6 @@ def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str) -> list
 COCO = Importer(
     "coco",
     "MS COCO: annotations/captions_*.json and instances_*.json with train2017/ and val2017/ (or 2014)",
-    frozenset({"images", "year"}),
+    frozenset({"images", "only", "year"}),
     import_coco,
 )

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.listed import some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -27,8 +28,8 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     """Import either layout, told apart by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
 
     Raises:
-        LimbeckError: neither layout, lists or annotations missing (all named at once), lists of unequal
-            length, a broken label row.
+        LimbeckError: neither layout, lists or annotation files missing, or all pictures or all tags (whatever
+            is missing named at once), lists of unequal length, a broken label row.
     """
     source = Source(src)
     report = ImportReport(options.name or "mirflickr")
@@ -36,13 +37,15 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     columns = _aligned(source, lists, report) if lists else _official(source, options, report)
     available = set(source.names)
     columns["image"] = [_locate(image, available, lists) for image in columns["image"]]
-    missing = sum(image is None for image in columns["image"])
+    missing = [item for item, image in zip(columns["id"], columns["image"], strict=True) if image is None]
     if missing and not options.keep_missing:
         keep = [at for at, image in enumerate(columns["image"]) if image is not None]
         columns = {name: [values[at] for at in keep] for name, values in columns.items()}
-        report.notes.append(f"{missing:,} rows without picture dropped (--keep-missing keeps them)")
+        report.notes.append(
+            f"{len(missing):,} rows without picture dropped (--keep-missing keeps them): {some(missing)}"
+        )
     elif missing:
-        report.notes.append(f"{missing:,} rows kept without picture")
+        report.notes.append(f"{len(missing):,} rows kept without picture: {some(missing)}")
     if not columns["id"]:
         raise LimbeckError(f"{src}: not one picture of the lists is there; restore mirflickr/im*.jpg")
     features = attach_features(columns, options.features, report)
@@ -115,47 +118,60 @@ def _cross_check(source: Source, lists: str, columns: Columns, report: ImportRep
 
 
 def _official(source: Source, options: ImportOptions, report: ImportReport) -> Columns:
-    """The official download: im*.jpg, meta/tags/tags*.txt, and one file of picture numbers per label."""
-    pictures: dict[int, str] = {}
-    for name in source.names:
-        match = re.search(r"(?:^|/)im(\d+)\.jpg$", name)
-        if match:
-            pictures.setdefault(int(match[1]), name)
-    if not pictures:
-        raise LimbeckError(f"{source.path}: neither all_imgs.txt nor im*.jpg; unpack MIRFlickr-25K there")
+    """The official download: im*.jpg, meta/tags/tags*.txt, and one file of picture numbers per label.
+
+    Rows are all numbers that any of the three names; a picture that is not there is ``imN.jpg`` all the same.
+    """
+    pictures = _numbered(source.names, r"im([0-9]+)\.jpg")
+    tag_files = _numbered(source.names, r"tags/tags([0-9]+)\.txt")
     notes = source if options.annotations is None else Source(options.annotations)
-    labels: dict[int, list[str]] = {number: [] for number in pictures}
     files = {label: notes.find(f"{label}.txt") for label in LABELS}
-    missing = [f"{label}.txt" for label, file in files.items() if file is None]
-    if missing:
-        raise LimbeckError(
-            f"{notes.path}: {len(missing)} of {len(LABELS)} annotation files are missing: "
-            f"{', '.join(missing)}; unpack mirflickr25k_annotations_v080 there or give it with --annotations"
-        )
-    for label, file in files.items():
-        assert file is not None
-        for word in notes.read_text(file).split():
-            if not word.isdigit():
-                raise LimbeckError(f"{notes.path}: {file} holds {word!r}, not a picture number")
-            if int(word) in labels:
-                labels[int(word)].append(label)
-    tag_files = {
-        int(match[1]): name
-        for name in source.names
-        if (match := re.search(r"(?:^|/)tags/tags(\d+)\.txt$", name))
+    words = {label: notes.read_text(file).split() for label, file in files.items() if file is not None}
+    carried: dict[int, list[str]] = {}
+    for label, found in words.items():
+        for number in {int(word) for word in found if word.isdecimal()}:
+            carried.setdefault(number, []).append(label)
+    numbers = sorted(pictures.keys() | tag_files.keys() | carried.keys()) or list(range(1, 25_001))
+    lost = {
+        "im*.jpg": [f"im{number}.jpg" for number in numbers if number not in pictures],
+        "meta/tags/tags*.txt": [f"tags{number}.txt" for number in numbers if number not in tag_files],
+        "annotation files": [f"{label}.txt" for label in LABELS if label not in words],
     }
+    if lost["annotation files"] or not pictures or not tag_files:
+        parts = []
+        for kind, names in lost.items():
+            total, shown = (len(LABELS), len(LABELS)) if kind == "annotation files" else (len(numbers), 3)
+            if names:
+                parts.append(f"{len(names):,} of {total:,} {kind} ({some(names, shown)})")
+        where = "" if options.annotations is None else f" (annotations: {notes.path})"
+        raise LimbeckError(
+            f"{source.path}{where}: no all_imgs.txt, and of the official MIRFlickr-25K these are missing: "
+            f"{'; '.join(parts)}; unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, "
+            "or give the annotations with --annotations"
+        )
+    for label, found in words.items():
+        if odd := next((word for word in found if not word.isdecimal()), None):
+            raise LimbeckError(f"{notes.path}: {files[label]} holds {odd!r}, not a picture number")
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
-    for number in sorted(pictures):
-        words = source.read_text(tag_files[number]).splitlines() if number in tag_files else []
+    for number in numbers:
+        own = source.read_text(tag_files[number]).splitlines() if number in tag_files else []
         columns["id"].append(f"im{number}")
-        columns["image"].append(pictures[number])
-        columns["tags"].append([word for word in map(normalize_text, words) if word])
-        columns["labels"].append(labels[number])
-    without = sum(number not in tag_files for number in pictures)
-    report.notes.append(
-        "official layout" + (f", {without:,} pictures without a tags file" if without else "")
-    )
+        columns["image"].append(pictures.get(number, f"im{number}.jpg"))
+        columns["tags"].append([word for word in map(normalize_text, own) if word])
+        columns["labels"].append(carried.get(number, []))
+    report.notes.append("official layout")
+    if without := [f"tags{number}.txt" for number in sorted(pictures.keys() - tag_files.keys())]:
+        report.notes.append(f"{len(without):,} pictures without a tags file: no {some(without)}")
     return columns
+
+
+def _numbered(names: list[str], form: str) -> dict[int, str]:
+    """The files of a form, by the number in their names."""
+    found: dict[int, str] = {}
+    for name in names:
+        if match := re.search(f"(?:^|/){form}$", name):
+            found.setdefault(int(match[1]), name)
+    return found
 
 
 MIRFLICKR = Importer(
