@@ -19,6 +19,7 @@ import numpy as np
 from claims import Claims
 from limbeck.evaluation import Result
 from limbeck.files import write_json
+from limbeck.metrics import paired_test
 from soda_speed import limbeck
 
 BAG = "{kind: bag}"
@@ -73,7 +74,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             found.append(exchanged(options.data, draw, Path(place)))
             print(draw, found[-1], flush=True)
-    claims, seeds = Claims(), list(range(options.draws))
+    write_json(options.json, told(found, command).rows)
+
+
+def told(found: list[dict[str, dict[str, float]]], command: str) -> Claims:
+    """Means before and after, and what the exchange changed, by draw."""
+    claims, seeds = Claims(), list(range(len(found)))
     for way in ("t2i", "i2t"):
         for name, what in (("before", "through the bag of tags"), ("after", "through the sentence encoder")):
             values = [one[name][way] for one in found]
@@ -81,7 +87,12 @@ def main() -> None:
                 f"new text tower, codes untouched: {way} mAP {what}", command, float(np.mean(values)), "mAP",
                 seeds=seeds, note=f"{', '.join(f'{value:.4f}' for value in values)}; 64 bits",
             )  # fmt: skip
-    write_json(options.json, claims.rows)
+        change = paired_test([one["after"][way] for one in found], [one["before"][way] for one in found])
+        claims.add(
+            f"new text tower, codes untouched: {way} mAP after minus before", command, change.difference, "mAP",
+            seeds=seeds, note=f"95 % interval {change.low:+.4f} to {change.high:+.4f}",
+        )  # fmt: skip
+    return claims
 
 
 if __name__ == "__main__":
