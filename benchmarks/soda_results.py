@@ -133,10 +133,9 @@ def pixels(claims: Claims, comparison: Comparison, options: argparse.Namespace, 
 
 def names(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
     """Class names through CLIP's text tower."""
-    lines = soda_prompts.names(
+    return soda_prompts.names(
         claims, comparison, "limbeck grid runs/clip-names/grid.yaml --data runs/mirflickr"
     )
-    return [*lines, *minus(comparison)]
 
 
 def figures(claims: Claims, command: str, comparison: Comparison, what: str = "") -> None:
