@@ -83,13 +83,16 @@ class Dhaph(Method):
         self, points: torch.Tensor, ancestors: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         config = self.config
-        near = (-lorentz.pairwise_distance(points, points, config.curv)).exp() + similar.to(points)
+        to_ancestors = lorentz.pairwise_distance(points, ancestors, config.curv)
+        with torch.no_grad():
+            same = points is ancestors
+            apart = to_ancestors if same else lorentz.pairwise_distance(points, points, config.curv)
+            near = (-apart).exp() + similar.to(points)
         triplets = reciprocal_triplets(near, config.neighbours, config.triplets, generator)
         if not len(triplets[0]):
             return points.sum() * 0.0
         shape = (2, len(triplets[0]), len(ancestors))
         noise = -(-torch.rand(shape, generator=generator).clamp(min=1e-20).log()).log()
-        to_ancestors = lorentz.pairwise_distance(points, ancestors, config.curv)
         return ancestor_triplets(to_ancestors, triplets, tuple(noise.to(points)), config.margin)
 
     def _points(self, vectors: torch.Tensor) -> torch.Tensor:
