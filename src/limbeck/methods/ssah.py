@@ -79,15 +79,15 @@ class Ssah(Method):
 
     def objective(self, reps: Reps, state: State) -> Losses:
         """The losses above, of the label network and both modalities."""
-        labels, guide, guide_codes = reps["labels"], reps["label_semantic"], reps["label"]
+        labels, taught = reps["labels"], (reps["label_semantic"], reps["label"])
         similar = shared_label(labels, labels)
         scale = self.encoder.lift.config.theta / self.config.semantic**0.5
-        common = sign(reps["image"] + reps["text"] + guide_codes)
+        common = sign(reps["image"] + reps["text"] + reps["label"])
         parts = {name: labels.new_zeros(()) for name in ("features", "codes", "quantization", "labels")}
         for name in ("label", *SIDES):
             f, h = reps[f"{name}_semantic"], reps[name]
-            if name != "label":  # no gradient of a modality reaches the label network
-                guide, guide_codes = reps["label_semantic"].detach(), reps["label"].detach()
+            # No gradient of a modality reaches the label network.
+            guide, guide_codes = taught if name == "label" else (own.detach() for own in taught)
             parts["features"] = parts["features"] + pairwise_likelihood(scale * f @ guide.T, similar)
             parts["codes"] = parts["codes"] + pairwise_likelihood(
                 self.encoder.lift.logits(h, guide_codes), similar
