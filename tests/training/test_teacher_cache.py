@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from limbeck.cli.app import app
 from limbeck.data.batches import Batches, Source
 from limbeck.encoders.cache import BackboneCache, Block
 from limbeck.encoders.tensors import load_tensors, save_tensors
@@ -289,6 +291,30 @@ def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
     rows = np.ones((2, 2), np.float32)
     outputs(BackboneCache(tmp_path), 2, lambda: shuffled(rows, 1, np.arange(2)))
     assert [f.name for f in tmp_path.glob(".*")] == [".new.npy.2.tmp"]
+
+
+def test_what_nobody_reads_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path))
+    cache, rows = BackboneCache(), np.ones((8, 5), np.float32)
+    for key in "abc":
+        outputs(cache, 8, lambda: shuffled(rows, 8, np.arange(8)), key)
+    (tmp_path / "texts-1").mkdir()
+    (tmp_path / "texts-1" / "2.npz").write_bytes(b"x")
+    (tmp_path / "not ours.txt").write_text("stays")
+    for file in cache.kept():
+        os.utime(file, (time.time() - 10 * 86_400,) * 2)
+    held = outputs(cache, 8, lambda: pytest.fail("computed again"), "a")  # read today
+    assert len(cache.kept()) == 4
+    assert len(cache.kept(7)) == 3
+    assert cache.kept(11) == []
+    said = CliRunner().invoke(app, ["cache", "--prune", "7"]).stdout.splitlines()
+    assert said[0] == "removed 3 files, 0.00 GB"
+    assert said[1].endswith("1 files, 0.00 GB in all")
+    assert CliRunner().invoke(app, ["cache", "--prune", "0"]).exit_code == 0
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["not ours.txt"]
+    np.testing.assert_array_equal(held, rows)  # what is open stays readable
+    outputs(cache, 8, lambda: shuffled(rows, 8, np.arange(8)), "a")
+    assert len(cache.kept()) == 1
 
 
 @pytest.mark.parametrize("quiet", [False, True])

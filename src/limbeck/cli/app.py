@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from limbeck.cli.cache import cache
 from limbeck.cli.compare import compare
 from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
@@ -35,6 +36,7 @@ app.command("list")(list_things)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("grid")(grid)
+app.command("cache")(cache)
 app.command("encode")(encode)
 index_app.command()(add)
 index_app.command()(remove)

@@ -57,7 +57,23 @@ class BackboneCache:
             self._sweep()
             with atomic_file(path) as stream, remembered(self.folder):
                 self._write(stream, count, backbone.dim, blocks())
+        with contextlib.suppress(OSError):  # `prune` asks when it was read; not every disk notes it
+            os.utime(path, (time.time(), path.stat().st_mtime))
         return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def kept(self, days: float = 0) -> list[Path]:
+        """Files of outputs and of `TextMemory` that nothing has read or written for so many days."""
+        before = time.time() - 86_400 * days
+        found = [*self.folder.glob("*.npy"), *self.folder.glob("texts-*/*.npz")]
+        return sorted(file for file in found if max(file.stat().st_atime, file.stat().st_mtime) <= before)
+
+    def prune(self, days: float) -> tuple[int, int]:
+        """Remove what `kept` lists; number of files and bytes. A run that has one open reads on."""
+        files = self.kept(days)
+        size = sum(file.stat().st_size for file in files)
+        for file in files:
+            file.unlink(missing_ok=True)
+        return len(files), size
 
     def _write(self, stream: BinaryIO, count: int, dim: int, blocks: Iterable[Block]) -> None:
         """Header and rows: the memory of one block, a full disk is an error and no crash of a memory map."""
