@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -208,13 +206,11 @@ def test_repeated_ids_are_found_range_by_range(tmp_path, monkeypatch):
         check_unique([*store.segments, store.segments[0]])
 
 
-def test_many_items_in_seconds(tmp_path):
+def test_many_items(tmp_path):
     n = 200_000
     table = pa.table({"id": pa.array(np.arange(n).astype(str)), "year": np.arange(n) % 100})
-    began = time.perf_counter()
     store = IndexStore.build(tmp_path / "i", [(codes(n, 64), table)], StoreMeta(Hamming(64)))
     assert remove_items(tmp_path / "i", where="year = 7") == n // 100
     compact_index(tmp_path / "i")
     store = IndexStore.open(tmp_path / "i")
     assert len(store) == n - n // 100 and store.rows_of(["6", "7", "8"]).tolist() == [6, -1, 7]
-    assert time.perf_counter() - began < 20
