@@ -95,7 +95,8 @@ def minus(comparison: Comparison) -> list[str]:
     if comparison.base is None:
         return []
     note = "Paired by draw and seed, 95 % t interval; * p < .05 after Holm's correction over this table."
-    return [note, "", *tables.differences(comparison), ""]
+    found = tables.differences(comparison)
+    return [note, "", *found, ""] if len(found) > 2 else []
 
 
 def controls(claims: Claims, comparison: Comparison, options: argparse.Namespace, name: str) -> list[str]:
