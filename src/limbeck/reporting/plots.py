@@ -54,7 +54,8 @@ def _map_panel(
         if points:
             bits = sorted(bits for bits in points if bits is not None)
             # A little sideways, so that the bars of methods that lie close can be told apart.
-            place = [b * 2 ** (0.035 * (number - (len(look) - 1) / 2)) for b in bits]
+            apart = min(0.035, 0.25 / len(look))  # octaves, so that many methods stay at their length
+            place = [b * 2 ** (apart * (number - (len(look) - 1) / 2)) for b in bits]
             axis.errorbar(
                 place, [float(np.mean(points[b])) for b in bits],
                 yerr=[float(np.std(points[b], ddof=1)) if len(points[b]) > 1 else 0.0 for b in bits],
