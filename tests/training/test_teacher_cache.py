@@ -306,7 +306,8 @@ def test_what_nobody_reads_can_be_removed(tmp_path: Path, monkeypatch: pytest.Mo
     held = outputs(cache, 8, lambda: pytest.fail("computed again"), "a")  # read today
     assert len(cache.kept()) == 4
     assert len(cache.kept(7)) == 3
-    assert cache.kept(11) == []
+    assert cache.kept(11) == {}
+    assert list(cache.kept(7).values()) == [held.offset + held.nbytes] * 2 + [1]
     said = CliRunner().invoke(app, ["cache", "--prune", "7"]).stdout.splitlines()
     assert said[0] == "removed 3 files, 0.00 GB"
     assert said[1].endswith("1 files, 0.00 GB in all")

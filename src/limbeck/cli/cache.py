@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,9 +24,10 @@ def cache(
 
     store = BackboneCache()
     if prune is not None:
-        count, size = store.prune(prune)
-        typer.echo(f"removed {count:,} files, {size / 1e9:.2f} GB")
+        typer.echo(f"removed {_told(store.prune(prune))}")
     for days, what in ((0, "in all"), (7, "not read for 7 days"), (30, "not read for 30 days")):
-        files = store.kept(days)
-        size = sum(file.stat().st_size for file in files)
-        typer.echo(f"{store.folder}: {len(files):,} files, {size / 1e9:.2f} GB {what}")
+        typer.echo(f"{store.folder}: {_told(store.kept(days))} {what}")
+
+
+def _told(files: dict[Path, int]) -> str:
+    return f"{len(files):,} files, {sum(files.values()) / 1e9:.2f} GB"

@@ -61,19 +61,25 @@ class BackboneCache:
             os.utime(path, (time.time(), path.stat().st_mtime))
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def kept(self, days: float = 0) -> list[Path]:
-        """Files of outputs and of `TextMemory` that nothing has read or written for so many days."""
-        before = time.time() - 86_400 * days
-        found = [*self.folder.glob("*.npy"), *self.folder.glob("texts-*/*.npz")]
-        return sorted(file for file in found if max(file.stat().st_atime, file.stat().st_mtime) <= before)
+    def kept(self, days: float = 0) -> dict[Path, int]:
+        """Bytes of each file, outputs and `TextMemory`, that nothing has read or written for so many days."""
+        before, found = time.time() - 86_400 * days, {}
+        for file in sorted([*self.folder.glob("*.npy"), *self.folder.glob("texts-*/*.npz")]):
+            with contextlib.suppress(FileNotFoundError):  # another process may prune, too
+                stat = file.stat()
+                if max(stat.st_atime, stat.st_mtime) <= before:
+                    found[file] = stat.st_size
+        return found
 
-    def prune(self, days: float) -> tuple[int, int]:
-        """Remove what `kept` lists; number of files and bytes. A run that has one open reads on."""
+    def prune(self, days: float) -> dict[Path, int]:
+        """Remove what `kept` lists, and say what it was; on POSIX a run that has one open reads on."""
         files = self.kept(days)
-        size = sum(file.stat().st_size for file in files)
         for file in files:
-            file.unlink(missing_ok=True)
-        return len(files), size
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise LimbeckError(f"{file}: cannot be removed ({error.strerror})") from None
+        return files
 
     def _write(self, stream: BinaryIO, count: int, dim: int, blocks: Iterable[Block]) -> None:
         """Header and rows: the memory of one block, a full disk is an error and no crash of a memory map."""
