@@ -45,7 +45,22 @@ def means(comparison: Comparison, name: str = "map") -> list[str]:
         cells = [_mean(comparison, own.get(bits), f"{way} {name}") for bits, way in places]
         seen = sorted({len(group.results) for group in own.values()})
         rows.append([label, *cells, "–".join(map(str, seen))])
+    if name == "map":
+        for level, said in (("ceiling", "*codes learnt from the labels*"), ("floor", "*all codes equal*")):
+            rows.append([said, *(_level(comparison, bits, way, level) for bits, way in places), ""])
     return table(head, rows)
+
+
+def _level(comparison: Comparison, bits: int | None, way: str, level: str) -> str:
+    """Mean of a reference level over all results of one length."""
+    found = [
+        result.metrics[way][level]
+        for group in comparison.groups
+        if group.bits == bits
+        for result in group.results
+        if level in result.metrics.get(way, {})
+    ]
+    return figure(sum(found) / len(found)) if found else ""
 
 
 def _mean(comparison: Comparison, group: Group | None, column: str) -> str:

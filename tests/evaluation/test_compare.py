@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_results import make
 from scipy import stats
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation import compare
+from limbeck.evaluation import Result, compare
+from limbeck.evaluation.run_facts import settings_hash
+from limbeck.files import write_atomic
 
 SODA, BASE = [0.81, 0.82, 0.835, 0.82], [0.80, 0.815, 0.82, 0.81]
 
@@ -78,6 +84,45 @@ def test_a_seed_twice_is_two_runs() -> None:
     assert [group.label for group in compare([first, second]).groups] == ["soda (plain)", "soda (wide)"]
     with pytest.raises(LimbeckError, match="given twice"):
         compare([first, first])
+
+
+def test_runs_of_other_settings_are_no_repeats() -> None:
+    def of(run: str, seed: int, value: float, recipe: str) -> Result:
+        return make("soda", seed, value, run=run, settings={"recipe": recipe})
+
+    plain = [of(f"out/plain-s{seed}", seed, 0.8, "a" * 64) for seed in (0, 1)]
+    permuted = [of(f"out/permuted-s{seed}", seed, 0.6, "b" * 64) for seed in (2, 3)]
+    found = compare([*plain, *permuted])
+    assert [(group.label, group.seeds) for group in found.groups] == [
+        ("soda (plain)", [0, 1]),
+        ("soda (permuted)", [2, 3]),
+    ]
+    assert [group.label for group in compare(plain).groups] == ["soda"]
+    alike = [of("out/x-s2", 2, 0.6, "b" * 64), of("out/x-s1", 1, 0.8, "a" * 64)]
+    assert [group.label for group in compare(alike).groups] == ["soda (bbbbbbbb)", "soda (aaaaaaaa)"]
+
+
+def test_what_tells_settings_apart(tmp_path: Path) -> None:
+    def run(name: str, **changes: Any) -> str:
+        data = {"pairs": f"/data/{name}", "protocol": name} | changes.pop("data", {})
+        folder = tmp_path / name
+        folder.mkdir()
+        write_atomic(folder / "recipe.yaml", json.dumps({"name": "r", "data": data} | changes))
+        return settings_hash(folder)
+
+    first = run("a-s0", seed=0, stages=[{"name": "one"}])
+    assert run("a-s1", seed=1, stages=[{"name": "one"}]) == first
+    assert run("b-s0", seed=0, stages=[{"name": "two"}]) != first
+    assert run("c-s0", seed=0, stages=[{"name": "one"}], data={"permute_labels": 1}) != first
+    taught = [run(f"t{i}", seed=i, stages=[{"teacher": str(tmp_path / f"a-s{i}")}]) for i in (0, 1)]
+    assert taught[0] == taught[1]
+    assert run("t2", stages=[{"teacher": str(tmp_path / "b-s0")}]) != taught[0]
+
+
+def test_other_labels_of_the_same_items_are_refused() -> None:
+    one, other = (make("a", i, settings={"items": "x", "relevance": str(i)}) for i in (0, 1))
+    with pytest.raises(LimbeckError, match="other labels of the items"):
+        compare([one, other])
 
 
 def test_unknown_base_names_the_known() -> None:

@@ -14,6 +14,8 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation import compare, evaluate
 from limbeck.evaluation.like import PRESETS, as_in
 from limbeck.metrics import hamming_map
+from limbeck.reporting.comparison import comparison_tables
+from limbeck.reporting.tables import result_tables
 
 K = 9
 
@@ -87,6 +89,15 @@ def test_like_is_another_protocol(coder: Any, pairs: Pairs, hashing: Protocol) -
     assert hashing.hash == plain.protocol_hash
     with pytest.raises(LimbeckError, match="differs from"):
         compare([plain, like])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_ends_in_a_table(coder: Any, pairs: Pairs, hashing: Protocol, name: str) -> None:
+    splits = {"query": "rest", "database": "train", "train": "train"}  # each of these queries finds something
+    tree = hashing.model_dump() | {"splits": {own: {"column_value": value} for own, value in splits.items()}}
+    found = evaluate(coder, pairs, Protocol.model_validate(tree), ceiling=False, like=name)
+    assert [table.title for table in result_tables([found])] == [f"mAP, {hashing.name}@{name}"]
+    assert comparison_tables(compare([found]))
 
 
 def test_what_cannot_be(coder: Any, pairs: Pairs, hashing: Protocol, retrieval: Protocol) -> None:

@@ -17,6 +17,7 @@ from limbeck.evaluation.results import Result
 from limbeck.grid.plan import Between
 from limbeck.grid.tasks import expand
 from limbeck.training import fit
+from tiny import write_pairs
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
@@ -163,6 +164,22 @@ def test_side_by_side_gives_the_same_rows(tmp_path: Path, whole: Path, write: Wr
     assert (status, err.count("\n")) == (1, 1)
     assert "[9/9]" in said
     assert rows_of(out) == rows_of(whole)
+
+
+def test_rows_of_another_data_set_are_refused(
+    tmp_path: Path, whole: Path, place: Path, write: Write, limbeck: Run
+) -> None:
+    out, other = shutil.copytree(whole, tmp_path / "grid"), write_pairs(tmp_path / "other", rows=60)
+    call = ("grid", write("other"), "--only", "taught-s0", "--data", other)
+    status, _, err = limbeck(*call, "--out", out)
+    assert status == 1
+    assert "taught-s0.json: row 'taught' is of another data set" in err and "--rows" in err
+    (out / "rows/taught-s0.json").unlink()
+    assert "is of another data set" in limbeck(*call, "--out", out)[2]  # the run itself, too
+    status, said, _ = limbeck(*call, "--out", tmp_path / "new", "--rows", out / "mine", "--dry-run")
+    assert status == 0 and "to do" in said
+    status, said, _ = limbeck("grid", write("other"), "--only", "taught-s1", "--out", out, "--dry-run")
+    assert "done" in said
 
 
 def test_what_needs_a_failed_run_fails_with_it(tmp_path: Path, write: Write, limbeck: Run) -> None:

@@ -24,6 +24,9 @@ def grid(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
     ] = False,
+    rows: Annotated[
+        Path | None, typer.Option(help="Folder of the rows' small files, in place of the file's rows_to.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures of the table there.")] = None,
 ) -> None:
     """Train and evaluate every row of a grid file for every seed; the same command goes on where it stopped.
@@ -36,7 +39,7 @@ def grid(
 
     plan = read_grid(find_grid(file))
     place = out or Path("runs") / plan.name.replace("/", "-")
-    board = Board.open(plan, place, only, None if data is None else str(data.resolve()))
+    board = Board.open(plan, place, only, None if data is None else str(data.resolve()), rows)
     if dry_run:
         for task in board.tasks:
             typer.echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
@@ -44,7 +47,8 @@ def grid(
     try:
         failed = run_grid(board, jobs=jobs, say=typer.echo)
     except KeyboardInterrupt:
-        more = f" --out {out}" if out else ""
+        given = (("out", out), ("data", data), ("rows", rows))
+        more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
         typer.echo(f"limbeck: stopped, state saved; go on with: limbeck grid {file}{more}", err=True)
         raise typer.Exit(130) from None
     for name, why in failed.items():

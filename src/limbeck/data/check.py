@@ -259,7 +259,8 @@ def _check_protocol(
     silent = [
         pairs.ids[row] for row, shown in zip(splits["query"].tolist(), texts, strict=True) if not any(shown)
     ]
-    report.add("query_without_text", "warning", "queries without a text to show", silent)
+    level: Level = "error" if len(silent) == len(texts) else "warning"
+    report.add("query_without_text", level, "queries without a text to show", silent)
     if protocol.relevance == "shared_label":
         unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
         ids = [pairs.ids[row] for row in unlabeled.tolist()]

@@ -266,7 +266,8 @@ class Pairs:
         if (wanted < 0).any():
             first = self.ids[int(chosen[np.argmax(wanted < 0)])]
             raise LimbeckError(
-                f"{self.path}: {int((wanted < 0).sum())} rows have no features {name!r} (first: {first!r})"
+                f"{self.path}: {int((wanted < 0).sum())} rows have no features {name!r} (first: {first!r}); "
+                "import again with features of every row, or leave these out of the protocol's splits"
             )
         return self.feature_files[name].read(wanted)
 

@@ -216,6 +216,14 @@ class Protocol(_Strict):
         classes = self.classes(pairs, rows[0])
         return sha256_json(ids if classes is None else [*ids, classes.names])
 
+    def relevance_hash(self, pairs: Pairs) -> str | None:
+        """SHA-256 over the labels of query and database, which say what is relevant; None for pairs."""
+        if self.relevance != "shared_label":
+            return None
+        rows = [self.split(pairs, name) for name in ("query", "database")]
+        labels = [np.packbits(pairs.labels(part), axis=1).tobytes().hex() for part in rows]
+        return sha256_json([pairs.label_names, *labels])
+
     def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
         """Classes, prompts and tree for zero-shot classification of some rows; None without that section.
 

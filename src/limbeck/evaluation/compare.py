@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ LOWER_IS_BETTER = {"median_rank", "tie", "lca"}
 BESIDE = (
     "map_unseen", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall", "lookup_answered",
 )  # fmt: skip
+# How a folder of runs ends in its seed.
+_SEED = re.compile(r"[-_]?s(eed)?\d+$")
 # Where points lie is told, not judged: no best, no differences.
 DESCRIPTIVE = ("cone", "radius")
 
@@ -204,10 +207,17 @@ def _value(result: Result, column: str) -> float:
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], list[Result]]:
-    """By label, space and bits; a group that holds a seed twice on one split has no repeats: by run then."""
-    groups: dict[tuple[str, str, int | None], list[Result]] = {}
+    """By label, space and bits; a group that holds a seed twice on one split has no repeats: by run then.
+
+    Runs of one recipe with other overrides are no repeats of each other: by folder without the seed then.
+    """
+    by_label: dict[tuple[str, str, int | None], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
+        by_label.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
+    groups: dict[tuple[str, str, int | None], list[Result]] = {}
+    for (label, space, bits), members in by_label.items():
+        for own, repeats in _by_settings(label, members).items():
+            groups[own, space, bits] = repeats
     done: dict[tuple[str, str, int | None], list[Result]] = {}
     for (label, space, bits), members in groups.items():
         if len({member.observation for member in members}) == len(members):
@@ -221,6 +231,22 @@ def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], lis
                 raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each once")
             done[key] = [member]
     return done
+
+
+def _by_settings(label: str, members: list[Result]) -> dict[str, list[Result]]:
+    """Under the label itself where all have the same settings, as far as results say."""
+    kinds: dict[str | None, list[Result]] = {}
+    for member in members:
+        kinds.setdefault(member.settings.get("recipe"), []).append(member)
+    if len(kinds.keys() - {None}) < 2:
+        return {label: members}
+    names = {kind: {_SEED.sub("", Path(m.run).name) for m in own} for kind, own in kinds.items()}
+    told = [name for own in names.values() for name in own]
+    apart = len(told) == len(set(told)) == len(kinds)
+    return {
+        f"{label} ({next(iter(names[kind])) if apart else (kind or 'unknown')[:8]})": own
+        for kind, own in kinds.items()
+    }
 
 
 def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base: str) -> list[Group]:

@@ -95,8 +95,8 @@ def evaluate_codes(
             "label": label or file.path.stem.partition(":")[0],
             "metric": dict(settings),
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
-            "items": protocol.items_hash(pairs) if pairs is not None and protocol is not None else None,
         }
+        | (_items(pairs, protocol) if pairs is not None and protocol is not None else {})
         | ({"like": said} if said else {}),
         seconds={"score": time.perf_counter() - started},
         **vars(scores),
@@ -104,6 +104,10 @@ def evaluate_codes(
     if json is not None:
         result.save(json)
     return result
+
+
+def _items(pairs: Pairs, protocol: Protocol) -> dict[str, str | None]:
+    return {"items": protocol.items_hash(pairs), "relevance": protocol.relevance_hash(pairs)}
 
 
 def _labels_of_pairs(file: CodesFile, pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:

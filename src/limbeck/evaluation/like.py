@@ -124,7 +124,7 @@ def as_in(
             hashing.
     """
     if like not in PRESETS:
-        near = difflib.get_close_matches(like, PRESETS, n=1)
+        near = difflib.get_close_matches(like, PRESETS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
         raise LimbeckError(f"{where} {like}: no such repository; {hint}")
     if protocol.task != "hashing":

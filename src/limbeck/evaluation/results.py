@@ -155,6 +155,11 @@ def same_protocol(results: Sequence[Result]) -> None:
         same_split = splits.setdefault(result.protocol, result)
         first = results[0] if result.pool != results[0].pool else same_split
         if result.pool != first.pool or result.protocol_hash != first.protocol_hash:
+            if result.run == first.run != "in memory" and result.protocol != first.protocol:
+                raise LimbeckError(
+                    f"{result.run}: holds results of {first.protocol} and {result.protocol}; choose one with "
+                    "--protocol, or name a result file"
+                )
             mend = (
                 "choose one with --protocol"
                 if result.protocol != first.protocol
@@ -164,9 +169,10 @@ def same_protocol(results: Sequence[Result]) -> None:
                 f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
                 f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {mend}"
             )
-        items, others = result.settings.get("items"), first.settings.get("items")
-        if None not in (items, others) and items != others:
-            raise LimbeckError(
-                f"{result.run}: protocol {result.protocol} was run on other items than {first.run}; "
-                "evaluate both on the same data set"
-            )
+        for key, what in (("items", "other items"), ("relevance", "other labels of the items")):
+            own, others = result.settings.get(key), first.settings.get(key)
+            if None not in (own, others) and own != others:
+                raise LimbeckError(
+                    f"{result.run}: protocol {result.protocol} was run on {what} than {first.run}; "
+                    "evaluate both on the same data set"
+                )

@@ -160,10 +160,12 @@ def evaluate(
             "pairs": str(pairs.path),
             "fingerprint": pairs.fingerprint,
             "items": protocol.items_hash(pairs),
+            "relevance": protocol.relevance_hash(pairs),
             "counts": {name: len(side) for name, side in sides.items()},
             "image_input": model.image_input,
             "space_id": model.space_id,
         }
+        | ({"recipe": facts.recipe} if label is None and facts.recipe else {})
         | _about(model, classes)
         | extra
         | ({"like": said} if said else {}),

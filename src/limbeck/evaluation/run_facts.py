@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from limbeck.encoders.config import identity
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json
+from limbeck.files import read_json, sha256_json
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class RunFacts:
         hidden: labels that some stage was not to know.
         like: the repository like which the step was chosen on the test queries (``data.like``).
         stage: name of the last stage.
+        recipe: hash of the settings, equal for runs that differ in nothing but seed, split and places.
     """
 
     run: str
@@ -36,6 +38,7 @@ class RunFacts:
     hidden: list[str] = field(default_factory=list)
     like: str | None = None
     stage: str = ""
+    recipe: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -71,10 +74,39 @@ def _from_run(folder: Path) -> RunFacts:
         protocol_hash=_text(run.get("protocol_hash")),
         pairs=_text(run.get("pairs") or data.get("pairs")),
         like=_text(data.get("like")),
+        recipe=settings_hash(folder) if recipe else None,
         stage=str(stages[-1].get("name")) if stages else "",
         hidden=sorted({name for stage in stages for name in _inner(stage, "hide").get("labels", [])}),
         seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
     )
+
+
+# Keys of a recipe that tell repeats of one method apart, or change no figure.
+_OF_ONE_RUN = {
+    "": {"name", "note", "cache", "seed", "compute"},
+    "data": {"pairs", "protocol"},
+    "schedule": {"checkpoint_every", "log_every"},
+}
+
+
+def settings_hash(run: Path) -> str:
+    """Hash of a run's recipe without what tells repeats of one method apart: seed, split, places.
+
+    Another run that it reads counts by that run's own settings.
+    """
+    recipe = _mapping(run / "recipe.yaml", _read_yaml)
+    return sha256_json(_settings(identity(recipe), ""))
+
+
+def _settings(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        dropped = _OF_ONE_RUN.get(key, set())
+        return {k: _settings(inner, k) for k, inner in value.items() if k not in dropped}
+    if isinstance(value, list):
+        return [_settings(inner, "[]") for inner in value]
+    if isinstance(value, str) and (Path(value) / "recipe.yaml").is_file():
+        return settings_hash(Path(value))
+    return value
 
 
 def _mapping(file: Path, reader: Any) -> dict[str, Any]:

@@ -31,14 +31,23 @@ class Board:
     seconds: dict[Task, float] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, grid: Grid, out: Path, only: str | None = None, pairs: str | None = None) -> Board:
+    def open(
+        cls,
+        grid: Grid,
+        out: Path,
+        only: str | None = None,
+        pairs: str | None = None,
+        rows: Path | None = None,
+    ) -> Board:
         """Expand a grid, look what is there, and leave out what nothing asks for.
+
+        ``pairs`` takes the place of the file's data set, ``rows`` that of its ``rows_to``.
 
         Raises:
             LimbeckError: see `expand`, `state_of`, `TuningLog`; a pattern that matches no row.
         """
         tasks = expand(grid, pairs)
-        rows = Path(grid.rows_to) if grid.rows_to else out / "rows"
+        rows = rows or (Path(grid.rows_to) if grid.rows_to else out / "rows")
         asked = [t for t in tasks if t.kind == "row" and _matches(t, only)]
         if not asked:
             known = ", ".join(grid.rows)

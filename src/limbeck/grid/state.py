@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
+from limbeck.files import read_json
 from limbeck.grid.plan import Settings
 from limbeck.grid.tasks import Task
 from limbeck.grid.work import further_files, row_file, write_row
@@ -26,20 +29,24 @@ def state_of(
     the grid, but whose small file is gone, gets it back.
 
     Raises:
-        LimbeckError: the row or the run is of other settings than the grid file's.
+        LimbeckError: the row or the run is of other settings than the grid file's, or of other data.
     """
+    recipe = task.resolved(out, chosen)
     if task.kind == "row":
         found = _finished_row(task, out, rows, also, chosen)
         if found is not None:
+            _same_data(row_file(rows, task.name), found.settings.get("fingerprint"), task, recipe)
             return DONE, found
     folder = out / task.name
     if not (folder / "recipe.yaml").is_file():
         if folder.exists() and any(folder.iterdir()):
             raise LimbeckError(f"{folder}: exists and is no run; move it away, or choose another --out")
         return NEW, None
-    _same_settings(folder, task, task.resolved(out, chosen))
-    if task.kind != "row" and (folder / "run.json").is_file():
-        return DONE, None
+    _same_settings(folder, task, recipe)
+    if (folder / "run.json").is_file():
+        _same_data(folder, read_json(folder / "run.json").get("pairs_fingerprint"), task, recipe)
+        if task.kind != "row":
+            return DONE, None
     return RESUME, None
 
 
@@ -69,6 +76,25 @@ def _finished_row(
 def _hash_of(result: Result) -> Any:
     about = result.settings.get("grid")
     return about.get("hash") if isinstance(about, dict) else None
+
+
+def _same_data(place: Path, found: str | None, task: Task, wanted: Recipe) -> None:
+    """Refuse what another data set gave; without a data set here the figures on file stand."""
+    pairs = wanted.data.pairs
+    table = None if pairs is None else Path(pairs) / "pairs.json"
+    if pairs is None or table is None or not table.is_file() or found is None:
+        return
+    here = _fingerprint(pairs, table.stat().st_mtime_ns)
+    if here != found:
+        raise LimbeckError(
+            f"{place}: row {task.entry!r} is of another data set (fingerprint {found[:8]}) than {pairs} "
+            f"({here[:8]}); give --rows and --out folders of their own to this one"
+        )
+
+
+@cache
+def _fingerprint(pairs: str, changed: int) -> str:
+    return Pairs.open(pairs).fingerprint
 
 
 def _same_settings(folder: Path, task: Task, wanted: Recipe) -> None:

@@ -29,7 +29,8 @@ def settle_empty(per_query: np.ndarray, empty: str) -> tuple[float, np.ndarray, 
     if count and empty == "error":
         raise LimbeckError(
             f"queries: {count} have no relevant item, the first in row {int(np.argmax(lacking))}; "
-            "skip them, count them as zero, or leave them out of the query split"
+            "the metric asked for (empty: error) has no value then; take one that skips them or counts them "
+            "as zero, or leave them out of the query split"
         )
     if empty == "zero":
         per_query = np.where(lacking, 0.0, per_query)

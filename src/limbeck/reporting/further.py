@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from limbeck.evaluation.compare import Comparison, Group
-from limbeck.evaluation.results import GROUPS, Result
+from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result
 from limbeck.reporting.tables import Table, mean_spread, name_head, score_text, space_text
 
 
@@ -67,6 +67,8 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
                 tables.append(_table(kind, members[0].protocol, "seed", columns, rows))
                 if kind is KINDS[0]:
                     tables[-1].notes += [note for note in map(_unknown, having) if note]
+                if kind is KINDS[-1]:
+                    tables[-1].notes += dict.fromkeys(note for note in map(_without_value, having) if note)
     return tables
 
 
@@ -115,3 +117,15 @@ def _columns(result: Result) -> list[str]:
 def _cell(result: Result, column: str) -> str:
     group, name = column.split()
     return score_text(name, result.metrics.get(group, {}).get(name))
+
+
+def _without_value(result: Result) -> str:
+    """Labels that no mean holds, since they have queries and no item, or items and no query."""
+    each = result.settings.get("labels", {}).get("each", {})
+    lost = {
+        name: f"{name} ({own['queries']:,} queries, {own['items']:,} items)"
+        for way in DIRECTIONS
+        for name, about in each.items()
+        if (own := about.get(way)) is not None and own["map"] is None
+    }
+    return f"in no mean: {', '.join(lost.values())}" if lost else ""

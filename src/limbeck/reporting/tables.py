@@ -119,8 +119,8 @@ def empty_notes(results: Sequence[Result]) -> list[str]:
     """How many queries have no relevant item, and what became of them; nothing where all have one."""
     found: dict[str, None] = {}
     for result in results:
-        rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
         for way in (way for way in DIRECTIONS if "without_relevant" in result.metrics.get(way, {})):
+            rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
             lost, asked = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
             found[f"{WAYS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = None
     return list(found)
