@@ -36,6 +36,13 @@ def test_figures(value: float | None, digits: int, text: str) -> None:
     assert figure(value, digits) == text
 
 
+def test_rows_without_a_text_are_said(hashing_results: list[Result]) -> None:
+    first = hashing_results[0]
+    told = first.settings | {"without_text": {"query": 3}, "counts": {"query_text": 1200}}
+    said = printed(result_tables([first.model_copy(update={"settings": told})])[0])
+    assert "3 of 1,200 query texts are empty, and encoded as such" in said
+
+
 def test_queries_without_a_relevant_item_are_said(hashing_results: list[Result]) -> None:
     first = hashing_results[0]
     ways = {way: first.metrics[way] | {"without_relevant": 2.0} for way in ("i2t", "t2i")}

@@ -114,10 +114,10 @@ def evaluate(
     query = protocol.split(pairs, "query")
     classes = protocol.classes(pairs, query)
     started = time.perf_counter()
-    sides = _encode(model, pairs, protocol, batch_size, exact_words)
+    sides, silent = _encode(model, pairs, protocol, batch_size, exact_words)
     encoded = time.perf_counter()
     space = model.space
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {"without_text": silent} if silent else {}
     if protocol.task == "hashing":
         settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"})
         sets = _with_labels(sides, pairs, protocol)
@@ -196,8 +196,8 @@ def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> P
 
 def _encode(
     model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int, exact_words: bool
-) -> dict[str, Side]:
-    """The points that the protocol's directions need."""
+) -> tuple[dict[str, Side], dict[str, int]]:
+    """The points that the protocol's directions need, and how many rows of a split have no text (if any)."""
     if protocol.task == "retrieval":
         needed = {"query_image", "query_text"}
     else:
@@ -205,6 +205,7 @@ def _encode(
     if protocol.classification is not None:
         needed.add("query_image")
     sides: dict[str, Side] = {}
+    silent: dict[str, int] = {}
     for split in ("query", "database"):
         if not any(name.startswith(split) for name in needed):
             continue
@@ -214,11 +215,13 @@ def _encode(
         if f"{split}_text" in needed:
             pairs.require_texts(protocol.text.column, rows)
             texts = protocol.texts(pairs, rows)
+            if lacking := sum(not any(text.strip() for text in own) for own in texts):
+                silent[split] = lacking
             if exact_words:
                 names = pairs.label_names
                 texts = [[exact_words_prompt(text, names) for text in own] for own in texts]
             sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
-    return sides
+    return sides, silent
 
 
 def _further(

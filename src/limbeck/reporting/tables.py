@@ -116,13 +116,16 @@ def hashing_table(results: Sequence[Result]) -> Table:
 
 
 def empty_notes(results: Sequence[Result]) -> list[str]:
-    """How many queries have no relevant item, and what became of them; nothing where all have one."""
+    """Queries without a relevant item or a text: how many, and what became of them."""
     found: dict[str, None] = {}
     for result in results:
         for way in (way for way in DIRECTIONS if "without_relevant" in result.metrics.get(way, {})):
             rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
             lost, asked = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
             found[f"{WAYS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = None
+        for split, lost in result.settings.get("without_text", {}).items():
+            asked = result.settings["counts"][f"{split}_text"]
+            found[f"{lost:,} of {asked:,} {split} texts are empty, and encoded as such"] = None
     return list(found)
 
 
