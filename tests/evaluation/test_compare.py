@@ -102,7 +102,7 @@ def test_runs_of_other_settings_are_no_repeats() -> None:
     assert [group.label for group in compare(alike).groups] == ["soda (bbbbbbbb)", "soda (aaaaaaaa)"]
 
 
-def test_what_tells_settings_apart(tmp_path: Path) -> None:
+def test_what_tells_settings_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(name: str, **changes: Any) -> str:
         data = {"pairs": f"/data/{name}", "protocol": name} | changes.pop("data", {})
         folder = tmp_path / name
@@ -117,6 +117,8 @@ def test_what_tells_settings_apart(tmp_path: Path) -> None:
     taught = [run(f"t{i}", seed=i, stages=[{"teacher": str(tmp_path / f"a-s{i}")}]) for i in (0, 1)]
     assert taught[0] == taught[1]
     assert run("t2", stages=[{"teacher": str(tmp_path / "b-s0")}]) != taught[0]
+    monkeypatch.chdir(tmp_path)  # a run may be called as one of its own stages is
+    assert run("student", stages=[{"name": "student"}, {"init": "student"}])
 
 
 def test_other_labels_of_the_same_items_are_refused() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from limbeck.evaluation import Result, compare
 from limbeck.reporting.comparison import comparison_csv, comparison_tables, write_comparison
 from limbeck.reporting.curves import read_curves
+from limbeck.reporting.further import further_tables
 from limbeck.reporting.tables import figure, result_tables
 
 
@@ -41,6 +42,15 @@ def test_rows_without_a_text_are_said(hashing_results: list[Result]) -> None:
     told = first.settings | {"without_text": {"query": 3}, "counts": {"query_text": 1200}}
     said = printed(result_tables([first.model_copy(update={"settings": told})])[0])
     assert "3 of 1,200 query texts are empty, and encoded as such" in said
+
+
+def test_labels_in_no_mean_are_named(hashing_results: list[Result]) -> None:
+    first = hashing_results[0]
+    each = {"sky": {"i2t": {"queries": 2, "items": 9, "map": 0.5}}}
+    each["guitar"] = {"i2t": {"queries": 14, "items": 0, "map": None}}
+    of = {"metrics": first.metrics | {"label": {"i2t/all": 0.5}}}
+    told = first.model_copy(update=of | {"settings": first.settings | {"labels": {"each": each}}})
+    assert further_tables([told])[-1].notes[-1] == "in no mean: guitar (14 queries, 0 items)"
 
 
 def test_queries_without_a_relevant_item_are_said(hashing_results: list[Result]) -> None:

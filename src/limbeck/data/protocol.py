@@ -221,8 +221,9 @@ class Protocol(_Strict):
         if self.relevance != "shared_label":
             return None
         rows = [self.split(pairs, name) for name in ("query", "database")]
-        labels = [np.packbits(pairs.labels(part), axis=1).tobytes().hex() for part in rows]
-        return sha256_json([pairs.label_names, *labels])
+        order = np.argsort(pairs.label_names)  # the order of the columns says nothing
+        labels = [np.packbits(pairs.labels(part)[:, order], axis=1).tobytes().hex() for part in rows]
+        return sha256_json([sorted(pairs.label_names), *labels])
 
     def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
         """Classes, prompts and tree for zero-shot classification of some rows; None without that section.

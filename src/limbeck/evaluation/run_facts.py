@@ -95,16 +95,19 @@ def settings_hash(run: Path) -> str:
     Another run that it reads counts by that run's own settings.
     """
     recipe = _mapping(run / "recipe.yaml", _read_yaml)
-    return sha256_json(_settings(identity(recipe), ""))
+    stages = recipe.get("stages") or []
+    own = {str(stage.get("name")) for stage in stages if isinstance(stage, dict)}
+    return sha256_json(_settings(identity(recipe), "", own))
 
 
-def _settings(value: Any, key: str) -> Any:
+def _settings(value: Any, key: str, stages: set[str]) -> Any:
     if isinstance(value, dict):
         dropped = _OF_ONE_RUN.get(key, set())
-        return {k: _settings(inner, k) for k, inner in value.items() if k not in dropped}
+        return {k: _settings(inner, k, stages) for k, inner in value.items() if k not in dropped}
     if isinstance(value, list):
-        return [_settings(inner, "[]") for inner in value]
-    if isinstance(value, str) and (Path(value) / "recipe.yaml").is_file():
+        return [_settings(inner, "[]", stages) for inner in value]
+    # A stage's name is no folder, though one may be called so.
+    if isinstance(value, str) and value not in stages and (Path(value) / "recipe.yaml").is_file():
         return settings_hash(Path(value))
     return value
 
