@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import threading
 import unicodedata
-import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from limbeck.archives import read_member
 from limbeck.errors import LimbeckError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
-# A member that unpacks to more than this is an archive bomb, not a picture.
-MAX_MEMBER_BYTES = 1 << 30
-_OPEN_ARCHIVES = 8
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,63 +111,3 @@ def _scale_deep_grey(image: Image.Image) -> Image.Image:
     top = float(values.max(initial=0.0))
     full = 65535.0 if image.mode != "F" else (1.0 if top <= 1.0 else 255.0)
     return Image.fromarray(np.rint(values * (255.0 / max(full, top))).astype(np.uint8))
-
-
-# ------------------------------------------------------------------------------ zip archives
-_archives: OrderedDict[tuple[str, int, int], tuple[zipfile.ZipFile, threading.Lock]] = OrderedDict()
-_guard = threading.Lock()
-
-
-def _forget_archives() -> None:
-    """In a forked child: a shared file offset would mix up reads, and a lock may be held for ever."""
-    global _guard
-    _archives.clear()
-    _guard = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_archives)
-
-
-def open_archive(archive: Path) -> tuple[zipfile.ZipFile, threading.Lock]:
-    """The process's handle of a zip file and the lock to read it under; reopened when the file changed.
-
-    Raises:
-        LimbeckError: missing or damaged archive.
-    """
-    try:
-        stat = archive.stat()
-        key = (str(archive.absolute()), stat.st_mtime_ns, stat.st_size)
-        with _guard:
-            if key not in _archives:
-                _archives[key] = (zipfile.ZipFile(archive), threading.Lock())
-                while len(_archives) > _OPEN_ARCHIVES:
-                    # Not closed here: another thread may be reading; it closes with its last user.
-                    _archives.popitem(last=False)
-            _archives.move_to_end(key)
-            return _archives[key]
-    except OSError as error:
-        raise LimbeckError(f"{archive}: cannot open the archive ({error.strerror}); restore it") from None
-    except zipfile.BadZipFile as error:
-        raise LimbeckError(f"{archive}: damaged or not a zip file ({error}); download it again") from None
-
-
-def read_member(archive: Path, member: str) -> bytes:
-    """Bytes of one member of a zip file, checksum verified.
-
-    Raises:
-        LimbeckError: no such member, damaged data, or an archive bomb.
-    """
-    handle, lock = open_archive(archive)
-    try:
-        info = handle.getinfo(member)
-        if info.file_size > MAX_MEMBER_BYTES:
-            raise LimbeckError(f"{archive}: {member} unpacks to {info.file_size:,} bytes; too large to read")
-        with lock:
-            return handle.read(info)
-    except KeyError:
-        raise LimbeckError(f"{archive}: holds no {member!r}; restore it or import again") from None
-    except LimbeckError:
-        raise
-    except Exception as error:  # zipfile, zlib, lzma and bz2 each have their own
-        raise LimbeckError(f"{archive}: {member} is damaged ({error}); download the archive again") from None

@@ -11,7 +11,7 @@ import pytest
 from data_samples import picture
 from PIL import Image
 
-from limbeck import pictures
+from limbeck import archives
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text, open_picture
 
@@ -134,7 +134,7 @@ def test_members_of_a_zip(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip")
     assert np.array_equal(np.asarray(open_picture("in/p1.png", archive=archive)), np.asarray(picture(1)))
     assert "a.zip: holds no 'in/p9.png'" in refused("in/p9.png", archive=archive)
-    monkeypatch.setattr(pictures, "MAX_MEMBER_BYTES", 10)
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 10)
     assert "too large to read" in refused("in/p1.png", archive=archive)
     monkeypatch.undo()
     make_zip(archive, 5)  # a changed archive is opened anew

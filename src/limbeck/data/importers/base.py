@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+from limbeck.archives import open_archive, read_member
 from limbeck.data.features import load_feature_file
 from limbeck.errors import LimbeckError
-from limbeck.pictures import open_archive, read_member
 
 
 class Source:
@@ -29,7 +29,7 @@ class Source:
     def names(self) -> list[str]:
         """Relative names of all files, sorted."""
         if self.is_zip:
-            return sorted(name for name in open_archive(self.path)[0].namelist() if not name.endswith("/"))
+            return sorted(open_archive(self.path).members)
         return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
 
     def read_text(self, name: str) -> str:

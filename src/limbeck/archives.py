@@ -1,0 +1,131 @@
+"""Zip archives: one open handle per process, and members by the names that their writers meant."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+
+# A member that unpacks to more than this is an archive bomb, not a picture.
+MAX_MEMBER_BYTES = 1 << 30
+_OPEN_ARCHIVES = 8
+_UTF8_NAME = 0x800
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An open zip file: its handle, the lock to read it under, and its members by name.
+
+    ``members`` holds files only, in the archive's order. Names are decoded as `member_name` says, separators
+    are ``/``. ``repeated`` lists the names that stand several times in the archive; the last one counts, as
+    for every program that unpacks it.
+    """
+
+    handle: zipfile.ZipFile
+    lock: threading.Lock
+    members: dict[str, zipfile.ZipInfo]
+    repeated: tuple[str, ...]
+
+    def find(self, name: str) -> zipfile.ZipInfo | None:
+        """The member of a name, as `members` has it or as zipfile spells it; None if there is none."""
+        info = self.members.get(name)
+        return info if info is not None else self.handle.NameToInfo.get(name)
+
+
+def member_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member as its writer meant it.
+
+    Many programs write UTF-8 names without the flag that says so, and zipfile then decodes them as cp437.
+    Bytes beyond ASCII that are valid UTF-8 are UTF-8: in another encoding that happens by chance only.
+    """
+    name = info.filename
+    if info.flag_bits & _UTF8_NAME or name.isascii():
+        return name
+    try:
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return name
+
+
+def open_archive(path: Path) -> Archive:
+    """The process's handle of a zip file; opened again when the file changed.
+
+    Raises:
+        LimbeckError: missing or damaged archive, or no regular file.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise LimbeckError(f"{path}: a zip must be a regular file; copy it to a disk first")
+        key = (str(path.absolute()), status.st_mtime_ns, status.st_size)
+        with _guard:
+            if key not in _archives:
+                _archives[key] = _open(path)
+                while len(_archives) > _OPEN_ARCHIVES:
+                    # Not closed here: another thread may be reading; it closes with its last user.
+                    _archives.popitem(last=False)
+            _archives.move_to_end(key)
+            return _archives[key]
+    except OSError as error:
+        raise LimbeckError(f"{path}: cannot open the archive ({error.strerror}); restore it") from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise LimbeckError(f"{path}: damaged or not a zip file ({error}); download it again") from None
+
+
+def read_member(path: Path, member: str) -> bytes:
+    """Bytes of one member of a zip file, checksum verified.
+
+    Raises:
+        LimbeckError: no such member, damaged data, or an archive bomb.
+    """
+    archive = open_archive(path)
+    info = archive.find(member)
+    if info is None:
+        raise LimbeckError(f"{path}: holds no {member!r}; restore it or import again")
+    if info.file_size > MAX_MEMBER_BYTES:
+        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read")
+    try:
+        with archive.lock:
+            return archive.handle.read(info)
+    except Exception as error:  # zipfile, zlib, lzma and bz2 each have their own
+        raise LimbeckError(f"{path}: {member} is damaged ({error}); download the archive again") from None
+
+
+def _open(path: Path) -> Archive:
+    handle = zipfile.ZipFile(path)
+    files = {}
+    repeated = []
+    for info in handle.infolist():
+        name = member_name(info)
+        if name.endswith(("/", "\\")):
+            continue
+        if name in files:
+            repeated.append(name)
+        files[name] = info
+    # Old Windows programs write "\" between folders; it stays where "/" there would name another member.
+    members = {}
+    for name, info in files.items():
+        slashed = name.replace("\\", "/")
+        members[name if slashed != name and slashed in files else slashed] = info
+    return Archive(handle, threading.Lock(), members, tuple(dict.fromkeys(repeated)))
+
+
+_archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
+_guard = threading.Lock()
+
+
+def _forget_archives() -> None:
+    """In a forked child: a shared file offset would mix up reads, and a lock may be held for ever."""
+    global _guard
+    _archives.clear()
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_archives)
