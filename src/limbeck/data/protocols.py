@@ -12,7 +12,8 @@ from limbeck.data.classes import FROM_PATHS
 from limbeck.data.hierarchy import Tree
 from limbeck.data.protocol import Protocol, Split, Validation
 from limbeck.data.redraws import FORM, base_name, redraw
-from limbeck.data.strict import describe, read_yaml
+from limbeck.data.strict import describe
+from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocols"

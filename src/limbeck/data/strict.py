@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import LimbeckError
-
-
-def read_yaml(file: Path) -> Any:
-    """Read a YAML file; a missing or malformed one is a one-line `LimbeckError`."""
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LimbeckError(f"{file}: cannot read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def describe(error: ValidationError, model: type[BaseModel], source: str) -> LimbeckError:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json
@@ -62,7 +62,7 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
 def _line(run: Path, last: str) -> set[str]:
     """The stages that trained one model: both towers handed on, validated on the same rows."""
     file = run / "recipe.yaml"
-    recipe = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    recipe = read_yaml(file) if file.is_file() else {}
     stages = {stage["name"]: stage for stage in recipe.get("stages", [])}
     found, name = {last}, last
     while name in stages:

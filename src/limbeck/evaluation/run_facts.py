@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.config import identity
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json
@@ -55,7 +54,7 @@ def read_run_facts(model: object) -> RunFacts:
 
 def _from_run(folder: Path) -> RunFacts:
     run = _mapping(folder / "run.json", read_json)
-    recipe = _mapping(folder / "recipe.yaml", _read_yaml)
+    recipe = _mapping(folder / "recipe.yaml", read_yaml)
     data = _inner(recipe, "data") | _inner(run, "data")
     stages = recipe.get("stages") or []
     last = _inner(stages[-1], "method") if isinstance(stages, list) and stages else {}
@@ -94,7 +93,7 @@ def settings_hash(run: Path) -> str:
 
     Another run that it reads counts by that run's own settings.
     """
-    recipe = _mapping(run / "recipe.yaml", _read_yaml)
+    recipe = _mapping(run / "recipe.yaml", read_yaml)
     stages = recipe.get("stages") or []
     own = {str(stage.get("name")) for stage in stages if isinstance(stage, dict)}
     return sha256_json(_settings(identity(recipe), "", own))
@@ -119,13 +118,6 @@ def _mapping(file: Path, reader: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise LimbeckError(f"{file}: not a mapping of keys; restore it or train again")
     return content
-
-
-def _read_yaml(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LimbeckError(f"{file}: cannot read ({str(error).splitlines()[0]}); restore it") from None
 
 
 def _inner(mapping: Any, key: str) -> dict[str, Any]:

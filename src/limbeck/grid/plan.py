@@ -7,17 +7,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from limbeck.data.strict import describe
+from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError
 from limbeck.training.recipe import FOLDER
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = {"rows", "tune", "logs"}
-_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 Settings = dict[str, Any]
 """Overrides by dotted key, as on the command line of ``limbeck train``."""
@@ -179,26 +178,6 @@ class Grid(Strict):
         return {} if self.protocols is None else {"data.protocol": self.protocols[at]}
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: the first would be lost without a word."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if key.value in seen and key.value != "<<":
-            line = key.start_mark.line + 1
-            raise LimbeckError(f"line {line}: {key.value!r} stands twice; rename or remove one")
-        seen.add(key.value)
-    loader.flatten_mapping(node)
-    return {
-        loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value
-    }
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def list_grids() -> list[str]:
     """Names of the grid files that ship with limbeck, sorted."""
     found = [f.relative_to(FOLDER).with_suffix("") for f in FOLDER.rglob("grid*.yaml")]
@@ -224,17 +203,9 @@ def read_grid(file: Path) -> Grid:
     Raises:
         LimbeckError: not YAML, a key twice, an unknown key (with the nearest known), names that collide.
     """
-    try:
-        tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise LimbeckError(f"{file}: cannot read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
-    except LimbeckError as error:
-        raise LimbeckError(f"{file}: {error}") from None
+    tree = read_yaml(file)
     if not isinstance(tree, dict):
         raise LimbeckError(f"{file}: a grid is a mapping of keys, found {type(tree).__name__}")
-    tree = _numbers(tree)
     for part in ("prepare", "rows"):
         entries = tree.get(part)
         for entry in entries.values() if isinstance(entries, dict) else []:
@@ -245,15 +216,6 @@ def read_grid(file: Path) -> Grid:
         return Grid.model_validate(tree)
     except ValidationError as error:
         raise describe(error, Grid, str(file)) from None
-
-
-def _numbers(value: Any) -> Any:
-    """2e-3 as a number, which YAML takes for text."""
-    if isinstance(value, dict):
-        return {key: _numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_numbers(inner) for inner in value]
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 def _list(names: list[str]) -> str:

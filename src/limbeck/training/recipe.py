@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from limbeck.data.strict import describe, read_yaml
+from limbeck.data.strict import describe
+from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
 from limbeck.encoders.config import LiftConfig, Strict, TowerConfig
 from limbeck.errors import LimbeckError
 
@@ -163,7 +163,7 @@ class Recipe(Strict):
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_text(self.model_dump(mode="json"))
 
 
 def list_recipes() -> list[str]:
@@ -226,16 +226,11 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``a.b=c`` to ("a.b", value); read as YAML, and 2e-3 as a number, which YAML takes for text."""
+    """``a.b=c`` to ("a.b", value); the value is read as YAML (`parse_yaml`)."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise LimbeckError(f"{text!r}: an override looks like key=value, for example lift.bits=16")
-    try:
-        return key, float(value) if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else yaml.safe_load(
-            value
-        )
-    except yaml.YAMLError:
-        raise LimbeckError(f"{text!r}: the value is not valid YAML; quote it") from None
+    return key, parse_yaml(value, text)
 
 
 def _find(name: str) -> Path:

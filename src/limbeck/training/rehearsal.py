@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from lightning_fabric import Fabric
 from PIL import Image
 
@@ -18,6 +17,7 @@ from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import load_protocol
+from limbeck.data.yaml_files import yaml_text
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, State
@@ -182,7 +182,7 @@ def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
     }
     meta = {"name": "made up", "label_names": labels, "media": {"kind": "folder", "root": str(media)}}
     Pairs.write(folder / "pairs", columns, meta)
-    write_atomic(folder / "made-up.yaml", yaml.safe_dump(_rules(rules)))
+    write_atomic(folder / "made-up.yaml", yaml_text(_rules(rules)))
     data = recipe.data.model_copy(
         update={"pairs": str(folder / "pairs"), "protocol": str(folder / "made-up.yaml")}
     )
