@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import pytest
+from helpers_index import resign
 
 import limbeck
 from limbeck.errors import LimbeckError
+from limbeck.index import checked
 from limbeck.index.approximate import ApproximateSearch
 from limbeck.index.arrays import npy_header, open_npy
 from limbeck.index.derived import open_derived, write_derived
 from limbeck.index.engines.base import Candidates
+from limbeck.index.export import export_index
 from limbeck.index.measure import build_engine
+from limbeck.index.segments import file_entry
 from limbeck.index.store import IndexStore, verify_index
 
 CODES = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
@@ -36,6 +43,9 @@ def edit_offsets(path, step: int) -> None:
 
 def test_ids_whose_offsets_lead_nowhere(path):
     edit_offsets(path, 3)
+    with pytest.raises(LimbeckError, match=r"damaged: segments/.*items.arrow"):
+        verify_index(path)
+    resign(path)
     index = limbeck.Index.open(path)
     for ask in (
         lambda: index.search(points=CODES[2], k=3),
@@ -45,12 +55,11 @@ def test_ids_whose_offsets_lead_nowhere(path):
     ):
         with pytest.raises(LimbeckError, match=r"items.arrow: damaged \(.*; see limbeck index verify"):
             ask()
-    with pytest.raises(LimbeckError, match=r"damaged: segments/.*items.arrow"):
-        verify_index(path)
 
 
 def test_a_column_is_checked_when_it_is_read(path):
     edit_offsets(path, 6)  # the paths
+    resign(path)
     index = limbeck.Index.open(path)
     assert len(index.store.where("id startswith i")) == 60
     with pytest.raises(LimbeckError, match=r"items.arrow: damaged"):
@@ -77,13 +86,14 @@ def test_lists_of_an_engine(path):
         wrong = starts.copy()
         wrong[place] = value
         np.save(file, wrong)
+        resign(path)
         with pytest.raises(LimbeckError, match=r"starts.npy: no lists of 60 rows; build the engine again"):
             open_derived(path, "ivf").open(store.space)
 
 
 def test_tables_of_multi_index_hashing(path):
     store = IndexStore.open(path)
-    derived = write_derived(store, "mih", {"parts": 8})
+    write_derived(store, "mih", {"parts": 8})
     folder = path / "derived" / "mih"
     kept = {name: np.load(folder / f"{name}.npy") for name in ("order", "widths", "starts", "entries")}
     twice = kept["order"].copy()
@@ -94,15 +104,17 @@ def test_tables_of_multi_index_hashing(path):
         ("starts", kept["starts"].view(np.int32)),
     ):
         np.save(folder / f"{name}.npy", wrong)
-        with pytest.raises(LimbeckError):
-            derived.open(store.space)
+        resign(path)
+        with pytest.raises(LimbeckError, match="do not fit each other"):
+            open_derived(path, "mih").open(store.space)
         np.save(folder / f"{name}.npy", kept[name])
     # what is not looked at when it is opened cannot lead out of the arrays
     kept["starts"][3:40] = 2**32 - 1
     kept["entries"][:, -1] = 2**32 - 1
     np.save(folder / "starts.npy", kept["starts"])
     np.save(folder / "entries.npy", kept["entries"])
-    found = derived.open(store.space).search(CODES[:5], 3, {"budget": 10**9}, None)
+    resign(path)
+    found = open_derived(path, "mih").open(store.space).search(CODES[:5], 3, {"budget": 10**9}, None)
     assert (found.rows == -1).all()
 
 
@@ -114,6 +126,78 @@ def test_rows_that_an_engine_has_not(path, monkeypatch):
     monkeypatch.setattr(search._engine, "search", lambda *_: wrong)
     with pytest.raises(LimbeckError, match="the engine is damaged: it finds rows that it has not"):
         search(CODES[:1], 2)
+
+
+@pytest.mark.parametrize("name", ["points.npy", "items.arrow", "id_hash.npy"])
+def test_a_flipped_bit_is_told_and_never_answers(path, name):
+    (file,) = path.glob(f"segments/*/{name}")
+    content = bytearray(file.read_bytes())
+    content[-40 if name != "items.arrow" else content.index(b"i00i01") + 4] ^= 1
+    file.write_bytes(content)
+    index = limbeck.Index.open(path)
+    with pytest.raises(LimbeckError, match=rf"{name}: damaged \(checksum differs\); restore the file"):
+        index.search(like="i03")
+
+
+def test_damage_is_not_merged_into_a_sound_index(path):
+    (file,) = path.glob("segments/*/points.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(LimbeckError, match=r"points.npy: damaged"):
+        limbeck.Index.open(path).remove([f"i{i:02}" for i in range(40)])  # more than a fifth: written anew
+    for out in ("out.npy", "out.parquet"):
+        with pytest.raises(LimbeckError, match=r"points.npy: damaged"):
+            export_index(path, path.parent / out)
+
+
+def test_files_of_faiss_are_compared_before_it_reads_them(path):
+    pytest.importorskip("faiss")
+    store = IndexStore.open(path)
+    derived = write_derived(store, "faiss-flat")
+    file = derived.folder / "index.faiss"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        LimbeckError, match=r"index.faiss: damaged \(checksum differs\); run limbeck index engine"
+    ):
+        ApproximateSearch(store, derived, {})
+
+
+def test_a_tombstone_that_was_edited(path):
+    limbeck.Index.open(path).remove(["i03"])
+    (file,) = path.glob("tombstones/*.npy")
+    rows = np.load(file)
+    np.save(file, rows + 1)
+    with pytest.raises(LimbeckError, match=r"tombstones/.*npy: damaged \(checksum differs\)"):
+        limbeck.Index.open(path)
+
+
+def test_a_sound_file_is_read_once_until_it_changes(path, monkeypatch):
+    (file,) = path.glob("segments/*/points.npy")
+    past = time.time() - 60
+    os.utime(file, (past, past))
+    monkeypatch.setattr(checked, "_TICK_NS", -1)  # as if the change lay some seconds back
+    read: list[int] = []
+    digest = checked._digest
+    monkeypatch.setattr(checked, "_digest", lambda data: read.append(len(data)) or digest(data))
+    entry = file_entry(file)
+    for _ in range(3):
+        checked.check_file(file, entry, "mend")
+    assert read == [entry.size]
+    monkeypatch.setattr(checked, "_STAMPED", 0)
+    checked._SOUND.clear()
+    checked.check_file(file, entry, "mend")
+    checked._SOUND.clear()  # as another process
+    checked.check_file(file, entry, "mend")
+    assert len(read) == 2
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, (past, past))  # the time of the change itself cannot be set
+    with pytest.raises(LimbeckError, match="checksum differs"):
+        checked.check_file(file, entry, "mend")
 
 
 def test_what_was_measured_is_verified_too(path, run):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_index import resign
 
 from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
@@ -339,6 +340,10 @@ def test_a_truncated_faiss_file_is_refused(tmp_path):
     derived = write_derived(store, "faiss-hnsw")
     file = derived.folder / "index.faiss"
     file.write_bytes(b"no such index" + file.read_bytes()[13:])
+    with pytest.raises(LimbeckError, match=r"index.faiss: damaged"):
+        derived.open(space)
+    resign(tmp_path / "ix")
+    derived = open_derived(tmp_path / "ix", "faiss-hnsw")
     with pytest.raises(LimbeckError, match=r"index.faiss: faiss refuses"):
         derived.open(space)
 

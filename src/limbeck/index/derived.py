@@ -20,6 +20,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, remove_leftovers, sha256_json, write_json
+from limbeck.index.checked import check_file
 from limbeck.index.engines import engine_class
 from limbeck.index.engines.base import Engine, Points, choose_options
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
@@ -71,17 +72,15 @@ class Derived:
         return sum(segment.rows for segment in self.segments if segment.name in names)
 
     def open(self, space: Space) -> Engine:
-        """Open the engine; sizes are checked, as those of a segment are.
+        """Open the engine, once its files were compared with their checksums.
 
         Raises:
-            LimbeckError: of another space, a missing or truncated file, faiss not installed.
+            LimbeckError: of another space, a missing or damaged file, faiss not installed.
         """
         if self.space != space.to_json():
             raise LimbeckError(f"{self.folder}: built over points of another space; build it again")
-        for name, entry in self.files.items():
-            path = self.folder / name
-            if not path.is_file() or path.stat().st_size != entry.size:
-                raise LimbeckError(f"{path}: missing or truncated; {self._mend()}")
+        for name, entry in self.files.items():  # above all those of faiss, which believes any length it reads
+            check_file(self.folder / name, entry, self._mend())
         return engine_class(space.storage, self.name)(self.folder, self.rows)
 
     def verify(self) -> int:

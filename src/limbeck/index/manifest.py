@@ -94,6 +94,13 @@ class Manifest:
         }
         return {f"{folder}/{name}" for folder, inside in names.items() for name in inside}
 
+    def files_in(self, folder: str) -> dict[str, FileEntry]:
+        """Entries of the files of a directory such as ``segments/<name>``, by their names within it."""
+        start = f"{folder}/"
+        return {
+            name.removeprefix(start): entry for name, entry in self.files.items() if name.startswith(start)
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The JSON value of a manifest file, its own checksum included."""
         value = {"format": self.min_reader, **asdict(self)}

@@ -6,7 +6,8 @@ Writing them is in `limbeck.index.segment_writer`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +17,87 @@ import pyarrow as pa
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
 from limbeck.index.arrays import open_npy
+from limbeck.index.checked import CheckedFile
 from limbeck.index.items import with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
 _ROWS = 1 << 16  # read at once
+RESTORE = "restore the file or rebuild the index"
 POINTS, ITEMS, ID_HASH = "points.npy", "items.arrow", "id_hash.npy"
 
 
 class Segment:
-    """One segment, opened: nothing is read before it is asked for.
+    """One segment, opened: mapped at once, compared with its checksums and read when it is asked for.
 
     Attributes:
-        points: (n, width) memory-mapped stored points.
-        items: Arrow table of n rows, memory-mapped; in a store, with the columns of all its segments.
         removed: int64 row numbers, ascending, that were removed since.
     """
 
     def __init__(
-        self, directory: Path, entry: SegmentEntry, space: Space, removed: np.ndarray | None = None
+        self,
+        directory: Path,
+        entry: SegmentEntry,
+        space: Space,
+        removed: np.ndarray | None = None,
+        files: Mapping[str, FileEntry] | None = None,
     ) -> None:
+        """Map the files of a segment; those in ``files`` are compared with it before they are read."""
         self.directory, self.name, self.rows = Path(directory), entry.name, entry.rows
         self.removed = np.empty(0, np.int64) if removed is None else removed
-        self.points = open_npy(self.directory / POINTS)
-        if self.points.shape != (entry.rows, space.width) or self.points.dtype != space.dtype:
+        self._joint: Callable[[], pa.Schema] | None = None
+        self._mapped = {
+            name: CheckedFile(self.directory / name, file, RESTORE) for name, file in (files or {}).items()
+        }
+        self._points = open_npy(self.directory / POINTS)
+        if self._points.shape != (entry.rows, space.width) or self._points.dtype != space.dtype:
             raise LimbeckError(
-                f"{self.directory / POINTS}: {self.points.dtype} {self.points.shape}, "
+                f"{self.directory / POINTS}: {self._points.dtype} {self._points.shape}, "
                 f"expected {space.dtype} ({entry.rows}, {space.width}); rebuild the index"
             )
+        self._items = pa.memory_map(str(self.directory / ITEMS))
+        self._ids = open_npy(self.directory / ID_HASH)
+        if self._ids.shape != (2, entry.rows) or self._ids.dtype != np.dtype("<u8"):
+            raise LimbeckError(
+                f"{self.directory / ID_HASH}: {self._ids.dtype} {self._ids.shape}, "
+                f"expected uint64 (2, {entry.rows}); rebuild the index"
+            )
+        self._sound: set[str] = set()  # columns whose values were checked
+
+    def _check(self, name: str) -> None:
+        """Compare a file with its SHA-256 before it is read, once."""
+        if name in self._mapped:
+            self._mapped[name].check()
+
+    @property
+    def points(self) -> np.ndarray:
+        """(n, width) memory-mapped stored points."""
+        self._check(POINTS)
+        return self._points
+
+    @functools.cached_property
+    def own_items(self) -> pa.Table:
+        """The table of its own file, n rows."""
+        self._check(ITEMS)
         path = self.directory / ITEMS
         try:
-            self.items: pa.Table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except pa.ArrowInvalid as error:
-            raise LimbeckError(f"{path}: not readable ({error}); rebuild the index") from None
-        if len(self.items) != entry.rows:
-            raise LimbeckError(f"{path}: {len(self.items)} rows, expected {entry.rows}; rebuild the index")
-        self._columns = self.items.column_names
-        self._sound: set[str] = set()  # columns whose values were checked
-        # Row 0 is the sorted hashes, row 1 their row numbers: contiguous, so that a look-up copies nothing.
-        self._hashes, self._order = open_npy(self.directory / ID_HASH)
+            items = pa.ipc.open_file(self._items).read_all()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            cause = str(error).splitlines()[0][:80]
+            raise LimbeckError(f"{path}: not readable ({cause}); rebuild the index") from None
+        if len(items) != self.rows:
+            raise LimbeckError(f"{path}: {len(items)} rows, expected {self.rows}; rebuild the index")
+        return items
+
+    @functools.cached_property
+    def items(self) -> pa.Table:
+        """Its table, memory-mapped; in a store with the columns of all segments, null where it has none."""
+        schema = self.own_items.schema if self._joint is None else self._joint()
+        return self.own_items if self.has_columns(schema) else with_columns(self.own_items, schema)
+
+    def joined(self, schema: Callable[[], pa.Schema]) -> None:
+        """Show all columns of a schema, which is asked for when items are."""
+        self._joint = schema
 
     def without(self, removed: np.ndarray) -> Segment:
         """The same segment with other removed rows (m,), ascending."""
@@ -64,12 +107,7 @@ class Segment:
 
     def has_columns(self, schema: pa.Schema) -> bool:
         """Whether its own file has all columns of a schema, in its order."""
-        return list(self._columns) == schema.names
-
-    def complete(self, schema: pa.Schema) -> None:
-        """Show all columns of a schema; those that its file lacks are null."""
-        if not self.has_columns(schema):
-            self.items = with_columns(self.items, schema)
+        return list(self.own_items.column_names) == schema.names
 
     def _checked(self, values: Any) -> Any:
         """Arrow values whose offsets lie within the file: from a damaged one Arrow would read elsewhere."""
@@ -112,14 +150,20 @@ class Segment:
             found[here] = chunk.take(pa.array(rows[here] - (ends[at] - len(chunk)))).to_pylist()
         return found.tolist()
 
+    def _id_table(self) -> np.ndarray:
+        """uint64 (2, n): sorted hashes, and their rows; contiguous, so that a look-up copies nothing."""
+        self._check(ID_HASH)
+        return self._ids
+
     def rows_of(self, ids: Sequence[str], hashes: np.ndarray) -> np.ndarray:
         """int64 (n,): the row of each id, given with its hash, or -1; removed rows are not found."""
         found = np.full(len(ids), -1, dtype=np.int64)
-        at = np.searchsorted(self._hashes, hashes)
+        table, order = self._id_table()
+        at = np.searchsorted(table, hashes)
         open_ = np.flatnonzero(at < self.rows)
         while open_.size:  # once, unless hashes collide
-            open_ = open_[self._hashes[at[open_]] == hashes[open_]]
-            rows = self._order[at[open_]].astype(np.int64)
+            open_ = open_[table[at[open_]] == hashes[open_]]
+            rows = order[at[open_]].astype(np.int64)
             same = np.array([ids[i] == own for i, own in zip(open_, self.ids_of(rows), strict=True)], bool)
             alive = same & ~self.is_removed(rows)
             found[open_[alive]] = rows[alive]
@@ -160,14 +204,15 @@ class Segment:
 
     def sorted_hashes(self) -> np.ndarray:
         """(n,) uint64 hashes of the ids, ascending."""
-        return self._hashes
+        return self._id_table()[0]
 
     def rows_of_hash(self, value: np.uint64) -> np.ndarray:
         """Rows whose id has this hash, ascending."""
-        low, high = np.searchsorted(self._hashes, [value, value + np.uint64(1)])
+        table, order = self._id_table()
+        low, high = np.searchsorted(table, [value, value + np.uint64(1)])
         if value == np.iinfo(np.uint64).max:
             high = self.rows
-        return self._order[low:high].astype(np.int64)
+        return order[low:high].astype(np.int64)
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -18,12 +18,13 @@ import pyarrow as pa
 
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
+from limbeck.index.checked import check_file
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import hash_ids, joint_schema
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.manifest import EncoderEntry, Manifest, newest_manifest
 from limbeck.index.segment_writer import Batches
-from limbeck.index.segments import Segment, same_file
+from limbeck.index.segments import RESTORE, Segment, same_file
 from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Space, space_from_json
@@ -44,19 +45,30 @@ class IndexStore:
                 )
         removed = self._removed()
         self.segments = [
-            Segment(self.path / "segments" / entry.name, entry, self.space, removed.get(entry.name))
+            Segment(
+                self.path / "segments" / entry.name,
+                entry,
+                self.space,
+                removed.get(entry.name),
+                manifest.files_in(f"segments/{entry.name}"),
+            )
             for entry in manifest.segments
         ]
-        self.schema: pa.Schema = joint_schema((segment.items.schema for segment in self.segments), str(path))
         for segment in self.segments:
-            segment.complete(self.schema)
+            segment.joined(lambda: self.schema)
         self.starts = np.cumsum([0, *(segment.rows for segment in self.segments)]).tolist()
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of all segments together; their files are read for it."""
+        return joint_schema((segment.own_items.schema for segment in self.segments), str(self.path))
 
     def _removed(self) -> dict[str, np.ndarray]:
         """The removed rows of each segment that has any."""
         found, segments = {}, {entry.name: entry.rows for entry in self.manifest.segments}
         for entry in self.manifest.tombstones:
             file = self.path / "tombstones" / entry.name
+            check_file(file, self.manifest.files[f"tombstones/{entry.name}"], RESTORE)
             rows = open_npy(file)
             end = segments.get(entry.segment, 0)
             fits = rows.shape == (entry.rows,) and rows.dtype == np.int64 and entry.rows > 0
@@ -67,7 +79,9 @@ class IndexStore:
 
     @classmethod
     def open(cls, path: Path | str) -> IndexStore:
-        """Open the newest generation: sizes checked, everything mapped at once, nothing read.
+        """Open the newest generation: sizes checked, everything mapped at once, little read.
+
+        Checksums are compared when a file is first read (`limbeck.index.checked`).
 
         Raises:
             LimbeckError: no index there, a damaged or newer manifest, a missing or truncated file.
@@ -187,10 +201,17 @@ class IndexStore:
         return np.concatenate([where.mask(segment) for segment in self.segments])
 
     def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
-        """Directory and entry of the first query encoder that takes "text" or "image", or None."""
+        """Directory and entry of the first query encoder that takes "text" or "image", or None.
+
+        Raises:
+            LimbeckError: one of its files is missing or differs from its SHA-256.
+        """
         for entry in self.manifest.encoders:
             if modality in entry.modalities:
-                return self.path / "encoders" / entry.name, entry
+                folder = f"encoders/{entry.name}"
+                for name, file in self.manifest.files_in(folder).items():
+                    check_file(self.path / folder / name, file, RESTORE)
+                return self.path / folder, entry
         return None
 
     def info(self) -> dict[str, Any]:
