@@ -18,8 +18,9 @@ from limbeck.encoders.config import AugmentConfig, ClipImageConfig, ClipTextConf
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.text import ClipTextBackbone
 from limbeck.encoders.tokenizer import knows, train_tokenizer
-from limbeck.encoders.transforms import random_crop, resize_center
+from limbeck.encoders.transforms import random_crop
 from limbeck.errors import LimbeckError
+from limbeck.pictures import resize_center
 
 TEXTS = ["a red cat", "dog", "a dog, a cat and a red dog with a very long tail indeed", "cat"]
 

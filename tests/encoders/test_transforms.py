@@ -11,7 +11,8 @@ from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
 from limbeck.encoders.config import AugmentConfig, identity
-from limbeck.encoders.transforms import random_crop, resize_center
+from limbeck.encoders.transforms import random_crop
+from limbeck.pictures import resize_center
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ A pairs directory holds ``pairs.parquet`` and ``pairs.json``; the layout is desc
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -230,22 +229,27 @@ class Pairs:
         Raises:
             LimbeckError: no media, no picture, or a picture that cannot be read.
         """
-        from limbeck.pictures import decode_picture
+        from limbeck.pictures import open_picture
 
-        content = self.image_bytes(row)
-        assert self.media is not None
-        return decode_picture(io.BytesIO(content), f"{self.media[1]}/{self.image_path(row)}", size=size)
+        kind, root, inside = self._image_place(row)
+        if kind == "zip":
+            return open_picture(inside, archive=root, size=size)
+        return open_picture(root / inside, size=size)
 
     def image_bytes(self, row: int) -> bytes:
         """The encoded picture of a row as it lies in the media; a missing one raises a `LimbeckError`."""
         from limbeck.pictures import picture_bytes
 
+        kind, root, inside = self._image_place(row)
+        return picture_bytes(inside, root) if kind == "zip" else picture_bytes(root / inside)
+
+    def _image_place(self, row: int) -> tuple[str, Path, str]:
+        """Kind and root of the media, and a row's path in it."""
         media, inside = self.media, self.image_path(row)
         if media is None or inside is None:
             what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
             raise LimbeckError(f"{self.path}: {what}; use features or import it with pictures")
-        kind, root = media
-        return picture_bytes(inside, root) if kind == "zip" else picture_bytes(root / inside)
+        return (*media, inside)
 
     @cached_property
     def feature_files(self) -> dict[str, FeatureFile]:

@@ -14,9 +14,10 @@ from limbeck.encoders.attention import class_attention
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.hub import attention, pretrained, resolve
-from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, resize_center, to_tensor
+from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, to_tensor
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.pictures import resize_center
 
 
 class ClipImageBackbone(Backbone):

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageEnhance
 
 from limbeck.encoders.config import AugmentConfig
+from limbeck.pictures import resize_center
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -22,17 +23,6 @@ def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...
     x: np.ndarray = np.asarray(image, np.float32) / 255.0
     x = (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
-
-
-def resize_center(image: Image.Image, size: int) -> Image.Image:
-    """Short side to ``size`` (bicubic), then the central square."""
-    if image.size == (size, size):
-        return image
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.crop((left, top, left + size, top + size))
 
 
 def random_crop(

@@ -19,6 +19,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
+from limbeck.pictures import ROOM
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,8 @@ def _steps(
     backbone = encoder.towers["image"].backbone
 
     def read(row: int) -> dict[str, torch.Tensor]:
-        return dict(backbone.collate([source.open_image(row)]))
+        with ROOM.keep():
+            return dict(backbone.collate([source.open_image(row)]))
 
     for step, inputs in decoded_batches(rows, read, size, workers):
         if not inputs:

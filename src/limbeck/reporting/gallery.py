@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
+from limbeck.pictures import contain
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -79,12 +80,10 @@ def _paste(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], font: object
 ) -> None:
     """The whole picture, centred in its field; small ones are enlarged."""
-    from PIL import ImageOps
-
     left, top = corner
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_EMPTY)
     try:
-        picture = ImageOps.contain(cell.picture(), (_CELL, _CELL))
+        picture = contain(cell.picture(), _CELL, _CELL)
     except LimbeckError:
         draw.text((left + 8, top + _CELL // 2 - 8), "no picture", fill=_FAINT, font=font)  # type: ignore[arg-type]
         return

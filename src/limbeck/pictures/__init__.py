@@ -1,0 +1,36 @@
+"""The one place where pictures are found, opened and counted; and text brought to one form.
+
+`list_folder` and `list_zip` say what is a picture and what is passed over; `open_picture` and
+`decode_picture` give upright RGB; `resize_center` is the models' square; `ROOM` bounds what is decoded
+at one time.
+"""
+
+from limbeck.pictures.colour import to_rgb
+from limbeck.pictures.fit import contain, resize_center
+from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name
+from limbeck.pictures.listing import Listing, list_folder, list_zip
+from limbeck.pictures.open import decode_picture, open_picture, picture_bytes
+from limbeck.pictures.passed import Kind, PassedOver, PictureError, Reason
+from limbeck.pictures.room import ROOM
+from limbeck.pictures.text import normalize_text
+
+__all__ = [
+    "ROOM",
+    "SUFFIXES",
+    "Kind",
+    "Listing",
+    "PassedOver",
+    "PictureError",
+    "Reason",
+    "contain",
+    "decode_picture",
+    "is_hidden",
+    "is_picture_name",
+    "list_folder",
+    "list_zip",
+    "normalize_text",
+    "open_picture",
+    "picture_bytes",
+    "resize_center",
+    "to_rgb",
+]

@@ -1,0 +1,58 @@
+"""Pictures of any mode to RGB, strip by strip: of a large one only its RGB form is made beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_STRIP = 1 << 21  # pixels
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Bring a picture of any mode to RGB: alpha on white, 16-bit grey and floats scaled, never clipped."""
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _scale_deep_grey(image)
+    if image.width * image.height <= _STRIP or image.mode == "RGB":
+        return _convert(image)
+    out = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        out.paste(_convert(strip), (0, top))
+    return out
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if "transparency" not in image.info and image.mode not in _ALPHA:
+        return image.convert("RGB")
+    layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Each strip of rows with its upper edge; as many rows as make up `_STRIP` pixels."""
+    rows = max(1, _STRIP // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _scale_deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit or float grey to 8 bits; the range is 65535 (floats: 1.0) unless values exceed it."""
+    low, high = 0.0, -np.inf
+    for _, strip in _strips(image):
+        values = _finite(strip)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    top = high - low
+    full = 65535.0 if image.mode != "F" else (1.0 if top <= 1.0 else 255.0)
+    out = Image.new("L", image.size)
+    for above, strip in _strips(image):
+        scaled = np.rint((_finite(strip) - low) * (255.0 / max(full, top)))
+        out.paste(Image.fromarray(scaled.astype(np.uint8)), (0, above))
+    return out
+
+
+def _finite(strip: Image.Image) -> np.ndarray:
+    """Values of a strip (h, w) as float64; what is not finite counts as 0."""
+    return np.nan_to_num(np.asarray(strip).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

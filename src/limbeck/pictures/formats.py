@@ -1,0 +1,95 @@
+"""Which files are pictures: by the endings of their names, or by their first bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from PIL import Image
+
+# Taken by their ending, without a look inside. Any other file is looked into, see `is_picture_stream`.
+_ENDINGS = (
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
+    ".avif .avifs .heic .heif .hif .jp2 .j2k .jpx .tga"
+)
+SUFFIXES = frozenset(_ENDINGS.split(" "))
+# EPS and WMF are programs that Pillow hands to others to run; the others are known by name, not decoded.
+_NEVER = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+# First the usual ones, since Pillow asks in this order.
+_FIRST = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
+# No signature, or one of a byte or two: without their ending they would claim foreign files.
+_UNSIGNED = frozenset({
+    "DCX", "FTEX", "GBR", "IM", "IMT", "IPTC", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "SPIDER", "TGA",
+    "XVTHUMB",
+})  # fmt: skip
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
+_AVIF = frozenset({b"avif", b"avis"})
+_HEAD = 64
+
+# `open.py` has a limit of its own on pixels, and its errors name the file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a relative path, or a folder in it, begins with a dot or is a macOS resource folder."""
+    parts = (part for part in name.split("/") if part not in ("", ".", ".."))
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a relative path ends like a picture and is not hidden."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that are tried on every picture, HEIC among them where its extra is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    known = (name for name in Image.ID if name not in _NEVER)
+    return tuple(sorted(known, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)))
+
+
+def is_picture_stream(stream: BinaryIO) -> bool:
+    """Whether a stream without a picture's ending holds one, or one that a further package would read.
+
+    The first 16 bytes decide for nearly all other files. Where they fit, the header must be readable.
+    """
+    head = stream.read(_HEAD)
+    if lacking(head) is not None:
+        return True
+    fitting = [name for name in formats() if name not in _UNSIGNED and _accepts(name, head[:16])]
+    if not fitting:
+        return False
+    stream.seek(0)
+    try:
+        with Image.open(stream, formats=fitting):
+            return True
+    except Image.DecompressionBombError:
+        return True  # `decode_picture` says so
+    except Exception:  # Pillow's plug-ins raise a dozen types on what is none of theirs
+        return False
+
+
+def _accepts(name: str, prefix: bytes) -> bool:
+    accept = Image.OPEN[name][1]
+    return accept is not None and accept(prefix) is True
+
+
+def lacking(head: bytes) -> str | None:
+    """What must be installed to read this picture, by its first bytes; None where nothing is missing."""
+    if head[4:8] != b"ftyp":
+        return None
+    end = min(len(head), int.from_bytes(head[:4], "big"))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+    if brands & _AVIF:
+        return None if {"AVIF", "HEIF"} & set(formats()) else "AVIF needs pip install --upgrade pillow"
+    if brands & _HEIC:
+        return None if "HEIF" in formats() else "HEIC needs pip install 'limbeck[heic]'"
+    return None

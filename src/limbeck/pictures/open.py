@@ -1,0 +1,171 @@
+"""Pictures of any kind, opened as upright RGB; errors name the file and the kind of fault."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from limbeck.archives import MAX_MEMBER_BYTES, open_archive, read_member
+from limbeck.errors import LimbeckError
+from limbeck.pictures.colour import to_rgb
+from limbeck.pictures.formats import formats, lacking
+from limbeck.pictures.passed import Kind, PictureError
+from limbeck.pictures.room import ROOM
+from limbeck.regular import regular_file
+
+MAX_SIDE = 1 << 18
+# A member of a zip may unpack to so many bytes, and as many a pixel on top.
+_PLAIN_BYTES, _PIXEL_BYTES = 1 << 26, 16
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_picture(source: str | Path, *, archive: Path | None = None, size: int | None = None) -> Image.Image:
+    """Open a picture as RGB, upright by its EXIF orientation.
+
+    Alpha is composited on white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken.
+    A file is read as far as its picture needs; `ROOM` bounds what the threads of a process decode at once.
+
+    Args:
+        source: a file, or the name of a member of ``archive``.
+        archive: a zip file; handles are kept open per process and shared by its threads.
+        size: allow a JPEG to be decoded at 1/2, 1/4 or 1/8, both sides still at least ``size`` pixels.
+
+    Raises:
+        PictureError: missing, no regular file, truncated, damaged, too large, or a package is missing that
+            would read it; names the file, and its ``kind`` is for counting.
+    """
+    if archive is not None:
+        name, number = f"{archive}: {source}", _member_bytes(archive, str(source))
+        with ROOM.hold(number // 4):
+            return decode_picture(io.BytesIO(read_member(archive, str(source))), name, size=size)
+    try:
+        with _regular(source).open("rb") as stream:
+            return decode_picture(stream, str(source), size=size)
+    except OSError as error:
+        raise _unopened(source, error) from None
+
+
+def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
+    """The encoded picture: a file, or a member of a zip file.
+
+    Raises:
+        PictureError: missing, no regular file, or of more than 1 GiB.
+    """
+    if archive is not None:
+        return read_member(archive, str(source))
+    try:
+        file = _regular(source)
+        if file.stat().st_size > MAX_MEMBER_BYTES:
+            raise PictureError(f"{source}: more than 1 GiB; make it smaller", Kind.TOO_LARGE)
+        return file.read_bytes()
+    except OSError as error:
+        raise _unopened(source, error) from None
+
+
+def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> Image.Image:
+    """Decode a picture from an open stream; ``name`` stands in the error. See `open_picture`."""
+    try:
+        with Image.open(stream, formats=formats()) as image:
+            if max(image.size) > MAX_SIDE:
+                sides = f"{image.width:,} × {image.height:,}"
+                raise PictureError(
+                    f"{name}: {sides} pixels, at most {MAX_SIDE:,} a side; scale it down", Kind.TOO_LARGE
+                )
+            if size is not None and image.format == "JPEG":
+                image.draft(None, (size, size))
+            with ROOM.hold(image.width * image.height):
+                return _upright_rgb(image)
+    except LimbeckError:
+        raise
+    except UnidentifiedImageError:
+        raise _unidentified(stream, name) from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise PictureError(
+            f"{name}: more than {most:,} pixels; scale the picture down", Kind.TOO_LARGE
+        ) from None
+    except MemoryError:
+        raise PictureError(
+            f"{name}: not enough memory to decode it; scale the picture down", Kind.TOO_LARGE
+        ) from None
+    except Exception as error:  # Pillow's plug-ins raise a dozen types on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PictureError(
+            f"{name}: cannot read the picture ({reason}); replace or remove it", Kind.DAMAGED
+        ) from None
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """The pixels as RGB, turned as the orientation says that is left once they are decoded.
+
+    Pillow's TIFF plug-in turns them while decoding, and HEIC decoders by the picture's own boxes; both take
+    the orientation out of the EXIF data then. So it is asked for afterwards, and applied once.
+    """
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    upright = to_rgb(image)
+    return upright if turn is None else upright.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1–8; damaged EXIF data must not cost the picture, so it counts as upright."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _unidentified(stream: BinaryIO, name: str) -> PictureError:
+    stream.seek(0)
+    wanted = lacking(stream.read(64))
+    if wanted is not None:
+        return PictureError(f"{name}: {wanted}", Kind.NEEDS_EXTRA)
+    return PictureError(
+        f"{name}: cannot read the picture (not a picture); replace or remove it", Kind.NOT_PICTURE
+    )
+
+
+def _member_bytes(archive: Path, member: str) -> int:
+    """Unpacked size of a member; one far larger than its picture is refused before it is unpacked."""
+    opened = open_archive(archive)
+    info = opened.find(member)
+    if info is None or info.file_size <= _PLAIN_BYTES:
+        return 0 if info is None else info.file_size
+    try:
+        with (
+            opened.lock,
+            opened.handle.open(info) as stream,
+            Image.open(stream, formats=formats()) as image,  # the header only
+        ):
+            most = _PLAIN_BYTES + _PIXEL_BYTES * image.width * image.height
+    except Exception:  # damaged, locked or no picture: told where it is read, if it is small enough for that
+        most = _PLAIN_BYTES
+    if info.file_size > most:
+        raise PictureError(
+            f"{archive}: {member} unpacks to {info.file_size:,} bytes, too many for its picture; remove it",
+            Kind.TOO_LARGE,
+        )
+    return info.file_size
+
+
+def _regular(source: str | Path) -> Path:
+    try:
+        return regular_file(source)
+    except LimbeckError as error:
+        raise PictureError(str(error), Kind.NOT_REGULAR) from None
+
+
+def _unopened(source: str | Path, error: OSError) -> PictureError:
+    kind = Kind.MISSING if isinstance(error, FileNotFoundError | NotADirectoryError) else Kind.UNREADABLE
+    return PictureError(f"{source}: cannot open the picture ({error.strerror}); restore it", kind)

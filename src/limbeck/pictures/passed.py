@@ -1,0 +1,88 @@
+"""What is passed over, and why: kinds of reasons, counted, with a few names of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from limbeck.errors import LimbeckError
+
+_SHOWN = 3
+
+
+class Kind(StrEnum):
+    """Why a file is not taken as a picture. The order is that of `PassedOver.line`."""
+
+    NOT_PICTURE = "not a picture"
+    HIDDEN = "hidden"
+    LINKED_FOLDER = "linked folder"
+    BROKEN_LINK = "broken link"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    DAMAGED = "damaged"
+    TOO_LARGE = "too large"
+    NEEDS_EXTRA = "needs an extra package"
+    NOT_REGULAR = "no regular file"
+    NOT_UTF8 = "name not UTF-8"
+
+
+class PictureError(LimbeckError):
+    """A picture that cannot be opened; ``kind`` says why, for counting."""
+
+    def __init__(self, message: str, kind: Kind) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Reason(str):
+    """Why an item was passed over: a sentence, with the ``kind`` that it is counted by."""
+
+    kind: Kind
+
+    def __new__(cls, text: str, kind: Kind = Kind.UNREADABLE) -> Reason:
+        """A sentence and its kind."""
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+    @classmethod
+    def of(cls, error: LimbeckError) -> Reason:
+        """The message of an error, with its kind where it has one."""
+        return cls(str(error), error.kind if isinstance(error, PictureError) else Kind.UNREADABLE)
+
+
+@dataclass
+class PassedOver:
+    """Names passed over, by kind."""
+
+    names: dict[Kind, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: Kind, name: str) -> None:
+        """Take a name; what no console can show is escaped."""
+        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.names.setdefault(kind, []).append(shown)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.names.values()))
+
+    def counts(self) -> dict[Kind, int]:
+        """Number of names of each kind that occurs."""
+        return {kind: len(self.names[kind]) for kind in Kind if kind in self.names}
+
+    def without(self, *kinds: Kind, names: frozenset[str] = frozenset()) -> PassedOver:
+        """The same without some kinds and some names."""
+        kept = {
+            kind: [name for name in found if name not in names]
+            for kind, found in self.names.items()
+            if kind not in kinds
+        }
+        return PassedOver({kind: found for kind, found in kept.items() if found})
+
+    def line(self) -> str:
+        """``passed over: 2 not a picture (a.txt, b.csv), 1 broken link (c.jpg)``, or an empty text."""
+        parts = [f"{count:,} {kind} ({_some(self.names[kind])})" for kind, count in self.counts().items()]
+        return f"passed over: {', '.join(parts)}" if parts else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -1,0 +1,33 @@
+"""Files that end: devices, FIFOs and sockets are refused before they are read, since they may never end."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def regular_file(path: str | Path) -> Path:
+    """The path of a regular file, or of a link to one.
+
+    Raises:
+        LimbeckError: a folder, device, pipe or socket.
+        OSError: nothing there, or no permission to look.
+    """
+    path = Path(path)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise LimbeckError(
+            f"{path}: is {kind}, not a regular file; give a file, or copy the content into one"
+        )
+    return path
