@@ -1,0 +1,106 @@
+"""Arrow and Parquet columns in plain types: text is text, however its writer stored it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.errors import LimbeckError
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without dictionary, view and large forms, extensions and half floats, at every depth."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if _is_list(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct(
+            [pa.field(kind.field(at).name, plain_type(kind.field(at).type)) for at in range(kind.num_fields)]
+        )
+    return kind
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns in their plain types, without metadata."""
+    return pa.schema([pa.field(field.name, plain_type(field.type)) for field in schema])
+
+
+def plain_table(table: pa.Table) -> pa.Table:
+    """The table in plain types."""
+    columns = [pa.chunked_array([_plain(chunk) for chunk in column.chunks], plain_type(column.type))
+               for column in table.columns]  # fmt: skip
+    return pa.table(columns, schema=plain_schema(table.schema))
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Raises:
+        LimbeckError: not readable as Parquet, or a column name that stands there twice.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError) as error:
+        raise LimbeckError(f"{path}: not readable as Parquet ({first_line(error)}); restore it") from None
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise LimbeckError(f"{path}: column {repeated!r} stands there twice; give each its own name")
+    return file
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a message of one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    kind = array.type
+    wanted = plain_type(kind)
+    if wanted == kind:
+        return array
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(array.storage)
+    if pa.types.is_dictionary(kind):
+        return _plain(array.dictionary_decode())
+    if pa.types.is_struct(kind):
+        fields = [_plain(array.field(at)) for at in range(kind.num_fields)]
+        mask = array.is_null() if array.null_count else None
+        return pa.StructArray.from_arrays(fields, fields=list(wanted), mask=mask)
+    if _is_list(kind):
+        return _plain_list(array, wanted)
+    return array.cast(wanted)
+
+
+def _plain_list(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    lengths = array.value_lengths().fill_null(0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), _running(lengths)])
+    mask = array.is_null() if array.null_count else None
+    return pa.ListArray.from_arrays(offsets, _plain(array.flatten()), type=wanted, mask=mask)
+
+
+def _running(lengths: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.cumulative_sum(lengths.cast(pa.int32()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    views = (getattr(pa.types, name, None) for name in ("is_list_view", "is_large_list_view"))
+    return (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or any(view is not None and view(kind) for view in views)
+    )

@@ -1,0 +1,176 @@
+"""Lists in the cells of a table: JSON lists, what Python and NumPy print, texts apart by a separator."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# What Python and pandas write for "there is none"; NA is left out, a country has that name.
+_NONE = frozenset({"nan", "NaN", "None", "null", "<NA>", "set()", "frozenset()", "[]", "()", "{}"})
+_NAMES_OF_NONE = _NONE - {"set()", "frozenset()", "[]", "()", "{}"}
+_WRAPPER = re.compile(r"(?:array|set|frozenset)\((.*?)(?:,\s*dtype=[^\[\]]*)?\)", re.DOTALL)
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_ITEM = re.compile(rf"\s*(?:(?P<quoted>{_QUOTED})|(?P<bare>[^,'\"\[\]{{}}]*[^,'\"\[\]{{}}\s]))\s*", re.DOTALL)
+_SPACED = re.compile(rf"(?:\s*(?:{_QUOTED})\s*)+", re.DOTALL)
+_NUMBERS = re.compile(r"\s*-?[0-9.]+(?:\s+-?[0-9.]+)+\s*")
+_OTHERS = (";", "|")  # what else stands between items, where nobody named a separator
+
+
+@dataclass(frozen=True)
+class CellLists:
+    """The texts of each row's cell, and what the user should know. Rows of equal cells share one list."""
+
+    rows: list[list[str]]
+    notes: tuple[str, ...]
+
+
+def cell_lists(
+    column: pa.ChunkedArray, where: str, *, separator: str | None, split: bool = True
+) -> CellLists:
+    """Texts of every cell of a text column or of a column of lists; a missing cell holds none.
+
+    A cell is read as a list if it is one in JSON, or as Python or NumPy print lists, tuples, sets and arrays.
+    Else it is cut at the separator; with ``split`` false (captions) it stays one text. ``nan``, ``None``
+    and ``null`` hold nothing, which is said.
+
+    Args:
+        column: text or lists of text; other types count by their text.
+        where: file and column, for notes.
+        separator: between items; ``,`` where it is None, and a note if cells look cut by another.
+        split: whether cells are cut, and bare items count as lists.
+    """
+    kind = column.type
+    if pa.types.is_list(kind):
+        items = column.cast(pa.list_(pa.string()))
+        return CellLists([[text for text in own or () if text is not None] for own in items.to_pylist()], ())
+    if not pa.types.is_string(kind):
+        column = column.cast(pa.string())
+    cells = pc.dictionary_encode(column).combine_chunks()
+    if isinstance(cells, pa.ChunkedArray):
+        cells = cells.chunk(0)
+    mark = separator or ","
+    parsed: list[list[str]] = []
+    forms: list[str] = []
+    texts: list[str] = cells.dictionary.to_pylist()
+    for text in texts:
+        items, form = parse_cell(text, mark, split)
+        parsed.append(items)
+        forms.append(form)
+    counts = pc.value_counts(cells.indices.drop_null()).to_pylist()
+    times = {entry["values"]: entry["counts"] for entry in counts}
+    nothing: list[str] = []
+    rows = [nothing if at is None else parsed[at] for at in cells.indices.to_pylist()]
+    found = Counter[str]()
+    for at, form in enumerate(forms):
+        found[form] += times.get(at, 0)
+    notes = []
+    if found["none"]:
+        shown = ", ".join(
+            sorted({repr(text.strip()) for text, form in zip(texts, forms, strict=True) if form == "none"})[
+                :3
+            ]
+        )
+        notes.append(f"{where}: {found['none']:,} cells hold {shown} and count as empty")
+    if found["printed"]:
+        notes.append(
+            f"{where}: {found['printed']:,} cells are lists as Python prints them and were read as lists"
+        )
+    if split and separator is None:
+        notes += _other_separator(texts, forms, times, where)
+    return CellLists(rows, tuple(notes))
+
+
+def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str], str]:
+    """Texts of a cell, and its form: "text", "json", "printed" (by Python), "none" or "empty".
+
+    See `cell_lists`.
+    """
+    stripped = text.strip()
+    if not stripped:
+        return [], "empty"
+    if stripped in _NONE:
+        return [], "none" if stripped in _NAMES_OF_NONE else "empty"
+    if stripped[0] in "[({asf" and stripped[-1] in "])}":
+        if stripped[0] == "[":
+            found = _json_list(stripped)
+            if found is not None:
+                return found, "json"
+        found = _printed_list(stripped, split)
+        if found is not None:
+            return found, "printed"
+    if not split:
+        return [text], "text"
+    return [item for part in text.split(separator) if (item := part.strip())], "text"
+
+
+def _json_list(text: str) -> list[str] | None:
+    """Items of a JSON list of plain values; None if it is none."""
+    try:
+        value = json.loads(text, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, list) or any(isinstance(item, list | dict) for item in value):
+        return None
+    return [item if isinstance(item, str) else json.dumps(item) for item in value if item is not None]
+
+
+def _printed_list(text: str, bare: bool) -> list[str] | None:
+    """Items of a list, tuple, set or array as Python and NumPy print it; None if it is none."""
+    wrapped = _WRAPPER.fullmatch(text)
+    inner = wrapped[1].strip() if wrapped else text
+    if not inner or inner[0] not in _BRACKETS or inner[-1] != _BRACKETS[inner[0]]:
+        return None
+    if not bare and inner[0] != "[":
+        return None
+    body = inner[1:-1]
+    if not body.strip():
+        return []
+    if _SPACED.fullmatch(body):  # NumPy sets no commas
+        return [str(ast.literal_eval(match)) for match in re.findall(_QUOTED, body, re.DOTALL)]
+    if bare and inner[0] == "[" and _NUMBERS.fullmatch(body):
+        return body.split()
+    items, at, quoted = [], 0, 0
+    while at < len(body):
+        match = _ITEM.match(body, at)
+        if match is None:
+            return None
+        at = match.end()
+        if at < len(body) and body[at] != ",":
+            return None
+        at += 1
+        quoted += match["quoted"] is not None
+        items.append(_literal(match["quoted"]) if match["quoted"] else match["bare"].strip())
+    # (c) and {x} are words in brackets; only [a, b] is taken for a list without quotes.
+    if inner[0] == "(" and len(items) == 1 and not body.rstrip().endswith(","):
+        return None
+    if quoted == len(items) or (bare and inner[0] == "["):
+        return [item for item in items if item not in _NAMES_OF_NONE]
+    return None
+
+
+def _literal(quoted: str) -> str:
+    try:
+        return str(ast.literal_eval(quoted))
+    except (ValueError, SyntaxError):
+        return quoted[1:-1]
+
+
+def _other_separator(texts: list[str], forms: list[str], times: dict[int, int], where: str) -> list[str]:
+    """A note if no cell holds a comma and some hold another usual separator."""
+    plain = [(at, text) for at, (text, form) in enumerate(zip(texts, forms, strict=True)) if form == "text"]
+    if any("," in text for _, text in plain):
+        return []
+    for mark in _OTHERS:
+        count = sum(times.get(at, 0) for at, text in plain if mark in text)
+        if count:
+            total = sum(times.get(at, 0) for at, _ in plain)
+            mend = f"if it stands between items, give --separator '{mark}'"
+            return [f"{where}: {count:,} of {total:,} cells hold {mark!r} and were not cut; {mend}"]
+    return []

@@ -1,0 +1,233 @@
+"""CSV and its sisters: the separator is found, a line is a row, cells are text; Arrow does the parsing.
+
+By RFC 4180 a field may stand in quotes, doubled inside. Where tabs separate, a quote is a character: the
+format (text/tab-separated-values) knows no quoting.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from limbeck.errors import LimbeckError
+from limbeck.tables.quotes import check_quotes, line_fields
+
+SEPARATORS = (",", "\t", ";", "|")
+_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_ENDINGS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
+_SAMPLE = 50  # lines by which the separator is found
+_LF, _CR = 10, 13
+_MAX_BLOCK = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Text columns, the line of the file that each row stands in, and notes.
+
+    ``lines`` is the number of the first row's line where rows stand in one line after the other.
+    """
+
+    columns: pa.Table
+    lines: int | np.ndarray
+    notes: tuple[str, ...]
+
+
+def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
+    """Parse a text with a header line; every cell is text, an empty one is null.
+
+    Args:
+        data: UTF-8 without byte order mark, line ends ``\\n`` or ``\\r\\n``.
+        name: file, for errors; its ending says which separator is expected.
+        multiline: allow line ends inside quoted fields (not with tabs).
+
+    Raises:
+        LimbeckError: no header, repeated column names, broken quotes, a row with another number of fields
+            than the header; each names the line.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(buffer == _LF)
+    head = _first_line(data, ends)
+    if head is None:
+        raise LimbeckError(f"{name}: empty; give a header line with the names of the columns")
+    number, start, stop = head
+    separator, notes = _separator(data, ends, number, name)
+    quoted = separator != "\t"
+    names, unnamed = _header(data[start:stop].decode("utf-8").removesuffix("\r"), separator, name, number + 1)
+    notes += unnamed
+    if multiline and quoted:
+        return _parse_multiline(data[start:], separator, names, name, number, notes)
+    if quoted:
+        inside = check_quotes(data, ends, separator, name, 1)
+        if inside:
+            notes.append(f"{name}: quotes inside fields of {inside:,} lines are kept as characters")
+    body = memoryview(data)[min(stop + 1, len(data)) :]
+    longest = int(np.diff(ends, prepend=-1, append=len(data)).max())
+    columns, bare = _parse(data, body, separator, len(names), longest)
+    if columns is None:
+        raise _odd_row(data, separator, names, name, number)
+    below = len(ends) - number - 1 + (not data.endswith(b"\n") and stop < len(data))
+    lines: int | np.ndarray = number + 2
+    if below != len(columns):
+        texts = itertools.islice(enumerate(data.split(b"\n"), start=1), number + 1, None)
+        filled = [at for at, line in texts if _counts(line, len(names))]
+        lines = np.array(filled) if len(filled) == len(columns) else -1
+    table = pa.table([_restored(column, bare) for column in columns.columns], names=names)
+    if not quoted:
+        notes += _quoted_cells(table, name)
+    return Rows(table, lines, tuple(notes))
+
+
+def _first_line(data: bytes, ends: np.ndarray) -> tuple[int, int, int] | None:
+    """Number (from 0), start and stop of the first line that is not blank."""
+    start = 0
+    for number, end in enumerate([*ends[:1000].tolist(), len(data)]):
+        if data[start:end].strip():
+            return number, start, end
+        start = end + 1
+    return None
+
+
+def _separator(data: bytes, ends: np.ndarray, number: int, name: str) -> tuple[str, list[str]]:
+    """The separator that makes fields of the first lines alike; the ending of the file decides a tie."""
+    stop = int(ends[number + _SAMPLE]) if number + _SAMPLE < len(ends) else len(data)
+    sample = [line.removesuffix("\r") for line in data[:stop].decode("utf-8", "ignore").split("\n")[number:]]
+    sample = [line for line in sample if line.strip()][:_SAMPLE]
+    expected = _ENDINGS.get(PurePath(name).suffix.lower(), ",")
+    order = sorted(SEPARATORS, key=lambda mark: mark != expected)
+    fields = {mark: [_count(line, mark) for line in sample] for mark in order}
+    cutting = [mark for mark in order if fields[mark][0] > 1]
+    even = [mark for mark in cutting if len(set(fields[mark])) == 1]
+    found = max(even or cutting, key=lambda mark: fields[mark][0], default=expected)
+    if found == expected or PurePath(name).suffix.lower() not in _ENDINGS:
+        return found, []
+    return found, [f"{name}: columns stand apart by {_NAMES[found]}"]
+
+
+def _count(line: str, separator: str) -> int:
+    if separator == "\t":
+        return line.count("\t") + 1
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:
+        return 0
+
+
+def _header(line: str, separator: str, name: str, number: int) -> tuple[list[str], list[str]]:
+    where = f"{name}: line {number}"
+    fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
+    names = [field.strip() for field in fields]
+    empty = [at for at, field in enumerate(names) if not field]
+    for at in empty:
+        names[at] = f"column_{at + 1}"
+    repeated = [key for key, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise LimbeckError(f"{where}: column {repeated[0]!r} stands there twice; give each its own name")
+    said = [f"{name}: column {at + 1} has no name and is called {names[at]!r}" for at in empty]
+    return names, said
+
+
+def _parse(
+    data: bytes, body: memoryview, separator: str, width: int, longest: int
+) -> tuple[pa.Table | None, str]:
+    """The columns, None if a row has another number of fields; and what stands for a lone ``\\r``."""
+    bare = ""
+    if data.count(b"\r") != data.count(b"\r\n"):
+        # Arrow ends a line there, the format does not: another character stands in while it parses.
+        bare = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark.encode() not in data)
+        whole = bytes(body).replace(b"\r\n", b"\n").replace(b"\r", bare.encode())
+        body, longest = memoryview(whole), len(whole)
+    numbers = [str(at) for at in range(width)]
+    if not body:
+        return pa.table({at: pa.array([], pa.string()) for at in numbers}), bare
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(body),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=numbers, block_size=min(max(1 << 20, 2 * longest), _MAX_BLOCK)
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=separator,
+                quote_char=False if separator == "\t" else '"',
+                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(numbers, pa.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowException:
+        return None, bare
+    return table, bare
+
+
+def _counts(line: bytes, width: int) -> bool:
+    """Whether a line is a row: Arrow passes over empty ones, we over blank ones of several columns."""
+    return bool(line.strip()) if width > 1 else bool(line.rstrip(b"\r"))
+
+
+def _restored(column: pa.ChunkedArray, bare: str) -> pa.ChunkedArray:
+    return pc.replace_substring(column, bare, "\r") if bare else column
+
+
+def _odd_row(data: bytes, separator: str, names: list[str], name: str, number: int) -> LimbeckError:
+    """The error that names the first line with another number of fields than the header."""
+    for at, raw in enumerate(data.decode("utf-8").split("\n")[number + 1 :], start=number + 2):
+        line = raw.removesuffix("\r").replace("\r", " ")
+        if line.strip():
+            where = f"{name}: line {at}"
+            fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
+            if len(fields) != len(names):
+                return _unlike(where, len(fields), len(names), separator)
+    return LimbeckError(f"{name}: not a readable table; mend or restore it")
+
+
+def _unlike(where: str, found: int, width: int, separator: str) -> LimbeckError:
+    more = "more" if found > width else "fewer"
+    mend = f"quote fields that hold {separator!r}" if separator != "\t" else "a field cannot hold a tab"
+    if found < width:
+        mend = f"write {separator!r} for empty fields too"
+    return LimbeckError(f"{where} has {more} fields than the header ({found}, not {width}); {mend}")
+
+
+def _parse_multiline(
+    data: bytes, separator: str, names: list[str], name: str, number: int, notes: list[str]
+) -> Rows:
+    reader = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator, strict=True)
+    cells: list[list[str | None]] = [[] for _ in names]
+    lines: list[int] = []
+    before = 0
+    try:
+        for fields in reader:
+            begin, before = before + 1, reader.line_num
+            if begin == 1 or not any(field.strip() for field in fields):
+                continue
+            if len(fields) != len(names):
+                raise _unlike(f"{name}: line {number + begin}", len(fields), len(names), separator)
+            lines.append(number + begin)
+            for column, field in zip(cells, fields, strict=True):
+                column.append(field or None)
+    except csv.Error as error:
+        where = f"{name}: line {number + before + 1}"
+        raise LimbeckError(f"{where} begins a row that is not readable ({error}); mend its quotes") from None
+    table = pa.table([pa.array(column, pa.string()) for column in cells], names=names)
+    return Rows(table, np.array(lines, np.int64), tuple(notes))
+
+
+def _quoted_cells(table: pa.Table, name: str) -> list[str]:
+    """Cells that another program put into quotes, which a tab-separated file keeps."""
+    count = sum(
+        pc.sum(pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))).as_py() or 0
+        for column in table.columns
+    )
+    if not count:
+        return []
+    mend = "write the table as CSV if they only mark its fields"
+    return [f"{name}: {count:,} cells begin and end with a quote, a character where tabs separate; {mend}"]

@@ -1,0 +1,95 @@
+"""Types of text columns: guessed only where the text of every cell comes back from the value unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from limbeck.errors import LimbeckError
+
+# What a caller may declare, by the words that a user writes.
+TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "time": pa.timestamp("us"),
+}
+_EXACT = 1 << 53  # above it a float64 no longer tells whole numbers apart
+_BOOLS = (("true", "false"), ("True", "False"))
+_FORMS = {
+    # As Python, NumPy and Arrow print floats: no leading zeros, no +, no zero behind the last digit but ".0".
+    "float": r"^(0|-?(0\.(0|[0-9]*[1-9])|[1-9][0-9]{0,14}(\.(0|[0-9]*[1-9]))?)(e[+-][0-9]{2,3})?)$",
+    "time": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$",
+}
+_FLOAT_LENGTH = 24  # characters of the longest float64 as it is printed
+_SAMPLE = 100
+
+
+def guess_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as whole numbers, floats, booleans, dates or times if all its texts are, else as it is.
+
+    ``007``, ``+49``, ``1.10``, ``1e5``, ``nan`` and whole numbers above 2^53 are text.
+    """
+    values = column.drop_null()
+    if not len(values):
+        return column
+    for kind in ("int", "float", "bool", "date", "time"):
+        # Most text columns are turned down by their first cells.
+        if all(_fits(part, kind) for part in (values.slice(0, _SAMPLE), values)):
+            return _as_bool(column) if kind == "bool" else column.cast(TYPES[kind])
+    return column
+
+
+def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedArray:
+    """The column in a declared type of `TYPES`.
+
+    Raises:
+        LimbeckError: no such type, or a cell that is none; names the cell.
+    """
+    if kind not in TYPES:
+        raise LimbeckError(f"{where}: no type {kind!r}; there are {', '.join(TYPES)}")
+    if column.type == TYPES[kind]:
+        return column
+    try:
+        return column.cast(TYPES[kind])
+    except pa.ArrowException:
+        cells = (cell for cell in pc.unique(column.drop_null()).to_pylist() if not _casts(cell, kind))
+        raise LimbeckError(f"{where}: {next(cells, '?')!r} is no {kind}; mend it or declare text") from None
+
+
+def _casts(cell: object, kind: str) -> bool:
+    try:
+        pa.scalar(cell).cast(TYPES[kind])
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _fits(values: pa.ChunkedArray, kind: str) -> bool:
+    """Whether all texts are of a kind, in the one form that its values are printed in."""
+    if kind == "bool":
+        return any(_all(pc.is_in(values, pa.array(pair))) for pair in _BOOLS)
+    if kind in _FORMS and not _all(pc.match_substring_regex(values, _FORMS[kind])):
+        return False
+    try:
+        cast = values.cast(TYPES[kind])
+    except pa.ArrowException:
+        return False
+    if kind == "int" and not _all(pc.and_(pc.greater_equal(cast, -_EXACT), pc.less_equal(cast, _EXACT))):
+        return False
+    if kind == "float":
+        return _all(pc.is_finite(cast)) and pc.max(pc.binary_length(values)).as_py() <= _FLOAT_LENGTH
+    return kind == "time" or _all(pc.equal(cast.cast(pa.string()), values))
+
+
+def _as_bool(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    true = pc.is_in(column, pa.array([pair[0] for pair in _BOOLS]))
+    return pc.if_else(pc.is_valid(column), true, pa.scalar(None, pa.bool_()))
+
+
+def _all(found: Any) -> bool:
+    return bool(pc.all(found, skip_nulls=False).as_py())

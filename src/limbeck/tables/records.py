@@ -1,0 +1,179 @@
+"""JSON and JSON lines: objects with named fields become columns; the format's own types are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+
+_EXACT = 1 << 53
+_MAX_INT = 1 << 63
+_CONSTANTS = {"Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+class _RepeatedKeyError(ValueError):
+    """An object that has a name twice."""
+
+
+class _Float(float):
+    """A number that remembers how it was written: as an id, 1.10 is another text than 1.1."""
+
+    literal: str
+
+
+def _float(literal: str) -> _Float:
+    value = _Float(literal)
+    value.literal = literal
+    return value
+
+
+def load_json(
+    text: str,
+    where: str,
+    hook: Callable[[dict[str, Any]], Any] | None = None,
+    number: Callable[[str], float] = float,
+) -> Any:
+    """The value of a JSON text; ``NaN``, which is no JSON but is met with, is null.
+
+    Args:
+        text: the text.
+        where: file or line, for the error.
+        hook: called with each object; what it returns stands in the object's place.
+        number: makes the value of a number with a fraction or an exponent.
+
+    Raises:
+        LimbeckError: not JSON, nested too deeply, or an object with a name twice; begins with ``where``.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> Any:
+        found = dict(items)
+        if len(found) != len(items):
+            names = [name for name, _ in items]
+            raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+        return found if hook is None else hook(found)
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_constant=_CONSTANTS.get)
+    except json.JSONDecodeError as error:
+        inside = "" if error.lineno == 1 else f" (its line {error.lineno})"
+        raise LimbeckError(f"{where} is not JSON{inside}: {error.msg}; mend it") from None
+    except _RepeatedKeyError as error:
+        raise LimbeckError(f"{where} has the field {error.args[0]!r} twice; keep one") from None
+    except RecursionError:
+        raise LimbeckError(f"{where} is nested too deeply to be read; flatten it") from None
+    except ValueError as error:  # a number of more digits than Python converts
+        raise LimbeckError(f"{where} is not readable ({error}); mend it") from None
+
+
+def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]], list[int] | None]:
+    """Objects of JSON lines, with their line numbers, or of a JSON list of objects.
+
+    Raises:
+        LimbeckError: not JSON, or something else than objects; names the line or entry.
+    """
+    if lines:
+        records, numbers = [], []
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                where = f"{name}: line {number}"
+                records.append(_object(load_json(line, where, number=_float), where))
+                numbers.append(number)
+        return records, numbers
+    content = load_json(text, name, number=_float)
+    if not isinstance(content, list):
+        raise LimbeckError(f"{name}: holds {_kind(content)}, not a list of objects; write [{{…}}, {{…}}]")
+    return [_object(item, f"{name}: entry {at}") for at, item in enumerate(content, start=1)], None
+
+
+def to_columns(
+    records: list[dict[str, Any]], text: Collection[str], name: str
+) -> tuple[pa.Table, list[str], list[str]]:
+    """Columns of the records, in the order in which their names first occur; names of those kept as text.
+
+    A column of ``text`` holds text, or lists of texts where every value is a list of them; other lists and
+    objects stand in it as JSON. Values of several types make a column text. Halves of surrogate pairs, which
+    no text can hold, become U+FFFD.
+    """
+    names = list(dict.fromkeys(key for record in records for key in record))
+    arrays, mixed, notes = [], [], []
+    for key in names:
+        values = [record.get(key) for record in records]
+        array = None if key in text else _typed(values)
+        if array is None:
+            array, repaired = _texts(values)
+            if key not in text and any(v is not None and not isinstance(v, str) for v in values):
+                mixed.append(key)
+            if repaired:
+                said = f"{repaired:,} values of column {key!r} hold half a surrogate pair"
+                notes.append(f"{name}: {said}; it became U+FFFD")
+        arrays.append(array)
+    if not names and records:
+        raise LimbeckError(f"{name}: its objects have no fields; give each row named fields")
+    clean = [_clean(key)[0] for key in names]
+    return pa.table(arrays, names=clean), mixed, notes
+
+
+def _typed(values: list[Any]) -> pa.Array | None:
+    """The values in a type of their own; None where they must be text."""
+    kinds = {float if isinstance(value, float) else type(value) for value in values if value is not None}
+    if kinds == {str} or not kinds:
+        return None
+    if kinds <= {int, float}:
+        limit = _EXACT if float in kinds else _MAX_INT - 1
+        if any(isinstance(value, int) and abs(value) > limit for value in values):
+            return None
+    elif len(kinds) > 1 or kinds & {str}:
+        return None
+    try:
+        array = pa.array(values)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError, RecursionError):
+        return None
+    return None if pa.types.is_null(array.type) else array
+
+
+def _texts(values: list[Any]) -> tuple[pa.Array, int]:
+    """The values as text, or as lists of texts if all are lists; and how many were repaired."""
+    there = [value for value in values if value is not None]
+    lists = bool(there) and all(
+        isinstance(value, list) and all(isinstance(item, str | int | float) for item in value)
+        for value in there
+    )
+    repaired = 0
+
+    def one(value: Any) -> str | None:
+        nonlocal repaired
+        text, changed = _clean(value if isinstance(value, str) else _scalar(value))
+        repaired += changed
+        return text
+
+    if lists:
+        inner = [None if value is None else [one(item) for item in value] for value in values]
+        return pa.array(inner, pa.list_(pa.string())), repaired
+    return pa.array([None if value is None else one(value) for value in values], pa.string()), repaired
+
+
+def _scalar(value: Any) -> str:
+    return value.literal if isinstance(value, _Float) else json.dumps(value, ensure_ascii=False)
+
+
+def _clean(text: str) -> tuple[str, bool]:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), True
+    return text, False
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise LimbeckError(f"{where} is {_kind(value)}, not an object with named fields")
+    return value
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

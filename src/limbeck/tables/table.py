@@ -1,0 +1,149 @@
+"""One table, whatever its format: columns in Arrow, declared, guessed or text, and what was guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from limbeck.errors import LimbeckError
+from limbeck.tables.arrow import first_line, open_parquet, plain_table
+from limbeck.tables.delimited import parse_delimited
+from limbeck.tables.guess import declare_type, guess_type
+from limbeck.tables.records import read_records, to_columns
+from limbeck.tables.text import read_bytes, utf8_bytes
+
+JSON_LINES = frozenset({".jsonl", ".ndjson"})
+# Endings that make a file a table by themselves; .txt and others are read as CSV where a table is asked for.
+ENDINGS = frozenset({".csv", ".tsv", ".tab", ".json", ".parquet", *JSON_LINES})
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a table, and what was found, guessed and repaired on the way, a note each.
+
+    Attributes:
+        name: file, for errors.
+        columns: the columns in plain Arrow types (`limbeck.tables.arrow`).
+        notes: for the user.
+        lines: line of each row in the file, or that of the first where they follow one another; −1 if rows
+            are no lines.
+    """
+
+    name: str
+    columns: pa.Table
+    notes: tuple[str, ...] = ()
+    lines: int | np.ndarray = -1
+
+    def __len__(self) -> int:
+        return self.columns.num_rows
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, in their order."""
+        return self.columns.column_names
+
+    def where(self, row: int) -> str:
+        """Place of a row, for an error: file and line, or file and row from 1."""
+        if isinstance(self.lines, np.ndarray):
+            return f"{self.name}: line {self.lines[row]}"
+        return f"{self.name}: line {self.lines + row}" if self.lines >= 0 else f"{self.name}: row {row + 1}"
+
+
+def read_table(
+    path: Path | str,
+    *,
+    text: Collection[str] = (),
+    types: Mapping[str, str] | None = None,
+    guess: bool = True,
+    multiline: bool = False,
+) -> Table:
+    """Read a table: CSV, TSV, JSON lines, JSON or Parquet by the ending, CSV for every other one.
+
+    Args:
+        path: the file; ``-`` is standard input.
+        text: columns that are text, whatever they look like (ids and paths always are); not all need exist.
+        types: types of further columns by name (`limbeck.tables.guess.TYPES`); each must exist.
+        guess: guess the types of the other columns of CSV and TSV, as `guess_type` says; else they are text.
+        multiline: allow line ends inside quoted fields of CSV.
+
+    Raises:
+        LimbeckError: no such file, not readable, a line that is no row; names file and line.
+    """
+    if PurePath(path).suffix.lower() == ".parquet" and str(path) != "-":
+        file = Path(path)
+        if not file.is_file():
+            raise LimbeckError(f"{path}: no such file")
+        try:
+            columns = plain_table(open_parquet(file).read())
+        except (pa.ArrowException, OSError) as error:
+            raise LimbeckError(f"{path}: damaged ({first_line(error)}); restore it") from None
+        return _typed(Table(str(path), columns), text, types or {}, False)
+    return parse_table(read_bytes(path), str(path), text=text, types=types, guess=guess, multiline=multiline)
+
+
+def parse_table(
+    data: bytes,
+    name: str,
+    *,
+    text: Collection[str] = (),
+    types: Mapping[str, str] | None = None,
+    guess: bool = True,
+    multiline: bool = False,
+) -> Table:
+    """Parse a table's bytes, of a member of a zip file, say; see `read_table`."""
+    ending = PurePath(name).suffix.lower()
+    if ending == ".parquet":
+        try:
+            columns = plain_table(pa.parquet.read_table(pa.BufferReader(data)))
+        except (pa.ArrowException, OSError) as error:
+            raise LimbeckError(f"{name}: not readable as Parquet ({first_line(error)}); restore it") from None
+        return _typed(Table(name, columns), text, types or {}, False)
+    content, _, notes = utf8_bytes(data, name)
+    if ending in JSON_LINES or ending == ".json":
+        records, numbers = read_records(content.decode("utf-8"), name, ending in JSON_LINES)
+        columns, mixed, said = to_columns(records, {*text, *(types or ())}, name)
+        if mixed:
+            said.append(f"{name}: kept as text, since values are of several types: {', '.join(mixed)}")
+        lines: int | np.ndarray = -1 if numbers is None else np.array(numbers, np.int64)
+        return _typed(Table(name, columns, (*notes, *said), lines), text, types or {}, False)
+    rows = parse_delimited(content, name, multiline=multiline)
+    return _typed(Table(name, rows.columns, (*notes, *rows.notes), rows.lines), text, types or {}, guess)
+
+
+def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess: bool) -> Table:
+    """The table with declared columns in their types, and guessed ones, which are named in a note."""
+    unknown = [key for key in types if key not in table.names]
+    if unknown:
+        raise LimbeckError(f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}")
+    columns, guessed = [], []
+    for key, column in zip(table.names, table.columns.columns, strict=True):
+        if key in types:
+            column = declare_type(column, types[key], f"{table.name}: column {key!r}")
+        elif key in text:
+            column = _as_text(column)
+        elif guess:
+            column = guess_type(column)
+            if not pa.types.is_string(column.type):
+                guessed.append(f"{key} {_word(column.type)}")
+        columns.append(column)
+    notes = table.notes
+    if guessed:
+        notes = (*notes, f"{table.name}: types guessed: {', '.join(guessed)}; the other columns are text")
+    return Table(table.name, pa.table(columns, names=table.names), notes, table.lines)
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text; lists and bytes stay what they are."""
+    kind = column.type
+    plain = pa.types.is_string(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind)
+    return column if plain else column.cast(pa.string())
+
+
+def _word(kind: pa.DataType) -> str:
+    words = {pa.int64(): "int", pa.float64(): "float", pa.bool_(): "bool", pa.date32(): "date"}
+    return words.get(kind, "time")

@@ -1,0 +1,175 @@
+"""Text files as bytes, as text and as lists of lines; only ``\\n`` and ``\\r\\n`` end a line."""
+
+from __future__ import annotations
+
+import codecs
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+
+MAX_BYTES = 4 << 30  # of a file; more is no list or table that fits into memory
+MAX_PIPE_BYTES = 1 << 30  # of a pipe, whose length nobody knows
+_BLANKS = " \t"  # what may stand around an entry; other white space can be part of a file name
+_BLOCK = 1 << 22
+_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A text, the encoding that it was read by, and what the user should know about that."""
+
+    text: str
+    encoding: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextList:
+    """The lines of a file without their line ends, and what the user should know about the reading."""
+
+    name: str
+    lines: list[str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> list[str]:
+        """The lines that are not blank, without blanks and tabs at their ends."""
+        return [line for _, line in self.numbered()]
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """Line number, from 1, and text of each entry."""
+        for number, line in enumerate(self.lines, start=1):
+            if text := line.strip(_BLANKS):
+                yield number, text
+
+
+def read_list(path: Path | str) -> TextList:
+    """Read a file of lines, ``-`` being standard input.
+
+    Raises:
+        LimbeckError: no such file, no regular file, or no text.
+    """
+    decoded = decode_text(read_bytes(path), str(path))
+    return TextList(str(path), split_lines(decoded.text), decoded.notes)
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines of a text, cut at ``\\n`` and ``\\r\\n`` and at nothing else; no line after the last line end."""
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line[:-1] if line.endswith("\r") else line for line in lines]
+
+
+def decode_text(data: bytes, name: str) -> Decoded:
+    """Text of a file's bytes; see `utf8_bytes` for the encodings."""
+    content, encoding, notes = utf8_bytes(data, name)
+    return Decoded(content.decode("utf-8"), encoding, notes)
+
+
+def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
+    """The text of a file as UTF-8 without byte order mark, its encoding, and notes.
+
+    UTF-8, with a mark or without; UTF-16 and UTF-32 by their marks; cp1252 where UTF-8 fails: for the whole
+    file, or for single lines where most lines with letters beyond ASCII are UTF-8. Either is said.
+
+    Raises:
+        LimbeckError: UTF-16 that is broken or has no mark, or bytes that are no text.
+    """
+    for mark, codec, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                text = data[len(mark) :].decode(codec)
+            except UnicodeDecodeError as error:
+                raise LimbeckError(
+                    f"{name}: begins as {encoding} but is not ({error.reason}); save it as UTF-8"
+                ) from None
+            return text.encode("utf-8"), encoding, (f"{name}: read as {encoding}",)
+    if data.startswith(codecs.BOM_UTF8):
+        data = data[len(codecs.BOM_UTF8) :]
+    if data.isascii() or _is_utf8(data):
+        if data.count(0) > len(data) // 4:
+            raise LimbeckError(f"{name}: holds zero bytes like UTF-16 without its mark; save it as UTF-8")
+        return data, "UTF-8", ()
+    if b"\0" in data:
+        raise LimbeckError(f"{name}: not a text file; give UTF-8 text")
+    return _with_cp1252(data, name)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Bytes of a regular file, or of standard input by ``-`` or another pipe of the shell.
+
+    Raises:
+        LimbeckError: no such file, a folder, a device, a named pipe, or more than fits into memory.
+    """
+    if str(path) == "-":
+        return _bounded(sys.stdin.buffer.read(MAX_PIPE_BYTES + 1), "standard input")
+    file = Path(path)
+    try:
+        status = file.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise LimbeckError(f"{path}: a folder, not a file; give a file")
+        if not stat.S_ISREG(status.st_mode):
+            # A process substitution of the shell stands there; a named pipe may never get a writer.
+            if not (stat.S_ISFIFO(status.st_mode) and str(path).startswith(("/dev/", "/proc/"))):
+                raise LimbeckError(f"{path}: not a regular file; copy it to one, or pipe it in by -")
+            with file.open("rb") as stream:
+                return _bounded(stream.read(MAX_PIPE_BYTES + 1), str(path))
+        if status.st_size > MAX_BYTES:
+            raise LimbeckError(
+                f"{path}: {status.st_size:,} bytes; a text or table holds at most {MAX_BYTES:,}"
+            )
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise LimbeckError(f"{path}: cannot read it ({getattr(error, 'strerror', error)})") from None
+
+
+def _bounded(data: bytes, name: str) -> bytes:
+    if len(data) > MAX_PIPE_BYTES:
+        raise LimbeckError(f"{name}: more than {MAX_PIPE_BYTES:,} bytes; give a regular file")
+    return data
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether all of it is UTF-8, tried in blocks: the decoded text would take up to four times the room."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(data)
+    try:
+        for start in range(0, len(data), _BLOCK):
+            decoder.decode(view[start : start + _BLOCK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _with_cp1252(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
+    lines = data.split(b"\n")
+    beyond = [at for at, line in enumerate(lines) if not line.isascii()]
+    odd = [at for at in beyond if not _is_utf8(lines[at])]
+    whole = 2 * len(odd) >= len(beyond)
+    lost = 0
+    for at in beyond if whole else odd:
+        text = lines[at].decode("cp1252", errors="replace")
+        lost += text.count("\ufffd")
+        lines[at] = text.encode("utf-8")
+    first = f"line {odd[0] + 1}"
+    said = (
+        f"{name}: not UTF-8 ({first}); read as cp1252"
+        if whole
+        else f"{name}: {len(odd):,} lines are not UTF-8 and were read as cp1252 (first: {first})"
+    )
+    if lost:
+        said += f"; {lost:,} bytes that cp1252 does not know became U+FFFD"
+    return b"\n".join(lines), "cp1252" if whole else "UTF-8", (said,)
