@@ -1,0 +1,59 @@
+"""Paths as names: brought to one form, compared, shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# What rule 6 takes off. Other text after a dot, as in "1.5", belongs to the name.
+_ENDINGS = re.compile(
+    r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|p[pgbn]m|tga|jp2|j2k|avif|hei[cf]|ico|npy|npz|pt|txt|json)$", re.I
+)
+# An empty part, "." or ".."
+_UNCLEAN = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name is valid UTF-8 (others reach Python with lone surrogates and cannot be stored)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def show(name: str) -> str:
+    """A name for messages: bytes that are no UTF-8 and control characters are escaped."""
+    raw = name.encode("utf-8", "surrogateescape") if not is_text(name) else name.encode()
+    text = raw.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c in "\u00a0\u202f" else repr(c)[1:-1] for c in text)
+
+
+def clean_path(name: str, roots: Sequence[str] = ()) -> str:
+    """A path with ``/`` between its parts, ``.`` and inner ``..`` resolved, a root taken off the front."""
+    name = name.replace("\\", "/")
+    for root in roots:
+        if name.startswith(root + "/"):
+            name = name[len(root) :]
+            break
+    if not _UNCLEAN.search(name):
+        return name
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def without_ending(path: str) -> str:
+    """A path without the ending of its picture or feature file."""
+    return _ENDINGS.sub("", path)
+
+
+def roots_of(folder: Path) -> tuple[str, ...]:
+    """The spellings of a folder that names may begin with: as given, absolute, without links."""
+    spelled = (folder, folder.absolute(), folder.resolve())
+    return tuple(dict.fromkeys(s for path in spelled if (s := path.as_posix()) not in (".", "/")))

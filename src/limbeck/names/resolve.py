@@ -1,0 +1,192 @@
+"""The resolver: rule after rule, each counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from limbeck.names.ends import Side, agree, find_by_end
+from limbeck.names.paths import clean_path, roots_of, show
+
+_SAID = {
+    "path": "by their path",
+    "separators": "once separators and prefixes were normalised",
+    "form": "by another Unicode form or without blanks at the ends",
+    "end": "by the end of their path",
+    "file name": "by file name alone",
+    "no ending": "by their name without ending",
+}
+
+
+@dataclass
+class Resolved:
+    """What `resolve` found.
+
+    Attributes:
+        found: the known name of each name asked for, in order; None where there is none.
+        by: how many different names each rule found.
+        first: an example of each rule, (asked, known).
+        unclear: names that fit several known ones, or share one with another name, each with the reason.
+        near: for names that nothing fits, a known name of the same file name.
+    """
+
+    found: list[str | None] = field(default_factory=list)
+    by: dict[str, int] = field(default_factory=dict)
+    first: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unclear: dict[str, str] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)
+
+    def notes(self, what: str) -> list[str]:
+        """One line of counts by rule, where another rule than the path was needed."""
+        if not set(self.by) - {"path"}:
+            return []
+        parts = []
+        for rule, said in _SAID.items():
+            if rule in self.by:
+                asked, known = self.first[rule]
+                shown = "" if rule == "path" else f" (first: {show(asked)} → {show(known)})"
+                parts.append(f"{self.by[rule]:,} {said}{shown}")
+        return [f"{what} found: {', '.join(parts)}"]
+
+    def why(self, name: str) -> str:
+        """A name that was not found, with the reason as far as one is known."""
+        if name in self.unclear:
+            return f"{show(name)}: {self.unclear[name]}"
+        near = self.near.get(name)
+        return show(name) + (f"; another folder has {show(near)}" if near is not None else "")
+
+
+def resolve(
+    asked: Sequence[str],
+    known: Iterable[str],
+    *,
+    folder: Path | None = None,
+    base: str = "",
+    endings: bool = False,
+) -> Resolved:
+    """Find each name that is asked for among the known ones; equal names get the same one.
+
+    Args:
+        asked: names as a table or list gives them.
+        known: names as they are: files of a folder or zip, rows of a feature file.
+        folder: the folder or zip that known names count from; its own path may stand before asked names.
+        base: a folder inside, which asked names may count from as well (that of the list).
+        endings: also match names without ending (rule 6).
+    """
+    result = Resolved()
+    matched: dict[str, tuple[str, str]] = {}
+    there = dict.fromkeys(known)
+    names = list(dict.fromkeys(asked))
+
+    def rest() -> list[str]:
+        return [name for name in names if name not in matched and name not in result.unclear]
+
+    inner = clean_path(base)
+    joined = {name: clean_path(f"{inner}/{name}") for name in names} if inner else {}
+    _match_paths(
+        "path", {n: [m for m in (n, joined.get(n, n)) if m in there] for n in names}, matched, result
+    )
+    if todo := rest():
+        plain = {name: clean_path(name) for name in there}
+        at: dict[str, list[str]] = {}
+        for name, path in plain.items():
+            at.setdefault(path, []).append(name)
+        roots = () if folder is None else roots_of(folder)
+        paths = {name: clean_path(name, roots) for name in names}
+        fits = {n: at.get(paths[n], []) + at.get(joined.get(n, ""), []) for n in todo}
+        _match_paths("separators", fits, matched, result)
+        tops = [
+            t for t in _common_folders(plain.values()) if not any(p.startswith(t) for p in paths.values())
+        ]
+        if tops:
+            # By far the most frequent "end": all known names lie below one folder that no asked name gives.
+            fits = {n: [m for t in tops for m in at.get(t + paths[n], [])] for n in rest() if "/" in paths[n]}
+            _match_paths("end", fits, matched, result)
+        own = folder.resolve().name if folder is not None else ""
+        for drop in (False, True) if endings else (False,):
+            if todo := rest():
+                sides = Side(paths, drop, ""), Side(plain, drop, own)
+                _match_keys(todo, sides, matched, result, "no ending" if drop else "")
+    _finish(asked, matched, result)
+    return result
+
+
+def _common_folders(paths: Collection[str]) -> list[str]:
+    """The folders, with ``/`` at their ends, that all paths lie below: ``a/``, ``a/b/``."""
+    low, high = min(paths, default=""), max(paths, default="")
+    return [f for f in _above(low) if high.startswith(f)]
+
+
+def _above(path: str) -> list[str]:
+    return [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
+
+
+def _match_paths(
+    rule: str, fits: dict[str, list[str]], matched: dict[str, tuple[str, str]], result: Resolved
+) -> None:
+    for name, candidates in fits.items():
+        found = candidates if len(candidates) < 2 else list(dict.fromkeys(candidates))
+        if len(found) == 1:
+            matched[name] = (rule, found[0])
+        elif found:
+            result.unclear[name] = _several(found)
+
+
+def _shared(known: str, other: str) -> str:
+    return f"{show(known)} fits {show(other)} as well; write its path"
+
+
+def _several(fits: Sequence[str]) -> str:
+    if len(fits) == 1:
+        return f"{show(fits[0])} fits other names as well; write its path"
+    shown = ", ".join(map(show, fits[:3])) + (", …" if len(fits) > 3 else "")
+    return f"fits {len(fits)} ({shown}); write its path"
+
+
+def _match_keys(
+    todo: list[str],
+    sides: tuple[Side, Side],
+    matched: dict[str, tuple[str, str]],
+    result: Resolved,
+    rule: str,
+) -> None:
+    """Rules 3 to 5 on the keys of both sides (with ``rule`` as their common name, where it is given)."""
+    mine, theirs = sides
+    for name in todo:
+        key = mine.key[name]
+        if key in theirs.at:
+            step, target = "form", key
+        else:
+            step, target, fits = find_by_end(key, mine, theirs)
+        if not target:
+            known = [theirs.at[fit][0] for fit in fits]
+            if fits and agree(key, fits[0], mine, theirs):
+                result.unclear[name] = _several(known)
+            elif fits:
+                result.near[name] = known[0]
+        elif len(theirs.at[target]) > 1:
+            result.unclear[name] = _several(theirs.at[target])
+        elif len(mine.at[key]) > 1:
+            other = next(other for other in mine.at[key] if other != name)
+            result.unclear[name] = _shared(theirs.at[target][0], other)
+        else:
+            matched[name] = (rule or step, theirs.at[target][0])
+
+
+def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
+    """Take back a file that two names got, unless both are its path; count; answer in the order asked."""
+    owner: dict[str, str] = {}
+    order = {rule: at for at, rule in enumerate(_SAID)}
+    for name, (rule, known) in sorted(matched.items(), key=lambda item: order[item[1][0]]):
+        holder = owner.setdefault(known, name)
+        if holder != name and rule not in ("path", "separators"):
+            result.unclear[name] = _shared(known, holder)
+            if matched[holder][0] == rule:
+                result.unclear[holder] = _shared(known, name)
+    for name in matched.keys() & result.unclear.keys():
+        del matched[name]
+    for name, (rule, known) in matched.items():
+        result.by[rule] = result.by.get(rule, 0) + 1
+        result.first.setdefault(rule, (name, known))
+    result.found = [matched[name][1] if name in matched else None for name in asked]
