@@ -25,6 +25,7 @@ class Resolved:
 
     Attributes:
         found: the known name of each name asked for, in order; None where there is none.
+        rules: the rule that found each name, by name.
         by: how many different names each rule found.
         first: an example of each rule, (asked, known).
         unclear: names that fit several known ones, or share one with another name, each with the reason.
@@ -32,6 +33,7 @@ class Resolved:
     """
 
     found: list[str | None] = field(default_factory=list)
+    rules: dict[str, str] = field(default_factory=dict)
     by: dict[str, int] = field(default_factory=dict)
     first: dict[str, tuple[str, str]] = field(default_factory=dict)
     unclear: dict[str, str] = field(default_factory=dict)
@@ -187,6 +189,7 @@ def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: R
     for name in matched.keys() & result.unclear.keys():
         del matched[name]
     for name, (rule, known) in matched.items():
+        result.rules[name] = rule
         result.by[rule] = result.by.get(rule, 0) + 1
         result.first.setdefault(rule, (name, known))
     result.found = [matched[name][1] if name in matched else None for name in asked]

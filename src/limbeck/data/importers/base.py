@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -11,7 +12,10 @@ from zipfile import is_zipfile
 
 from limbeck.archives import open_archive, read_member
 from limbeck.data.features import load_feature_file
+from limbeck.data.row_names import match_rows
 from limbeck.errors import LimbeckError
+from limbeck.names import show
+from limbeck.tables import read_list
 
 
 class Source:
@@ -133,16 +137,19 @@ class Importer:
 
 
 def attach_features(
-    columns: dict[str, list[Any]], sources: tuple[FeatureSource, ...], report: ImportReport
+    columns: dict[str, list[Any]],
+    sources: tuple[FeatureSource, ...],
+    report: ImportReport,
+    folder: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Fill the column ``feature_row`` and return the ``features`` entry of pairs.json.
 
-    Row names are matched with id, picture path, file name, and file name without suffix, in this order.
+    Row names are ids, or pictures (`limbeck.data.row_names`); ``folder`` is the folder or zip of these.
     Without names row i of the file belongs to row i of the table.
 
     Raises:
-        LimbeckError: file and names (or table) differ in their row counts, no name matches, or two feature
-            files have their rows in different orders.
+        LimbeckError: file and names (or table) differ in their row counts, names that match nothing or
+            several rows, or two feature files have their rows in different orders.
     """
     entries: dict[str, dict[str, Any]] = {}
     rows: list[int | None] | None = None
@@ -152,7 +159,11 @@ def attach_features(
             file.check_count(len(columns["id"]), "the table (give --feature-names to match by name)")
             found: list[int | None] = list(range(file.count))
         else:
-            found = _match_names(columns, source.names, file.count, source.file)
+            names = _read_names(source.names, file.count, source.file)
+            images = columns.get("image") or [None] * len(columns["id"])
+            matched = match_rows(names, columns["id"], images, where=str(source.names), folder=folder)
+            found = matched.rows
+            report.notes += [note for note in matched.notes if note not in report.notes]
         if rows is not None and found != rows:
             raise LimbeckError(
                 f"{source.file}: rows are in another order than those of the other feature file"
@@ -165,28 +176,15 @@ def attach_features(
     return entries
 
 
-def _match_names(columns: dict[str, list[Any]], names_file: Path, count: int, file: Path) -> list[int | None]:
-    try:
-        names = [line.strip() for line in names_file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{names_file}: cannot read the feature names ({error})") from None
+def _read_names(names_file: Path, count: int, file: Path) -> list[str]:
+    """The names of a feature file's rows: one per line, blanks and all, as file names may have them."""
+    names = [line for line in read_list(names_file).lines if line.strip()]
     if len(names) != count:
         raise LimbeckError(
             f"{file}: has {count} rows, its names file {names_file} has {len(names)}; "
             "give the files that belong together"
         )
-    row_of = {name: row for row, name in enumerate(names)}
-    if len(row_of) != len(names):
-        raise LimbeckError(f"{names_file}: a name occurs twice; names must be unique")
-    stems = {Path(name).stem: row for name, row in row_of.items()}
-
-    def match(item: str, image: str | None) -> int | None:
-        keys = [item] if image is None else [item, image, Path(image).name]
-        exact = next((row_of[key] for key in keys if key in row_of), None)
-        return exact if exact is not None else stems.get(Path(keys[-1]).stem)
-
-    images = columns.get("image") or [None] * len(columns["id"])
-    found = [match(item, image) for item, image in zip(columns["id"], images, strict=True)]
-    if columns["id"] and not any(row is not None for row in found):
-        raise LimbeckError(f"{names_file}: no name matches an id or picture (first: {names[0]!r})")
-    return found
+    repeated = next((name for name, times in Counter(names).items() if times > 1), None)
+    if repeated is not None:
+        raise LimbeckError(f"{names_file}: {show(repeated)} occurs twice; names must be unique")
+    return names

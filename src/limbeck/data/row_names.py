@@ -1,0 +1,102 @@
+"""Rows of a feature file found by their names: ids or pictures of the table, each name for one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+from limbeck.names import clean_path, resolve, show
+
+_MEND = "write ids, or the pictures' paths as in the column image"
+
+
+@dataclass(frozen=True)
+class MatchedRows:
+    """The row of the feature file for each row of the table (None: it has none), and what is to be said."""
+
+    rows: list[int | None]
+    notes: list[str]
+
+
+def match_rows(
+    names: Sequence[str],
+    ids: Sequence[str],
+    images: Sequence[str | None],
+    *,
+    where: str,
+    folder: Path | None = None,
+) -> MatchedRows:
+    """Match the names of a feature file with a table's rows.
+
+    A name is an id, or else a picture's name by the rules of `limbeck.names`, endings left out at last. Rows
+    of one picture share its features; otherwise no name is taken by two rows.
+
+    Args:
+        names: unique names of the feature file's rows.
+        ids: ids of the table's rows, unique.
+        images: picture of each row, or None.
+        where: the names file, for errors.
+        folder: the folder or zip that picture paths count from.
+
+    Raises:
+        LimbeckError: no name matches, a name that fits several rows or is one row's id and another's picture.
+    """
+    row_of_id = {item: row for row, item in enumerate(ids)}
+    rows_of: dict[str, list[int]] = {}
+    for row, image in enumerate(images):
+        if image is not None:
+            rows_of.setdefault(image, []).append(row)
+    by_id = resolve(names, ids, endings=True)
+    by_image = resolve(names, rows_of, folder=folder, endings=True)
+    weak = not any(by_image.found)  # pictures decide, where names are those of pictures
+    taken: list[int | None] = [None] * len(ids)
+    used = 0
+    for at, (name, item, image) in enumerate(zip(names, by_id.found, by_image.found, strict=True)):
+        exact = item is not None and by_id.rules[name] == "path"
+        rows = rows_of[image] if image is not None else []
+        bare = weak and "/" not in clean_path(name)
+        if item is not None and (exact or bare or images[row_of_id[item]] is None):
+            own = row_of_id[item]
+            if rows and own not in rows:
+                raise LimbeckError(
+                    f"{where}: {show(name)} is the id of one row and the picture {show(str(image))} of "
+                    f"another; {_MEND}"
+                )
+            rows = [own]
+        for row in rows:
+            if taken[row] is not None:
+                first = show(names[taken[row] or 0])
+                raise LimbeckError(
+                    f"{where}: {first} and {show(name)} both fit row {show(ids[row])}; "
+                    "leave one of them, with its row of features"
+                )
+            taken[row] = at
+        used += bool(rows)
+    matched = {at for at in taken if at is not None}
+    unclear = [
+        name
+        for at, name in enumerate(names)
+        if at not in matched and name in (by_image if rows_of else by_id).unclear
+    ]
+    if unclear:
+        why = (by_image if rows_of else by_id).why(unclear[0])
+        raise LimbeckError(f"{where}: {len(unclear):,} names fit no single row (first: {why}); {_MEND}")
+    if ids and not used:
+        raise LimbeckError(
+            f"{where}: no name matches an id or picture (first: {show(names[0])}, "
+            f"the table's {show(ids[0])}); {_MEND}"
+        )
+    notes = by_image.notes("features") if rows_of else by_id.notes("features")
+    lost = [ids[row] for row, at in enumerate(taken) if at is None]
+    if lost:
+        notes.append(f"{len(lost):,} rows have no features: {_some(lost)}")
+    if used < len(names):
+        spare = [name for at, name in enumerate(names) if at not in matched]
+        notes.append(f"{len(spare):,} names of {Path(where).name} belong to no row: {_some(spare)}")
+    return MatchedRows(taken, notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(show, names[:3])) + (", …" if len(names) > 3 else "")
