@@ -14,6 +14,9 @@ from limbeck.errors import LimbeckError
 
 # A member that unpacks to more than this is an archive bomb, not a picture.
 MAX_MEMBER_BYTES = 1 << 30
+# Captions pack to a tenth, tables that repeat themselves to a fiftieth.
+MAX_TEXT_RATIO = 100
+_SMALL = 1 << 26
 _OPEN_ARCHIVES = 8
 _UTF8_NAME = 0x800
 
@@ -95,6 +98,19 @@ def read_member(path: Path, member: str) -> bytes:
             return archive.handle.read(info)
     except Exception as error:  # zipfile, zlib, lzma and bz2 each have their own
         raise LimbeckError(f"{path}: {member} is damaged ({error}); download the archive again") from None
+
+
+def read_text_member(path: Path, member: str) -> bytes:
+    """Bytes of a member that holds text; one that unpacks to far more than text can is refused.
+
+    Raises:
+        LimbeckError: as `read_member`, or a member of more than `MAX_TEXT_RATIO` times its packed size.
+    """
+    info = open_archive(path).find(member)
+    if info is not None and info.file_size > max(_SMALL, MAX_TEXT_RATIO * info.compress_size):
+        sizes = f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
+        raise LimbeckError(f"{path}: {member} {sizes}; no text does, unpack it yourself if you trust it")
+    return read_member(path, member)
 
 
 def _open(path: Path) -> Archive:

@@ -108,7 +108,7 @@ def test_no_section_no_classes(tmp_path):
         (SECTION | {"classes": "tags"}, "classification.classes"),
         (SECTION | {"promts": ["a {}"]}, "unknown key 'classification.promts'; did you mean 'prompts'?"),
         ({"classes": "path"}, "'classification.prompts' is missing"),
-        (SECTION | {"hierarchy": "none.txt"}, "none.txt: cannot read the tree"),
+        (SECTION | {"hierarchy": "none.txt"}, "none.txt: no such file"),
         (SECTION | {"hierarchy": "cycle.txt"}, "cycle.txt, line 2: 'circle' is its own ancestor"),
         (SECTION | {"hierarchy": "roots.txt"}, "roots.txt: two roots, 'figure' and 'other'"),
     ],

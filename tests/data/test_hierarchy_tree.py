@@ -76,7 +76,7 @@ def test_a_long_chain_is_no_trouble(tmp_path):
         ("a b c\n", ["line 1: 'a b c' has 3 words", "_ for a blank"]),
         ("\n# nothing\n", ["no edge in it"]),
         ("", ["no edge in it"]),
-        (b"\xff\xfe\x00a", ["not UTF-8 text"]),
+        (b"\xff\xfe\x00a", ["line 1: '\u6100' has 1 word"]),
     ],
 )
 def test_no_tree_is_one_line(tmp_path, text, words):
@@ -91,8 +91,8 @@ def test_a_long_cycle_is_shown_short(tmp_path):
 
 
 def test_no_file(tmp_path):
-    assert "cannot read the tree" in refused(Tree.read, tmp_path / "none.txt")
-    assert "cannot read the tree" in refused(Tree.read, tmp_path)
+    assert "no such file" in refused(Tree.read, tmp_path / "none.txt")
+    assert "is a folder" in refused(Tree.read, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -88,18 +88,13 @@ def test_queries_on_the_command_line(run, index, tmp_path):
     (tmp_path / "q.jsonl").write_text('{"like": "id-1"}\n{"like": "nobody"}\n')
     status, text, err = run("search", path, "--queries", tmp_path / "q.jsonl")
     assert status == 1 and "1 queries failed" in err and len(text.splitlines()) == 2
-    for content, message in [
-        ("", "empty; give a query a line"),
-        ("{}", "line 1 is no query"),
-        ('{"like": "id-1"}\n[3]', "line 2 is no query"),
-        ('{"like": 3}', "line 1 holds no string"),
-        ('{"word": "x"}', "line 1 is no query"),
-    ]:
-        (tmp_path / "q.jsonl").write_text(content)
-        status, _, err = run("search", path, "--queries", tmp_path / "q.jsonl")
-        assert status == 1 and message in err and err.count("\n") == 1
-    (tmp_path / "q.txt").write_bytes(b"\xe4")
-    for name, message in (("q.txt", "not a UTF-8 text file"), ("none.txt", "no such file")):
+    (tmp_path / "q.jsonl").write_text("")
+    (tmp_path / "q.txt").write_bytes(b"\xe4\x00")
+    for name, message in (
+        ("q.jsonl", "empty; give one query per line"),
+        ("q.txt", "not a text file"),
+        ("none.txt", "no such file"),
+    ):
         status, _, err = run("search", path, "--queries", tmp_path / name)
         assert status == 1 and message in err
     (tmp_path / "q.txt").write_text("words\n")
@@ -107,3 +102,35 @@ def test_queries_on_the_command_line(run, index, tmp_path):
         assert run("search", path, "--queries", tmp_path / "q.jsonl", *words)[0] == 1
     assert run("search", path, "words", "--queries", tmp_path / "q.txt")[0] == 2
     assert run("search", path, "--queries", tmp_path / "q.txt", "--gallery", "x.png")[0] == 2
+
+
+def test_a_bad_line_is_listed_and_the_others_are_answered(run, index, tmp_path):
+    file, good = tmp_path / "q.jsonl", '{"like": "id-1"}'
+    faults = [
+        ("{}", "is no query"),
+        ("[3]", "is no query"),
+        ('{"like": 3}', "holds no string"),
+        ('{"word": "x"}', "is no query"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"text": "\\ud800"}', "holds half a surrogate pair"),
+        ('{"image": "a\\u0000b"}', "a\x00b"),
+        ('{"text": "5", "text": "6"}', "has the field 'text' twice"),
+    ]
+    file.write_text("\n".join([good, *(line for line, _ in faults), good]))
+    answers = list(answer_file(index, file, 1))
+    assert len(answers) == len(faults) + 2 and "hits" in answers[0] and "hits" in answers[-1]
+    for at, (_, message) in enumerate(faults, start=1):
+        assert message in answers[at]["error"] and answers[at]["line"] == at + 1
+    file.write_text(f"{faults[0][0]}\n{good}\n")
+    status, text, err = run("search", index.store.path, "--queries", file, "-k", 1)
+    assert status == 1 and "1 queries failed" in err and len(text.splitlines()) == 2
+
+
+def test_only_line_feeds_end_queries_and_encodings_are_found(run, index, tmp_path):
+    file = tmp_path / "q.txt"
+    file.write_bytes("\ufeff5\u2028\u0085\x0b\x1c\r\n7\n".encode())
+    assert [answer["query"] for answer in answer_file(index, file, 1)] == [{"text": "5"}, {"text": "7"}]
+    file.write_text("5\u20287\n", encoding="utf-16")
+    _, text, err = run("search", index.store.path, "--queries", file)
+    assert json.loads(text)["query"] == {"text": "5\u20287"} and "read as UTF-16" in err

@@ -146,7 +146,7 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
     limbeck.Index.build(tmp_path / "codes", np.zeros((1, 2), np.uint8), items={"id": ["x"]})
     limbeck.Index.build(tmp_path / "sphere", np.eye(2, dtype=np.float32)[:1], items={"id": ["x"]})
     (tmp_path / "empty.txt").write_text("\n \n")
-    (tmp_path / "latin.txt").write_bytes(b"\xe4\n")
+    (tmp_path / "latin.txt").write_bytes(b"\xe4\0\n")
     (tmp_path / "strange.txt").write_text("zebra\nlion\n")
     (tmp_path / "root.txt").write_text("sea [ROOT]\n[ROOT]\n")
     like, index = ["--like", "0.png"], pictures / "i"
@@ -165,8 +165,8 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
         ([index, "--image", pictures / "texts.txt"], "cannot read the picture"),
         ([index, *like, "--steps", 1], "steps: 1 is not"),
         ([index, *like, "--texts", tmp_path / "none.txt"], "none.txt: no such file"),
-        ([index, *like, "--texts", tmp_path], "not a UTF-8 text file; give texts, one a line"),
-        ([index, *like, "--texts", tmp_path / "latin.txt"], "not a UTF-8 text file"),
+        ([index, *like, "--texts", tmp_path], "is a folder"),
+        ([index, *like, "--texts", tmp_path / "latin.txt"], "not a text file"),
         ([index, *like, "--texts", tmp_path / "empty.txt"], "empty.txt: empty"),
         ([index, *like, "--texts", tmp_path / "strange.txt"], "knows no word of the 2 texts"),
         ([index, *like, "--data", tmp_path], "pairs.json"),

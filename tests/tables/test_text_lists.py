@@ -71,7 +71,7 @@ def test_files_that_are_none(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, reason in (
         (tmp_path / "no", "no such file"),
-        (tmp_path, "a folder"),
+        (tmp_path, "is a folder"),
         (tmp_path / "pipe", "not a regular file"),
         ("/dev/zero", "not a regular file"),
         ("a\0b", "cannot read it"),

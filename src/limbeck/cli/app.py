@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 import typer
 
@@ -19,7 +21,7 @@ from limbeck.cli.push import push
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
-from limbeck.errors import LimbeckError
+from limbeck.errors import InputNote, LimbeckError
 
 app = typer.Typer(
     name="limbeck",
@@ -50,6 +52,7 @@ app.command("traverse")(traverse)
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 failed with one clear line, 2 bad usage, 130 interrupted."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except LimbeckError as error:
@@ -60,3 +63,14 @@ def main() -> None:
         if leaving.__context__ and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
             print("limbeck: interrupted", file=sys.stderr)
         raise
+
+
+_show = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """A note on an input is one line without the place in the code; other warnings stay as they are."""
+    if issubclass(category, InputNote):
+        print(f"limbeck: note: {message}", file=sys.stderr)
+    else:
+        _show(message, category, *place, **more)

@@ -12,6 +12,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.tables import read_list, warn_notes
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 Edge = tuple[str, str, str]  # parent, child, where the edge was said ("FILE, line 3")
@@ -34,21 +35,17 @@ class Tree:
 
     @classmethod
     def read(cls, file: str | Path) -> Tree:
-        """Read a text file of edges, one ``parent child`` a line; blank lines and ``# …`` are passed over.
+        """Read a text file of edges, one ``parent child`` per line; blank lines and ``# …`` are passed over.
 
         Raises:
             LimbeckError: no such file or no text, a line without exactly two words, no edge, a node that is
                 its own ancestor, a node with two parents, two roots.
         """
         path = Path(file)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise LimbeckError(f"{path}: cannot read the tree ({error.strerror})") from None
-        except UnicodeDecodeError:
-            raise LimbeckError(f"{path}: not UTF-8 text; a tree is a file of 'parent child' lines") from None
         edges: list[Edge] = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        lines = read_list(path)
+        warn_notes(lines.notes)
+        for number, line in lines.numbered():
             words = _COMMENT.sub("", line).split()
             if len(words) == 2:
                 edges.append((words[0], words[1], f"{path}, line {number}"))

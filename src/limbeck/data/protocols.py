@@ -15,6 +15,7 @@ from limbeck.data.redraws import FORM, base_name, redraw
 from limbeck.data.strict import describe
 from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
+from limbeck.tables import TextList, decode_text, split_lines, warn_notes
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocols"
 
@@ -88,7 +89,9 @@ def _read_ids(file: Path, sha256: str) -> list[str]:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise LimbeckError(f"{file}: SHA-256 is {found[:12]}…, the protocol says {sha256[:12]}…; restore it")
-    ids = [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+    decoded = decode_text(content, str(file))
+    warn_notes(decoded.notes)
+    ids = TextList(str(file), split_lines(decoded.text)).entries
     if len(set(ids)) != len(ids):
         raise LimbeckError(f"{file}: an id occurs twice; each may be listed once")
     return ids

@@ -12,6 +12,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import LabelFeaturesConfig
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.tables import read_list, warn_notes
 
 
 class LabelFeaturesBackbone(Backbone):
@@ -98,8 +99,9 @@ def _read(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
         x = np.load(config.file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise LimbeckError(f"{config.file}: not a .npy array ({str(error).splitlines()[0]})") from None
-    lines = Path(config.names).read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip()]
+    listed = read_list(config.names)
+    warn_notes(listed.notes)
+    names = listed.entries
     if x.ndim != 2 or x.dtype.kind not in "fiu" or len(x) != len(names):
         raise LimbeckError(
             f"{config.file}: array {x.shape} of {x.dtype}, {config.names} has {len(names)} names; "

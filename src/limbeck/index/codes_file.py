@@ -9,20 +9,18 @@ import numpy as np
 from limbeck.codes.packing import looks_unpacked
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
+from limbeck.tables import read_list, warn_notes
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids, one a line, UTF-8.
+    """Ids, one per line (`limbeck.tables.read_list`); blanks at the ends of a line belong to the id.
 
     Raises:
         LimbeckError: no such file, not text, an empty line, an id that stands there twice.
     """
-    try:
-        ids = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise LimbeckError(f"{path}: not a UTF-8 text file; give ids, one a line") from None
+    found = read_list(path)
+    warn_notes(found.notes)
+    ids = found.lines
     seen: dict[str, int] = {}
     for number, item_id in enumerate(ids, start=1):
         if not item_id.strip():

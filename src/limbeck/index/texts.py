@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from limbeck.data.prompts import clean_class_name
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
+from limbeck.tables import read_list, warn_notes
 
 _COLUMNS = ("captions", "tags", "labels", "class_path")
 _NAMES = ("labels", "class_path")
@@ -48,18 +49,14 @@ def stored_texts(store: IndexStore) -> list[str]:
 
 
 def read_texts(path: Path | str) -> list[str]:
-    """Distinct texts of a UTF-8 file, one a line; empty lines are passed over.
+    """Distinct texts of a file, one per line (`limbeck.tables.read_list`); empty lines are passed over.
 
     Raises:
         LimbeckError: no such file, not text, or nothing in it.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise LimbeckError(f"{path}: not a UTF-8 text file; give texts, one a line") from None
-    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    found = read_list(path)
+    warn_notes(found.notes)
+    texts = list(dict.fromkeys(text for line in found.entries if (text := line.strip())))
     if not texts:
         raise LimbeckError(f"{path}: empty; give texts, one a line")
     return texts

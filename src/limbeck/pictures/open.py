@@ -52,7 +52,7 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
     try:
         with _regular(source).open("rb") as stream:
             return decode_picture(stream, str(source), size=size)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unopened(source, error) from None
 
 
@@ -69,7 +69,7 @@ def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
         if file.stat().st_size > MAX_MEMBER_BYTES:
             raise PictureError(f"{source}: more than 1 GiB; make it smaller", Kind.TOO_LARGE)
         return file.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unopened(source, error) from None
 
 
@@ -166,6 +166,8 @@ def _regular(source: str | Path) -> Path:
         raise PictureError(str(error), Kind.NOT_REGULAR) from None
 
 
-def _unopened(source: str | Path, error: OSError) -> PictureError:
+def _unopened(source: str | Path, error: OSError | ValueError) -> PictureError:
     kind = Kind.MISSING if isinstance(error, FileNotFoundError | NotADirectoryError) else Kind.UNREADABLE
-    return PictureError(f"{source}: cannot open the picture ({error.strerror}); restore it", kind)
+    return PictureError(
+        f"{source}: cannot open the picture ({getattr(error, 'strerror', error)}); restore it", kind
+    )

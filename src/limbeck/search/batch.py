@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,46 +15,59 @@ from limbeck.index.choice import RECALL
 from limbeck.index.embeddings import check_rerank
 from limbeck.index.query import check_k
 from limbeck.search.index import Hit, Index
+from limbeck.tables import load_json, read_list, warn_notes
 
 KINDS = ("text", "image", "like")
+_SHOWN = 200  # characters of a line that is no query
 _TOGETHER = 256  # queries that share one walk over the index
 
 
-def read_queries(path: Path | str) -> list[dict[str, str]]:
-    """Queries ``{kind: value}``, kind one of `KINDS`: JSON lines, or in any other file a text a line.
+@dataclass(frozen=True)
+class Query:
+    """One line of a file of queries: ``{kind: value}`` with a kind of `KINDS`, or why it is none."""
 
-    Images are relative to the file's folder; empty lines are passed over.
+    line: int
+    asked: dict[str, str]
+    fault: str | None = None
+
+
+def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
+    """Queries of a file, and notes on its reading: JSON lines, or in any other file a text per line.
+
+    Images are relative to the file's folder; empty lines are passed over. A line that is no query is kept
+    with its fault, so that the others are answered.
 
     Raises:
-        LimbeckError: no such file, not text, no queries, a line that is no query (it is named).
+        LimbeckError: no such file, not text, no queries.
     """
-    path = Path(path)
+    found = read_list(path)
+    is_json = Path(path).suffix.lower() in (".jsonl", ".ndjson")
+    lines = [(number, text.strip()) for number, text in found.numbered() if text.strip()]
+    if not lines:
+        raise LimbeckError(f"{path}: empty; give one query per line")
+    if not is_json:
+        return [Query(number, {"text": text}) for number, text in lines], found.notes
+    return [_query(Path(path), number, text) for number, text in lines], found.notes
+
+
+def _query(path: Path, number: int, text: str) -> Query:
+    """The query of a JSON line."""
+    where = f"{path}: line {number}"
+    shown = {"text": text if len(text) <= _SHOWN else text[:_SHOWN] + "…"}
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise LimbeckError(f"{path}: not a UTF-8 text file; give a query a line") from None
-    queries = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        query: Any = {"text": line.strip()}
-        if path.suffix == ".jsonl":
-            try:
-                query = json.loads(line)
-            except json.JSONDecodeError:
-                query = None
-            if not isinstance(query, dict) or len(query) != 1 or next(iter(query)) not in KINDS:
-                raise LimbeckError(f'{path}: line {number} is no query; write {{"text": "…"}}, image or like')
-            if not isinstance(next(iter(query.values())), str):
-                raise LimbeckError(f"{path}: line {number} holds no string; give a text, a path or an id")
-            if "image" in query:
-                query = {"image": str(path.parent / query["image"])}
-        queries.append(query)
-    if not queries:
-        raise LimbeckError(f"{path}: empty; give a query a line")
-    return queries
+        query = load_json(text, str(path), line=number)
+    except LimbeckError as error:
+        return Query(number, shown, str(error))
+    if not isinstance(query, dict) or len(query) != 1 or next(iter(query)) not in KINDS:
+        return Query(number, shown, f'{where} is no query; write {{"text": "…"}}, image or like')
+    kind, value = next(iter(query.items()))
+    if not isinstance(value, str):
+        return Query(number, shown, f"{where} holds no string; give a text, a path or an id")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return Query(number, shown, f"{where} holds half a surrogate pair, which is no character; mend it")
+    return Query(number, {kind: str(path.parent / value) if kind == "image" else value})
 
 
 def answer_file(
@@ -71,13 +84,16 @@ def answer_file(
 ) -> Iterator[dict[str, Any]]:
     """``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` of each query, in the file's order.
 
-    A query that cannot be asked (no known word, an unreadable picture, an unknown id) has ``"error"``
-    instead of hits, and the others are still answered. Arguments are those of `Index.search`.
+    A query that cannot be asked (no known word, an unreadable picture, an unknown id) and a line that is
+    none have ``"line"`` and ``"error"`` instead of hits, and the others are still answered. Arguments are
+    those of `Index.search`.
 
     Raises:
         LimbeckError: a bad file, filter or radius, no such engine, a space without cones, no embeddings kept.
     """
-    queries = iter(read_queries(path))
+    read, notes = read_queries(path)
+    warn_notes(notes)
+    queries = iter(read)
     if k is not None:
         check_k(k)
     if rerank is not None:
@@ -89,14 +105,16 @@ def answer_file(
     while block := list(islice(queries, _TOGETHER)):
         asked: list[tuple[np.ndarray, ...]] = []
         own: list[int] = []  # rows left out, -1 for none
-        errors: dict[int, LimbeckError] = {}
+        errors: dict[int, str] = {}
         for number, query in enumerate(block):
             try:
-                asked.append(_asked(index, query, rerank is not None))
+                if query.fault is not None:
+                    raise LimbeckError(query.fault)
+                asked.append(_asked(index, query.asked, rerank is not None))
             except LimbeckError as error:
-                errors[number] = error
+                errors[number] = str(error)
             else:
-                own.append(index.store.row_of(query["like"]) if "like" in query else -1)
+                own.append(index.store.row_of(query.asked["like"]) if "like" in query.asked else -1)
         found: Iterator[list[Hit] | LimbeckError] = iter([])
         if asked:
             # One more hit is fetched for a row left out, so nothing is said of it where there is none.
@@ -108,10 +126,10 @@ def answer_file(
                 found = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
         for number, query in enumerate(block):
             answer = errors[number] if number in errors else next(found)
-            if isinstance(answer, LimbeckError):
-                yield {"query": query, "error": str(answer)}
+            if isinstance(answer, str | LimbeckError):
+                yield {"query": query.asked, "line": query.line, "error": str(answer)}
             else:
-                yield {"query": query, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
+                yield {"query": query.asked, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
 
 
 def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:

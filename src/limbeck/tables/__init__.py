@@ -8,9 +8,10 @@
 from limbeck.tables.arrow import open_parquet, plain_schema, plain_table
 from limbeck.tables.cells import CellLists, cell_lists, parse_cell
 from limbeck.tables.guess import TYPES
+from limbeck.tables.quotes import line_fields
 from limbeck.tables.records import load_json
 from limbeck.tables.table import ENDINGS, Table, parse_table, read_table
-from limbeck.tables.text import Decoded, TextList, decode_text, read_bytes, read_list, split_lines
+from limbeck.tables.text import Decoded, TextList, decode_text, read_bytes, read_list, split_lines, warn_notes
 
 __all__ = [
     "ENDINGS",
@@ -21,6 +22,7 @@ __all__ = [
     "TextList",
     "cell_lists",
     "decode_text",
+    "line_fields",
     "load_json",
     "open_parquet",
     "parse_cell",
@@ -31,4 +33,5 @@ __all__ = [
     "read_list",
     "read_table",
     "split_lines",
+    "warn_notes",
 ]

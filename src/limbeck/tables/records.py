@@ -33,21 +33,25 @@ def _float(literal: str) -> _Float:
 
 def load_json(
     text: str,
-    where: str,
+    name: str,
     hook: Callable[[dict[str, Any]], Any] | None = None,
+    *,
+    line: int | None = None,
     number: Callable[[str], float] = float,
 ) -> Any:
     """The value of a JSON text; ``NaN``, which is no JSON but is met with, is null.
 
     Args:
         text: the text.
-        where: file or line, for the error.
+        name: file, for the error.
         hook: called with each object; what it returns stands in the object's place.
+        line: number of the text's line in the file; None if the text is the file.
         number: makes the value of a number with a fraction or an exponent.
 
     Raises:
-        LimbeckError: not JSON, nested too deeply, or an object with a name twice; begins with ``where``.
+        LimbeckError: not JSON, nested too deeply, or an object with a name twice; names file and line.
     """
+    where = name if line is None else f"{name}: line {line}"
 
     def pairs(items: list[tuple[str, Any]]) -> Any:
         found = dict(items)
@@ -59,8 +63,8 @@ def load_json(
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_constant=_CONSTANTS.get)
     except json.JSONDecodeError as error:
-        inside = "" if error.lineno == 1 else f" (its line {error.lineno})"
-        raise LimbeckError(f"{where} is not JSON{inside}: {error.msg}; mend it") from None
+        at = error.lineno if line is None else line
+        raise LimbeckError(f"{name}: line {at} is not JSON ({error.msg}); mend or restore it") from None
     except _RepeatedKeyError as error:
         raise LimbeckError(f"{where} has the field {error.args[0]!r} twice; keep one") from None
     except RecursionError:
@@ -79,8 +83,8 @@ def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]
         records, numbers = [], []
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
-                where = f"{name}: line {number}"
-                records.append(_object(load_json(line, where, number=_float), where))
+                record = load_json(line, name, line=number, number=_float)
+                records.append(_object(record, f"{name}: line {number}"))
                 numbers.append(number)
         return records, numbers
     content = load_json(text, name, number=_float)

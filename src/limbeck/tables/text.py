@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import stat
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck.errors import LimbeckError
+from limbeck.errors import InputNote, LimbeckError
+from limbeck.regular import regular_file
 
 MAX_BYTES = 4 << 30  # of a file; more is no list or table that fits into memory
 MAX_PIPE_BYTES = 1 << 30  # of a pipe, whose length nobody knows
@@ -60,6 +62,12 @@ def read_list(path: Path | str) -> TextList:
     """
     decoded = decode_text(read_bytes(path), str(path))
     return TextList(str(path), split_lines(decoded.text), decoded.notes)
+
+
+def warn_notes(notes: Iterable[str]) -> None:
+    """Say notes as warnings (`InputNote`), where the caller makes no report that could hold them."""
+    for note in notes:
+        warnings.warn(note, InputNote, stacklevel=3)
 
 
 def split_lines(text: str) -> list[str]:
@@ -116,14 +124,11 @@ def read_bytes(path: Path | str) -> bytes:
     file = Path(path)
     try:
         status = file.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise LimbeckError(f"{path}: a folder, not a file; give a file")
-        if not stat.S_ISREG(status.st_mode):
-            # A process substitution of the shell stands there; a named pipe may never get a writer.
-            if not (stat.S_ISFIFO(status.st_mode) and str(path).startswith(("/dev/", "/proc/"))):
-                raise LimbeckError(f"{path}: not a regular file; copy it to one, or pipe it in by -")
+        # A process substitution of the shell stands there; a named pipe elsewhere may never get a writer.
+        if stat.S_ISFIFO(status.st_mode) and str(path).startswith(("/dev/", "/proc/")):
             with file.open("rb") as stream:
                 return _bounded(stream.read(MAX_PIPE_BYTES + 1), str(path))
+        regular_file(file)
         if status.st_size > MAX_BYTES:
             raise LimbeckError(
                 f"{path}: {status.st_size:,} bytes; a text or table holds at most {MAX_BYTES:,}"

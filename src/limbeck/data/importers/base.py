@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from limbeck.archives import open_archive, read_member
+from limbeck.archives import open_archive, read_text_member
 from limbeck.data.features import load_feature_file
 from limbeck.data.row_names import match_rows
 from limbeck.errors import LimbeckError
 from limbeck.names import show
-from limbeck.tables import read_list
+from limbeck.tables import decode_text, read_bytes, read_list, split_lines, warn_notes
+
+_NOTES = 3  # files of which a note says how they were read
 
 
 class Source:
@@ -28,6 +30,7 @@ class Source:
             raise LimbeckError(f"{path}: no such file or folder to import from")
         if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
             raise LimbeckError(f"{path}: neither folder nor zip; give the folder or zip that holds it")
+        self._notes: list[str] = []
 
     @cached_property
     def names(self) -> list[str]:
@@ -36,13 +39,24 @@ class Source:
             return sorted(open_archive(self.path).members)
         return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
 
+    def read_bytes(self, name: str) -> bytes:
+        """Bytes of a file."""
+        return read_text_member(self.path, name) if self.is_zip else read_bytes(self.path / name)
+
     def read_text(self, name: str) -> str:
-        """Text of a file: UTF-8 (a byte order mark is dropped), else Latin-1 as in older collections."""
-        data = read_member(self.path, name) if self.is_zip else (self.path / name).read_bytes()
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return data.decode("latin-1")
+        """Text of a file, decoded by `limbeck.tables`; what that says is kept for `reading_notes`."""
+        decoded = decode_text(self.read_bytes(name), name)
+        self._notes += decoded.notes
+        return decoded.text
+
+    def read_lines(self, name: str) -> list[str]:
+        """Lines of a file, cut at ``\\n`` and ``\\r\\n`` alone."""
+        return split_lines(self.read_text(name))
+
+    def reading_notes(self) -> list[str]:
+        """What was said of encodings while files were read: the first notes, and how many more."""
+        more = len(self._notes) - _NOTES
+        return self._notes[:_NOTES] + ([f"{more:,} further files were not UTF-8 either"] if more > 0 else [])
 
     def find(self, ending: str) -> str | None:
         """The shortest name that is ``ending`` or ends in ``/ending``; None if there is none."""
@@ -178,7 +192,9 @@ def attach_features(
 
 def _read_names(names_file: Path, count: int, file: Path) -> list[str]:
     """The names of a feature file's rows: one per line, blanks and all, as file names may have them."""
-    names = [line for line in read_list(names_file).lines if line.strip()]
+    listed = read_list(names_file)
+    warn_notes(listed.notes)
+    names = [line for line in listed.lines if line.strip()]
     if len(names) != count:
         raise LimbeckError(
             f"{file}: has {count} rows, its names file {names_file} has {len(names)}; "

@@ -51,6 +51,7 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     if not listed:
         raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
+    report.notes += source.reading_notes()
     report.notes.append(f"read {read}" + ("" if options.only is None else f"; {options.only} only, as asked"))
     return write_listed(listed, photos, out, options, report, labels)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
 from limbeck.data.importers.listed import Listed, picture_source, some, split_name, write_listed
 from limbeck.errors import LimbeckError
+from limbeck.tables import line_fields
 
 # In order of preference; the lemmatised and the expert files of the original download are not captions.
 _CAPTION_FILES = (r"captions\.(?:txt|csv)", r"Flickr8k\.token(?:\.txt)?", r"results[^/]*\.(?:token|csv)")
@@ -36,12 +35,13 @@ def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportRepor
         options.name or ("flickr30k" if Path(file).name.startswith("results") else "flickr8k")
     )
     pictures: dict[str, Listed] = {}
-    for name, caption in _read_captions(source.read_text(file), file):
+    for name, caption in _read_captions(source.read_lines(file), file):
         pictures.setdefault(name, Listed(name)).captions.append(caption)
     if not pictures:
         raise LimbeckError(f"{source.path}: {file} holds no captions; restore it")
     report.notes.append(f"captions from {file}")
     _read_splits(source, pictures, report)
+    report.notes += source.reading_notes()
     return write_listed(list(pictures.values()), picture_source(source, options), out, options, report)
 
 
@@ -55,20 +55,19 @@ def _caption_file(source: Source) -> str:
     )
 
 
-def _read_captions(text: str, file: str) -> Iterator[tuple[str, str]]:
+def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
     """(picture name, caption) by line; the layout is told by the first line."""
-    lines = text.split("\n")
-    first = lines[0].rstrip("\r")
+    first = lines[0] if lines else ""
     header = [field.strip().strip('"').lower() for field in re.split(r"[,|]", first)]
     if header == ["image", "caption"]:
-        yield from _read_csv(text, file)
+        yield from _read_csv(lines, file)
         return
     barred = header == ["image_name", "comment_number", "comment"] and "|" in first
     if not barred and not _TOKEN.fullmatch(first):
         raise LimbeckError(f"{file}: line 1 is {first[:60]!r}; read are {_LAYOUTS}; other tables: folder")
     pattern, start = (_BARRED, 1) if barred else (_TOKEN, 0)
     for number, line in enumerate(lines[start:], start=start + 1):
-        match = pattern.fullmatch(line.rstrip("\r"))
+        match = pattern.fullmatch(line)
         if match:
             yield match["name"].strip(), match["caption"]
         elif line.strip():
@@ -77,22 +76,15 @@ def _read_captions(text: str, file: str) -> Iterator[tuple[str, str]]:
             )
 
 
-def _read_csv(text: str, file: str) -> Iterator[tuple[str, str]]:
+def _read_csv(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
     """Rows of ``image,caption``; what follows the first comma is the caption, quoted or not."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        next(reader)
-        for row in reader:
-            if len(row) == 1 and row[0].strip():
-                raise LimbeckError(
-                    f"{file}: line {reader.line_num} is {row[0][:60]!r}, without a caption; mend it"
-                )
-            if len(row) > 1:
-                yield row[0].strip(), ",".join(row[1:])
-    except csv.Error as error:
-        raise LimbeckError(
-            f"{file}: line {reader.line_num} is not readable CSV ({error}); mend its quotes"
-        ) from None
+    for number, line in enumerate(lines[1:], start=2):
+        where = f"{file}: line {number}"
+        fields = line_fields(line, ",", where)
+        if len(fields) == 1 and fields[0].strip():
+            raise LimbeckError(f"{where} is {fields[0][:60]!r}, without a caption; mend it")
+        if len(fields) > 1:
+            yield fields[0].strip(), ",".join(fields[1:])
 
 
 def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportReport) -> None:
@@ -107,7 +99,7 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
     unknown: list[str] = []
     for word, file in sorted(lists.items()):
         split = split_name(word)
-        for name in filter(None, map(str.strip, source.read_text(file).split("\n"))):
+        for name in filter(None, (line.strip(" \t") for line in source.read_lines(file))):
             item = pictures.get(name)
             if item is None:
                 unknown.append(name)

@@ -48,7 +48,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     names = _names(source, words)
     carried: dict[str, set[int]] = {}
     for name in regions:
-        for line_number, line in enumerate(source.read_text(name).splitlines(), start=1):
+        for line_number, line in enumerate(source.read_lines(name), start=1):
             cells = line.split()
             if not cells:
                 continue
@@ -76,6 +76,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     unlabelled = sum(not own for own in columns["labels"])
     if unlabelled:
         report.notes.append(f"{unlabelled:,} rows without a label")
+    report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report)
     report.rows = len(ids)
     report.counts |= {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
@@ -103,7 +104,7 @@ def _numbered(names: list[str], suffix: str) -> dict[str, str]:
 def _names(source: Source, file: str) -> dict[int, str]:
     """Label names by number."""
     names = {}
-    for line in source.read_text(file).splitlines():
+    for line in source.read_lines(file):
         number, _, name = line.strip().partition(" " if "\t" not in line else "\t")
         if number.isdigit() and name.strip():
             names[int(number)] = normalize_text(name)

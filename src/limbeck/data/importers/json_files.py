@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.tables import load_json
 
 _WORDS: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
 
@@ -17,12 +17,7 @@ def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | No
     Raises:
         LimbeckError: not JSON, or not an object.
     """
-    try:
-        content = json.loads(text, object_hook=hook)
-    except json.JSONDecodeError as error:
-        raise LimbeckError(
-            f"{where}: line {error.lineno} is not JSON ({error.msg}); download it again"
-        ) from None
+    content = load_json(text, where, hook)
     if not isinstance(content, dict):
         raise LimbeckError(f"{where}: holds a {type(content).__name__}, not an object with named fields")
     return content

@@ -26,6 +26,7 @@ def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     source, file = _split_file(src)
     content = parse_json(source.read_text(file), file)
     report = ImportReport(options.name or str(content.get("dataset") or "karpathy"))
+    report.notes += source.reading_notes()
     listed, before = [], Counter[str]()
     for image in entries(content, "images", _IMAGE, file, _LAYOUT):
         where = f"{file}: {image['filename']}"

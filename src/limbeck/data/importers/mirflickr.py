@@ -48,6 +48,7 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
         report.notes.append(f"{len(missing):,} rows kept without picture: {some(missing)}")
     if not columns["id"]:
         raise LimbeckError(f"{src}: not one picture of the lists is there; restore mirflickr/im*.jpg")
+    report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report)
     report.rows = len(columns["id"])
     report.counts |= {
@@ -77,7 +78,7 @@ def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
         raise LimbeckError(
             f"{source.path}: of the aligned lists these are missing: {', '.join(missing)}; restore them all"
         )
-    images, tags, labels = (source.read_text(file).splitlines() for file in files)
+    images, tags, labels = (source.read_lines(file) for file in files)
     for name, other in (("all_tags.txt", tags), ("all_labels.txt", labels)):
         if len(other) != len(images):
             raise LimbeckError(
@@ -104,14 +105,14 @@ def _cross_check(source: Source, lists: str, columns: Columns, report: ImportRep
     """Label names of labels_annotation.txt must agree, TagList.txt should know each tag, where they exist."""
     named = str(PurePosixPath(lists).with_name("labels_annotation.txt"))
     if named in source.names:
-        for at, line in enumerate(source.read_text(named).splitlines()[: len(columns["id"])]):
+        for at, line in enumerate(source.read_lines(named)[: len(columns["id"])]):
             if sorted(filter(None, line.strip().split(","))) != columns["labels"][at]:
                 raise LimbeckError(
                     f"{source.path}: {named} line {at + 1} disagrees with all_labels.txt; restore the lists"
                 )
     known = str(PurePosixPath(lists).with_name("TagList.txt"))
     if known in source.names:
-        vocabulary = {normalize_text(line) for line in source.read_text(known).splitlines()}
+        vocabulary = {normalize_text(line) for line in source.read_lines(known)}
         unknown = {tag for tags in columns["tags"] for tag in tags} - vocabulary
         if unknown:
             report.notes.append(f"{len(unknown)} tags are not in TagList.txt (first: {min(unknown)!r})")
@@ -154,7 +155,7 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
             raise LimbeckError(f"{notes.path}: {files[label]} holds {odd!r}, not a picture number")
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
     for number in numbers:
-        own = source.read_text(tag_files[number]).splitlines() if number in tag_files else []
+        own = source.read_lines(tag_files[number]) if number in tag_files else []
         columns["id"].append(f"im{number}")
         columns["image"].append(pictures.get(number, f"im{number}.jpg"))
         columns["tags"].append([word for word in map(normalize_text, own) if word])

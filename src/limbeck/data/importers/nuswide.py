@@ -70,6 +70,7 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     without = sum(image is None for image in columns["image"])
     if without:
         report.notes.append(f"{without:,} rows without picture kept: features and tags are enough to hash")
+    report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report)
     report.rows = len(keep)
     report.counts |= {
@@ -98,7 +99,7 @@ def _files(source: Source, concepts: list[str]) -> dict[str, str]:
 
 
 def _lines(source: Source, name: str) -> list[str]:
-    return source.read_text(name).splitlines()
+    return source.read_lines(name)
 
 
 def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[str]]:
