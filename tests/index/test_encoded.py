@@ -93,7 +93,8 @@ def test_damage_is_named(tmp_path):
         ({"n": 49}, r"points.npy: uint8 \(50, 2\)"),
         ({"space": {"name": "hamming", "bits": 8}}, r"expected uint8 \(50, 1\)"),
         ({"format": "limbeck.encoded/9"}, "encode again"),
-        ({"sha256": None}, "wrong type"),
+        ({"sha256": None}, "sha256 is None, not dict; encode again"),
+        ({"sha256": {}}, "items.parquet: damaged"),
     ]:
         (tmp_path / "e/encoded.json").write_text(json.dumps(meta | change))
         with pytest.raises(LimbeckError, match=message):

@@ -49,6 +49,10 @@ class ApproximateSearch:
         self._store, self._setting, self._exact_below = store, setting, exact_below
         self.scanned = 0
         self._engine = derived.open(store.space)
+        needed = self._engine.settings()[0].keys() - {"shortlist"}
+        if not needed <= setting.keys():
+            lacks = ", ".join(sorted(needed))
+            raise LimbeckError(f"{derived.folder}: {setting!r} lacks {lacks}; build the engine again")
         self._exact = exact or ExactSearch(store)
         names = [segment.name for segment in store.manifest.segments]
         held = {segment.name for segment in derived.segments}

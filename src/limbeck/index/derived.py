@@ -25,12 +25,27 @@ from limbeck.index.engines import engine_class
 from limbeck.index.engines.base import Engine, Points, choose_options
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import FileEntry, SegmentEntry
+from limbeck.index.measured import read_measured, write_measured
 from limbeck.index.segments import file_entry, same_file
 from limbeck.index.store import IndexStore
+from limbeck.index.typed import is_inside, typed
 from limbeck.spaces import Space
 
 FORMAT = 1
 FOLDER, ABOUT, MEASURED = "derived", "derived.json", "measured.json"
+
+
+@dataclass(frozen=True)
+class _About:
+    """What ``derived.json`` says besides format and checksum."""
+
+    name: str
+    options: dict[str, int]
+    space: dict[str, Any]
+    segments: list[SegmentEntry]
+    files: dict[str, FileEntry]
+    seconds: float
+    created: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Derived:
         folder: where it stands.
         name: of the engine.
         options: it was built with.
+        space: of the points, as JSON.
         segments: it covers, in the order of its rows.
         files: size and SHA-256 of each.
         seconds: it took to build.
@@ -97,18 +113,17 @@ class Derived:
 
     @property
     def measured(self) -> dict[str, Any] | None:
-        """What `limbeck.index.measure` found for it; None if it was not measured."""
+        """What `limbeck.index.measure` found for it, a `Measured` as JSON; None if it was not measured.
+
+        Raises:
+            LimbeckError: damaged, or of another build.
+        """
         path = self.folder / MEASURED
-        if not path.is_file():
-            return None
-        value = read_json(path)
-        if not isinstance(value, dict) or value.get("of") != self._fingerprint():
-            raise LimbeckError(f"{path}: damaged or of another build; {self._mend()}")
-        return value
+        return read_measured(path, self._fingerprint(), self._mend()) if path.exists() else None
 
     def keep_measured(self, value: Mapping[str, Any]) -> None:
         """Write what was measured beside it."""
-        write_json(self.folder / MEASURED, {"of": self._fingerprint(), **value})
+        write_measured(self.folder / MEASURED, self._fingerprint(), value)
 
     def _fingerprint(self) -> str:
         return sha256_json([self.created, {name: entry.sha256 for name, entry in self.files.items()}])
@@ -191,19 +206,19 @@ def open_derived(path: Path, name: str) -> Derived:
     value = read_json(folder / ABOUT)
     body = {key: item for key, item in value.items() if key != "checksum"} if isinstance(value, dict) else {}
     if body.get("format", FORMAT) != FORMAT:
-        raise LimbeckError(f"{folder / ABOUT}: format {body['format']}, this limbeck reads {FORMAT}; upgrade")
-    if not body or value.get("checksum") != sha256_json(body):
+        raise LimbeckError(
+            f"{folder / ABOUT}: format {str(body['format'])[:40]}, this limbeck reads {FORMAT}; upgrade"
+        )
+    if "format" not in body or value.get("checksum") != sha256_json(body):
         raise LimbeckError(f"{folder / ABOUT}: damaged (checksum differs); build the engine again")
-    return Derived(
-        folder,
-        body["name"],
-        body["options"],
-        body["space"],
-        [SegmentEntry(**entry) for entry in body["segments"]],
-        {file: FileEntry(**entry) for file, entry in body["files"].items()},
-        body["seconds"],
-        body["created"],
-    )
+    mend = "build the engine again"
+    body.pop("format")
+    about = typed(_About, body, folder / ABOUT, mend)
+    if about.name != name or not all(map(is_inside, about.files)) or ABOUT in about.files:
+        raise LimbeckError(f"{folder / ABOUT}: is not that of {name}; {mend}")
+    if any(segment.rows <= 0 for segment in about.segments) or not about.segments:
+        raise LimbeckError(f"{folder / ABOUT}: covers no rows; {mend}")
+    return Derived(folder, **vars(about))
 
 
 def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS) -> None:

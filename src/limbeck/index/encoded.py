@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_file, write_json
 from limbeck.index.arrays import NpyWriter, open_npy
+from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
+from limbeck.index.manifest import FileEntry
+from limbeck.index.typed import typed
 from limbeck.spaces import Space, space_from_json
 
 FORMAT = "limbeck.encoded/1"
@@ -132,60 +135,84 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
         write_json(aside / META, value)
 
 
+@dataclass(frozen=True)
+class _About:
+    """The fields of ``encoded.json`` that are read."""
+
+    space: dict[str, Any]
+    space_id: str | None
+    modality: str
+    model: str | None
+    media_root: str | None
+    n: int
+    sha256: dict[str, str]
+
+
 class Encoded:
-    """An encoded set, opened; points are memory-mapped and items read when asked for.
+    """An encoded set, opened; points are memory-mapped, and compared with their checksum when asked for.
 
     Attributes:
         path: the directory.
         meta: space, identity, modality, model, media root.
-        points: (n, width) stored points, memory-mapped.
     """
 
     def __init__(self, path: Path, meta: EncodedMeta, points: np.ndarray, sha256: dict[str, str]) -> None:
-        self.path, self.meta, self.points, self._sha256 = path, meta, points, sha256
+        self.path, self.meta, self._points = path, meta, points
+        self._files = {name: _checked(path / name, sha256.get(name)) for name in (POINTS, ITEMS)}
+
+    @property
+    def points(self) -> np.ndarray:
+        """(n, width) stored points, memory-mapped."""
+        self._files[POINTS].check()
+        return self._points
 
     @classmethod
     def open(cls, path: Path | str) -> Encoded:
-        """Open an encoded set; row counts and shapes are checked, contents are not (see `check`).
+        """Open an encoded set; row counts and shapes are checked, and the items' checksum.
 
         Raises:
             LimbeckError: not an encoded set, a file missing or damaged, shapes that do not fit.
         """
         path = Path(path)
         value = read_json(path / META)
-        try:
-            if value["format"] != FORMAT:
-                found = value["format"]
-                raise LimbeckError(f"{path / META}: format is {found!r}, not {FORMAT!r}; encode again")
-            space = space_from_json(value["space"])
-            names = ("space_id", "modality", "model", "media_root")
-            meta = EncodedMeta(space, *(value[name] for name in names))
-            rows, sha256 = int(value["n"]), dict(value["sha256"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise LimbeckError(
-                f"{path / META}: field missing or of a wrong type ({error}); encode again"
-            ) from None
+        if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+            found = str(value["format"])[:40]
+            raise LimbeckError(f"{path / META}: format is {found!r}, not {FORMAT!r}; encode again")
+        known = {field.name for field in fields(_About)}
+        read = (
+            {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
+        )
+        about = typed(_About, read, path / META, "encode again")
+        space = space_from_json(about.space)
+        meta = EncodedMeta(space, about.space_id, about.modality, about.model, about.media_root)
         points = open_npy(path / POINTS)
-        if points.shape != (rows, space.width) or points.dtype != space.dtype:
+        if points.shape != (about.n, space.width) or points.dtype != space.dtype:
             raise LimbeckError(
                 f"{path / POINTS}: {points.dtype} {points.shape}, "
-                f"expected {space.dtype} ({rows}, {space.width}); encode again"
+                f"expected {space.dtype} ({about.n}, {space.width}); encode again"
             )
-        encoded = cls(path, meta, points, sha256)
+        encoded = cls(path, meta, points, about.sha256)
         found = encoded._table().metadata.num_rows
-        if found != rows:
-            raise LimbeckError(f"{path / ITEMS}: {found} rows, expected {rows}; encode again")
+        if found != about.n:
+            raise LimbeckError(f"{path / ITEMS}: {found} rows, expected {about.n}; encode again")
         return encoded
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self._points)
 
     def _table(self) -> pq.ParquetFile:
+        self._files[ITEMS].check()
         try:
-            return pq.ParquetFile(self.path / ITEMS)
-        except (pa.ArrowException, OSError) as error:
-            line = str(error).splitlines()[0][:120]
-            raise LimbeckError(f"{self.path / ITEMS}: missing or damaged ({line}); encode again") from None
+            table = pq.ParquetFile(self.path / ITEMS)
+            if "id" not in table.schema_arrow.names:
+                raise LimbeckError(f"{self.path / ITEMS}: has no column 'id'; encode again")
+            return table
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> LimbeckError:
+        line = str(error).partition("\n")[0][:120]
+        return LimbeckError(f"{self.path / ITEMS}: missing or damaged ({line}); encode again")
 
     @property
     def columns(self) -> list[str]:
@@ -194,12 +221,19 @@ class Encoded:
 
     def items(self) -> pa.Table:
         """The whole items table."""
-        return self._table().read()
+        return pa.concat_tables(table for _, table in self.batches())
 
     def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """(points, items) in row order, at most ``rows`` at a time."""
-        start = 0
-        for batch in self._table().iter_batches(batch_size=rows):
+        start, batches = 0, self._table().iter_batches(batch_size=rows)
+        while True:
+            try:
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch.validate(full=True)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise self._damaged(error) from None
             table = pa.Table.from_batches([batch])
             yield self.points[start : start + len(table)], table
             start += len(table)
@@ -210,12 +244,17 @@ class Encoded:
         Raises:
             LimbeckError: names what is wrong.
         """
-        for name, wanted in self._sha256.items():
-            if sha256_file(self.path / name) != wanted:
-                raise LimbeckError(f"{self.path / name}: damaged (checksum differs); encode again")
         for points, _ in self.batches():
             self.meta.space.check(points, what=str(self.path / POINTS))
         check_unique_ids(as_items(self.items()).column("id").to_pylist(), str(self.path))
+
+
+def _checked(path: Path, sha256: str | None) -> CheckedFile:
+    """A file of an encoded set with its checksum; its size was not noted."""
+    try:
+        return CheckedFile(path, FileEntry(path.stat().st_size, sha256 or ""), "encode again")
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: missing; encode again") from None
 
 
 def is_encoded(path: Path) -> bool:

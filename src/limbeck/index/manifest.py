@@ -11,11 +11,12 @@ import os
 import re
 import uuid
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import fsync_path, read_json, sha256_json
+from limbeck.index.typed import is_inside, typed
 
 READER = 2  # what this code can open
 WITH_REMOVED = 2  # least reader of an index with removed rows, or with columns that came later
@@ -122,20 +123,7 @@ class Manifest:
             raise LimbeckError(f"{path}: damaged (checksum differs); restore the file or rebuild the index")
         # A later format may add keys that this reader can do without: it says so by its min_reader.
         known = {key: item for key, item in body.items() if key in cls.__dataclass_fields__}
-        try:
-            manifest = cls(
-                **{
-                    **known,
-                    "segments": [SegmentEntry(**entry) for entry in known["segments"]],
-                    "encoders": [EncoderEntry(**entry) for entry in known["encoders"]],
-                    "files": {name: FileEntry(**entry) for name, entry in known["files"].items()},
-                    "tombstones": [TombstoneEntry(**entry) for entry in known.get("tombstones", [])],
-                }
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise LimbeckError(
-                f"{path}: field missing or of a wrong type ({error}); rebuild the index"
-            ) from None
+        manifest = typed(cls, known, path, "restore the file or rebuild the index")
         _check_names(manifest, path)
         return manifest
 
@@ -144,9 +132,15 @@ def _check_names(manifest: Manifest, path: Path) -> None:
     """Every name stays inside the index: one from elsewhere must not make a reader open other files."""
     folders = [owner.partition("/")[2] for owner in manifest.owners]
     for name in [*manifest.files, *folders]:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or (name in folders and len(parts) > 1):
+        if not is_inside(name) or (name in folders and "/" in name):
             raise LimbeckError(f"{path}: file name {name!r} leaves the index; do not use this index")
+    held = {"/".join(name.split("/")[:2]) for name in manifest.files}
+    if not manifest.owners <= held:
+        raise LimbeckError(f"{path}: names no files of {min(manifest.owners - held)}; restore the file")
+    numbers = [entry.size for entry in manifest.files.values()]
+    numbers += [entry.rows for entry in manifest.segments] + [entry.rows for entry in manifest.tombstones]
+    if min(numbers, default=0) < 0:
+        raise LimbeckError(f"{path}: a size or a number of rows is negative; restore it or rebuild the index")
 
 
 def manifest_path(root: Path, generation: int) -> Path:

@@ -45,6 +45,8 @@ class Segment:
         """Map the files of a segment; those in ``files`` are compared with it before they are read."""
         self.directory, self.name, self.rows = Path(directory), entry.name, entry.rows
         self.removed = np.empty(0, np.int64) if removed is None else removed
+        if files is not None and not {POINTS, ITEMS, ID_HASH} <= files.keys():
+            raise LimbeckError(f"{self.directory}: the manifest names no checksums of its files; {RESTORE}")
         self._joint: Callable[[], pa.Schema] | None = None
         self._mapped = {
             name: CheckedFile(self.directory / name, file, RESTORE) for name, file in (files or {}).items()

@@ -1,0 +1,119 @@
+"""JSON values read as dataclasses: every field is there and of its type, or the field is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from limbeck.errors import LimbeckError
+
+T = TypeVar("T")
+_NOT_IN_NAMES = {"\\", ":", *map(chr, range(32))}  # separators and drives of Windows, control characters
+
+
+def typed(cls: type[T], value: Any, path: Path, mend: str) -> T:
+    """A JSON value as a dataclass, and what lies in it as its annotations say.
+
+    Whole numbers lie within 64 bits, floats are finite, texts can be encoded as UTF-8.
+
+    Args:
+        cls: a dataclass of str, int, float, bool, None, Any, list, dict with text keys, and dataclasses.
+        value: as `json.loads` gives it.
+        path: of the file, named in errors.
+        mend: end of the error message.
+
+    Raises:
+        LimbeckError: names the first field that is missing, unknown or of another type.
+    """
+    try:
+        found: T = _read(cls, value, "")
+    except _Misfit as error:
+        raise LimbeckError(f"{path}: {error}; {mend}") from None
+    return found
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative name with slashes stays in its directory, on every system."""
+    parts = name.split("/")
+    return all(
+        part not in ("", ".", "..") and len(part.encode()) <= 255 and not set(part) & _NOT_IN_NAMES
+        for part in parts
+    )
+
+
+class _Misfit(Exception):
+    pass
+
+
+def _read(kind: Any, value: Any, at: str) -> Any:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return _one_of(inner, value, at)
+    if dataclasses.is_dataclass(kind):
+        return _fields(kind, value, at)
+    if origin is list and isinstance(value, list):
+        return [_read(inner[0], item, f"{at}[{number}]") for number, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {_text(key, at): _read(inner[1], item, f"{at}.{key}") for key, item in value.items()}
+    if kind is str and isinstance(value, str):
+        return _text(value, at)
+    if kind is int and type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if kind is float and type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value):
+        return float(value)
+    if kind in (bool, type(None)) and isinstance(value, kind):
+        return value
+    wanted = getattr(kind, "__name__", str(kind))
+    raise _Misfit(f"{_name(at)} is {_shown(value)}, not {wanted}")
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
+    for kind in kinds[:-1]:
+        try:
+            return _read(kind, value, at)
+        except _Misfit:
+            continue
+    return _read(kinds[-1] if value is None or kinds[-1] is not type(None) else kinds[0], value, at)
+
+
+def _fields(cls: Any, value: Any, at: str) -> Any:
+    if not isinstance(value, dict):
+        raise _Misfit(f"{_name(at)} is {_shown(value)}, not an object")
+    kinds, found = typing.get_type_hints(cls), {}
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in value:
+        if key not in known:
+            raise _Misfit(f"{_name(at)} has an unknown field {_shown(key)}")
+    for name, field in known.items():
+        if name in value:
+            found[name] = _read(kinds[name], value[name], f"{at}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise _Misfit(f"{_name(at)} lacks the field {name!r}")
+    return cls(**found)
+
+
+def _text(value: str, at: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Misfit(f"{_name(at)} holds a lone surrogate") from None
+    return value
+
+
+def _name(at: str) -> str:
+    return ascii(at.removeprefix("."))[1:-1][:80] or "the file"
+
+
+def _shown(value: Any) -> str:
+    """A value of any size in a few characters."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        return "a number of more than 64 bits"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return ascii(value)[:60]
