@@ -114,9 +114,9 @@ def test_columns_that_a_collection_cannot_hold_are_refused(store: IndexStore) ->
         written(store, "big > 1")
 
 
-@pytest.mark.parametrize("text", ["width > 1e999", "width in (1e999)", "sizes has 1e999", "score < 1e999"])
+@pytest.mark.parametrize("text", ["width > 1e300", "width in (1e19)", "sizes has 18446744073709551615"])
 def test_numbers_beyond_all_are_refused(store: IndexStore, text: str) -> None:
-    with pytest.raises(LimbeckError, match=r"^where: inf is beyond the numbers"):
+    with pytest.raises(LimbeckError, match=r"^where: .* is beyond the numbers that Milvus compares"):
         written(store, text)
 
 

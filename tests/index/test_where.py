@@ -165,7 +165,10 @@ def test_further_types_and_odd_names():
         ("width = 3abc", "cannot read '3abc'"),
         ("__import__('os').system('x') = 1", "cannot read"),
         ("__import__ ('os') = 1", "no column '__import__'"),
-        ("width = 99999999999999999999", "'width' holds int16, not 99999999999999999999"),
+        ("width = 99999999999999999999", "99999999999999999999 is beyond the numbers of any column"),
+        ("width = " + "9" * 5000, "999999999999999999999999 is beyond the numbers of any column"),
+        ("score < 1e400", "1e400 is beyond the numbers of any column"),
+        ("path = '" + "x" * 200 + "' or width = '" + "x" * 200 + "'", "not 'xxx"),
         ("not " * 60 + "width = 3", "nested more than 50 deep"),
         ("width = 3 or " * 1000 + "width = 3", "at most 10000"),
     ],
@@ -267,3 +270,50 @@ def test_through_the_index(store):
     )
     with pytest.raises(LimbeckError, match="did you mean"):
         index.search(points=point, where="mm = 3")
+
+
+WIDE = pa.table(
+    {
+        "half": pa.array([0.1, 2.0, None, -0.0], pa.float16()),
+        "float": pa.array([0.1, float("inf"), float("nan"), -0.0], pa.float32()),
+        "whole": pa.array([-(2**63), 2**53 + 1, None, 2**63 - 1], pa.int64()),
+        "huge": pa.array([0, 2**63, None, 2**64 - 1], pa.uint64()),
+        "vector": pa.array([[1.0, 2.0]] * 4, pa.list_(pa.float32(), 2)),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("half = 0.1", [0]),
+        ("half in (0.1, 2)", [0, 1]),
+        ("half < 2", [0, 3]),
+        ("float = 0.1", [0]),
+        ("float in (0)", [3]),
+        ("float <= 1e308", [0, 3]),  # infinity, which 1e308 would be in single precision, is larger
+        ("float > 1e308", [1]),
+        ("whole = 9007199254740993", [1]),  # no double
+        ("whole = 9007199254740992", []),
+        ("whole > 9007199254740992.0", [1, 3]),
+        ("whole != 0.5", [0, 1, 3]),
+        ("whole < 1e300", [0, 1, 3]),
+        ("whole >= 18446744073709551615", []),
+        ("whole >= -9223372036854775808", [0, 1, 3]),
+        ("whole in (9223372036854775808, 9223372036854775807, 0.5)", [3]),
+        ("huge > -1", [0, 1, 3]),
+        ("huge = -1", []),
+        ("huge = 18446744073709551615", [3]),
+        ("huge in (-1, 0, 9223372036854775808)", [0, 1]),
+        ("vector is not null", [0, 1, 2, 3]),
+    ],
+)
+def test_numbers_at_the_ends_of_their_types(text, rows):
+    assert np.flatnonzero(Where(text, WIDE.schema).mask(WIDE)).tolist() == rows
+
+
+def test_vectors_and_surrogates_are_refused():
+    with pytest.raises(LimbeckError, match=r"'vector' holds fixed_size_list.*; only 'is null' can test it"):
+        Where("vector has 1", WIDE.schema)
+    with pytest.raises(LimbeckError, match=r"^where: 'path' holds string, not '.ud800' \("):
+        Where("path = '\ud800'", SCHEMA)

@@ -5,27 +5,18 @@ A test of a missing value does not hold, and `not` turns any answer round: no th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.errors import LimbeckError
+from limbeck.index.compared import ORDER, Value, among, as_scalar, bools, compared
 
-Value: TypeAlias = str | int | float | bool
-
-_ORDER: dict[str, Callable[..., Any]] = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
-COMPARISONS = tuple(_ORDER)
+COMPARISONS = tuple(ORDER)
+_SHOWN = 40  # characters of a value in an error
 
 
 class Condition(Protocol):
@@ -98,6 +89,8 @@ class Test:
         inner = kind.value_type if is_list else kind
         if self.verb == "is null":
             return
+        if pa.types.is_nested(inner):
+            raise LimbeckError(f"where: {self.column!r} holds {kind}; only 'is null' can test it")
         if is_list and self.verb != "has":
             raise LimbeckError(f"where: {self.column!r} holds lists; write {self.column} has VALUE")
         if not is_list and self.verb == "has":
@@ -105,7 +98,7 @@ class Test:
         if self.verb in ("like", "startswith") and not pa.types.is_string(inner):
             raise LimbeckError(f"where: {self.column!r} holds {inner}, not text; {self.verb} needs text")
         for value in self.values:
-            self._scalar(value, inner)
+            self._fits(value, inner)
 
     def mask(self, table: pa.Table) -> np.ndarray:
         """The rows for which it holds; see `check`."""
@@ -115,54 +108,38 @@ class Test:
 
     def _of_chunk(self, chunk: pa.Array) -> np.ndarray:
         if self.verb == "is null":
-            return _bools(pc.is_null(chunk))
+            return bools(pc.is_null(chunk))
         if self.verb == "has":
-            values = chunk.flatten()  # of this slice alone, without what null rows hide
-            found = _bools(pc.is_in(values, value_set=self._set(chunk.type.value_type)))
+            found = among(chunk.flatten(), self.values)  # of this slice alone, without what null rows hide
             holds = np.zeros(len(chunk), dtype=bool)
             holds[pc.list_parent_indices(chunk).to_numpy()[found]] = True
             return holds
         if self.verb == "in":
-            return _bools(pc.is_in(chunk, value_set=self._set(chunk.type)))
+            return among(chunk, self.values)
         if self.verb == "like":
-            return _bools(pc.match_like(chunk, pattern=_like(str(self.values[0]))))
+            return bools(pc.match_like(chunk, pattern=_like(str(self.values[0]))))
         if self.verb == "startswith":
-            return _bools(pc.starts_with(chunk, pattern=str(self.values[0])))
-        return _bools(_ORDER[self.verb](chunk, self._scalar(self.values[0], chunk.type)))
+            return bools(pc.starts_with(chunk, pattern=str(self.values[0])))
+        return compared(chunk, self.verb, self.values[0])
 
-    def _set(self, kind: pa.DataType) -> pa.Array:
-        fitting = []
-        for scalar in (self._scalar(value, kind) for value in self.values):
-            try:
-                fitting.append(scalar.cast(kind).as_py())
-            except pa.ArrowInvalid:  # 2.5, or 300 beside 8-bit numbers: no row can equal it
-                continue
-        return pa.array(fitting, kind)
-
-    def _scalar(self, value: Value, kind: pa.DataType) -> pa.Scalar:
-        """The value in the column's type; numbers beside whole numbers keep room for what does not fit."""
+    def _fits(self, value: Value, kind: pa.DataType) -> None:
+        """Refuse a value that is none of the column's type."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = (
-            (number and (pa.types.is_integer(kind) or pa.types.is_floating(kind)))
-            or (isinstance(value, bool) and pa.types.is_boolean(kind))
-            or (isinstance(value, str) and (pa.types.is_string(kind) or pa.types.is_temporal(kind)))
+        if number and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return
+        fits = (isinstance(value, bool) and pa.types.is_boolean(kind)) or (
+            isinstance(value, str) and (pa.types.is_string(kind) or pa.types.is_temporal(kind))
         )
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         if not fits:
             wanted = "text in 'quotes'" if pa.types.is_string(kind) else f"a value of type {kind}"
-            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {value!r}; write {wanted}")
+            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown}; write {wanted}")
         try:
-            if isinstance(value, str):
-                return pa.scalar(value).cast(kind)
-            if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
-                return pa.scalar(value, pa.float64() if isinstance(value, float) else pa.int64())
-            return pa.scalar(value, kind)
+            as_scalar(value, kind)
         except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
-            cause = str(error).splitlines()[0][:80]
-            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {value!r} ({cause})") from None
-
-
-def _bools(array: Any) -> np.ndarray:
-    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
+            cause = ascii(str(error).partition("\n")[0][:80])[1:-1]
+            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown} ({cause})") from None
 
 
 def _like(glob: str) -> str:

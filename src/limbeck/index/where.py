@@ -10,6 +10,7 @@ test       := COLUMN ("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _VERBS = (*COMPARISONS, "has", "in", "like", "startswith", "is")
 _KEYWORDS = {"and", "or", "not", "has", "in", "like", "startswith", "is", "null"}
 _MAX_DEPTH = 50
 _MAX_LENGTH = 10_000
+_MAX_DIGITS = 300  # of a whole number; more than 64 bits ever need
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Where:
     def mask(self, table: pa.Table) -> np.ndarray:
         """bool (N,): the rows of a table, or of anything with its `column`, for which it holds."""
         return self.condition.mask(table)
+
+
+def _number(text: str) -> int | float:
+    whole = re.fullmatch(r"[-+]?\d+", text)
+    fits = len(text) < _MAX_DIGITS and -(2**63) <= int(text) < 2**64 if whole else math.isfinite(float(text))
+    if not fits:
+        raise LimbeckError(f"where: {text[:24]} is beyond the numbers of any column; write a smaller one")
+    return int(text) if whole else float(text)
 
 
 class _Parser:
@@ -160,8 +170,7 @@ class _Parser:
             mark = token.text[0]
             return token.text[1:-1].replace(2 * mark, mark)
         if token.kind == "number":
-            whole = re.fullmatch(r"[-+]?\d+", token.text)
-            return int(token.text) if whole else float(token.text)
+            return _number(token.text)
         return {"true": True, "false": False}.get(token.text.lower(), token.text)
 
     def _peek(self) -> _Token | None:

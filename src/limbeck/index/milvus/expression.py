@@ -82,6 +82,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _inside(value: Any) -> Any:
+    """A value beside whole numbers, which Milvus keeps in 64 bits with a sign."""
+    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
+        raise LimbeckError(f"where: {value} is beyond the numbers that Milvus compares; write a smaller one")
+    return value
+
+
 def _text(test: Test, field: str, kind: pa.DataType) -> Expression:
     if test.verb == "in":
         return _any_of(field, list(test.values))
@@ -112,7 +119,7 @@ def _starts(field: str, start: str) -> Expression:
 
 
 def _whole(test: Test, field: str, kind: pa.DataType) -> Expression:
-    values = [_finite(value) for value in test.values]
+    values = [_inside(value) for value in test.values]
     if is_time(kind):
         values = [as_number(pa.scalar(value).cast(kind)).as_py() for value in values]
     if test.verb == "in":
@@ -145,7 +152,7 @@ def _texts(test: Test, field: str, kind: pa.DataType) -> Expression:
 
 
 def _wholes(test: Test, field: str, kind: pa.DataType) -> Expression:
-    values = [int(value) for value in map(_finite, test.values) if value == int(value)]
+    values = [int(value) for value in map(_inside, test.values) if value == int(value)]
     return f"array_contains_any({field}, [{', '.join(map(_literal, values))}])" if values else False
 
 
