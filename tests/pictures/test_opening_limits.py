@@ -60,6 +60,7 @@ def test_pixels_have_a_limit(shape):
 def test_kinds_of_faults(tmp_path):
     assert refused(b"no picture at all").kind is Kind.NOT_PICTURE
     assert refused(png(8, 8)).kind is Kind.DAMAGED
+    assert refused(png(8, 8)[:40]).kind is Kind.DAMAGED
     assert (
         refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n").kind is Kind.NOT_PICTURE
     )

@@ -45,6 +45,6 @@ def encode(
     )
     skipped = SkipList()
     for entry in read_skipped(out):
-        skipped(entry["id"], entry["reason"])
-    skipped.report(f", listed in {out / SKIPPED}")
+        skipped.take(entry["id"], entry["reason"], entry.get("kind", "unreadable"))
+    skipped.report(opened, str(out / SKIPPED))
     typer.echo(f"{len(encoded)} items in {out}; next: limbeck index build {out} --model {run} --out INDEX")

@@ -42,6 +42,7 @@ def build(
         raise typer.BadParameter("--keep-embeddings encodes SOURCE with --model; --codes has codes alone")
     if split is not None and protocol is None:
         raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
+    from limbeck.cli.collection import open_collection
     from limbeck.cli.skipped import SkipList
     from limbeck.search import Index
 
@@ -52,15 +53,11 @@ def build(
         built = Index.build(out, points, items=items, replace=replace)
     else:
         assert source is not None
-        rows = None
-        if protocol is not None:
-            from limbeck.encoding import open_source, split_rows
-
-            rows = split_rows(open_source(source), protocol, split or "database")
+        opened, rows = open_collection(source, protocol, split)
         skipped = SkipList()
         built = Index.build(
             out,
-            source,
+            opened,
             model=model,
             rows=rows,
             batch_size=batch_size,
@@ -69,7 +66,7 @@ def build(
             on_skip=skipped,
             embeddings=keep_embeddings,
         )
-        skipped.report()
+        skipped.report(opened)
     first = built.store.metadata([0])[0]["id"]
     typer.echo(f"{len(built)} items in {out}; try: limbeck search {out} --like '{first}'")
 

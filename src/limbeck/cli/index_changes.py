@@ -25,6 +25,7 @@ def add(
         raise typer.BadParameter("--model says who made --codes; a source is encoded with the index's model")
     if (protocol is not None and codes is not None) or (split is not None and protocol is None):
         raise typer.BadParameter("--split goes with --protocol, and both with a pairs directory")
+    from limbeck.cli.collection import open_collection
     from limbeck.cli.skipped import SkipList
     from limbeck.search import add_items
 
@@ -35,22 +36,18 @@ def add(
         added = add_items(index, points, items=items, model=model, replace=replace)
     else:
         assert source is not None
-        rows = None
-        if protocol is not None:
-            from limbeck.encoding import open_source, split_rows
-
-            rows = split_rows(open_source(source), protocol, split or "database")
+        opened, rows = open_collection(source, protocol, split)
         skipped = SkipList()
         added = add_items(
             index,
-            source,
+            opened,
             rows=rows,
             batch_size=batch_size,
             replace=replace,
             progress=True,
             on_skip=skipped,
         )
-        skipped.report()
+        skipped.report(opened)
     took = f", {added.replaced} of them in the place of older ones" if added.replaced else ""
     typer.echo(f"{index}: {added.items} item(s) added{took}")
 

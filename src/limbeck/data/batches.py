@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from limbeck.encoders.masking import drawn
 from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.pictures import Lazily
 
 PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
 
@@ -171,7 +173,7 @@ class Source:
         if self.backbone.reads.startswith("features:"):
             return self.view.pairs.features(self.backbone.reads.removeprefix("features:"), rows)
         size = getattr(self.backbone, "image_size", None)
-        return [self.view.pairs.open_image(row, size=size) for row in rows.tolist()]
+        return Lazily([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
     def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
         """Tensors of some positions (B,); ``draws`` (one each) choose caption and crop, None the first."""

@@ -245,10 +245,13 @@ class Pairs:
 
     def _image_place(self, row: int) -> tuple[str, Path, str]:
         """Kind and root of the media, and a row's path in it."""
+        from limbeck.pictures import Kind, PictureError
+
         media, inside = self.media, self.image_path(row)
         if media is None or inside is None:
             what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
-            raise LimbeckError(f"{self.path}: {what}; use features or import it with pictures")
+            message = f"{self.path}: {what}; use features or import it with pictures"
+            raise PictureError(message, Kind.MISSING)
         return (*media, inside)
 
     @cached_property

@@ -22,7 +22,7 @@ from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_json, write_json
-from limbeck.pictures import open_picture
+from limbeck.pictures import Lazily, open_picture
 from limbeck.spaces import Space
 
 FORMAT = 1
@@ -307,7 +307,9 @@ def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 12
         order = np.argsort([len(text) for text in items], kind="stable")
     # Blocks of like size: the rounding of a matrix product may differ for a handful of rows.
     for chosen in np.array_split(order, -(-len(items) // batch_size)) if len(items) else ():
-        inputs = backbone.collate([items[i] for i in chosen.tolist()])
+        some = chosen.tolist()
+        picked = items.take(some) if isinstance(items, Lazily) else [items[i] for i in some]
+        inputs = backbone.collate(picked)
         was_training = backbone.training
         backbone.eval()
         with torch.no_grad():

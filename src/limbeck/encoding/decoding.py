@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from limbeck.errors import LimbeckError
+from limbeck.pictures import Reason
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class Step:
     """
 
     rows: list[int] = field(default_factory=list)
-    failed: list[tuple[int, str]] = field(default_factory=list)
+    failed: list[tuple[int, Reason]] = field(default_factory=list)
     seen: int = 0
 
 
@@ -76,7 +77,7 @@ def decoded_batches(
             except LimbeckError as error:
                 if isinstance(error, SourceDamaged):
                     raise
-                step.failed.append((row, str(error)))
+                step.failed.append((row, Reason.of(error)))
             refill()
             if len(ready) == size:
                 yield step, ready

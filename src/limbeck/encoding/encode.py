@@ -19,7 +19,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
-from limbeck.pictures import ROOM
+from limbeck.pictures import ROOM, Kind, PictureError, Reason
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,8 @@ def _steps(
             chunk = rows[start : start + size]
             features, kept = source.features(name, chunk)
             missing = set(chunk) - set(kept)
-            failed = [(row, f"has no features {name!r}") for row in chunk if row in missing]
+            reason = Reason(f"has no features {name!r}", Kind.NO_FEATURES)
+            failed = [(row, reason) for row in chunk if row in missing]
             step = Step(kept, failed, len(chunk))
             if kept:
                 yield step, encoder.encode_image(features, output="embeddings", batch_size=size)
@@ -118,8 +119,12 @@ def _steps(
     backbone = encoder.towers["image"].backbone
 
     def read(row: int) -> dict[str, torch.Tensor]:
-        with ROOM.keep():
-            return dict(backbone.collate([source.open_image(row)]))
+        try:
+            with ROOM.keep():
+                return dict(backbone.collate([source.open_image(row)]))
+        except MemoryError:
+            message = f"{_id_of(source, row)}: not enough memory to make it ready; scale the picture down"
+            raise PictureError(message, Kind.TOO_LARGE) from None
 
     for step, inputs in decoded_batches(rows, read, size, workers):
         if not inputs:

@@ -17,6 +17,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
 from limbeck.index.lock import writer_lock
+from limbeck.pictures import Reason
 
 FORMAT = "limbeck.encoding/1"
 PROGRESS = "progress.json"
@@ -97,14 +98,14 @@ class Parts:
         self._begin()
 
     def append(
-        self, points: np.ndarray, items: pa.Table | None, failed: Sequence[tuple[str, str]], seen: int
+        self, points: np.ndarray, items: pa.Table | None, failed: Sequence[tuple[str, Reason]], seen: int
     ) -> None:
         """Take a step of ``seen`` rows: points (n, width) with items, and (id, reason) of the others."""
         if items is not None:
             self._points.append(points)
             self._items.append(items)
             self.rows += len(points)
-        self.skipped += [{"id": item_id, "reason": reason} for item_id, reason in failed]
+        self.skipped += [{"id": item_id, "reason": reason, "kind": reason.kind} for item_id, reason in failed]
         self.seen, self._held = self.seen + seen, self._held + seen
         if self._held >= _ITEMS or time.monotonic() - self._since >= _SECONDS:
             self.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -23,29 +24,42 @@ if TYPE_CHECKING:
 class PictureFolder:
     """The pictures under a folder, at any depth, in the order of their relative paths: their ids.
 
+    What is no picture by its ending or its first bytes, and what is hidden, a linked folder or a broken link,
+    is in ``passed``, by reason.
+
     Args:
         root: the folder.
         below: a folder that holds it, which ids and paths shall be relative to; ``root`` by default.
     """
 
     def __init__(self, root: Path | str, below: Path | str | None = None) -> None:
-        from limbeck.pictures import is_picture_name
+        from limbeck.pictures import list_folder
 
         self.root = Path(root)
         if not self.root.is_dir():
             raise LimbeckError(
                 f"{self.root}: no such directory; give pictures, a pairs directory or an encoded set"
             )
-        files = (file.relative_to(self.root) for file in self.root.rglob("*") if file.is_file())
-        self.names = sorted(name.as_posix() for name in files if is_picture_name(name.as_posix()))
+        listing = list_folder(self.root)
+        self.names, self.passed = listing.pictures, listing.passed
         if not self.names:
+            line = self.passed.line()
             raise LimbeckError(
                 f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
+                + (f" ({line})" if line else "")
             )
-        base = self.root.resolve() if below is None else Path(below)
+        self._place(self.root.resolve() if below is None else Path(below))
+
+    def _place(self, base: Path) -> None:
         self.media_root: str | None = str(base)
         inside = self.root.resolve().relative_to(base).as_posix()
         self._prefix = "" if inside == "." else inside + "/"
+
+    def below(self, base: Path | str) -> PictureFolder:
+        """The same pictures with ids and paths relative to a folder that holds this one."""
+        moved = copy.copy(self)
+        moved._place(Path(base))
+        return moved
 
     def __len__(self) -> int:
         return len(self.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ import numpy as np
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder, Output
 
-PICTURES_AT_ONCE = 512
+PICTURES_AT_ONCE, PIXELS_AT_ONCE = 512, 1 << 27
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,22 @@ def encode_pictures(
         features = pairs.features(name, rows)
         return Side(encoder.encode_image(features, output=output, batch_size=batch_size), rows)
     parts = []
-    for start in range(0, len(rows), PICTURES_AT_ONCE):
-        pictures = [pairs.open_image(int(row)) for row in rows[start : start + PICTURES_AT_ONCE]]
+    for pictures in _blocks(pairs, rows.tolist()):
         parts.append(encoder.encode_image(pictures, output=output, batch_size=batch_size))
     return Side(np.concatenate(parts), rows)
+
+
+def _blocks(pairs: Pairs, rows: Sequence[int]) -> Iterator[list[Image.Image]]:
+    """The pictures of rows, in blocks of bounded memory."""
+    block: list[Image.Image] = []
+    for row in rows:
+        block.append(pairs.open_image(row))
+        pixels = sum(picture.width * picture.height for picture in block)
+        if len(block) == PICTURES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 def encode_texts(

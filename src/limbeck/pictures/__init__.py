@@ -8,6 +8,7 @@ at one time.
 from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.fit import contain, resize_center
 from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name
+from limbeck.pictures.lazily import Lazily
 from limbeck.pictures.listing import Listing, list_folder, list_zip
 from limbeck.pictures.open import decode_picture, open_picture, picture_bytes
 from limbeck.pictures.passed import Kind, PassedOver, PictureError, Reason
@@ -18,6 +19,7 @@ __all__ = [
     "ROOM",
     "SUFFIXES",
     "Kind",
+    "Lazily",
     "Listing",
     "PassedOver",
     "PictureError",

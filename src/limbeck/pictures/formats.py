@@ -64,7 +64,7 @@ def is_picture_stream(stream: BinaryIO) -> bool:
     head = stream.read(_HEAD)
     if lacking(head) is not None:
         return True
-    fitting = [name for name in formats() if name not in _UNSIGNED and _accepts(name, head[:16])]
+    fitting = formats_of(head)
     if not fitting:
         return False
     stream.seek(0)
@@ -77,9 +77,17 @@ def is_picture_stream(stream: BinaryIO) -> bool:
         return False
 
 
+def formats_of(head: bytes) -> list[str]:
+    """The formats whose signature a file begins with, by its first 16 bytes at least."""
+    return [name for name in formats() if name not in _UNSIGNED and _accepts(name, head[:16])]
+
+
 def _accepts(name: str, prefix: bytes) -> bool:
     accept = Image.OPEN[name][1]
-    return accept is not None and accept(prefix) is True
+    try:
+        return accept is not None and accept(prefix) is True
+    except Exception:  # some unpack more bytes than a short file has
+        return False
 
 
 def lacking(head: bytes) -> str | None:

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from limbeck.archives import MAX_MEMBER_BYTES, open_archive, read_member
 from limbeck.errors import LimbeckError
 from limbeck.pictures.colour import to_rgb
-from limbeck.pictures.formats import formats, lacking
+from limbeck.pictures.formats import formats, formats_of, lacking
 from limbeck.pictures.passed import Kind, PictureError
 from limbeck.pictures.room import ROOM
 from limbeck.regular import regular_file
@@ -128,12 +128,15 @@ def _orientation(image: Image.Image) -> int:
 
 def _unidentified(stream: BinaryIO, name: str) -> PictureError:
     stream.seek(0)
-    wanted = lacking(stream.read(64))
+    head = stream.read(64)
+    wanted = lacking(head)
     if wanted is not None:
         return PictureError(f"{name}: {wanted}", Kind.NEEDS_EXTRA)
-    return PictureError(
-        f"{name}: cannot read the picture (not a picture); replace or remove it", Kind.NOT_PICTURE
+    known = formats_of(head)
+    reason, kind = (
+        (f"damaged {known[0]} header", Kind.DAMAGED) if known else ("not a picture", Kind.NOT_PICTURE)
     )
+    return PictureError(f"{name}: cannot read the picture ({reason}); replace or remove it", kind)
 
 
 def _member_bytes(archive: Path, member: str) -> int:

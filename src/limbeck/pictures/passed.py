@@ -11,7 +11,7 @@ _SHOWN = 3
 
 
 class Kind(StrEnum):
-    """Why a file is not taken as a picture. The order is that of `PassedOver.line`."""
+    """Why a file, or an item, is not taken. The order is that of `PassedOver.line`."""
 
     NOT_PICTURE = "not a picture"
     HIDDEN = "hidden"
@@ -24,6 +24,7 @@ class Kind(StrEnum):
     NEEDS_EXTRA = "needs an extra package"
     NOT_REGULAR = "no regular file"
     NOT_UTF8 = "name not UTF-8"
+    NO_FEATURES = "without features"
 
 
 class PictureError(LimbeckError):
@@ -61,9 +62,6 @@ class PassedOver:
         """Take a name; what no console can show is escaped."""
         shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
         self.names.setdefault(kind, []).append(shown)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.names.values()))
 
     def counts(self) -> dict[Kind, int]:
         """Number of names of each kind that occurs."""

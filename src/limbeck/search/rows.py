@@ -159,7 +159,7 @@ def _open_below(source: Any, media_root: str | None) -> Source:
     opened = open_source(source)
     if isinstance(opened, PictureFolder) and media_root is not None:
         inside = Path(media_root) in opened.root.resolve().parents
-        return PictureFolder(opened.root, below=media_root) if inside else opened
+        return opened.below(media_root) if inside else opened
     return opened
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from limbeck.archives import open_archive, read_text_member
+from limbeck.archives import read_text_member
 from limbeck.data.features import load_feature_file
 from limbeck.data.row_names import match_rows
 from limbeck.errors import LimbeckError
 from limbeck.names import show
+from limbeck.pictures import Kind, Listing, PassedOver, list_folder, list_zip
+from limbeck.regular import regular_file
 from limbeck.tables import decode_text, read_bytes, read_list, split_lines, warn_notes
 
 _NOTES = 3  # files of which a note says how they were read
@@ -28,6 +30,8 @@ class Source:
         self.is_zip = path.is_file()
         if not path.exists():
             raise LimbeckError(f"{path}: no such file or folder to import from")
+        if not path.is_dir():
+            regular_file(path)
         if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
             raise LimbeckError(f"{path}: neither folder nor zip; give the folder or zip that holds it")
         self._notes: list[str] = []
@@ -35,9 +39,21 @@ class Source:
     @cached_property
     def names(self) -> list[str]:
         """Relative names of all files, sorted."""
-        if self.is_zip:
-            return sorted(open_archive(self.path).members)
-        return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
+        return sorted(self._listing.pictures + self._listing.others)
+
+    @property
+    def pictures(self) -> list[str]:
+        """Relative names of the pictures, by ending or content, sorted; hidden ones are none."""
+        return self._listing.pictures
+
+    @property
+    def passed(self) -> PassedOver:
+        """What is no picture, hidden, a linked folder, a broken link or without a readable name."""
+        return self._listing.passed
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_zip(self.path) if self.is_zip else list_folder(self.path)
 
     def read_bytes(self, name: str) -> bytes:
         """Bytes of a file."""
@@ -119,6 +135,22 @@ class ImportReport:
         """Readable lines."""
         counts = ", ".join(f"{value:,} {key}" for key, value in self.counts.items())
         return [f"{self.name}: {self.rows:,} pairs ({counts})", *(f"note: {note}" for note in self.notes)]
+
+
+def note_passed(
+    source: Source, report: ImportReport, *, foreign: bool = False, used: str | None = None
+) -> None:
+    """Note what the source's listing passed over.
+
+    Args:
+        foreign: name files that are no pictures too; a fixed layout has many, which its importer reads.
+        used: the table, which is no picture and not passed over.
+    """
+    expected = () if foreign else (Kind.NOT_PICTURE,)
+    tables = [name for name in source.names if used and Path(used) in (Path(name), source.path / name)]
+    line = source.passed.without(*expected, names=frozenset(tables)).line()
+    if line:
+        report.notes.append(line)
 
 
 Run = Callable[[Path, Path, ImportOptions], ImportReport]

@@ -10,7 +10,6 @@ from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, S
 from limbeck.data.importers.json_files import entries, parse_json
 from limbeck.data.importers.listed import Listed, picture_source, write_listed
 from limbeck.errors import LimbeckError
-from limbeck.pictures import is_picture_name
 
 KINDS = ("captions", "instances")
 _FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
@@ -67,7 +66,7 @@ def _annotation_files(
         raise LimbeckError(f"--only {options.only}: choose {' or '.join(KINDS)}")
     kinds = KINDS if options.only is None else (options.only,)
     year = options.year
-    pictures = [PurePosixPath(name) for name in photos.names if is_picture_name(name)]
+    pictures = [PurePosixPath(name) for name in photos.pictures]
     without_pictures = not pictures and not options.keep_missing
     found = [(match, name) for name in source.names if (match := _FILE.search(name)) and match[1] in kinds]
     years = sorted({match[3] for match, _ in found})

@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.base import (
+    Importer,
+    ImportOptions,
+    ImportReport,
+    Source,
+    attach_features,
+    note_passed,
+)
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
-from limbeck.pictures import is_picture_name, normalize_text
+from limbeck.pictures import normalize_text
 
 # Looked for in this order when no option names the column; other tools' usual names come after ours.
 _GUESSES = {
@@ -51,7 +58,7 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     """
     source = Source(src)
     report = ImportReport(options.name or src.resolve().stem)
-    pictures = [name for name in source.names if is_picture_name(name)]
+    pictures = source.pictures
     table, records = _read_records(source, options)
     if table is None:
         given = sorted(name for name in options.given() if name.endswith("_column"))
@@ -82,6 +89,7 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         "tags": sum(len(item.tags) for item in items),
         "labels": sum(len(item.labels) for item in items),
     }
+    note_passed(source, report, foreign=True, used=table)
     meta = {
         "name": report.name,
         "label_names": sorted({label for item in items for label in item.labels}),

@@ -6,7 +6,14 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.base import (
+    Importer,
+    ImportOptions,
+    ImportReport,
+    Source,
+    attach_features,
+    note_passed,
+)
 from limbeck.data.importers.listed import picture_source, some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -80,6 +87,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     features = attach_features(columns, options.features, report)
     report.rows = len(ids)
     report.counts |= {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
+    note_passed(photos, report)
     meta = {
         "name": report.name,
         "label_names": [names[n] for n in used],

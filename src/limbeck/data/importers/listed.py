@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.base import ImportOptions, ImportReport, Source, attach_features, note_passed
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
-from limbeck.pictures import is_picture_name, normalize_text
+from limbeck.pictures import normalize_text
 
 # Other words for the usual names of splits. "restval" is the rest of COCO's val, which everyone trains on.
 _SPLITS = {"dev": "val", "valid": "val", "validation": "val", "restval": "train"}
@@ -97,6 +97,7 @@ def write_listed(
     if any(splits) and None in splits:
         without = [name for name, split in zip(columns["id"], splits, strict=True) if split is None]
         report.notes.append(f"{len(without):,} rows are in no split: {some(without)}")
+    note_passed(pictures, report)
     meta = {
         "name": report.name,
         "label_names": list(label_names),
@@ -110,7 +111,7 @@ def write_listed(
 def _locate(names: list[str], pictures: Source, report: ImportReport) -> list[str | None]:
     """Each name's picture in the source: at that path, below another folder, or by file name alone."""
     at: dict[str, list[str]] = {}
-    for path in sorted(filter(is_picture_name, pictures.names), key=lambda path: (len(path), path)):
+    for path in sorted(pictures.pictures, key=lambda path: (len(path), path)):
         at.setdefault(PurePosixPath(path).name, []).append(path)
     found: list[str | None] = []
     for name in names:

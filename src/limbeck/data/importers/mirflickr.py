@@ -6,7 +6,14 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.base import (
+    Importer,
+    ImportOptions,
+    ImportReport,
+    Source,
+    attach_features,
+    note_passed,
+)
 from limbeck.data.importers.listed import some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -56,6 +63,7 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
         "tags": sum(map(len, columns["tags"])),
         "labels": sum(map(len, columns["labels"])),
     }
+    note_passed(source, report)
     meta = {"name": report.name, "label_names": LABELS, "media": source.media, "features": features}
     Pairs.write(out, columns, meta, replace=options.replace)
     return report

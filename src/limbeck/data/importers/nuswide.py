@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source, attach_features
+from limbeck.data.importers.base import (
+    Importer,
+    ImportOptions,
+    ImportReport,
+    Source,
+    attach_features,
+    note_passed,
+)
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -78,6 +85,7 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
         "labels": sum(map(len, columns["labels"])),
     }
     media = pictures.media if at_name else None
+    note_passed(pictures, report)
     meta = {"name": report.name, "label_names": concepts, "media": media, "features": features}
     Pairs.write(out, columns, meta, replace=options.replace)
     return report
