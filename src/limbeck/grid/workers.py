@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -79,28 +80,44 @@ class Side:
         return self.jobs - len(self.busy)
 
     def give(self, work: Work) -> None:
-        """Hand a task to an idle process, a new one if there is none."""
-        idle = [pipe for _, pipe in self.members if pipe not in self.busy]
-        pipe = idle[0] if idle else self._start()
-        pipe.send(work)
+        """Hand a task to an idle process, a new one if there is none; one that died meanwhile is replaced."""
+        for pipe in [pipe for _, pipe in self.members if pipe not in self.busy]:
+            if self._hand(pipe, work):
+                return
+            self._bury(pipe)
+        pipe = self._start()
+        # A process that dies before it took its task is found by `take`.
+        self._hand(pipe, work)
         self.busy[pipe] = work
 
+    def _hand(self, pipe: Connection, work: Work) -> bool:
+        try:
+            pipe.send(work)
+        except OSError:
+            return False
+        self.busy[pipe] = work
+        return True
+
     def take(self) -> tuple[str, Outcome]:
-        """Wait for a process; one that died is a failed task."""
+        """Wait for a process; one that died, at whatever moment, is a failed task."""
         pipe = next(p for p in wait(list(self.busy)) if isinstance(p, Connection))
         work = self.busy.pop(pipe)
         try:
             outcome = pipe.recv()
-        except EOFError:
-            process = next(p for p, other in self.members if other is pipe)
-            process.join()
-            self.members = [member for member in self.members if member[1] is not pipe]
-            return work.name, Outcome(
-                error=f"its process died (exit code {process.exitcode}); run the grid again"
-            )
+        except (EOFError, OSError, pickle.UnpicklingError):
+            code = self._bury(pipe)
+            return work.name, Outcome(error=f"its process died (exit code {code}); run the grid again")
         if outcome is None:
             raise KeyboardInterrupt
         return work.name, outcome
+
+    def _bury(self, pipe: Connection) -> int | None:
+        """Forget a process that died; its exit code."""
+        process = next(p for p, other in self.members if other is pipe)
+        self.members = [member for member in self.members if member[1] is not pipe]
+        pipe.close()
+        process.join()
+        return int(process.exitcode) if process.exitcode is not None else None
 
     def close(self) -> None:
         """Ask all to stop, and wait until those that train have saved their state."""
@@ -132,7 +149,8 @@ def _serve(pipe: Connection, threads: int) -> None:
     """A worker process: tasks in, outcomes out, None once it was asked to stop."""
     from limbeck.training.fit import Interrupted
 
-    with terminate_as_interrupt(), contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+    with terminate_as_interrupt(), contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
+        stop_with_parent()
         import torch
 
         torch.set_num_threads(threads)
@@ -143,6 +161,22 @@ def _serve(pipe: Connection, threads: int) -> None:
             except (Interrupted, KeyboardInterrupt):
                 pipe.send(None)
                 return
+
+
+def stop_with_parent() -> None:
+    """Have this process stop, as by SIGTERM, when the one that started it dies: no run trains on unseen."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])  # a pipe that the system closes with the parent, however it ends
+        if hasattr(signal, "pthread_kill"):  # to the main thread, so that it leaves a blocking call
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
 
 
 @contextlib.contextmanager
