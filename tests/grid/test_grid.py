@@ -207,6 +207,29 @@ def test_an_unforeseen_error_is_logged(
     assert "in detail" in (tmp_path / "grid/logs/direct-s0.log").read_text()
 
 
+def test_a_protocol_in_a_relative_file_is_the_same_the_next_time(
+    tmp_path: Path, place: Path, write: Write, limbeck: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run notes where the file lies; what counts is what it says."""
+    monkeypatch.chdir(place)
+    data = {"protocol": "hashing.yaml"}
+    rows = {"taught": tree()["rows"]["taught"]}
+    file = write("relative", data=data, rows=rows, seeds=[0], base=None)
+    assert limbeck("grid", file, "--out", tmp_path / "grid")[0] == 0
+    call = ("grid", file, "--out", tmp_path / "grid", "--dry-run")
+    assert limbeck(*call)[1].split() == ["done", "row", "taught-s0"]
+    for name in ("rows/taught-s0.json", "taught-s0/result.json", "taught-s0/run.json"):
+        (tmp_path / "grid" / name).unlink()
+    status, said, err = limbeck(*call)
+    assert (status, err) == (0, "")
+    assert "to resume  row      taught-s0" in said
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hashing.yaml").write_text((place / "hashing.yaml").read_text().replace("size: 8", "size: 9"))
+    status, _, err = limbeck("grid", file, "--out", tmp_path / "grid", "--dry-run")
+    assert status == 1
+    assert "has other settings than 'taught' has now (data.protocol" in err
+
+
 def test_over_multiplies_rows_and_refers_to_the_same_place(place: Path, write: Write) -> None:
     from limbeck.grid import read_grid
 
@@ -224,9 +247,9 @@ def test_over_multiplies_rows_and_refers_to_the_same_place(place: Path, write: W
     recipe = named["after-16-0.5-s1"].resolved(Path("/out"))
     assert recipe.stages[0].init == {"image": "/out/direct-16-0.5-s1"}
     assert named["alone-s3"].over == {}
-    assert len({task.own_hash for task in tasks}) == 17
+    assert len({task.own_hashes for task in tasks}) == 17
     moved = [task.resolved(Path("/elsewhere")) for task in tasks]
-    assert len({task.own_hash for task in tasks}) == len(moved)
+    assert len({task.own_hashes for task in tasks}) == len(moved)
 
 
 def test_trials_are_spread_equal_in_number_and_the_same_each_time(write: Write) -> None:

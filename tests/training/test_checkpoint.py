@@ -17,7 +17,7 @@ import torch
 
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json, write_json
+from limbeck.files import read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training import train
 from limbeck.training.checkpoint import CheckpointFolder, Progress
@@ -37,24 +37,29 @@ def method(recipe: dict[str, Any]) -> Method:
     return build_method(resolved.stages[0], open_data(resolved), {}, 0)[0]
 
 
-@pytest.fixture
-def stopped_run(tmp_path: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run interrupted in its first stage after 5 steps."""
+def stop_at(step: int, run: Path, recipe: dict[str, Any]) -> Path:
+    """A run interrupted after so many steps of all stages together."""
     from limbeck.training import fit
 
     original, calls = fit.forward_backward, []
 
-    def stop_at_five(*given: Any) -> Any:
+    def stopping(*given: Any) -> Any:
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == step:
             signal.raise_signal(signal.SIGINT)
         return original(*given)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(fit, "forward_backward", stop_at_five)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "forward_backward", stopping)
         with pytest.raises(Interrupted):
-            train(recipe, out=tmp_path / "run", quiet=True)
-    return tmp_path / "run"
+            train(recipe, out=run, quiet=True)
+    return run
+
+
+@pytest.fixture
+def stopped_run(tmp_path: Path, recipe: dict[str, Any]) -> Path:
+    """A run interrupted in its first stage after 5 steps, with states of 4 and 5."""
+    return stop_at(5, tmp_path / "run", recipe)
 
 
 def one_step(method: Method, optimizer: torch.optim.Optimizer) -> None:
@@ -90,12 +95,12 @@ def test_restores_weights_optimizer_and_random_state(tmp_path: Path, method: Met
     assert same(expected, snapshot(method))
 
 
-def test_only_the_newest_is_kept_and_counts(tmp_path: Path, method: Method) -> None:
+def test_the_newest_two_are_kept_and_the_newest_counts(tmp_path: Path, method: Method) -> None:
     optimizer, names = build_optimizer(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
-    for step in (9, 10, 100):
+    for step, kept in ((9, [9]), (10, [9, 10]), (100, [10, 100])):
         store.save(method, optimizer, names, Progress(step=step))
-        assert [p.name for p in tmp_path.iterdir()] == [f"state-{step:08d}"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == [f"state-{n:08d}" for n in kept]
     shutil.copytree(tmp_path / "state-00000100", tmp_path / "state-00000011")
     assert store.restore(method, optimizer, names).step == 100
     store.clear()
@@ -145,15 +150,32 @@ def test_disk_full_in_a_run_can_be_gone_on_with(
         patch.setattr(checkpoint, "save_tensors", full_at_third)
         with pytest.raises(LimbeckError, match="No space left"):
             train(recipe, out=tmp_path / "run", quiet=True)
-    assert [p.name for p in (tmp_path / "run/stages/teacher").glob("*state*")] == ["state-00000008"]
+    assert sorted(p.name for p in (tmp_path / "run/stages/teacher").glob("*state*")) == [
+        "state-00000004",
+        "state-00000008",
+    ]
     train(recipe, out=tmp_path / "run", resume=True, quiet=True)
     file = "model/model.safetensors"
     assert (tmp_path / "run" / file).read_bytes() == (whole_run / file).read_bytes()
 
 
-def rewrite(state: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    file = state / "state.safetensors"
-    save_tensors(file, change(load_tensors(file)))
+def seal(state: Path, **changes: Any) -> None:
+    """State facts with right checksums, some of them changed."""
+    stored = read_json(state / "state.json") | changes
+    stored.pop("check", None)
+    stored["sha256"] = sha256_file(state / "state.safetensors")
+    write_json(state / "state.json", stored | {"check": sha256_json(stored)})
+
+
+def flip(file: Path, at: float) -> None:
+    content = bytearray(file.read_bytes())
+    for place in (int(len(content) * at), int(len(content) * at) + 1):
+        content[place] ^= 0x40
+    file.write_bytes(content)
+
+
+def damage_flipped(state: Path) -> None:
+    flip(state / "state.safetensors", 0.9)
 
 
 def damage_truncated(state: Path) -> None:
@@ -163,10 +185,6 @@ def damage_truncated(state: Path) -> None:
 
 def damage_pickle(state: Path) -> None:
     (state / "state.safetensors").write_bytes(pickle.dumps({"a": 1}))
-
-
-def damage_torch(state: Path) -> None:
-    torch.save({"a": torch.zeros(2)}, state / "state.safetensors")
 
 
 def damage_missing(state: Path) -> None:
@@ -183,57 +201,144 @@ def damage_keys(state: Path) -> None:
     write_json(state / "state.json", stored)
 
 
-def damage_format(state: Path) -> None:
-    write_json(state / "state.json", read_json(state / "state.json") | {"format": 2})
+def damage_facts(state: Path) -> None:
+    write_json(state / "state.json", read_json(state / "state.json") | {"best_score": 9.0})
 
 
-def damage_method(state: Path) -> None:
-    write_json(state / "state.json", read_json(state / "state.json") | {"method": "clip"})
+def damage_best(state: Path) -> None:
+    name = read_json(state / "state.json")["extra"]["best"]["folder"]
+    flip(state.parent / name / "model.safetensors", 0.9)
 
 
-def damage_data(state: Path) -> None:
-    write_json(state / "state.json", read_json(state / "state.json") | {"data": "0"})
-
-
-def damage_tensors(state: Path) -> None:
-    rewrite(state, lambda tensors: {n: t for n, t in tensors.items() if not n.endswith("heads.text.bias")})
-
-
-def damage_shape(state: Path) -> None:
-    name = "method/encoder.lift.heads.text.bias"
-    rewrite(state, lambda tensors: tensors | {name: tensors[name][:3]})
-
-
-def damage_random(state: Path) -> None:
-    rewrite(state, lambda tensors: {n: t for n, t in tensors.items() if not n.startswith("random")})
+DAMAGES = {
+    damage_flipped: "state.safetensors: missing or damaged (its checksum differs)",
+    damage_truncated: "state.safetensors: missing or damaged (its checksum differs)",
+    damage_pickle: "state.safetensors: missing or damaged (its checksum differs)",
+    damage_missing: "state.safetensors: missing or damaged (its checksum differs)",
+    damage_json: "state.json: not valid JSON",
+    damage_keys: "state.json: damaged",
+    damage_facts: "state.json: damaged (its checksum differs)",
+}
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (damage_truncated, "state.safetensors: not a readable safetensors file (truncated or damaged)"),
-        (damage_pickle, "state.safetensors: not a readable safetensors file (a pickle or zip archive"),
-        (damage_torch, "state.safetensors: not a readable safetensors file (a pickle or zip archive"),
-        (damage_missing, "state.safetensors: no such file"),
-        (damage_json, "state.json: not valid JSON"),
-        (damage_keys, "state.json: damaged"),
-        (damage_format, "state.json: format 2"),
-        (damage_method, "checkpoint of another method ('clip', wanted 'soda-teacher')"),
-        (damage_data, "checkpoint of another data"),
-        (damage_tensors, "does not hold this method's weights"),
-        (damage_shape, "state.safetensors: damaged"),
-        (damage_random, "state.safetensors: damaged"),
-    ],
+    ("damage", "said"), DAMAGES.items(), ids=lambda value: getattr(value, "__name__", "")
 )
-def test_damaged_and_foreign_states_are_one_line(
-    stopped_run: Path, recipe: dict[str, Any], damage: Any, said: str
+def test_of_a_damaged_state_the_older_one_counts_and_it_is_said(
+    stopped_run: Path, whole_run: Path, recipe: dict[str, Any], damage: Any, said: str, capsys: Any
 ) -> None:
     damage(stopped_run / "stages/teacher/state-00000005")
+    train(recipe, out=stopped_run, resume=True, quiet=True)
+    heard = capsys.readouterr().err
+    assert said in heard
+    assert "going on from the older state-00000004" in heard
+    file = "model/model.safetensors"
+    assert (stopped_run / file).read_bytes() == (whole_run / file).read_bytes()
+
+
+def test_without_a_sound_state_one_line_and_nothing_changes(
+    stopped_run: Path, recipe: dict[str, Any]
+) -> None:
+    for state in (stopped_run / "stages/teacher").glob("state-*"):
+        damage_flipped(state)
+    before = tree_of(stopped_run)
+    with pytest.raises(
+        LimbeckError, match=r"state-00000005.*damaged.*no older state is sound; remove "
+    ) as failure:
+        train(recipe, out=stopped_run, resume=True, quiet=True)
+    assert "\n" not in str(failure.value)
+    assert tree_of(stopped_run) == before
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format": 2}, "state.json: format 2"),
+        ({"method": "clip"}, "checkpoint of another method ('clip', wanted 'soda-teacher')"),
+        ({"data": "0"}, "checkpoint of another data"),
+        ({"recipe": "0"}, "checkpoint of another recipe"),
+    ],
+)
+def test_a_foreign_state_is_refused(
+    stopped_run: Path, recipe: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    seal(stopped_run / "stages/teacher/state-00000005", **changes)
+    before = tree_of(stopped_run)
     with pytest.raises(LimbeckError) as failure:
         train(recipe, out=stopped_run, resume=True, quiet=True)
     assert said in str(failure.value)
     assert "\n" not in str(failure.value)
-    assert not (stopped_run / "model").exists()
+    assert tree_of(stopped_run) == before
+
+
+def without(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if part not in name}
+
+
+HEAD = "method/encoder.lift.heads.text.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors: without(tensors, HEAD), "does not hold this method's weights"),
+        (lambda tensors: tensors | {HEAD: tensors[HEAD][:3]}, "state.safetensors: damaged"),
+        (lambda tensors: without(tensors, "random"), "state.safetensors: damaged"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(
+    stopped_run: Path, recipe: dict[str, Any], change: Callable[..., Any], said: str
+) -> None:
+    state = stopped_run / "stages/teacher/state-00000005"
+    save_tensors(state / "state.safetensors", change(load_tensors(state / "state.safetensors")))
+    seal(state)
+    with pytest.raises(LimbeckError) as failure:
+        train(recipe, out=stopped_run, resume=True, quiet=True)
+    assert said in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_damaged_best_model_is_never_taken(
+    tmp_path: Path, recipe: dict[str, Any], whole_run: Path, capsys: Any
+) -> None:
+    run = stop_at(13, tmp_path / "run", recipe)  # validated at 6 and 12; states of 12 and 13
+    stage = run / "stages/teacher"
+    named = [read_json(s / "state.json")["extra"]["best"]["folder"] for s in stage.glob("state-*")]
+    assert [p.name for p in stage.glob("best-*")] == named[:1] and named[0] == named[1]
+    damage_best(stage / "state-00000013")
+    with pytest.raises(LimbeckError, match=r"best-0.*is damaged .*no older state is sound"):
+        train(recipe, out=run, resume=True, quiet=True)
+
+
+def test_a_damaged_model_of_a_finished_stage_is_refused(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    run = stop_at(18, tmp_path / "run", recipe)  # in the second stage
+    flip(run / "stages/teacher/model/model.safetensors", 0.9)
+    with pytest.raises(
+        LimbeckError, match=r"stages/teacher/model: damaged or changed .*remove .*stages/teacher"
+    ):
+        train(recipe, out=run, resume=True, quiet=True)
+
+
+def test_states_without_checksums_still_count_and_it_is_said(
+    stopped_run: Path, whole_run: Path, recipe: dict[str, Any], capsys: Any
+) -> None:
+    """As version 0.1 wrote them: one state, no checksum, the best model in ``best/``."""
+    shutil.rmtree(stopped_run / "stages/teacher/state-00000004")
+    file = stopped_run / "stages/teacher/state-00000005/state.json"
+    stored = read_json(file)
+    del stored["sha256"], stored["check"]
+    write_json(file, stored)
+    (stopped_run / "data.json").unlink()
+    train(recipe, out=stopped_run, resume=True, quiet=True)
+    heard = capsys.readouterr().err
+    assert "state-00000005: has no checksums" in heard
+    assert "holds no record of its data" in heard
+    file = stopped_run / "model/model.safetensors"
+    assert file.read_bytes() == (whole_run / "model/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("curv", [100.0, 1e-3, math.nan])

@@ -118,7 +118,7 @@ def test_the_guard_names_tensor_and_step_and_keeps_the_batch(
     assert bool(torch.isfinite(tensors["image.pixels"]).all()) == (not named.startswith("input"))
     # The run can be looked at and gone on with: its record, the state before, no half-written file.
     names = {f.name for f in stage.iterdir()}
-    assert names == {"metrics.jsonl", "clock.jsonl", "best", "state-00000002", kept.name}
+    assert names == {"metrics.jsonl", "clock.jsonl", "best-00000002", "state-00000002", kept.name}
     assert not [f for f in (tmp_path / "run").rglob("*") if f.name.endswith((".tmp", ".old"))]
     assert not (tmp_path / "run/model").exists()
     monkeypatch.undo()

@@ -25,6 +25,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
     ] = False,
+    changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--changed-data", help="With --resume: go on though pictures or features changed since the start."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")
     ] = False,
@@ -41,6 +47,7 @@ def train(
     """
     from limbeck.errors import LimbeckError
     from limbeck.training.fit import Interrupted
+    from limbeck.training.folder import is_run
     from limbeck.training.recipe import load_recipe, parse_override
     from limbeck.training.rehearsal import dry_run as rehearse
     from limbeck.training.run import default_run
@@ -52,7 +59,7 @@ def train(
             raise LimbeckError(
                 "train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN"
             )
-        if not (out / "recipe.yaml").is_file():
+        if not is_run(out):
             raise LimbeckError(f"{out}: holds no run to go on with; give the --out of one, or a recipe")
         recipe = str(out / "recipe.yaml")
     if data is not None:
@@ -64,9 +71,9 @@ def train(
         return
     run = out or default_run(resolved)
     try:
-        run_training(resolved, out=run, resume=resume, quiet=quiet)
+        run_training(resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet)
     except (Interrupted, KeyboardInterrupt):
-        if not (run / "recipe.yaml").is_file():
+        if not is_run(run):
             raise
         typer.echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None

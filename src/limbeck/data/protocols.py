@@ -53,6 +53,23 @@ def load_protocol(name: str | Path) -> Protocol:
     return protocol
 
 
+def protocol_file(name: str) -> Path | None:
+    """The file that a protocol's name points to, also behind ``FILE@3``; None for a packaged one."""
+    for own in (name, base_name(name)):
+        if own is not None and own not in list_protocols() and Path(own).is_file():
+            return Path(own)
+    return None
+
+
+def lasting_name(name: str) -> str:
+    """The name as it is to be written down: a file by its absolute path."""
+    file = protocol_file(name)
+    if file is None:
+        return name
+    redrawn = "" if file == Path(name) else f"@{name.rpartition('@')[2]}"
+    return f"{file.resolve()}{redrawn}"
+
+
 def _redrawn(base: Protocol, name: str) -> Protocol:
     changes, pool, family = redraw(base, base._lists, name)
     drawn = Protocol.model_validate(base.model_dump() | changes)

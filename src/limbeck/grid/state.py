@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from limbeck.files import read_json
 from limbeck.grid.plan import Settings
 from limbeck.grid.tasks import Task
 from limbeck.grid.work import further_files, row_file, write_row
-from limbeck.training.recipe import Recipe, load_recipe
-from limbeck.training.stages import recipe_identity
+from limbeck.training.folder import is_free, is_run
+from limbeck.training.identity import differing_key
+from limbeck.training.recipe import Recipe
 
 NEW, RESUME, DONE = "to do", "to resume", "done"
 
@@ -38,8 +38,8 @@ def state_of(
             _same_data(row_file(rows, task.name), found.settings.get("fingerprint"), task, recipe)
             return DONE, found
     folder = out / task.name
-    if not (folder / "recipe.yaml").is_file():
-        if folder.exists() and any(folder.iterdir()):
+    if not is_run(folder):
+        if not is_free(folder):
             raise LimbeckError(f"{folder}: exists and is no run; move it away, or choose another --out")
         return NEW, None
     _same_settings(folder, task, recipe)
@@ -57,7 +57,7 @@ def _finished_row(
     files += [row_file(rows, task.name, protocol) for protocol in [*also, None]]
     if all(file.is_file() for file in files):
         result = Result.load(files[-1])
-        if _hash_of(result) != task.hash(chosen):
+        if _hash_of(result) not in task.hashes(chosen):
             raise LimbeckError(
                 f"{files[-1]}: row {task.entry!r} had other settings than the grid file has now; "
                 "remove the file and its run, or rename the row"
@@ -67,7 +67,7 @@ def _finished_row(
     if len(files) > 1 or not whole.is_file():
         return None
     result = Result.load(whole)
-    if _hash_of(result) != task.hash(chosen):
+    if _hash_of(result) not in task.hashes(chosen):
         return None  # evaluated by hand, or of other settings: the run's recipe tells
     write_row(files[-1], result)
     return result
@@ -98,25 +98,9 @@ def _fingerprint(pairs: str, changed: int) -> str:
 
 
 def _same_settings(folder: Path, task: Task, wanted: Recipe) -> None:
-    found = load_recipe(folder / "recipe.yaml")
-    if recipe_identity(found) == recipe_identity(wanted):
-        return
-    key = next(_differing(found.model_dump(mode="json"), wanted.model_dump(mode="json")), "a key")
-    raise LimbeckError(
-        f"{folder}: its run has other settings than {task.entry!r} has now ({key}); "
-        "remove the folder, or rename the row"
-    )
-
-
-def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Dotted keys at which two recipes differ, as far as it changes weights."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            if path or key not in ("name", "note", "cache"):
-                yield from _differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, (a, b) in enumerate(zip(one, other, strict=True)):
-            name = a.get("name", number) if isinstance(a, dict) else number
-            yield from _differing(a, b, f"{path}.{name}")
-    elif one != other and path != "data.pairs":
-        yield path
+    key = differing_key(folder, wanted)
+    if key is not None:
+        raise LimbeckError(
+            f"{folder}: its run has other settings than {task.entry!r} has now ({key}); "
+            "remove the folder, or rename the row"
+        )

@@ -14,8 +14,8 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.grid.plan import Between, Grid, Row, Search, Settings
+from limbeck.training.identity import identity_by_path, recipe_identity
 from limbeck.training.recipe import Recipe, load_recipe
-from limbeck.training.stages import recipe_identity
 
 
 @dataclass(eq=False)
@@ -58,15 +58,22 @@ class Task:
 
     def hash(self, chosen: Settings | None = None) -> str:
         """Of everything that changes the run's weights, wherever its files lie."""
+        return self.hashes(chosen)[0]
+
+    def hashes(self, chosen: Settings | None = None) -> tuple[str, str]:
+        """`hash`, and that of an older limbeck, for which a protocol's file counted by its path."""
         # "/" keeps a stand-in apart from the names of stages.
         recipe = self._load({name: f"prepared/{name}" for name in self.refers}, chosen)
-        needed = {name: task.own_hash for name, task in self.refers.items()}
-        return sha256_json([recipe_identity(recipe), needed])
+        needed = [{name: task.own_hashes[age] for name, task in self.refers.items()} for age in (0, 1)]
+        return (
+            sha256_json([recipe_identity(recipe), needed[0]]),
+            sha256_json([identity_by_path(recipe), needed[1]]),
+        )
 
     @cached_property
-    def own_hash(self) -> str:
-        """`hash` of a run whose settings nothing chooses."""
-        return self.hash()
+    def own_hashes(self) -> tuple[str, str]:
+        """`hashes` of a run whose settings nothing chooses."""
+        return self.hashes()
 
     def _load(self, places: dict[str, str], chosen: Settings | None) -> Recipe:
         settings = _fill({**self.settings, **(chosen or {}), "seed": self.seed}, places)
@@ -119,7 +126,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                 task.trials, task.bits, task.exact_words = trials, tuple(row.bits), row.exact_words
                 _add(tasks, task)
     for task in tasks:
-        task.own_hash  # noqa: B018 - every recipe is resolved before anything is trained
+        task.own_hashes  # noqa: B018 - every recipe is resolved before anything is trained
     return tasks
 
 

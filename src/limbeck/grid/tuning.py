@@ -29,7 +29,7 @@ class TuningLog:
             for found in read_json(self.file)["trials"]:
                 self.done[found["trial"]] = found
         for number, found in self.done.items():
-            if number >= len(trials) or found["hash"] != trials[number].own_hash:
+            if number >= len(trials) or found["hash"] not in trials[number].own_hashes:
                 raise LimbeckError(
                     f"{self.file}: trial {number} had other settings than row {entry!r} asks for now; "
                     f"remove the file and {entry}'s runs, or rename the row"
@@ -49,7 +49,7 @@ class TuningLog:
             "error": outcome.error,
             "seconds": round(outcome.seconds, 1),
             "seed": task.seed,
-            "hash": task.own_hash,
+            "hash": task.own_hashes[0],
         }
         trials = [self.done[n] for n in sorted(self.done)]
         write_json(self.file, {"row": self.entry, "rule": RULE, "chosen": self.best(), "trials": trials})

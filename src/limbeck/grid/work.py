@@ -78,9 +78,10 @@ def perform(work: Work, *, quiet: bool = True) -> Outcome:
 
 def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
     from limbeck.training import train
+    from limbeck.training.folder import is_run
 
     recipe = Recipe.model_validate(work.recipe)
-    train(recipe, out=work.folder, resume=(work.folder / "recipe.yaml").is_file(), quiet=quiet)
+    train(recipe, out=work.folder, resume=is_run(work.folder), quiet=quiet)
     score = validation_of(work.folder, recipe)
     if work.kind != "row":
         return "trained" if score is None else f"validation {score:.4f}", score

@@ -1,8 +1,12 @@
-"""Training state on disk: safetensors and JSON, published by rename: a kill leaves the last whole one."""
+"""Training state on disk: safetensors and JSON with checksums, published by rename.
+
+A kill leaves the last whole state; of damaged states the newest sound one before them counts.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,18 @@ import torch
 
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, read_json, write_json
+from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
 
 FORMAT = 1
 _LATER = {"teacher"}  # what checkpoints from before do not name
+_TENSORS, _FACTS = "state.safetensors", "state.json"
+KEPT = 2
+"""States that stay: the newest, and the one before it should the newest be damaged."""
+
+
+class _Foreign(LimbeckError):
+    """A whole state, but of another method, recipe, data set or format: an older one is no better."""
 
 
 @dataclass
@@ -29,6 +40,40 @@ class Progress:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of all files of a directory."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return sha256_json([[file.relative_to(folder).as_posix(), sha256_file(file)] for file in files])
+
+
+class BestModel:
+    """``best-<step>/``: the model of the best validated step; a state names its own by step and checksum."""
+
+    @staticmethod
+    def save(method: Method, folder: Path, progress: Progress) -> None:
+        """Write the model of ``progress.step`` and note it in ``progress``."""
+        name = f"best-{progress.step:08d}"
+        method.encoder.save(folder / name)
+        progress.extra["best"] = {"folder": name, "sha256": folder_digest(folder / name)}
+
+    @staticmethod
+    def find(folder: Path, extra: Mapping[str, Any]) -> Path | None:
+        """Its directory as some progress names it; None where none was chosen.
+
+        Raises:
+            LimbeckError: it is missing or damaged.
+        """
+        noted = extra.get("best")
+        if noted is None:  # a state from before models of the best step had names
+            return folder / "best" if (folder / "best").is_dir() else None
+        place = folder / str(noted["folder"])
+        if not place.is_dir():
+            raise LimbeckError(f"{place}: the model of the best step is missing")
+        if folder_digest(place) != noted["sha256"]:
+            raise LimbeckError(f"{place}: the model of the best step is damaged (its checksum differs)")
+        return place
+
+
 def trainable_state(method: Method) -> dict[str, torch.Tensor]:
     """The method's weights and buffers, without frozen pretrained weights that their source still holds."""
     referenced = tuple(f"encoder.{prefix}" for prefix in method.encoder.referenced())
@@ -40,16 +85,32 @@ def trainable_state(method: Method) -> dict[str, torch.Tensor]:
 
 
 class CheckpointFolder:
-    """``state-<step>/`` directories of a stage; the newest counts, older ones go once the new one stands."""
+    """``state-<step>/`` directories of a stage; the newest sound one counts, `KEPT` of them stay."""
 
-    def __init__(self, folder: Path, *, identity: dict[str, Any]) -> None:
-        """``identity`` (method, hashes of recipe, data and teacher) must agree between writer and reader."""
-        self.folder, self.identity = folder, identity
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identity: dict[str, Any],
+        also: Mapping[str, Sequence[Any]] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Nothing is read yet.
 
-    def latest(self) -> Path | None:
-        """The newest whole checkpoint, or None."""
-        found = sorted(self.folder.glob("state-*"), key=lambda p: int(p.name.split("-")[1]))
-        return found[-1] if found else None
+        Args:
+            folder: of the stage.
+            identity: method, hashes of recipe, data and teacher: must agree between writer and reader.
+            also: further values of the identity that a state on disk may have.
+            say: gets a line for each damaged state, and one for a state without checksums.
+        """
+        self.folder, self.identity, self.also = folder, identity, also or {}
+        self.say = say or (lambda line: None)
+        # The state that stays beside the next one, and the model of the best step that it names.
+        self._before: tuple[str, str | None] = ("", None)
+
+    def states(self) -> list[Path]:
+        """All checkpoints, the newest first."""
+        return sorted(self.folder.glob("state-*"), key=lambda p: int(p.name.split("-")[1]), reverse=True)
 
     def save(
         self, method: Method, optimizer: torch.optim.Optimizer, names: list[str], progress: Progress
@@ -65,36 +126,34 @@ class CheckpointFolder:
             tensors["random/cuda"] = torch.cuda.get_rng_state()
         target = self.folder / f"state-{progress.step:08d}"
         with atomic_dir(target, replace=True) as aside:
-            save_tensors(aside / "state.safetensors", tensors)
-            write_json(aside / "state.json", {"format": FORMAT, **self.identity, **vars(progress)})
-        for old in self.folder.glob("state-*"):
-            if old != target:
-                shutil.rmtree(old, ignore_errors=True)
+            save_tensors(aside / _TENSORS, tensors)
+            facts = {"format": FORMAT, **self.identity, **vars(progress)}
+            facts["sha256"] = sha256_file(aside / _TENSORS)
+            write_json(aside / _FACTS, facts | {"check": sha256_json(facts)})
+        best = (progress.extra.get("best") or {}).get("folder")
+        kept = {self._before, (target.name, best)}
+        for kind, names_kept in enumerate(zip(*kept, strict=True)):
+            for old in self.folder.glob(("state-*", "best-*")[kind]):
+                if old.name not in names_kept:
+                    shutil.rmtree(old, ignore_errors=True)
+        self._before = (target.name, best)
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer, names: list[str]) -> Progress:
-        """Load the newest checkpoint into method and optimizer; a fresh `Progress` when there is none.
+        """Load the newest sound checkpoint into method and optimizer; a fresh `Progress` when there is none.
 
         Raises:
-            LimbeckError: truncated or damaged files, a checkpoint of another method or recipe, a curvature
-                out of its bounds.
+            LimbeckError: no state is sound, a checkpoint of another method or recipe, a curvature out of its
+                bounds.
         """
-        path = self.latest()
+        path, stored, tensors = self._newest_sound()
         if path is None:
             return Progress()
-        stored = _read_state(path / "state.json")
-        for key, value in self.identity.items():
-            if stored.get(key, value if key in _LATER else None) != value:
-                raise LimbeckError(
-                    f"{path}: checkpoint of another {key} ({stored.get(key)!r}, wanted {value!r}); "
-                    "choose another --out"
-                )
-        tensors = load_tensors(path / "state.safetensors")
         own = trainable_state(method)
         saved = {n.removeprefix("method/"): t for n, t in tensors.items() if n.startswith("method/")}
         if set(saved) != set(own):
             odd = sorted(set(saved) ^ set(own))[0]
             raise LimbeckError(
-                f"{path / 'state.safetensors'}: does not hold this method's weights ({odd!r} differs); "
+                f"{path / _TENSORS}: does not hold this method's weights ({odd!r} differs); "
                 "choose another --out"
             )
         try:
@@ -106,10 +165,45 @@ class CheckpointFolder:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
-                f"{path / 'state.safetensors'}: damaged ({reason}); remove {path} to start the stage anew"
+                f"{path / _TENSORS}: damaged ({reason}); remove {path} to go on from an older state"
             ) from error
-        method.encoder.lift.check(f"{path / 'state.safetensors'}")
+        method.encoder.lift.check(f"{path / _TENSORS}")
+        self._before = (path.name, (stored["extra"].get("best") or {}).get("folder"))
         return Progress(**{k: stored[k] for k in vars(Progress())})
+
+    def _newest_sound(self) -> tuple[Path | None, dict[str, Any], dict[str, torch.Tensor]]:
+        damaged: list[str] = []
+        for path in self.states():
+            try:
+                stored, tensors = self._read(path)
+                BestModel.find(self.folder, stored["extra"])
+            except _Foreign:
+                raise
+            except LimbeckError as error:
+                damaged.append(str(error))
+                continue
+            for line in damaged:
+                self.say(f"{line}; going on from the older {path.name}")
+            return path, stored, tensors
+        if damaged:
+            raise LimbeckError(
+                f"{damaged[0]}; no older state is sound; remove {self.folder} to start the stage anew"
+            )
+        return None, {}, {}
+
+    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        stored = _read_facts(path / _FACTS)
+        for key, value in self.identity.items():
+            found = stored.get(key, value if key in _LATER else None)
+            if found != value and found not in self.also.get(key, ()):
+                raise _Foreign(
+                    f"{path}: checkpoint of another {key} ({found!r}, wanted {value!r}); choose another --out"
+                )
+        if "sha256" not in stored:
+            self.say(f"{path}: has no checksums (an older limbeck wrote it); taken as it is")
+        elif not (path / _TENSORS).is_file() or sha256_file(path / _TENSORS) != stored["sha256"]:
+            raise LimbeckError(f"{path / _TENSORS}: missing or damaged (its checksum differs)")
+        return stored, load_tensors(path / _TENSORS)
 
     def clear(self) -> None:
         """Remove all checkpoints (the stage is done)."""
@@ -129,12 +223,13 @@ def _load_optimizer(
     optimizer.load_state_dict(state)
 
 
-def _read_state(file: Path) -> dict[str, Any]:
+def _read_facts(file: Path) -> dict[str, Any]:
     stored = read_json(file)
     if not isinstance(stored, dict) or not vars(Progress()).keys() <= stored.keys():
-        raise LimbeckError(f"{file}: damaged; remove {file.parent} to start the stage anew")
+        raise LimbeckError(f"{file}: damaged")
     if stored.get("format") != FORMAT:
-        raise LimbeckError(
-            f"{file}: format {stored.get('format')!r}, this limbeck reads {FORMAT}; upgrade it"
-        )
+        raise _Foreign(f"{file}: format {stored.get('format')!r}, this limbeck reads {FORMAT}; upgrade it")
+    check = stored.pop("check", None)
+    if check is not None and sha256_json(stored) != check:
+        raise LimbeckError(f"{file}: damaged (its checksum differs)")
     return stored

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.data.batches import Batches
+from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, Reps, State
-from limbeck.training.checkpoint import CheckpointFolder
+from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.efficiency import SAMPLES, StageClock, extrapolate
 from limbeck.training.gather import average_gradients, gather_reps
 from limbeck.training.guard import check_gradients, check_losses
@@ -41,6 +42,7 @@ class FitResult:
     seconds: float
     best_step: int | None
     best_score: float | None
+    best: Path | None  # the model of the best step, on the first process
 
 
 def fit(
@@ -52,6 +54,8 @@ def fit(
     *,
     seed: int,
     identity: dict[str, Any],
+    also: Mapping[str, Sequence[Any]] | None = None,
+    say: Callable[[str], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
     quiet: bool = False,
 ) -> FitResult:
@@ -59,8 +63,8 @@ def fit(
 
     Args:
         method: on ``fabric.device``, frozen parts already marked.
-        folder: of the stage; gets ``metrics.jsonl``, ``state-*/`` and, when validating, ``best/``.
-        identity: what a checkpoint must agree on.
+        folder: of the stage; gets ``metrics.jsonl``, ``state-*/`` and, when validating, ``best-*/``.
+        identity, also, say: see `CheckpointFolder`.
         validate: returns numbers of which ``score`` (higher is better) selects the best step.
 
     Raises:
@@ -72,7 +76,7 @@ def fit(
     validate_every = plan.validate_every or max(1, min(batches.steps_per_epoch, math.ceil(total / 5)))
     optimizer, names = build_optimizer(method, stage.optim)
     schedule = Schedule(optimizer, total=total, warmup=stage.optim.warmup)
-    store = CheckpointFolder(folder, identity=identity)
+    store = CheckpointFolder(folder, identity=identity, also=also, say=say)
     progress = store.restore(method, optimizer, names)
     log = MetricsLog(folder / "metrics.jsonl", resume_step=progress.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -111,7 +115,7 @@ def fit(
                 if progress.best_score is None or validated["score"] > progress.best_score:
                     progress.best_score, progress.best_step = validated["score"], done
                     if main and plan.select == "best":
-                        method.encoder.save(folder / "best")
+                        BestModel.save(method, folder, progress)
             if main and (validated or done % plan.log_every == 0 or done == total):
                 log.write(_row(done, state.epoch, lr, losses, validated))
                 if clock:
@@ -134,7 +138,11 @@ def fit(
     if clock:
         count = partial(count_flops, method, batches, fabric, seed)
         clock.finish(progress.step, count if total else None)
-    return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score)
+    try:
+        best = BestModel.find(folder, progress.extra) if main and progress.best_step else None
+    except LimbeckError as error:
+        raise LimbeckError(f"{error}; add --resume to go on from an older state") from None
+    return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score, best)
 
 
 def forward_backward(

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from limbeck.data.contents import Contents
+from limbeck.data.protocols import lasting_name
+from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
-from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
+from limbeck.files import read_json, remove_leftovers, write_json
 from limbeck.training.data import Data, open_data
+from limbeck.training.folder import RunFolder, is_free, is_run
+from limbeck.training.identity import check_same_recipe
 from limbeck.training.recipe import Recipe, load_recipe
-from limbeck.training.stages import recipe_identity, run_stage, stage_facts
+from limbeck.training.stages import run_stage, stage_facts
 
 
 def train(
@@ -27,6 +35,7 @@ def train(
     out: str | Path | None = None,
     pairs: str | Path | None = None,
     resume: bool = False,
+    changed_data: bool = False,
     quiet: bool = False,
     overrides: dict[str, Any] | None = None,
     **more: Any,
@@ -37,13 +46,15 @@ def train(
         recipe: name, YAML file, mapping or resolved recipe.
         out: the run directory; ``runs/<recipe>-s<seed>`` by default.
         pairs: pairs directory; overrides ``data.pairs``.
-        resume: go on from the newest checkpoint in ``out``; a finished run is returned as it is.
+        resume: go on from the newest sound checkpoint in ``out``; a finished run is returned as it is.
+        changed_data: go on though pictures or feature files hold something else than when the run began.
         quiet: no progress line.
         overrides: values by dotted key.
         more: overrides as keywords, such as ``seed=1`` or ``**{"lift.bits": 16}``.
 
     Raises:
-        LimbeckError: bad recipe or data, ``out`` taken, checkpoint of another recipe.
+        LimbeckError: bad recipe or data, ``out`` taken or in use by another process, checkpoint of another
+            recipe, changed data. What stood in ``out`` before is then as it was.
         limbeck.training.fit.Interrupted: stopped by a signal, state saved.
     """
     changes = {**(overrides or {}), **more}
@@ -56,52 +67,119 @@ def train(
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
     # Launch first: with several processes each runs this function, and all must see the directory as it was.
     fabric = start_fabric(resolved)
-    if (run / "recipe.yaml").is_file():
+    begun = is_run(run)
+    if begun:
         if not resume:
             raise LimbeckError(
                 f"{run}: holds a run already; add --resume to go on with it, or choose another --out"
             )
-        if recipe_identity(load_recipe(run / "recipe.yaml")) != recipe_identity(resolved):
-            raise LimbeckError(
-                f"{run}: was trained with another recipe (see {run / 'recipe.yaml'}); choose another --out"
-            )
+        check_same_recipe(run, resolved)
         if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
             return run
-    elif run.exists() and any(run.iterdir()):
+    elif not is_free(run):
         raise LimbeckError(f"{run}: exists and is not a run; choose another --out")
-    fabric.barrier()
+    say = _speaker(fabric)
     data = open_data(resolved)
-    if data.skipped and not quiet and fabric.is_global_zero:
-        print(f"{data.skipped:,} rows without a text are left out of what reads texts", file=sys.stderr)
-    if fabric.is_global_zero:
-        write_atomic(run / "recipe.yaml", resolved.to_yaml())
-    began = time.monotonic()
-    models: dict[str, Path] = {}
-    try:
-        for stage in resolved.stages:
-            models[stage.name] = run_stage(resolved, stage, data, fabric, run, models, quiet=quiet)
-    except LimbeckError:
-        # A run that failed before its first logged step leaves nothing behind but a batch that the guard
-        # kept; later its record is kept.
-        logged = any(file.stat().st_size for file in run.glob("stages/*/metrics.jsonl"))
-        if not logged and not any(run.glob("stages/*/not-finite-*")):
-            shutil.rmtree(run, ignore_errors=True)
-        raise
-    if fabric.is_global_zero:
-        remove_leftovers(run)
-        _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
+    contents = _contents(resolved, data)
+    if begun:
+        _check_contents(run, contents, accepted=changed_data, say=say)
     fabric.barrier()
+    if data.skipped and not quiet:
+        say(f"{data.skipped:,} rows without a text are left out of what reads texts")
+    with contextlib.ExitStack() as stack:
+        folder = _claim(stack, run, fabric, begun)
+        began = time.monotonic()
+        models: dict[str, Path] = {}
+        try:
+            if folder is not None:
+                folder.begin(resolved.to_yaml(), contents)
+            for stage in resolved.stages:
+                models[stage.name] = run_stage(
+                    resolved, stage, data, fabric, run, models, quiet=quiet, say=say
+                )
+        except LimbeckError:
+            if folder is not None:
+                folder.take_back()
+            raise
+        if folder is not None:
+            remove_leftovers(run)
+            _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
+        fabric.barrier()
     return run
+
+
+def _speaker(fabric: Fabric) -> Callable[[str], None]:
+    """Lines to standard error, from the first process alone."""
+
+    def say(line: str) -> None:
+        if fabric.is_global_zero:
+            print(f"limbeck: {line}", file=sys.stderr)
+
+    return say
+
+
+def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) -> RunFolder | None:
+    """The directory for the first process, None for the others; all are refused when the first is."""
+    folder, refused = None, None
+    if fabric.is_global_zero:
+        try:
+            folder = stack.enter_context(RunFolder.claim(run))
+            if folder.fresh == begun:
+                refused = f"{run}: another process wrote there meanwhile; try again"
+        except LimbeckError as error:
+            refused = str(error)
+    refused = fabric.broadcast(refused)
+    if refused is not None:
+        raise LimbeckError(refused)
+    return folder
+
+
+def _contents(recipe: Recipe, data: Data) -> Contents:
+    """What the data hold now; pictures only where a tower may read them."""
+    rows: list[np.ndarray] = []
+    if any(stage.towers.image.backbone.kind != "features" for stage in recipe.stages):
+        views = (data.train, data.held_out, data.database)
+        rows = [view.rows for view in views if view is not None]
+    return Contents.of(data.pairs, data.protocol.hash, rows, cache=BackboneCache().folder)
+
+
+def _check_contents(run: Path, now: Contents, *, accepted: bool, say: Callable[[str], None]) -> None:
+    """Refuse to go on with other data than the run began with, unless the change of files is accepted.
+
+    Raises:
+        LimbeckError: another table or protocol, or changed files that are not accepted; the first is named.
+    """
+    before = Contents.load(run)
+    if before is None:
+        say(f"{run}: holds no record of its data (an older limbeck began it); changed files go unnoticed")
+        return
+    found = before.changes(now)
+    if found.other:
+        raise LimbeckError(
+            f"{run}: began with another data set (different: {', '.join(found.other)}); "
+            "give its own --data, or choose another --out"
+        )
+    if found.copied:
+        say(
+            f"{found.copied:,} pictures have new dates and their old sizes; "
+            f"{found.read:,} others were compared and are the same"
+        )
+    if not found.files:
+        return
+    count = f"{len(found.files):,} file{'s' if len(found.files) > 1 else ''}"
+    said = f"{run}: {count} changed since it began (first: {found.files[0]})"
+    if not accepted:
+        raise LimbeckError(f"{said}; restore them, choose another --out, or go on with --changed-data")
+    say(f"{said}; going on as --changed-data says")
 
 
 def _at_home_anywhere(recipe: Recipe, pairs: str | Path | None) -> Recipe:
     """The recipe with absolute paths, so that its run is read from any directory."""
     data = recipe.data
     where = data.pairs if pairs is None else pairs
-    rules = data.protocol
     changes = {
         "pairs": None if where is None else str(Path(where).resolve()),
-        "protocol": str(Path(rules).resolve()) if Path(rules).is_file() else rules,
+        "protocol": lasting_name(data.protocol),
     }
     return recipe.model_copy(update={"data": data.model_copy(update=changes)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from lightning_fabric import Fabric
 from limbeck.data.batches import Batches, Source, View
 from limbeck.data.inputs import Input
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import identity
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
@@ -22,8 +22,10 @@ from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
+from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
+from limbeck.training.identity import identity_by_path, recipe_identity
 from limbeck.training.readers import fingerprint, origin_of, readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.validation import validation_score
@@ -105,21 +107,27 @@ def run_stage(
     earlier: dict[str, Path],
     *,
     quiet: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train a stage (or find it done) and return its model directory."""
+    """Train a stage (or find it done) and return its model directory.
+
+    Raises:
+        LimbeckError: also when a finished stage's model is not the one that was written.
+    """
     folder = run / "stages" / stage.name
     model = folder / "model"
     if (folder / "done.json").is_file():
+        _check_model(folder)
         return model
     began = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        remove_leftovers(folder)
     data = data.of_stage(stage, recipe.seed)
     cache = BackboneCache(quiet=quiet) if recipe.cache else None
     with remembered(None if cache is None else cache.folder):
         method, specs = build_method(stage, data, earlier, recipe.seed)
     method.to(fabric.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        remove_leftovers(folder)
     encoder = method.encoder
     view = data.drawn(stage.texts)
     train = sources_of(method, specs, view, cache)
@@ -162,11 +170,13 @@ def run_stage(
             "data": sha256_json([data.pairs.fingerprint, data.protocol.hash]),
             "teacher": fingerprint(method.readers),
         },
+        also={"recipe": [identity_by_path(recipe)]},
+        say=say,
         validate=validate if len(data.held_out) else None,
         quiet=quiet,
     )
     if fabric.is_global_zero:
-        chosen = DualEncoder.load(folder / "best") if best and (folder / "best").is_dir() else encoder
+        chosen = DualEncoder.load(result.best) if best and result.best is not None else encoder
         chosen.save(model)
         facts: dict[str, Any] = {
             "steps": result.steps,
@@ -178,10 +188,20 @@ def run_stage(
             "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
             "rows": len(view),
             "held_out_rows": len(data.held_out),
+            "model_sha256": folder_digest(model),
         }
         write_json(folder / "done.json", facts)
     fabric.barrier()
     return model
+
+
+def _check_model(folder: Path) -> None:
+    noted = read_json(folder / "done.json").get("model_sha256")
+    if noted is not None and folder_digest(folder / "model") != noted:
+        raise LimbeckError(
+            f"{folder / 'model'}: damaged or changed (its checksum is not that of done.json); "
+            f"remove {folder} to train this stage again"
+        )
 
 
 @torch.no_grad()
@@ -196,18 +216,6 @@ def _features(encoder: DualEncoder, spec: Input, source: Source) -> torch.Tensor
             for block in np.array_split(positions, -(-len(positions) // 256))
         ]
     )
-
-
-def recipe_identity(recipe: Recipe) -> str:
-    """Hash of everything in a recipe that changes weights."""
-    tree = recipe.model_dump(mode="json")
-    for key in ("name", "note", "cache"):
-        tree.pop(key)
-    tree["data"].pop("pairs")
-    for stage in tree["stages"]:
-        stage["schedule"].pop("checkpoint_every")
-        stage["schedule"].pop("log_every")
-    return sha256_json(identity(tree))
 
 
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""What the files behind a pairs table hold: feature files by SHA-256, pictures by size, time and content.
+
+`Pairs.fingerprint` covers the table. A picture or a feature file may change under the same table; a run notes
+the contents when it begins and compares them when it goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.archives import open_archive
+from limbeck.data.digests import file_digest
+from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
+from limbeck.files import atomic_file, read_json, sha256_json, write_json
+
+FILE, PICTURES = "data.json", "pictures.parquet"
+READ_ALL = 2**26
+"""Bytes of pictures that are all read for their digests; of more, `SAMPLE` pictures are."""
+SAMPLE = 500
+Picture = tuple[int, int, str | None]
+"""Bytes, time of change in ns, digest or None."""
+_PARTS = {"table": "pairs.parquet", "labels": "label_names of pairs.json", "protocol": "the protocol"}
+_SCHEMA = pa.schema(
+    [("image", pa.string()), ("size", pa.int64()), ("changed", pa.int64()), ("digest", pa.string())]
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was there.
+
+    Attributes:
+        table: SHA-256 of ``pairs.parquet``; ``labels`` of the label order; ``protocol`` its hash.
+        features: name → ``file``, ``bytes``, ``scale``, ``sha256``.
+        pictures: path → (bytes, time of change in ns, digest or None); −1 bytes where it is missing. In a
+            zip the digest is the CRC-32 that the archive lists, and there is no time.
+    """
+
+    table: str
+    labels: str
+    protocol: str
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, pairs: Pairs, protocol_hash: str, rows: Sequence[np.ndarray] = (), *, cache: Path | None = None
+    ) -> Contents:
+        """Look at the files now.
+
+        Args:
+            pairs: the table.
+            protocol_hash: of the protocol it is read under.
+            rows: row numbers whose pictures count; none where no picture is read.
+            cache: see `file_digest`.
+
+        Raises:
+            LimbeckError: a feature file that cannot be read.
+        """
+        features = {
+            name: {
+                "file": str(file.path),
+                "bytes": file.path.stat().st_size,
+                "scale": file.scale,
+                "sha256": file_digest(file.path, cache),
+            }
+            for name, file in pairs.feature_files.items()
+        }
+        chosen = np.unique(np.concatenate(rows)).tolist() if rows and pairs.media is not None else []
+        images = [image for row in chosen if (image := pairs.image_path(row)) is not None]
+        return cls(
+            table=pairs.meta["sha256"],
+            labels=sha256_json(pairs.label_names),
+            protocol=protocol_hash,
+            features=features,
+            pictures=_pictures(pairs, images),
+        )
+
+    def save(self, run: Path) -> None:
+        """Write ``data.json``, and ``pictures.parquet`` where pictures count."""
+        if self.pictures:
+            sizes, times, digests = zip(*self.pictures.values(), strict=True)
+            columns = {"image": list(self.pictures), "size": sizes, "changed": times, "digest": digests}
+            with atomic_file(run / PICTURES) as stream:
+                pq.write_table(pa.table(columns, schema=_SCHEMA), stream, compression="zstd")
+        facts = asdict(self) | {"format": 1, "pictures": len(self.pictures)}
+        write_json(run / FILE, facts)
+
+    @classmethod
+    def load(cls, run: Path) -> Contents | None:
+        """What a run noted when it began; None where it noted nothing (an older limbeck).
+
+        Raises:
+            LimbeckError: a damaged file.
+        """
+        if not (run / FILE).is_file():
+            return None
+        stored = read_json(run / FILE)
+        try:
+            pictures = {}
+            if stored["pictures"]:
+                table = pq.read_table(run / PICTURES, schema=_SCHEMA).to_pydict()
+                rows = zip(table["size"], table["changed"], table["digest"], strict=True)
+                pictures = dict(zip(table["image"], rows, strict=True))
+            kept = {key: stored[key] for key in ("table", "labels", "protocol", "features")}
+        except (KeyError, TypeError, OSError, pa.ArrowInvalid) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise LimbeckError(f"{run / FILE}: damaged ({reason}); choose another --out") from None
+        return cls(**kept, pictures=pictures)
+
+    def changes(self, now: Contents) -> Changes:
+        """What differs between what was there and what is there now."""
+        found = Changes()
+        for key, what in _PARTS.items():
+            if getattr(self, key) != getattr(now, key):
+                found.other.append(what)
+        for name in sorted(self.features.keys() | now.features.keys()):
+            before, after = self.features.get(name), now.features.get(name)
+            if before is None or after is None or before["scale"] != after["scale"]:
+                found.other.append(f"features {name!r} of pairs.json")
+            elif before["sha256"] != after["sha256"]:
+                found.files.append(after["file"])
+        _compare_pictures(self.pictures, now.pictures, found)
+        return found
+
+
+@dataclass
+class Changes:
+    """Differences.
+
+    Attributes:
+        other: parts of the data set itself: another data set.
+        files: feature files and pictures that hold something else now.
+        copied: pictures with new dates, the same sizes, and no difference in the ``read`` ones.
+    """
+
+    other: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    copied: int = 0
+    read: int = 0
+
+
+def _compare_pictures(before: dict[str, Picture], after: dict[str, Picture], found: Changes) -> None:
+    dated: list[str] = []
+    for image in sorted(before.keys() | after.keys()):
+        old, new = before.get(image), after.get(image)
+        if old is None or new is None or old[0] != new[0]:
+            found.files.append(image)
+        elif old[2] is not None and new[2] is not None:
+            found.read += 1
+            if old[2] != new[2]:
+                found.files.append(image)
+        elif old[1] != new[1]:
+            dated.append(image)
+    # A collection that was copied has new dates throughout; then the pictures that were read decide.
+    unread = sum(old[2] is None for old in before.values())
+    if dated and len(dated) == unread and found.read:
+        found.copied = len(dated)
+    else:
+        found.files.extend(dated)
+
+
+def _pictures(pairs: Pairs, images: list[str]) -> dict[str, Picture]:
+    if not images:
+        return {}
+    assert pairs.media is not None
+    kind, root = pairs.media
+    if kind == "zip":
+        archive = open_archive(root) if root.is_file() else None
+        found: dict[str, Picture] = {}
+        for image in images:
+            entry = archive.find(image) if archive is not None else None
+            found[image] = (-1, 0, None) if entry is None else (entry.file_size, 0, f"{entry.CRC:08x}")
+        return found
+    with ThreadPoolExecutor(8) as pool:
+        stats = dict(zip(images, pool.map(lambda image: _stat(root / image), images), strict=True))
+        there = [image for image in images if stats[image][0] >= 0]
+        if sum(stats[image][0] for image in there) > READ_ALL:
+            there = heapq.nsmallest(SAMPLE, there, key=lambda image: hashlib.sha256(image.encode()).digest())
+        digests = dict(zip(there, pool.map(lambda image: _digest(root / image), there), strict=True))
+    return {image: (*stats[image], digests.get(image)) for image in images}
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return file_digest(path)[:32]
+    except LimbeckError:
+        return None

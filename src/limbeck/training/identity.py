@@ -1,0 +1,101 @@
+"""Whether two recipes give the same weights: everything but names, places and how often is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from limbeck.data.contents import FILE as CONTENTS
+from limbeck.data.protocols import load_protocol, protocol_file
+from limbeck.encoders.config import identity
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json, sha256_json
+from limbeck.training.recipe import Recipe, load_recipe
+
+
+def recipe_identity(recipe: Recipe, *, protocol: str | None = None) -> str:
+    """Hash of everything in a recipe that changes weights.
+
+    A protocol in a file counts by its content, wherever the file lies; a packaged one by its name.
+
+    Args:
+        recipe: resolved.
+        protocol: hash of the protocol that a run was trained under, where that is known.
+    """
+    tree = weights_tree(recipe)
+    if protocol_file(recipe.data.protocol) is not None:
+        tree["data"]["protocol"] = protocol or load_protocol(recipe.data.protocol).hash
+    elif protocol is not None and recipe.data.protocol.endswith((".yaml", ".yml")):
+        tree["data"]["protocol"] = protocol  # its file is gone, its hash is on record
+    return sha256_json(identity(tree))
+
+
+def identity_by_path(recipe: Recipe) -> str:
+    """`recipe_identity` of an older limbeck, for which a protocol's file counted by its path."""
+    return sha256_json(identity(weights_tree(recipe)))
+
+
+def weights_tree(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without what changes no weight."""
+    tree = recipe.model_dump(mode="json")
+    for key in ("name", "note", "cache"):
+        tree.pop(key)
+    tree["data"].pop("pairs")
+    for stage in tree["stages"]:
+        stage["schedule"].pop("checkpoint_every")
+        stage["schedule"].pop("log_every")
+    return tree
+
+
+def differing_key(run: Path, wanted: Recipe) -> str | None:
+    """The first key in which a run was trained with another recipe; None when it was not.
+
+    Raises:
+        LimbeckError: its recipe cannot be read.
+    """
+    found = load_recipe(run / "recipe.yaml")
+    recorded = _protocol_on_record(run)
+    if recipe_identity(found, protocol=recorded) == recipe_identity(wanted):
+        return None
+    if identity_by_path(found) == identity_by_path(wanted):
+        return "data.protocol, whose file has changed"
+    return next(_differing(weights_tree(found), weights_tree(wanted)), "a key")
+
+
+def check_same_recipe(run: Path, wanted: Recipe) -> None:
+    """Refuse to go on with a run of another recipe, naming the key."""
+    key = differing_key(run, wanted)
+    if key is not None:
+        raise LimbeckError(
+            f"{run}: was trained with another recipe ({key}; see {run / 'recipe.yaml'}); choose another --out"
+        )
+
+
+def _protocol_on_record(run: Path) -> str | None:
+    for name, key in (("run.json", "protocol_hash"), (CONTENTS, "protocol")):
+        if (run / name).is_file():
+            found = read_json(run / name)
+            if isinstance(found, dict) and isinstance(found.get(key), str):
+                return str(found[key])
+    return None
+
+
+def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Dotted keys at which two trees differ; a stage by its name."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            yield from _differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            name = a.get("name", number) if isinstance(a, dict) else number
+            yield from _differing(a, b, f"{path}.{name}")
+    elif one != other and not (path == "data.protocol" and _same_protocol(one, other)):
+        yield path
+
+
+def _same_protocol(one: str, other: str) -> bool:
+    try:
+        return load_protocol(one).hash == load_protocol(other).hash
+    except LimbeckError:
+        return False
