@@ -105,3 +105,10 @@ class Backbone(nn.Module, ABC):
     def reference(self) -> str | None:
         """The ``source`` whose untouched weights may be stored by reference, or None."""
         return None
+
+    def embeds(self) -> str | None:
+        """The pretrained dual encoder (`reference`) whose own embeddings the output is, or None.
+
+        A lift then starts from them (`limbeck.encoders.start`).
+        """
+        return None

@@ -16,8 +16,8 @@ def load_clip(source: str) -> DualEncoder:
     from transformers import CLIPModel
 
     clip = pretrained(CLIPModel, source)
-    image = Tower(TowerConfig(backbone=ClipImageConfig(source=source)), "image")
-    text = Tower(TowerConfig(backbone=ClipTextConfig(source=source)), "text")
+    image = Tower(TowerConfig(backbone=ClipImageConfig(source=source, projection=False)), "image")
+    text = Tower(TowerConfig(backbone=ClipTextConfig(source=source, projection=False)), "text")
     scale = float(clip.logit_scale.detach().exp())
     config = SphereConfig(
         dim=clip.config.projection_dim, logit_scale=scale, max_logit_scale=max(100.0, scale)

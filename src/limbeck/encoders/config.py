@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+LOGIT_SCALE = 1 / 0.07  # CLIP's inverse temperature before training
+
 
 class Strict(BaseModel):
     """Base of every configuration: unknown keys and wrong types are errors."""
@@ -116,8 +118,18 @@ class AugmentConfig(Strict):
         return crop
 
 
+def _with_projection(tree: Any) -> Any:
+    """A tower from a ``source`` gives CLIP's own embeddings, unless ``projection: false`` is said."""
+    if isinstance(tree, dict) and tree.get("source") is not None:
+        return {"projection": True, **tree}
+    return tree
+
+
 class ClipImageConfig(Strict):
-    """CLIP's vision transformer: sized here, or pretrained from ``source`` (directory or hub id)."""
+    """CLIP's vision transformer: sized here, or pretrained from ``source`` (directory or hub id).
+
+    ``projection``: the output is the projected one, CLIP's embedding; true with a ``source``, else false.
+    """
 
     kind: Literal["clip_image"] = "clip_image"
     source: str | None = None
@@ -129,6 +141,8 @@ class ClipImageConfig(Strict):
     heads: int = Field(default=3, ge=1)
     augment: AugmentConfig | None = None
 
+    _own_embeddings = model_validator(mode="before")(_with_projection)
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> ClipImageConfig:
         if self.source is None and self.width % self.heads:
@@ -139,7 +153,10 @@ class ClipImageConfig(Strict):
 
 
 class ClipTextConfig(Strict):
-    """CLIP's text transformer: sized here with a tokenizer trained from the texts, or pretrained."""
+    """CLIP's text transformer: sized here with a tokenizer trained from the texts, or pretrained.
+
+    ``projection`` as in `ClipImageConfig`.
+    """
 
     kind: Literal["clip_text"] = "clip_text"
     source: str | None = None
@@ -149,6 +166,8 @@ class ClipTextConfig(Strict):
     width: int = Field(default=192, ge=8)
     layers: int = Field(default=4, ge=1)
     heads: int = Field(default=3, ge=1)
+
+    _own_embeddings = model_validator(mode="before")(_with_projection)
 
 
 class RunConfig(Strict):
@@ -200,11 +219,15 @@ class TowerConfig(Strict):
 
 
 class SphereConfig(Strict):
-    """Linear projection to unit vectors with a learnable, capped temperature (CLIP)."""
+    """Linear projection to unit vectors with a learnable, capped temperature (CLIP).
+
+    ``logit_scale``: the inverse temperature at the start; None is that of the CLIP that both towers come
+    from, else `LOGIT_SCALE`.
+    """
 
     kind: Literal["sphere"] = "sphere"
     dim: int = Field(default=256, ge=2)
-    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    logit_scale: float | None = Field(default=None, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
 
 
@@ -213,7 +236,7 @@ class EuclidConfig(Strict):
 
     kind: Literal["euclid"] = "euclid"
     dim: int = Field(default=256, ge=2)
-    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    logit_scale: float = Field(default=LOGIT_SCALE, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
 
 
@@ -230,7 +253,7 @@ class HyperboloidConfig(Strict):
     min_curv: float = Field(default=0.1, gt=0)
     max_curv: float = Field(default=10.0, gt=0)
     logit: Literal["distance", "inner"] = "distance"
-    logit_scale: float = Field(default=1 / 0.07, gt=0)
+    logit_scale: float = Field(default=LOGIT_SCALE, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
 
     @model_validator(mode="after")

@@ -16,8 +16,9 @@ from torch import nn
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.config import identity
-from limbeck.encoders.hub import lasting, pretrained, weights_digest
+from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
+from limbeck.encoders.sources import hub_closed, lasting
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
@@ -237,8 +238,19 @@ class DualEncoder(nn.Module):
             )
 
     @classmethod
-    def load(cls, folder: Path | str) -> DualEncoder:
-        """Read what `save` wrote, ready for inference: eval mode, no gradients."""
+    def load(cls, folder: Path | str, *, bundled: bool = False) -> DualEncoder:
+        """Read what `save` wrote, ready for inference: eval mode, no gradients.
+
+        Nothing is executed and nothing downloaded: weights that are kept by reference to a hub id come from
+        the local cache.
+
+        Args:
+            folder: the model directory.
+            bundled: True refuses references, as in an index, which holds all of its model.
+
+        Raises:
+            LimbeckError: no model, a damaged one, referenced weights that are gone or changed.
+        """
         folder = Path(folder)
         stored = read_json(folder / "model.json")
         if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
@@ -251,17 +263,29 @@ class DualEncoder(nn.Module):
             )
         try:
             references = dict(stored["references"])
-            towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
+            with hub_closed():
+                towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
             model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise LimbeckError(
                 f"{folder}: damaged or of another version ({_reason(error)}); train again"
             ) from error
+        if bundled and references:
+            raise LimbeckError(
+                f"{folder / 'model.json'}: keeps weights elsewhere ({_named(references)}), but an index "
+                "holds its whole model; build the index again"
+            )
         tensors = load_tensors(folder / "model.safetensors")
         modules = dict(model.named_modules())
         for prefix, reference in references.items():
-            backbone = modules[prefix.removesuffix(".model.")]
-            weights = _referenced_weights(backbone, reference)
+            backbone = modules.get(prefix.removesuffix(".model."))
+            if not isinstance(backbone, Backbone) or not isinstance(
+                getattr(backbone, "model", None), nn.Module
+            ):
+                raise LimbeckError(
+                    f"{folder / 'model.json'}: {prefix} refers to no pretrained part; restore it"
+                )
+            weights = _referenced_weights(backbone, reference, folder)
             backbone.pristine = True
             tensors |= {prefix + name: tensor for name, tensor in weights.items()}
         try:
@@ -275,6 +299,11 @@ class DualEncoder(nn.Module):
         return model.eval().requires_grad_(False)
 
 
+def _named(references: dict[str, Any]) -> str:
+    sources = {str(own.get("source")) if isinstance(own, dict) else str(own) for own in references.values()}
+    return ", ".join(sorted(sources))
+
+
 def _reason(error: Exception) -> str:
     """In a few words; of a configuration the first field that is wrong."""
     if not isinstance(error, ValidationError):
@@ -284,8 +313,11 @@ def _reason(error: Exception) -> str:
     return f"{field}: {first['msg']}" if field else str(first["msg"])
 
 
-def _referenced_weights(backbone: Any, reference: dict[str, str]) -> dict[str, torch.Tensor]:
-    inner = pretrained(type(backbone.model), reference["source"])
+def _referenced_weights(backbone: Any, reference: dict[str, str], folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        inner = pretrained(type(backbone.model), reference["source"], network=False)
+    except LimbeckError as error:
+        raise LimbeckError(f"{folder}: keeps pretrained weights elsewhere: {error}") from error
     if weights_digest(inner) != reference["sha256"]:
         raise LimbeckError(
             f"{reference['source']}: its weights changed since the model was saved; "

@@ -1,56 +1,42 @@
-"""Pretrained weights by directory, hub id, or installed package; one clear line when they cannot be had."""
+"""Pretrained networks of `transformers` from safetensors; one clear line when they cannot be had."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import logging as python_logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
+from limbeck.encoders.pooling import transformer_folder
+from limbeck.encoders.sources import check_code, check_weights, hub_closed, local_folder
 from limbeck.errors import LimbeckError
 
 
-def resolve(source: str) -> str:
-    """A local directory for ``package:NAME`` (a pip package that carries a model), else ``source`` itself."""
-    if not source.startswith("package:"):
-        return source
-    name = source.removeprefix("package:").replace("-", "_")
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise LimbeckError(
-            f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}"
-        )
-    root = Path(next(iter(spec.submodule_search_locations)))
-    folders = sorted(
-        path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
-    )
-    if not folders:
-        raise LimbeckError(f"{source}: the package holds no folder with config.json and safetensors weights")
-    return str(folders[0])
+def pretrained(auto_class: Any, source: str, *, network: bool = True) -> Any:
+    """``auto_class.from_pretrained`` in float32 from safetensors only, with errors a person can act on.
 
+    Args:
+        auto_class: a model class of `transformers`, or ``AutoModel``.
+        source: as `local_folder` takes it.
+        network: False reads a hub id from the local cache only.
 
-def lasting(source: str | None) -> str | None:
-    """The source as it is to be written down: a local directory by its absolute path."""
-    return str(Path(source).resolve()) if source is not None and Path(source).is_dir() else source
-
-
-def pretrained(auto_class: Any, source: str) -> Any:
-    """``auto_class.from_pretrained`` in float32 from safetensors only, with errors a person can act on."""
-    where = resolve(source)
-    local = Path(where).is_dir()
-    if local and list(Path(where).glob("*.bin")) and not list(Path(where).glob("*.safetensors")):
-        raise LimbeckError(f"{source}: holds pickled weights (.bin) only; convert them to safetensors first")
+    Raises:
+        LimbeckError: a source that cannot be had or is refused; weights that do not fit the class.
+    """
+    folder = transformer_folder(local_folder(source, network=network))
+    check_code(folder, source)
+    check_weights(folder, source)
     try:
-        with _quiet_transformers():
+        with _quiet_transformers(), hub_closed():
             model, loaded = auto_class.from_pretrained(
-                where,
-                local_files_only=local,
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
@@ -70,6 +56,15 @@ def pretrained(auto_class: Any, source: str) -> Any:
         # Some sentence encoders come without the pooler, which is never used: the same weights at each load.
         torch.nn.init.zeros_(weights[name])
     return model
+
+
+def stored_tensor(folder: Path, name: str) -> torch.Tensor | None:
+    """One tensor of a folder's safetensors files, or None where no file has it."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            if name in set(tensors.keys()):
+                return cast("torch.Tensor", tensors.get_tensor(name))
+    return None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import nn
 from limbeck.encoders.attention import class_attention
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
-from limbeck.encoders.hub import attention, pretrained, resolve
+from limbeck.encoders.hub import attention, pretrained
+from limbeck.encoders.preprocess import Resize, read_preprocessing, resize_from_json
+from limbeck.encoders.sources import local_folder
 from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, to_tensor
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -32,6 +35,7 @@ class ClipImageBackbone(Backbone):
     config: ClipImageConfig
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: Resize | None = None
 
     def __init__(self, config: ClipImageConfig, *, empty: bool = False) -> None:
         """Build the tower; ``empty`` skips loading pretrained weights (they are about to be overwritten)."""
@@ -55,7 +59,8 @@ class ClipImageBackbone(Backbone):
         elif not empty:
             self.model = pretrained(cls, config.source)
             self.pristine = True
-            self.mean, self.std = _normalisation(config.source)
+            told = read_preprocessing(local_folder(config.source), int(self.model.config.image_size))
+            self.resize, self.mean, self.std = told.resize, told.mean, told.std
         if config.source is None or not empty:
             self._describe()
 
@@ -72,13 +77,15 @@ class ClipImageBackbone(Backbone):
         self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
         """(B, 3, S, S) pixels; random crops when generators are given and ``augment`` is set."""
+        # Without files of a source that say it (own sizes, older models), by the toolkit's own rule.
+        still = self.resize or partial(resize_center, size=self.image_size)
         if generators is not None and self.augment is not None:
             images = [
-                random_crop(im, self.image_size, self.augment, g)
+                random_crop(im, self.image_size, self.augment, g, still)
                 for im, g in zip(items, generators, strict=True)
             ]
         else:
-            images = [resize_center(image, self.image_size) for image in items]
+            images = [still(image) for image in items]
         return {"pixels": torch.stack([to_tensor(image, self.mean, self.std) for image in images])}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
@@ -139,10 +146,11 @@ class ClipImageBackbone(Backbone):
         return self.model.visual_projection(out) if self.config.projection else out
 
     def save_assets(self, folder: Path) -> None:
-        """The transformer's shape and the normalisation."""
-        write_json(
-            folder / "image.json", {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std}
-        )
+        """The transformer's shape and the preprocessing."""
+        told = {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std}
+        if self.resize is not None:
+            told["resize"] = self.resize.to_json()
+        write_json(folder / "image.json", told)
 
     def load_assets(self, folder: Path) -> None:
         """Rebuild the transformer without its weights."""
@@ -152,19 +160,13 @@ class ClipImageBackbone(Backbone):
         cls = CLIPVisionModelWithProjection if self.config.projection else CLIPVisionModel
         self.model = cls(CLIPVisionConfig.from_dict(stored["config"]))
         self.mean, self.std = tuple(stored["mean"]), tuple(stored["std"])
+        self.resize = resize_from_json(stored["resize"]) if "resize" in stored else None
         self._describe()
 
     def reference(self) -> str | None:
         """The pretrained source."""
         return self.source
 
-
-def _normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    file = Path(resolve(source)) / "preprocessor_config.json"
-    if not file.is_file():
-        return CLIP_MEAN, CLIP_STD
-    stored = read_json(file)
-    mean, std = stored.get("image_mean", CLIP_MEAN), stored.get("image_std", CLIP_STD)
-    if len(mean) != 3 or len(std) != 3:
-        raise LimbeckError(f"{file}: image_mean and image_std must hold three numbers each")
-    return tuple(mean), tuple(std)
+    def embeds(self) -> str | None:
+        """The source, where its projection is part of the tower."""
+        return self.source if self.config.projection else None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from limbeck.encoders.clip import load_clip
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
 
 
@@ -27,7 +28,6 @@ def load(path_or_hub_id: str | Path) -> DualEncoder:
             else "give a run, a model directory or a CLIP directory"
         )
         raise LimbeckError(f"{folder}: holds no model; {hint}")
-    parts = folder.parts
-    if not folder.exists() and (folder.is_absolute() or len(parts) != 2 or Path(parts[0]).is_dir()):
+    if not folder.is_dir() and not is_hub_id(str(path_or_hub_id)):
         raise LimbeckError(f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)")
     return load_clip(str(path_or_hub_id))

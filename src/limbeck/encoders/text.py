@@ -12,8 +12,17 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
 from limbeck.encoders.features import words
 from limbeck.encoders.hub import attention, pretrained
+from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
+from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
 from limbeck.encoders.text_memory import recall
-from limbeck.encoders.tokenizer import START, knows, load_tokenizer, special_ids, train_tokenizer
+from limbeck.encoders.tokenizer import (
+    START,
+    knows,
+    load_tokenizer,
+    read_tokenizer,
+    special_ids,
+    train_tokenizer,
+)
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 
@@ -149,7 +158,7 @@ class ClipTextBackbone(Backbone):
         """Read the tokenizer, rebuild the transformer without its weights."""
         from transformers import CLIPTextConfig
 
-        self._use(load_tokenizer(str(folder)))
+        self._use(read_tokenizer(folder))
         self.model = self._class()(CLIPTextConfig.from_dict(read_json(folder / "text.json")))
         self._describe()
 
@@ -157,14 +166,20 @@ class ClipTextBackbone(Backbone):
         """The pretrained source."""
         return self.source
 
+    def embeds(self) -> str | None:
+        """The source, where its projection is part of the tower."""
+        return self.source if self.config.projection else None
+
 
 class SentenceBackbone(Backbone):
-    """A pretrained sentence encoder: mean of the last layer over real tokens, unit length, then standardised.
+    """A pretrained sentence encoder, pooled as its own modules say, then standardised.
 
-    Mean pooling and unit length are the sentence-transformers convention; centring is ours.
+    A plain transformer has no such modules: the mean of the last layer over real tokens, to unit length.
+    Centring is ours.
     """
 
     reads = "text"
+    config: SentenceConfig
     mean: torch.Tensor
     scale: torch.Tensor
 
@@ -175,15 +190,19 @@ class SentenceBackbone(Backbone):
             from transformers import AutoModel
 
             tokenizer = load_tokenizer(config.source)
-            self._use(tokenizer, pretrained(AutoModel, config.source))
+            modules = read_modules(local_folder(config.source))
+            self._use(tokenizer, pretrained(AutoModel, config.source), modules.plan)
+            self.pooler.load_state_dict(modules.weights)
             self.pristine = True
 
-    def _use(self, tokenizer: tokenizers.Tokenizer, model: torch.nn.Module) -> None:
+    def _use(self, tokenizer: tokenizers.Tokenizer, model: torch.nn.Module, plan: PoolingPlan) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.tokenizer, self.model = tokenizer, model
         self.pad, _ = special_ids(tokenizer)
-        self.dim = int(self.model.config.hidden_size)
+        self.pooler = Pooler(plan, int(self.model.config.hidden_size))
+        self.max_length = min(self.config.max_length, plan.max_length or self.config.max_length)
+        self.dim = self.pooler.dim
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))
 
@@ -202,22 +221,31 @@ class SentenceBackbone(Backbone):
 
     def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """(B, L) token ids and mask."""
-        return _batch(self.tokenizer, items, self.pad, self.max_length)
+        plan = self.pooler.plan
+        texts = [plan.prefix + (text.lower() if plan.lower else text) for text in items]
+        return _batch(self.tokenizer, texts, self.pad, self.max_length)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, dim)."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        known = recall(self.model, ids, mask, self._pooled) if self.pristine else self._pooled(ids, mask)
+        # What is remembered is under a name of the network's weights: only without dense layers is that all.
+        kept = self.pristine and not self.pooler.plan.dense
+        known = recall(self.model, ids, mask, self._pooled, self._memory) if kept else self._pooled(ids, mask)
         return (known - self.mean) / self.scale
 
-    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return by_width(ids, mask, self._mean)
+    @property
+    def _memory(self) -> str:
+        plan = self.pooler.plan
+        same = plan.modes == ("mean",) and plan.normalize
+        return "" if same else "-".join([*plan.modes, "unit" if plan.normalize else "raw"])
 
-    def _mean(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return by_width(ids, mask, self._pool)
+
+    def _pool(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        weight = mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
-        return torch.nn.functional.normalize(pooled.float(), dim=1)
+        pooled: torch.Tensor = self.pooler(hidden, mask)
+        return pooled
 
     def check_query(self, item: str) -> None:
         """A word is known when it is one token, or when its first piece (3 letters or more) is half of it.
@@ -225,25 +253,35 @@ class SentenceBackbone(Backbone):
         Word pieces can spell anything, so a word cut into small ones means nothing to the encoder.
         """
         for word in words(item):
-            pieces = self.tokenizer.encode(word, add_special_tokens=False).tokens
-            if not pieces or pieces[0] == "[UNK]":
+            found = self.tokenizer.encode(word, add_special_tokens=False).tokens
+            # Some vocabularies mark where a word begins, by a piece of its own too.
+            pieces = [bare for piece in found if (bare := piece.lstrip("\u2581\u0120"))]
+            if not pieces or pieces[0] in ("[UNK]", "<unk>"):
                 continue
             if len(pieces) == 1 or (len(pieces[0]) >= 3 and 2 * len(pieces[0]) >= len(word)):
                 return
         raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
-        """Tokenizer and the transformer's shape."""
+        """Tokenizer, the transformer's shape, and how its states are pooled."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         write_json(folder / "text.json", self.model.config.to_dict())
+        if self.pooler.plan != PoolingPlan():
+            write_json(folder / "pooling.json", self.pooler.plan.to_json())
 
     def load_assets(self, folder: Path) -> None:
         """Read the tokenizer, rebuild the transformer without its weights."""
         from transformers import AutoConfig, AutoModel
 
         stored = read_json(folder / "text.json")
-        shape = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
-        self._use(load_tokenizer(str(folder)), AutoModel.from_config(shape))
+        check_no_code(folder / "text.json", stored)
+        # Some kinds of network would fetch a part of theirs from the hub.
+        with hub_closed():
+            shape = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
+            model = AutoModel.from_config(shape, trust_remote_code=False)
+        file = folder / "pooling.json"
+        plan = plan_from_json(read_json(file)) if file.is_file() else PoolingPlan()
+        self._use(read_tokenizer(folder), model, plan)
 
     def reference(self) -> str | None:
         """The pretrained source."""

@@ -83,7 +83,11 @@ def remembered(folder: Path | None) -> Iterator[None]:
 
 
 def recall(
-    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, compute: Callable[..., torch.Tensor]
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    compute: Callable[..., torch.Tensor],
+    variant: str = "",
 ) -> torch.Tensor:
     """``compute(ids, mask)`` (B, dim), row by row from memory where one is open (`remembered`).
 
@@ -91,11 +95,12 @@ def recall(
         model: the untouched network, whose weights name the memory.
         ids, mask: token ids and mask, int64 (B, L).
         compute: deterministic, row by row.
+        variant: names what ``compute`` does beside the network; each variant has a memory of its own.
     """
     place = _OPEN.get()
     if place is None or torch.is_grad_enabled() or model.training:
         return compute(ids, mask)
-    memory = _memory(place, model)
+    memory = _memory(place, model, variant)
     keys = [
         hashlib.blake2b(own[:n].tobytes(), digest_size=16).digest()
         for own, n in zip(ids.cpu().numpy(), mask.sum(1).tolist(), strict=True)
@@ -104,12 +109,12 @@ def recall(
     return torch.from_numpy(found).to(ids.device)
 
 
-def _memory(place: Path, model: torch.nn.Module) -> TextMemory:
+def _memory(place: Path, model: torch.nn.Module, variant: str) -> TextMemory:
     digest = getattr(model, "_digest", None)
     if digest is None:
         digest = weights_digest(model)[:32]
         object.__setattr__(model, "_digest", digest)
-    folder = place / f"texts-{digest}"
+    folder = place / "-".join(["texts", digest, *([variant] if variant else [])])
     if folder not in _KNOWN:
         _KNOWN[folder] = TextMemory(folder)
         _KNOWN[folder].refresh()

@@ -10,7 +10,8 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from limbeck.encoders.config import TokenizerConfig
-from limbeck.encoders.hub import resolve
+from limbeck.encoders.pooling import transformer_folder
+from limbeck.encoders.sources import check_code, hub_closed, local_folder
 from limbeck.errors import LimbeckError
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
@@ -39,19 +40,33 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
 
 def load_tokenizer(source: str) -> tokenizers.Tokenizer:
     """The fast tokenizer of a directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges)."""
-    folder = Path(resolve(source))
+    folder = transformer_folder(local_folder(source))
+    check_code(folder, source)
     try:
         if (folder / "tokenizer.json").is_file():
             return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         from transformers import AutoTokenizer
 
-        fast: Any = AutoTokenizer.from_pretrained(str(folder))
+        with hub_closed():
+            fast: Any = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=False, local_files_only=True
+            )
         if len(fast) <= len(fast.all_special_tokens):
             raise ValueError("it has no vocabulary")
         return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise LimbeckError(f"{source}: no tokenizer can be loaded from it ({reason[:120]})") from error
+
+
+def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
+    """The tokenizer that a saved tower holds."""
+    try:
+        return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the Rust side raises bare Exception
+        raise LimbeckError(
+            f"{folder / 'tokenizer.json'}: cannot be read ({str(error)[:120]}); restore it"
+        ) from None
 
 
 def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:

@@ -6,6 +6,7 @@ Kept beside the towers because a tower owns its preprocessing and is saved with 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,15 +27,21 @@ def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...
 
 
 def random_crop(
-    image: Image.Image, size: int, augment: AugmentConfig, generator: torch.Generator
+    image: Image.Image,
+    size: int,
+    augment: AugmentConfig,
+    generator: torch.Generator,
+    still: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Image.Image:
     """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored and jittered.
 
-    Where ``augment`` keeps places the crop is that of `resize_center`, so that patches agree with it.
+    Where ``augment`` keeps places the crop is that of ``still``, the tower's own transform (`resize_center`
+    unless one is given), so that patches agree with it.
     """
     area_share, aspect, across, down, mirror = torch.rand(5, generator=generator).tolist()
     if augment.keeps_place:
-        return _jitter(resize_center(image, size), augment.jitter, generator)
+        whole = resize_center(image, size) if still is None else still(image)
+        return _jitter(whole, augment.jitter, generator)
     low, high = augment.crop
     area = (low + (high - low) * area_share) * image.width * image.height
     ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * aspect)

@@ -104,7 +104,7 @@ class QueryEncoder:
         if self._encoder is None:
             from limbeck.encoders.dual import DualEncoder
 
-            encoder = DualEncoder.load(folder)
+            encoder = DualEncoder.load(folder, bundled=True)
             if entry is not None and encoder.space_id != entry.space_id:
                 raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
             self._encoder = encoder

@@ -172,7 +172,7 @@ def _own_encoder(store: IndexStore) -> DualEncoder:
         raise LimbeckError(
             f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids"
         )
-    return DualEncoder.load(found[0])
+    return DualEncoder.load(found[0], bundled=True)
 
 
 def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:

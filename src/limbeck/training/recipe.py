@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.data.strict import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
-from limbeck.encoders.config import LiftConfig, Strict, TowerConfig
+from limbeck.encoders.config import LOGIT_SCALE, LiftConfig, SphereConfig, Strict, TowerConfig
 from limbeck.errors import LimbeckError
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
@@ -119,6 +119,16 @@ class StageConfig(Strict):
         if not isinstance(self.method.get("name"), str):
             raise ValueError("method wants a name; see: limbeck list methods")
         return self
+
+    @model_validator(mode="after")
+    def _temperature_is_written_out(self) -> StageConfig:
+        """Only two towers of one source leave it open: theirs is read when they are."""
+        if not isinstance(self.lift, SphereConfig) or self.lift.logit_scale is not None:
+            return self
+        own = [getattr(tower.backbone, "source", None) for tower in (self.towers.image, self.towers.text)]
+        if own[0] is not None and own[0] == own[1] and not self.init:
+            return self
+        return self.model_copy(update={"lift": self.lift.model_copy(update={"logit_scale": LOGIT_SCALE})})
 
 
 class ComputeConfig(Strict):

@@ -17,11 +17,13 @@ from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
+from limbeck.encoders.start import start_from_sources, with_temperature
 from limbeck.encoders.text_memory import remembered
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method
+from limbeck.notices import say
 from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
@@ -55,8 +57,12 @@ def build_method(
             _check_reads(stage, spec, tower)
             tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
-    lift = build_lift(stage.lift, {m: t.dim for m, t in towers.items()})
+    fresh = [modality for modality in towers if modality not in stage.init]
+    chosen = with_temperature(stage.lift, towers)
+    lift = build_lift(chosen, {m: t.dim for m, t in towers.items()})
     encoder = DualEncoder(towers["image"], towers["text"], lift)
+    for line in start_from_sources(encoder, fresh):
+        say(f"stage {stage.name}: {line}")
     for modality, origin in stage.init.items():
         try:
             lift.adopt(sources[origin].lift, modality)

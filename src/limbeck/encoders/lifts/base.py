@@ -98,6 +98,19 @@ class Lift(nn.Module, ABC):
         heads = getattr(self, "heads", None)
         return heads[modality] if heads is not None else nn.Identity()
 
+    def matrix(self, modality: str) -> nn.Linear | None:
+        """The linear map that gives an embedding of one modality its direction, or None without one."""
+        return None
+
+    @torch.no_grad()
+    def start_at_features(self, modality: str) -> bool:
+        """Start one modality at the directions of its features; False where the widths differ."""
+        matrix = self.matrix(modality)
+        if matrix is None or self.dims[modality] != self.dim:
+            return False
+        nn.init.eye_(matrix.weight)
+        return True
+
     def freeze(self, modality: str) -> None:
         """Keep the points of one modality where they are."""
         self.head(modality).requires_grad_(False)

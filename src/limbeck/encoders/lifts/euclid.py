@@ -27,6 +27,10 @@ class EuclidLift(Tempered, Lift):
         self.heads = nn.ModuleDict({m: TangentHead(dims[m], config.dim) for m in MODALITIES})
         self.set_temperature(config.logit_scale, config.max_logit_scale)
 
+    def matrix(self, modality: str) -> nn.Linear | None:
+        """The projection; its scale alpha stays."""
+        return cast("TangentHead", self.heads[modality]).projection
+
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Vectors of any length."""
         vectors: torch.Tensor = self.heads[modality](features)

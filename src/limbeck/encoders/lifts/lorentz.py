@@ -159,6 +159,10 @@ class TangentLift(LorentzLift):
         super().__init__(config, dims)
         self.heads = nn.ModuleDict({m: TangentHead(dims[m], config.dim) for m in MODALITIES})
 
+    def matrix(self, modality: str) -> nn.Linear | None:
+        """The projection; its scale alpha stays."""
+        return cast("TangentHead", self.heads[modality]).projection
+
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Space parts of points on the hyperboloid."""
         u = self.heads[modality](features)
@@ -207,6 +211,10 @@ class PolarLift(LorentzLift):
     def __init__(self, config: PolarConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
         self.heads = nn.ModuleDict({m: PolarHead(dims[m], config) for m in MODALITIES})
+
+    def matrix(self, modality: str) -> nn.Linear | None:
+        """That of the direction."""
+        return cast("PolarHead", self.heads[modality]).direction
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Space parts of points on the hyperboloid."""

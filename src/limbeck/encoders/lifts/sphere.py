@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from limbeck.encoders.config import SphereConfig
+from limbeck.encoders.config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts.base import Lift, linear_heads
 from limbeck.encoders.lifts.temperature import Tempered
 from limbeck.spaces import Sphere
@@ -16,12 +16,17 @@ class SphereLift(Tempered, Lift):
     """Linear projection without bias, unit length, learnable temperature (CLIP)."""
 
     def __init__(self, config: SphereConfig, dims: dict[str, int]) -> None:
-        super().__init__(config, dims)
+        scale = LOGIT_SCALE if config.logit_scale is None else config.logit_scale
+        super().__init__(config.model_copy(update={"logit_scale": scale}), dims)
         self.dim, self.space = config.dim, Sphere(config.dim)
         self.heads = linear_heads(dims, config.dim, bias=False)
         for m, head in self.heads.items():
             nn.init.normal_(head.weight, std=dims[m] ** -0.5)
-        self.set_temperature(config.logit_scale, config.max_logit_scale)
+        self.set_temperature(scale, config.max_logit_scale)
+
+    def matrix(self, modality: str) -> nn.Linear | None:
+        """The whole head."""
+        return self.heads[modality]
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Unit vectors."""

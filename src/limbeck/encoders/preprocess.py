@@ -1,0 +1,129 @@
+"""The preprocessing of a pretrained image tower, as its own files say it (`preprocessor_config.json`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+from limbeck.pictures.fit import WHOLE_ASPECT
+
+_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a picture becomes a square of ``side`` pixels, step by step as `transformers` does it.
+
+    Attributes:
+        side: pixels of the square that the tower reads.
+        short: the short side is brought to so many pixels first, then the centre is cut out; None brings both
+            sides to ``side`` at once, whatever the shape.
+        resample: Pillow's number of the filter.
+    """
+
+    side: int
+    short: int | None
+    resample: int = 3
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The square; of a very long picture only the centre is resized."""
+        width, height = image.size
+        filter_ = Image.Resampling(self.resample)
+        if self.short is None:
+            wide = tall = self.side
+        else:
+            # `transformers` rounds the long side down.
+            scale = min(width, height)
+            wide, tall = int(self.short * width / scale), int(self.short * height / scale)
+        left, top = (wide - self.side) // 2, (tall - self.side) // 2
+        if max(wide, tall) <= WHOLE_ASPECT * self.side:
+            whole = image if (wide, tall) == image.size else image.resize((wide, tall), filter_)
+            return whole.crop((left, top, left + self.side, top + self.side))
+        across, down = width / wide, height / tall
+        box = (left * across, top * down, (left + self.side) * across, (top + self.side) * down)
+        return image.resize((self.side, self.side), filter_, box=box)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `resize_from_json` reads."""
+        return {"side": self.side, "short": self.short, "resample": self.resample}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, then (pixel / 255 − mean) / std by channel."""
+
+    resize: Resize
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def resize_from_json(stored: dict[str, Any]) -> Resize:
+    """A `Resize` from its `to_json`."""
+    return Resize(int(stored["side"]), stored["short"], int(stored["resample"]))
+
+
+def read_preprocessing(folder: Path, side: int) -> Preprocessing:
+    """The preprocessing of a folder of `transformers`; CLIP's own where no file says anything.
+
+    Args:
+        folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
+        side: pixels of the square that the tower reads.
+
+    Raises:
+        LimbeckError: squares of another size than the tower reads, values that are no preprocessing.
+    """
+    file, told = _stored(folder)
+    try:
+        return _parsed(told, side, file)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LimbeckError(f"{file}: cannot be understood ({error}); restore it") from None
+
+
+def _stored(folder: Path) -> tuple[Path, dict[str, Any]]:
+    # Newer releases of `transformers` write one file for the whole processor.
+    file = folder / "processor_config.json"
+    if file.is_file() and isinstance(told := read_json(file), dict) and "image_processor" in told:
+        return file, dict(told["image_processor"])
+    file = folder / "preprocessor_config.json"
+    return file, dict(read_json(file)) if file.is_file() else {}
+
+
+def _parsed(told: dict[str, Any], side: int, file: Path) -> Preprocessing:
+    mean, std = told.get("image_mean", CLIP_MEAN), told.get("image_std", CLIP_STD)
+    if told.get("do_normalize") is False:
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if len(mean) != 3 or len(std) != 3:
+        raise LimbeckError(f"{file}: image_mean and image_std must hold three numbers each")
+    factor = 1.0 if told.get("do_rescale") is False else float(told.get("rescale_factor", 1 / 255))
+    unit = 255 * factor  # 1 where pixels become shares of 255, as they do here
+    return Preprocessing(
+        _resize(told, side, file),
+        tuple(float(m) / unit for m in mean),
+        tuple(float(s) / unit for s in std),
+    )
+
+
+def _resize(told: dict[str, Any], side: int, file: Path) -> Resize:
+    size, crop = told.get("size", side), told.get("crop_size", side)
+    crop = crop if isinstance(crop, dict) else {"height": crop, "width": crop}
+    size = size if isinstance(size, dict) else {"shortest_edge": size}
+    resample = int(told.get("resample", 3))
+    if resample not in _NAMES:
+        raise LimbeckError(f"{file}: resample {resample} is no filter; choose one of {_NAMES}")
+    short = size.get("shortest_edge")
+    square = crop if short is not None else size
+    cropped = told.get("do_center_crop", True) is not False
+    if told.get("do_resize") is False or (short is not None and not cropped):
+        raise LimbeckError(f"{file}: leaves pictures of many shapes; the tower reads squares of {side}")
+    if (square["height"], square["width"]) != (side, side) or (short is not None and short < side):
+        raise LimbeckError(
+            f"{file}: makes {square['width']} x {square['height']} of a picture, the tower reads "
+            f"{side} x {side}; set size and crop_size to {side}"
+        )
+    return Resize(side, None if short is None else int(short), resample)

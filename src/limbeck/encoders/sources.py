@@ -1,0 +1,163 @@
+"""Where a pretrained model lies: a directory, an installed package, or the hub; and what is refused of it.
+
+Whatever its name, it is read from a local folder in the end, after that folder was checked: nothing of it is
+executed, and the hub is asked only for a name that a person gave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_WANTED = ["*.json", "*.txt", "*.model", "model*.safetensors", "*/model.safetensors"]
+_UNWANTED = ["onnx/*", "openvino/*"]
+_CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+
+
+def local_folder(source: str, *, network: bool = True) -> Path:
+    """The folder of a source: a directory, ``package:NAME`` (a pip package that carries a model), a hub id.
+
+    Args:
+        source: as a recipe or a person names it.
+        network: False reads a hub id from the local cache only.
+
+    Raises:
+        LimbeckError: no such directory, package or hub id; the hub cannot be reached.
+    """
+    if source.startswith("package:"):
+        return _package(source)
+    folder = Path(source).expanduser()
+    if source and folder.is_dir():
+        return folder
+    if not is_hub_id(source):
+        kind = "is a file" if folder.exists() else "there is no such directory"
+        raise LimbeckError(f"{source}: {kind}; give the directory of a model, or a hub id (OWNER/NAME)")
+    return _from_hub(source, network)
+
+
+def is_hub_id(source: str) -> bool:
+    """True for OWNER/NAME that is no path: neither it nor its parent exists here."""
+    parts = source.split("/")
+    dotted = source.startswith((".", "~")) or any(part in (".", "..") for part in parts)
+    return bool(_HUB_ID.fullmatch(source)) and not dotted and not Path(parts[0]).exists()
+
+
+def lasting(source: str | None) -> str | None:
+    """The source as it is to be written down: a local directory by its absolute path."""
+    if source is None or not Path(source).expanduser().is_dir():
+        return source
+    return str(Path(source).expanduser().resolve())
+
+
+def check_code(folder: Path, source: str) -> None:
+    """Refuse a folder that brings code of its own (``auto_map``)."""
+    for name in _CODE_FILES:
+        if (folder / name).is_file():
+            check_no_code(f"{source}: {name}", read_json(folder / name))
+
+
+def check_no_code(where: Path | str, stored: Any) -> None:
+    """Refuse a configuration that names code of its own."""
+    if _has_key(stored, "auto_map"):
+        raise LimbeckError(
+            f"{where}: names code of its own (auto_map), and limbeck never runs the code of a model; "
+            "give a model of a class that transformers has"
+        )
+
+
+def check_weights(folder: Path, source: str) -> None:
+    """Refuse pickled weights, also where an index of the weights names them."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        _check_index(index)
+    elif list(folder.glob("*.bin")) and not list(folder.glob("*.safetensors")):
+        raise LimbeckError(f"{source}: holds pickled weights (.bin) only; convert them to safetensors first")
+
+
+@contextlib.contextmanager
+def hub_closed() -> Iterator[None]:
+    """Inside, no library asks the hub for anything, whatever a configuration names."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _package(source: str) -> Path:
+    name = source.removeprefix("package:").replace("-", "_")
+    # A dotted name would import its parent, which runs it.
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise LimbeckError(
+            f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}"
+        )
+    root = Path(next(iter(spec.submodule_search_locations)))
+    folders = sorted(path.parent for path in root.rglob("modules.json")) or sorted(
+        path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
+    )
+    if not folders:
+        raise LimbeckError(f"{source}: the package holds no folder with config.json and safetensors weights")
+    return folders[0]
+
+
+def _from_hub(source: str, network: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    offline = not network or constants.HF_HUB_OFFLINE
+    try:
+        found = snapshot_download(
+            source,
+            allow_patterns=_WANTED,
+            ignore_patterns=_UNWANTED,
+            local_files_only=offline,
+            etag_timeout=5,
+        )
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        if not network:
+            raise LimbeckError(
+                f"{source}: these weights of the hub are not on this machine, and a saved model downloads "
+                f"nothing; fetch them with: hf download {source}"
+            ) from error
+        why = "the hub is switched off by HF_HUB_OFFLINE" if offline else _first_line(error)
+        raise LimbeckError(
+            f"{source}: cannot be loaded: there is no such directory, and the hub does not give it ({why}); "
+            "give a local directory or a reachable hub id"
+        ) from error
+    return Path(found)
+
+
+def _check_index(index: Path) -> None:
+    stored = read_json(index)
+    named = stored.get("weight_map") if isinstance(stored, dict) else None
+    if not isinstance(named, dict) or not named:
+        raise LimbeckError(f"{index}: names no weights; restore it")
+    for name in sorted({str(name) for name in named.values()}):
+        if not name.endswith(".safetensors") or Path(name).name != name or "\\" in name:
+            raise LimbeckError(
+                f"{index}: names {json.dumps(name)}, which is no safetensors file beside it; "
+                "convert the weights to safetensors"
+            )
+
+
+def _has_key(value: Any, key: str) -> bool:
+    if isinstance(value, dict):
+        return bool(value.get(key)) or any(_has_key(inner, key) for inner in value.values())
+    return isinstance(value, list) and any(_has_key(inner, key) for inner in value)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")[:160]

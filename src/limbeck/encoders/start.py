@@ -1,0 +1,72 @@
+"""Where a new model starts whose towers come from a pretrained dual encoder: at its embeddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from torch import nn
+
+from limbeck.encoders.config import LOGIT_SCALE, ClipImageConfig, ClipTextConfig, SphereConfig
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.hub import stored_tensor
+from limbeck.encoders.sources import local_folder
+from limbeck.encoders.towers import Tower
+
+_CLIP = (ClipImageConfig, ClipTextConfig)
+
+
+def with_temperature(config: Any, towers: dict[str, Tower]) -> Any:
+    """The lift's configuration with a temperature: that of the CLIP of both towers where none is said."""
+    if not isinstance(config, SphereConfig) or config.logit_scale is not None:
+        return config
+    sources = {tower.backbone.embeds() for tower in towers.values()}
+    source = sources.pop() if len(sources) == 1 else None
+    stored = None if source is None else stored_tensor(local_folder(source), "logit_scale")
+    scale = LOGIT_SCALE if stored is None else math.exp(float(stored))
+    return config.model_copy(
+        update={"logit_scale": scale, "max_logit_scale": max(config.max_logit_scale, scale)}
+    )
+
+
+def start_from_sources(encoder: DualEncoder, fresh: Collection[str]) -> list[str]:
+    """Start the lift at the embeddings that towers of a pretrained dual encoder give.
+
+    A head becomes the identity where the widths allow it. Where they do not, both sides of one source get the
+    same random head, so that its pictures and texts stay as near to each other as they were.
+
+    Args:
+        encoder: with a lift at its initial weights.
+        fresh: the modalities whose lift does not come from an earlier model.
+
+    Returns:
+        A line a tower: what it starts from.
+    """
+    found = {m: tower.backbone.embeds() for m, tower in encoder.towers.items()}
+    lines = [_started(encoder, modality) for modality in encoder.towers if modality in fresh]
+    both = len(set(found.values())) == 1 and None not in found.values() and set(found) <= set(fresh)
+    lift = encoder.lift
+    if both and all(map(_bare, encoder.towers.values())) and len(set(lift.dims.values())) == 1:
+        lift.head("text").load_state_dict(lift.head("image").state_dict())
+    return [line for line in lines if line]
+
+
+def _started(encoder: DualEncoder, modality: str) -> str:
+    """Start one side, and say from what; "" for a tower without a source."""
+    tower, lift = encoder.towers[modality], encoder.lift
+    source, name = tower.backbone.embeds(), f"towers.{modality}"
+    if source is None:
+        known = tower.backbone.reference() if isinstance(tower.backbone.config, _CLIP) else None
+        return "" if known is None else f"{name} starts from {known} without its projection"
+    text = f"{name} starts from the embeddings of {source}"
+    if _bare(tower) and lift.start_at_features(modality):
+        return text
+    if _bare(tower) and lift.matrix(modality) is not None:
+        width = lift.dims[modality]
+        return f"{text}, by a random map from {width} to {lift.dim} dimensions; lift.dim={width} keeps them"
+    return f"{text}; what follows them is new"
+
+
+def _bare(tower: Tower) -> bool:
+    return isinstance(tower.trunk, nn.Identity)

@@ -1,0 +1,19 @@
+"""What a person is told beside the results: on standard error, by the first of several processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+def say(text: str) -> None:
+    """Print one line to standard error, unless another process prints it."""
+    if is_first():
+        print(f"limbeck: {text}", file=sys.stderr)
+
+
+def is_first() -> bool:
+    """True but for the later ones of several processes that a launcher started."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
