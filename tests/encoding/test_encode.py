@@ -28,6 +28,7 @@ from limbeck.index.lock import writer_lock
 from limbeck.search import add_items, open_rows
 from tiny_encoder import pixel_encoder, write_pictures
 
+pytestmark = pytest.mark.filterwarnings("ignore::limbeck.errors.InputNote")
 N = 20
 
 
@@ -112,7 +113,7 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
     source = open_source(file)
     assert isinstance(source, TableSource) and source.ids() == ["photos/0001.png", "bare/1"]
     assert source.ids([1]) == ["bare/1"]
-    with pytest.raises(LimbeckError, match="row 1 has no picture"):
+    with pytest.raises(LimbeckError, match=r"bare.csv: line 3 has no picture"):
         source.open_image(1)
 
 
@@ -123,9 +124,9 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
         ("a.csv", "name,year\nx,1\n", {"image_column": "nam"}, "no column 'nam'; there are name, year"),
         ("a.csv", "name,year\nx,1\n", {"image_column": "year"}, None),
         ("a.csv", "path\n", {}, "no rows in it"),
-        ("a.csv", "path,x\na,b,c\n", {}, "a.csv: not a readable table"),
-        ("a.jsonl", "{\n", {}, "a.jsonl: not a readable table"),
-        ("a.jsonl", '{"path": 3}\n', {}, "column 'path' holds int64, neither paths nor pictures"),
+        ("a.csv", "path,x\na,b,c\n", {}, "a.csv: line 2 has more fields than the header"),
+        ("a.jsonl", "{\n", {}, "a.jsonl: line 1 is not JSON"),
+        ("a.jsonl", '{"path": {"a": 3}}\n', {"image_column": "path"}, None),
         ("a.parquet", "no", {}, "a.parquet: not readable as Parquet"),
         ("a.txt", "", {}, "no such directory"),
     ],

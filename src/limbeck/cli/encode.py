@@ -16,6 +16,12 @@ def encode(
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     workers: int | None = typer.Option(None, "--workers", help="Threads that decode; one a core by default."),
     image_column: str | None = typer.Option(None, "--image-column", help="Of a table: where pictures are."),
+    types: str | None = typer.Option(
+        None, "--types", help="Of a table: NAME=TYPE, …; text, int, float, bool, date or time. Else guessed."
+    ),
+    multiline: bool = typer.Option(
+        False, "--multiline", help="Of a CSV table: quoted fields may hold line ends."
+    ),
     keep_embeddings: bool = typer.Option(
         False, "--keep-embeddings", help="Keep the floats that codes are made of, for search --rerank."
     ),
@@ -28,8 +34,9 @@ def encode(
     from limbeck.encoders.load import load
     from limbeck.encoding import encode_source, open_source, split_rows
     from limbeck.index.encoded import SKIPPED, read_skipped
+    from limbeck.tables.guess import parse_types
 
-    opened = open_source(source, image_column=image_column)
+    opened = open_source(source, image_column=image_column, types=parse_types(types), multiline=multiline)
     rows = None if protocol is None else split_rows(opened, protocol, split or "database")
     encoded = encode_source(
         load(run),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -140,18 +140,31 @@ class PairsSource:
 Source = PictureFolder | PairsSource | TableSource
 
 
-def open_source(source: Path | str | Pairs | Source, *, image_column: str | None = None) -> Source:
-    """A pairs directory, a table (CSV, TSV, JSON lines, Parquet) with pictures, or else a folder of pictures.
+def open_source(
+    source: Path | str | Pairs | Source,
+    *,
+    image_column: str | None = None,
+    types: Mapping[str, str] | None = None,
+    multiline: bool = False,
+) -> Source:
+    """A pairs directory, a table with pictures, or else a folder of pictures.
+
+    Args:
+        source: a path or what is open already.
+        image_column: of a table, as ``types`` and ``multiline`` are: see `TableSource`.
+        types: as above.
+        multiline: as above.
 
     Raises:
-        LimbeckError: none of them, damaged, or an image column for what is no table.
+        LimbeckError: none of them, damaged, or options of a table for what is none.
     """
     from limbeck.data.pairs import Pairs
 
     if isinstance(source, Path | str) and is_table(Path(source)):
-        return TableSource(source, image_column)
-    if image_column is not None:
-        raise LimbeckError(f"{source}: no table; leave out --image-column")
+        return TableSource(source, image_column, types=types, multiline=multiline)
+    for option, given in (("image-column", image_column), ("types", types), ("multiline", multiline)):
+        if given:
+            raise LimbeckError(f"{source}: no table; leave out --{option}")
     if isinstance(source, PictureFolder | PairsSource | TableSource):
         return source
     if isinstance(source, Pairs):

@@ -1,30 +1,27 @@
-"""Tables of pictures: CSV, TSV, JSON lines, a Parquet file, or a folder of Parquet shards."""
+"""Tables of pictures: CSV, TSV, JSON, JSON lines, a Parquet file, or a folder of Parquet shards."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
 import threading
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from limbeck.encoding.decoding import SourceDamaged
+from limbeck.encoding.shards import ParquetShard, Shard, TextShard
 from limbeck.errors import LimbeckError
+from limbeck.tables import ENDINGS
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _IMAGE = ("image", "file_name", "filename", "image_path", "filepath", "path")
-_TEXT = {".csv": ",", ".tsv": "\t"}
 _GROUPS = 2  # row groups of Parquet held at once
 
 
@@ -33,18 +30,32 @@ def is_table(path: Path) -> bool:
     if path.is_dir():
         own = any((path / name).is_file() for name in ("pairs.json", "encoded.json"))
         return not own and next(path.glob("*.parquet"), None) is not None
-    return path.suffix.lower() in (*_TEXT, ".jsonl", ".parquet")
+    return path.suffix.lower() in ENDINGS
 
 
 class TableSource:
     """Rows of a table, each with a picture: a path relative to the table's folder, or its bytes (Parquet).
 
     Parquet is read by row group as rows are asked for; text tables are parsed whole. The id is the column
-    ``id``, else the picture's path, else shard and row. The other columns come back with a hit.
+    ``id``, else the picture's path, else shard and row; ids and paths are text. The other columns come back
+    with a hit. A row ``{bytes: null, path: …}`` of Parquet opens its path.
     """
 
-    def __init__(self, path: Path | str, image_column: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        image_column: str | None = None,
+        *,
+        types: Mapping[str, str] | None = None,
+        multiline: bool = False,
+    ) -> None:
         """Open a table.
+
+        Args:
+            path: the file, or a folder of Parquet files.
+            image_column: where the pictures are; found by its name by default.
+            types: types of further columns of a text table (`limbeck.tables.TYPES`), instead of guesses.
+            multiline: allow line ends inside quoted fields of CSV.
 
         Raises:
             LimbeckError: no such file, not readable, no rows, no column of pictures (those there are named).
@@ -52,30 +63,32 @@ class TableSource:
         self.root = Path(path)
         if not self.root.exists():
             raise LimbeckError(f"{self.root}: no such file or directory")
-        shards = sorted(self.root.glob("*.parquet")) if self.root.is_dir() else [self.root]
-        is_text = shards[0].suffix.lower() != ".parquet"
-        self._shards: list[_Shard] = (
-            [_Parsed(shards[0], image_column)] if is_text else list(map(_Parquet, shards))
-        )
+        files = sorted(self.root.glob("*.parquet")) if self.root.is_dir() else [self.root]
+        self._shards: list[Shard]
+        if files[0].suffix.lower() == ".parquet":
+            if types or multiline:
+                raise LimbeckError(
+                    f"{self.root}: Parquet has types of its own; leave out --types, --multiline"
+                )
+            self._shards = list(map(ParquetShard, files))
+        else:
+            text = ("id", *_IMAGE, *([image_column] if image_column else []))
+            self._shards = [TextShard(files[0], text, types, multiline)]
         self._starts = [0, *itertools.accumulate(shard.rows for shard in self._shards)]
         if not len(self):
             raise LimbeckError(f"{self.root}: no rows in it; give at least one")
         schema = self._shards[0].schema
         for shard in self._shards:
             if not shard.schema.equals(schema):
-                raise LimbeckError(f"{shard.path}: has other columns than {shards[0].name}; make them alike")
+                raise LimbeckError(f"{shard.path}: has other columns than {files[0].name}; make them alike")
         self._image = _image_column(self.root, schema, image_column)
-        kind = schema.field(self._image).type
-        self._embedded = (
-            pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-        )
-        if not self._embedded and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise LimbeckError(
-                f"{self.root}: column {self._image!r} holds {kind}, neither paths nor pictures"
-            )
-        self._id_column = "id" if "id" in schema.names else None if self._embedded else self._image
+        self._form = _form(self.root, self._image, schema.field(self._image).type)
+        if self._form == "either" and not any(s.may_lack(f"{self._image}.bytes") for s in self._shards):
+            self._form = "bytes"
+        self._id_column = "id" if "id" in schema.names else self._image if self._form == "path" else None
         folder = self.root if self.root.is_dir() else self.root.parent
-        self.media_root: str | None = None if self._embedded else str(folder.resolve())
+        self._folder = folder.resolve()
+        self.media_root: str | None = None if self._form == "bytes" else str(self._folder)
         self._lock, self._held = threading.Lock(), OrderedDict[tuple[int, int], pa.Table]()
 
     def __len__(self) -> int:
@@ -106,20 +119,26 @@ class TableSource:
         from limbeck.pictures import decode_picture, open_picture
 
         value = self._slice(row).column(self._image)[0].as_py()
-        content = value.get("bytes") if isinstance(value, dict) else value
-        if content is None:
-            raise LimbeckError(f"{self.root}: row {row} has no picture")
-        if self._embedded:
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        if isinstance(content, bytes):
             return decode_picture(io.BytesIO(content), f"{self.root}: row {row}")
-        return open_picture(Path(self.media_root or ".") / content)
+        path = path if content is None else content
+        if not path:
+            number = bisect.bisect_right(self._starts, row) - 1
+            raise LimbeckError(f"{self._shards[number].where(row - self._starts[number])} has no picture")
+        return open_picture(self._folder / path)
 
     def items(self, rows: Sequence[int]) -> pa.Table:
         """``id``, ``path`` where pictures are files, and the other columns of some rows."""
-        kept = [name for name in self._shards[0].schema.names if not (self._embedded and name == self._image)]
+        kept = [name for name in self._shards[0].schema.names if name != self._image or self._form != "bytes"]
         table = pa.concat_tables([self._slice(row).select(kept) for row in rows]).combine_chunks()
         columns = {"id": pa.array(self._ids(table, rows), pa.string())}
-        if not self._embedded:
-            columns["path"] = table.column(self._image).cast(pa.string())
+        if self._form == "path":
+            columns["path"] = table.column(self._image)
+        elif self._form == "either":
+            value = table.column(self._image)
+            path, content = (pc.struct_field(value, name) for name in ("path", "bytes"))
+            columns["path"] = pc.if_else(pc.is_null(content), path, pa.scalar(None, pa.string()))
         for name in table.column_names:
             if name not in ("id", self._image):
                 columns["given_path" if name == "path" else name] = table.column(name)
@@ -155,69 +174,6 @@ class TableSource:
         )
 
 
-class _Shard(ABC):
-    """One file, read in groups of rows."""
-
-    path: Path
-    schema: pa.Schema
-    starts: list[int]
-
-    @property
-    def rows(self) -> int:
-        return self.starts[-1]
-
-    @abstractmethod
-    def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a group, of some columns or of all."""
-
-
-class _Parquet(_Shard):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        about = self._open().metadata
-        self.schema = self._open().schema_arrow.remove_metadata()
-        sizes = (about.row_group(group).num_rows for group in range(about.num_row_groups))
-        self.starts = [0, *itertools.accumulate(sizes)]
-
-    def _open(self) -> pq.ParquetFile:
-        try:
-            return pq.ParquetFile(self.path)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceDamaged(
-                f"{self.path}: not readable as Parquet ({_line(error)}); restore it"
-            ) from None
-
-    def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        try:
-            return self._open().read_row_group(group, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            where = f"rows {self.starts[group]} to {self.starts[group + 1] - 1}"
-            raise SourceDamaged(f"{self.path}: damaged at {where} ({_line(error)}); restore it") from None
-
-
-class _Parsed(_Shard):
-    """A text table, whole in memory; ids and paths are text, whatever they look like."""
-
-    def __init__(self, path: Path, image_column: str | None) -> None:
-        self.path = path
-        text = dict.fromkeys(("id", *_IMAGE, *([image_column] if image_column else [])), pa.string())
-        try:
-            if path.suffix.lower() == ".jsonl":
-                self._table = pyarrow.json.read_json(path)
-            else:
-                parse = pyarrow.csv.ParseOptions(
-                    delimiter=_TEXT[path.suffix.lower()], newlines_in_values=True
-                )
-                convert = pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=True)
-                self._table = pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
-        except (pa.ArrowException, OSError) as error:
-            raise LimbeckError(f"{path}: not a readable table ({_line(error)}); mend or restore it") from None
-        self.schema, self.starts = self._table.schema, [0, len(self._table)]
-
-    def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        return self._table if columns is None else self._table.select(columns)
-
-
 def _image_column(root: Path, schema: pa.Schema, asked: str | None) -> str:
     there = schema.names
     found = next((name for name in ([asked] if asked else _IMAGE) if name in there), None)
@@ -227,5 +183,14 @@ def _image_column(root: Path, schema: pa.Schema, asked: str | None) -> str:
     return found
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def _form(root: Path, name: str, kind: pa.DataType) -> str:
+    """Whether the column holds pictures as "path", as "bytes", or in each row "either"."""
+    if pa.types.is_string(kind):
+        return "path"
+    if pa.types.is_binary(kind):
+        return "bytes"
+    if pa.types.is_struct(kind):
+        fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
+        if pa.types.is_binary(fields.get("bytes", pa.null())):
+            return "either" if pa.types.is_string(fields.get("path", pa.null())) else "bytes"
+    raise LimbeckError(f"{root}: column {name!r} holds {kind}, neither paths nor pictures")

@@ -29,6 +29,25 @@ _FLOAT_LENGTH = 24  # characters of the longest float64 as it is printed
 _SAMPLE = 100
 
 
+def parse_types(text: str | None) -> dict[str, str]:
+    """Types by column from a user's ``NAME=TYPE, NAME=TYPE``.
+
+    Raises:
+        LimbeckError: another form, no such type, or a column named twice.
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(","):
+        name, mark, kind = (word.strip() for word in part.rpartition("="))
+        if not part.strip():
+            continue
+        if not mark or not name or kind not in TYPES:
+            raise LimbeckError(f"--types: {part.strip()!r} is not NAME=TYPE; types are {', '.join(TYPES)}")
+        if name in found:
+            raise LimbeckError(f"--types: {name!r} is named twice; give one type")
+        found[name] = kind
+    return found
+
+
 def guess_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column as whole numbers, floats, booleans, dates or times if all its texts are, else as it is.
 

@@ -66,7 +66,8 @@ def check_quotes(data: bytes, ends: np.ndarray, separator: str, name: str, first
 def _reason(error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text:
-        return 'a quote (") opens a field and does not close on this line; close it or double quotes inside'
+        how = "close it, or give --multiline if fields may hold line ends"
+        return f'a quote (") opens a field and does not close on this line; {how}'
     if "expected after" in text:
         return 'text follows the closing quote (") of a field; double the quotes inside it'
     return f"not readable ({text}); mend the line"
