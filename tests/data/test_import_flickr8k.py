@@ -24,7 +24,8 @@ def test_pictures_in_any_folder_or_zip(tmp_path, folder, packed):
     assert pairs.table.column("split").to_pylist() == ["train", "train", "val", "test"]
     assert pairs.open_image(3).size == (40, 30)
     assert report.counts["captions"] == 20 and report.counts["train"] == 2
-    assert report.notes == ["captions from captions.txt"]
+    below = [f"pictures found: 4 by file name alone (first: 11_a.jpg → {folder}/11_a.jpg)"]
+    assert report.notes == ["captions from captions.txt", *(below if folder != "." else [])]
 
 
 @pytest.mark.parametrize(

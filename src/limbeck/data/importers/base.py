@@ -75,9 +75,19 @@ class Source:
         return self._notes[:_NOTES] + ([f"{more:,} further files were not UTF-8 either"] if more > 0 else [])
 
     def find(self, ending: str) -> str | None:
-        """The shortest name that is ``ending`` or ends in ``/ending``; None if there is none."""
+        """The name that is ``ending`` or ends in ``/ending``, of several the one in the fewest folders.
+
+        Raises:
+            LimbeckError: two such files in equally many folders.
+        """
         found = [name for name in self.names if name == ending or name.endswith("/" + ending)]
-        return min(found, key=lambda name: (len(name), name), default=None)
+        top = min((name.count("/") for name in found), default=0)
+        first = [name for name in found if name.count("/") == top]
+        if len(first) > 1:
+            raise LimbeckError(
+                f"{self.path}: {show(first[0])} and {show(first[1])} are both there; leave one"
+            )
+        return next(iter(first), None)
 
     @property
     def media(self) -> dict[str, str]:

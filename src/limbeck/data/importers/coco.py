@@ -10,6 +10,7 @@ from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, S
 from limbeck.data.importers.json_files import entries, parse_json
 from limbeck.data.importers.listed import Listed, picture_source, write_listed
 from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text
 
 KINDS = ("captions", "instances")
 _FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
@@ -33,6 +34,7 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     year, files = _annotation_files(source, photos, options)
     listed: list[Listed] = []
     labels: list[str] = []
+    roots: set[str] = set()
     for split in ("train", "val"):
         rows: dict[int, Listed] = {}
         if name := files.get(("captions", split)):
@@ -40,13 +42,18 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
             _captions(content, rows, name, report)
         if name := files.get(("instances", split)):
             content = _read(source, name, rows, f"{split}{year}", split)
-            found = _labels(content, rows, name)
+            found = _labels(content, rows, name, report)
+            roots |= _roots(content)
             if labels and found != labels:
                 raise LimbeckError(
                     f"{name}: its categories differ from those of train; give files of one set"
                 )
             labels = found
         listed.extend(rows.values())
+    used = {label for row in listed for label in row.labels}
+    if empty := [label for label in labels if label in roots and label not in used]:
+        labels = [label for label in labels if label not in empty]
+        report.notes.append(f"{len(empty):,} categories only group others, no classes: {', '.join(empty)}")
     if not listed:
         raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
@@ -107,7 +114,12 @@ def _read(source: Source, name: str, rows: dict[int, Listed], folder: str, split
     """The file's content, with a row for each of its pictures."""
     content = parse_json(source.read_text(name), name, _without_outlines)
     for image in entries(content, "images", {"id": int, "file_name": str}, name, _LAYOUT):
-        rows.setdefault(image["id"], Listed(f"{folder}/{image['file_name']}", split=split))
+        file = f"{folder}/{image['file_name']}"
+        if rows.setdefault(image["id"], Listed(file, split=split)).name != file:
+            raise LimbeckError(
+                f"{name}: picture {image['id']} is {image['file_name']!r} here and "
+                f"{rows[image['id']].name!r} before; give files of one set"
+            )
     return content
 
 
@@ -129,23 +141,43 @@ def _captions(content: dict[str, Any], rows: dict[int, Listed], name: str, repor
         report.notes.append(f"{stray:,} captions of {name} belong to no listed picture and were left out")
 
 
-def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str) -> list[str]:
+def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report: ImportReport) -> list[str]:
     """Label each row with the categories that occur in it; returns all category names in file order."""
-    categories = {
-        item["id"]: item["name"]
-        for item in entries(content, "categories", {"id": int, "name": str}, name, _LAYOUT)
-    }
+    categories: dict[int, str] = {}
+    number_of: dict[str, int] = {}
+    for item in entries(content, "categories", {"id": int, "name": str}, name, _LAYOUT):
+        number, label = item["id"], normalize_text(item["name"])
+        if number in categories and categories[number] != label:
+            raise LimbeckError(f"{name}: category {number} is {categories[number]!r} and {label!r}; mend it")
+        if number_of.setdefault(label, number) != number:
+            raise LimbeckError(
+                f"{name}: categories {number_of[label]} and {number} are both named {label!r}; "
+                "rename one, or give both one id"
+            )
+        categories[number] = label
     seen: dict[int, set[int]] = {}
+    stray = 0
     for item in entries(content, "annotations", {"image_id": int, "category_id": int}, name, _LAYOUT):
         if item["category_id"] not in categories:
             raise LimbeckError(
                 f"{name}: category_id {item['category_id']!r} is in no category; restore the file"
             )
-        seen.setdefault(item["image_id"], set()).add(item["category_id"])
+        if item["image_id"] in rows:
+            seen.setdefault(item["image_id"], set()).add(item["category_id"])
+        else:
+            stray += 1
+    if stray:
+        report.notes.append(f"{stray:,} instances of {name} belong to no listed picture and were left out")
     for image, row in rows.items():
         inside = seen.get(image, set())
         row.labels = [label for number, label in categories.items() if number in inside]
     return list(categories.values())
+
+
+def _roots(content: dict[str, Any]) -> set[str]:
+    """Names of categories that others name as their group; labelling tools write such a root."""
+    groups = {(item["name"], item.get("supercategory")) for item in content["categories"]}
+    return {normalize_text(str(group)) for label, group in groups if group and group != label}
 
 
 COCO = Importer(

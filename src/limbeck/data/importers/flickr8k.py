@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
-from limbeck.data.importers.listed import Listed, picture_source, some, split_name, write_listed
+from limbeck.data.importers.listed import Listed, picture_source, split_name, write_listed
+from limbeck.data.importers.locate import some
 from limbeck.errors import LimbeckError
+from limbeck.names import resolve
 from limbeck.tables import line_fields
 
 # In order of preference; the lemmatised and the expert files of the original download are not captions.
@@ -17,6 +19,7 @@ _SPLIT_LIST = re.compile(r"(?:^|/)Flickr_?8k\.(\w+?)_?Images\.txt$", re.IGNORECA
 _TOKEN = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)")
 # One line of the common Flickr30k file lacks its second bar, hence the optional one.
 _BARRED = re.compile(r"(?P<name>[^|]+?)\s*\|\s*\d+\s*\|?(?P<caption>.*)")
+_BLANKS = " \t"  # other white space may belong to a file name
 _LAYOUTS = "'image,caption' (CSV), 'NAME.jpg#0<TAB>caption' (.token), 'image_name| comment_number| comment'"
 
 
@@ -49,7 +52,8 @@ def _caption_file(source: Source) -> str:
     for pattern in _CAPTION_FILES:
         there = [name for name in source.names if re.search(rf"(?:^|/){pattern}$", name, re.IGNORECASE)]
         if there:
-            return min(there, key=lambda name: (name.count("/"), name))
+            first = min(there, key=lambda name: (name.count("/"), name))
+            return source.find(PurePosixPath(first).name) or first
     raise LimbeckError(
         f"{source.path}: no caption file; read are captions.txt, Flickr8k.token.txt, results*.token or .csv"
     )
@@ -69,7 +73,7 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines[start:], start=start + 1):
         match = pattern.fullmatch(line)
         if match:
-            yield match["name"].strip(), match["caption"]
+            yield match["name"].strip(_BLANKS), match["caption"]
         elif line.strip():
             raise LimbeckError(
                 f"{file}: line {number} is {line.strip()[:60]!r}, unlike line 1; restore the file"
@@ -84,7 +88,7 @@ def _read_csv(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
         if len(fields) == 1 and fields[0].strip():
             raise LimbeckError(f"{where} is {fields[0][:60]!r}, without a caption; mend it")
         if len(fields) > 1:
-            yield fields[0].strip(), ",".join(fields[1:])
+            yield fields[0].strip(_BLANKS), ",".join(fields[1:])
 
 
 def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportReport) -> None:
@@ -93,14 +97,15 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
     for name in sorted(source.names, key=lambda name: (-name.count("/"), name)):
         match = _SPLIT_LIST.search(name)
         if match:
-            lists[match[1].lower()] = name
+            lists[match[1].lower()] = source.find(PurePosixPath(name).name) or name
     if not lists:
         report.notes.append("no Flickr_8k.trainImages.txt and its sisters: no split column")
     unknown: list[str] = []
     for word, file in sorted(lists.items()):
         split = split_name(word)
-        for name in filter(None, (line.strip(" \t") for line in source.read_lines(file))):
-            item = pictures.get(name)
+        names = list(filter(None, (line.strip(_BLANKS) for line in source.read_lines(file))))
+        for name, picture in zip(names, resolve(names, pictures).found, strict=True):
+            item = None if picture is None else pictures[picture]
             if item is None:
                 unknown.append(name)
             elif item.split not in (None, split):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from limbeck.data.importers.base import (
@@ -18,8 +17,10 @@ from limbeck.data.importers.base import (
     attach_features,
     note_passed,
 )
+from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
+from limbeck.names import clean_path, show
 from limbeck.pictures import normalize_text
 
 # Looked for in this order when no option names the column; other tools' usual names come after ours.
@@ -32,12 +33,13 @@ _GUESSES = {
     "split": ("split",),
 }
 _TABLES = ("captions.csv", "captions.jsonl", "captions.tsv", "captions.txt", "metadata.csv", "metadata.jsonl")
+_BLANKS = " \t\r\n"
 Record = dict[str, Any]
 
 
 @dataclass
 class _Item:
-    """Everything that the table's rows say of one picture."""
+    """All that the table's rows say of one picture; ``missing`` is the name of one that is not there."""
 
     id: str | None
     image: str | None
@@ -45,30 +47,33 @@ class _Item:
     captions: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    missing: str | None = None
 
 
 def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     """Import pictures with a table; several rows of the same picture become its several captions.
 
-    Pictures are found by their path below ``src``, else by a file name that occurs only once. Ids come from
-    the id column, else from the picture's path without suffix.
+    Pictures are found by the rules of `limbeck.names`; a table without a column of pictures finds them by its
+    ids, endings left out. Ids come from the id column, else from the picture's path without suffix.
 
     Raises:
-        LimbeckError: no pictures and no table, a column that is not there, missing pictures, no rows.
+        LimbeckError: no pictures and no table, a column that is not there, missing pictures, names that fit
+            several, a picture in two splits, no rows.
     """
     source = Source(src)
     report = ImportReport(options.name or src.resolve().stem)
-    pictures = source.pictures
     table, records = _read_records(source, options)
     if table is None:
         given = sorted(name for name in options.given() if name.endswith("_column"))
         if given:
             raise LimbeckError(f"{src}: --{given[0].replace('_', '-')} needs a table; give one with --table")
-        items = [_Item(None, name, None) for name in pictures]
+        items = [_Item(None, name, None) for name in source.pictures]
         report.notes.append("no table found: pictures only")
     else:
-        items = _collect(records, _columns(table, records, options), options.separator or ",")
-        _find_pictures(source, items, pictures, options.keep_missing, report)
+        parts = _columns(table, records, options)
+        items = _collect(records, parts, options.separator or ",")
+        _find_pictures(source, items, table, parts, options, report)
+        items = _merge(items, table, report)
     if not items:
         what = f"the table {table} has no rows" if table else "no pictures and no table"
         raise LimbeckError(f"{src}: nothing to import: {what}")
@@ -81,7 +86,7 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     }
     if any(item.split for item in items):
         columns["split"] = [item.split for item in items]
-    features = attach_features(columns, options.features, report)
+    features = attach_features(columns, options.features, report, source.path)
     report.rows = len(items)
     report.counts |= {
         "with picture": sum(item.image is not None for item in items),
@@ -170,29 +175,28 @@ def _columns(table: str, records: list[Record], options: ImportOptions) -> dict[
 
 
 def _collect(records: list[Record], parts: dict[str, str | None], separator: str) -> list[_Item]:
-    """One item a picture (or id, where there is no picture), in the order of the table."""
+    """One item per row that names a picture or an id."""
 
     def cell(record: Record, part: str) -> Any:
         name = parts[part]
         return None if name is None else record.get(name)
 
-    items: dict[str, _Item] = {}
+    items = []
     for record in records:
-        image, own_id, split = (_one(cell(record, part)) for part in ("image", "id", "split"))
-        key = image or own_id
-        if key is None:
+        image, own_id, split = (_name(cell(record, part)) for part in ("image", "id", "split"))
+        if image is None and own_id is None:
             continue
-        item = items.setdefault(key, _Item(own_id, image, split))
-        for target, part in ((item.captions, "caption"), (item.tags, "tags"), (item.labels, "labels")):
-            for text in _many(cell(record, part), None if part == "caption" else separator):
-                if text not in target:
-                    target.append(text)
-    return list(items.values())
+        item = _Item(own_id and own_id.strip(_BLANKS), image, split and normalize_text(split))
+        item.captions = _many(cell(record, "caption"), None)
+        item.tags, item.labels = (_many(cell(record, part), separator) for part in ("tags", "labels"))
+        items.append(item)
+    return items
 
 
-def _one(value: Any) -> str | None:
-    text = "" if value is None else normalize_text(str(value))
-    return text or None
+def _name(value: Any) -> str | None:
+    """A name as the cell has it: blanks and Unicode form belong to it, until the file is found."""
+    text = "" if value is None else str(value)
+    return text if text.strip() else None
 
 
 def _many(value: Any, separator: str | None) -> list[str]:
@@ -205,46 +209,79 @@ def _many(value: Any, separator: str | None) -> list[str]:
 
 
 def _find_pictures(
-    source: Source, items: list[_Item], pictures: list[str], keep_missing: bool, report: ImportReport
+    source: Source,
+    items: list[_Item],
+    table: str,
+    parts: dict[str, str | None],
+    options: ImportOptions,
+    report: ImportReport,
 ) -> None:
-    """Replace each item's picture by its name in the source; complain of, or count, those not there."""
-    known = set(pictures) | set(source.names)
-    by_name: Counter[str] = Counter(PurePosixPath(name).name for name in pictures)
-    full = {PurePosixPath(name).name: name for name in pictures}
-    missing = []
-    for item in items:
-        if item.image is None or item.image in known:
-            continue
-        base = PurePosixPath(item.image.replace("\\", "/")).name
-        if by_name[base] == 1:
-            item.image = full[base]
-        else:
-            missing.append(item.image)
-            item.id, item.image = item.id or _stem(item.image), None
-    if missing and not keep_missing:
-        raise LimbeckError(
-            f"{source.path}: {len(missing)} of {len(items)} pictures are missing (first: {missing[0]}); "
-            "restore them or use --keep-missing"
+    """Set each item's picture to its name in the source; complain of, or count, those not there."""
+    by_id = parts["image"] is None
+    named = [item for item in items if (item.id if by_id else item.image) is not None]
+    names = [str(item.id if by_id else item.image) for item in named]
+    place = table if table in source.names else ""
+    found = find_pictures(
+        source, names, report, list_name=place, endings=by_id, keep_missing=options.keep_missing
+    )
+    for item, name, image in zip(named, names, found.found, strict=True):
+        item.image, item.missing = image, None if image is not None or by_id else clean_path(name)
+    lost = list(dict.fromkeys(n for n, image in zip(names, found.found, strict=True) if image is None))
+    count = len(set(names))
+    if by_id and len(lost) == count and options.features:
+        report.notes.append("no pictures: features only")
+    elif lost and not options.keep_missing:
+        cure = (
+            f"ids of column {parts['id']!r} were looked for as file names: name a column by --image-column, "
+            if by_id
+            else "restore them "
         )
-    if missing:
-        report.notes.append(f"{len(missing):,} rows kept without picture")
-    unused = len(set(pictures) - {item.image for item in items})
-    if unused:
-        report.notes.append(f"{unused:,} pictures are not in the table and were left out")
+        raise LimbeckError(
+            f"{source.path}: {len(lost):,} of {count:,} pictures are missing (first: {found.why(lost[0])}); "
+            f"{cure}or use --keep-missing"
+        )
+    elif lost:
+        report.notes.append(f"{len(lost):,} rows kept without picture: {some(lost)}")
+    note_unused(source, found.found, report)
+
+
+def _merge(items: list[_Item], table: str, report: ImportReport) -> list[_Item]:
+    """One item per picture, or per id where there is no picture, in the order of the table.
+
+    Raises:
+        LimbeckError: a picture in two splits.
+    """
+    merged: dict[tuple[str, str], _Item] = {}
+    renamed: list[str] = []
+    for item in items:
+        place = item.image if item.image is not None else item.missing
+        key = ("id" if place is None else "picture", str(item.id if place is None else place))
+        first = merged.setdefault(key, item)
+        if first is item:
+            continue
+        if item.split and first.split and item.split != first.split:
+            raise LimbeckError(
+                f"{table}: {show(key[1])} is in the splits {first.split} and {item.split}; leave it in one"
+            )
+        first.split = first.split or item.split
+        if item.id != first.id:
+            renamed.append(key[1])
+        for mine, theirs in ((first.captions, item.captions), (first.tags, item.tags)):
+            mine.extend(text for text in theirs if text not in mine)
+        first.labels.extend(text for text in item.labels if text not in first.labels)
+    if renamed:
+        names = list(dict.fromkeys(renamed))
+        report.notes.append(f"{len(names):,} pictures have several ids, the first one stands: {some(names)}")
+    for item in merged.values():
+        for texts in (item.captions, item.tags, item.labels):
+            texts[:] = dict.fromkeys(texts)
+    return list(merged.values())
 
 
 def _ids(items: list[_Item]) -> list[str]:
     """The id given, else the picture's path without suffix, with suffix where two would collide."""
-    stems = [_stem(item.image or "") for item in items]
-    count = Counter(stems)
-    return [
-        item.id or (stem if count[stem] == 1 else item.image or "")
-        for item, stem in zip(items, stems, strict=True)
-    ]
-
-
-def _stem(path: str) -> str:
-    return path.removesuffix(PurePosixPath(path).suffix)
+    own = unique_ids([item.image or item.missing or "" for item in items], folders=True)
+    return [item.id or name for item, name in zip(items, own, strict=True)]
 
 
 FOLDER = Importer(

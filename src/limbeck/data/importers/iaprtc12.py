@@ -14,7 +14,8 @@ from limbeck.data.importers.base import (
     attach_features,
     note_passed,
 )
-from limbeck.data.importers.listed import picture_source, some
+from limbeck.data.importers.listed import picture_source
+from limbeck.data.importers.locate import numbered, some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -37,7 +38,9 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     source = Source(src)
     report = ImportReport(options.name or "iaprtc12")
     photos = picture_source(source, options)
-    texts, pictures = _numbered(source.names, ".eng"), _numbered(photos.names, ".jpg")
+    texts = _by_number(source, ".eng", r"(?:^|/)annotations_complete_eng/[0-9]+/[^/]+$")
+    # SAIAPR's download has the same pictures once more.
+    pictures = _by_number(photos, ".jpg", r"(?:^|/)images/[0-9]+/[^/]+$")
     regions = [name for name in source.names if PurePosixPath(name).name == "labels.txt"]
     words = source.find("wlist.txt")
     parts = {
@@ -84,7 +87,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     if unlabelled:
         report.notes.append(f"{unlabelled:,} rows without a label")
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report)
+    features = attach_features(columns, options.features, report, photos.path)
     report.rows = len(ids)
     report.counts |= {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
     note_passed(photos, report)
@@ -98,15 +101,11 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     return report
 
 
-def _numbered(names: list[str], suffix: str) -> dict[str, str]:
+def _by_number(source: Source, ending: str, preferred: str) -> dict[str, str]:
     """The files that a number names, by number; SAIAPR's pictures with outlines drawn in are none."""
-    found: dict[str, str] = {}
-    for name in names:
-        path = PurePosixPath(name)
-        drawn = any(part.startswith("segment") for part in path.parts[:-1])
-        if path.suffix.lower() == suffix and re.fullmatch("[0-9]+", path.stem) and not drawn:
-            found.setdefault(str(int(path.stem)), name)
-    return found
+    plain = [name for name in source.names if not re.search(r"(?:^|/)segment[^/]*/", name)]
+    found = numbered(plain, rf"([0-9]+){re.escape(ending)}", source.path, preferred)
+    return {str(number): name for number, name in found.items()}
 
 
 def _names(source: Source, file: str) -> dict[int, str]:

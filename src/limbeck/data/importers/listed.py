@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from limbeck.data.importers.base import ImportOptions, ImportReport, Source, attach_features, note_passed
+from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
+from limbeck.names import clean_path, show
 from limbeck.pictures import normalize_text
 
 # Other words for the usual names of splits. "restval" is the rest of COCO's val, which everyone trains on.
@@ -37,11 +39,6 @@ def picture_source(source: Source, options: ImportOptions) -> Source:
     return source if options.images is None else Source(options.images)
 
 
-def some(names: Sequence[str], count: int = 3) -> str:
-    """The first few names, for a note."""
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
-
-
 def write_listed(
     listed: list[Listed],
     pictures: Source,
@@ -52,17 +49,24 @@ def write_listed(
 ) -> ImportReport:
     """Find each picture, report what does not fit together, write the pairs directory.
 
-    Ids are file names without suffix (with it, where two would be equal). Rows without a picture are dropped
-    unless ``options.keep_missing``; pictures that nothing names are left out; both are counted and named.
+    Ids are file names without suffix, more of the path where two would be equal (`unique_ids`). Rows without
+    a picture are dropped unless ``options.keep_missing``; pictures that nothing names are left out; both are
+    counted and named.
 
     Raises:
-        LimbeckError: not one picture is there, features that do not fit, ``out`` exists.
+        LimbeckError: a picture listed twice, names that fit several pictures, not one picture is there,
+            features that do not fit, ``out`` exists.
     """
-    images = _locate([item.name for item in listed], pictures, report)
+    _refuse_repeated(listed)
+    names = [item.name for item in listed]
+    found = find_pictures(pictures, names, report, keep_missing=options.keep_missing)
+    images = found.found
+    note_unused(pictures, images, report)
     missing = [item.name for item, image in zip(listed, images, strict=True) if image is None]
     if len(missing) == len(listed) and not options.keep_missing:
         raise LimbeckError(
-            f"{pictures.path}: not one of the {len(listed):,} pictures is there (first: {missing[0]}); "
+            f"{pictures.path}: not one of the {len(listed):,} pictures is there "
+            f"(first: {found.why(missing[0])}); "
             "give their folder or zip with --images"
         )
     if missing:
@@ -78,7 +82,7 @@ def write_listed(
     if empty:
         report.notes.append(f"{empty:,} empty captions left out")
     columns: dict[str, list[Any]] = {
-        "id": _ids([item.name for item, _ in rows]),
+        "id": unique_ids([clean_path(item.name) for item, _ in rows]),
         "image": [image for _, image in rows],
         "captions": shown,
         "labels": [item.labels for item, _ in rows],
@@ -86,7 +90,7 @@ def write_listed(
     splits = [item.split for item, _ in rows]
     if any(splits):
         columns["split"] = splits
-    features = attach_features(columns, options.features, report)
+    features = attach_features(columns, options.features, report, pictures.path)
     report.rows = len(rows)
     report.counts |= {
         "with picture": len(listed) - len(missing),
@@ -108,24 +112,10 @@ def write_listed(
     return report
 
 
-def _locate(names: list[str], pictures: Source, report: ImportReport) -> list[str | None]:
-    """Each name's picture in the source: at that path, below another folder, or by file name alone."""
-    at: dict[str, list[str]] = {}
-    for path in sorted(pictures.pictures, key=lambda path: (len(path), path)):
-        at.setdefault(PurePosixPath(path).name, []).append(path)
-    found: list[str | None] = []
-    for name in names:
-        paths = at.get(PurePosixPath(name).name, [])
-        exact = [path for path in paths if path == name or path.endswith("/" + name)]
-        found.append(next(iter(exact or paths), None))
-    used = set(found)
-    unused = [path for paths in at.values() for path in paths if path not in used]
-    if unused:
-        report.notes.append(f"{len(unused):,} pictures without a row left out: {some(sorted(unused))}")
-    return found
-
-
-def _ids(names: list[str]) -> list[str]:
-    files = [PurePosixPath(name) for name in names]
-    count = Counter(file.stem for file in files)
-    return [file.stem if count[file.stem] == 1 else file.name for file in files]
+def _refuse_repeated(listed: Sequence[Listed]) -> None:
+    first: dict[str, Listed] = {}
+    for item in listed:
+        other = first.setdefault(clean_path(item.name), item)
+        if other is not item:
+            splits = f" (splits {other.split} and {item.split})" if other.split != item.split else ""
+            raise LimbeckError(f"{show(item.name)} is listed twice{splits}; leave one of the two entries")

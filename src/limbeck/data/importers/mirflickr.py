@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +13,7 @@ from limbeck.data.importers.base import (
     attach_features,
     note_passed,
 )
-from limbeck.data.importers.listed import some
+from limbeck.data.importers.locate import find_pictures, numbered, some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -42,8 +41,9 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     report = ImportReport(options.name or "mirflickr")
     lists = next(filter(None, map(source.find, LISTS)), None)
     columns = _aligned(source, lists, report) if lists else _official(source, options, report)
-    available = set(source.names)
-    columns["image"] = [_locate(image, available, lists) for image in columns["image"]]
+    columns["image"] = find_pictures(
+        source, columns["image"], report, list_name=lists or "", keep_missing=options.keep_missing
+    ).found
     missing = [item for item, image in zip(columns["id"], columns["image"], strict=True) if image is None]
     if missing and not options.keep_missing:
         keep = [at for at, image in enumerate(columns["image"]) if image is not None]
@@ -56,7 +56,7 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     if not columns["id"]:
         raise LimbeckError(f"{src}: not one picture of the lists is there; restore mirflickr/im*.jpg")
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report)
+    features = attach_features(columns, options.features, report, source.path)
     report.rows = len(columns["id"])
     report.counts |= {
         "with picture": sum(image is not None for image in columns["image"]),
@@ -67,15 +67,6 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     meta = {"name": report.name, "label_names": LABELS, "media": source.media, "features": features}
     Pairs.write(out, columns, meta, replace=options.replace)
     return report
-
-
-def _locate(image: str, available: set[str], lists: str | None) -> str | None:
-    """Name of a picture in the source: as listed, beside the lists, or without the leading folder."""
-    parent = str(PurePosixPath(lists).parent) if lists else "."
-    for name in (image, f"{parent}/{image}", PurePosixPath(image).name):
-        if name in available:
-            return name
-    return None
 
 
 def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
@@ -131,8 +122,8 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
 
     Rows are all numbers that any of the three names; a picture that is not there is ``imN.jpg`` all the same.
     """
-    pictures = _numbered(source.names, r"im([0-9]+)\.jpg")
-    tag_files = _numbered(source.names, r"tags/tags([0-9]+)\.txt")
+    pictures = numbered(source.names, r"im([0-9]+)\.jpg", source.path)
+    tag_files = numbered(source.names, r"tags/tags([0-9]+)\.txt", source.path)
     notes = source if options.annotations is None else Source(options.annotations)
     files = {label: notes.find(f"{label}.txt") for label in LABELS}
     words = {label: notes.read_text(file).split() for label, file in files.items() if file is not None}
@@ -172,15 +163,6 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
     if without := [f"tags{number}.txt" for number in sorted(pictures.keys() - tag_files.keys())]:
         report.notes.append(f"{len(without):,} pictures without a tags file: no {some(without)}")
     return columns
-
-
-def _numbered(names: list[str], form: str) -> dict[int, str]:
-    """The files of a form, by the number in their names."""
-    found: dict[int, str] = {}
-    for name in names:
-        if match := re.search(f"(?:^|/){form}$", name):
-            found.setdefault(int(match[1]), name)
-    return found
 
 
 MIRFLICKR = Importer(

@@ -13,6 +13,7 @@ from limbeck.data.importers.base import (
     attach_features,
     note_passed,
 )
+from limbeck.data.importers.locate import find_pictures
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -64,10 +65,12 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     tags = _tags(source, found, ids)
     keep = [at for at, own in enumerate(labels) if own]
     pictures = source if options.images is None else Source(options.images)
-    at_name = {PurePosixPath(n).name: n for n in pictures.names if n.lower().endswith(".jpg")}
+    found_pictures = find_pictures(
+        pictures, [listed[at] for at in keep], report, keep_missing=options.keep_missing
+    )
     columns: dict[str, list[Any]] = {
         "id": [ids[at] for at in keep],
-        "image": [at_name.get(PurePosixPath(listed[at]).name) for at in keep],
+        "image": found_pictures.found,
         "tags": [tags[at] for at in keep],
         "labels": [labels[at] for at in keep],
     }
@@ -78,13 +81,13 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     if without:
         report.notes.append(f"{without:,} rows without picture kept: features and tags are enough to hash")
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report)
+    features = attach_features(columns, options.features, report, pictures.path)
     report.rows = len(keep)
     report.counts |= {
         "with tags": sum(map(bool, columns["tags"])),
         "labels": sum(map(len, columns["labels"])),
     }
-    media = pictures.media if at_name else None
+    media = pictures.media if without < len(keep) else None
     note_passed(pictures, report)
     meta = {"name": report.name, "label_names": concepts, "media": media, "features": features}
     Pairs.write(out, columns, meta, replace=options.replace)

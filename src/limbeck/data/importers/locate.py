@@ -1,0 +1,114 @@
+"""Where importers find the pictures that lists and tables name, and the ids that names make."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from limbeck.data.importers.base import ImportReport, Source
+from limbeck.errors import LimbeckError
+from limbeck.names import Resolved, clean_path, resolve, show
+
+
+def some(names: Sequence[str], count: int = 3) -> str:
+    """The first few names, for a note."""
+    return ", ".join(map(show, names[:count])) + (", …" if len(names) > count else "")
+
+
+def find_pictures(
+    source: Source,
+    names: Sequence[str],
+    report: ImportReport,
+    *,
+    list_name: str = "",
+    endings: bool = False,
+    keep_missing: bool = False,
+) -> Resolved:
+    """Find each named picture in a source by the rules of `limbeck.names`; counts by rule go to the report.
+
+    Any file is found by its own path; by the other rules only those that are pictures.
+
+    Args:
+        source: the folder or zip of the pictures.
+        names: as the list gives them.
+        report: takes the notes.
+        list_name: the list's own path in the source; names may count from its folder.
+        endings: also find pictures by names without ending.
+        keep_missing: note names that fit several pictures; otherwise they are an error.
+
+    Raises:
+        LimbeckError: names that fit several pictures, or a picture that several names fit.
+    """
+    known = list(source.pictures)
+    own = {*names, *map(clean_path, names)}
+    known += sorted(own.intersection(source.names).difference(known))
+    base = str(PurePosixPath(list_name).parent) if list_name else ""
+    found = resolve(names, known, folder=source.path, base=base, endings=endings)
+    report.notes += found.notes("pictures")
+    if found.unclear:
+        why = found.why(next(iter(found.unclear)))
+        what = f"{len(found.unclear):,} names fit several pictures, or one with another name (first: {why})"
+        if not keep_missing:
+            raise LimbeckError(f"{source.path}: {what}")
+        report.notes.append(what)
+    return found
+
+
+def note_unused(source: Source, used: Sequence[str | None], report: ImportReport) -> None:
+    """Note the pictures of a source that no row names."""
+    taken = set(used)
+    unused = [name for name in source.pictures if name not in taken]
+    if unused:
+        report.notes.append(f"{len(unused):,} pictures without a row left out: {some(unused)}")
+
+
+def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") -> dict[int, str]:
+    """The names whose ends match ``form`` (a pattern with the number as its group), by their numbers.
+
+    Args:
+        names: paths.
+        form: pattern of the end of a path.
+        where: the folder or zip, for the error.
+        preferred: pattern that decides between files of one number, if just one matches it.
+
+    Raises:
+        LimbeckError: two files of one number.
+    """
+    found: dict[int, list[str]] = {}
+    for name in names:
+        if match := re.search(f"(?:^|/){form}$", name, re.IGNORECASE):
+            found.setdefault(int(match[1]), []).append(name)
+    chosen = {}
+    for number, fits in found.items():
+        if len(fits) > 1 and preferred:
+            fits = [name for name in fits if re.search(preferred, name)] or fits
+        if len(fits) > 1:
+            both = f"{show(fits[0])} and {show(fits[1])}"
+            raise LimbeckError(f"{where}: {both} are both number {number}; leave one of them")
+        chosen[number] = fits[0]
+    return chosen
+
+
+def unique_ids(paths: Sequence[str], *, folders: bool = False) -> list[str]:
+    """A short id for each picture path: its name without suffix, or more where two would be equal.
+
+    Where names without suffix are equal ids become names with suffix, then paths without suffix, then paths.
+    With ``folders`` the folders always belong to the id. Equal paths get equal ids.
+    """
+    forms = [_forms(path)[2 if folders else 0 :] for path in paths]
+    level = [0] * len(paths)
+    while True:
+        ids = [form[at] for form, at in zip(forms, level, strict=True)]
+        count = Counter(ids)
+        clash = [n for n, name in enumerate(ids) if count[name] > 1 and level[n] + 1 < len(forms[n])]
+        if not clash:
+            return ids
+        for n in clash:
+            level[n] += 1
+
+
+def _forms(path: str) -> list[str]:
+    name = PurePosixPath(path)
+    return [name.stem, name.name, path.removesuffix(name.suffix), path]
