@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
+
+from limbeck.console import echo
 
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
@@ -11,7 +12,7 @@ _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RAN
 def say(text: str) -> None:
     """Print one line to standard error, unless another process prints it."""
     if is_first():
-        print(f"limbeck: {text}", file=sys.stderr)
+        echo(f"limbeck: {text}", err=True)
 
 
 def is_first() -> bool:

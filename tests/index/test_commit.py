@@ -94,8 +94,10 @@ def test_killed_at_any_step_leaves_the_old_state_or_the_new(tmp_path):
 
 
 def test_a_half_built_directory_is_refused_and_built_over(tmp_path):
-    (tmp_path / "i/segments/dead").mkdir(parents=True)
-    (tmp_path / "i/segments/dead/points.npy").write_bytes(b"half")
+    half = tmp_path / "i/segments" / ("dead" * 8)
+    half.mkdir(parents=True)
+    (half / "points.npy").write_bytes(b"half")
+    (tmp_path / "i/writer.lock").touch()  # taken before anything is written
     with pytest.raises(LimbeckError, match="its build was cut short"):
         IndexStore.open(tmp_path / "i")
     assert len(build(tmp_path / "i")) == 50

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
@@ -21,6 +20,7 @@ from limbeck.cli.push import push
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
+from limbeck.console import echo, forgive_encodings
 from limbeck.errors import InputNote, LimbeckError
 
 app = typer.Typer(
@@ -52,16 +52,17 @@ app.command("traverse")(traverse)
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 failed with one clear line, 2 bad usage, 130 interrupted."""
+    forgive_encodings()
     warnings.showwarning = _show_warning
     try:
         app()
     except LimbeckError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
+        echo(f"limbeck: {error}", err=True)
         raise SystemExit(1) from None
     except SystemExit as leaving:
         # Typer turns an interrupt that no verb took into a silent exit.
         if leaving.__context__ and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
-            print("limbeck: interrupted", file=sys.stderr)
+            echo("limbeck: interrupted", err=True)
         raise
 
 
@@ -71,6 +72,6 @@ _show = warnings.showwarning
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """A note on an input is one line without the place in the code; other warnings stay as they are."""
     if issubclass(category, InputNote):
-        print(f"limbeck: note: {message}", file=sys.stderr)
+        echo(f"limbeck: note: {message}", err=True)
     else:
         _show(message, category, *place, **more)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from limbeck.console import echo
+
 
 def cache(
     prune: Annotated[
@@ -24,9 +26,9 @@ def cache(
 
     store = BackboneCache()
     if prune is not None:
-        typer.echo(f"removed {_told(store.prune(prune))}")
+        echo(f"removed {_told(store.prune(prune))}")
     for days, what in ((0, "in all"), (7, "not read for 7 days"), (30, "not read for 30 days")):
-        typer.echo(f"{store.folder}: {_told(store.kept(days))} {what}")
+        echo(f"{store.folder}: {_told(store.kept(days))} {what}")
 
 
 def _told(files: dict[Path, int]) -> str:

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
 
+
+@writes("json", "figure")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run directories or result files.")],
     base: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
@@ -24,15 +28,14 @@ def compare(
     samples and at equal wall-clock; --figure draws validation against both, and for codes mAP by bits, PR
     and P@N.
     """
-    from rich.console import Console
-
+    from limbeck.console import console
     from limbeck.evaluation.compare import compare as compare_results
     from limbeck.files import write_json
     from limbeck.reporting.comparison import comparison_tables, write_comparison
 
     comparison = compare_results(runs, base=base, protocol=protocol)
     for table in comparison_tables(comparison):
-        Console().print(table.rich())
+        console().print(table.rich())
     if figure is not None:
         from limbeck.reporting.progress import write_figure
 
@@ -41,4 +44,4 @@ def compare(
         write_json(json, comparison.to_json())
     if out is not None:
         for file in write_comparison(out, comparison):
-            typer.echo(str(file))
+            echo(str(file))

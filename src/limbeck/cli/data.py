@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
@@ -37,14 +39,14 @@ def scenes(
 
     with _progress("scenes") as progress:
         generate_scenes(out, n, seed, size=size, replace=replace, progress=progress)
-    typer.echo(f"{out}: {n:,} scenes of {size} pixels, seed {seed}")
+    echo(f"{out}: {n:,} scenes of {size} pixels, seed {seed}")
     if baselines:
         from limbeck.data.pairs import Pairs
         from limbeck.data.scenes.baselines import BASELINES, baseline_recall
 
         for name, describe in BASELINES.items():
             recall = baseline_recall(Pairs.open(out), describe)
-            typer.echo(f"ridge from {name}: R@1 i2t {recall['i2t']:.1f} %, t2i {recall['t2i']:.1f} %")
+            echo(f"ridge from {name}: R@1 i2t {recall['i2t']:.1f} %, t2i {recall['t2i']:.1f} %")
 
 
 @data_app.command("import")
@@ -110,10 +112,11 @@ def import_data(
         concepts=concepts,
     )
     for line in IMPORTERS[format](src, out, options).lines():
-        typer.echo(line)
+        echo(line)
 
 
 @data_app.command("check")
+@writes("json_file")
 def check(
     directory: Annotated[Path, typer.Argument(help="Pairs directory.", metavar="DIR")],
     protocol: Annotated[str | None, typer.Option(help="Also check this protocol's splits and leaks.")] = None,
@@ -137,7 +140,7 @@ def check(
     if json_file is not None:
         write_json(json_file, report.to_json())
     for line in report.lines():
-        typer.echo(line)
+        echo(line)
     if report.number("error"):
         raise LimbeckError(
             f"{directory}: {report.number('error')} kinds of errors; mend them and check again"
@@ -167,10 +170,11 @@ def _features(given: list[str], names: Path | None, scale: str) -> tuple[Feature
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on the error stream, gone at the end; silent where that is no terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from limbeck.console import console as make_console
+
+    console = make_console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

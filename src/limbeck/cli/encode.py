@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from limbeck.console import echo
+
 
 def encode(
     run: Path = typer.Argument(..., help="Run or model directory."),
@@ -54,4 +56,4 @@ def encode(
     for entry in read_skipped(out):
         skipped.take(entry["id"], entry["reason"], entry.get("kind", "unreadable"))
     skipped.report(opened, str(out / SKIPPED))
-    typer.echo(f"{len(encoded)} items in {out}; next: limbeck index build {out} --model {run} --out INDEX")
+    echo(f"{len(encoded)} items in {out}; next: limbeck index build {out} --model {run} --out INDEX")

@@ -7,9 +7,12 @@ from typing import Any
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
 from limbeck.errors import LimbeckError
 
 
+@writes("json_file")
 def engine(
     index: Path = typer.Argument(..., help="Index directory."),
     name: str = typer.Option(..., "--engine", help="For codes ivf, prefix, faiss-…; for vectors faiss-…."),
@@ -33,15 +36,15 @@ def engine(
 
     if remove:
         remove_derived(index, name)
-        typer.echo(f"{index}: engine {name} is gone")
+        echo(f"{index}: engine {name} is gone")
         return
     store = IndexStore.open(index)
     asked = None if queries is None else open_queries(queries)
     derived = build_engine(store, name, _parsed(options or []), asked, recall=recall)
     measured = derived.measured or {}
-    typer.echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
+    echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
     _print_measured(measured)
-    typer.echo(f"try: limbeck search {index} … --engine auto --recall {recall:g}")
+    echo(f"try: limbeck search {index} … --engine auto --recall {recall:g}")
     if json_file is not None:
         about = {
             "engine": name,
@@ -65,8 +68,9 @@ def _parsed(options: list[str]) -> dict[str, int]:
 def _print_measured(measured: dict[str, Any]) -> None:
     """One line a setting: recall and time for each number of hits, beside the exact engine."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from limbeck.console import console
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("setting")
@@ -80,9 +84,9 @@ def _print_measured(measured: dict[str, Any]) -> None:
             cells += [f"{entry['recall'][k][0]:.4f}", f"{entry['ms'][k]:.3g}"]
         table.add_row(*cells)
     table.add_row("exact", *(cell for k in ks for cell in ("1.0000", f"{measured['exact_ms'][k]:.3g}")))
-    Console().print(table)
+    console().print(table)
     share = measured["exact_below"]
     if share < 1:
-        typer.echo(f"filters that let less than {share:.1%} of the items through are searched exactly")
+        echo(f"filters that let less than {share:.1%} of the items through are searched exactly")
     else:
-        typer.echo("filtered queries are searched exactly: no filter was answered faster otherwise")
+        echo("filtered queries are searched exactly: no filter was answered faster otherwise")

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from limbeck.cli.outputs import writes
 
+
+@writes("json")
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run or model directory.")] = None,
     data: Annotated[Path | None, typer.Option(help="Pairs directory; the run's own by default.")] = None,
@@ -64,8 +67,7 @@ def evaluate(
         raise typer.BadParameter("--by-label, --unseen and --exact-words want a model, --codes has none")
     if bits is not None and codes is not None:
         raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
-    from rich.console import Console
-
+    from limbeck.console import console
     from limbeck.reporting.codes import code_tables
     from limbeck.reporting.further import further_tables
     from limbeck.reporting.tables import result_tables
@@ -85,4 +87,4 @@ def evaluate(
             unseen=None if unseen is None else [name.strip() for name in unseen.split(",")],
         )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:
-        Console().print(table.rich())
+        console().print(table.rich())

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
+
 if TYPE_CHECKING:
     from limbeck.evaluation.results import Result
 
 
+@writes("json")
 def grid(
     file: Annotated[str, typer.Argument(help="Grid file, or a packaged grid such as hmid_net/grid.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/<grid>.")] = None,
@@ -42,22 +46,22 @@ def grid(
     board = Board.open(plan, place, only, None if data is None else str(data.resolve()), rows)
     if dry_run:
         for task in board.tasks:
-            typer.echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
+            echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
         return
     try:
-        failed = run_grid(board, jobs=jobs, say=typer.echo)
+        failed = run_grid(board, jobs=jobs, say=echo)
     except KeyboardInterrupt:
         given = (("out", out), ("data", data), ("rows", rows))
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
-        typer.echo(f"limbeck: stopped, state saved; go on with: limbeck grid {file}{more}", err=True)
+        echo(f"limbeck: stopped, state saved; go on with: limbeck grid {file}{more}", err=True)
         raise typer.Exit(130) from None
     for name, why in failed.items():
-        typer.echo(f"limbeck: {name}: {why}", err=True)
+        echo(f"limbeck: {name}: {why}", err=True)
     files = board.row_files()
     if files:
         _table(board, json)
         again = _again([Result.load(file) for file in files], board.grid.base, further=bool(board.grid.also))
-        typer.echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}{again}")
+        echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}{again}")
     if failed:
         raise typer.Exit(1)
 
@@ -72,8 +76,7 @@ def _again(results: Sequence[Result], base: str | None, *, further: bool) -> str
 
 
 def _table(board: object, json: Path | None) -> None:
-    from rich.console import Console
-
+    from limbeck.console import console
     from limbeck.evaluation.compare import compare
     from limbeck.evaluation.results import Result
     from limbeck.files import write_json
@@ -88,6 +91,6 @@ def _table(board: object, json: Path | None) -> None:
         comparison = compare(files, base=board.grid.base if board.grid.base in labels else None)
         found.append(comparison.to_json())
         for table in comparison_tables(comparison):
-            Console().print(table.rich())
+            console().print(table.rich())
     if json is not None:
         write_json(json, found[0] if len(found) == 1 else found)

@@ -27,11 +27,12 @@ def score_of(hit: Hit) -> str:
 def print_hits(results: Results, score_name: str) -> None:
     """One table a query: rank, score, id, path, words."""
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    from limbeck.console import console as make_console
+
+    console = make_console()
     for query, hits in results:
         if not hits:
             console.print(f"{escape(query)}\n\n  no item passes\n")

@@ -7,6 +7,8 @@ from pathlib import Path
 import typer
 
 from limbeck.cli.engine import engine
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
 
 app = typer.Typer(
     help="Build, describe and check a search index.", no_args_is_help=True, rich_markup_mode=None
@@ -68,7 +70,7 @@ def build(
         )
         skipped.report(opened)
     first = built.store.metadata([0])[0]["id"]
-    typer.echo(f"{len(built)} items in {out}; try: limbeck search {out} --like '{first}'")
+    echo(f"{len(built)} items in {out}; try: limbeck search {out} --like '{first}'")
 
 
 @app.command()
@@ -80,10 +82,11 @@ def encoder(
     from limbeck.search import replace_query_encoder
 
     replace_query_encoder(index, model)
-    typer.echo(f'{index}: queries go through {model} now; try: limbeck search {index} "..."')
+    echo(f'{index}: queries go through {model} now; try: limbeck search {index} "..."')
 
 
 @app.command()
+@writes("json_file")
 def info(
     index: Path = typer.Argument(..., help="Index directory."),
     json_file: Path | None = typer.Option(None, "--json", help="Also write it to this JSON file."),
@@ -108,4 +111,4 @@ def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
     from limbeck.index.store import verify_index
 
     files = verify_index(index) + sum(open_derived(index, name).verify() for name in derived_names(index))
-    typer.echo(f"{index}: {files} files, all as written")
+    echo(f"{index}: {files} files, all as written")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from limbeck.console import echo
+
 
 def add(
     index: Path = typer.Argument(..., help="Index directory."),
@@ -49,7 +51,7 @@ def add(
         )
         skipped.report(opened)
     took = f", {added.replaced} of them in the place of older ones" if added.replaced else ""
-    typer.echo(f"{index}: {added.items} item(s) added{took}")
+    echo(f"{index}: {added.items} item(s) added{took}")
 
 
 def compact(
@@ -62,7 +64,7 @@ def compact(
     from limbeck.index.compact import compact_index
 
     done = compact_index(index, media_root=media_root)
-    typer.echo(f"{index}: {'one segment now' if done else 'nothing to do'}")
+    echo(f"{index}: {'one segment now' if done else 'nothing to do'}")
 
 
 def export(
@@ -73,7 +75,7 @@ def export(
     from limbeck.index.export import export_index
 
     files = export_index(index, out)
-    typer.echo(f"{index}: written to {' and '.join(map(str, files))}")
+    echo(f"{index}: written to {' and '.join(map(str, files))}")
 
 
 def remove(
@@ -90,4 +92,4 @@ def remove(
 
     names = read_ids(ids_file) if ids_file is not None else ids if where is None else None
     count = remove_items(index, names, where=where)
-    typer.echo(f"{index}: {count} item(s) removed")
+    echo(f"{index}: {count} item(s) removed")

@@ -7,9 +7,10 @@ from typing import Any
 
 def print_info(value: dict[str, Any]) -> None:
     """Print what `IndexStore.info` returns, one property a line."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from limbeck.console import console
 
     space = dict(value["space"])
     kind = space.pop("name")
@@ -43,7 +44,7 @@ def print_info(value: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, text in lines.items():
         table.add_row(name, escape(str(text)))
-    Console().print(table)
+    console().print(table)
 
 
 def _engine_line(entry: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from limbeck.console import echo
+
 
 def push(
     index: Path = typer.Argument(..., help="Index directory."),
@@ -16,18 +18,18 @@ def push(
     replace: bool = typer.Option(False, "--replace", help="Take the name over from another index or model."),
 ) -> None:
     """Load all items into Milvus; `limbeck search --engine milvus://…` asks there. All or nothing."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from limbeck.console import console
     from limbeck.index.milvus.push import push_index
     from limbeck.index.store import IndexStore
 
     columns = (TextColumn("pushing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console(stderr=True)) as progress:
         task = progress.add_task("pushing", total=len(IndexStore.open(index)))
         pushed = push_index(
             index, address, lists=lists, replace=replace, advance=lambda count: progress.advance(task, count)
         )
     if pushed.left_out:
-        typer.echo(f"left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)
-    typer.echo(f"{pushed.rows:,} items in {address}; try: limbeck search {index} … --engine {address}")
+        echo(f"left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)
+    echo(f"{pushed.rows:,} items in {address}; try: limbeck search {index} … --engine {address}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from limbeck.search import Index
 
 
+@writes("json_file", "gallery")
 def search(
     index: Path = typer.Argument(..., help="Index directory, from `limbeck index build`."),
     text: str | None = typer.Argument(None, help='Words, such as "two dogs on a beach".'),
@@ -86,7 +89,7 @@ def search(
     wanted = None if radius is not None else rerank or k or 10
     choice = opened.choose(engine, recall=recall, k=wanted)
     if engine != "exact":  # on standard error: standard output may be JSON lines
-        typer.echo(f"engine {choice.engine}: {choice.why}", err=True)
+        echo(f"engine {choice.engine}: {choice.why}", err=True)
     options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
     options["along"] = "more-general" if more_general else "more-specific" if more_specific else None
     if queries is not None:
@@ -117,7 +120,7 @@ def search(
             points = (
                 opened.store.point(opened.store.row_of(like)) if like else opened.encode(text, image=image)
             )
-        typer.echo(_why_none(opened, points, options["along"]), err=True)
+        echo(_why_none(opened, points, options["along"]), err=True)
     if json_file is not None:
         given = {name: options[name] for name in ("where", "radius", "along") if options[name] is not None}
         if rerank is not None:
@@ -125,24 +128,23 @@ def search(
         write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))
     if gallery is not None:
         write_gallery(gallery, opened, results, media, like=like, image=image)
-        typer.echo(f"gallery: {gallery}")
+        echo(f"gallery: {gallery}")
 
 
 def _answer_file(
     index: Index, queries: Path, k: int | None, options: dict[str, Any], out: Path | None
 ) -> None:
     """JSON lines to ``out`` or standard output; status 1 if a query failed, after all the others."""
-    import json
     import sys
 
-    from limbeck.files import atomic_file
+    from limbeck.files import atomic_file, json_text
     from limbeck.search import answer_file
 
     failed = 0
     with atomic_file(out) if out is not None else nullcontext(sys.stdout.buffer) as stream:
         for answer in answer_file(index, queries, k, **options):
             failed += "error" in answer
-            stream.write((json.dumps(answer, ensure_ascii=False, default=str) + "\n").encode())
+            stream.write((json_text(answer) + "\n").encode())
     if failed:
         raise LimbeckError(f"{queries}: {failed} queries failed; see 'error' in their lines")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import typer
+from limbeck.console import echo
 
 _SHOWN = 10
 
@@ -32,12 +32,12 @@ class SkipList:
             where: a file that lists the skipped items.
         """
         for item_id, reason, _ in self.entries[:_SHOWN]:
-            typer.echo(f"skipped {item_id}: {reason}", err=True)
+            echo(f"skipped {item_id}: {reason}", err=True)
         if self.entries:
             kinds = Counter(kind for _, _, kind in self.entries)
             told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
             listed = f", listed in {where}" if where else ""
-            typer.echo(f"{len(self.entries)} item(s) skipped ({told}){listed}", err=True)
+            echo(f"{len(self.entries)} item(s) skipped ({told}){listed}", err=True)
         passed = getattr(source, "passed", None)
         if passed is not None and passed.line():
-            typer.echo(f"{source.root}: {passed.line()}", err=True)
+            echo(f"{source.root}: {passed.line()}", err=True)

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
+
 
 def train(
     recipe: Annotated[
@@ -67,7 +70,7 @@ def train(
     resolved = load_recipe(recipe, changes)
     if dry_run:
         for line in rehearse(resolved, dry_batch):
-            typer.echo(line)
+            echo(line)
         return
     run = out or default_run(resolved)
     try:
@@ -75,12 +78,13 @@ def train(
     except (Interrupted, KeyboardInterrupt):
         if not is_run(run):
             raise
-        typer.echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
+        echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        typer.echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
+        echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
 
 
+@writes("json")
 def list_things(
     what: Annotated[str, typer.Argument(help="recipes, grids, protocols or methods")],
     json: Annotated[Path | None, typer.Option("--json", help="Also write the list to this file.")] = None,
@@ -110,7 +114,7 @@ def list_things(
         raise LimbeckError(f"list: no {what!r}; choose recipes, grids, protocols or methods")
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        typer.echo(f"{name:<{width}}  {' '.join(text.split())}".rstrip())
+        echo(f"{name:<{width}}  {' '.join(text.split())}".rstrip())
     if json is not None:
         from limbeck.files import write_json
 

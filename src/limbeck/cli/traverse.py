@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limbeck.cli.outputs import writes
+from limbeck.console import echo
+
 if TYPE_CHECKING:
     from limbeck.search import Index
     from limbeck.traversal import Traversal
 
 
+@writes("json", "figure")
 def traverse(
     index: Annotated[Path, typer.Argument(help="Index of a model with a tangent or polar lift.")],
     image: Annotated[Path | None, typer.Option("--image", help="Start at a picture file.")] = None,
@@ -80,7 +84,7 @@ def traverse(
 
         assert picture is not None
         write_figure(figure, found, picture)
-        typer.echo(f"figure: {figure}")
+        echo(f"figure: {figure}")
 
 
 def _picture(index: Index, image: Path | None, like: str | None, media: Path | None) -> Any:
@@ -118,15 +122,15 @@ def _texts(file: Path | None, data: Path | None) -> list[str] | None:
 def _print(found: Traversal, start: str) -> None:
     """The chain as a table, and what a reader of it must know."""
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from limbeck.console import console
     from limbeck.traversal import ROOT
 
     count = found.steps[0].entailing
     held = f"{count:,} of {found.texts:,} texts {'entails' if count == 1 else 'entail'} it"
-    typer.echo(f"{start}, radius {found.radius:.3f}: {held}")
+    echo(f"{start}, radius {found.radius:.3f}: {held}")
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("way", "radius", "inside", "entail"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -135,11 +139,11 @@ def _print(found: Traversal, start: str) -> None:
         inside = "all" if step.inside is None else f"{degrees(step.inside):.1f}°"
         way = f"{step.share:.0%}"
         table.add_row(way, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
-    Console().print(table)
+    console().print(table)
     if not count:
         missed = f"{found.nearest_cone!r} misses it least, by {degrees(-found.nearest_inside):.1f}°"
         hint = "; --all takes the nearest text at every step" if found.entailed else ""
-        typer.echo(f"no text but {ROOT} entails the start: {missed}{hint}")
+        echo(f"no text but {ROOT} entails the start: {missed}{hint}")
     if found.unknown:
         some = ", ".join([*map(repr, found.unknown[:3]), *(["…"] * (len(found.unknown) > 3))])
-        typer.echo(f"{len(found.unknown):,} text(s) left out, the model knows no word of them: {some}")
+        echo(f"{len(found.unknown):,} text(s) left out, the model knows no word of them: {some}")

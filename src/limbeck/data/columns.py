@@ -12,10 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
+from limbeck.files import Kind
 
 TABLE = "pairs.parquet"
 META = "pairs.json"
 FORMAT = "limbeck.pairs/1"
+PAIRS = Kind(
+    "pairs directory",
+    r"pairs\.(json|parquet)|images\.zip",
+    META,
+    lambda value: str(value.get("format")).startswith("limbeck.pairs/"),
+)
 
 _STRINGS = pa.list_(pa.string())
 SCHEMA: dict[str, pa.DataType] = {

@@ -87,12 +87,13 @@ class Pairs:
             path: where it shall stand.
             columns: rows by column name (see docs/design.md §3.3); only ``id`` is needed.
             meta: ``name``, and where they apply ``label_names``, ``media``, ``features``.
-            replace: swap out an existing directory.
+            replace: swap out an existing pairs directory.
 
         Raises:
-            LimbeckError: bad columns, or ``path`` exists and ``replace`` is false.
+            LimbeckError: bad columns, ``path`` exists and ``replace`` is false, or what exists there is no
+                pairs directory or holds further files.
         """
-        with atomic_dir(Path(path), replace=replace) as aside:
+        with atomic_dir(path, replaces=cols.PAIRS if replace else None) as aside:
             write_into(aside, columns, meta)
 
     def __len__(self) -> int:

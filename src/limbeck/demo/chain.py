@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from limbeck.console import console, echo
 from limbeck.data.pairs import Pairs
 from limbeck.data.scenes.baselines import BASELINES, baseline_recall
 from limbeck.data.scenes.generate import generate_scenes
@@ -15,9 +14,8 @@ from limbeck.demo.clock import Clock
 from limbeck.demo.codes import METHODS, train_codes
 from limbeck.demo.models import BESIDE, STUDENTS, TEACHER, plan, run_of, train_model
 from limbeck.demo.show import show
-from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
-from limbeck.files import write_json
+from limbeck.files import check_new_directory, write_json
 from limbeck.reporting.curves import read_curves
 from limbeck.reporting.overview import cost_table, overview_table
 from limbeck.reporting.report import write_report
@@ -51,8 +49,7 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
     Raises:
         LimbeckError: ``out`` is taken, or the extra ``report`` is not installed.
     """
-    if out.exists() and any(out.iterdir()):
-        raise LimbeckError(f"{out}: exists already; choose another --out or remove it")
+    check_new_directory(out, mend="choose another --out or remove it")
     size = QUICK if quick else FULL
     runs, scenes = out / "runs", out / "scenes"
     clock = Clock(
@@ -119,8 +116,8 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
             notes=words.notes(baselines, retrieval),
         )
     for table in (overview, costs, *result_tables(results)):
-        Console().print(table.rich())
-    print(f"\nreport: {report}   ({clock.seconds / 60:.1f} min)\nnext:")
+        console().print(table.rich())
+    echo(f"\nreport: {report}   ({clock.seconds / 60:.1f} min)\nnext:")
     for command in words.commands(out, runs, size.bits):
-        print(f"  {command}")
+        echo(f"  {command}")
     return report

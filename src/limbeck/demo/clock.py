@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from limbeck.console import echo
 
 
 class Clock:
@@ -20,7 +21,7 @@ class Clock:
     def step(self, name: str, text: str) -> Iterator[None]:
         """Announce a step, time it."""
         number = list(self.expected).index(name) + 1
-        print(f"[{number}/{len(self.expected)}] {text}  ({self._left(name)})", file=sys.stderr, flush=True)
+        echo(f"[{number}/{len(self.expected)}] {text}  ({self._left(name)})", err=True)
         began = time.monotonic()
         yield
         self.spent[name] = time.monotonic() - began

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.console import echo
 from limbeck.demo.models import run_of
 from limbeck.evaluation import Result, evaluate
 from limbeck.training import train
@@ -36,7 +36,7 @@ def train_codes(
             )
             results.append(evaluate(run))
             score = results[-1].mean("map")
-            print(f"      {name} {bits} bits: mAP {score:.3f}", file=sys.stderr, flush=True)
+            echo(f"      {name} {bits} bits: mAP {score:.3f}", err=True)
     return results
 
 

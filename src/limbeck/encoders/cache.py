@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from limbeck.console import echo
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.text_memory import remembered
@@ -28,6 +29,15 @@ from limbeck.files import atomic_file
 # Positions (b,) in the list of items, and the float32 outputs (b, …) there.
 Block = tuple[np.ndarray, np.ndarray]
 _VERSION = 3
+_OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
+    re.compile,
+    (
+        r"[0-9a-f]{32}\.npy",
+        r"texts-[0-9a-f]{32}",
+        r"[0-9a-f]{16}\.npz",
+        r"\.[0-9a-f]{32}\.npy\.[0-9a-f]{8}\.tmp",
+    ),
+)
 
 
 class BackboneCache:
@@ -64,12 +74,22 @@ class BackboneCache:
     def kept(self, days: float = 0) -> dict[Path, int]:
         """Bytes of each file, outputs and `TextMemory`, that nothing has read or written for so many days."""
         before, found = time.time() - 86_400 * days, {}
-        for file in sorted([*self.folder.glob("*.npy"), *self.folder.glob("texts-*/*.npz")]):
+        for file in sorted(self._own()):
             with contextlib.suppress(FileNotFoundError):  # another process may prune, too
                 stat = file.stat()
                 if max(stat.st_atime, stat.st_mtime) <= before:
                     found[file] = stat.st_size
         return found
+
+    def _own(self) -> Iterator[Path]:
+        """Files of names that this class and `TextMemory` give; whatever else lies there is not touched."""
+        for entry in self.folder.iterdir() if self.folder.is_dir() else ():
+            if entry.is_symlink():
+                continue
+            if _OUTPUTS.fullmatch(entry.name) and entry.is_file():
+                yield entry
+            elif _TEXTS.fullmatch(entry.name) and entry.is_dir():
+                yield from (file for file in entry.iterdir() if _SEGMENT.fullmatch(file.name))
 
     def prune(self, days: float) -> dict[Path, int]:
         """Remove what `kept` lists, and say what it was; on POSIX a run that has one open reads on."""
@@ -95,10 +115,10 @@ class BackboneCache:
             done, now = done + len(rows), time.monotonic()
             if not self.quiet and now - spoke > 10:
                 spoke, pace = now, done / (now - began)
-                print(
+                echo(
                     f"cache: {done:,}/{count:,} outputs of a frozen tower  {pace:,.0f} items/s  "
                     f"{(count - done) / pace:,.0f} s left",
-                    file=sys.stderr,
+                    err=True,
                 )
         if not done:
             _header(stream, (0, dim))
@@ -107,7 +127,9 @@ class BackboneCache:
 
     def _sweep(self) -> None:
         """Remove what killed writers left here more than a day ago."""
-        for leftover in self.folder.glob(".*.tmp"):
+        for leftover in self.folder.iterdir() if self.folder.is_dir() else ():
+            if not _LEFTOVER.fullmatch(leftover.name):
+                continue
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > 86_400:
                     leftover.unlink()

@@ -22,11 +22,18 @@ from limbeck.encoders.sources import hub_closed, lasting
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, read_json, sha256_json, write_json
+from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
 from limbeck.pictures import Lazily, open_picture
 from limbeck.spaces import Space
 
 FORMAT = 1
+# Each tower has a folder of assets: vocabularies, tokenizers, settings.
+MODEL = Kind(
+    "model directory",
+    r"model\.(json|safetensors)|(image|text)/(.+/)?[^/]+\.(json|txt|model|safetensors)",
+    "model.json",
+    lambda value: value.get("kind") == "dual-encoder",
+)
 Output = Literal["points", "embeddings", "features"]
 
 
@@ -207,7 +214,10 @@ class DualEncoder(nn.Module):
         """Write ``model.json``, ``model.safetensors`` and the towers' assets, whole or not at all.
 
         Untouched pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set;
-        a bundled model needs nothing else.
+        a bundled model needs nothing else. A model that stands at ``folder`` is replaced.
+
+        Raises:
+            LimbeckError: ``folder`` holds anything but a model that limbeck wrote, or cannot be written.
         """
         references = {} if bundle else {prefix: b for prefix, b in self.referenced().items()}
         tensors = {
@@ -215,7 +225,7 @@ class DualEncoder(nn.Module):
             for name, tensor in self.state_dict().items()
             if not any(name.startswith(prefix) for prefix in references)
         }
-        with atomic_dir(Path(folder), replace=True) as aside:
+        with atomic_dir(folder, replaces=MODEL) as aside:
             for modality, tower in self.towers.items():
                 (aside / modality).mkdir()
                 tower.backbone.save_assets(aside / modality)

@@ -13,10 +13,10 @@ import pyarrow as pa
 from limbeck.encoding.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.encoding.parts import Parts
 from limbeck.encoding.progress import EncodingBar
-from limbeck.encoding.sources import Source, open_source
+from limbeck.encoding.sources import Source, open_source, source_places
 from limbeck.encoding.tables import TableSource
 from limbeck.errors import LimbeckError
-from limbeck.files import sha256_json
+from limbeck.files import check_apart, sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
 from limbeck.pictures import ROOM, Kind, PictureError, Reason
@@ -171,6 +171,7 @@ def encode_source(
     opened = open_source(source)
     wanted = _wanted(opened, rows)
     meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root)
+    check_apart(out, *source_places(opened), model)
     check_free(Path(out), replace=replace)
     # Names alone do not tell two folders apart, nor two tables whose pictures lie in different ones.
     place = [_identity(opened), opened.media_root]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,13 +15,20 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json, remove_leftovers, write_atomic, write_json
-from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
-from limbeck.index.lock import writer_lock
+from limbeck.files import Kind, json_text, read_json, remove_leftovers, remove_tree, write_atomic, write_json
+from limbeck.index.encoded import ENCODED, Encoded, EncodedMeta, write_encoded
+from limbeck.index.lock import HOLDER_NAME, LOCK_NAME, writer_lock
 from limbeck.pictures import Reason
 
 FORMAT = "limbeck.encoding/1"
 PROGRESS = "progress.json"
+# A killed one may leave what stood aside: `.000001.<hex>.tmp`.
+_FILES = (
+    rf"{LOCK_NAME}|{HOLDER_NAME}|{re.escape(PROGRESS)}|\d{{6}}\.jsonl|\..*\.[0-9a-f]{{8}}\.(tmp|old)(/.*)?"
+    rf"|\d{{6}}/({ENCODED.files})"
+)
+_BARE = Kind("unfinished encoding", _FILES)
+STARTED = Kind("unfinished encoding", _FILES, PROGRESS, lambda value: value.get("format") == FORMAT)
 _ITEMS, _SECONDS = 4096, 20.0  # a part is closed after so many items, or so long
 
 
@@ -57,6 +65,7 @@ class Parts:
             LimbeckError: an unfinished encoding of something else, another process that is at it, disk full.
         """
         folder = out.with_name(out.name + ".part")
+        _require_ours(folder)
         parts = cls(folder, meta)
         with writer_lock(folder, timeout=1.0):
             parts._resume(about)
@@ -82,8 +91,6 @@ class Parts:
             self._progress = {"format": FORMAT, "about": about, "parts": []}
             return
         self._progress = read_json(file)
-        if self._progress.get("format") != FORMAT:
-            raise LimbeckError(f"{file}: not of this version; remove {self.folder} to start anew")
         differ = [name for name, value in about.items() if self._progress["about"].get(name) != value]
         if differ:
             raise LimbeckError(
@@ -117,7 +124,7 @@ class Parts:
         parts = self._progress["parts"]
         name, rows, skipped = f"{len(parts):06}", sum(map(len, self._points)), self.skipped[self._skips :]
         if skipped:
-            lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in skipped)
+            lines = (json_text(entry) + "\n" for entry in skipped)
             write_atomic(self.folder / f"{name}.jsonl", "".join(lines))
         if rows:
             with write_encoded(self.folder / name, self._meta, replace=True) as writer:
@@ -143,4 +150,23 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the parts; the set is whole."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse a directory of this name that no encoding left.
+
+    Raises:
+        LimbeckError: it is a file or a link, holds another file, or its progress is of another format.
+    """
+    if not folder.is_symlink() and not folder.exists():
+        return
+    why = "is a file or a link"
+    if folder.is_dir() and not folder.is_symlink():
+        begun = os.path.lexists(folder / PROGRESS)
+        why = (STARTED if begun else _BARE).foreign(folder) or ""
+    if why:
+        raise LimbeckError(
+            f"{folder}: {why}; what is done of an encoding is kept under this name: move it away, or choose "
+            "another --out"
+        )

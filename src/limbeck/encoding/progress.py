@@ -14,8 +14,9 @@ class EncodingBar:
     def __enter__(self) -> Callable[[int], None]:
         if not self._shown:
             return lambda count: None
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from limbeck.console import console
 
         self._progress = Progress(
             TextColumn("encoding"),
@@ -23,7 +24,7 @@ class EncodingBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console(stderr=True),
         )
         self._progress.start()
         task = self._progress.add_task("encoding", total=self._total, completed=self._done, rate="")

@@ -174,6 +174,12 @@ def open_source(
     return PictureFolder(source)
 
 
+def source_places(source: Source) -> list[Path | str | None]:
+    """Directory or table of a source, and where its pictures lie: what must not be written over."""
+    place = source.pairs.path if isinstance(source, PairsSource) else source.root
+    return [place, source.media_root]
+
+
 def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
     """Rows (n,) of a split of a protocol, "query", "database" or "train"; only pairs have splits."""
     from limbeck.data.protocol import SplitName

@@ -40,9 +40,10 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
         "pairs": sum(r["pairs"] for _, r in known),
         "seconds": sum(r["seconds"] for _, r in known),
         "pairs_per_second": record["pairs_per_second"],
-        "peak_memory": max(r["peak_memory"] for _, r in known),
         "parameters": facts["stages"][stages[-1]]["parameters"],
     }
+    if all(r["peak_memory"] for _, r in known):  # Windows does not tell
+        cost["peak_memory"] = max(r["peak_memory"] for _, r in known)
     if all(r["flops_per_step"] for _, r in known):
         cost["flops_per_step"] = record["flops_per_step"]
         cost["flops"] = sum(r["flops_per_step"] * facts["stages"][name]["steps"] for name, r in known)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from limbeck.errors import LimbeckError
+from limbeck.files import cannot_write
 from limbeck.index.arrays import npy_header
-from limbeck.index.garbage import collect_garbage
+from limbeck.index.garbage import collect_garbage, require_plain
 from limbeck.index.items import joint_schema, schema_json, with_columns
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import (
@@ -49,6 +49,7 @@ def changing(path: Path | str, lock_timeout: float = WAIT_SECONDS) -> Iterator[C
     path = Path(path)
     newest_manifest(path)  # before a lock file is put into what is no index
     try:
+        require_plain(path)
         with writer_lock(path, lock_timeout):
             change = Change(IndexStore.open(path))
             try:
@@ -59,8 +60,7 @@ def changing(path: Path | str, lock_timeout: float = WAIT_SECONDS) -> Iterator[C
             change.drop_unused()
             collect_garbage(path)
     except OSError as error:
-        cause = error.strerror or str(error)
-        raise LimbeckError(f"{path}: cannot write ({cause}); free space or choose another place") from error
+        raise cannot_write(path, error) from error
 
 
 class Change:
@@ -174,7 +174,8 @@ class Change:
         self.written.append(file)
         rows = segment.removed.astype("<i8")
         # A commit that was cut short may have left a file of this name, which no manifest refers to.
-        with file.open("wb") as stream:
+        file.unlink(missing_ok=True)
+        with file.open("xb") as stream:
             stream.write(npy_header(rows.dtype, (len(rows),)))
             stream.write(rows.data)
             stream.flush()

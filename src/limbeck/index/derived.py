@@ -7,9 +7,7 @@ searched exactly (`limbeck.index.approximate`).
 
 from __future__ import annotations
 
-import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +17,17 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, read_json, remove_leftovers, sha256_json, write_json
+from limbeck.files import (
+    Kind,
+    atomic_dir,
+    check_plain,
+    read_json,
+    remove_leftovers,
+    remove_tree,
+    sha256_json,
+    write_json,
+)
+from limbeck.files.names import aside_of, old_of
 from limbeck.index.checked import check_file
 from limbeck.index.engines import engine_class
 from limbeck.index.engines.base import Engine, Points, choose_options
@@ -33,6 +41,8 @@ from limbeck.spaces import Space
 
 FORMAT = 1
 FOLDER, ABOUT, MEASURED = "derived", "derived.json", "measured.json"
+# Not by its description: a damaged one is built again.
+ENGINE = Kind("engine", r"[a-z_]+\.(npy|faiss|json)")
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ class Derived:
 
     def keep_measured(self, value: Mapping[str, Any]) -> None:
         """Write what was measured beside it."""
+        check_plain(self.folder.parent, self.folder)
         write_measured(self.folder / MEASURED, self._fingerprint(), value)
 
     def _fingerprint(self) -> str:
@@ -156,9 +167,10 @@ def write_derived(
     points = Points(store.points, engine_points(store.space))
     chosen = choose_options(cls, points.rows, points.columns, options or {})
     root = store.path / FOLDER
+    check_plain(root, root / name)
     with writer_lock(root, lock_timeout):
         remove_leftovers(root)
-        with atomic_dir(root / name, replace=True) as folder:
+        with atomic_dir(root / name, replaces=ENGINE) as folder:
             started = time.perf_counter()
             cls.write(folder, points, chosen)
             files = {file.name: file_entry(file) for file in sorted(folder.iterdir())}
@@ -230,10 +242,14 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
     root = Path(path) / FOLDER
     if name not in derived_names(path):
         open_derived(path, name)  # says what there is
+    check_plain(root, root / name)
     with writer_lock(root, lock_timeout):
-        aside = root / f".{name}.{uuid.uuid4().hex[:8]}.old"
+        why = ENGINE.foreign(root / name)
+        if why is not None:
+            raise LimbeckError(f"{root / name}: {why}; move that away first")
+        aside = old_of(aside_of(root / name))
         (root / name).rename(aside)
-        shutil.rmtree(aside)
+        remove_tree(aside)
 
 
 def engines_info(store: IndexStore) -> list[dict[str, Any]]:

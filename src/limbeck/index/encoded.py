@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, read_json, sha256_file, write_json
+from limbeck.files import Kind, atomic_dir, check_new_directory, json_text, read_json, sha256_file, write_json
 from limbeck.index.arrays import NpyWriter, open_npy
 from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
@@ -28,6 +29,12 @@ from limbeck.spaces import Space, space_from_json
 
 FORMAT = "limbeck.encoded/1"
 META, ITEMS, POINTS, SKIPPED = "encoded.json", "items.parquet", "points.npy", "skipped.jsonl"
+ENCODED = Kind(
+    "encoded set",
+    "|".join(map(re.escape, (META, ITEMS, POINTS, SKIPPED))),
+    META,
+    lambda value: str(value.get("format")).startswith("limbeck.encoded/"),
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,8 @@ class EncodedWriter:
 
 
 def check_free(out: Path, *, replace: bool = False) -> None:
-    """Refuse a place that is taken, before any work is done."""
-    if not replace and out.exists() and (out.is_file() or any(out.iterdir())):
-        raise LimbeckError(f"{out}: exists already; choose another place, or replace or remove it")
+    """Refuse a place that is taken, or with ``replace`` by anything else, before any work is done."""
+    check_new_directory(out, ENCODED if replace else None)
 
 
 @contextlib.contextmanager
@@ -109,7 +115,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
     Raises:
         LimbeckError: ``out`` exists, nothing was appended, ids repeat, points not of the space, disk full.
     """
-    with atomic_dir(Path(out), replace=replace) as aside:
+    with atomic_dir(out, replaces=ENCODED if replace else None) as aside:
         with (
             NpyWriter(aside / POINTS, meta.space.dtype, meta.space.width) as points,
             contextlib.closing(EncodedWriter(aside, meta, points)) as writer,
@@ -119,7 +125,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
             raise LimbeckError(f"{out}: no items to write; give at least one that can be read")
         check_unique_ids(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
         if writer.skipped:
-            lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in writer.skipped)
+            lines = "".join(json_text(entry) + "\n" for entry in writer.skipped)
             (aside / SKIPPED).write_text(lines, encoding="utf-8")
         value = {
             "format": FORMAT,

@@ -43,6 +43,8 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
         if file.exists():
             raise LimbeckError(f"{file}: exists already; choose another name, or remove it")
     store = IndexStore.open(path)
+    if Path(path).resolve() in out.resolve().parents:
+        raise LimbeckError(f"{out}: lies in the index, which holds its own files alone; choose another place")
     if len(files) > 1:
         write_atomic(files[1], _ids(store))
     try:

@@ -3,35 +3,78 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from limbeck.errors import LimbeckError
+from limbeck.files import check_plain, remove_tree
 from limbeck.index.lock import HOLDER_NAME, LOCK_NAME
 from limbeck.index.manifest import generations, manifest_path, read_manifest
 
 FOLDERS = ("segments", "encoders", "tombstones", "derived")
 _OURS = re.compile(r"manifest-\d+\.json|\.manifest-\d+\.json\.[0-9a-f]+\.tmp")
 _MIN_AGE_SECONDS = 3600.0
+# What writers put into the folders; anything else there is not theirs to remove.
+_ENTRIES = {
+    "segments": re.compile(r"[0-9a-f]{32}"),
+    "encoders": re.compile(r"[0-9a-f]{32}|\.[0-9a-f]{32}\.[0-9a-f]{8}\.(tmp|old)"),
+    "tombstones": re.compile(r"[0-9a-f]{32}-\d+\.npy"),
+    "derived": re.compile(
+        rf"{re.escape(LOCK_NAME)}|{re.escape(HOLDER_NAME)}|[a-z0-9-]+|\.[a-z0-9-]+\.[0-9a-f]{{8}}\.(tmp|old)"
+    ),
+}
+
+_SEGMENT_FILE = re.compile(r"(points|id_hash)\.npy|items\.arrow|id_hash\.runs")
 
 
 def require_index_directory(path: Path) -> None:
     """Refuse to write an index into a place that holds anything else.
 
+    Without a manifest the place is new, or a build was cut short there: that left its lock file, and in the
+    folders names of a writer's making alone. A user's folder that is named ``segments`` by chance is neither.
+
     Raises:
-        LimbeckError: a file, or a directory with foreign entries.
+        LimbeckError: a file, a directory with foreign entries, a link among those of an index.
     """
     if path.exists() and not path.is_dir():
         raise LimbeckError(f"{path}: a file, not an index directory; choose another --out")
-    if path.is_dir():
-        for entry in path.iterdir():
-            ours = entry.name in (*FOLDERS, LOCK_NAME, HOLDER_NAME) or _OURS.fullmatch(entry.name)
-            if not ours:
-                raise LimbeckError(
-                    f"{path}: holds {entry.name}, so it is no index; choose another --out or empty it"
-                )
+    if not path.is_dir():
+        return
+    for entry in path.iterdir():
+        ours = entry.name in (*FOLDERS, LOCK_NAME, HOLDER_NAME) or _OURS.fullmatch(entry.name)
+        if not ours:
+            _refuse(path, entry.name)
+    require_plain(path)
+    if generations(path):
+        return
+    for folder in FOLDERS:
+        for entry in _entries(path / folder):
+            if not (path / LOCK_NAME).is_file() or not _ENTRIES[folder].fullmatch(entry.name):
+                _refuse(path, f"{folder}/{entry.name}")
+    for entry in _entries(path / "segments"):
+        for file in _entries(entry):
+            if not _SEGMENT_FILE.fullmatch(file.name):
+                _refuse(path, file.relative_to(path).as_posix())
+
+
+def _refuse(path: Path, name: str) -> NoReturn:
+    raise LimbeckError(f"{path}: holds {name}, so it is no index; choose another --out or empty it")
+
+
+def require_plain(path: Path) -> None:
+    """Refuse to change an index in which a link takes the place of a folder or of an entry of one.
+
+    Raises:
+        LimbeckError: names the link.
+    """
+    places = [path / name for name in (LOCK_NAME, HOLDER_NAME, *FOLDERS)]
+    check_plain(*places, *(entry for folder in FOLDERS for entry in _entries(path / folder)))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def collect_garbage(path: Path) -> None:
@@ -51,16 +94,12 @@ def collect_garbage(path: Path) -> None:
     newest_allowed = time.time() - _MIN_AGE_SECONDS if published else float("inf")
     old_manifests = [manifest_path(path, generation) for generation in published[:-2]]
     for entry in [*_candidates(path), *old_manifests]:
-        if entry in kept or entry.stat().st_mtime > newest_allowed:
+        if entry in kept or entry.lstat().st_mtime > newest_allowed:
             continue
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        remove_tree(entry)
 
 
 def _candidates(path: Path) -> Iterator[Path]:
     for folder in ("segments", "encoders", "tombstones"):
-        if (path / folder).is_dir():
-            yield from (path / folder).iterdir()
-    yield from path.glob(".manifest-*.tmp")
+        yield from (entry for entry in _entries(path / folder) if _ENTRIES[folder].fullmatch(entry.name))
+    yield from (entry for entry in path.iterdir() if _OURS.fullmatch(entry.name) and entry.name[0] == ".")

@@ -111,6 +111,19 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list else kind)
 
 
+def plain_value(scalar: pa.Scalar) -> Any:
+    """The Python value of a cell; a time too fine for Python as ISO text, a duration as numpy has it."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):  # nanoseconds, or years that `datetime` lacks
+        if pa.types.is_duration(scalar.type):
+            return np.timedelta64(scalar.value, scalar.type.unit)
+        if pa.types.is_timestamp(scalar.type):
+            zone = "Z" if scalar.type.tz else ""  # with a zone the stored number counts from UTC
+            return f"{np.datetime64(scalar.value, scalar.type.unit)}{zone}"
+        return scalar.cast(pa.string()).as_py()
+
+
 def schema_json(schema: pa.Schema) -> list[list[str]]:
     """``[[column, type], ...]`` as a manifest records it."""
     return [[field.name, str(field.type)] for field in schema]

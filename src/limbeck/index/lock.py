@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from limbeck.errors import LimbeckError
+from limbeck.files import check_plain
 
 LOCK_NAME = "writer.lock"
 HOLDER_NAME = "writer.holder"
@@ -24,16 +25,17 @@ def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
     """Make an index directory if need be and hold its writer's lock; the system frees it if the process dies.
 
     Raises:
-        LimbeckError: another process still holds it after ``timeout`` seconds; it is named.
+        LimbeckError: another process still holds it after ``timeout`` seconds (it is named); a link in the
+            place of a file of the lock.
     """
     # The holder's name stands in a file of its own: opening a lock file truncates it.
     holder = Path(root) / HOLDER_NAME
     lock = _acquire(Path(root), timeout)
     try:
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        holder.write_text(
-            f"process {os.getpid()} on {socket.gethostname()} since {since}\n", encoding="utf-8"
-        )
+        holder.unlink(missing_ok=True)  # of a holder that was killed
+        with holder.open("x", encoding="utf-8") as stream:  # never through a link
+            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -44,6 +46,7 @@ def _acquire(root: Path, timeout: float) -> BaseFileLock:
     deadline = time.monotonic() + timeout
     while True:
         root.mkdir(parents=True, exist_ok=True)
+        check_plain(root / LOCK_NAME, root / HOLDER_NAME)
         lock = FileLock(root / LOCK_NAME)
         try:
             lock.acquire(timeout=max(0.0, deadline - time.monotonic()))

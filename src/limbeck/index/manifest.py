@@ -6,7 +6,6 @@ manifest is an error, never silently an older state (docs/index-format.md).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import uuid
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.files import fsync_path, read_json, sha256_json
+from limbeck.files import fsync_path, json_text, publish_new, read_json, sha256_json
 from limbeck.index.typed import is_inside, typed
 
 READER = 2  # what this code can open
@@ -201,13 +200,12 @@ def publish(root: Path, manifest: Manifest) -> Path:
     aside = root / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         with aside.open("x", encoding="utf-8") as stream:
-            json.dump(manifest.to_json(), stream, indent=1, ensure_ascii=False, allow_nan=False)
-            stream.write("\n")
+            stream.write(json_text(manifest.to_json(), indent=1) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         try:
             # A link, unlike a rename, fails where the name exists: two writers never publish one generation.
-            os.link(aside, target)
+            publish_new(aside, target)
         except FileExistsError:
             raise LimbeckError(
                 f"{target}: published by another writer meanwhile; run the command again"

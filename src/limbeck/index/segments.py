@@ -18,7 +18,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
 from limbeck.index.arrays import open_npy
 from limbeck.index.checked import CheckedFile
-from limbeck.index.items import with_columns
+from limbeck.index.items import plain_value, with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
@@ -132,7 +132,8 @@ class Segment:
 
     def item(self, row: int) -> dict[str, Any]:
         """All columns of one row. A slice, not a take: a take would gather the whole table."""
-        return self._checked(self.items.slice(row, 1)).to_pylist()[0]
+        table = self._checked(self.items.slice(row, 1))
+        return {name: plain_value(table.column(name)[0]) for name in table.column_names}
 
     def id_of(self, row: int) -> str:
         """The id of one row."""

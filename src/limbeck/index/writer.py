@@ -5,7 +5,6 @@ See docs/index-format.md for the order of steps and what each failure leaves beh
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
-from limbeck.files import fsync_path, sha256_json
+from limbeck.files import cannot_write, fsync_path, remove_tree, sha256_json
 from limbeck.index.garbage import FOLDERS, collect_garbage, require_index_directory
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import schema_json
@@ -85,23 +84,26 @@ def commit(
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         require_index_directory(path)
+        before = set() if path in made else set(path.iterdir())
         with writer_lock(path, lock_timeout):
             published = generations(path)
             if published and not replace:
                 raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
+            require_index_directory(path)  # once more: it may have been changed while the lock was waited for
             collect_garbage(path)
             try:
                 for folder in made:
                     fsync_path(folder.parent)
                 _write_generation(path, published[-1] + 1 if published else 1, parts, meta)
             except BaseException:
-                if made and not generations(path):
-                    shutil.rmtree(path, ignore_errors=True)
+                if not generations(path):
+                    discard([entry for entry in path.iterdir() if entry not in before])
+                    for folder in made:
+                        folder.rmdir()
                 raise
             collect_garbage(path)
     except OSError as error:
-        cause = error.strerror or str(error)
-        raise LimbeckError(f"{path}: cannot write ({cause}); free space or choose another place") from error
+        raise cannot_write(path, error) from error
 
 
 def _write_generation(path: Path, generation: int, parts: Sequence[Batches], meta: StoreMeta) -> None:
@@ -173,10 +175,7 @@ def undo(path: Path, generation: int, written: Sequence[Path], error: BaseExcept
 def discard(entries: Sequence[Path]) -> None:
     """Remove files and directories, those that are there."""
     for entry in entries:
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        remove_tree(entry)
 
 
 def write_encoder(
@@ -194,7 +193,7 @@ def write_encoder(
     digest = sha256_json({name: entry.sha256 for name, entry in entries.items()})[:32]
     target = path / "encoders" / digest
     if target.exists() and all(same_file(target / name, entry) for name, entry in entries.items()):
-        shutil.rmtree(aside)
+        remove_tree(aside)
     else:
         for file in aside.rglob("*"):
             fsync_path(file)

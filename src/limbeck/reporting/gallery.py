@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
+from limbeck.files import STANDARD_OUTPUT, write_atomic
 from limbeck.pictures import contain
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
     """Write a contact sheet.
 
     Args:
-        path: ``.png`` or ``.jpg``.
+        path: ``.png`` or ``.jpg``, or ``-`` for a PNG to standard output.
         rows: (query, its hits), from top to bottom; long rows are folded after ``columns`` hits.
         columns: hits side by side.
 
@@ -45,7 +47,7 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
     from PIL import Image, ImageDraw, ImageFont
 
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+    if path != STANDARD_OUTPUT and path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise LimbeckError(f"{path}: a gallery is a picture; give it the ending .png or .jpg")
     if not any(cells for _, cells in rows):
         raise LimbeckError(f"{path}: no hits to show; search with a larger -k")
@@ -67,13 +69,9 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
                 place = (left, upper + _CELL + 3 + line * _LINE_HEIGHT)
                 draw.text(place, _fit(draw, text, font, _CELL), fill=_INK if line == 0 else _FAINT, font=font)
         top += depth
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except OSError as error:
-        raise LimbeckError(
-            f"{path}: cannot write ({error.strerror or error}); choose another place"
-        ) from error
+    data = io.BytesIO()
+    sheet.save(data, "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG")
+    write_atomic(path, data.getvalue())
 
 
 def _paste(

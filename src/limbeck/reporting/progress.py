@@ -11,7 +11,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.files import write_atomic
+from limbeck.files import STANDARD_OUTPUT, write_atomic
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart, Key, Panel
 from limbeck.reporting.style import Look, looks
@@ -102,13 +102,13 @@ def write_figure(file: Path, results: Sequence[Result]) -> None:
     """All charts that apply in one picture: quality over pairs and time; for codes mAP by bits, PR, P@N.
 
     Args:
-        file: ``.png`` or ``.svg``.
+        file: ``.png`` or ``.svg``, or ``-`` for a PNG to standard output.
         results: of one protocol.
 
     Raises:
         LimbeckError: another ending, results without anything to draw, or the extra ``report`` is missing.
     """
-    if file.suffix not in (".png", ".svg"):
+    if file != STANDARD_OUTPUT and file.suffix not in (".png", ".svg"):
         raise LimbeckError(f"{file}: --figure wants a name that ends in .png or .svg")
     makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at)
     charts = [chart for chart in (make(results) for make in makers) if chart is not None]

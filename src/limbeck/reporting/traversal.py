@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import LimbeckError
-from limbeck.files import write_atomic
+from limbeck.files import STANDARD_OUTPUT, write_atomic
 from limbeck.reporting.extra import require
 from limbeck.reporting.style import GRID, INK, SERIES, SOFT, light, light_settings
 from limbeck.traversal import Step, Traversal
@@ -30,7 +30,7 @@ def check_figure(path: Path | str) -> None:
     Raises:
         LimbeckError: another ending than ``.png``, or matplotlib is not installed.
     """
-    if Path(path).suffix.lower() != ".png":
+    if Path(path) != STANDARD_OUTPUT and Path(path).suffix.lower() != ".png":
         raise LimbeckError(f"{path}: a figure is a picture; give it the ending .png")
     require("matplotlib.figure")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.files import check_apart
 from limbeck.index.choice import RECALL, Choice, Engines
 from limbeck.index.embeddings import check_rerank, embeddings_at, reranked
 from limbeck.index.encoded import Encoded
@@ -97,6 +98,7 @@ class Index:
         Raises:
             LimbeckError: bad source, repeated ids, a model of another space, ``path`` taken, disk full.
         """
+        check_apart(path, getattr(source, "path", source))
         encoder, name = load_model(model)
         batches, meta = open_rows(
             source,

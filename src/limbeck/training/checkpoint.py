@@ -15,10 +15,11 @@ import torch
 
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json
+from limbeck.files import Kind, atomic_dir, read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
 
 FORMAT = 1
+STATE = Kind("checkpoint", r"state\.(json|safetensors)")
 _LATER = {"teacher"}  # what checkpoints from before do not name
 _TENSORS, _FACTS = "state.safetensors", "state.json"
 KEPT = 2
@@ -125,7 +126,7 @@ class CheckpointFolder:
         if torch.cuda.is_available():
             tensors["random/cuda"] = torch.cuda.get_rng_state()
         target = self.folder / f"state-{progress.step:08d}"
-        with atomic_dir(target, replace=True) as aside:
+        with atomic_dir(target, replaces=STATE) as aside:
             save_tensors(aside / _TENSORS, tensors)
             facts = {"format": FORMAT, **self.identity, **vars(progress)}
             facts["sha256"] = sha256_file(aside / _TENSORS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -79,13 +78,20 @@ def _reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory() -> int:
-    """Bytes: on the GPU what tensors took at most, else the process's largest resident size."""
+def peak_memory() -> int | None:
+    """Bytes: on the GPU what tensors took at most, else the process's largest resident size.
+
+    None where the system does not tell, as Windows.
+    """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(largest if sys.platform == "darwin" else 1024 * largest)

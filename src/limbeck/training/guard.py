@@ -11,8 +11,10 @@ import torch.distributed as dist
 
 from limbeck.encoders.tensors import save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, write_json
+from limbeck.files import Kind, atomic_dir, write_json
 from limbeck.methods import Losses, Method, Reps
+
+KEPT = Kind("kept batch", r"batch\.(json|safetensors)")
 
 
 def check_losses(
@@ -47,7 +49,7 @@ def _stop(named: str, what: str, batch: dict[str, Any], *, step: int, stage: str
     kept = folder / f"not-finite-{step + 1:08d}"
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         kept = kept.with_name(f"{kept.name}-{dist.get_rank()}")  # each process has a part of the batch
-    with atomic_dir(kept, replace=True) as aside:
+    with atomic_dir(kept, replaces=KEPT) as aside:
         save_tensors(aside / "batch.safetensors", dict(_tensors(batch)))
         write_json(
             aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch["ids"]}

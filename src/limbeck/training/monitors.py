@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from limbeck.files import write_atomic
+from limbeck.console import console
+from limbeck.files import json_text, write_atomic
 
 
 class MetricsLog:
@@ -35,9 +33,8 @@ class MetricsLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one row; non-finite numbers become null."""
-        clean = {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()}
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(clean) + "\n")
+            stream.write(json_text(row) + "\n")
 
 
 class ProgressLine:
@@ -45,7 +42,7 @@ class ProgressLine:
 
     def __init__(self, name: str, total: int, done: int, batch_size: int, *, quiet: bool = False) -> None:
         self.name, self.total, self.start, self.batch_size = name, total, done, batch_size
-        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.console = console(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self.began = self.spoke = time.monotonic()
         self.bar = Progress(

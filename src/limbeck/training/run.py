@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from limbeck.console import echo
 from limbeck.data.contents import Contents
 from limbeck.data.protocols import lasting_name
 from limbeck.encoders.cache import BackboneCache
@@ -113,7 +113,7 @@ def _speaker(fabric: Fabric) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         if fabric.is_global_zero:
-            print(f"limbeck: {line}", file=sys.stderr)
+            echo(f"limbeck: {line}", err=True)
 
     return say
 

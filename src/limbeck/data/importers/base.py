@@ -11,9 +11,11 @@ from typing import Any
 from zipfile import is_zipfile
 
 from limbeck.archives import read_text_member
+from limbeck.data.columns import PAIRS
 from limbeck.data.features import load_feature_file
 from limbeck.data.row_names import match_rows
 from limbeck.errors import LimbeckError
+from limbeck.files import check_apart, check_new_directory
 from limbeck.names import show
 from limbeck.pictures import Kind, Listing, PassedOver, list_folder, list_zip
 from limbeck.regular import regular_file
@@ -181,7 +183,8 @@ class Importer:
         """Import ``src`` into the pairs directory ``out``.
 
         Raises:
-            LimbeckError: an option that the format does not have, or anything wrong in the source.
+            LimbeckError: an option that the format does not have, ``out`` taken or around a source, or
+                anything wrong in the source.
         """
         options = options or ImportOptions()
         common = {"name", "features", "keep_missing", "replace"}
@@ -189,6 +192,9 @@ class Importer:
         if foreign:
             flag = "--" + foreign[0].replace("_", "-")
             raise LimbeckError(f"format {self.name!r} has no option {flag}; leave it out")
+        features = [file for source in options.features for file in (source.file, source.names)]
+        check_apart(out, src, options.table, options.annotations, options.images, *features)
+        check_new_directory(out, PAIRS if options.replace else None)
         return self.run(Path(src), Path(out), options)
 
 

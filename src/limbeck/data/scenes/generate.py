@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.data.columns import PAIRS
 from limbeck.data.pairs import write_into
 from limbeck.data.scenes import captions as words
 from limbeck.data.scenes.draw import draw_scene
@@ -44,11 +45,11 @@ def generate_scenes(
         n: number of scenes, at least 12.
         seed: each scene has its own generator from (seed, number, attempt).
         size: side of the pictures in pixels, 32 to 512.
-        replace: swap out an existing directory.
+        replace: swap out an existing pairs directory.
         progress: called with (done, n) after each scene.
 
     Raises:
-        LimbeckError: bad numbers, or ``out`` exists.
+        LimbeckError: bad numbers, or ``out`` exists (with ``replace``: and is anything else).
     """
     if n < len(PATTERN):
         raise LimbeckError(f"scenes: n is {n}; at least {len(PATTERN)} are needed to fill every split")
@@ -60,7 +61,7 @@ def generate_scenes(
         name: [] for name in ("id", "image", "captions", "tags", "labels", "path", "split")
     }
     distinct = {split: Distinct() for split in set(PATTERN)}
-    with atomic_dir(Path(out), replace=replace) as aside:
+    with atomic_dir(out, replaces=PAIRS if replace else None) as aside:
         with zipfile.ZipFile(aside / ARCHIVE, "w", zipfile.ZIP_STORED) as archive:
             for number in range(n):
                 split = PATTERN[number % len(PATTERN)]

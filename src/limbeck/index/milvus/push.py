@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
+from limbeck.files import check_plain
 from limbeck.index.derived import FOLDER
 from limbeck.index.engines.base import Points
 from limbeck.index.lock import writer_lock
@@ -84,6 +85,7 @@ def push_index(
         lists,
         longest,
     )
+    check_plain(store.path / FOLDER)
     with writer_lock(store.path / FOLDER), one_line_errors(target):
         before = _holder(client, target, store, replace=replace)
         _drop_leftovers(client, target, before)

@@ -1,0 +1,41 @@
+"""Options that name a file to write: looked at before any work, and ``-`` keeps standard output free."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from limbeck.console import output_taken
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def writes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A verb whose parameters ``names`` are files to write, or None.
+
+    What cannot be written is refused before the verb runs. Where one of them is standard output, what the
+    verb says goes to standard error.
+    """
+
+    def decorate(verb: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(verb)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            with contextlib.ExitStack() as stack:
+                if any(options.get(name) is not None for name in names):
+                    from limbeck.errors import LimbeckError
+                    from limbeck.files import check_target
+
+                    given = [options[name] for name in names if options.get(name) is not None]
+                    taken = sum(check_target(str(path)).kind == "stdout" for path in given)
+                    if taken > 1:
+                        raise LimbeckError("-: standard output takes one file; give the others names")
+                    if taken:
+                        stack.enter_context(output_taken())
+                return verb(*args, **options)
+
+        return checked
+
+    return decorate

@@ -1,0 +1,80 @@
+"""The one place where text reaches a terminal: nothing in a name can steer it, no encoding stops it.
+
+A name or caption may hold escape sequences, control characters or text directions; they are shown as escapes
+such as ``\\x1b``. What the terminal's encoding lacks is shown as ``?``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters but tab and line feed, what turns the direction of text, and lone surrogates.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_taken: ContextVar[bool] = ContextVar("_taken", default=False)
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of what would steer a terminal."""
+    return _HARMFUL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def echo(message: object = "", *, err: bool = False) -> None:
+    """Print one line, to standard error where ``err`` is set or standard output holds a file (`--json -`)."""
+    stream = sys.stderr if err or _taken.get() else sys.stdout
+    _forgive(stream)
+    stream.write(printable(str(message)) + "\n")
+    stream.flush()
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A rich console that prints as `echo` does: tables, titles and lines are made printable."""
+    forgive_encodings()
+    made: Console = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)
+    return made
+
+
+@functools.cache
+def _console_class() -> Any:
+    from rich.console import Console
+    from rich.text import Text
+
+    class PrintableConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options)
+
+    return PrintableConsole
+
+
+@contextlib.contextmanager
+def output_taken() -> Iterator[None]:
+    """Standard output holds a file: what is said inside goes to standard error."""
+    token = _taken.set(True)
+    try:
+        yield
+    finally:
+        _taken.reset(token)
+
+
+def forgive_encodings() -> None:
+    """Let both streams show ``?`` for what their encoding lacks."""
+    _forgive(sys.stdout)
+    _forgive(sys.stderr)
+
+
+def _forgive(stream: Any) -> None:
+    if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")

@@ -1,0 +1,42 @@
+"""The one writer: files and directories written whole or not at all, strict JSON, careful removal.
+
+Nothing that limbeck did not write is replaced or removed, and nothing is written through a link
+(docs/design.md §3.9).
+"""
+
+from __future__ import annotations
+
+from limbeck.files.atomic import atomic_dir, atomic_file, cannot_write, write_atomic
+from limbeck.files.directories import Kind, check_apart, check_new_directory
+from limbeck.files.durability import fsync_path, publish_new
+from limbeck.files.fingerprint import sha256_file, sha256_json
+from limbeck.files.jsontext import json_text, plain_json, read_json, write_json
+from limbeck.files.recovery import cut_short
+from limbeck.files.remove import check_plain, remove_leftovers, remove_tree
+from limbeck.files.targets import STANDARD_OUTPUT, Target, check_target, target_of
+
+__all__ = [
+    "STANDARD_OUTPUT",
+    "Kind",
+    "Target",
+    "atomic_dir",
+    "atomic_file",
+    "cannot_write",
+    "check_apart",
+    "check_new_directory",
+    "check_plain",
+    "check_target",
+    "cut_short",
+    "fsync_path",
+    "json_text",
+    "plain_json",
+    "publish_new",
+    "read_json",
+    "remove_leftovers",
+    "remove_tree",
+    "sha256_file",
+    "sha256_json",
+    "target_of",
+    "write_atomic",
+    "write_json",
+]

@@ -1,0 +1,156 @@
+"""Files and directories written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from limbeck.errors import LimbeckError
+from limbeck.files.directories import Kind, check_new_directory
+from limbeck.files.durability import exchange, fsync_path
+from limbeck.files.names import aside_of, check_name, old_of
+from limbeck.files.remove import remove_tree
+from limbeck.files.targets import target_of
+
+_MENDS = {
+    errno.EACCES: "choose another place, or allow yourself to write there",
+    errno.EPERM: "choose another place, or allow yourself to write there",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose another place",
+    errno.EEXIST: "choose another place",
+    errno.ENOTEMPTY: "choose another place",
+}
+
+
+def cannot_write(path: Path, error: OSError) -> LimbeckError:
+    """What to say where the system refuses: the place, the cause, and the mend that goes with it."""
+    mend = _MENDS.get(error.errno or 0, "free space or choose another place")
+    return LimbeckError(f"{path}: cannot write ({error.strerror or error}); {mend}")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
+    """A stream for a file: written beside it, at the end fsync and rename; on any error nothing is left.
+
+    ``-``, FIFOs and character devices are written into as they are (`limbeck.files.target_of`); of them
+    alone a half may have been read when an error comes.
+
+    Raises:
+        LimbeckError: a directory or another thing that is no file, a full disk, a lack of rights.
+    """
+    path = Path(path)
+    target = target_of(path)
+    if target.kind == "stdout":
+        yield from _standard_output()
+        return
+    aside = path if target.kind == "stream" else aside_of(path)
+    try:
+        if target.kind == "stream":
+            with path.open("wb") as stream:
+                yield stream
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except BaseException as error:
+        if target.kind == "file":
+            remove_tree(aside)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+    fsync_path(path.parent)
+
+
+def _standard_output() -> Iterator[BinaryIO]:
+    sys.stdout.flush()
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is not None:
+        yield cast("BinaryIO", stream)
+        stream.flush()
+        return
+    held = io.BytesIO()  # a stand-in without bytes, such as a notebook's
+    yield held
+    sys.stdout.write(held.getvalue().decode("utf-8", "replace"))
+
+
+def write_atomic(path: Path | str, content: bytes | str) -> None:
+    """Write beside ``path``, fsync, rename: a reader sees the old file or the new one, never a half."""
+    with atomic_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Path]:
+    """Build a directory aside and publish it by rename; on any error nothing is left and nothing is lost.
+
+    Args:
+        path: where the directory shall stand: a new name, or an empty directory.
+        replaces: what may stand there and is then swapped out; whatever is not of this kind, or holds
+            anything that limbeck did not write, is refused (`limbeck.files.Kind`).
+
+    Raises:
+        LimbeckError: the place is taken, a link, the current directory or above it; a full disk.
+    """
+    path = Path(path)
+    check_new_directory(path, replaces)
+    check_name(path)
+    aside = aside_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
+        yield aside
+        for file in aside.rglob("*"):
+            fsync_path(file)
+        fsync_path(aside)
+        check_new_directory(path, replaces)  # hours may have passed
+        old = _publish(aside, path)
+    except OSError as error:
+        remove_tree(aside)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        remove_tree(aside)
+        raise
+    if old is not None:
+        remove_tree(old)
+
+
+def _publish(aside: Path, path: Path) -> Path | None:
+    """Put a finished directory in its place and make it last; returns where the old state is now, if any.
+
+    On an error ``aside`` is the new state again and ``path`` the old one.
+    """
+    if not path.exists() or not any(path.iterdir()):
+        if os.name == "nt" and path.exists():
+            path.rmdir()  # elsewhere the rename does it
+        aside.rename(path)
+        fsync_path(path.parent)
+        return None
+    if exchange(aside, path):
+        try:
+            fsync_path(path.parent)
+        except BaseException:
+            exchange(aside, path)
+            raise
+        return aside
+    old = old_of(aside)
+    try:
+        path.rename(old)
+        aside.rename(path)
+        fsync_path(path.parent)
+    except BaseException:
+        if old.exists():
+            if path.exists():
+                path.rename(aside)
+            old.rename(path)
+        raise
+    return old

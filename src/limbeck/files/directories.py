@@ -1,0 +1,119 @@
+"""Which directories limbeck wrote: only those are replaced, and only where they hold nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files.names import check_name
+from limbeck.files.recovery import cut_short
+from limbeck.files.targets import STANDARD_OUTPUT
+
+# What desktops put into any folder that they show.
+_DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of directory that limbeck writes.
+
+    Attributes:
+        name: in words, ``pairs directory``.
+        files: regular expression of the paths, relative and with ``/``, of all files that it may hold.
+        marker: JSON file that says what the directory is; None where the names of its files alone do.
+        accepts: whether the marker's value is one of this kind.
+    """
+
+    name: str
+    files: str
+    marker: str | None = None
+    accepts: Callable[[Any], bool] = bool
+
+    def foreign(self, path: Path) -> str | None:
+        """Why a directory may not be replaced or removed as one of this kind; None if it may."""
+        if self.marker is not None:
+            try:
+                value = json.loads((path / self.marker).read_text(encoding="utf-8"))
+                sound = isinstance(value, dict) and self.accepts(value)
+            except (OSError, ValueError, RecursionError):
+                sound = False
+            if not sound:
+                return f"is no {self.name} (no sound {self.marker})"
+        wanted = re.compile(self.files, re.DOTALL)
+        for folder, folders, files in os.walk(path):
+            inside = Path(folder)
+            links = [name for name in folders if (inside / name).is_symlink()]
+            for name in sorted([*files, *links]):
+                own = (inside / name).relative_to(path).as_posix()
+                plain = (inside / name).is_file() and not (inside / name).is_symlink()
+                if not (plain and (wanted.fullmatch(own) or name in _DROPPINGS)):
+                    return f"holds {own}, which limbeck did not write"
+        return None
+
+
+def check_new_directory(
+    path: Path | str,
+    replaces: Kind | None = None,
+    *,
+    mend: str = "choose another place, or replace or remove it",
+) -> None:
+    """Refuse a place for a directory before any work is done; see `limbeck.files.atomic_dir`.
+
+    Raises:
+        LimbeckError: standard output, a file, a link, the current directory or one above it; a directory
+            that is not empty and not of the kind ``replaces``; a replacement that was cut short there.
+    """
+    path = Path(path)
+    if path == STANDARD_OUTPUT:
+        raise LimbeckError("-: standard output takes files only; name a directory")
+    check_name(path)
+    if path.is_symlink():
+        raise LimbeckError(f"{path}: a link to {path.readlink()}; name the directory itself")
+    if not path.exists():
+        broken = cut_short(path)
+        if broken is not None and path.name:
+            raise LimbeckError(broken)
+        return
+    if not path.is_dir():
+        raise LimbeckError(f"{path}: exists already and is a file; choose another place")
+    here = Path.cwd()
+    if any(path.samefile(place) for place in (here, *here.parents)):
+        raise LimbeckError(f"{path}: the current directory lies there; name a new directory")
+    if not any(path.iterdir()):
+        return
+    if replaces is None:
+        raise LimbeckError(f"{path}: exists already; {mend}")
+    why = replaces.foreign(path)
+    if why is not None:
+        raise LimbeckError(
+            f"{path}: {why}, so it is not replaced; choose another place, or move it away yourself"
+        )
+
+
+def check_apart(out: Path | str, *sources: object) -> None:
+    """Refuse to write a directory over what it is made from, or around it.
+
+    Args:
+        out: the directory to write.
+        sources: files, directories and hub ids that are read; None and what is no path are passed over.
+
+    Raises:
+        LimbeckError: ``out`` is one of them, or holds one.
+    """
+    out = Path(out)
+    if not out.exists():
+        return
+    for source in sources:
+        if not isinstance(source, str | os.PathLike) or not os.path.lexists(source):
+            continue
+        real = Path(os.path.realpath(source))
+        for place in (real, *real.parents):
+            if place.exists() and out.samefile(place):
+                what = "is" if place == real else "holds"
+                raise LimbeckError(f"{out}: {what} the source {source}; choose another place to write to")

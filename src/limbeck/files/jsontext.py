@@ -1,0 +1,128 @@
+"""Strict JSON: what any parser reads, whatever a column holds.
+
+| value | written as |
+|---|---|
+| NaN, infinity, NaT | ``null`` |
+| date, time, timestamp | ISO 8601 text |
+| duration | ISO 8601 text in seconds, ``PT90.5S`` |
+| decimal, UUID, path | plain text, digits kept |
+| bytes | base64 text |
+| numpy scalars and arrays | numbers and lists |
+| a lone surrogate (a file name that is no UTF-8) | its escape ``\\udcXX`` |
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import math
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.files.atomic import write_atomic
+from limbeck.files.recovery import cut_short
+
+
+def plain_json(value: Any) -> Any:
+    """A value in dicts, lists, texts, finite numbers, bools and None alone, as the module's table says.
+
+    Raises:
+        TypeError: a type that the table lacks.
+    """
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(key): plain_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return [plain_json(inner) for inner in sorted(value, key=str)]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return plain_json(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(bytes(value)).decode("ascii")
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return _numpy_time(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return plain_json(value.tolist())
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, dt.date | dt.time):
+        text = value.isoformat()
+        return None if text == "NaT" else text
+    if isinstance(value, dt.timedelta):
+        return f"PT{_seconds(value)}S"
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() else None
+    if isinstance(value, PurePath | uuid.UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _seconds(value: dt.timedelta) -> str:
+    """Exact, without an exponent."""
+    whole = value // dt.timedelta(microseconds=1)
+    return format((Decimal(whole) / 1_000_000).normalize(), "f")
+
+
+def _numpy_time(value: np.datetime64 | np.timedelta64) -> str | None:
+    if np.isnat(value):
+        return None
+    if isinstance(value, np.datetime64):
+        return str(value)
+    nanoseconds = int(value.astype("timedelta64[ns]").astype(np.int64))
+    return f"PT{format((Decimal(nanoseconds) / 1_000_000_000).normalize(), 'f')}S"
+
+
+def _key(key: Any) -> str:
+    """A key as JSON has it, always a text."""
+    if isinstance(key, float):
+        return str(float(key))
+    plain = plain_json(key)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as strict JSON text, all of it encodable as UTF-8; see the module's table.
+
+    Raises:
+        TypeError: a type that the table lacks.
+    """
+    text = json.dumps(plain_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    # Surrogates stand inside strings only, where Python's escape is JSON's.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as strict JSON, indented, whole or not at all (`limbeck.files.atomic_file`)."""
+    write_atomic(path, json_text(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or damaged one is a `LimbeckError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LimbeckError(cut_short(path) or f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise LimbeckError(f"{path}: a directory, not a JSON file") from None
+    except RecursionError:
+        raise LimbeckError(f"{path}: not valid JSON (nested too deeply); restore or rebuild it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{path}: not valid JSON ({error}); restore or rebuild it") from None

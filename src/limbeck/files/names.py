@@ -1,0 +1,56 @@
+"""Names beside a place: where its next state is built, and where its last one waits to be removed."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+
+LONGEST_NAME = 255  # bytes, on all common file systems
+ASIDE = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
+"""``.NAME.<8 hex digits>.tmp`` of a next state, ``.old`` of a last one."""
+
+
+def aside_of(path: Path) -> Path:
+    """A new name beside a place, hidden, for its next state."""
+    return path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def old_of(aside: Path) -> Path:
+    """Where the last state goes while the one in ``aside`` takes its place."""
+    return aside.with_suffix(".old")
+
+
+def olds_of(path: Path) -> list[Path]:
+    """Last states that were left beside a place, sorted by name."""
+    name = re.compile(re.escape(f".{_short(path.name)}.") + r"[0-9a-f]{8}\.old", re.DOTALL)
+    try:
+        return sorted(entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))
+    except OSError:
+        return []
+
+
+def _short(name: str) -> str:
+    while len(os.fsencode(name)) > LONGEST_NAME - 15:
+        name = name[:-1]
+    return name
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file system takes.
+
+    Raises:
+        LimbeckError: a part of more than 255 bytes, or one with a NUL.
+    """
+    for part in path.parts:
+        size = len(os.fsencode(part))
+        if size > LONGEST_NAME:
+            raise LimbeckError(
+                f"{part[:40]}…: the name has {size} bytes, a file system takes {LONGEST_NAME}; "
+                "choose a shorter name"
+            )
+        if "\0" in part:
+            raise LimbeckError(f"{part[:40]!r}: the name holds a NUL character; choose another name")

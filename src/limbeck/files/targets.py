@@ -1,0 +1,84 @@
+"""Where a file shall go: a regular file, standard output, or a pipe; anything else is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from limbeck.errors import LimbeckError
+from limbeck.files.names import check_name
+
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a name given for a file stands for.
+
+    Attributes:
+        path: as given.
+        kind: ``file`` is written beside itself and renamed, ``stream`` (a FIFO or character device) is
+            written into, ``stdout`` is standard output.
+    """
+
+    path: Path
+    kind: Literal["file", "stream", "stdout"]
+
+
+def target_of(path: Path | str) -> Target:
+    """Look at a name; ``-`` and whatever is standard output already, such as ``/dev/stdout``, are that.
+
+    Raises:
+        LimbeckError: a directory, a block device, a socket, or a name that no file system takes.
+    """
+    path = Path(path)
+    if path == STANDARD_OUTPUT:
+        return Target(path, "stdout")
+    try:
+        found = path.stat()  # through links: a link to a device must not be replaced either
+    except (FileNotFoundError, NotADirectoryError):
+        check_name(path)
+        return Target(path, "file")
+    except (OSError, ValueError) as error:
+        check_name(path)
+        raise LimbeckError(f"{path}: cannot be written ({_cause(error)}); choose another name") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise LimbeckError(f"{path}: cannot write (it is a directory); give the name of a file in it")
+    if _is_standard_output(found):
+        return Target(path, "stdout")
+    if stat.S_ISREG(found.st_mode):
+        return Target(path, "file")
+    if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):
+        return Target(path, "stream")
+    raise LimbeckError(
+        f"{path}: cannot write (neither a file nor a pipe); give the name of a file, or - for standard output"
+    )
+
+
+def check_target(path: Path | str) -> Target:
+    """`target_of` before any work is done: also refuses a folder that is a file."""
+    target = target_of(path)
+    if target.kind == "file":
+        for folder in target.path.parents:
+            if folder.is_dir():
+                break
+            if os.path.lexists(folder):
+                raise LimbeckError(
+                    f"{path}: cannot write ({folder} is not a directory); choose another place"
+                )
+    return target
+
+
+def _is_standard_output(found: os.stat_result) -> bool:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
+        return os.path.samestat(found, os.fstat(sys.__stdout__.fileno()))  # type: ignore[union-attr]
+    return False
+
+
+def _cause(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
