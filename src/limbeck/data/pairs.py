@@ -19,6 +19,7 @@ from limbeck.data import columns as cols
 from limbeck.data.features import FeatureFile, open_feature_files
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json
+from limbeck.names import show
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -252,6 +253,10 @@ class Pairs:
         if media is None or inside is None:
             what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
             message = f"{self.path}: {what}; use features or import it with pictures"
+            raise PictureError(message, Kind.MISSING)
+        # A table from elsewhere must not make limbeck read what lies outside of its pictures.
+        if media[0] == "folder" and (Path(inside).is_absolute() or ".." in Path(inside).parts):
+            message = f"{self.path}: picture {show(inside)} leads out of {media[1]}; import the data again"
             raise PictureError(message, Kind.MISSING)
         return (*media, inside)
 

@@ -6,7 +6,7 @@ import bisect
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from limbeck.encoding.places import Places
 from limbeck.encoding.shards import ParquetShard, Shard, TextShard
 from limbeck.errors import LimbeckError
 from limbeck.tables import ENDINGS
@@ -89,6 +90,7 @@ class TableSource:
         folder = self.root if self.root.is_dir() else self.root.parent
         self._folder = folder.resolve()
         self.media_root: str | None = None if self._form == "bytes" else str(self._folder)
+        self._places = Places(self._folder, self._paths)
         self._lock, self._held = threading.Lock(), OrderedDict[tuple[int, int], pa.Table]()
 
     def __len__(self) -> int:
@@ -126,7 +128,7 @@ class TableSource:
         if not path:
             number = bisect.bisect_right(self._starts, row) - 1
             raise LimbeckError(f"{self._shards[number].where(row - self._starts[number])} has no picture")
-        return open_picture(self._folder / path)
+        return open_picture(self._folder / self._places.find(path))
 
     def items(self, rows: Sequence[int]) -> pa.Table:
         """``id``, ``path`` where pictures are files, and the other columns of some rows."""
@@ -134,15 +136,30 @@ class TableSource:
         table = pa.concat_tables([self._slice(row).select(kept) for row in rows]).combine_chunks()
         columns = {"id": pa.array(self._ids(table, rows), pa.string())}
         if self._form == "path":
-            columns["path"] = table.column(self._image)
+            columns["path"] = self._found(table.column(self._image))
         elif self._form == "either":
             value = table.column(self._image)
             path, content = (pc.struct_field(value, name) for name in ("path", "bytes"))
-            columns["path"] = pc.if_else(pc.is_null(content), path, pa.scalar(None, pa.string()))
+            paths = pc.if_else(pc.is_null(content), path, pa.scalar(None, pa.string()))
+            columns["path"] = self._found(paths)
         for name in table.column_names:
             if name not in ("id", self._image):
                 columns["given_path" if name == "path" else name] = table.column(name)
         return pa.table(columns)
+
+    def _paths(self) -> Iterator[str]:
+        """Every path that the column of pictures holds."""
+        for shard in self._shards:
+            for group in range(len(shard.starts) - 1):
+                for value in shard.read(group, [self._image]).column(self._image).to_pylist():
+                    path = value.get("path") if isinstance(value, dict) else value
+                    if isinstance(path, str):
+                        yield path
+
+    def _found(self, paths: pa.Array) -> pa.Array:
+        return pa.array(
+            [None if path is None else self._places.find(path) for path in paths.to_pylist()], pa.string()
+        )
 
     def _ids(self, table: pa.Table, rows: Sequence[int]) -> list[str]:
         given: list[Any] = [None] * len(rows)

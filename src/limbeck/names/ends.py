@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from limbeck.names.paths import without_ending
+from limbeck.names.paths import name_form, without_ending
 
 # Folders that are never another name of each other, though nothing else tells them apart.
 _SPLIT = re.compile(r"^(train|val|dev|test)[a-z]*[-_]?\d*$", re.IGNORECASE)
@@ -22,7 +21,7 @@ class Side:
         self.folder_ends: set[str] = set()
         self.top = top
         for name, path in paths.items():
-            plain = unicodedata.normalize("NFC", path).strip(" \t\r\n")
+            plain = name_form(path)
             key = self.key[name] = without_ending(plain) if drop else plain
             self.at.setdefault(key, []).append(name)
         for key in self.at:

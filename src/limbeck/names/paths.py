@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,11 @@ def clean_path(name: str, roots: Sequence[str] = ()) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return "/".join(parts)
+
+
+def name_form(path: str) -> str:
+    """A path in NFC and without blanks at its ends: equal for the spellings that rule 3 takes as one."""
+    return unicodedata.normalize("NFC", path).strip(" \t\r\n")
 
 
 def without_ending(path: str) -> str:
