@@ -339,4 +339,4 @@ def test_embeddings_are_kept_by_encode_and_by_add(photos, tmp_path):
     add_items(tmp_path / "i", photos, replace=True)
     for one in (index, limbeck.Index.open(tmp_path / "i")):
         rows = one.store.rows_of([f"{i:04}.png" for i in range(N)])
-        np.testing.assert_allclose(embeddings_at(one.store, rows), wanted, atol=1e-5)
+        np.testing.assert_allclose(embeddings_at(one.store, rows), wanted, atol=3e-4)

@@ -29,16 +29,23 @@ def index(tmp_path):
     return limbeck.Index.open(tmp_path / "ix")
 
 
-def test_the_order_is_that_of_the_products(index):
+def units(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+
+
+def test_the_order_is_that_of_the_cosines(index):
     _, embeddings = made(500)
+    embeddings = units(units(embeddings).astype(np.float16))
     asked_codes, asked = made(3, seed=1)
+    asked = units(asked)
     found = index.search_reranked(asked_codes, asked, 5, rerank=50)
     for q in range(3):
-        shortlist = [hit.row for hit in index.search(points=asked_codes[q], k=50)]
+        near = index.search_many(asked_codes[q : q + 1], 50, embeddings=asked[q : q + 1])[0]
+        shortlist = [hit.row for hit in near]
         products = embeddings[shortlist].astype(np.float64) @ asked[q].astype(np.float64)
         order = np.argsort(-products, kind="stable")[:5]
         assert [hit.row for hit in found[q]] == np.array(shortlist)[order].tolist()
-        np.testing.assert_allclose([hit.score for hit in found[q]], products[order], rtol=1e-12)
+        np.testing.assert_allclose([hit.score for hit in found[q]], products[order], rtol=1e-6)
         assert "embedding" not in found[q][0].metadata and found[q][0].metadata["even"] in (True, False)
     everything = index.search_reranked(asked_codes, asked, 5, rerank=500)
     best = np.argsort(-(embeddings.astype(np.float64) @ asked[0].astype(np.float64)))[:5]
@@ -55,21 +62,17 @@ def test_like_filters_and_the_item_itself(index):
 def test_embeddings_of_rows_anywhere(index):
     _, embeddings = made(500)
     rows = np.array([499, 0, 17, 17])
-    np.testing.assert_array_equal(embeddings_at(index.store, rows), embeddings[rows])
+    np.testing.assert_allclose(embeddings_at(index.store, rows), units(embeddings[rows]), atol=3e-4)
     assert embedding_width(index.store) == 16
 
 
 def test_items_added_later_with_and_without(index):
     codes, embeddings = made(40, seed=2)
     items = {"id": [f"n{i}" for i in range(40)]}
-    from limbeck.index.embeddings import with_embeddings
-
-    table = with_embeddings({"id": items["id"][:20]}, embeddings[:20])
-    add_items(index.store.path, codes[:20], items=table)
+    add_items(index.store.path, codes[:20], items={"id": items["id"][:20]}, embeddings=embeddings[:20])
     grown = limbeck.Index.open(index.store.path)
-    np.testing.assert_array_equal(
-        embeddings_at(grown.store, np.array([3, 505])), [made(500)[1][3], embeddings[5]]
-    )
+    wanted = units(np.stack([made(500)[1][3], embeddings[5]]))
+    np.testing.assert_allclose(embeddings_at(grown.store, np.array([3, 505])), wanted, atol=3e-4)
     add_items(index.store.path, codes[20:], items={"id": items["id"][20:]})
     grown = limbeck.Index.open(index.store.path)
     with pytest.raises(LimbeckError, match=r"item 'n2\d' has no embedding; add it again"):
@@ -123,7 +126,7 @@ def test_with_a_model_from_python_and_the_command_line(pairs, feature_model, tmp
     index = limbeck.Index.open(tmp_path / "ix")
     rows = [i for i in range(40) if i != 5]
     wanted = feature_model.encode_image(pairs.features("mobile", rows), output="embeddings")
-    np.testing.assert_array_equal(embeddings_at(index.store, np.arange(39)), wanted)
+    np.testing.assert_allclose(embeddings_at(index.store, np.arange(39)), wanted, atol=3e-4)
     np.testing.assert_array_equal(np.concatenate(index.store.points), sign_codes(wanted))
     status, text = run(
         "search", tmp_path / "ix", "red", "-k", 3, "--rerank", 20, "--json", tmp_path / "hits.json"
@@ -135,7 +138,8 @@ def test_with_a_model_from_python_and_the_command_line(pairs, feature_model, tmp
     assert value["rerank"] == 20 and "embedding" not in hits[0]["metadata"]
     for hit in hits:
         row = index.store.row_of(hit["id"])
-        assert hit["score"] == pytest.approx(wanted[row].astype(np.float64) @ asked)
+        assert hit["score"] == pytest.approx(wanted[row].astype(np.float64) @ asked, abs=2e-3)
+    assert value["score"] == "product" and "numbers whose signs" in value["ranked_by"]
     status, text = run("search", tmp_path / "ix", "red", "--rerank", 20, "--radius", 3)
     assert status == 2 and "without --radius" in text
     (tmp_path / "model").rename(tmp_path / "gone")
@@ -145,4 +149,4 @@ def test_with_a_model_from_python_and_the_command_line(pairs, feature_model, tmp
     add_items(tmp_path / "ix", pairs.path, rows=np.array([3]))
     again = limbeck.Index.open(tmp_path / "ix")
     row = np.array([again.store.row_of("p3")])
-    np.testing.assert_allclose(embeddings_at(again.store, row)[0], wanted[3], rtol=1e-4)
+    np.testing.assert_allclose(embeddings_at(again.store, row)[0], wanted[3], atol=3e-4)

@@ -163,7 +163,7 @@ def test_encode_keeps_embeddings_for_build(run, photos, encoder, tmp_path, monke
     encoded = Encoded.open(tmp_path / "e")
     wanted = encoder.encode_image([photos / f"{i:04}.png" for i in range(N)], output="embeddings")
     kept = np.stack(encoded.items().column("embedding").to_pylist())
-    np.testing.assert_allclose(kept, wanted, atol=1e-5)
+    np.testing.assert_allclose(kept, wanted, atol=3e-4)
     np.testing.assert_array_equal(encoded.points, sign_codes(kept.astype(np.float32)))
 
     status, text, err = run(

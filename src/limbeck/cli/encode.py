@@ -25,7 +25,7 @@ def encode(
         False, "--multiline", help="Of a CSV table: quoted fields may hold line ends."
     ),
     keep_embeddings: bool = typer.Option(
-        False, "--keep-embeddings", help="Keep the floats that codes are made of, for search --rerank."
+        False, "--keep-embeddings", help="Keep the embeddings behind the codes, for search --rerank and ties."
     ),
     replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
 ) -> None:

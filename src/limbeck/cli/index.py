@@ -32,7 +32,10 @@ def build(
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
     keep_embeddings: bool = typer.Option(
-        False, "--keep-embeddings", help="Keep the floats that codes are made of, for search --rerank."
+        False, "--keep-embeddings", help="Keep the embeddings behind the codes, for search --rerank and ties."
+    ),
+    embeddings: Path | None = typer.Option(
+        None, "--embeddings", help="With --codes: .npy of float embeddings, one row per code, to be kept."
     ),
 ) -> None:
     """Build an index from a collection and a model, or from codes made elsewhere."""
@@ -41,7 +44,9 @@ def build(
     if codes is not None and (model is not None or protocol is not None):
         raise typer.BadParameter("--codes goes without --model and --protocol")
     if codes is not None and keep_embeddings:
-        raise typer.BadParameter("--keep-embeddings encodes SOURCE with --model; --codes has codes alone")
+        raise typer.BadParameter("--keep-embeddings goes with SOURCE; give --embeddings FILE with --codes")
+    if codes is None and embeddings is not None:
+        raise typer.BadParameter("--embeddings goes with --codes; --keep-embeddings keeps those of a model")
     if split is not None and protocol is None:
         raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
     from limbeck.cli.collection import open_collection
@@ -49,10 +54,12 @@ def build(
     from limbeck.search import Index
 
     if codes is not None and ids is not None:
+        from limbeck.index.arrays import open_npy
         from limbeck.index.codes_file import read_codes_and_ids
 
         points, items = read_codes_and_ids(codes, ids)
-        built = Index.build(out, points, items=items, replace=replace)
+        floats = False if embeddings is None else open_npy(embeddings)
+        built = Index.build(out, points, items=items, replace=replace, embeddings=floats)
     else:
         assert source is not None
         opened, rows = open_collection(source, protocol, split)
@@ -95,10 +102,13 @@ def info(
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
     from limbeck.index.derived import engines_info
+    from limbeck.index.embeddings import kept_of
     from limbeck.index.store import IndexStore
 
     store = IndexStore.open(index)
-    value = {**store.info(), "engines": engines_info(store)}
+    kept = kept_of(store)
+    ranked_by = None if kept is None else kept.describe()
+    value = {**store.info(), "ranked_by": ranked_by, "engines": engines_info(store)}
     print_info(value)
     if json_file is not None:
         write_json(json_file, value)

@@ -14,6 +14,9 @@ def add(
     source: Path | None = typer.Argument(None, help="Pairs directory, folder of pictures, or encoded set."),
     codes: Path | None = typer.Option(None, "--codes", help="Instead: .npy of packed codes or vectors."),
     ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
+    embeddings: Path | None = typer.Option(
+        None, "--embeddings", help="With --codes: .npy of float embeddings, where the index keeps them."
+    ),
     model: Path | None = typer.Option(None, "--model", help="Run that made the codes, if one did."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
     split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
@@ -25,6 +28,8 @@ def add(
         raise typer.BadParameter("give either SOURCE, or --codes FILE and --ids FILE")
     if codes is None and model is not None:
         raise typer.BadParameter("--model says who made --codes; a source is encoded with the index's model")
+    if codes is None and embeddings is not None:
+        raise typer.BadParameter("--embeddings goes with --codes; of a source the index keeps its own")
     if (protocol is not None and codes is not None) or (split is not None and protocol is None):
         raise typer.BadParameter("--split goes with --protocol, and both with a pairs directory")
     from limbeck.cli.collection import open_collection
@@ -32,10 +37,12 @@ def add(
     from limbeck.search import add_items
 
     if codes is not None and ids is not None:
+        from limbeck.index.arrays import open_npy
         from limbeck.index.codes_file import read_codes_and_ids
 
         points, items = read_codes_and_ids(codes, ids)
-        added = add_items(index, points, items=items, model=model, replace=replace)
+        floats = None if embeddings is None else open_npy(embeddings)
+        added = add_items(index, points, items=items, model=model, replace=replace, embeddings=floats)
     else:
         assert source is not None
         opened, rows = open_collection(source, protocol, split)

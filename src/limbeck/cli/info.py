@@ -33,6 +33,7 @@ def print_info(value: dict[str, Any]) -> None:
         "queries by": "; ".join(encoders) or "item and points only (no query encoder)",
         "model": value["model"] or "not recorded",
         "pictures": value["media_root"] or "not recorded",
+        "--rerank by": value.get("ranked_by") or "nothing (no embeddings kept)",
         "columns": ", ".join(value["columns"]),
         "created": value["created"],
         "engines": "\n".join(["exact", *map(_engine_line, value["engines"])]),

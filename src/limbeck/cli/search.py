@@ -55,7 +55,10 @@ def search(
         0.95, "--recall", help="Share of the true nearest that an engine must reach."
     ),
     rerank: int | None = typer.Option(
-        None, "--rerank", help="So many by their codes, then by the embeddings that the index keeps."
+        None, "--rerank", help="Take so many by their codes and rank them by the embeddings of the index."
+    ),
+    embeddings: Path | None = typer.Option(
+        None, "--embeddings", help="With --codes: .npy of the queries' embeddings, one row per code."
     ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write the hits to this JSON file."),
     gallery: Path | None = typer.Option(
@@ -70,9 +73,13 @@ def search(
         )
     if queries is not None and gallery is not None:
         raise typer.BadParameter("--gallery draws the hits of one query; --queries writes JSON lines")
-    if rerank is not None and (codes is not None or radius is not None):
+    if embeddings is not None and codes is None:
+        raise typer.BadParameter("--embeddings goes with --codes; the model of the index makes its own")
+    if rerank is not None and radius is not None:
+        raise typer.BadParameter("--rerank goes without --radius")
+    if rerank is not None and codes is not None and embeddings is None:
         raise typer.BadParameter(
-            "--rerank goes with words, --image, --like, --features or --queries, without --radius"
+            "--rerank needs the queries' embeddings; give --embeddings FILE with --codes"
         )
     if more_general and more_specific:
         raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
@@ -90,6 +97,8 @@ def search(
     choice = opened.choose(engine, recall=recall, k=wanted)
     if engine != "exact":  # on standard error: standard output may be JSON lines
         echo(f"engine {choice.engine}: {choice.why}", err=True)
+    if rerank is not None:
+        echo(f"ranked by the {opened.kept.describe()}", err=True)
     options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
     options["along"] = "more-general" if more_general else "more-specific" if more_specific else None
     if queries is not None:
@@ -98,18 +107,23 @@ def search(
     file = features or codes
     if file is not None:
         array = open_queries(file)
-        if rerank is not None:
-            found = [
-                hits for row in array for hits in [opened.search(features=row, k=k, rerank=rerank, **options)]
-            ]
+        if codes is not None:
+            points, floats = array, None if embeddings is None else open_queries(embeddings)
+        elif rerank is not None:
+            points, floats = opened.embed(features=array)
         else:
-            points = array if codes is not None else opened.encode(features=array)
-            found = opened.search_many(points, k, **options)
+            points, floats = opened.asked(features=array)
+        if rerank is not None:
+            assert floats is not None
+            chosen = {name: value for name, value in options.items() if name != "radius"}
+            found = opened.search_reranked(points, floats, k, rerank=rerank, **chosen)
+        else:
+            found = opened.search_many(points, k, embeddings=floats, **options)
         results = [(f"{file} row {row}", hits) for row, hits in enumerate(found)]
     else:
         name = f"like {like}" if like is not None else str(text if text is not None else image)
         results = [(name, opened.search(text, k, image=image, like=like, rerank=rerank, **options))]
-    print_hits(results, opened.score_name if rerank is None else "product")
+    print_hits(results, opened.score_name if rerank is None else opened.kept.score_name)
     if (
         options["along"] is not None
         and where is None
@@ -124,7 +138,7 @@ def search(
     if json_file is not None:
         given = {name: options[name] for name in ("where", "radius", "along") if options[name] is not None}
         if rerank is not None:
-            given |= {"rerank": rerank, "score": "product"}
+            given |= {"rerank": rerank, "score": opened.kept.score_name, "ranked_by": opened.kept.describe()}
         write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))
     if gallery is not None:
         write_gallery(gallery, opened, results, media, like=like, image=image)

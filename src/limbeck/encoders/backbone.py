@@ -6,7 +6,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from torch import nn
 from limbeck.encoders.config import Strict, identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
+
+if TYPE_CHECKING:
+    from limbeck.encoders.lifts import Lift
 
 Inputs = dict[str, torch.Tensor]
 
@@ -84,6 +87,15 @@ class Backbone(nn.Module, ABC):
 
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when a query cannot mean anything to this backbone."""
+
+    @property
+    def origin(self) -> Lift | None:
+        """The lift of an earlier model whose embeddings `origin_embeddings` gives; None without one."""
+        return None
+
+    def origin_embeddings(self, output: torch.Tensor) -> torch.Tensor:
+        """The embeddings of `origin` for what `forward` gave, (B, dim) to (B, origin.dim)."""
+        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' reads no earlier model")
 
     def save_assets(self, folder: Path) -> None:
         """Write the files that weights alone do not carry (vocabulary, tokenizer)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,14 @@ from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.config import identity
 from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
+from limbeck.encoders.origin import Floats
 from limbeck.encoders.sources import hub_closed, lasting
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
 from limbeck.pictures import Lazily, open_picture
-from limbeck.spaces import Space
+from limbeck.spaces import Kept, Space
 
 FORMAT = 1
 # Each tower has a folder of assets: vocabularies, tokenizers, settings.
@@ -80,6 +82,33 @@ class DualEncoder(nn.Module):
         embeddings: torch.Tensor = self.lift(self.towers[modality](inputs), modality)
         return embeddings
 
+    @property
+    def kept(self) -> Kept:
+        """What the floats of `embed_both` are: what an index of this model's codes ranks by."""
+        return Floats.of(self.towers, self.lift).kept
+
+    def embed_both(self, modality: str, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `embed`, and the floats (B, `kept.width`) behind them, in one forward pass."""
+        return Floats.of(self.towers, self.lift).embed(self.towers[modality], self.lift, modality, inputs)
+
+    def encode_both(
+        self, modality: str, items: Sequence[Any] | np.ndarray, *, batch_size: int = 256
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures, feature rows or texts to embeddings (N, d) and floats (N, `kept.width`), float32.
+
+        Raises:
+            LimbeckError: as `encode_image` and `encode_text`.
+        """
+        self._check_items(modality, items)
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        with self._at_rest():
+            for inputs in self._batches(self.towers[modality], modality, items, batch_size):
+                both = self.embed_both(modality, {k: v.to(self.device) for k, v in inputs.items()})
+                parts.append((both[0].cpu().numpy(), both[1].float().cpu().numpy()))
+        if not parts:
+            return np.zeros((0, self.lift.dim), np.float32), np.zeros((0, self.kept.width), np.float32)
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
     def encode_image(
         self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
@@ -93,25 +122,32 @@ class DualEncoder(nn.Module):
         Raises:
             LimbeckError: not what `image_input` says, rows of another width, an unreadable picture.
         """
-        if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
-            raise LimbeckError(f"encode_image: wants a list of pictures, not one {type(images).__name__}")
-        pixels = self.image_input == "pixels"
-        if pixels == isinstance(images, np.ndarray):
-            wanted = "pictures" if pixels else "an array of feature rows (N, D)"
-            raise LimbeckError(f"encode_image: this model reads {self.image_input}; give {wanted}")
+        self._check_items("image", images)
         return self._encode("image", images, output, batch_size)
 
     def encode_text(
         self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
         """Texts to points (N, width), embeddings or features; equal texts are encoded once."""
-        if isinstance(texts, str):
-            raise LimbeckError("encode_text: wants a list of texts, not one string")
-        self._check_reads_text()
+        self._check_items("text", texts)
         distinct = list(dict.fromkeys(texts))
         position = {text: i for i, text in enumerate(distinct)}
         encoded = self._encode("text", distinct, output, batch_size)
         return encoded[[position[text] for text in texts]]
+
+    def _check_items(self, modality: str, items: Any) -> None:
+        """Refuse what `encode_image` or `encode_text` cannot take."""
+        if modality == "text":
+            if isinstance(items, str):
+                raise LimbeckError("encode_text: wants a list of texts, not one string")
+            self._check_reads_text()
+            return
+        if not isinstance(items, Sequence | np.ndarray) or isinstance(items, str):
+            raise LimbeckError(f"encode_image: wants a list of pictures, not one {type(items).__name__}")
+        pixels = self.image_input == "pixels"
+        if pixels == isinstance(items, np.ndarray):
+            wanted = "pictures" if pixels else "an array of feature rows (N, D)"
+            raise LimbeckError(f"encode_image: this model reads {self.image_input}; give {wanted}")
 
     def points_of(self, embeddings: np.ndarray) -> np.ndarray:
         """The stored form (N, width) of embeddings (N, d) that this encoder made."""
@@ -134,15 +170,22 @@ class DualEncoder(nn.Module):
                 "(soda-student with init: {image: RUN}, freeze: [image])"
             )
 
-    @torch.no_grad()
-    def _encode(self, modality: str, items: Any, output: Output, batch_size: int) -> np.ndarray:
-        if output not in ("points", "embeddings", "features"):
-            raise LimbeckError(f"output={output!r}: choose points, embeddings or features")
+    @contextlib.contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Without gradients and in eval mode, whatever the mode was."""
         was_training = self.training
         self.eval()
         try:
-            tower = self.towers[modality]
-            parts = []
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
+
+    def _encode(self, modality: str, items: Any, output: Output, batch_size: int) -> np.ndarray:
+        if output not in ("points", "embeddings", "features"):
+            raise LimbeckError(f"output={output!r}: choose points, embeddings or features")
+        tower, parts = self.towers[modality], []
+        with self._at_rest():
             for inputs in self._batches(tower, modality, items, batch_size):
                 features = tower({k: v.to(self.device) for k, v in inputs.items()})
                 if output == "features":
@@ -152,14 +195,12 @@ class DualEncoder(nn.Module):
                 parts.append(
                     self.lift.finalise(embeddings) if output == "points" else embeddings.cpu().numpy()
                 )
-        finally:
-            self.train(was_training)
         if parts:
             return np.concatenate(parts)
         width = {"points": self.space.width, "embeddings": self.lift.dim, "features": tower.dim}[output]
         return np.zeros((0, width), self.space.dtype if output == "points" else np.float32)
 
-    def _batches(self, tower: Tower, modality: str, items: Sequence[Any], size: int) -> Iterator[Inputs]:
+    def _batches(self, tower: Tower, modality: str, items: Any, size: int) -> Iterator[Inputs]:
         key = key_of_items(items) if self.cache is not None and tower.backbone.worth_caching else None
         if self.cache is not None and key is not None:
             stored = self.cache.outputs(

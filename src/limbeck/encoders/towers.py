@@ -147,6 +147,19 @@ class RunBackbone(Backbone):
         embeddings: torch.Tensor = self.lift(features, self.modality)
         return self.lift.to_tangent(embeddings) if self.output == "tangent" else embeddings
 
+    @property
+    def origin(self) -> Lift | None:
+        """The run's own lift, unless it has codes, or patches are read."""
+        return None if self.output == "patches" or self.lift.space.storage == "codes" else self.lift
+
+    def origin_embeddings(self, output: torch.Tensor) -> torch.Tensor:
+        """The run's embeddings, from whichever of its outputs is read."""
+        if self.output == "tangent":
+            return self.lift.from_tangent(output)
+        if self.output == "features":
+            return torch.as_tensor(self.lift(output, self.modality))
+        return output
+
     def cache_key(self) -> str:
         """What the inner tower and lift are; where the run lies does not matter."""
         trunk = self.tower.config.model_dump(mode="json", exclude={"backbone"})

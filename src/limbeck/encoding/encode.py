@@ -20,6 +20,7 @@ from limbeck.files import check_apart, sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
 from limbeck.pictures import ROOM, Kind, PictureError, Reason
+from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def encode_batches(
     workers: int | None = None,
     on_skip: OnSkip | None = None,
     progress: bool = False,
-    keep_embeddings: bool = False,
+    keep_embeddings: bool | Kept = False,
 ) -> Iterator[Batch]:
     """Points and items, batch by batch in row order; what cannot be read is passed over and reported.
 
@@ -53,27 +54,41 @@ def encode_batches(
         workers: threads that decode pictures; one a core by default.
         on_skip: called with id and reason of each item that cannot be read.
         progress: show items/s and the time left on standard error.
-        keep_embeddings: put the embeddings that the points are made of into the items' column ``embedding``.
+        keep_embeddings: put the floats that stand behind the points into the items' column ``embedding``:
+            those of `DualEncoder.kept`, or of another kind that an index keeps.
 
     Raises:
         LimbeckError: no rows, a source without the features that the model reads, not one readable item, or
             a damaged shard.
     """
-    wanted = _wanted(source, rows)
+    wanted, kept = _wanted(source, rows), _kept(encoder, keep_embeddings)
     done, reason = 0, ""
     with EncodingBar(progress, len(wanted)) as advance:
-        for step, embeddings in _steps(encoder, source, wanted, batch_size, workers):
+        for step, embeddings, floats in _steps(encoder, source, wanted, batch_size, workers, kept):
             for row, reason in step.failed:
                 if on_skip is not None:
                     on_skip(_id_of(source, row), reason)
             if step.rows:
                 items = source.items(step.rows)
-                kept = with_embeddings(items, embeddings) if keep_embeddings else items
-                yield encoder.points_of(embeddings), kept
+                if kept is not None:
+                    items = with_embeddings(items, floats, kept)
+                yield encoder.points_of(embeddings), items
             done += len(step.rows)
             advance(step.seen)
     if not done:
         raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
+
+
+def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
+    """What is kept of each item, None for nothing; refused if the encoder gives no such floats."""
+    if isinstance(wanted, bool):
+        return encoder.kept if wanted else None
+    if wanted.of != "unrecorded" and wanted != encoder.kept:
+        raise LimbeckError(
+            f"embeddings: the index ranks by the {wanted.describe()}; this model gives the "
+            f"{encoder.kept.describe()}"
+        )
+    return wanted
 
 
 def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
@@ -92,9 +107,18 @@ def _id_of(source: Source, row: int) -> str:
 
 
 def _steps(
-    encoder: DualEncoder, source: Source, rows: Sequence[int], batch_size: int | None, workers: int | None
-) -> Iterator[tuple[Step, np.ndarray]]:
-    """Steps through the rows, each with the embeddings (n, d) of its readable ones."""
+    encoder: DualEncoder,
+    source: Source,
+    rows: Sequence[int],
+    batch_size: int | None,
+    workers: int | None,
+    kept: Kept | None,
+) -> Iterator[tuple[Step, np.ndarray, np.ndarray]]:
+    """Steps through the rows, each with the embeddings (n, d) and floats (n, D) of its readable ones.
+
+    Floats are those to be kept; the embeddings where none are, or where those of version 0.1 are.
+    """
+    both = kept is not None and kept.of != "unrecorded"
     kind, _, name = encoder.image_input.partition(":")
     size = batch_size if batch_size is not None else 1024 if kind == "features" else 64
     if size < 1:
@@ -104,15 +128,18 @@ def _steps(
     if kind == "features":
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
-            features, kept = source.features(name, chunk)
-            missing = set(chunk) - set(kept)
+            features, having = source.features(name, chunk)
+            missing = set(chunk) - set(having)
             reason = Reason(f"has no features {name!r}", Kind.NO_FEATURES)
             failed = [(row, reason) for row in chunk if row in missing]
-            step = Step(kept, failed, len(chunk))
-            if kept:
-                yield step, encoder.encode_image(features, output="embeddings", batch_size=size)
+            step = Step(having, failed, len(chunk))
+            if not having:
+                yield step, _NONE, _NONE
+            elif both:
+                yield step, *encoder.encode_both("image", features, batch_size=size)
             else:
-                yield step, _NONE
+                found = encoder.encode_image(features, output="embeddings", batch_size=size)
+                yield step, found, found
         return
     import torch
 
@@ -128,11 +155,14 @@ def _steps(
 
     for step, inputs in decoded_batches(rows, read, size, workers):
         if not inputs:
-            yield step, _NONE
+            yield step, _NONE, _NONE
             continue
         with torch.no_grad():
             batch = {key: torch.cat([one[key] for one in inputs]).to(encoder.device) for key in inputs[0]}
-            yield step, encoder.embed("image", batch).cpu().numpy()
+            embeddings, floats = (
+                encoder.embed_both("image", batch) if both else 2 * (encoder.embed("image", batch),)
+            )
+            yield step, embeddings.cpu().numpy(), floats.cpu().numpy()
 
 
 def encode_source(
@@ -170,19 +200,21 @@ def encode_source(
     """
     opened = open_source(source)
     wanted = _wanted(opened, rows)
-    meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root)
+    kept = _kept(encoder, keep_embeddings)
+    meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root, kept)
     check_apart(out, *source_places(opened), model)
     check_free(Path(out), replace=replace)
     # Names alone do not tell two folders apart, nor two tables whose pictures lie in different ones.
     place = [_identity(opened), opened.media_root]
     about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
-    about["embeddings"] = keep_embeddings
+    about["embeddings"] = None if kept is None else kept.to_json()
     with Parts.open(Path(out), meta, about) as parts:
         with EncodingBar(progress, len(wanted), parts.seen) as advance:
-            for step, embeddings in _steps(encoder, opened, wanted[parts.seen :], batch_size, workers):
+            steps = _steps(encoder, opened, wanted[parts.seen :], batch_size, workers, kept)
+            for step, embeddings, floats in steps:
                 items = opened.items(step.rows) if step.rows else None
-                if items is not None and keep_embeddings:
-                    items = with_embeddings(items, embeddings)
+                if items is not None and kept is not None:
+                    items = with_embeddings(items, floats, kept)
                 points = embeddings if items is None else encoder.points_of(embeddings)
                 failed = [(_id_of(opened, row), reason) for row, reason in step.failed]
                 parts.append(points, items, failed, step.seen)

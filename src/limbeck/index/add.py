@@ -11,8 +11,9 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.changes import changing
+from limbeck.index.embeddings import COLUMN, kept_of
 from limbeck.index.id_table import check_unique
-from limbeck.index.items import as_new_items
+from limbeck.index.items import Items, as_items, as_new_items
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.media import join_root, with_prefix
 from limbeck.index.segment_writer import Batches
@@ -66,7 +67,7 @@ def add_batches(
 
         def incoming() -> Batches:
             for points, items in batches:
-                table = as_new_items(items, store.schema, str(store.path))
+                table = as_new_items(_without_unwanted(store, meta, items), store.schema, str(store.path))
                 replaced.append(_known_rows(store, table.column("id").to_pylist(), replace))
                 yield points, with_prefix(table, prefix)
 
@@ -79,6 +80,13 @@ def add_batches(
         return Added(segment.rows, len(old))
 
 
+def _without_unwanted(store: IndexStore, meta: StoreMeta, items: Items) -> Items:
+    """The items without embeddings that an index which keeps none could not say anything of."""
+    if meta.embeddings is None or kept_of(store) is not None:
+        return items
+    return as_items(items).drop_columns([COLUMN])
+
+
 def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
     manifest = store.manifest
     if meta.space != store.space:
@@ -89,6 +97,11 @@ def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
         raise LimbeckError(
             f"{store.path}: its points are {known}, the new ones {given}; "
             "encode them with the index's own model"
+        )
+    if meta.embeddings is not None and (kept := kept_of(store)) is not None and meta.embeddings != kept:
+        raise LimbeckError(
+            f"{store.path}: ranks by the {kept.describe()}; the new items bring the "
+            f"{meta.embeddings.describe()}; encode them with limbeck index add INDEX SOURCE"
         )
     if meta.modality != manifest.modality:
         raise LimbeckError(f"{store.path}: holds {manifest.modality}s, not {meta.modality}s")

@@ -10,12 +10,14 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
 from limbeck.index.derived import Derived, derived_names, open_derived
+from limbeck.index.embeddings import checked_queries, kept_of
 from limbeck.index.engines.base import Setting
 from limbeck.index.hierarchy import with_masks
 from limbeck.index.measure import KS
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
+from limbeck.index.ties import nearest_settled, ordered
 from limbeck.index.where import Where
 
 RECALL = 0.95
@@ -195,10 +197,13 @@ class Engines:
         without: int | np.ndarray | None = None,
         engine: str = "exact",
         recall: float = RECALL,
+        embeddings: np.ndarray | None = None,
     ) -> list[Answer]:
         """Scores and rows for each of several points (Q, width); arguments as `limbeck.Index.search`.
 
-        ``without`` is a row that is left out, or int (Q,) one a query, -1 for none.
+        ``without`` is a row that is left out, or int (Q,) one a query, -1 for none. ``embeddings`` (Q, D) of
+        the queries, where codes have kept ones, order items of equal distance; a row of NaN is none, and
+        those that version 0.1 kept order nothing, so that its indexes answer as they did.
         """
         wanted = None if radius is not None else check_k(10 if k is None else k)
         choice = self.choose(engine, recall=recall, k=wanted)
@@ -208,10 +213,29 @@ class Engines:
             )
         mask, search = choice.allowed(self._store, where), choice.search
         found: list[Answer] = []
+        if embeddings is not None:
+            if len(embeddings) != len(points):
+                raise LimbeckError(
+                    f"embeddings: {len(embeddings)} rows for {len(points)} points; give one each"
+                )
+            known = ~np.isnan(embeddings).any(axis=1)
+            embeddings = np.where(known[:, None], embeddings, np.nan).astype(np.float32)
+            embeddings[known] = checked_queries(self._store, embeddings[known])
+            kept = kept_of(self._store)
+            embeddings = embeddings if kept is not None and kept.of != "unrecorded" else None
         for some, allowed in with_masks(self._store, points, mask, along):
             if wanted is None:
                 assert radius is not None
-                found += search.within(some, radius, allowed)
+                near = search.within(some, radius, allowed)
+                if embeddings is not None:
+                    near = [
+                        ordered(self._store, *one, own) for one, own in zip(near, embeddings, strict=True)
+                    ]
+                found += near
+            elif embeddings is not None:
+                found += nearest_settled(
+                    self._store, search, some, wanted + (without is not None), embeddings, allowed
+                )
             else:
                 # One more, since the row left out is among them, unless as many equal ones stand before it.
                 found += zip(*search(some, wanted + (without is not None), allowed), strict=True)

@@ -25,7 +25,7 @@ from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
 from limbeck.index.manifest import FileEntry
 from limbeck.index.typed import typed
-from limbeck.spaces import Space, space_from_json
+from limbeck.spaces import Kept, Space, space_from_json
 
 FORMAT = "limbeck.encoded/1"
 META, ITEMS, POINTS, SKIPPED = "encoded.json", "items.parquet", "points.npy", "skipped.jsonl"
@@ -47,6 +47,7 @@ class EncodedMeta:
         modality: "image" or "text".
         model: the run or model directory that encoded them, for people to read.
         media_root: folder or zip that the items' ``path`` is relative to.
+        embeddings: what the items' column of embeddings holds, if they have one.
     """
 
     space: Space
@@ -54,6 +55,7 @@ class EncodedMeta:
     modality: str = "image"
     model: str | None = None
     media_root: str | None = None
+    embeddings: Kept | None = None
 
 
 class EncodedWriter:
@@ -134,6 +136,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
             "modality": meta.modality,
             "model": meta.model,
             "media_root": meta.media_root,
+            "embeddings": None if meta.embeddings is None else meta.embeddings.to_json(),
             "n": writer.rows,
             "skipped": len(writer.skipped),
             "sha256": {name: sha256_file(aside / name) for name in (POINTS, ITEMS)},
@@ -152,6 +155,7 @@ class _About:
     media_root: str | None
     n: int
     sha256: dict[str, str]
+    embeddings: dict[str, Any] | None = None
 
 
 class Encoded:
@@ -190,7 +194,8 @@ class Encoded:
         )
         about = typed(_About, read, path / META, "encode again")
         space = space_from_json(about.space)
-        meta = EncodedMeta(space, about.space_id, about.modality, about.model, about.media_root)
+        kept = None if about.embeddings is None else Kept.from_json(about.embeddings)
+        meta = EncodedMeta(space, about.space_id, about.modality, about.model, about.media_root, kept)
         points = open_npy(path / POINTS)
         if points.shape != (about.n, space.width) or points.dtype != space.dtype:
             raise LimbeckError(

@@ -58,7 +58,10 @@ class EncoderEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The state of an index at one generation; row order is the order of ``segments``."""
+    """The state of an index at one generation; row order is the order of ``segments``.
+
+    ``embeddings`` is what `limbeck.spaces.Kept` says of kept embeddings; None without, and in version 0.1.
+    """
 
     generation: int
     space: dict[str, Any]
@@ -73,6 +76,7 @@ class Manifest:
     created: str = ""
     tombstones: list[TombstoneEntry] = field(default_factory=list)
     min_reader: int = 1
+    embeddings: dict[str, Any] | None = None
 
     @property
     def rows(self) -> int:

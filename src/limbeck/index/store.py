@@ -232,6 +232,7 @@ class IndexStore:
             "model": manifest.model,
             "media_root": manifest.media_root,
             "columns": {name: kind for name, kind in manifest.schema},
+            "embeddings": manifest.embeddings,
             "encoders": [asdict(entry) for entry in manifest.encoders],
         }
 

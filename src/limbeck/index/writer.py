@@ -29,7 +29,7 @@ from limbeck.index.manifest import (
 )
 from limbeck.index.segment_writer import Batches, write_segment
 from limbeck.index.segments import Segment, file_entry, same_file
-from limbeck.spaces import Space
+from limbeck.spaces import Kept, Space
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class StoreMeta:
         media_root: folder or zip that the items' ``path`` is relative to.
         model: where the item encoder came from, for people to read.
         encoders: query encoders to put into the index.
+        embeddings: what the items' column of embeddings holds, if they have one.
     """
 
     space: Space
@@ -66,6 +67,7 @@ class StoreMeta:
     media_root: str | None = None
     model: str | None = None
     encoders: Sequence[EncoderSource] = ()
+    embeddings: Kept | None = None
 
 
 def commit(
@@ -149,6 +151,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
                 media_root=meta.media_root,
                 model=meta.model,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
+                embeddings=None if meta.embeddings is None else meta.embeddings.to_json(),
             ),
         )
     except BaseException as error:

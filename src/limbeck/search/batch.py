@@ -12,7 +12,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.choice import RECALL
-from limbeck.index.embeddings import check_rerank
+from limbeck.index.embeddings import check_rerank, embedding_width
 from limbeck.index.query import check_k
 from limbeck.search.index import Hit, Index
 from limbeck.tables import load_json, read_list, warn_notes
@@ -121,7 +121,8 @@ def answer_file(
             options["without"] = np.array(own) if max(own) >= 0 else None
             arrays = [np.concatenate(parts) for parts in zip(*asked, strict=True)]
             if rerank is None:
-                found = iter(index.search_many(arrays[0], k, radius=radius, **options))
+                floats = arrays[1] if len(arrays) > 1 else None
+                found = iter(index.search_many(arrays[0], k, radius=radius, embeddings=floats, **options))
             else:
                 found = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
         for number, query in enumerate(block):
@@ -133,12 +134,18 @@ def answer_file(
 
 
 def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
-    """The point (1, width) of a query, and its embedding (1, D) if that is wanted."""
+    """The point (1, width) of a query, and its embedding (1, D) where the index keeps any.
+
+    Without ``embedded`` that may be NaN, where it cannot be had.
+    """
+    asked = {"image": query.get("image"), "like": query.get("like")}
     if embedded:
-        return index.embed(query.get("text"), image=query.get("image"), like=query.get("like"))
-    if "like" in query:
-        return (index.store.point(index.store.row_of(query["like"])),)
-    return (index.encode(query.get("text"), image=query.get("image")),)
+        return index.embed(query.get("text"), **asked)
+    point, floats = index.asked(query.get("text"), **asked)
+    width = embedding_width(index.store)
+    if width is None:
+        return (point,)
+    return point, np.full((1, width), np.nan, np.float32) if floats is None else floats
 
 
 def _reranked(

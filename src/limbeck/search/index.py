@@ -15,7 +15,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart
 from limbeck.index.choice import RECALL, Choice, Engines
-from limbeck.index.embeddings import check_rerank, embeddings_at, reranked
+from limbeck.index.embeddings import check_rerank, embeddings_at, kept_of, reranked
 from limbeck.index.encoded import Encoded
 from limbeck.index.query import check_k
 from limbeck.index.remove import remove_items
@@ -24,7 +24,7 @@ from limbeck.index.texts import stored_texts
 from limbeck.search.hit import Hit, hits_of, picture_of
 from limbeck.search.queries import QueryEncoder
 from limbeck.search.rows import add_items, load_model, open_rows
-from limbeck.spaces import Space
+from limbeck.spaces import Kept, Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ class Index:
             replace: put the new index over an existing one.
             progress: show items/s and the time left on standard error.
             on_skip: called with id and reason of each item that cannot be read.
-            embeddings: keep the float embeddings that codes are made of, for ``search(rerank=)``; with an
-                array of points an array (N, D) of them.
+            embeddings: keep the floats behind the codes (`DualEncoder.kept`), which order items of equal
+                distance and ``search(rerank=)``; with an array of points an array (N, D) of them, those of
+                ``model`` or, without one, vectors to be compared by their cosine.
 
         Raises:
             LimbeckError: bad source, repeated ids, a model of another space, ``path`` taken, disk full.
@@ -143,7 +144,10 @@ class Index:
         recall: float = RECALL,
         rerank: int | None = None,
     ) -> list[Hit]:
-        """The k nearest items to one query, nearest first, ties by row.
+        """The k nearest items to one query, nearest first.
+
+        Of items at equal distance the nearer kept embedding comes first, where the index keeps embeddings
+        and the query has one; then the row decides.
 
         Exactly one query is given.
 
@@ -159,8 +163,8 @@ class Index:
             along: "more-general" or "more-specific": only items that entail the query, or that it entails.
             engine: "exact", one that was built (`limbeck index engine`), "auto", or milvus://HOST:PORT/NAME.
             recall: that an engine shall reach; see `choose`.
-            rerank: take so many by their codes, then the k of highest product of the float embeddings, which
-                the index keeps (``embeddings`` of `build`); that product is the score, higher is nearer.
+            rerank: take so many by their codes, then the k nearest by the floats that the index keeps
+                (``embeddings`` of `build`), compared as their model does; `Index.kept` names that score.
 
         Raises:
             LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
@@ -179,15 +183,13 @@ class Index:
             check_rerank(self.store, rerank, k, radius)  # before anything is encoded
             asked, embeddings = self.embed(query, image=image, like=like, features=features)
             return self.search_reranked(asked, embeddings, k, rerank=rerank, **options)[0]
-        if row is not None:
-            asked = self.store.point(row)
-        elif points is not None:
-            asked = np.atleast_2d(points)
+        if points is not None:
+            asked, floats = np.atleast_2d(points), None
         else:
-            asked = self.encode(query, image=image, features=features)
+            asked, floats = self.asked(query, image=image, like=like, features=features)
         if len(asked) != 1:
             raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")
-        return self.search_many(asked, k, radius=radius, **options)[0]
+        return self.search_many(asked, k, radius=radius, embeddings=floats, **options)[0]
 
     def search_many(
         self,
@@ -200,13 +202,17 @@ class Index:
         without: int | np.ndarray | None = None,
         engine: str = "exact",
         recall: float = RECALL,
+        embeddings: np.ndarray | None = None,
     ) -> list[list[Hit]]:
         """`search` for each of several points (Q, width), ``without`` a row, or one each (Q,), -1 for none.
+
+        ``embeddings`` (Q, D) of the queries order items of equal distance; a row of NaN leaves it to the row.
 
         Raises:
             LimbeckError: as `search`.
         """
         options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": without}
+        options["embeddings"] = embeddings
         found = self._engines.find(points, k, engine=engine, recall=recall, **options)
         return [hits_of(self.store, scores, rows) for scores, rows in found]
 
@@ -226,21 +232,46 @@ class Index:
             LimbeckError: as `search`; points that are no codes, no embeddings kept, ``rerank`` below k.
         """
         wanted = check_rerank(self.store, rerank, k)
-        lists = [rows for _, rows in self._engines.find(points, rerank, **options)]
-        return [hits_of(self.store, *found) for found in reranked(self.store, embeddings, lists, wanted)]
+        found = self._engines.find(points, rerank, embeddings=embeddings, **options)
+        lists = [rows for _, rows in found]
+        return [hits_of(self.store, *one) for one in reranked(self.store, embeddings, lists, wanted)]
 
     def embed(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points (Q, width) and embeddings (Q, D) of one query of `encode`, or of an item of this index.
 
+        The embeddings are of the kind that the index keeps.
+
         Raises:
-            LimbeckError: as `encode`; an unknown id, an item without an embedding.
+            LimbeckError: as `encode`; an unknown id, an item without an embedding, an encoder without such
+                embeddings.
         """
         if like is not None:
             row = self.store.row_of(like)
             return self.store.point(row), embeddings_at(self.store, np.array([row]))
-        return self._queries.embed(text, image=image, features=features)
+        return self._queries.embed(self.kept, text, image=image, features=features)
+
+    def asked(
+        self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `embed`, but None, or a row of NaN, in the place of embeddings that cannot be had."""
+        kept = kept_of(self.store)
+        if like is not None:
+            row = self.store.row_of(like)
+            floats = None if kept is None else embeddings_at(self.store, np.array([row]), lenient=True)
+            return self.store.point(row), floats
+        if kept is not None and self._queries.gives(kept, text, features):
+            return self.embed(text, image=image, features=features)
+        return self.encode(text, image=image, features=features), None
+
+    @property
+    def kept(self) -> Kept:
+        """What a search with ``rerank`` ranks by; `LimbeckError` where no embeddings are kept."""
+        kept = kept_of(self.store)
+        if kept is None:
+            raise LimbeckError(f"{self.store.path}: keeps no embeddings; build it with --keep-embeddings")
+        return kept
 
     def choose(self, engine: str = "auto", *, recall: float = RECALL, k: int | None = 10) -> Choice:
         """The engine that `search` takes, its setting, and why.

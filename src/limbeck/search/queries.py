@@ -14,11 +14,15 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
 from limbeck.search.rows import inputs_of
+from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder, Output
+    from limbeck.encoders.dual import DualEncoder
+
+
+MAX_TEXT = 20_000  # characters; a model reads some dozen words, and tokenizers take long over megabytes
 
 
 class QueryEncoder:
@@ -34,29 +38,56 @@ class QueryEncoder:
         *,
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
-        output: Output = "points",
     ) -> np.ndarray:
         """Points (Q, width) of a text or several, of a picture, or of image features (D,) or (Q, D).
-
-        ``output`` is as in `DualEncoder.encode_text`.
 
         Raises:
             LimbeckError: the index has no encoder for it, or the encoder cannot read it.
         """
-        asked: dict[str, Any] = {} if output == "points" else {"output": output}  # some give points alone
+        encoder, modality, items = self._inputs(text, image, features)
+        return encoder.encode_text(items) if modality == "text" else encoder.encode_image(items)
+
+    def embed(
+        self, kept: Kept, text: str | None, *, image: Any = None, features: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points (Q, width) of queries as in `encode`, and their embeddings (Q, D) as an index keeps them.
+
+        Raises:
+            LimbeckError: as `encode`; embeddings from elsewhere, or an encoder that gives others.
+        """
+        encoder, modality, items = self._inputs(text, image, features)
+        if kept.of != "unrecorded" and encoder.kept != kept:
+            raise LimbeckError(
+                f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
+                "this query; ask by --like ID, or give --codes FILE with --embeddings FILE"
+            )
+        embeddings, floats = encoder.encode_both(modality, items)
+        return encoder.points_of(embeddings), embeddings if kept.of == "unrecorded" else floats
+
+    def gives(self, kept: Kept, text: str | None, features: np.ndarray | None) -> bool:
+        """Whether the encoder of a query gives the embeddings that an index keeps."""
+        reads = "text" if text is not None else "pixels" if features is None else "features"
+        encoder = self.reading("text" if text is not None else "image", reads)
+        return kept.of == "unrecorded" or encoder.kept == kept
+
+    def _inputs(
+        self, text: str | Sequence[str] | None, image: Any, features: np.ndarray | None
+    ) -> tuple[DualEncoder, str, Any]:
+        """The encoder of a query, "text" or "image", and what it reads of it."""
         if text is not None:
             encoder = self.reading("text")
             texts = [text] if isinstance(text, str) else list(text)
             for one in texts:
+                check_text(one)
                 encoder.check_query(one)
-            return encoder.encode_text(texts, **asked)
+            return encoder, "text", texts
         if image is not None:
             encoder = self.reading("image", "pixels")
             if isinstance(image, Path | str):
                 from limbeck.pictures import open_picture
 
                 image = open_picture(image)
-            return encoder.encode_image([image], **asked)
+            return encoder, "image", [image]
         if features is None:
             raise LimbeckError("encode: give a text, an image or features")
         encoder = self.reading("image", "features")
@@ -65,17 +96,7 @@ class QueryEncoder:
             raise LimbeckError(
                 f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row"
             )
-        return encoder.encode_image(array.astype(np.float32, copy=False), **asked)
-
-    def embed(
-        self, text: str | None, *, image: Any = None, features: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (Q, width) of queries as in `encode`, with the embeddings (Q, D) that they are made of."""
-        embeddings = self.encode(text, image=image, features=features, output="embeddings")
-        modality, reads = (
-            ("text", "text") if text is not None else ("image", "pixels" if features is None else "features")
-        )
-        return self.reading(modality, reads).points_of(embeddings), embeddings
+        return encoder, "image", array.astype(np.float32, copy=False)
 
     def reading(self, modality: str, wanted: str = "text") -> DualEncoder:
         """The encoder for "text" or "image"; whether it reads ``wanted`` is known before it is loaded.
@@ -109,6 +130,22 @@ class QueryEncoder:
                 raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
             self._encoder = encoder
         return self._encoder
+
+
+def check_text(text: str) -> None:
+    """Refuse what is no query text.
+
+    Raises:
+        LimbeckError: longer than `MAX_TEXT` characters, or halves of surrogate pairs, which are no Unicode.
+    """
+    if len(text) > MAX_TEXT:
+        raise LimbeckError(f"query: {len(text)} characters, at most {MAX_TEXT}; ask by a shorter text")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise LimbeckError(
+            f"query: character {error.start + 1} is half of a surrogate pair; write the text in UTF-8"
+        ) from None
 
 
 def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.add import Added, add_batches
-from limbeck.index.embeddings import COLUMN, embedding_width, with_embeddings
+from limbeck.index.embeddings import COLUMN, kept_of, with_embeddings
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
-from limbeck.spaces import Hamming, Space, Sphere
+from limbeck.spaces import Hamming, Kept, Space, Sphere
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
@@ -37,7 +37,7 @@ def open_rows(
     batch_size: int | None = None,
     progress: bool = False,
     on_skip: OnSkip | None = None,
-    embeddings: bool | np.ndarray = False,
+    embeddings: bool | np.ndarray | Kept = False,
 ) -> tuple[Batches, StoreMeta]:
     """Batches for a store, with what they are; arguments as `limbeck.Index.build`, ``name`` of the model.
 
@@ -49,12 +49,14 @@ def open_rows(
         if items is None:
             raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
         space_id = None if encoder is None else encoder.space_id
-        meta = StoreMeta(space or _space_of(source), space_id, model=name, encoders=encoders)
+        points = space or _space_of(source)
+        kept = None
         if isinstance(embeddings, np.ndarray):
-            return _slices(source, with_embeddings(items, embeddings)), meta
-        if embeddings:
+            kept = _kept_of(embeddings, encoder)
+        elif embeddings:
             raise LimbeckError("embeddings: an array of points has none of its own; give an array of them")
-        return _slices(source, items), meta
+        meta = StoreMeta(points, space_id, model=name, encoders=encoders, embeddings=kept)
+        return _slices(source, items, embeddings if kept is not None else None, kept), meta
     if isinstance(embeddings, np.ndarray):
         raise LimbeckError("embeddings: an array of them goes with an array of points")
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
@@ -68,14 +70,24 @@ def open_rows(
             )
         about = encoded.meta
         return encoded.batches(), StoreMeta(
-            about.space, about.space_id, about.modality, about.media_root, name or about.model, encoders
+            about.space,
+            about.space_id,
+            about.modality,
+            about.media_root,
+            name or about.model,
+            encoders,
+            about.embeddings,
         )
     if encoder is None:
         raise LimbeckError(f"{source}: must be encoded first; give a model (--model RUN)")
     from limbeck.encoding import encode_batches, open_source
 
     opened = open_source(source)
-    meta = StoreMeta(encoder.space, encoder.space_id, "image", opened.media_root, name, encoders)
+    kept = embeddings if isinstance(embeddings, Kept) else encoder.kept if embeddings else None
+    recorded = None if kept is None or kept.of == "unrecorded" else kept
+    meta = StoreMeta(
+        encoder.space, encoder.space_id, "image", opened.media_root, name, encoders, embeddings=recorded
+    )
     batches = encode_batches(
         encoder,
         opened,
@@ -83,7 +95,7 @@ def open_rows(
         batch_size=batch_size,
         on_skip=on_skip,
         progress=progress,
-        keep_embeddings=bool(embeddings),
+        keep_embeddings=kept or False,
     )
     return batches, meta
 
@@ -99,6 +111,7 @@ def add_items(
     replace: bool = False,
     progress: bool = False,
     on_skip: OnSkip | None = None,
+    embeddings: np.ndarray | None = None,
 ) -> Added:
     """Add items to an index in one commit; pairs and pictures are encoded with the model in the index.
 
@@ -112,6 +125,7 @@ def add_items(
         replace: items whose ids are in the index take the place of the old ones.
         progress: show items/s and the time left on standard error.
         on_skip: called with id and reason of each item that cannot be read.
+        embeddings: with an array, floats (N, D) of the kind that the index keeps.
 
     Raises:
         LimbeckError: no index, points of another space or width, known or repeated ids, a column of another
@@ -124,6 +138,14 @@ def add_items(
         encoder, _ = load_model(model)
         known = None if items is None else as_items(items).column("id").to_pylist()
         batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
+        if embeddings is not None:
+            if (kept := kept_of(store)) is None:
+                raise LimbeckError(f"{path}: keeps no embeddings; add the codes alone")
+            if items is None:
+                raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
+            batches = _slices(source, items, embeddings, kept)
+    elif embeddings is not None:
+        raise LimbeckError("embeddings: an array of them goes with an array of points")
     elif model is not None:
         raise LimbeckError(f"{path}: encodes with the model that it holds; give a model with codes only")
     elif encoded is not None:
@@ -141,7 +163,7 @@ def add_items(
             batch_size=batch_size,
             on_skip=on_skip,
             progress=progress,
-            embeddings=embedding_width(store) is not None,
+            embeddings=kept_of(store) or False,
         )
     return add_batches(path, batches, meta, ids=known, replace=replace)
 
@@ -206,9 +228,25 @@ def _space_of(points: np.ndarray) -> Space:
     return Hamming(8 * width) if points.dtype == np.uint8 else Sphere(width)
 
 
-def _slices(points: np.ndarray, items: Items) -> Iterator[tuple[np.ndarray, Any]]:
+def _kept_of(embeddings: np.ndarray, encoder: DualEncoder | None) -> Kept:
+    """What an array of embeddings is: with a model its floats, else vectors compared by their cosine."""
+    if encoder is not None:
+        return encoder.kept
+    if embeddings.ndim != 2 or not embeddings.shape[1]:
+        raise LimbeckError(f"embeddings: shape {embeddings.shape}; give one float row an item (N, D)")
+    return Kept("given", Sphere(embeddings.shape[1]), embeddings.shape[1])
+
+
+def _slices(
+    points: np.ndarray, items: Items, embeddings: Any = None, kept: Kept | None = None
+) -> Iterator[tuple[np.ndarray, Any]]:
     table = as_items(items)
     if len(table) != len(points):
         raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id a point")
+    if kept is not None and len(embeddings) != len(points):
+        raise LimbeckError(f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point")
     for start in range(0, len(points), _ROWS):
-        yield points[start : start + _ROWS], table.slice(start, _ROWS)
+        some = table.slice(start, _ROWS)
+        if kept is not None:
+            some = with_embeddings(some, embeddings[start : start + _ROWS], kept, first=start)
+        yield points[start : start + _ROWS], some

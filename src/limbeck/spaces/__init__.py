@@ -1,44 +1,29 @@
 """The spaces that points live in, numpy only: what a stored point is and what "near" means.
 
 A space is a small frozen object with the verbs of `Space`. Code that stores, searches or scores points asks
-the space, never *which* space it is. A further space is one more file here and one entry in `_SPACES`.
+the space, never *which* space it is. A further space is one more file here and one entry in `registry`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from limbeck.errors import LimbeckError
 from limbeck.spaces.base import Space
 from limbeck.spaces.euclid import Euclid
 from limbeck.spaces.hamming import MAX_BITS, Hamming
+from limbeck.spaces.kept import Kept
 from limbeck.spaces.lorentz import Lorentz
+from limbeck.spaces.registry import space_from_json
 from limbeck.spaces.sphere import Sphere
 
-__all__ = ["MAX_BITS", "Euclid", "Hamming", "Lorentz", "Space", "Sphere", "from_json", "space_from_json"]
-
-_SPACES: dict[str, Callable[..., Space]] = {
-    "sphere": Sphere,
-    "lorentz": Lorentz,
-    "euclid": Euclid,
-    "hamming": Hamming,
-}
-
-
-def space_from_json(value: Any) -> Space:
-    """Read a space from what `Space.to_json` wrote; an unknown name or field is a `LimbeckError`."""
-    if not isinstance(value, dict) or "name" not in value:
-        raise LimbeckError(f'space: {value!r} is not an object such as {{"name": "hamming", "bits": 64}}')
-    fields = {key: item for key, item in value.items() if key != "name"}
-    try:
-        return _SPACES[value["name"]](**fields)
-    except (KeyError, TypeError) as error:
-        if value["name"] in _SPACES:
-            raise LimbeckError(f"space: {value!r} has wrong or missing fields") from error
-        raise LimbeckError(
-            f"space: unknown name {value['name']!r}; known are {', '.join(sorted(_SPACES))}"
-        ) from None
-
+__all__ = [
+    "MAX_BITS",
+    "Euclid",
+    "Hamming",
+    "Kept",
+    "Lorentz",
+    "Space",
+    "Sphere",
+    "from_json",
+    "space_from_json",
+]
 
 from_json = space_from_json

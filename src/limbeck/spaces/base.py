@@ -48,6 +48,12 @@ class Space(Protocol):
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """The points as a (N, width) array of `dtype`; anything else is a `LimbeckError` naming `what`."""
 
+    def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
+        """Rounded points (N, width), or of any length where only directions count, as `check` wants.
+
+        Errors count rows from ``first`` on.
+        """
+
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
         """Similarity of every query to every item, (Q, N), higher is nearer."""
 
@@ -139,6 +145,10 @@ class Vectors:
     def dtype(self) -> np.dtype[Any]:
         """float32."""
         return np.dtype(np.float32)
+
+    def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
+        """The points themselves, float32: every vector is one."""
+        return np.ascontiguousarray(require_floats(points, self, what), dtype=np.float32)
 
 
 class NoCones:

@@ -59,6 +59,10 @@ class Hamming(NoCones):
         require_matrix(array, self.width, f"{self.bits}-bit codes ({self.width} bytes)", what)
         return np.ascontiguousarray(array)
 
+    def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
+        """The checked codes: bits are never rounded."""
+        return self.check(points, what=what)
+
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
         """Minus the Hamming distance, int32 (Q, N)."""
         left = _as_signs(self.check(queries, what="queries"))

@@ -49,6 +49,18 @@ class Sphere(Vectors, NoCones):
             )
         return array
 
+    def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
+        """Vectors of any length but 0 at length 1, float32 (N, dim)."""
+        array = require_floats(points, self, what).astype(np.float64)
+        lengths = np.sqrt(np.einsum("nd,nd->n", array, array))
+        bad = np.flatnonzero(~(lengths > 0))
+        if bad.size:
+            refuse_not_finite(array, bad[0], what)
+            raise LimbeckError(
+                f"{what}: row {first + bad[0]} is all zeros and so has no direction; leave that item out"
+            )
+        return np.ascontiguousarray(array / lengths[:, None], dtype=np.float32)
+
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
         """Cosine, float32 (Q, N)."""
         return self.check(queries, what="queries") @ self.check(items, what="items").T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ class Lift(nn.Module, ABC):
         space: the numpy half.
         dim: width of an embedding.
         dims: width of the features by modality.
+        made_of: the floats that stored points stand for: the lift's own embeddings, or, where nothing was
+            trained, the features that it reads.
     """
 
     space: Space
     dim: int
+    made_of: Literal["embeddings", "features"] = "embeddings"
 
     def __init__(self, config: Any, dims: dict[str, int]) -> None:
         super().__init__()

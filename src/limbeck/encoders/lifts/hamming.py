@@ -51,6 +51,8 @@ class BinaryLift(Lift):
     Each modality is centred on its own mean, which closes the gap between the modalities (ours).
     """
 
+    made_of = "features"
+
     def __init__(self, config: BinaryConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
         self.dim, self.space = config.bits, Hamming(config.bits)

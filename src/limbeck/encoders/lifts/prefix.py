@@ -23,6 +23,7 @@ class PrefixLift(Lift):
         super().__init__(inner.config, inner.dims)
         if inner.space.storage != "codes":
             raise LimbeckError(f"bits: a model in {inner.space.to_json()} has no codes to cut; leave it out")
+        self.made_of = inner.made_of
         self.inner, self.space, self.dim = inner, cast(Any, inner.space).prefix(bits), bits
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:

@@ -1,0 +1,73 @@
+"""The floats behind codes: embeddings of the model that codes were made from, to rank hits anew by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.lifts import MODALITIES, Lift
+from limbeck.encoders.towers import Tower
+from limbeck.spaces import Kept, Sphere
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Where the floats of a dual encoder come from.
+
+    Attributes:
+        kept: what they are.
+        source: ``origin``, an earlier model that both towers read; ``features``, what the lift reads; or
+            ``embeddings``, what it gives.
+    """
+
+    kept: Kept
+    source: str
+
+    @classmethod
+    def of(cls, towers: Mapping[str, Tower], lift: Lift) -> Floats:
+        """The floats of towers and a lift.
+
+        Where both towers read one earlier model as it was, its embeddings, compared as that model compares
+        them. Where codes are the signs of features by a fitted map, these features by their cosine. Else the
+        numbers whose signs are the codes, by their product, as the model was trained; of a model without
+        codes its embeddings in their own space.
+        """
+        if lift.space.storage != "codes":
+            return cls(Kept("model", lift.space, lift.dim), "embeddings")
+        origin = _shared_origin(towers, lift)
+        if origin is not None:
+            return cls(Kept("model", origin.space, origin.dim), "origin")
+        if lift.made_of == "features":
+            width = towers["image"].dim
+            return cls(Kept("model", Sphere(width), width), "features")
+        return cls(Kept("codes", None, lift.dim), "embeddings")
+
+    def embed(
+        self, tower: Tower, lift: Lift, modality: str, inputs: Inputs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """float32 (B, lift.dim) embeddings and (B, kept.width) floats; the backbone runs once."""
+        output = tower.backbone_output(inputs)
+        features = tower.trunk(output)
+        embeddings: torch.Tensor = lift(features, modality)
+        if self.source == "origin":
+            return embeddings, tower.backbone.origin_embeddings(output).float()
+        if self.source == "features":
+            return embeddings, F.normalize(features.float(), dim=-1)
+        return embeddings, embeddings
+
+
+def _shared_origin(towers: Mapping[str, Tower], lift: Lift) -> Lift | None:
+    """The lift of the one earlier model that both towers read and leave as it is."""
+    image, text = (towers[modality].backbone.origin for modality in MODALITIES)
+    if image is None or text is None or image.space != text.space:
+        return None
+    trained = not all(tower.config.freeze_backbone for tower in towers.values())
+    if trained and lift.made_of != "features":  # a fitted map trains nothing
+        return None
+    own, other = image.head("image").state_dict(), text.head("image").state_dict()
+    same = own.keys() == other.keys() and all(torch.equal(own[name], other[name]) for name in own)
+    return image if same else None
