@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from data_samples import columns, picture
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 
-from limbeck.data.check import check_pairs
-from limbeck.data.duplicates import MAX_DISTANCE, _candidates
+from limbeck.data.check import Report, _find_duplicates, check_pairs
+from limbeck.data.duplicates import MAX_DISTANCE, Print, _candidates, fingerprint
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 
@@ -111,6 +113,92 @@ def test_a_protocol_that_does_not_fit_is_a_finding(pairs_dir):
     found, report = findings(pairs_dir, load_protocol("mirflickr15k/dcmh"))
     assert "10000 of 10000 train ids are not in" in found["splits"].items[0]
     assert report.number("error") == 3
+
+
+def test_no_readable_picture_is_a_finding(pairs_dir):
+    for file in (pairs_dir.parent / "media").iterdir():
+        file.write_bytes(b"none")
+    found, report = findings(pairs_dir)
+    assert found["unreadable_pictures"].count == 6 and "near_duplicates" not in found
+    assert report.number("error") == 1
+
+
+def test_thousands_of_equal_pictures_are_one_group_not_millions_of_pairs():
+    thumb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    equal = [Print(b"same", 7, thumb)] * 20_000
+    resaved = [Print(bytes([n]), 7, thumb) for n in range(200)]  # the same pixels in other bytes
+    pairs = SimpleNamespace(ids=[str(n) for n in range(20_200)], name="many")
+    report = Report("many", "many", 20_200)
+    groups = _find_duplicates(pairs, list(range(20_200)), equal + resaved, report)
+    assert groups == [list(range(20_200))]
+    exact, near = report.findings
+    assert (exact.count, len(exact.items[0])) == (1, 20_000)
+    assert (near.count, len(near.items[0]["ids"]), near.items[0]["likeness"]) == (1, 201, 1.0)
+    line = report.lines()[1]
+    assert line.endswith("groups of identical pictures: 0 = 1 = 2 = 3 = … (19,996 more)")
+    assert "groups of pictures that look alike: 0 = 20000 = 20001 = 20002 = …" in report.lines()[2]
+
+
+def on_white(seed: int, outline: str, dark: float = 1.0) -> Image.Image:
+    """A thing of its own pattern in a common outline, on white."""
+    pattern = ImageEnhance.Brightness(picture(seed, (200, 200))).enhance(dark)
+    mask = Image.new("L", (200, 200), 0)
+    draw = ImageDraw.Draw(mask)
+    if outline == "oval":
+        draw.ellipse((50, 40, 150, 170), fill=255)
+    else:
+        draw.rectangle((60, 30, 140, 180), fill=255)
+    ground = Image.new("RGB", (200, 200), "white")
+    ground.paste(pattern, (0, 0), mask)
+    return ground
+
+
+def seen(*pictures: Image.Image, quality: int = 95) -> list[list[int]]:
+    """Groups of the pictures that look alike, as `data check` finds them."""
+    prints = []
+    for image in pictures:
+        data = io.BytesIO()
+        image.save(data, "JPEG", quality=quality)
+        prints.append(fingerprint(data.getvalue(), "x"))
+    pairs = SimpleNamespace(ids=[str(n) for n in range(len(prints))], name="some")
+    return _find_duplicates(pairs, list(range(len(prints))), prints, Report("", "", 0))
+
+
+@pytest.mark.parametrize("outline", ["oval", "box"])
+@pytest.mark.parametrize("dark", [1.0, 0.3])
+def test_different_things_on_white_do_not_look_alike_and_a_copy_does(outline, dark, monkeypatch):
+    monkeypatch.setattr(
+        "limbeck.data.duplicates.MAX_DISTANCE", 64
+    )  # every pair that shares a byte is looked at
+    things = [on_white(seed, outline, dark) for seed in range(12)]
+    if dark < 1:  # as whole grey pictures nearly all of them are above the limit
+        small = [thing.convert("L").resize((32, 32), Image.Resampling.BOX) for thing in things]
+        correlation = np.corrcoef([np.asarray(grey).ravel() for grey in small])
+        assert np.quantile(correlation[np.triu_indices(12, 1)], 0.1) > 0.96
+    assert seen(*things) == []
+    copies = [thing.resize((150, 150)) for thing in things[:2]]
+    assert seen(*things, *copies) == [[0, 12], [1, 13]]
+
+
+def test_colours_tell_what_grey_does_not():
+    shape = Image.new("L", (64, 64), 0)
+    ImageDraw.Draw(shape).polygon([(5, 60), (60, 50), (20, 3)], fill=255)
+    red, green = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64))
+    red.paste((201, 0, 0), (0, 0), shape)
+    green.paste((0, 102, 0), (0, 0), shape)
+    assert np.abs(np.asarray(red.convert("L"), int) - np.asarray(green.convert("L"), int)).max() <= 1
+    assert seen(red, green) == [] and seen(red, red.resize((50, 50))) == [[0, 1]]
+
+
+def test_plain_things_look_alike_only_if_outline_and_colour_do():
+    def plain(colour: tuple[int, int, int], radius: int) -> Image.Image:
+        image = Image.new("RGB", (128, 128), "white")
+        ImageDraw.Draw(image).ellipse((64 - radius, 64 - radius, 64 + radius, 64 + radius), fill=colour)
+        return image
+
+    black, small, brown = plain((0, 0, 0), 40), plain((0, 0, 0), 33), plain((60, 30, 0), 40)
+    assert seen(black, small, brown) == []
+    assert seen(black, black.resize((100, 100))) == [[0, 1]]
 
 
 @pytest.mark.parametrize("n", [1, 2, 300])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from limbeck.data.duplicates import Print, equal_groups, fingerprint, near_pairs
+from limbeck.data.duplicates import Print, alike_groups, equal_groups, fingerprint
 from limbeck.data.features import FeatureFile, load_feature_file
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol, SplitName
@@ -19,6 +19,7 @@ from limbeck.errors import LimbeckError
 Progress = Callable[[int, int], None]
 Level = Literal["error", "warning", "note"]
 _AT_ONCE = 512
+_IDS = 4  # of a group, in the readable report
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,29 @@ def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progre
     """
     started = time.monotonic()
     report = Report(str(pairs.path), pairs.name, len(pairs))
-    duplicates = _check_pictures(pairs, report, progress)
+    alike = _check_pictures(pairs, report, progress)
     _check_texts(pairs, report)
     _check_features(pairs, report)
     if protocol is not None:
         report.protocol, report.protocol_hash = protocol.name, protocol.hash
-        _check_protocol(pairs, protocol, duplicates, report)
+        _check_protocol(pairs, protocol, alike, report)
     report.seconds = round(time.monotonic() - started, 2)
     return report
 
 
 def _case(item: Any) -> str:
-    if isinstance(item, dict):
-        return " = ".join(item["ids"]) if "ids" in item else f"{item['id']} ({item['reason']})"
-    return " = ".join(item) if isinstance(item, list) else str(item)
+    if isinstance(item, dict) and "ids" not in item:
+        return f"{item['id']} ({item['reason']})"
+    ids = item["ids"] if isinstance(item, dict) else item
+    if not isinstance(ids, list):
+        return str(ids)
+    more = len(ids) - _IDS
+    return " = ".join(ids[:_IDS]) + (f" = … ({more:,} more)" if more > 0 else "")
 
 
 # ------------------------------------------------------------------------------ pictures
-def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> list[tuple[int, int]]:
-    """Missing, unreadable and duplicate pictures; returns the pairs of rows that show the same picture."""
+def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> list[list[int]]:
+    """Missing, unreadable and duplicate pictures; returns groups of rows whose pictures look alike."""
     if pairs.media is None:
         report.add("no_media", "note", "no pictures: features only", [pairs.name])
         return []
@@ -146,27 +151,24 @@ def _fingerprints(pairs: Pairs, rows: list[int]) -> Iterator[tuple[int, Print | 
             yield from zip(part, pool.map(one, part), strict=True)
 
 
-def _find_duplicates(
-    pairs: Pairs, rows: list[int], prints: list[Print], report: Report
-) -> list[tuple[int, int]]:
+def _find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: Report) -> list[list[int]]:
+    """Report equal pictures and look-alikes; returns groups of the rows that show the same."""
     groups = equal_groups([p.content for p in prints])
     exact = [[pairs.ids[rows[at]] for at in group] for group in groups]
     report.add("exact_duplicates", "warning", "groups of identical pictures", exact)
-    # One picture of each group stands for all in the search for near ones.
+    # One picture of each group stands for all in the search for others that look like it.
+    stands_for = {group[0]: group for group in groups}
     shadowed = {at for group in groups for at in group[1:]}
     single = [at for at in range(len(prints)) if at not in shadowed]
-    hashes = np.array([prints[at].hash for at in single], dtype=np.uint64)
-    greys = np.stack([prints[at].grey for at in single]) if single else np.empty((0, 32, 32), np.uint8)
-    near, cut = near_pairs(hashes, greys)
+    near, cut = alike_groups([prints[at] for at in single])
     items = [
         {
-            "ids": [pairs.ids[rows[single[i]]], pairs.ids[rows[single[j]]]],
-            "bits": bits,
-            "correlation": round(likeness, 4),
+            "ids": [pairs.ids[rows[single[at]]] for at in group.members],
+            "likeness": round(group.likeness, 4),
         }
-        for i, j, bits, likeness in near
+        for group in near
     ]
-    report.add("near_duplicates", "warning", "pairs of nearly identical pictures", items)
+    report.add("near_duplicates", "warning", "groups of pictures that look alike", items)
     if cut:
         report.add(
             "near_duplicates_cut",
@@ -174,12 +176,11 @@ def _find_duplicates(
             "too many alike pictures: not every pair was compared",
             [pairs.name],
         )
-    members = {group[0]: group for group in groups}
-    found = [(rows[a], rows[b]) for group in groups for k, a in enumerate(group) for b in group[k + 1 :]]
-    for i, j, _, _ in near:
-        first, second = members.get(single[i], [single[i]]), members.get(single[j], [single[j]])
-        found.extend((rows[a], rows[b]) for a in first for b in second)
-    return found
+    same = []
+    for group in near:
+        own = [single[at] for at in group.members]
+        same.append(sorted(member for at in own for member in stands_for.pop(at, [at])))
+    return sorted([rows[at] for at in group] for group in (*same, *stands_for.values()))
 
 
 # ------------------------------------------------------------------------------ texts, labels, features
@@ -235,9 +236,7 @@ def _bad_rows(file: FeatureFile) -> list[str]:
 
 
 # ------------------------------------------------------------------------------ protocol
-def _check_protocol(
-    pairs: Pairs, protocol: Protocol, duplicates: list[tuple[int, int]], report: Report
-) -> None:
+def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], report: Report) -> None:
     names: tuple[SplitName, ...] = ("query", "database", "train")
     splits: dict[SplitName, np.ndarray] = {}
     faults: dict[str, list[str]] = {}  # one cause often spoils all three
@@ -276,11 +275,13 @@ def _check_protocol(
             continue
         others = set(splits.get(name, np.empty(0, np.int64)).tolist())
         leaks = [
-            [pairs.ids[a], pairs.ids[b]] if a in query else [pairs.ids[b], pairs.ids[a]]
-            for a, b in duplicates
-            if (a in query and b in others) or (b in query and a in others)
+            [pairs.ids[row], pairs.ids[shared[0]]]
+            for group in alike
+            if (shared := [row for row in group if row in others])
+            for row in group
+            if row in query
         ]
-        report.add(f"leaks_{name}", "warning", f"the same picture in query and {name}", leaks)
+        report.add(f"leaks_{name}", "warning", f"queries whose picture, or one like it, is in {name}", leaks)
 
 
 def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, report: Report) -> None:

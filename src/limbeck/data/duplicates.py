@@ -1,4 +1,4 @@
-"""Finding equal and nearly equal pictures: content hashes, difference hashes, a second look at the pixels."""
+"""Finding equal pictures and look-alikes: content hashes, difference hashes, a look at the colours."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from limbeck.pictures import decode_picture
+from limbeck.data.look_alike import MIN_LIKENESS, MIN_SPREAD, SIDE, Looks
+from limbeck.pictures import ROOM, decode_picture
 
-# On MIRFlickr (15,677 pictures) these two limits give five pairs, all of them the same photo or shot; the
-# difference hash alone gives a thousand, since dark pictures share one.
+# On MIRFlickr (15,677 pictures) this distance and the likeness give four pairs, all of them the same photo or
+# shot; the difference hash alone gives 3,418, since dark pictures share one.
 MAX_DISTANCE = 7
-MIN_CORRELATION = 0.96
-# Below this spread of grey a picture is flat: its hash is noise and its correlation says nothing.
-MIN_SPREAD = 4.0
 # Where hashes collide by the million (thousands of near-blank pictures), looking at each pair would not end.
 MAX_CANDIDATES = 2_000_000
-_SIDE = 32
 
 
 @dataclass(frozen=True)
 class Print:
-    """Fingerprints of one picture: content (of the file's bytes), 64-bit difference hash, 32×32 grey."""
+    """Fingerprints of one picture: content (of the file's bytes), 64-bit difference hash, 32×32 colours."""
 
     content: bytes
     hash: int
-    grey: np.ndarray
+    thumb: np.ndarray
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Positions of pictures that look alike, in order, and the least likeness that joined two of them."""
+
+    members: list[int]
+    likeness: float
 
 
 def fingerprint(data: bytes, name: str) -> Print:
@@ -39,11 +44,12 @@ def fingerprint(data: bytes, name: str) -> Print:
     Raises:
         LimbeckError: the picture cannot be decoded; ``name`` stands in the message.
     """
-    grey = decode_picture(io.BytesIO(data), name, size=2 * _SIDE).convert("L")
-    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    with ROOM.keep():
+        shown = decode_picture(io.BytesIO(data), name, size=2 * SIDE)
+        small = np.asarray(shown.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+        thumb = np.asarray(shown.resize((SIDE, SIDE), Image.Resampling.BOX))
     bits = np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
-    thumbnail = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BOX))
-    return Print(hashlib.blake2b(data, digest_size=16).digest(), int.from_bytes(bits, "big"), thumbnail)
+    return Print(hashlib.blake2b(data, digest_size=16).digest(), int.from_bytes(bits, "big"), thumb)
 
 
 def equal_groups(contents: Sequence[bytes]) -> list[list[int]]:
@@ -54,34 +60,57 @@ def equal_groups(contents: Sequence[bytes]) -> list[list[int]]:
     return [group for group in places.values() if len(group) > 1]
 
 
-def near_pairs(hashes: np.ndarray, greys: np.ndarray) -> tuple[list[tuple[int, int, int, float]], bool]:
-    """Pairs of nearly equal pictures: few differing hash bits, and grey thumbnails that correlate.
+def alike_groups(prints: Sequence[Print]) -> tuple[list[Alike], bool]:
+    """Groups of pictures that look alike: few differing hash bits, and colours that correlate.
 
-    Args:
-        hashes: uint64 (n,).
-        greys: uint8 (n, 32, 32).
+    Two of a group may look alike through others only. Flat pictures look like none.
 
     Returns:
-        (first, second, Hamming distance, correlation) sorted by falling correlation, and whether the search
-        was cut off at `MAX_CANDIDATES`.
+        groups of two or more by falling likeness, and whether the search was cut off at `MAX_CANDIDATES`.
     """
-    flat = greys.reshape(len(greys), -1)
-    spread = np.array([row.std() for row in flat]) if len(flat) else np.empty(0)
-    alive = np.flatnonzero(spread >= MIN_SPREAD)
-    found: list[tuple[int, int, int, float]] = []
+    thumbs = np.stack([p.thumb for p in prints]) if prints else np.empty((0, SIDE, SIDE, 3), np.uint8)
+    visible = [at for at, thumb in enumerate(thumbs) if thumb.std(axis=(0, 1)).max() >= MIN_SPREAD]
+    joined = _Joined(len(prints))
+    # Equal thumbnails need no look at each pair of them: one stands for all.
+    places: dict[bytes, int] = {}
+    for at in visible:
+        joined.join(places.setdefault(thumbs[at].tobytes(), at), at, 1.0)
+    single = np.array(list(places.values()), np.int64)
+    hashes = np.array([prints[at].hash for at in single.tolist()], np.uint64)
+    looks = Looks.of(thumbs[single])
     seen = 0
-    for first, second in _candidates(hashes[alive]):
+    for first, second in _candidates(hashes):
         seen += len(first)
-        a, b = alive[first], alive[second]
-        for start in range(0, len(a), 4096):
-            part = slice(start, start + 4096)
-            likeness = _correlation(flat[a[part]], flat[b[part]], spread[a[part]], spread[b[part]])
-            for at in np.flatnonzero(likeness >= MIN_CORRELATION).tolist():
-                i, j = sorted((int(a[part][at]), int(b[part][at])))
-                found.append((i, j, int(np.bitwise_count(hashes[i] ^ hashes[j])), float(likeness[at])))
+        likeness = looks.likeness(first, second)
+        for at in np.flatnonzero(likeness >= MIN_LIKENESS).tolist():
+            joined.join(int(single[first[at]]), int(single[second[at]]), float(likeness[at]))
         if seen > MAX_CANDIDATES:
             break
-    return sorted(found, key=lambda pair: (-pair[3], pair[:2])), seen > MAX_CANDIDATES
+    return sorted(joined.groups(), key=lambda group: (-group.likeness, group.members)), seen > MAX_CANDIDATES
+
+
+class _Joined:
+    """Union of positions, with the least likeness of each."""
+
+    def __init__(self, count: int) -> None:
+        self._above, self._likeness = list(range(count)), [1.0] * count
+
+    def _root(self, at: int) -> int:
+        while self._above[at] != at:
+            self._above[at] = at = self._above[self._above[at]]
+        return at
+
+    def join(self, first: int, second: int, likeness: float) -> None:
+        first, second = sorted((self._root(first), self._root(second)))
+        if first != second:
+            self._above[second] = first
+            self._likeness[first] = min(self._likeness[first], self._likeness[second], likeness)
+
+    def groups(self) -> list[Alike]:
+        members: dict[int, list[int]] = defaultdict(list)
+        for at in range(len(self._above)):
+            members[self._root(at)].append(at)
+        return [Alike(group, self._likeness[root]) for root, group in members.items() if len(group) > 1]
 
 
 def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -109,10 +138,3 @@ def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 r, c = np.nonzero(near)
                 if len(r):
                     yield rows[r], others[c]
-
-
-def _correlation(a: np.ndarray, b: np.ndarray, spread_a: np.ndarray, spread_b: np.ndarray) -> np.ndarray:
-    """Pearson correlation of the rows of two uint8 matrices (m, p), float32 (m,)."""
-    x = a.astype(np.float32) - a.mean(axis=1, keepdims=True, dtype=np.float32)
-    y = b.astype(np.float32) - b.mean(axis=1, keepdims=True, dtype=np.float32)
-    return np.einsum("ij,ij->i", x, y) / (a.shape[1] * spread_a * spread_b)
