@@ -16,6 +16,7 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
 from limbeck.cli.index_changes import add, compact, export, remove
+from limbeck.cli.once import refuse_repeats
 from limbeck.cli.push import push
 from limbeck.cli.search import search
 from limbeck.cli.train import list_things, train
@@ -48,6 +49,7 @@ index_app.command()(push)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.command("traverse")(traverse)
+refuse_repeats(app)
 
 
 def main() -> None:
