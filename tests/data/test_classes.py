@@ -86,6 +86,14 @@ def test_classes_are_the_ends_of_paths(tmp_path):
     assert len(found.tree) == 5
 
 
+def test_equal_names_in_two_branches_are_two_classes(tmp_path):
+    pairs = write_pairs(tmp_path, path=[["r", "A", "bat"], ["r", "tool", "bat"], ["r", "A", "A"], []] * 3)
+    found = protocol(tmp_path, SECTION | {"hierarchy": "path"}).classes(pairs, np.arange(4))
+    assert found.names == ["r > A > A", "r > A > bat", "r > tool > bat"]
+    assert found.numbers.tolist() == [1, 2, 0, -1] and found.words == ["A", "bat", "bat"]
+    assert [found.tree.nodes[node] for node in found.nodes] == found.names
+
+
 def test_classes_are_single_labels(tmp_path):
     pairs = write_pairs(tmp_path)
     found = protocol(tmp_path, SECTION | {"classes": "label"}).classes(pairs, np.array([0, 1]))

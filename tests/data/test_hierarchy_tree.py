@@ -100,12 +100,20 @@ def test_no_file(tmp_path):
     [
         ([[], []], "not one class path"),
         ([["animal", "bat"], ["tool", "hammer"]], "two roots, 'animal' and 'tool'"),
-        ([["r", "animal", "bat"], ["r", "tool", "bat"]], "path 'r/tool/bat': 'bat' stands below 'tool'"),
-        ([["a", "b", "a"]], "own ancestor"),
+        ([["a", "a > b"], ["a", "a", "b"], ["a", "b"]], "'a > b' names two nodes"),
     ],
 )
 def test_paths_that_make_no_tree(paths, word):
     assert word in refused(Tree.from_paths, paths, "pairs")
+
+
+def test_equal_names_on_two_levels_are_two_nodes():
+    tree = Tree.from_paths([["r", "A", "A"], ["r", "A", "b"], ["r", "tool", "b"]])
+    assert tree.path("r > A > A") == ["r", "r > A", "r > A > A"]
+    assert tree.path("r > A > b")[1] == "r > A" and tree.path("r > tool > b")[1] == "tool"
+    assert len(tree) == 6
+    # names that stand once are as they were, so that hashes of trees stay
+    assert Tree.from_paths([["a", "b"], ["a", "c"]]).nodes == ["a", "b", "c"]
 
 
 def test_an_unknown_class_names_its_neighbour():

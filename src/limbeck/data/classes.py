@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from limbeck.data.hierarchy import Tree
+from limbeck.data.hierarchy import Tree, node_names
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import clean_class_name
 from limbeck.errors import LimbeckError
@@ -20,7 +20,7 @@ FROM_PATHS = "path"
 class Classification(BaseModel):
     """A protocol's section: where the classes stand, the words for them, and the tree they hang in.
 
-    ``classes``: ``path`` (the last entry of a row's class path) or ``label`` (rows with exactly one label).
+    ``classes``: ``path`` (a row's class path, see `node_names`) or ``label`` (rows with exactly one label).
     ``prompts``: each with ``{}`` for the class; a class is the mean point of its prompts. ``names``: words
     for classes that are no words, e.g. WordNet ids. ``hierarchy``: ``path`` (the tree of the class paths), or
     a file of ``parent child`` lines beside the protocol.
@@ -101,7 +101,10 @@ def read_classes(
             f"protocol {protocol}: classification.names: {unknown[0]!r} is no class of {pairs.path}; "
             "remove or mend it"
         )
-    words = [clean_class_name(name, section.names) for name in names]
+    last = {name: path[-1] for path, name in node_names(pairs.class_paths).items()}
+    called = last if section.classes == "path" else {}
+    words = [clean_class_name(name if name in section.names else called.get(name, name), section.names)
+             for name in names]  # fmt: skip
     tree = file_tree
     if section.hierarchy == FROM_PATHS:
         tree = Tree.from_paths(pairs.class_paths, f"{pairs.path}, class paths")
@@ -116,7 +119,8 @@ def read_classes(
 
 
 def class_names(pairs: Pairs, source: Literal["path", "label"]) -> Sequence[str | None]:
-    """The one class of every row: the last entry of its class path, or its only label; None without one."""
+    """The one class of every row, None without: its class path (see `node_names`), or its only label."""
     if source == "path":
-        return [path[-1] if path else None for path in pairs.class_paths]
+        names = node_names(pairs.class_paths)
+        return [names[tuple(path)] if path else None for path in pairs.class_paths]
     return [labels[0] if len(labels) == 1 else None for labels in pairs.labels_text]

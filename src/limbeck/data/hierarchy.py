@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from limbeck.files import sha256_json
 from limbeck.tables import read_list, warn_notes
 
 _COMMENT = re.compile(r"(^|\s)#.*")
+_JOIN = " > "
 Edge = tuple[str, str, str]  # parent, child, where the edge was said ("FILE, line 3")
 
 
@@ -62,18 +63,24 @@ class Tree:
     def from_paths(cls, paths: Iterable[Sequence[str]], source: str = "class paths") -> Tree:
         """Grow the tree whose branches are some paths, root first; empty ones are passed over.
 
+        A node is a path from the root, so equal names may stand on two levels or in two branches; the nodes
+        are called as `node_names` says.
+
         Raises:
-            LimbeckError: not one path; paths that make no tree, as in `read`.
+            LimbeckError: not one path, two roots.
         """
         distinct = sorted({tuple(path) for path in paths if len(path)})
         if not distinct:
             raise LimbeckError(f"{source}: not one class path; import the data with column path")
+        names = node_names(distinct)
+        full = _from_root(distinct)
+        nodes = {full[path][:end]: path for path in distinct for end in range(1, len(full[path]) + 1)}
         edges = [
-            (parent, child, f"{source}, path {'/'.join(path)!r}")
-            for path in distinct
-            for parent, child in itertools.pairwise(path)
+            (names[node[:-1]], names[node], f"{source}, path {'/'.join(path)!r}")
+            for node, path in nodes.items()
+            if len(node) > 1
         ]
-        return cls._grow([name for path in distinct for name in path], edges, source)
+        return cls._grow([names[node] for node in nodes], edges, source)
 
     @classmethod
     def _grow(cls, names: Sequence[str], edges: Sequence[Edge], source: str) -> Tree:
@@ -138,6 +145,40 @@ class Tree:
 
     def _with_parents(self) -> list[tuple[str, int]]:
         return list(zip(self.nodes, self.parents.tolist(), strict=True))
+
+
+def node_names(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], str]:
+    """Names of the nodes that class paths and their beginnings are, by path.
+
+    The last entry names a node where no other node has it, else the whole path does (``A > A``).
+
+    Raises:
+        LimbeckError: an entry that reads like the path of another node.
+    """
+    full = _from_root(paths)
+    nodes = dict.fromkeys(path[:end] for path in full.values() for end in range(1, len(path) + 1))
+    count = Counter(node[-1] for node in nodes)
+    names = {node: node[-1] if count[node[-1]] == 1 else _JOIN.join(node) for node in nodes}
+    twice = [name for name, times in Counter(names.values()).items() if times > 1]
+    if twice:
+        raise LimbeckError(f"class paths: {twice[0]!r} names two nodes; write {_JOIN.strip()!r} in no entry")
+    return names | {path: names[full[path]] for path in full}
+
+
+def _from_root(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Each path with what stands above its first entry, where that is a node of just one other path."""
+    full = {tuple(path): tuple(path) for path in paths if len(path)}
+    while True:
+        roots = {path[0] for path in full.values()}
+        inner = {path[:end] for path in full.values() for end in range(2, len(path) + 1)}
+        above: dict[str, list[tuple[str, ...]]] = {}
+        for node in sorted(inner):
+            if node[-1] in roots and node[0] != node[-1]:
+                above.setdefault(node[-1], []).append(node)
+        root = next((name for name, nodes in sorted(above.items()) if len(nodes) == 1), None)
+        if root is None:
+            return full
+        full = {own: above[root][0] + path[1:] if path[0] == root else path for own, path in full.items()}
 
 
 def _parents_first(parents: dict[str, dict[str, str]]) -> list[str]:
