@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +11,9 @@ import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig
+from limbeck.encoders.words import RULE, check_rule, words
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
-
-_WORD = re.compile(r"\w+", re.UNICODE)
-
-
-def words(text: str) -> list[str]:
-    """The lower-cased words of a text, the same in any Unicode form (NFC)."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).casefold())
 
 
 class FeatureBackbone(Backbone):
@@ -113,6 +105,7 @@ class BagBackbone(Backbone):
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
         self.vocabulary_size, self.min_count = config.vocabulary_size, config.min_count
+        self.rule = RULE
         self._set_vocabulary([])
 
     def _set_vocabulary(self, vocabulary: list[str]) -> None:
@@ -124,7 +117,7 @@ class BagBackbone(Backbone):
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
         """Vocabulary by frequency (ties by the alphabet), mean of the normalised counts."""
-        counts = Counter(word for text in items for word in set(words(text)))
+        counts = Counter(word for text in items for word in set(words(text, self.rule)))
         kept = sorted((w for w, n in counts.items() if n >= self.min_count), key=lambda w: (-counts[w], w))
         if not kept:
             raise LimbeckError("text: no training text holds a word; check the text column of the recipe")
@@ -141,7 +134,7 @@ class BagBackbone(Backbone):
     def _counts(self, items: Sequence[str]) -> torch.Tensor:
         rows, columns = [], []
         for row, text in enumerate(items):
-            for word in words(text):
+            for word in words(text, self.rule):
                 if (column := self.index.get(word)) is not None:
                     rows.append(row)
                     columns.append(column)
@@ -163,16 +156,20 @@ class BagBackbone(Backbone):
 
     def check_query(self, item: str) -> None:
         """At least one word must be known."""
-        if not any(word in self.index for word in words(item)):
+        if not any(word in self.index for word in words(item, self.rule)):
             raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
-        """The vocabulary."""
-        write_json(folder / "vocabulary.json", self.vocabulary)
+        """The vocabulary, and the rule by which a text is cut into its words."""
+        told = {"rule": self.rule, "words": self.vocabulary}
+        write_json(folder / "vocabulary.json", self.vocabulary if self.rule == 1 else told)
 
     def load_assets(self, folder: Path) -> None:
-        """Read the vocabulary."""
-        self._set_vocabulary(list(read_json(folder / "vocabulary.json")))
+        """Read the vocabulary; a plain list is of the first rule."""
+        stored = read_json(folder / "vocabulary.json")
+        self.rule = int(stored["rule"]) if isinstance(stored, dict) else 1
+        check_rule(self.rule, folder / "vocabulary.json")
+        self._set_vocabulary(list(stored["words"] if isinstance(stored, dict) else stored))
 
 
 class MultiHotBackbone(Backbone):

@@ -10,7 +10,6 @@ import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
-from limbeck.encoders.features import words
 from limbeck.encoders.hub import attention, pretrained
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
 from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
@@ -23,6 +22,7 @@ from limbeck.encoders.tokenizer import (
     special_ids,
     train_tokenizer,
 )
+from limbeck.encoders.words import words
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 

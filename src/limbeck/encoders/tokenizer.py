@@ -12,17 +12,23 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from limbeck.encoders.config import TokenizerConfig
 from limbeck.encoders.pooling import transformer_folder
 from limbeck.encoders.sources import check_code, hub_closed, local_folder
+from limbeck.encoders.words import isolate_characters, single_dot
 from limbeck.errors import LimbeckError
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
 
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers.Tokenizer:
-    """Fit a lower-casing, NFC word or BPE tokenizer; ids depend on the texts only, not on their order."""
+    """Fit a lower-casing, NFC word or BPE tokenizer; ids depend on the texts only, not on their order.
+
+    Words are those of `limbeck.encoders.words`, and each run of punctuation is one more. A BPE tokenizer
+    finds the parts of unspaced scripts by itself.
+    """
     model = models.WordLevel(unk_token=UNKNOWN) if config.kind == "word" else models.BPE(unk_token=UNKNOWN)
     tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), single_dot()])
+    split = [isolate_characters()] if config.kind == "word" else []
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*split, pre_tokenizers.Whitespace()])
     options: Any = {
         "vocab_size": config.vocabulary_size,
         "special_tokens": [PAD, UNKNOWN, START, END],
