@@ -222,3 +222,19 @@ def test_misspelt_recipe_names_the_nearest(tmp_path: Path) -> None:
     assert "a recipe is a mapping" in refused(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1\nb: 2\n")
     assert "not valid YAML" in refused(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize("value", ["32", 32, "bf16", "auto"])
+def test_precision_may_be_a_number_of_yaml(tmp_path: Path, value: object) -> None:
+    tree = soda_recipe(tmp_path, tmp_path / "p.yaml")
+    found = load_recipe(tree | {"compute": {"precision": value}})
+    assert found.compute.precision == str(value)
+    found = load_recipe(tree, dict([parse_override(f"compute.precision={value}")]))
+    assert found.compute.precision == str(value)
+
+
+@pytest.mark.parametrize("value", [16, True, 32.0, "64"])
+def test_other_precisions_are_refused(tmp_path: Path, value: object) -> None:
+    tree = soda_recipe(tmp_path, tmp_path / "p.yaml")
+    with pytest.raises(LimbeckError, match=r"compute\.precision"):
+        load_recipe(tree | {"compute": {"precision": value}})

@@ -312,3 +312,9 @@ def test_help_and_import_leave_torch_alone() -> None:
 def test_usage_errors_exit_2(limbeck: Run) -> None:
     assert limbeck("train", "--no-such-option")[0] == 2
     assert limbeck("evaluate")[0] == 2
+
+
+def test_the_version(run: Callable[..., tuple[int, str, str]]) -> None:
+    from limbeck import __version__
+
+    assert run("--version") == (0, f"limbeck {__version__}\n", "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from limbeck import __version__
 from limbeck.cli.cache import cache
 from limbeck.cli.compare import compare
 from limbeck.cli.data import data_app
@@ -24,6 +25,14 @@ from limbeck.cli.traverse import traverse
 from limbeck.console import echo, forgive_encodings
 from limbeck.errors import InputNote, LimbeckError
 
+
+def print_version(asked: bool) -> None:
+    """Print the version and leave, if asked."""
+    if asked:
+        typer.echo(f"limbeck {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="limbeck",
     help="Distil large vision-language models into small ones for image-text search.",
@@ -32,6 +41,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def every_verb(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=print_version, help="Print the version and leave."
+    ),
+) -> None:
+    """Distil large vision-language models into small ones for image-text search."""
+
+
 app.command("demo")(demo)
 app.add_typer(data_app, name="data")
 app.command("train")(train)

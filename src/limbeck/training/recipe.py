@@ -11,9 +11,9 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from limbeck.data.strict import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
@@ -131,12 +131,17 @@ class StageConfig(Strict):
         return self.model_copy(update={"lift": self.lift.model_copy(update={"logit_scale": LOGIT_SCALE})})
 
 
+def _as_text(value: Any) -> Any:
+    """YAML reads 32 as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class ComputeConfig(Strict):
     """Where it runs. ``auto`` precision is bf16 where the processor has it in hardware, else 32."""
 
     accelerator: str = "auto"
     devices: int = Field(default=1, ge=1)
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_as_text)] = "auto"
     threads: int | None = Field(default=None, ge=1)
 
 
