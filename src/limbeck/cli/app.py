@@ -29,7 +29,7 @@ from limbeck.errors import InputNote, LimbeckError
 def print_version(asked: bool) -> None:
     """Print the version and leave, if asked."""
     if asked:
-        typer.echo(f"limbeck {__version__}")
+        echo(f"limbeck {__version__}")
         raise typer.Exit
 
 
