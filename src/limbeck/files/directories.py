@@ -35,16 +35,20 @@ class Kind:
     marker: str | None = None
     accepts: Callable[[Any], bool] = bool
 
+    def marked(self, path: Path) -> bool:
+        """Whether a directory says that it is of this kind; always, of a kind without a marker."""
+        if self.marker is None:
+            return True
+        try:
+            value = json.loads((path / self.marker).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(value, dict) and bool(self.accepts(value))
+
     def foreign(self, path: Path) -> str | None:
         """Why a directory may not be replaced or removed as one of this kind; None if it may."""
-        if self.marker is not None:
-            try:
-                value = json.loads((path / self.marker).read_text(encoding="utf-8"))
-                sound = isinstance(value, dict) and self.accepts(value)
-            except (OSError, ValueError, RecursionError):
-                sound = False
-            if not sound:
-                return f"is no {self.name} (no sound {self.marker})"
+        if not self.marked(path):
+            return f"is no {self.name} (no sound {self.marker})"
         wanted = re.compile(self.files, re.DOTALL)
         for folder, folders, files in os.walk(path):
             inside = Path(folder)

@@ -22,6 +22,7 @@ from typing import Any
 
 from limbeck.console import echo
 
+WINDOWS = os.name == "nt"
 _UNSUPPORTED = {
     getattr(errno, name)
     for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EBADF", "EISDIR")
@@ -42,10 +43,10 @@ def fsync_path(path: Path) -> None:
     path = Path(path)
     if not path.is_dir():
         # Windows flushes through handles that may write.
-        _fsync(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        _fsync(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
         return
     try:
-        if os.name == "nt":
+        if WINDOWS:
             raise OSError(errno.ENOTSUP, "directories cannot be opened")
         _fsync(path, os.O_RDONLY)
     except OSError as error:
@@ -83,7 +84,7 @@ def publish_new(aside: Path, target: Path) -> None:
     except (OSError, NotImplementedError, AttributeError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LINKS:
             raise
-    if os.name == "nt":
+    if WINDOWS:
         aside.rename(target)  # refuses an existing name there
     elif not _rename_with(aside, target, _NOREPLACE, _EXCL):
         if os.path.lexists(target):

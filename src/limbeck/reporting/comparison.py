@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from limbeck.errors import LimbeckError
 from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS
-from limbeck.files import write_atomic, write_json
+from limbeck.files import Kind, write_atomic, write_json
 from limbeck.reporting import plots
 from limbeck.reporting.codes import codes_table
 from limbeck.reporting.efficiency import efficiency_table
@@ -27,6 +29,12 @@ from limbeck.reporting.tables import (
     space_text,
 )
 
+_COMPARISON = Kind(
+    "comparison",
+    r"table\.(md|csv)|comparison\.json|[a-z-]+\.svg",
+    "comparison.json",
+    lambda value: {"protocol", "protocol_hash", "groups"} <= value.keys(),
+)
 DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p", "p_holm": "p_holm"}
 
 
@@ -62,20 +70,23 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
     """Write ``table.md``, ``table.csv``, ``comparison.json`` and the charts that apply as SVG.
 
     Args:
-        folder: made when missing; files of the same names are replaced.
+        folder: made when missing; the files of an earlier comparison are replaced, others stay.
         comparison: what `limbeck.evaluation.compare` returned.
 
     Returns:
         The files written.
 
     Raises:
-        LimbeckError: a file cannot be written, or the extra ``report`` is missing (the tables stand then).
+        LimbeckError: the folder holds a file of one of these names that is not of an earlier comparison, a
+            file cannot be written, or the extra ``report`` is missing (the tables stand then).
     """
     folder = Path(folder)
+    _require_ours(folder)
     tables = comparison_tables(comparison)
+    # First, since it marks the folder as one of limbeck's.
+    write_json(folder / "comparison.json", comparison.to_json())
     write_atomic(folder / "table.md", "\n".join(table.markdown() for table in tables))
     write_atomic(folder / "table.csv", comparison_csv(comparison))
-    write_json(folder / "comparison.json", comparison.to_json())
     written = [folder / name for name in ("table.md", "table.csv", "comparison.json")]
     results = [result for group in comparison.groups for result in group.results]
     makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at, plots.bit_balance)
@@ -86,6 +97,18 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
             write_atomic(file, chart.svg())
             written.append(file)
     return written
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse to write over files of the same names that no comparison left."""
+    if _COMPARISON.marked(folder):
+        return
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if re.fullmatch(_COMPARISON.files, file.name):
+            raise LimbeckError(
+                f"{file}: exists already and is not of a comparison (no sound comparison.json beside it); "
+                "choose another --out, or move it away"
+            )
 
 
 def _ordered(comparison: Comparison) -> list[Group]:

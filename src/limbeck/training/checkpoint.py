@@ -15,7 +15,7 @@ import torch
 
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
-from limbeck.files import Kind, atomic_dir, read_json, sha256_file, sha256_json, write_json
+from limbeck.files import Kind, atomic_dir, plain_json, read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
 
 FORMAT = 1
@@ -128,7 +128,7 @@ class CheckpointFolder:
         target = self.folder / f"state-{progress.step:08d}"
         with atomic_dir(target, replaces=STATE) as aside:
             save_tensors(aside / _TENSORS, tensors)
-            facts = {"format": FORMAT, **self.identity, **vars(progress)}
+            facts = plain_json({"format": FORMAT, **self.identity, **vars(progress)})
             facts["sha256"] = sha256_file(aside / _TENSORS)
             write_json(aside / _FACTS, facts | {"check": sha256_json(facts)})
         best = (progress.extra.get("best") or {}).get("folder")
