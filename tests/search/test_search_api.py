@@ -237,8 +237,8 @@ def test_sources_that_cannot_be(pairs, feature_model, pixel_model, tmp_path):
         (codes, {}, "give ids"),
         (codes, {"items": {"id": ["a"]}}, "2 points but 1 ids"),
         (codes, {"items": {"id": ["a", "a"]}}, "'a' appears more than once"),
-        (codes[0], {"items": {"id": ["a"]}}, "give uint8 codes"),
-        (codes.astype(np.int64), {"items": {"id": ["a", "b"]}}, "give uint8 codes"),
+        (codes[0], {"items": {"id": ["a"]}}, "give codes"),
+        (codes.astype(np.int64), {"items": {"id": ["a", "b"]}}, "other than -1 and .1"),
         (codes[:0], {"items": {"id": []}}, "no items"),
     ]:
         with pytest.raises(LimbeckError, match=message):

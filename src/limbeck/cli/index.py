@@ -20,11 +20,14 @@ app.command()(engine)
 
 @app.command()
 def build(
-    source: Path | None = typer.Argument(None, help="Pairs directory, folder of pictures, or encoded set."),
+    source: Path | None = typer.Argument(
+        None,
+        help="Folder of pictures, pairs directory, encoded set, or table (CSV, TSV, JSON lines, Parquet).",
+    ),
     out: Path = typer.Option(..., "--out", help="Directory of the index."),
     model: Path | None = typer.Option(None, "--model", help="Run or model that encodes items and queries."),
     codes: Path | None = typer.Option(
-        None, "--codes", help="Instead: .npy of packed codes (or unit vectors)."
+        None, "--codes", help="Instead: .npy of codes (packed, bool, or -1 and +1) or unit vectors."
     ),
     ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
     protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),

@@ -11,8 +11,13 @@ from limbeck.console import echo
 
 def add(
     index: Path = typer.Argument(..., help="Index directory."),
-    source: Path | None = typer.Argument(None, help="Pairs directory, folder of pictures, or encoded set."),
-    codes: Path | None = typer.Option(None, "--codes", help="Instead: .npy of packed codes or vectors."),
+    source: Path | None = typer.Argument(
+        None,
+        help="Folder of pictures, pairs directory, encoded set, or table (CSV, TSV, JSON lines, Parquet).",
+    ),
+    codes: Path | None = typer.Option(
+        None, "--codes", help="Instead: .npy of codes, in any of the forms of index build, or vectors."
+    ),
     ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
     embeddings: Path | None = typer.Option(
         None, "--embeddings", help="With --codes: .npy of float embeddings, where the index keeps them."

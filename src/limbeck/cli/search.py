@@ -29,7 +29,7 @@ def search(
         None, "--features", help="Search by image features, .npy (Q, D) or (D,)."
     ),
     codes: Path | None = typer.Option(
-        None, "--codes", help="Search by points, .npy: packed codes or unit vectors."
+        None, "--codes", help="Search by points, .npy: codes (packed, bool, or -1 and +1) or unit vectors."
     ),
     queries: Path | None = typer.Option(
         None, "--queries", help="Many queries: .txt, a text a line, or .jsonl of text, image or like."
@@ -89,7 +89,7 @@ def search(
         raise LimbeckError(f"{media}: no such folder or zip file; give --media the place of the pictures")
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
-    from limbeck.index.arrays import open_queries
+    from limbeck.index.arrays import open_points, open_queries
     from limbeck.search import Index
 
     opened = Index.open(index)
@@ -106,13 +106,13 @@ def search(
         return
     file = features or codes
     if file is not None:
-        array = open_queries(file)
         if codes is not None:
-            points, floats = array, None if embeddings is None else open_queries(embeddings)
+            points = open_points(codes, opened.space.storage)
+            floats = None if embeddings is None else open_queries(embeddings)
         elif rerank is not None:
-            points, floats = opened.embed(features=array)
+            points, floats = opened.embed(features=open_queries(file))
         else:
-            points, floats = opened.asked(features=array)
+            points, floats = opened.asked(features=open_queries(file))
         if rerank is not None:
             assert floats is not None
             chosen = {name: value for name, value in options.items() if name != "radius"}

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.codes import pack_bits
-from limbeck.codes.packing import looks_unpacked
+from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
 
 CODES = ("query_image", "query_text", "database_image", "database_text")
@@ -112,22 +111,9 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _packed(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim != 2 or 0 in array.shape:
+    if 0 in array.shape:
         raise LimbeckError(f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty")
-    if array.dtype == np.uint8:
-        if looks_unpacked(array):
-            raise LimbeckError(
-                f"{path}: {name} holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)"
-            )
-        return np.ascontiguousarray(array)
-    if array.dtype != bool and not np.isin(array, (-1, 1)).all():
-        raise LimbeckError(
-            f"{path}: {name} ({array.dtype}) holds values other than -1 and +1; "
-            "give signs, booleans, or uint8 packed by numpy.packbits"
-        )
-    if array.shape[1] % 8:
-        raise LimbeckError(f"{path}: {name} has {array.shape[1]} bits; a multiple of 8 is needed")
-    return pack_bits(array if array.dtype == bool else array.astype(np.int8))
+    return np.ascontiguousarray(as_codes(array, f"{path}: {name}"))
 
 
 def _bool_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:

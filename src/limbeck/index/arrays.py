@@ -9,6 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
+from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
 
 _HEADER_BYTES = 128
@@ -79,6 +80,16 @@ def open_npy(path: Path) -> np.ndarray:
         raise LimbeckError(
             f"{path}: not readable as a plain array ({cause}); write it with numpy.save"
         ) from None
+
+
+def open_points(path: Path, storage: str) -> np.ndarray:
+    """A ``.npy`` file of ready-made points as `open_queries`; codes may be unpacked (`limbeck.codes.arrays`).
+
+    Raises:
+        LimbeckError: as `open_queries`; of codes, what is neither packed nor booleans nor -1 and +1.
+    """
+    array = open_queries(path)
+    return array if storage != "codes" or array.dtype == np.uint8 else as_codes(array, f"{path}: the array")
 
 
 def open_queries(path: Path) -> np.ndarray:

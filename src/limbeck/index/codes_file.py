@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck.codes.packing import looks_unpacked
+from limbeck.codes.arrays import as_codes_or_vectors
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
 from limbeck.tables import read_list, warn_notes
@@ -36,16 +36,12 @@ def read_ids(path: Path) -> list[str]:
 def read_codes_and_ids(codes: Path, ids: Path) -> tuple[np.ndarray, dict[str, list[str]]]:
     """Points (N, width), memory-mapped, and the items ``{"id": [...]}`` that belong to them.
 
+    Codes may be packed, booleans, or −1 and +1 (`limbeck.codes.arrays`); other floats are vectors.
+
     Raises:
         LimbeckError: an unreadable file, a pickle, no matrix, or another number of ids than rows.
     """
-    points, names = open_npy(codes), read_ids(ids)
-    if points.ndim != 2:
-        raise LimbeckError(
-            f"{codes}: has shape {points.shape}; give codes uint8 (N, bits/8) or vectors (N, dim)"
-        )
-    if looks_unpacked(points):
-        raise LimbeckError(f"{codes}: holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)")
+    points, names = as_codes_or_vectors(open_npy(codes), f"{codes}: the array"), read_ids(ids)
     if len(points) != len(names):
         raise LimbeckError(f"{ids}: {len(names)} ids, but {codes} has {len(points)} rows; give one id a row")
     return points, {"id": names}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from limbeck.codes.arrays import as_codes_or_vectors
 from limbeck.errors import LimbeckError
 from limbeck.index.add import Added, add_batches
 from limbeck.index.embeddings import COLUMN, kept_of, with_embeddings
@@ -48,6 +49,8 @@ def open_rows(
     if isinstance(source, np.ndarray):
         if items is None:
             raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
+        if space is None or space.storage == "codes":
+            source = as_codes_or_vectors(source, "points: the array")
         space_id = None if encoder is None else encoder.space_id
         points = space or _space_of(source)
         kept = None
@@ -143,7 +146,10 @@ def add_items(
                 raise LimbeckError(f"{path}: keeps no embeddings; add the codes alone")
             if items is None:
                 raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
-            batches = _slices(source, items, embeddings, kept)
+            given = (
+                as_codes_or_vectors(source, "points: the array") if store.space.storage == "codes" else source
+            )
+            batches = _slices(given, items, embeddings, kept)
     elif embeddings is not None:
         raise LimbeckError("embeddings: an array of them goes with an array of points")
     elif model is not None:

@@ -1,0 +1,71 @@
+"""Codes that come from elsewhere, in any of the forms that the field writes, as packed codes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from limbeck.codes.packing import looks_unpacked, pack_bits
+from limbeck.errors import LimbeckError
+
+_ROWS = 1 << 16  # looked at together
+
+
+def as_codes(array: np.ndarray, what: str) -> np.ndarray:
+    """Packed codes of an array (N, width), packed or not.
+
+    * uint8 (N, bits/8), packed as by `numpy.packbits`, is returned as it is; of zeros and ones alone it is
+      refused, since these are bits that were saved without packing;
+    * bool (N, bits), and −1 and +1 of any signed integer or float type (N, bits), are packed.
+
+    Args:
+        array: as it was read; a memory map is looked at piece by piece.
+        what: named in errors.
+
+    Returns:
+        uint8 (N, bits/8).
+
+    Raises:
+        LimbeckError: no matrix, no columns, integers 0 and 1 (they could be bits or signs), other values, a
+            number of bits that is no multiple of 8.
+    """
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise LimbeckError(
+            f"{what} has shape {array.shape}; give codes (rows, bits) or packed (rows, bits/8)"
+        )
+    if array.dtype == np.uint8:
+        if looks_unpacked(array):
+            raise LimbeckError(f"{what} holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)")
+        return array
+    if array.dtype != np.bool_ and not is_signs(array):
+        if array.dtype.kind in "iu" and len(array) and int(array.min()) == 0 and int(array.max()) == 1:
+            raise LimbeckError(
+                f"{what} ({array.dtype}) holds integers 0 and 1, which could be bits or a packed code; "
+                "give booleans, -1 and +1, or uint8 packed by numpy.packbits"
+            )
+        raise LimbeckError(
+            f"{what} ({array.dtype}) holds values other than -1 and +1; "
+            "give signs, booleans, or uint8 packed by numpy.packbits"
+        )
+    if array.shape[1] % 8:
+        raise LimbeckError(f"{what} has {array.shape[1]} bits; a multiple of 8 is needed")
+    pieces = (array[start : start + _ROWS] for start in range(0, len(array), _ROWS))
+    packed = [pack_bits(piece if piece.dtype == np.bool_ else piece > 0) for piece in pieces]
+    return np.concatenate(packed) if packed else np.empty((0, array.shape[1] // 8), np.uint8)
+
+
+def as_codes_or_vectors(array: np.ndarray, what: str) -> np.ndarray:
+    """As `as_codes`, but float arrays that hold more than −1 and +1 are vectors and stay as they are."""
+    if array.ndim == 2 and array.dtype.kind == "f" and not is_signs(array):
+        return array
+    return as_codes(array, what)
+
+
+def is_signs(array: np.ndarray) -> bool:
+    """Whether an array (N, bits) of 8 or more columns holds nothing but −1 and +1 of a signed type."""
+    if array.dtype.kind not in "if" or array.shape[1] < 8 or not len(array):
+        return False
+    for start in range(0, len(array), _ROWS):  # vectors are told by their first rows
+        first = array[start : start + 1]
+        if not (np.abs(first) == 1).all() or not (np.abs(array[start : start + _ROWS]) == 1).all():
+            return False
+    return True
