@@ -30,7 +30,7 @@ from limbeck.data.protocols import load_protocol
 from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.environment import environment
 from limbeck.files import write_atomic, write_json
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.training import train
 from limbeck.training.data import Data
 from limbeck.training.fit import forward_backward, set_train_mode
@@ -110,14 +110,14 @@ class Trainee:
         self.method, specs = build_method(stage, data, {}, 0)
         towers = self.method.encoder.towers
         own = {name: towers[spec.tower].backbone for name, spec in specs.items()}
-        sources = {n: Source(data.train, s, (own | self.method.readers)[n], cache) for n, s in specs.items()}
+        sources = {n: Source(data.train, s, (own | self.method.teachers)[n], cache) for n, s in specs.items()}
         batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=0)
         self.batches = list(batches.iterate(0, steps))
         self.optimizer, _ = build_optimizer(self.method, stage.optim)
 
     def step(self, number: int, fabric: Fabric) -> None:
         set_train_mode(self.method)
-        state = State(step=number, total_steps=100, epoch=0, seed=0)
+        state = TrainState(step=number, total_steps=100, epoch=0, seed=0)
         _, reps = forward_backward(self.method, self.batches[number], state, fabric, None)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -125,7 +125,7 @@ class Trainee:
 
     def multiply_adds(self, fabric: Fabric) -> int:
         """Of forward and backward; plain attention, since fused kernels are not counted everywhere."""
-        state = State(step=0, total_steps=100, epoch=0, seed=0)
+        state = TrainState(step=0, total_steps=100, epoch=0, seed=0)
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             forward_backward(self.method, self.batches[0], state, fabric, None)
         self.optimizer.zero_grad(set_to_none=True)

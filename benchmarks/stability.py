@@ -26,7 +26,7 @@ import torch
 from lightning_fabric import Fabric
 
 from claims import Claims
-from limbeck.data.batches import Batches
+from limbeck.data.batches import Batch, Batches
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
@@ -34,7 +34,7 @@ from limbeck.encoders.masking import random_keep
 from limbeck.encoders.towers import CACHED, RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import write_json
-from limbeck.methods import Method
+from limbeck.methods import Method, Setup
 from limbeck.training.fit import fit
 from limbeck.training.recipe import OptimConfig, StageConfig, load_recipe, method_config
 from limbeck.training.run import has_bf16
@@ -69,15 +69,15 @@ class InMemory(Batches):
         self.inputs, self.seed, self.patches, self.mask = inputs, seed, patches, mask
         self.batch_size, self.steps_per_epoch = BATCH, PAIRS // BATCH
 
-    def at(self, step: int) -> dict[str, Any]:
+    def at(self, step: int) -> Batch:
         rows = np.random.default_rng([self.seed, step]).choice(PAIRS, BATCH, replace=False)
-        batch: dict[str, Any] = {
+        named = {
             name: {key: tensor[rows] for key, tensor in own.items()} for name, own in self.inputs.items()
         }
         if self.mask:
             draws = [step * PAIRS + int(row) for row in rows]
-            batch["image"]["keep"] = random_keep(self.patches, self.mask, draws)
-        return batch | {"ids": [str(row) for row in rows]}
+            named["image"]["keep"] = random_keep(self.patches, self.mask, draws)
+        return Batch(named, [str(row) for row in rows], torch.from_numpy(rows))
 
 
 def stage_of(method: dict[str, Any], lift: dict[str, Any], steps: int, times: float) -> StageConfig:
@@ -124,8 +124,7 @@ def teacher() -> tuple[dict[str, RunBackbone], dict[str, dict[str, torch.Tensor]
     stage = stage_of(*VARIANTS["MERU, polar"], 150, 1)
     encoder = encoder_of(stage, texts, 1000)
     method_class, config = method_config(stage)
-    method = method_class(encoder, config)
-    method.meet({})
+    method = method_class(encoder, config, Setup(len(texts), 0))
     inputs = {"image": {"pixels": pictures}, "text": encoder.towers["text"].backbone.collate(texts)}
     batches = InMemory(inputs, 1000, patches=0, mask=0)
     fabric = Fabric(accelerator="cpu", devices=1)
@@ -151,15 +150,15 @@ def watch(method: Method) -> dict[str, float]:
     seen = {"embeddings": 0, "curvature": 0, "accuracy": 0.0, "lowest": np.inf, "highest": 0.0}
     after, lift = method.after_step, method.encoder.lift
 
-    def watched(reps: dict[str, torch.Tensor], state: Any) -> None:
-        after(reps, state)
-        for rows in reps.values():
+    def watched(outputs: Any, state: Any) -> None:
+        after(outputs, state)
+        for rows in outputs.tensors().values():
             seen["embeddings"] += int((~torch.isfinite(rows)).sum())
         curv = float(lift.log_curv.detach().exp())  # type: ignore[operator]
         seen["curvature"] += not np.isfinite(curv)
         seen["lowest"], seen["highest"] = min(seen["lowest"], curv), max(seen["highest"], curv)
         if state.step + 1 == state.total_steps:
-            nearest = lift.logits(reps["image"], reps["text"]).argmax(1)
+            nearest = lift.logits(outputs.image, outputs.text).argmax(1)
             seen["accuracy"] = float((nearest == torch.arange(BATCH)).float().mean())
 
     method.after_step = watched  # type: ignore[method-assign]
@@ -177,8 +176,7 @@ def one(variant: str, precision: str, seed: int, steps: int) -> Outcome:
     encoder = encoder_of(stage, texts, seed)
     inputs = {"image": {"pixels": pictures}, "text": encoder.towers["text"].backbone.collate(texts)} | outputs
     method_class, config = method_config(stage)
-    method: Any = method_class(encoder, config)
-    method.meet(readers)
+    method: Any = method_class(encoder, config, Setup(len(texts), 0, readers))
     with tempfile.TemporaryDirectory() as place:
         mask = config.mask.ratio if readers else 0.0
         patches = encoder.towers["image"].backbone.patches

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from limbeck.data.batches import Batches
+from limbeck.data.batches import Batch, Batches
 from limbeck.errors import LimbeckError
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
@@ -27,7 +27,7 @@ def recipe(
     return pixel_recipe(place / "pairs", place / "retrieval.yaml", method, lift, **options)
 
 
-def built(tree: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def built(tree: dict[str, Any]) -> tuple[Any, Batch]:
     """The method of the last stage, in evaluation mode, and its first batch."""
     resolved = load_recipe(tree)
     data = open_data(resolved)

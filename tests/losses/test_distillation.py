@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.losses import cross_relation, feature_match, radius_gap, relation, squared_gap
+from limbeck.losses import (
+    cross_relational_kd,
+    feature_distance,
+    radius_mse,
+    relational_kd,
+    squared_distance,
+)
 
 
 def random(*shape: int, seed: int = 0, grad: bool = False) -> torch.Tensor:
@@ -28,17 +34,17 @@ def test_relations_by_loops() -> None:
     a, b, t = 3 * random(5, 5), 3 * random(5, 5, seed=1), 2 * random(5, 5, seed=2)
     x, y, z = a.numpy(), b.numpy(), t.numpy()
     both = (kl_of_rows(x, z) + kl_of_rows(x.T, z.T)) / 2
-    assert float(relation(a, t)) == pytest.approx(both, abs=1e-12)
+    assert float(relational_kd(a, t)) == pytest.approx(both, abs=1e-12)
     crossed = (kl_of_rows(x, z) + kl_of_rows(y, z.T)) / 2
-    assert float(cross_relation(a, b, t)) == pytest.approx(crossed, abs=1e-12)
+    assert float(cross_relational_kd(a, b, t)) == pytest.approx(crossed, abs=1e-12)
 
 
 def test_relation_is_zero_where_the_rows_agree() -> None:
     t = 50 * random(4, 4)
-    assert float(relation(t, t)) == pytest.approx(0, abs=1e-12)
-    assert float(relation(t + 7, t)) == pytest.approx(0, abs=1e-12)  # a softmax does not see a shift
-    assert float(relation(-t, t)) > 1
-    assert torch.isfinite(relation(1e4 * torch.eye(3), -1e4 * torch.eye(3)))
+    assert float(relational_kd(t, t)) == pytest.approx(0, abs=1e-12)
+    assert float(relational_kd(t + 7, t)) == pytest.approx(0, abs=1e-12)  # a softmax does not see a shift
+    assert float(relational_kd(-t, t)) > 1
+    assert torch.isfinite(relational_kd(1e4 * torch.eye(3), -1e4 * torch.eye(3)))
 
 
 def test_match_and_radius_by_loops() -> None:
@@ -47,22 +53,22 @@ def test_match_and_radius_by_loops() -> None:
         sum((p - q) ** 2 for p, q in zip(x, y, strict=True))
         for x, y in zip(a.tolist(), b.tolist(), strict=True)
     ]
-    assert squared_gap(a, b).tolist() == pytest.approx(gaps)
-    image, text = squared_gap(a, b), squared_gap(b, a + 1)
-    assert float(feature_match(image, text)) == pytest.approx(float(image.mean()) + float(text.mean()))
+    assert squared_distance(a, b).tolist() == pytest.approx(gaps)
+    image, text = squared_distance(a, b), squared_distance(b, a + 1)
+    assert float(feature_distance(image, text)) == pytest.approx(float(image.mean()) + float(text.mean()))
     r, s = random(6).abs(), random(6, seed=1).abs()
     wanted = np.mean([(x - y) ** 2 for x, y in zip(r.tolist(), s.tolist(), strict=True)])
-    assert float(radius_gap(r, s)) == pytest.approx(wanted)
-    assert float(radius_gap(r, r)) == 0
+    assert float(radius_mse(r, s)) == pytest.approx(wanted)
+    assert float(radius_mse(r, r)) == 0
 
 
 @pytest.mark.parametrize(
     "loss",
     [
-        relation,
-        lambda x, t: cross_relation(x, 2 * x, t),
-        lambda x, t: radius_gap(x[0], t[0]),
-        lambda x, t: feature_match(squared_gap(x, t), squared_gap(2 * x, t)),
+        relational_kd,
+        lambda x, t: cross_relational_kd(x, 2 * x, t),
+        lambda x, t: radius_mse(x[0], t[0]),
+        lambda x, t: feature_distance(squared_distance(x, t), squared_distance(2 * x, t)),
     ],
 )
 def test_gradients(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
@@ -72,6 +78,6 @@ def test_gradients(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -
 
 def test_no_gradient_reaches_the_teacher() -> None:
     x, t = random(4, 4, grad=True), random(4, 4, seed=3, grad=True)
-    (relation(x, t) + cross_relation(x, x.T, t) + radius_gap(x[0], t[0])).backward()
+    (relational_kd(x, t) + cross_relational_kd(x, x.T, t) + radius_mse(x[0], t[0])).backward()
     assert t.grad is None
     assert x.grad is not None

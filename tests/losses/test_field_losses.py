@@ -11,7 +11,6 @@ import torch
 
 from limbeck.losses import (
     ancestor_triplets,
-    bernoulli_gap,
     cosine,
     cross_ranking,
     distance_margin,
@@ -21,8 +20,9 @@ from limbeck.losses import (
     memory_contrast,
     proxy_margin,
     reciprocal_triplets,
-    similarity_gap,
+    similarity_mse,
     softness,
+    symmetric_bernoulli_kl,
 )
 
 
@@ -101,17 +101,17 @@ def test_memory_contrast_by_loops() -> None:
 
 def test_gaps_by_loops() -> None:
     a, b = random(4, 5), random(4, 5, seed=1)
-    assert float(similarity_gap(a, b)) == pytest.approx(np.mean((a.numpy() - b.numpy()) ** 2))
+    assert float(similarity_mse(a, b)) == pytest.approx(np.mean((a.numpy() - b.numpy()) ** 2))
     teacher = random(2, 2, grad=True)
-    similarity_gap(random(2, 2, grad=True), teacher).backward()
+    similarity_mse(random(2, 2, grad=True), teacher).backward()
     assert teacher.grad is None
     p, q = a.sigmoid(), b.sigmoid()
     terms = []
     for x, y in zip(p.flatten().tolist(), q.flatten().tolist(), strict=True):
         kl = [u * np.log(u / v) + (1 - u) * np.log((1 - u) / (1 - v)) for u, v in ((x, y), (y, x))]
         terms.append(sum(kl))
-    assert float(bernoulli_gap(p, q)) == pytest.approx(np.mean(terms), abs=1e-9)
-    assert np.isfinite(float(bernoulli_gap(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.5]))))
+    assert float(symmetric_bernoulli_kl(p, q)) == pytest.approx(np.mean(terms), abs=1e-9)
+    assert np.isfinite(float(symmetric_bernoulli_kl(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.5]))))
 
 
 def test_proxy_margin_by_loops() -> None:
@@ -187,8 +187,8 @@ TRIPLETS = (torch.tensor([0, 1]), torch.tensor([2, 3]), torch.tensor([3, 0]))
         lambda a, b: label_contrast(a, b, SIMILAR, 0.3, 0.0),
         lambda a, b: cross_ranking(a @ b.T),
         lambda a, b: memory_contrast(a[:, 0], a @ b.T),
-        lambda a, b: similarity_gap(cosine(a, b), SIMILAR),
-        lambda a, b: bernoulli_gap(a.sigmoid(), b.sigmoid()),
+        lambda a, b: similarity_mse(cosine(a, b), SIMILAR),
+        lambda a, b: symmetric_bernoulli_kl(a.sigmoid(), b.sigmoid()),
         lambda a, b: proxy_margin(cosine(a, b), SIMILAR, 0.0),
         lambda a, b: irrelevant_margin(cosine(a, b), torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]] * 2), -2.0),
     ],

@@ -10,15 +10,15 @@ import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.losses import (
-    agreement,
     at_patches,
     bit_balance,
+    code_mse,
     entailment,
     info_nce,
-    interaction,
+    interactive_kd,
+    linear_warmup,
     pairwise_likelihood,
     quantization,
-    ramp,
     resample_grid,
     shared_label,
 )
@@ -70,7 +70,7 @@ def test_code_terms_by_loops() -> None:
     assert float(quantization(u, codes)) == pytest.approx(
         np.mean([(c[i, j] - x[i, j]) ** 2 for i, j in cells])
     )
-    assert float(agreement(u, w)) == pytest.approx(np.mean([(x[i, j] - y[i, j]) ** 2 for i, j in cells]))
+    assert float(code_mse(u, w)) == pytest.approx(np.mean([(x[i, j] - y[i, j]) ** 2 for i, j in cells]))
     means = [sum(x[i, j] for i in range(5)) / 5 for j in range(3)]
     assert float(bit_balance(u)) == pytest.approx(np.mean(np.square(means)))
     even = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
@@ -90,11 +90,11 @@ def test_entailment_is_the_mean_of_what_lies_outside() -> None:
 
 
 def test_ramp_rises_and_stays() -> None:
-    assert [ramp(step, 10, 0.5) for step in range(10)] == pytest.approx(
+    assert [linear_warmup(step, 10, 0.5) for step in range(10)] == pytest.approx(
         [0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1]
     )
-    assert [ramp(step, 4, 1.0) for step in range(4)] == pytest.approx([0, 0.25, 0.5, 0.75])
-    assert [ramp(step, 10, 0.0) for step in (0, 9)] == [1.0, 1.0]
+    assert [linear_warmup(step, 4, 1.0) for step in range(4)] == pytest.approx([0, 0.25, 0.5, 0.75])
+    assert [linear_warmup(step, 10, 0.0) for step in (0, 9)] == [1.0, 1.0]
 
 
 def test_interaction_by_loops() -> None:
@@ -102,9 +102,9 @@ def test_interaction_by_loops() -> None:
     terms = []
     for table in (a.tolist(), b.tolist()):
         terms += [np.log(sum(np.exp(x) for x in row)) - row[i] for i, row in enumerate(table)]
-    assert float(interaction(a, b)) == pytest.approx(sum(terms) / 10, abs=1e-12)
-    assert float(interaction(a, a.T)) == pytest.approx(float(info_nce(a)), abs=1e-12)
-    assert float(interaction(torch.zeros(7, 7), torch.zeros(7, 7))) == pytest.approx(np.log(7))
+    assert float(interactive_kd(a, b)) == pytest.approx(sum(terms) / 10, abs=1e-12)
+    assert float(interactive_kd(a, a.T)) == pytest.approx(float(info_nce(a)), abs=1e-12)
+    assert float(interactive_kd(torch.zeros(7, 7), torch.zeros(7, 7))) == pytest.approx(np.log(7))
 
 
 def test_at_patches_picks_rows_of_each_picture() -> None:
@@ -189,8 +189,8 @@ CODES = random(4, 3, seed=8).sign()
         lambda a, b: pairwise_likelihood(a @ b.T, SIMILAR),
         lambda a, b: quantization(a, CODES) + quantization(b, CODES),
         lambda a, b: bit_balance(a) * bit_balance(b),
-        lambda a, b: agreement(a, b),
-        lambda a, b: interaction(a @ b.T, b @ a.T),
+        lambda a, b: code_mse(a, b),
+        lambda a, b: interactive_kd(a @ b.T, b @ a.T),
         lambda a, b: entailment(a * b),
     ],
     ids=[
@@ -198,7 +198,7 @@ CODES = random(4, 3, seed=8).sign()
         "pairwise_likelihood",
         "quantization",
         "bit_balance",
-        "agreement",
+        "code_mse",
         "interaction",
         "cone",
     ],

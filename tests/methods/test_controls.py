@@ -11,7 +11,7 @@ import torch
 
 from limbeck.data.batches import Batches
 from limbeck.evaluation import evaluate
-from limbeck.methods import METHODS, Method, State
+from limbeck.methods import METHODS, Method, Outputs, TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
@@ -46,15 +46,15 @@ def nll(theta: np.ndarray, similar: np.ndarray) -> np.ndarray:
     return np.asarray(np.logaddexp(0, theta) - similar * theta)
 
 
-def numbers(reps: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: rows.detach().double().numpy() for name, rows in reps.items()}
+def numbers(reps: Outputs) -> dict[str, np.ndarray]:
+    return {name: rows.detach().double().numpy() for name, rows in reps.tensors().items()}
 
 
 def test_image_teacher_compares_pictures_with_other_pictures(place: Path) -> None:
     method, batches = made(place, "image-teacher", quantization=0.3, balance=0.7)
-    reps = method.represent(batches.at(0))
-    assert set(reps) == {"image", "labels"}
-    losses, x = method.objective(reps, State(0, 10, 0, 0)), numbers(reps)
+    reps = method.encode_batch(batches.at(0))
+    assert set(reps.tensors()) == {"image", "labels"}
+    losses, x = method.loss(reps, TrainState(0, 10, 0, 0)), numbers(reps)
     u, others = x["image"], ~np.eye(16, dtype=bool)
     table = nll(4 / np.sqrt(BITS) * u @ u.T, x["labels"] @ x["labels"].T > 0)
     spread = ((np.where(u >= 0, 1.0, -1.0) - u) ** 2).mean()
@@ -87,9 +87,10 @@ def test_buffers_hold_the_whole_set(place: Path) -> None:
         method.buffer.write(  # type: ignore[union-attr, operator]
             torch.arange(n), all_labels, image=torch.from_numpy(f), text=torch.from_numpy(g)
         )
-        reps = method.represent(batches.at(0))
-        losses, x = method.objective(reps, State(0, 10, 2, 0)), numbers(reps)
-        u, w, rows = x["image"], x["text"], reps["rows"].numpy()
+        reps = method.encode_batch(batches.at(0))
+        method.update_buffers(reps, TrainState(0, 10, 2, 0))
+        losses, x = method.loss(reps, TrainState(0, 10, 2, 0)), numbers(reps)
+        u, w, rows = x["image"], x["text"], reps.rows.numpy()
         f[rows], g[rows] = (np.where(u >= 0, 1.0, -1.0) if options.get("target") == "codes" else u), w
         similar = x["labels"] @ all_labels.numpy().T > 0
         expected = nll(scale * w @ f.T, similar).mean()

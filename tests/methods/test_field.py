@@ -13,7 +13,7 @@ import limbeck
 from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
-from limbeck.methods import METHODS, Method, State
+from limbeck.methods import METHODS, Method, TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
@@ -60,7 +60,7 @@ def test_objective_is_a_function_of_rows_and_step(place: Path, name: str) -> Non
     for _ in range(2):
         method, batches = made(place, name)
         batch = batches.at(0)
-        losses = method.objective(method.represent(batch), State(5, 10, 0, 0))
+        losses = method.loss(method.encode_batch(batch), TrainState(5, 10, 0, 0))
         losses.total.backward()
         found.append(losses.value)
         assert np.isfinite(losses.value)
@@ -104,9 +104,9 @@ def test_state_survives_a_resume(place: Path, name: str, tmp_path: Path) -> None
         assert torch.equal(value, again.state_dict()[key]), key
 
 
-def sides(reps: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    u, v = (reps[m].detach().double().numpy() for m in ("image", "text"))
-    labels = reps["labels"].numpy() if "labels" in reps else np.zeros((len(u), 1))
+def sides(reps: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    u, v = (getattr(reps, m).detach().double().numpy() for m in ("image", "text"))
+    labels = reps.labels.numpy() if hasattr(reps, "labels") else np.zeros((len(u), 1))
     return u, v, labels
 
 
@@ -123,10 +123,11 @@ def test_dcmh_is_equation_1_over_the_rows_of_a_batch(place: Path) -> None:
     method.buffer.write(  # type: ignore[union-attr, operator]
         torch.arange(n), batches.view.labels, image=torch.from_numpy(f), text=torch.from_numpy(g)
     )
-    reps = method.represent(first)
-    losses = method.objective(reps, State(1, 10, 2, 0))
+    reps = method.encode_batch(first)
+    method.update_buffers(reps, TrainState(1, 10, 2, 0))
+    losses = method.loss(reps, TrainState(1, 10, 2, 0))
     u, v, labels = sides(reps)
-    rows = first["rows"].numpy()
+    rows = first.rows.numpy()
     f[rows], g[rows] = u, v
     assert batches.view.labels is not None
     similar = labels @ batches.view.labels.numpy().T > 0
@@ -140,17 +141,18 @@ def test_dcmh_is_equation_1_over_the_rows_of_a_batch(place: Path) -> None:
 
 def test_mith_by_hand(place: Path) -> None:
     method, batches = made(place, "mith")
-    reps = method.represent(batches.at(0))
-    losses = method.objective(reps, State(0, 10, 2, 0))
+    reps = method.encode_batch(batches.at(0))
+    method.update_buffers(reps, TrainState(0, 10, 2, 0))
+    losses = method.loss(reps, TrainState(0, 10, 2, 0))
     u, v, labels = sides(reps)
-    n, rows = len(batches.view), reps["rows"].numpy()
+    n, rows = len(batches.view), reps.rows.numpy()
     f, g, all_labels = np.zeros((n, BITS)), np.zeros((n, BITS)), np.zeros((n, labels.shape[1]))
     f[rows], g[rows], all_labels[rows] = u, v, labels
     similar = labels @ all_labels.T > 0
     inter = nll(0.5 * u @ g.T, similar) + nll(0.5 * v @ f.T, similar)
     codes = np.where(u + v >= 0, 1.0, -1.0)
     spread = ((u - codes) ** 2).mean() + ((v - codes) ** 2).mean()
-    a, b = (reps[f"{m}_features"].detach().double().numpy() for m in ("image", "text"))
+    a, b = (getattr(reps, f"{m}_features").detach().double().numpy() for m in ("image", "text"))
     np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, atol=1e-5)
     scores = a @ b.T / 0.07
     contrast = np.mean([np.logaddexp.reduce(s, 1).mean() - np.trace(s) / len(s) for s in (scores, scores.T)])
@@ -166,8 +168,8 @@ def test_buffers_wait_for_two_epochs(place: Path, name: str) -> None:
             method, batches = made(place, name)
             method.buffer["image"].fill_(kept)  # type: ignore[index, union-attr]
             method.buffer["text"].fill_(kept)  # type: ignore[index, union-attr]
-            found[epoch, kept] = method.objective(
-                method.represent(batches.at(0)), State(0, 10, epoch, 0)
+            found[epoch, kept] = method.loss(
+                method.encode_batch(batches.at(0)), TrainState(0, 10, epoch, 0)
             ).value
     assert found[0, 0.0] == found[0, 0.9]
     assert found[2, 0.0] != found[2, 0.9]
@@ -176,11 +178,11 @@ def test_buffers_wait_for_two_epochs(place: Path, name: str) -> None:
 def test_dsph_and_dchmt_sum_their_parts(place: Path) -> None:
     method, batches = made(place, "dsph")
     assert method.proxies.shape == (4, BITS)  # type: ignore[union-attr]
-    losses = method.objective(method.represent(batches.at(0)), State(0, 10, 0, 0))
+    losses = method.loss(method.encode_batch(batches.at(0)), TrainState(0, 10, 0, 0))
     p = {k: float(v) for k, v in losses.parts.items()}
     assert losses.value == pytest.approx(p["image_proxies"] + p["text_proxies"] + 0.8 * p["irrelevant"])
     method, batches = made(place, "dchmt")
-    losses = method.objective(method.represent(batches.at(0)), State(0, 10, 0, 0))
+    losses = method.loss(method.encode_batch(batches.at(0)), TrainState(0, 10, 0, 0))
     p = {k: float(v) for k, v in losses.parts.items()}
     assert losses.value == pytest.approx(p["between"] + p["within"] + 0.001 * p["quantization"])
 
@@ -189,38 +191,39 @@ def test_dhaph_hierarchy_reaches_the_codes_only_when_asked(place: Path) -> None:
     """The public code cuts the gradient: proxies learn, codes do not hear of them."""
     for detach in (True, False):
         method, batches = made(place, "dhaph", detach=detach, proxies=20, triplets=64, margin=2.0)
-        reps = {k: v.detach().requires_grad_(v.is_floating_point() and k != "labels")
-                for k, v in method.represent(batches.at(0)).items()}  # fmt: skip
+        reps = method.encode_batch(batches.at(0)).map(torch.Tensor.detach)
+        reps.image.requires_grad_()
+        reps.text.requires_grad_()
         similar = torch.ones(16, 16)
-        state = State(0, 10, 0, 0)
-        method._hierarchy(reps["image"], reps["text"], similar, state.generator()).backward()  # type: ignore[operator]
-        assert (reps["image"].grad is None) == detach
+        state = TrainState(0, 10, 0, 0)
+        method._hierarchy(reps.image, reps.text, similar, state.generator()).backward()  # type: ignore[operator]
+        assert (reps.image.grad is None) == detach
         assert method.ancestors.grad is not None  # type: ignore[union-attr]
 
 
 def test_dhaph_counts_the_triplets_of_ancestors_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, batches = made(place, "dhaph", proxies=20)
-    reps = method.represent(batches.at(0))
+    reps = method.encode_batch(batches.at(0))
     monkeypatch.setattr(
         method, "_triplets", lambda points, *_: points.new_tensor(10.0 if len(points) == 20 else 1.0)
     )
-    value = method._hierarchy(reps["image"], reps["text"], torch.ones(16, 16), torch.Generator())  # type: ignore[operator]
+    value = method._hierarchy(reps.image, reps.text, torch.ones(16, 16), torch.Generator())  # type: ignore[operator]
     assert float(value) == 1 + 1 + 2 * 10
 
 
 def test_ssah_judges_push_against_the_towers(place: Path) -> None:
     """One loss: its gradient at the semantic features has the sign of fooling, at the judge of judging."""
-    from limbeck.methods.ssah import told_apart
+    from limbeck.methods.hashing.ssah import told_apart
 
     method, batches = made(place, "ssah")
-    reps = method.represent(batches.at(0))
-    features = reps["image_semantic"]
+    reps = method.encode_batch(batches.at(0))
+    features = reps.image_semantic
     features.retain_grad()
     judge = method.judge["image"]  # type: ignore[index]
     plain = features.detach().clone().requires_grad_()
     torch.nn.functional.softplus(judge(plain)).mean().backward()
     judge.zero_grad()
-    told_apart(reps["image_verdict"], reps["image_verdict_label"]).backward()
+    told_apart(reps.image_verdict, reps.image_label_verdict).backward()
     assert plain.grad is not None and features.grad is not None and features.grad.abs().max() > 0
     torch.testing.assert_close(features.grad, -plain.grad)
     assert all(p.grad is not None for p in judge.parameters())
@@ -230,14 +233,14 @@ def test_ssah_judges_push_against_the_towers(place: Path) -> None:
 def test_ucch_memory_follows_with_momentum(place: Path) -> None:
     method, batches = made(place, "ucch")
     batch = batches.at(0)
-    reps, rows = method.represent(batch), batch["rows"]
+    reps, rows = method.encode_batch(batch), batch.rows
     before = method.memory.clone()  # type: ignore[operator, union-attr]
     u, v, _ = sides(reps)
     unit = u / np.linalg.norm(u, axis=1, keepdims=True) + v / np.linalg.norm(v, axis=1, keepdims=True)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     for epoch, keep in ((0, 0.0), (1, 0.4)):
         method.memory.copy_(before)  # type: ignore[operator, union-attr]
-        method.after_step(reps, State(0, 10, epoch, 0))
+        method.after_step(reps, TrainState(0, 10, epoch, 0))
         expected = keep * before[rows].numpy() + (1 - keep) * unit
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
         np.testing.assert_allclose(method.memory[rows].numpy(), expected, atol=1e-6)  # type: ignore[index]
@@ -246,7 +249,7 @@ def test_ucch_memory_follows_with_momentum(place: Path) -> None:
 
 
 def test_cmimh_samples_bits_and_keeps_their_gradient() -> None:
-    from limbeck.methods.cmimh import _sample
+    from limbeck.methods.hashing.cmimh import _sample
 
     p = torch.full((4000, 4), 0.8, requires_grad=True)
     bits = _sample(p, torch.Generator().manual_seed(0))

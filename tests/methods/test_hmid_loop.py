@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 
 from hmid_runs import BATCH, built, hmid
-from limbeck.methods import State
-from limbeck.methods.average import Average
+from limbeck.methods import TrainState
+from limbeck.methods.ema import MovingAverage
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
@@ -23,9 +23,9 @@ from limbeck.training.stages import sources_of
 
 # ------------------------------------------------------------------------------ moving average
 def test_momentum_rises_along_a_cosine() -> None:
-    average = Average(torch.nn.Linear(2, 2), 0.9)
+    average = MovingAverage(torch.nn.Linear(2, 2), 0.9)
     assert [average.momentum(s) for s in (0.0, 0.5, 1.0)] == pytest.approx([0.9, 0.95, 1.0])
-    assert Average(torch.nn.Linear(2, 2)).momentum(0.25) == pytest.approx(
+    assert MovingAverage(torch.nn.Linear(2, 2)).momentum(0.25) == pytest.approx(
         1 - 0.004 * (math.cos(math.pi / 4) + 1) / 2
     )
 
@@ -34,7 +34,7 @@ def test_the_average_is_an_average() -> None:
     torch.manual_seed(0)
     module: Any = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
     module[0].bias.requires_grad_(False)
-    average = Average(module, 0.9)
+    average = MovingAverage(module, 0.9)
     wanted = module[0].weight.detach().double()
     frozen = module[0].bias.detach().clone()
     for step in range(4):
@@ -59,7 +59,7 @@ def test_after_a_step_the_average_follows(place: Path) -> None:
         for p in method.encoder.parameters():
             p.add_(1.0)
     old = {n: t.clone() for n, t in method.average.module.state_dict().items()}
-    method.after_step({}, State(0, 10, 0, 0))
+    method.after_step({}, TrainState(0, 10, 0, 0))
     new = method._averaged().state_dict()
     for name, tensor in method.average.module.state_dict().items():
         torch.testing.assert_close(tensor, (old[name] + new[name]) / 2, msg=name)
@@ -69,7 +69,7 @@ def test_after_a_step_the_average_follows(place: Path) -> None:
 def test_evaluation_is_never_masked(place: Path, teachers: dict[str, Path], tmp_path: Path) -> None:
     tree = hmid(place, teachers["features"], mask={"ratio": 0.75})
     method, batch = built(tree)
-    assert batch["image"]["keep"].shape == (BATCH, 4)
+    assert batch.inputs["image"]["keep"].shape == (BATCH, 4)
     data = open_data(load_recipe(tree))
     specs = {name: spec for name, spec in method.inputs(method.config).items() if spec.reader is None}
     held_out = sources_of(method, specs, data.held_out)
@@ -89,7 +89,7 @@ def test_chunks_give_the_gradient_of_the_whole_batch(
     for size in (None, chunk):
         method, batch = built(hmid(place, teachers.get(teacher, teacher)))
         fabric = Fabric(accelerator="cpu", devices=1)
-        losses, _ = forward_backward(method, batch, State(5, 10, 0, 0), fabric, size)
+        losses, _ = forward_backward(method, batch, TrainState(5, 10, 0, 0), fabric, size)
         found.append((losses.value, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}))
     (loss, whole), (again, parts) = found
     assert again == pytest.approx(loss, rel=1e-5)
@@ -110,7 +110,7 @@ def test_resumed_training_is_the_same_to_the_byte(
     tree = hmid(place, teachers.get(teacher, teacher))
     original, stops = fit.forward_backward, {"at": 0}
 
-    def stopping(method: Any, batch: Any, state: State, *more: Any) -> Any:
+    def stopping(method: Any, batch: Any, state: TrainState, *more: Any) -> Any:
         if state.step + 1 == stops["at"]:
             import signal
 

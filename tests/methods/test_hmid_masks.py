@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hmid_runs import BATCH, PATCHES, built, hmid, refused
 from limbeck.encoders.masking import attended_keep, dropped
 from limbeck.files import read_json
 from limbeck.losses.masked import pixel_error
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.training import train
 from limbeck.training.fit import forward_backward
 
@@ -32,10 +33,10 @@ def test_every_mask_and_target_trains(
 ) -> None:
     tree = hmid(place, teachers["pixels"], steps=2, mask=MASKS[mask], target=target)
     method, batch = built(tree)
-    assert ("keep" in batch["image"]) == (mask != "attentive")
-    reps = method.represent(batch)
-    assert ("image_again" in reps) == ("two" in mask)
-    losses = method.objective(reps, State(1, 2, 0, 0))
+    assert ("keep" in batch.inputs["image"]) == (mask != "attentive")
+    reps = method.encode_batch(batch)
+    assert (reps.image_again is not None) == ("two" in mask)
+    losses = method.loss(reps, TrainState(1, 2, 0, 0))
     losses.total.backward()
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     assert all(bool(g.isfinite().all()) for g in gradients)
@@ -46,25 +47,25 @@ def test_every_mask_and_target_trains(
 
 def test_two_views_are_the_mean_of_two(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["features"], mask=MASKS["two"], match={"weight": 1.0}))
-    reps = method.represent(batch)
-    both = method.objective(reps, State(9, 10, 0, 0))
+    reps = method.encode_batch(batch)
+    both = method.loss(reps, TrainState(9, 10, 0, 0))
     single = []
-    for name in ("image", "image_again"):
-        alone = {n: rows for n, rows in reps.items() if n != "image_again"} | {"image": reps[name]}
-        single.append(method.objective(alone, State(9, 10, 0, 0)))
+    for view in reps.views:
+        alone = replace(reps, image=view, image_again=None)
+        single.append(method.loss(alone, TrainState(9, 10, 0, 0)))
     assert both.value == pytest.approx((single[0].value + single[1].value) / 2, rel=1e-5)
     assert single[0].value != single[1].value
 
 
 def test_two_reconstructions_are_averaged(place: Path) -> None:
     method, batch = built(hmid(place, "ema", mask=MASKS["two"]))
-    image = batch["image"]
+    image = batch.inputs["image"]
     with torch.no_grad():
-        found = method.represent(batch)["reconstruction"]
+        found = method.encode_batch(batch).reconstruction
         single = []
         for name in ("keep", "keep_again"):
             shown = {"pixels": image["pixels"], "keep": image[name], "keep_again": image[name]}
-            single.append(method.represent(batch | {"image": shown})["reconstruction"])
+            single.append(method.encode_batch(batch.with_input("image", shown)).reconstruction)
     torch.testing.assert_close(found, (single[0] + single[1]) / 2)
 
 
@@ -75,20 +76,20 @@ def test_an_attentive_mask_is_where_the_average_looks(place: Path, teachers: dic
         for p in tower.parameters():
             p.add_(0.05 * torch.randn_like(p))  # the average is no longer the student
         slow = method.average.module["image"].backbone
-        keep = attended_keep(slow.attended({"pixels": batch["image"]["pixels"]})[1], 0.75)
-        wanted = method.encoder.embed("image", {"pixels": batch["image"]["pixels"], "keep": keep})
-        found = method.represent(batch)["image"]
+        keep = attended_keep(slow.attended({"pixels": batch.inputs["image"]["pixels"]})[1], 0.75)
+        wanted = method.encoder.embed("image", {"pixels": batch.inputs["image"]["pixels"], "keep": keep})
+        found = method.encode_batch(batch).image
     assert keep.shape == (BATCH, PATCHES // 4)
     torch.testing.assert_close(found, wanted)
 
 
 def test_pixels_by_hand(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["pixels"], target="pixels"))
-    image, tower = batch["image"], method.encoder.towers["image"]
+    image, tower = batch.inputs["image"], method.encoder.towers["image"]
     gone = dropped(image["keep"], PATCHES)
-    assert "teacher_patches" not in batch
+    assert "teacher_patches" not in batch.inputs
     with torch.no_grad():
-        found = method.represent(batch)["reconstruction"]
+        found = method.encode_batch(batch).reconstruction
         guess = method.decoder(tower.tokens(image), image["keep"])
     assert guess.shape == (BATCH, PATCHES // 2, 48)
     cut = torch.nn.functional.unfold(image["pixels"], 4, stride=4).transpose(1, 2)  # channel, row, column
@@ -111,7 +112,7 @@ def test_chunks_give_the_same_gradient(place: Path, mask: str, chunk: int) -> No
     for size in (None, chunk):
         method, batch = built(hmid(place, "ema", mask=MASKS[mask]))
         fabric = Fabric(accelerator="cpu", devices=1)
-        losses, _ = forward_backward(method, batch, State(5, 10, 0, 0), fabric, size)
+        losses, _ = forward_backward(method, batch, TrainState(5, 10, 0, 0), fabric, size)
         found.append((losses.value, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     for name, wanted in found[0][1].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.masking import dropped
 from limbeck.encoders.tensors import load_tensors
 from limbeck.errors import LimbeckError
-from limbeck.methods import State
+from limbeck.methods import TrainState
+from limbeck.methods.hmid_net.outputs import HmidOutputs
 from limbeck.training import train
 from limbeck.training.checkpoint import trainable_state
 from limbeck.training.data import open_data
@@ -50,17 +52,17 @@ def test_targets(
     averaged: set[str] | None,
 ) -> None:
     method, batch = built(hmid(place, teachers.get(teacher, teacher), target=target))
-    assert ("teacher_patches" in batch) == patches
-    assert ("teacher_image" in batch) == (teacher != "ema")
+    assert ("teacher_patches" in batch.inputs) == patches
+    assert ("teacher_image" in batch.inputs) == (teacher != "ema")
     assert (method.average and set(method.average.module)) == averaged
     assert (method.decoder is None) == (target == "none")
-    reps = method.represent(batch)
-    assert ("reconstruction" in reps) == (target != "none")
-    losses = method.objective(reps, State(0, 10, 0, 0))
+    reps = method.encode_batch(batch)
+    assert (reps.reconstruction is not None) == (target != "none")
+    losses = method.loss(reps, TrainState(0, 10, 0, 0))
     assert math.isfinite(losses.value)
-    assert batch["image"]["keep"].shape == (BATCH, PATCHES // 2)
+    assert batch.inputs["image"]["keep"].shape == (BATCH, PATCHES // 2)
     for name in ("teacher_image", "teacher_text"):
-        method.encoder.space.check(reps[name].detach().numpy())
+        method.encoder.space.check(getattr(reps, name).detach().numpy())
 
 
 def test_an_earlier_stage_teaches(place: Path, tmp_path: Path) -> None:
@@ -78,11 +80,11 @@ def test_an_earlier_stage_teaches(place: Path, tmp_path: Path) -> None:
 def test_a_hub_model_teaches(place: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip")
     method, batch = built(hmid(place, clip, POLAR | {"dim": 10}, target="teacher"))
-    assert method.readers["teacher_patches"](batch["teacher_patches"]).shape == (BATCH, 4, 10)
-    reps = method.represent(batch)
+    assert method.teachers["teacher_patches"](batch.inputs["teacher_patches"]).shape == (BATCH, 4, 10)
+    reps = method.encode_batch(batch)
     own = limbeck.load(clip).encode_text(["x"]).shape[1]
-    radius = method.encoder.lift.radius(reps["teacher_image"].detach())
-    assert (own, reps["teacher_image"].shape) == (10, (BATCH, 10))
+    radius = method.encoder.lift.radius(reps.teacher_image.detach())
+    assert (own, reps.teacher_image.shape) == (10, (BATCH, 10))
     torch.testing.assert_close(radius.detach(), torch.ones(BATCH), rtol=1e-4, atol=0)
 
 
@@ -95,12 +97,12 @@ def test_the_teacher_sees_the_whole_picture_and_the_same_caption(
     resolved = load_recipe(tree)
     data = open_data(resolved)
     model = limbeck.load(teachers["pixels"])
-    rows = data.pairs.rows(batch["ids"])
+    rows = data.pairs.rows(batch.ids)
     whole = model.encode_image([data.pairs.open_image(int(row)) for row in rows])
-    seen = method.represent(batch)["teacher_image"].detach().numpy()
+    seen = method.encode_batch(batch).teacher_image.detach().numpy()
     np.testing.assert_allclose(seen, whole, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(batch["teacher_text"]["input_ids"], batch["text"]["input_ids"])
-    assert "keep" not in batch["teacher_image"]
+    torch.testing.assert_close(batch.inputs["teacher_text"]["input_ids"], batch.inputs["text"]["input_ids"])
+    assert "keep" not in batch.inputs["teacher_image"]
 
 
 # ------------------------------------------------------------------------------ what is refused
@@ -114,7 +116,7 @@ def test_another_width_wants_a_projection(place: Path, teachers: dict[str, Path]
     optimizer, names = build_optimizer(method, OptimConfig())
     assert "projection.weight" in names
     before = weight.detach().clone()
-    losses = method.objective(method.represent(batch), State(0, 10, 0, 0))
+    losses = method.loss(method.encode_batch(batch), TrainState(0, 10, 0, 0))
     losses.total.backward()
     assert float(weight.grad.abs().max()) > 0
     optimizer.step()
@@ -124,7 +126,7 @@ def test_another_width_wants_a_projection(place: Path, teachers: dict[str, Path]
 def test_a_target_does_not_move_the_projection(place: Path, teachers: dict[str, Path]) -> None:
     """Else projection and prediction could meet in one point."""
     method, batch = built(hmid(place, teachers["pixels"], projection=True, target="teacher"))
-    method.represent(batch)["reconstruction"].sum().backward()
+    method.encode_batch(batch).reconstruction.sum().backward()
     assert method.projection.weight.grad is None
 
 
@@ -169,7 +171,7 @@ def test_refusals(
 def test_augmentation_that_keeps_its_place_is_welcome(place: Path, teachers: dict[str, Path]) -> None:
     still = {"crop": [1.0, 1.0], "jitter": 0.2}
     _, batch = built(hmid(place, teachers["pixels"], target="teacher", augment=still))
-    assert "teacher_patches" in batch
+    assert "teacher_patches" in batch.inputs
     moved = {"crop": [0.6, 1.0], "flip": True}
     for options in ({"target": "ema"}, {"target": "none"}):
         built(hmid(place, teachers["pixels"], augment=moved, **options))
@@ -182,7 +184,7 @@ def test_a_student_without_patches_cannot_be_masked(place: Path, teachers: dict[
     tree["stages"][0]["method"] |= {"mask": {"ratio": 0.0}}
     method, batch = built(tree)  # target auto: nothing is dropped, so nothing is reconstructed
     assert method.decoder is None
-    assert "teacher_patches" not in batch
+    assert "teacher_patches" not in batch.inputs
     frozen = hmid(place, teachers["pixels"])
     frozen["towers"]["image"]["freeze_backbone"] = True
     refused(frozen, "the image tower's backbone is frozen and always sees the whole picture")
@@ -192,7 +194,7 @@ def test_teachers_of_other_spaces_are_refused(place: Path, teachers: dict[str, P
     tree = recipe(place, {"name": "direct-hashing"}, {"kind": "hash", "bits": 8}, steps=1)
     tree["data"]["protocol"] = str(write_protocol(tmp_path))
     hashed = train(tree | {"towers": {"image": FEATURES, "text": BAG}}, out=tmp_path / "hash", quiet=True)
-    refused(hmid(place, hashed), r"method\.teacher: .*lift hash: has no tangent space")
+    refused(hmid(place, hashed), r"method\.teacher: .*lift hash has no tangent space")
     towers = {"image": FEATURES, "text": {"backbone": {"kind": "multihot"}, "hidden": [12]}}
     lists = tree | {
         "lift": SPHERE,
@@ -214,10 +216,10 @@ def test_shared_curvature_does_not_move(place: Path, teachers: dict[str, Path], 
 
 def test_transport_is_a_similarity(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["curved"], POLAR | {"curv": 0.5, "max_radius": 8.0}))
-    received = method.represent(batch)["teacher_image"].detach().numpy()
+    received = method.encode_batch(batch).teacher_image.detach().numpy()
     model = limbeck.load(teachers["curved"])
     features = open_data(load_recipe(hmid(place))).pairs
-    points = model.encode_image(features.features("cnn", features.rows(batch["ids"])))
+    points = model.encode_image(features.features("cnn", features.rows(batch.ids)))
     here = method.encoder.space.similarity(received, received)
     there = model.space.similarity(points, points)
     off = ~np.eye(BATCH, dtype=bool)
@@ -253,9 +255,9 @@ def test_objective_by_loops(place: Path, kind: str) -> None:
     method, _ = built(hmid(place, lift={"kind": kind, "dim": 8}, **weights, **more))
     lift, rng = method.encoder.lift, np.random.default_rng(0)
     raw = {n: rng.standard_normal((6, 8)) for n in ("image", "text", "teacher_image", "teacher_text")}
-    reps = {n: lift.from_tangent(torch.from_numpy(0.5 * x).float()).detach() for n, x in raw.items()}
-    reps["reconstruction"] = torch.rand(6)
-    x = {n: rows.double().numpy() for n, rows in reps.items()}
+    points = {n: lift.from_tangent(torch.from_numpy(0.5 * x).float()).detach() for n, x in raw.items()}
+    reps = HmidOutputs(**points, reconstruction=torch.rand(6))
+    x = {n: rows.double().numpy() for n, rows in reps.tensors().items()}
     c, tau = curve(method), float(lift.logit_scale.detach())
     parts = {
         "contrastive": (
@@ -272,7 +274,7 @@ def test_objective_by_loops(place: Path, kind: str) -> None:
     if cone:
         outside = method.encoder.space.cone_excess(x["text"], x["image"])
         parts["entailment"] = float(np.maximum(outside, 0).mean())
-    losses = method.objective(reps, State(2, 10, 0, 0))
+    losses = method.loss(reps, TrainState(2, 10, 0, 0))
     assert {n: float(v) for n, v in losses.parts.items()} == pytest.approx(parts, rel=1e-4)
     ramp = {"entailment": 2 / 5}
     total = parts["contrastive"] + sum(weights[n] * ramp.get(n, 1) * parts[n] for n in weights if n in parts)
@@ -283,19 +285,19 @@ def test_objective_by_loops(place: Path, kind: str) -> None:
 def test_reconstruction_by_hand(place: Path, teachers: dict[str, Path], teacher: str) -> None:
     """Geodesic distance of prediction and target at the dropped patches, the teacher's grid made finer."""
     method, batch = built(hmid(place, teachers.get(teacher, teacher)))
-    lift, tower, keep = method.encoder.lift, method.encoder.towers["image"], batch["image"]["keep"]
+    lift, tower, keep = method.encoder.lift, method.encoder.towers["image"], batch.inputs["image"]["keep"]
     with torch.no_grad():
         for p in tower.parameters():
             p.add_(0.01 * torch.randn_like(p))  # the average is no longer the student
-        found = method.represent(batch)["reconstruction"].numpy()
-        tokens = tower.tokens(batch["image"])
+        found = method.encode_batch(batch).reconstruction.numpy()
+        tokens = tower.tokens(batch.inputs["image"])
         guess = lift(method.decoder(tokens, keep), "image").numpy()
         if teacher == "ema":
             slow = method.average.module
-            whole = slow["image"].tokens({"pixels": batch["image"]["pixels"]})[:, 1:]
+            whole = slow["image"].tokens({"pixels": batch.inputs["image"]["pixels"]})[:, 1:]
             target = slow["lift"](whole, "image").numpy()
         else:
-            coarse = method.readers["teacher_patches"](batch["teacher_patches"])
+            coarse = method.teachers["teacher_patches"](batch.inputs["teacher_patches"])
             grid = coarse.reshape(BATCH, 2, 2, 8).permute(0, 3, 1, 2)
             finer = torch.nn.functional.interpolate(grid, size=(4, 4), mode="bilinear")
             target = lift.from_tangent(finer.permute(0, 2, 3, 1).reshape(BATCH, PATCHES, 8)).numpy()
@@ -325,19 +327,19 @@ def test_reconstruction_teaches_decoder_and_student_alone(
     place: Path, teachers: dict[str, Path], target: str
 ) -> None:
     method, batch = built(hmid(place, teachers["pixels"], target=target))
-    method.represent(batch)["reconstruction"].sum().backward()
+    method.encode_batch(batch).reconstruction.sum().backward()
     assert gradients(method.decoder) > 0
     assert gradients(method.encoder.towers["image"]) > 0
     assert gradients(method.encoder.lift.head("image")) > 0
     assert gradients(method.encoder.towers["text"]) == 0
-    assert all(gradients(reader) == 0 for reader in method.readers.values())
+    assert all(gradients(reader) == 0 for reader in method.teachers.values())
     assert method.average is None or gradients(method.average) == 0
 
 
 def test_distillation_teaches_both_towers(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["pixels"]))
-    reps = method.represent(batch)
-    parts = method.objective(reps | {n: reps[n].detach() for n in ("teacher_image",)}, State(0, 9, 0, 0))
+    reps = method.encode_batch(batch)
+    parts = method.loss(replace(reps, teacher_image=reps.teacher_image.detach()), TrainState(0, 9, 0, 0))
     parts.total.backward()
     assert gradients(method.temperature) > 0
     for modality in ("image", "text"):
@@ -346,18 +348,18 @@ def test_distillation_teaches_both_towers(place: Path, teachers: dict[str, Path]
 
 def test_a_frozen_teacher_stays_and_is_in_no_checkpoint(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["pixels"]))
-    before = {name: weights_digest(reader) for name, reader in method.readers.items()}
+    before = {name: weights_digest(reader) for name, reader in method.teachers.items()}
     files = {f: f.read_bytes() for f in teachers["pixels"].rglob("*") if f.is_file()}
     optimizer, names = build_optimizer(method, OptimConfig(lr=0.1))
     method.train()
     for step in range(3):
-        method.objective(method.represent(batch), State(step, 3, 0, 0)).total.backward()
+        method.loss(method.encode_batch(batch), TrainState(step, 3, 0, 0)).total.backward()
         optimizer.step()
-        method.after_step({}, State(step, 3, 0, 0))
-    assert before == {name: weights_digest(reader) for name, reader in method.readers.items()}
+        method.after_step({}, TrainState(step, 3, 0, 0))
+    assert before == {name: weights_digest(reader) for name, reader in method.teachers.items()}
     assert files == {f: f.read_bytes() for f in files}
-    assert not any(p.requires_grad for reader in method.readers.values() for p in reader.parameters())
-    assert not any(m.training for reader in method.readers.values() for m in reader.modules())
+    assert not any(p.requires_grad for reader in method.teachers.values() for p in reader.parameters())
+    assert not any(m.training for reader in method.teachers.values() for m in reader.modules())
     kept = {name.split(".")[0] for name in trainable_state(method)}
     assert kept == {"encoder", "decoder", "temperature"}
     assert {name.split(".")[0] for name in names} == kept
@@ -367,4 +369,4 @@ def test_a_frozen_teacher_stays_and_is_in_no_checkpoint(place: Path, teachers: d
 def test_a_teacher_goes_where_the_method_goes(place: Path, teachers: dict[str, Path]) -> None:
     method, _ = built(hmid(place, teachers["pixels"]))
     method.to("meta")
-    assert {p.device.type for reader in method.readers.values() for p in reader.parameters()} == {"meta"}
+    assert {p.device.type for reader in method.teachers.values() for p in reader.parameters()} == {"meta"}

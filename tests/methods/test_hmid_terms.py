@@ -14,7 +14,7 @@ import limbeck
 from hmid_runs import BATCH, SPHERE, built, hmid, refused
 from limbeck.encoders.tensors import load_tensors
 from limbeck.files import read_json
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.methods.hmid_net import HmidNetConfig
 from limbeck.training import train
 from limbeck.training.checkpoint import trainable_state
@@ -46,12 +46,12 @@ def kl(student: np.ndarray, teacher: np.ndarray) -> float:
 def test_terms_in_float64(place: Path, teachers: dict[str, Path], lift: str, by: str) -> None:
     options = ALL | {"match": {"weight": 0.5, "by": by}, "distillation_scale": 9.0}
     method, batch = built(hmid(place, teachers["curved"], {"kind": lift, "dim": 8}, **options))
-    reps = {name: rows.detach() for name, rows in method.represent(batch).items()}
-    found = {n: float(v) for n, v in method.objective(reps, State(0, 10, 0, 0)).parts.items()}
+    reps = method.encode_batch(batch).map(torch.Tensor.detach)
+    found = {n: float(v) for n, v in method.loss(reps, TrainState(0, 10, 0, 0)).parts.items()}
     own, taught = method.encoder.space, limbeck.load(teachers["curved"])
-    x = {name: rows.numpy() for name, rows in reps.items()}
+    x = {name: rows.numpy() for name, rows in reps.tensors().items()}
     tau = float(taught.lift.logit_scale)
-    theirs = tau * taught.space.similarity(x["own_image"], x["own_text"])
+    theirs = tau * taught.space.similarity(x["native_image"], x["native_text"])
     relation = 5.0 * own.similarity(x["image"], x["text"])
     assert found["relation"] == pytest.approx(
         (kl(relation, theirs / 4) + kl(relation.T, theirs.T / 4)) / 2, rel=2e-3
@@ -62,17 +62,17 @@ def test_terms_in_float64(place: Path, teachers: dict[str, Path], lift: str, by:
     assert found["cross"] == pytest.approx((kl(rows, theirs / 2) + kl(columns, theirs.T / 2)) / 2, rel=2e-3)
     radii = {
         name: math.sqrt(space.to_json()["curv"]) * space.radius(x[name])
-        for space, names in ((own, ("image", "text")), (taught.space, ("own_image", "own_text")))
+        for space, names in ((own, ("image", "text")), (taught.space, ("native_image", "native_text")))
         for name in names
     }
-    gaps = [np.mean((radii[m] - radii[f"own_{m}"]) ** 2) for m in ("image", "text")]
+    gaps = [np.mean((radii[m] - radii[f"native_{m}"]) ** 2) for m in ("image", "text")]
     assert found["radius"] == pytest.approx(sum(gaps), rel=1e-4)
     if by == "distance":
         match = sum(own.rescore(x[m], x[f"teacher_{m}"]).mean() for m in ("image", "text"))
     else:
         u = {
             n: method.encoder.lift.to_tangent(rows).double().detach().numpy()
-            for n, rows in reps.items()
+            for n, rows in reps.tensors().items()
             if rows.ndim > 1
         }
         match = sum(((u[m] - u[f"teacher_{m}"]) ** 2).sum(1).mean() for m in ("image", "text"))
@@ -89,7 +89,7 @@ def test_match_on_the_sphere_is_a_chord(place: Path, teachers: dict[str, Path]) 
             "target": "none",
         }
         method, batch = built(hmid(place, teachers["sphere"], SPHERE, **options))
-        values[by] = float(method.objective(method.represent(batch), State(0, 1, 0, 0)).parts["match"])
+        values[by] = float(method.loss(method.encode_batch(batch), TrainState(0, 1, 0, 0)).parts["match"])
     assert values["tangent"] == pytest.approx(2 * values["distance"], rel=1e-5)
 
 
@@ -101,11 +101,11 @@ def test_each_term_alone_trains(
     options = TERMS[term] | {"distillation": 1.0 if term == "cross" else 0.0}
     tree = hmid(place, teachers.get(teacher, teacher), steps=2, **options)
     method, batch = built(tree)
-    method.objective(method.represent(batch), State(1, 2, 0, 0)).total.backward()
+    method.loss(method.encode_batch(batch), TrainState(1, 2, 0, 0)).total.backward()
     gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
     assert all(bool(g.isfinite().all()) for g in gradients.values())
-    assert ("relation_temperature.log_logit_scale" in gradients) == ("relation" in term)
-    monitors = method.objective(method.represent(batch), State(1, 2, 0, 0)).monitors
+    assert ("extra.temperature.log_logit_scale" in gradients) == ("relation" in term)
+    monitors = method.loss(method.encode_batch(batch), TrainState(1, 2, 0, 0)).monitors
     assert ("logit_scale/relation" in monitors) == ("relation" in term)
     assert any(n.startswith("encoder.towers.text") for n in gradients)
     run = train(tree, out=tmp_path / "run", quiet=True)
@@ -117,9 +117,9 @@ def test_each_term_alone_trains(
 
 def test_what_has_no_weight_leaves_no_trace(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["features"]))
-    assert not any("relation" in name for name in trainable_state(method))
-    assert not any(name.startswith("own_") for name in method.represent(batch))
-    assert set(method.objective(method.represent(batch), State(0, 1, 0, 0)).parts) == {
+    assert "extra.temperature.log_logit_scale" not in trainable_state(method)
+    assert not any(name.startswith("native_") for name in method.encode_batch(batch).tensors())
+    assert set(method.loss(method.encode_batch(batch), TrainState(0, 1, 0, 0)).parts) == {
         "contrastive",
         "distillation",
         "entailment",
@@ -129,7 +129,7 @@ def test_what_has_no_weight_leaves_no_trace(place: Path, teachers: dict[str, Pat
 
 def test_from_the_teacher_alone(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["features"], contrastive=0.0, entailment=0.0, target="none"))
-    losses = method.objective(method.represent(batch), State(0, 1, 0, 0))
+    losses = method.loss(method.encode_batch(batch), TrainState(0, 1, 0, 0))
     assert set(losses.parts) == {"distillation"}
     losses.total.backward()
     assert method.encoder.lift.log_logit_scale.grad is None  # its own temperature scores nothing
@@ -142,14 +142,14 @@ def test_relations_leave_the_teacher_in_its_space(
 ) -> None:
     options = {"curvature": "relations", "distillation": 0.0, "relation": {"weight": 1.0}}
     method, batch = built(hmid(place, teachers.get(teacher, teacher), **options))
-    reps = method.represent(batch)
-    assert "teacher_patches" not in batch
-    assert not any(name.startswith("teacher_") for name in reps)
+    reps = method.encode_batch(batch)
+    assert "teacher_patches" not in batch.inputs
+    assert not any(name.startswith("teacher_") for name in reps.tensors())
     if teacher != "ema":
         model = limbeck.load(teachers[teacher])
-        model.space.check(reps["own_image"].numpy())
-        assert reps["own_image"].shape == (BATCH, model.space.width)
-    losses = method.objective(reps, State(0, 9, 0, 0))
+        model.space.check(reps.native_image.numpy())
+        assert reps.native_image.shape == (BATCH, model.space.width)
+    losses = method.loss(reps, TrainState(0, 9, 0, 0))
     assert math.isfinite(losses.value)
     losses.total.backward()
     assert set(losses.parts) == {"contrastive", "relation", "entailment", "reconstruction"}
@@ -235,7 +235,7 @@ def test_a_student_without_radii(place: Path, teachers: dict[str, Path]) -> None
 def test_no_weight_no_decoder(place: Path, teachers: dict[str, Path]) -> None:
     method, batch = built(hmid(place, teachers["pixels"], reconstruction=0.0))
     assert method.decoder is None
-    assert "teacher_patches" not in batch
+    assert "teacher_patches" not in batch.inputs
 
 
 @pytest.mark.parametrize("lift", ["polar", "tangent"])
@@ -244,7 +244,7 @@ def test_where_the_teacher_lies_is_logged(place: Path, teachers: dict[str, Path]
     bound = {"radius": 0.4} if lift == "polar" else {}
     tree = hmid(place, teachers["curved"], {"kind": lift, "dim": 8, "max_radius": 0.5, **bound})
     method, batch = built(tree)
-    found = method.objective(method.represent(batch), State(0, 1, 0, 0)).monitors
+    found = method.loss(method.encode_batch(batch), TrainState(0, 1, 0, 0)).monitors
     for modality in ("image", "text"):
         assert float(found[f"radius/teacher_{modality}"]) == pytest.approx(0.5, rel=1e-4)
         assert float(found[f"cap_share/teacher_{modality}"]) == 1.0
@@ -256,7 +256,7 @@ def test_without_a_teacher(place: Path, tmp_path: Path, target: str) -> None:
     """MERU with masks, and with masked reconstruction, and nothing else."""
     tree = hmid(place, "none", distillation=0.0, target=target, steps=2)
     method, batch = built(tree)
-    assert not any(name.startswith("teacher") for name in batch)
+    assert not any(name.startswith("teacher") for name in batch.inputs)
     assert (method.average is None) == (target == "none")
     run = train(tree, out=tmp_path / "run", quiet=True)
     assert all(n.startswith(("towers.", "lift.")) for n in load_tensors(run / "model/model.safetensors"))

@@ -28,10 +28,11 @@ from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
 from limbeck.losses import entailment, info_nce
-from limbeck.methods import METHODS, Method, State
+from limbeck.methods import METHODS, Method, Setup, TrainState
+from limbeck.methods.base import Embeddings
 
 PAIRS, WIDTH, DIM = 16, 10, 8
-STATE = State(0, 10, 0, 0)
+STATE = TrainState(0, 10, 0, 0)
 
 
 # ------------------------------------------------------------------------------ the published equations
@@ -111,7 +112,7 @@ def meru(curv: float, *, max_radius: float = 4.0, **options: Any) -> Method:
     lift: Any = build_lift(config, {"image": WIDTH, "text": WIDTH})
     lift.heads["text"].load_state_dict(lift.heads["image"].state_dict())  # matching pairs then lie near
     encoder = DualEncoder(towers["image"], towers["text"], lift)
-    return METHODS["meru"](encoder, METHODS["meru"].Config(**options))
+    return METHODS["meru"](encoder, METHODS["meru"].Config(**options), Setup(0, 0))
 
 
 def features(seed: int, curv: float, radius: float) -> dict[str, torch.Tensor]:
@@ -187,7 +188,7 @@ def test_objective_in_float64(curv: float, radius: float) -> None:
     given = {m: f.double().requires_grad_() for m, f in features(1, curv, radius).items()}
     oracle = Published(lift)
     points = {m: oracle.point(f, m).detach().requires_grad_() for m, f in given.items()}
-    losses = method.objective(dict(points), STATE)
+    losses = method.loss(Embeddings(**points), STATE)
     c, tau = oracle.leaves["log_curv"].exp(), oracle.leaves["log_logit_scale"].exp()
     parts = {
         "contrastive": contrastive(points["image"], points["text"], c, tau),
@@ -212,9 +213,9 @@ def test_method_in_float32_from_the_features(curv: float, radius: float) -> None
     method = meru(curv)
     lift: Any = method.encoder.lift
     given = {m: f.requires_grad_() for m, f in features(2, curv, radius).items()}
-    reps = {m: lift(f, m) for m, f in given.items()}
-    assert {r.dtype for r in reps.values()} == {torch.float32}
-    losses = method.objective(reps, STATE)
+    reps = Embeddings(**{m: lift(f, m) for m, f in given.items()})
+    assert {r.dtype for r in reps.tensors().values()} == {torch.float32}
+    losses = method.loss(reps, STATE)
     losses.total.backward()
     oracle = Published(lift)
     exact = {m: f.detach().double().requires_grad_() for m, f in given.items()}
@@ -242,13 +243,13 @@ def test_without_cones_the_weight_must_be_zero(kind: str) -> None:
     encoder: Any = torch.nn.Module()
     encoder.lift = lift
     rows = F.normalize(torch.from_numpy(np.random.default_rng(0).standard_normal((2, 6, 4))).float(), dim=-1)
-    reps = {"image": rows[0], "text": rows[1]}
+    reps = Embeddings(image=rows[0], text=rows[1])
     kind_of = METHODS["meru"]
-    losses = kind_of(encoder, kind_of.Config(entailment=0.0)).objective(reps, STATE)  # type: ignore[call-arg]
+    losses = kind_of(encoder, kind_of.Config(entailment=0.0), Setup(0, 0)).loss(reps, STATE)  # type: ignore[call-arg]
     assert set(losses.parts) == {"contrastive"}
     assert losses.value == pytest.approx(float(info_nce(lift.logits(rows[0], rows[1]))))
     with pytest.raises(LimbeckError, match=r"no entailment cones.* or set entailment to 0"):
-        kind_of(encoder, kind_of.Config()).objective(reps, STATE)
+        kind_of(encoder, kind_of.Config(), Setup(0, 0)).loss(reps, STATE)
 
 
 def test_entailment_weight_and_its_warm_up() -> None:
@@ -261,8 +262,8 @@ def test_entailment_weight_and_its_warm_up() -> None:
         ({"entailment": 0.4, "entailment_warmup": 0.5}, 7, 0.4),
     ):
         method = meru(1.0, **options)
-        reps = {m: method.encoder.lift(f, m) for m, f in given.items()}
-        losses = method.objective(reps, State(step, 10, 0, 0))
+        reps = Embeddings(**{m: method.encoder.lift(f, m) for m, f in given.items()})
+        losses = method.loss(reps, TrainState(step, 10, 0, 0))
         parts = {name: float(value) for name, value in losses.parts.items()}
         assert parts["entailment"] > 0
         assert losses.value == pytest.approx(parts["contrastive"] + weight * parts["entailment"], rel=1e-6)
@@ -271,9 +272,9 @@ def test_entailment_weight_and_its_warm_up() -> None:
 def test_monitors() -> None:
     method = meru(1.0)
     lift: Any = method.encoder.lift
-    reps = {m: lift(f, m) for m, f in features(4, 1.0, 1.0).items()}
-    found = {n: float(v.detach()) for n, v in method.objective(reps, STATE).monitors.items()}
-    image, text = (reps[m].detach().double() for m in ("image", "text"))
+    reps = Embeddings(**{m: lift(f, m) for m, f in features(4, 1.0, 1.0).items()})
+    found = {n: float(v.detach()) for n, v in method.loss(reps, STATE).monitors.items()}
+    image, text = (rows.detach().double() for rows in (reps.image, reps.text))
     inside = (exterior(text, image, 1.0) <= aperture(text, 1.0)).double().mean()
     assert found["cone_share"] == pytest.approx(float(inside))
     table = torch.stack([distance(row, text, 1.0) for row in image])
@@ -287,9 +288,9 @@ def test_monitors() -> None:
 def test_polar_lift_serves_the_same_objective() -> None:
     """Only the lift differs: on the same points both give the same loss."""
     method = meru(1.0)
-    reps = {m: method.encoder.lift(f, m).detach() for m, f in features(5, 1.0, 1.0).items()}
-    before = method.objective(dict(reps), STATE).value
+    reps = Embeddings(**{m: method.encoder.lift(f, m).detach() for m, f in features(5, 1.0, 1.0).items()})
+    before = method.loss(reps, STATE).value
     from limbeck.encoders.config import PolarConfig
 
     method.encoder.lift = build_lift(PolarConfig(dim=DIM), {"image": WIDTH, "text": WIDTH})
-    assert method.objective(dict(reps), STATE).value == pytest.approx(before, rel=1e-6)
+    assert method.loss(reps, STATE).value == pytest.approx(before, rel=1e-6)

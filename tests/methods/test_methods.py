@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from limbeck.codes import sign_codes
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batch, Batches, Source
 from limbeck.data.inputs import Input, PromptConfig, label_prompts
 from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
-from limbeck.methods import METHODS, Losses, Method, State
+from limbeck.methods import METHODS, Losses, Method, Outputs, Setup, TrainState
+from limbeck.methods.base import Embeddings
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 
-STATE = State(0, 10, 0, 0)
+STATE = TrainState(0, 10, 0, 0)
 BITS = 8
 
 
@@ -30,7 +31,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return soda_recipe(write_pairs(place), write_protocol(place))
 
 
-def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, dict[str, Any]]:
+def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, Batch]:
     """A method by name and one batch of 16 pairs."""
     towers = dict(recipe["towers"])
     if name == "multihot-teacher":
@@ -46,8 +47,8 @@ def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, dic
     return method.eval(), Batches(data.train, sources, batch_size=16, seed=0).at(0)
 
 
-def numbers(reps: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: rows.detach().double().numpy() for name, rows in reps.items()}
+def numbers(reps: Outputs) -> dict[str, np.ndarray]:
+    return {name: rows.detach().double().numpy() for name, rows in reps.tensors().items()}
 
 
 def likelihood(theta: np.ndarray, labels: np.ndarray) -> float:
@@ -71,9 +72,9 @@ def theta(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 4.0 / np.sqrt(BITS) * a @ b.T
 
 
-def run(method: Method, batch: dict[str, Any]) -> tuple[Losses, dict[str, np.ndarray]]:
-    reps = method.represent(batch)
-    return method.objective(reps, STATE), numbers(reps)
+def run(method: Method, batch: Batch) -> tuple[Losses, dict[str, np.ndarray]]:
+    reps = method.encode_batch(batch)
+    return method.loss(reps, STATE), numbers(reps)
 
 
 @pytest.mark.parametrize("name", ["soda-teacher", "direct-hashing", "multihot-teacher"])
@@ -111,7 +112,7 @@ def test_student_objective(recipe: dict[str, Any], target: str) -> None:
 def test_student_of_codes_gives_the_image_no_gradient(recipe: dict[str, Any]) -> None:
     for target, moved in (("codes", False), ("relaxed", True)):
         method, batch = made(recipe, "soda-student", target=target)
-        method.objective(method.represent(batch), STATE).total.backward()
+        method.loss(method.encode_batch(batch), STATE).total.backward()
         grads = [p.grad for p in method.encoder.towers["image"].parameters()]
         assert any(g is not None and float(g.abs().sum()) > 0 for g in grads) == moved
         assert all(p.grad is not None for p in method.encoder.towers["text"].parameters())
@@ -156,14 +157,14 @@ def test_binarize_fits_the_lift_and_has_no_gradient(recipe: dict[str, Any]) -> N
     codes = lift.finalise(lift(features["image"], "image"))
     centred = features["image"] - features["image"].mean(0)
     np.testing.assert_array_equal(codes, sign_codes((centred @ lift.projection).numpy()))
-    reps = {m: lift(features[m], m) for m in features}
-    losses = method.objective(reps, STATE)
+    reps = Embeddings(**{m: lift(features[m], m) for m in features})
+    losses = method.loss(reps, STATE)
     assert np.isfinite(losses.value)
     assert not losses.total.requires_grad
     with pytest.raises(LimbeckError, match=r"towers\.image\.hidden: .* trains nothing"):
         made(recipe, "binarize")[0].prepare(features, seed=0)
     other, _ = made(recipe | {"towers": plain}, "soda-teacher")
-    wrong = METHODS["binarize"](other.encoder, METHODS["binarize"].Config())
+    wrong = METHODS["binarize"](other.encoder, METHODS["binarize"].Config(), Setup(0, 0))
     with pytest.raises(LimbeckError, match=r"lift hash: .* take lift\.kind binary"):
         wrong.prepare(features, seed=0)
 

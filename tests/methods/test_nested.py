@@ -14,7 +14,8 @@ from limbeck.cli.app import app
 from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, evaluate
-from limbeck.methods import Method, State
+from limbeck.methods import Method, TrainState
+from limbeck.methods.hashing.nested import first_bits
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
@@ -59,21 +60,21 @@ def test_objective_is_the_mean_over_models_of_these_lengths(
 ) -> None:
     weights = [0.5, 2.0]
     nested, batches = made(place, 32, name, prefixes=[8, 16], prefix_weights=weights, **options)
-    reps = nested.represent(batches.at(0))
+    reps = nested.encode_batch(batches.at(0))
     n, rng = len(batches.view), np.random.default_rng(0)
     kept = {side: torch.from_numpy(np.tanh(rng.standard_normal((n, 32)))) for side in ("image", "text")}
     labels = batches.view.labels
     assert labels is not None
-    state, expected = State(0, 10, epoch, 0), 0.0
+    state, expected = TrainState(0, 10, epoch, 0), 0.0
     for bits, weight in zip([32, 8, 16], [1.0, *weights], strict=True):
         alone, _ = made(place, bits, name, **options)  # a model of that length, given these bits as its codes
         for method, width in ((alone, bits), (nested, 32)):
             if options.get("buffer"):
                 cut = {side: codes[:, :width] for side, codes in kept.items()}
                 method.buffer.write(torch.arange(n), labels, **cut)  # type: ignore[union-attr, operator]
-        own = {k: v[:, :bits] if k in ("image", "text") else v for k, v in reps.items()}
-        expected += weight * alone.objective(own, state).value / 3.5
-    losses = nested.objective(reps, state)
+        own = first_bits(reps, bits)
+        expected += weight * alone.loss(own, state).value / 3.5
+    losses = nested.loss(reps, state)
     assert losses.value == pytest.approx(expected, abs=1e-6)
     assert {"likelihood", "first_8", "first_16"} <= set(losses.parts)
     losses.total.backward()

@@ -10,39 +10,44 @@ import pytest
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.methods import METHODS
-from limbeck.methods.own import find_method
+from limbeck.methods.plugins import find_method
 from limbeck.training import train
 from tiny import soda_recipe, write_pairs, write_protocol
 
 CODE = '''
 from limbeck.encoders.config import Strict
 from limbeck.losses import pairwise_likelihood, shared_label
-from limbeck.methods.base import Losses, Method
+from limbeck.methods.base import Losses, PairMethod, SupervisedMethod
 
 
-class Mine(Method):
+class Mine(SupervisedMethod):
     """A likelihood."""
-
-    supervised = True
 
     class Config(Strict):
         weight: float = 1.0
 
-    def objective(self, reps, state):
-        similar = shared_label(reps["labels"], reps["labels"])
-        logits = self.encoder.lift.logits(reps["image"], reps["text"])
+    def loss(self, outputs, state):
+        similar = shared_label(outputs.labels, outputs.labels)
+        logits = self.encoder.lift.logits(outputs.image, outputs.text)
         return Losses.weighted(likelihood=(self.config.weight, pairwise_likelihood(logits, similar)))
 
 
-class Bare(Method):
+class Bare(PairMethod):
     """Without a configuration."""
 
-    def objective(self, reps, state):
+    def loss(self, outputs, state):
         return Losses({})
 
 
-class Hollow(Method):
-    """Without an objective."""
+class Hollow(PairMethod):
+    """Without a loss."""
+
+
+class Old(PairMethod):
+    """With the names of version 0.1."""
+
+    def objective(self, reps, state):
+        return Losses({})
 
 
 class Other:
@@ -74,7 +79,8 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "yours.py:Mine": "yours.py: no such file",
         "mine.py:Nobody": "mine.py: holds no method 'Nobody'",
         "mine.py:Other": "holds no method 'Other'",
-        "mine.py:Hollow": "mine.py: Hollow lacks objective; write it",
+        "mine.py:Hollow": "mine.py: Hollow lacks loss; write it",
+        "mine.py:Old": "mine.py: Old defines objective, which is called loss since version 0.2; rename it",
         "mine.py:Bare": "Bare lacks a class Config derived from Strict",
         "broken.py:Mine": "broken.py: does not run (ModuleNotFoundError: No module named 'no_such_module'",
     }.items():

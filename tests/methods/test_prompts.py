@@ -20,7 +20,7 @@ from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.towers import CACHED, SHARES, backbone_output, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
-from limbeck.methods import Method, State
+from limbeck.methods import Method, TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
@@ -118,10 +118,10 @@ def test_sets_are_averaged_behind_the_backbone(place: Path, text: dict[str, Any]
     prompt = {"classes": "averaged", "template": ["sentence", "we see {labels}"]}
     method, batches, sources = made(tree(place, text, **prompt))
     tower, batch = method.encoder.towers["text"], batches.at(0)
-    assert SHARES in batch["text"]
-    found = tower.backbone_output(batch["text"]).detach().numpy()
+    assert SHARES in batch.inputs["text"]
+    found = tower.backbone_output(batch.inputs["text"]).detach().numpy()
     where = {item: i for i, item in enumerate(sources["text"].view.ids)}
-    for row, item in enumerate(batch["ids"]):
+    for row, item in enumerate(batch.ids):
         (texts,) = sources["text"].items[where[item]]
         own = tower.backbone(tower.backbone.collate(list(texts))).detach().double().numpy()
         np.testing.assert_allclose(found[row], own.mean(0), atol=1e-5)
@@ -133,9 +133,9 @@ def test_the_cache_averages_the_same(place: Path, tmp_path: Path) -> None:
     method, batches, _ = made(recipe)
     _, stored, _ = made(recipe, BackboneCache(tmp_path, quiet=True))
     tower = method.encoder.towers["text"]
-    assert CACHED in stored.at(0)["text"]
+    assert CACHED in stored.at(0).inputs["text"]
     with torch.no_grad():
-        plain, kept = (tower.backbone_output(b.at(0)["text"]) for b in (batches, stored))
+        plain, kept = (tower.backbone_output(b.at(0).inputs["text"]) for b in (batches, stored))
     np.testing.assert_allclose(plain, kept, atol=1e-5)
 
 
@@ -175,7 +175,8 @@ def test_listed_is_the_multihot_teacher(place: Path) -> None:
     listed, batches, _ = made(tree(place, multihot, classes="listed"))
     other, others, _ = made(tree(place, multihot, "multihot-teacher"))
     losses = [
-        m.objective(m.represent(b.at(0)), State(0, 1, 0, 0)) for m, b in ((listed, batches), (other, others))
+        m.loss(m.encode_batch(b.at(0)), TrainState(0, 1, 0, 0))
+        for m, b in ((listed, batches), (other, others))
     ]
     assert losses[0].value == losses[1].value
 
@@ -189,10 +190,10 @@ def test_ready_made_features_are_those_of_the_classes(place: Path) -> None:
     data = batches.view
     every = np.stack([np.mean([x[rows[name]].mean(0) for name in own], axis=0) for own in data.label_names])
     scale = np.sqrt(((every - every.mean(0)) ** 2).mean())
-    own = [data.label_names[data.ids.index(item)] for item in batch["ids"]]
+    own = [data.label_names[data.ids.index(item)] for item in batch.ids]
     wanted = [np.mean([x[rows[name]].mean(0) for name in names], axis=0) for names in own]
     np.testing.assert_allclose(
-        tower.backbone_output(batch["text"]), (wanted - every.mean(0)) / scale, atol=1e-4
+        tower.backbone_output(batch.inputs["text"]), (wanted - every.mean(0)) / scale, atol=1e-4
     )
 
 
@@ -252,22 +253,22 @@ def test_label_features_want_label_lists(place: Path) -> None:
 def test_context_is_added_to_prompts_alone(place: Path) -> None:
     method, batches, _ = made(tree(place, context=True))
     plain, _, _ = made(tree(place))
-    batch, state = batches.at(0), State(0, 1, 0, 0)
-    assert method.objective(method.represent(batch), state).value == pytest.approx(
-        plain.objective(plain.represent(batch), state).value, rel=1e-6
+    batch, state = batches.at(0), TrainState(0, 1, 0, 0)
+    assert method.loss(method.encode_batch(batch), state).value == pytest.approx(
+        plain.loss(plain.encode_batch(batch), state).value, rel=1e-6
     )  # it starts at nothing
     with torch.no_grad():
         method.context += torch.linspace(-1, 1, len(method.context))
     tower = method.encoder.towers["text"]
-    said = tower.trunk(tower.backbone_output(batch["text"]) + method.context)
-    torch.testing.assert_close(method.represent(batch)["text"], method.encoder.lift(said, "text"))
+    said = tower.trunk(tower.backbone_output(batch.inputs["text"]) + method.context)
+    torch.testing.assert_close(method.encode_batch(batch).text, method.encoder.lift(said, "text"))
     asked = [method.encoder.encode_text(["cat"]), plain.encoder.encode_text(["cat"])]
     np.testing.assert_array_equal(*asked)
 
 
 def test_context_is_learned_and_stays_with_the_teacher(place: Path, tmp_path: Path) -> None:
     method, batches, _ = made(tree(place, context=True))
-    method.objective(method.represent(batches.at(0)), State(0, 1, 0, 0)).total.backward()
+    method.loss(method.encode_batch(batches.at(0)), TrainState(0, 1, 0, 0)).total.backward()
     assert float(method.context.grad.abs().sum()) > 0
     run = train(tree(place, context=True), out=tmp_path / "run", quiet=True)
     assert limbeck.load(run).encode_text(["cat"]).shape == (1, 1)

@@ -13,7 +13,7 @@ from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.geometry import lorentz
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.methods.soda_hyperbolic import pairwise_cone_excess, quantile
 from limbeck.spaces import Lorentz
 from limbeck.training import train
@@ -75,13 +75,13 @@ def test_the_quantile_of_a_large_batch() -> None:
 @pytest.mark.parametrize("by", ["distance", "cone"])
 def test_s_is_softened_by_the_teacher(place: Path, by: str) -> None:
     method, batch = made(place, teacher=str(place / "meru"), by=by, guide=0.25, sharpness=3.0)
-    reps = method.represent(batch)
-    teacher = method.readers["teacher_image"].lift
+    reps = method.encode_batch(batch)
+    teacher = method.teachers["teacher_image"].lift
     points = {  # as the teacher itself would store them, at its own curvature
-        side: teacher.from_tangent(reps[f"teacher_{side}"]).detach().double().numpy()
+        side: teacher.from_tangent(getattr(reps, f"teacher_{side}")).detach().double().numpy()
         for side in ("image", "text")
     }
-    space, labels = teacher.space, reps["labels"].numpy()
+    space, labels = teacher.space, reps.labels.numpy()
     gap = np.empty((16, 16))
     for i in range(16):
         for j in range(16):
@@ -98,21 +98,21 @@ def test_s_is_softened_by_the_teacher(place: Path, by: str) -> None:
     expected = 0.75 * share + 0.25 * alike
     similar = method.similar(reps).numpy()
     np.testing.assert_allclose(similar, expected, atol=2e-4)
-    losses = method.objective(reps, State(0, 10, 0, 0))
-    u, z = (reps[side].detach().double().numpy() for side in ("image", "text"))
+    losses = method.loss(reps, TrainState(0, 10, 0, 0))
+    u, z = (getattr(reps, side).detach().double().numpy() for side in ("image", "text"))
     theta = 4 / np.sqrt(8) * u @ z.T
     likelihood = (np.logaddexp(0, theta) - similar * theta).mean()
     assert float(losses.parts["likelihood"]) == pytest.approx(likelihood, abs=1e-6)
     losses.total.backward()
-    assert all(p.grad is None for reader in method.readers.values() for p in reader.parameters())
+    assert all(p.grad is None for reader in method.teachers.values() for p in reader.parameters())
 
 
 def test_without_a_say_it_is_soda(place: Path) -> None:
     guided, batch = made(place, teacher=str(place / "meru"), guide=0.0)
     plain, own = made(place, "soda-teacher")
-    state = State(0, 10, 0, 0)
-    assert guided.objective(guided.represent(batch), state).value == pytest.approx(
-        plain.objective(plain.represent(own), state).value, abs=1e-7
+    state = TrainState(0, 10, 0, 0)
+    assert guided.loss(guided.encode_batch(batch), state).value == pytest.approx(
+        plain.loss(plain.encode_batch(own), state).value, abs=1e-7
     )
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches
-from limbeck.methods import Method, State
+from limbeck.data.batches import Batch, Batches
+from limbeck.methods import Method, TrainState
 from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
 from limbeck.training.gather import average_gradients
@@ -24,7 +24,7 @@ def gradients(
     """Gradients by parameter, and the loss, of one step of a recipe's first stage."""
     method, batch = method_and_batch(recipe, rank=rank, world=world, step=step)
     losses, _ = forward_backward(
-        method, batch, State(step, 10, 0, 0), Fabric(accelerator="cpu", devices=1), chunk
+        method, batch, TrainState(step, 10, 0, 0), Fabric(accelerator="cpu", devices=1), chunk
     )
     average_gradients([p for p in method.parameters() if p.requires_grad])
     return {n: p.grad for n, p in method.named_parameters() if p.grad is not None}, losses.value
@@ -32,7 +32,7 @@ def gradients(
 
 def method_and_batch(
     recipe: dict[str, Any], *, rank: int = 0, world: int = 1, step: int = 0
-) -> tuple[Method, dict[str, Any]]:
+) -> tuple[Method, Batch]:
     """The first stage's method and its share of the batch of a step."""
     resolved = load_recipe(recipe)
     data = open_data(resolved)

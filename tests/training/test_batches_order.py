@@ -49,7 +49,7 @@ def captions_shown(view: View, *, seed: int, batch_size: int, steps: range) -> d
     )
     shown = {}
     for step in steps:
-        ids = batches.at(step)["ids"]
+        ids = batches.at(step).ids
         shown |= {(batches.epoch(step), i): text for i, text in zip(ids, backbone.seen[-1], strict=True)}
     return shown
 
@@ -84,16 +84,16 @@ def test_ranks_share_the_batch_in_order(view: View) -> None:
     whole = Batches(view, {}, batch_size=16, seed=1)
     halves = [Batches(view, {}, batch_size=16, seed=1, rank=r, world=2) for r in range(2)]
     for step in (0, 3, 7):
-        assert [i for half in halves for i in half.at(step)["ids"]] == whole.at(step)["ids"]
+        assert [i for half in halves for i in half.at(step).ids] == whole.at(step).ids
 
 
 def test_every_pair_comes_once_an_epoch(view: View) -> None:
     batches = Batches(view, {}, batch_size=16, seed=1)
-    first = [i for batch in batches.iterate(0, batches.steps_per_epoch) for i in batch["ids"]]
+    first = [i for batch in batches.iterate(0, batches.steps_per_epoch) for i in batch.ids]
     assert len(set(first)) == len(first) == batches.steps_per_epoch * 16
     small = Batches(view, {}, batch_size=10_000, seed=1)
     assert small.batch_size == len(view)
-    assert sorted(small.at(0)["ids"]) == sorted(view.ids)
+    assert sorted(small.at(0).ids) == sorted(view.ids)
 
 
 def test_no_pairs_is_one_line(view: View) -> None:
@@ -157,7 +157,7 @@ def test_the_cached_run_equals_the_run_without_cache(
 def test_labels_of_a_batch_belong_to_its_ids(recipe: dict[str, Any]) -> None:
     _, batch = method_and_batch(recipe)
     pairs = Pairs.open(recipe["data"]["pairs"])
-    assert np.array_equal(batch["labels"].numpy() > 0, pairs.labels(pairs.rows(batch["ids"])))
+    assert np.array_equal(batch.labels.numpy() > 0, pairs.labels(pairs.rows(batch.ids)))
 
 
 def test_a_batch_smaller_than_the_processes_is_one_line(tmp_path: Path, hashing: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.data.batches import Batches
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.efficiency import StageClock, extrapolate, peak_memory
@@ -49,7 +49,8 @@ def test_flops_of_a_step_equal_a_count_of_the_whole_batch(
         FlopCounterMode(display=False) as counter,
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
-        forward_backward(built, batches.at(0), State(step=0, total_steps=1, epoch=0, seed=0), fabric, None)
+        state = TrainState(step=0, total_steps=1, epoch=0, seed=0)
+        forward_backward(built, batches.at(0), state, fabric, None)
     assert counted == counter.get_total_flops() > 0
 
 

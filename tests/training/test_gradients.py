@@ -10,8 +10,8 @@ import torch
 from gloo_worker import gradients, method_and_batch, worker
 from lightning_fabric import Fabric
 
-from limbeck.methods import State
-from limbeck.training.fit import _rows, forward_backward
+from limbeck.methods import TrainState
+from limbeck.training.fit import forward_backward
 from tiny import soda_recipe
 
 
@@ -55,10 +55,10 @@ def test_chunks_replay_their_dropout(recipe: dict[str, Any]) -> None:
     """Represented twice, a chunk draws the same masks: equal to one graph over the concatenated chunks."""
     method, batch = method_and_batch(recipe)
     method.train()
-    fabric, state, chunk = Fabric(accelerator="cpu", devices=1), State(0, 10, 0, 0), 5
+    fabric, state, chunk = Fabric(accelerator="cpu", devices=1), TrainState(0, 10, 0, 0), 5
     torch.manual_seed(7)
-    parts = [method.represent(_rows(batch, i, i + chunk)) for i in range(0, len(batch["ids"]), chunk)]
-    expected = method.objective({name: torch.cat([p[name] for p in parts]) for name in parts[0]}, state)
+    parts = [method.encode_batch(batch.part(i, i + chunk)) for i in range(0, len(batch.ids), chunk)]
+    expected = method.loss(type(parts[0]).concatenate(parts), state)
     expected.total.backward()
     after = torch.get_rng_state()
     wanted = {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.tensors import load_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
-from limbeck.methods import Losses, Method
+from limbeck.methods import Losses, Method, Outputs
+from limbeck.methods.base import Embeddings
 from limbeck.training import fit, train
 from limbeck.training.guard import check_gradients, check_losses
 from tiny import pixel_recipe, write_pairs
@@ -39,7 +41,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch, before: Spoil | None = None, after:
     """Something happens around the forward and backward pass of one step."""
     original = fit.forward_backward
 
-    def wrapped(method: Method, batch: dict[str, Any], state: Any, *more: Any) -> Any:
+    def wrapped(method: Method, batch: Batch, state: Any, *more: Any) -> Any:
         now = state.step + 1 == STEP
         if now and before is not None:
             before(method, batch)
@@ -51,21 +53,24 @@ def spoiled(monkeypatch: pytest.MonkeyPatch, before: Spoil | None = None, after:
     monkeypatch.setattr(fit, "forward_backward", wrapped)
 
 
-def input_is_nan(method: Method, batch: dict[str, Any]) -> None:
-    batch["image"]["pixels"][5, 0, 0, 0] = math.nan
+EMPTY = Batch({"image": {"pixels": torch.ones(1)}}, ["a"], torch.zeros(1, dtype=torch.int64))
 
 
-def input_is_infinite(method: Method, batch: dict[str, Any]) -> None:
-    batch["image"]["pixels"][5, 0, 0, 0] = math.inf
+def input_is_nan(method: Method, batch: Batch) -> None:
+    batch.inputs["image"]["pixels"][5, 0, 0, 0] = math.nan
 
 
-def weight_is_nan(method: Any, batch: dict[str, Any]) -> None:
+def input_is_infinite(method: Method, batch: Batch) -> None:
+    batch.inputs["image"]["pixels"][5, 0, 0, 0] = math.inf
+
+
+def weight_is_nan(method: Any, batch: Batch) -> None:
     with torch.no_grad():
         method.encoder.lift.heads["text"].direction.weight[0, 0] = math.nan
 
 
 def gradient_is(value: float) -> Spoil:
-    def spoil(method: Any, batch: dict[str, Any]) -> None:
+    def spoil(method: Any, batch: Batch) -> None:
         method.encoder.lift.heads["text"].direction.weight.grad[0, 0] = value
 
     return spoil
@@ -143,8 +148,8 @@ def test_what_a_teacher_is_shown_is_in_the_batch(
     teacher = train(recipe | {"schedule": recipe["schedule"] | {"steps": 1}}, out=tmp_path / "t", quiet=True)
     method = {"name": "hmid-net", "teacher": str(teacher), "decoder_width": 32}
 
-    def spoil(method: Method, batch: dict[str, Any]) -> None:
-        batch["teacher_patches"]["backbone_output"][0, 0, 0] = math.nan
+    def spoil(method: Method, batch: Batch) -> None:
+        batch.inputs["teacher_patches"]["backbone_output"][0, 0, 0] = math.nan
 
     spoiled(monkeypatch, before=spoil)
     recipe["stages"] = [{"name": "student", "method": method}]
@@ -157,16 +162,15 @@ def test_what_a_teacher_is_shown_is_in_the_batch(
 def test_finite_numbers_pass(tmp_path: Path) -> None:
     losses = Losses.weighted(a=(1.0, torch.tensor(2.0)), b=(0.0, torch.tensor(math.inf)))
     place = {"step": 0, "stage": "s", "folder": tmp_path}
-    check_losses(losses, {"image": torch.ones(2)}, {"ids": []}, **place)  # type: ignore[arg-type]
+    outputs = Embeddings(torch.ones(2), torch.ones(2))
+    check_losses(losses, outputs, EMPTY, **place)  # type: ignore[arg-type]
     nothing: Any = torch.nn.Linear(1, 1)
-    check_gradients(torch.tensor(1e30), nothing, {"ids": []}, **place)  # type: ignore[arg-type]
+    check_gradients(torch.tensor(1e30), nothing, EMPTY, **place)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
 def test_a_sum_that_overflows_is_called_so(tmp_path: Path) -> None:
     losses = Losses.weighted(a=(10.0, torch.tensor(3e38)))
     with pytest.raises(LimbeckError, match=r"loss is not finite at step 8 \(first in: sum\)"):
-        check_losses(
-            losses, {}, {"x": torch.ones(1), "ids": ["a"]}, step=7, stage="s", folder=tmp_path / "new"
-        )
+        check_losses(losses, Outputs(), EMPTY, step=7, stage="s", folder=tmp_path / "new")
     assert [f.name for f in (tmp_path / "new").iterdir()] == ["not-finite-00000008"]

@@ -36,7 +36,7 @@ def drawn(data: Data, texts: str, epochs: int) -> Counter[int]:
     places: Counter[int] = Counter()
     for step in range(epochs):
         seen.clear()
-        ids = batches.at(step)["ids"]
+        ids = batches.at(step).ids
         for item, text in zip(ids, seen, strict=True):
             row = view.pairs.ids.index(item)
             places[view.pairs.captions[row].index(text)] += 1

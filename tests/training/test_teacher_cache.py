@@ -88,7 +88,7 @@ def test_training_with_the_cache_is_training_without_it(
     for step in range(tree["schedule"]["steps"]):
         one, other = (Batches(view, s, batch_size=16, seed=0).at(step) for s in (stored, computed))
         for name in stored:
-            read, wanted = method.read(name, one), method.read(name, other)
+            read, wanted = method.teacher_output(name, one), method.teacher_output(name, other)
             torch.testing.assert_close(read, wanted, rtol=0, atol=2e-6)
             exact &= torch.equal(read, wanted)
     for name, wanted in first.items():
@@ -160,7 +160,7 @@ def test_stored_outputs_are_mapped_read_only(pictures: Path, retrieval: Path, te
     tensor = found["teacher_patches"].inputs(np.array([3, 1]))["backbone_output"]
     np.testing.assert_array_equal(tensor, found["teacher_patches"].stored[[3, 1]])  # type: ignore[index]
     tensor.zero_()  # a copy: nothing is written to the file
-    assert method.readers.keys() == shapes.keys()
+    assert method.teachers.keys() == shapes.keys()
 
 
 def test_the_key_is_of_teacher_transform_and_items(
@@ -171,7 +171,7 @@ def test_the_key_is_of_teacher_transform_and_items(
     def count(change: Any = None, tree: dict[str, Any] | None = None) -> int:
         """Files of the image side after one more reading by a teacher that was changed so."""
         method, found = sources(tree or student(pictures, retrieval, teacher), None)
-        reader = method.readers["teacher_image"]
+        reader = method.teachers["teacher_image"]
         if change is not None:
             with torch.no_grad():
                 change(reader)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,62 @@ from limbeck.files import sha256_json
 from limbeck.pictures import Lazily
 
 PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a global batch.
+
+    Attributes:
+        inputs: the tensors of each named input of the method.
+        ids: the ids of the pairs.
+        rows: (B,) positions of the pairs in the training set.
+        labels: (B, C) of 0 and 1, or None where the data set has no labels.
+    """
+
+    inputs: dict[str, Inputs]
+    ids: list[str]
+    rows: torch.Tensor
+    labels: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def known_labels(self) -> torch.Tensor:
+        """The labels (B, C).
+
+        Raises:
+            LimbeckError: the data set has no labels.
+        """
+        if self.labels is None:
+            raise LimbeckError("training: the method reads labels and the data set has none; import labels")
+        return self.labels
+
+    def with_input(self, name: str, inputs: Inputs) -> Batch:
+        """Return the batch with the tensors of one input replaced."""
+        return replace(self, inputs=self.inputs | {name: inputs})
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return self._map(lambda x: x.to(device, non_blocking=True), self.ids)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Return the pairs ``start`` to ``stop - 1``."""
+        return self._map(lambda x: x[start:stop], self.ids[start:stop])
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor], ids: list[str]) -> Batch:
+        inputs = {name: {key: change(x) for key, x in own.items()} for name, own in self.inputs.items()}
+        return Batch(inputs, ids, change(self.rows), None if self.labels is None else change(self.labels))
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield every tensor with its dotted name, such as ``image.pixel_values``."""
+        for name, own in self.inputs.items():
+            for key, value in own.items():
+                yield f"{name}.{key}", value
+        if self.labels is not None:
+            yield "labels", self.labels
+        yield "rows", self.rows
 
 
 def draw(seed: int, epoch: int, item_id: str) -> int:
@@ -259,19 +316,16 @@ class Batches:
         start = (step % self.steps_per_epoch) * self.batch_size
         return self._order[start : start + self.batch_size]
 
-    def at(self, step: int) -> dict[str, Any]:
-        """This process's part of the batch of a step: inputs by name, ``labels`` (B, C), ``ids``, and
-        ``rows``, the positions (B,) of its items in the view."""
+    def at(self, step: int) -> Batch:
+        """Return this process's share of the batch of a step."""
         own = np.array_split(self.positions(step), self.world)[self.rank]
         ids = [self.view.ids[p] for p in own.tolist()]
         draws = [draw(self.seed, self.epoch(step), item_id) for item_id in ids]
-        batch: dict[str, Any] = {name: source.inputs(own, draws) for name, source in self.sources.items()}
-        if self.view.labels is not None:
-            batch["labels"] = self.view.labels[own]
-        batch["ids"], batch["rows"] = ids, torch.from_numpy(own.copy())
-        return batch
+        inputs = {name: source.inputs(own, draws) for name, source in self.sources.items()}
+        labels = None if self.view.labels is None else self.view.labels[own]
+        return Batch(inputs, ids, torch.from_numpy(own.copy()), labels)
 
-    def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+    def iterate(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of steps start to stop - 1, the next one prepared while one is used."""
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.at, start) if start < stop else None

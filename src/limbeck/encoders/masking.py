@@ -18,6 +18,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STREAM = np.uint64(0x6D61736B_70617463)
 _AGAIN = 0x76696577_00000002
 _LONGEST = 0.3  # of a block: its short side by its long one
+# Names under which masks travel with a picture's inputs.
+KEEP, KEEP_AGAIN = "keep", "keep_again"
 
 
 class MaskConfig(Strict):
@@ -51,10 +53,15 @@ def drawn(config: MaskConfig, patches: int, draws: Sequence[int]) -> dict[str, t
     if config.ratio == 0 or config.kind == "attentive":
         return {}
     keep = random_keep if config.kind == "random" else block_keep
-    found = {"keep": keep(patches, config.ratio, draws)}
+    found = {KEEP: keep(patches, config.ratio, draws)}
     if config.views == 2:
-        found["keep_again"] = keep(patches, config.ratio, [draw ^ _AGAIN for draw in draws])
+        found[KEEP_AGAIN] = keep(patches, config.ratio, [draw ^ _AGAIN for draw in draws])
     return found
+
+
+def unmasked(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a picture's inputs without their masks."""
+    return {name: value for name, value in inputs.items() if name not in (KEEP, KEEP_AGAIN)}
 
 
 def kept(patches: int, ratio: float) -> int:

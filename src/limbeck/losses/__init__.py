@@ -2,25 +2,32 @@
 
 from limbeck.losses.contrastive import info_nce
 from limbeck.losses.distillation import (
-    cross_relation,
-    feature_match,
-    interaction,
-    radius_gap,
-    relation,
-    squared_gap,
+    cross_relational_kd,
+    feature_distance,
+    interactive_kd,
+    radius_mse,
+    relational_kd,
+    squared_distance,
 )
-from limbeck.losses.entailment import entailment, ramp
-from limbeck.losses.hashing import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
+from limbeck.losses.entailment import entailment, linear_warmup
+from limbeck.losses.hashing import (
+    bit_balance,
+    code_mse,
+    pairwise_likelihood,
+    quantization,
+    scaled_logits,
+    shared_label,
+)
 from limbeck.losses.masked import at_patches, pixel_error, resample_grid
 from limbeck.losses.pairs import (
-    bernoulli_gap,
     cosine,
     cross_ranking,
     distance_margin,
     label_contrast,
     memory_contrast,
-    similarity_gap,
+    similarity_mse,
     softness,
+    symmetric_bernoulli_kl,
 )
 from limbeck.losses.proxies import (
     ancestor_triplets,
@@ -31,34 +38,35 @@ from limbeck.losses.proxies import (
 )
 
 __all__ = [
-    "agreement",
     "ancestor_triplets",
     "at_patches",
-    "bernoulli_gap",
     "bit_balance",
+    "code_mse",
     "cosine",
     "cross_ranking",
-    "cross_relation",
+    "cross_relational_kd",
     "distance_margin",
     "entailment",
-    "feature_match",
+    "feature_distance",
     "griesmer_threshold",
     "info_nce",
-    "interaction",
+    "interactive_kd",
     "irrelevant_margin",
     "label_contrast",
+    "linear_warmup",
     "memory_contrast",
     "pairwise_likelihood",
     "pixel_error",
     "proxy_margin",
     "quantization",
-    "radius_gap",
-    "ramp",
+    "radius_mse",
     "reciprocal_triplets",
-    "relation",
+    "relational_kd",
     "resample_grid",
+    "scaled_logits",
     "shared_label",
-    "similarity_gap",
+    "similarity_mse",
     "softness",
-    "squared_gap",
+    "squared_distance",
+    "symmetric_bernoulli_kl",
 ]

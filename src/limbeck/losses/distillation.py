@@ -1,4 +1,4 @@
-"""Distillation losses over logits, distances and radii; they know no space. ' marks the teacher."""
+"""Distillation losses over logits, distances and radii; they know no space. A prime (') marks the teacher."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 
 
-def interaction(image_to_text: torch.Tensor, text_to_image: torch.Tensor) -> torch.Tensor:
-    """Feature interaction distillation: student anchors against teacher keys of the other modality.
+def interactive_kd(image_to_text: torch.Tensor, text_to_image: torch.Tensor) -> torch.Tensor:
+    """Return the interactive contrastive loss: student anchors against teacher keys of the other modality.
 
-    Mean of CE_i(-tau d(I_i, T'_j)) and CE_i(-tau d(T_i, I'_j)). The form is that of
-    CLIP-KD's interactive contrastive loss (Yang et al. 2024), in the logits of any space; which form
-    HMID-Net has is not public.
+    The mean of CE_i(-tau d(I_i, T'_j)) and CE_i(-tau d(T_i, I'_j)). This is CLIP-KD's interactive
+    contrastive learning (Yang et al. 2024) in the logits of any space. HMID-Net calls it feature interaction
+    distillation; its exact form is not public.
 
     Args:
         image_to_text: (B, B) logits of student pictures (rows) against teacher texts.
@@ -21,22 +21,23 @@ def interaction(image_to_text: torch.Tensor, text_to_image: torch.Tensor) -> tor
     return (F.cross_entropy(image_to_text, target) + F.cross_entropy(text_to_image, target)) / 2
 
 
-def relation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean over both directions of KL(softmax of the teacher's rows || of the student's).
+def relational_kd(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return the mean over both directions of KL(softmax of teacher rows || softmax of student rows).
 
-    CLIP-KD's contrastive relational distillation (Yang et al. 2024). No gradient reaches the teacher.
+    This is CLIP-KD's contrastive relational distillation (Yang et al. 2024). No gradient reaches the teacher.
 
     Args:
-        student: (B, B) logits of its pictures (rows) against its texts.
-        teacher: (B, B) the same of the teacher, at its own temperature, in its own space.
+        student: (B, B) logits of student pictures (rows) against student texts.
+        teacher: (B, B) logits of teacher pictures (rows) against teacher texts, at the teacher's own
+            temperature and in its own space.
     """
-    return cross_relation(student, student.T, teacher)
+    return cross_relational_kd(student, student.T, teacher)
 
 
-def cross_relation(
+def cross_relational_kd(
     image_to_text: torch.Tensor, text_to_image: torch.Tensor, teacher: torch.Tensor
 ) -> torch.Tensor:
-    """`relation` with the logits of `interaction` in the student's place.
+    """Return `relational_kd` with the logits of `interactive_kd` in the student's place.
 
     Args:
         image_to_text: (B, B) logits of student pictures (rows) against teacher texts.
@@ -47,28 +48,28 @@ def cross_relation(
     return (_row_kl(image_to_text, teacher) + _row_kl(text_to_image, teacher.T)) / 2
 
 
-def feature_match(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """Mean distance (or squared distance) of each item to the teacher's embedding of it, pictures plus texts.
+def feature_distance(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance of each item to its teacher embedding, pictures plus texts.
 
-    On unit vectors and squared, 3.9 of it are CLIP-KD's feature distillation at its weight of 2,000 and width
-    512 (Yang et al. 2024).
+    With squared distances of unit vectors, a weight of 3.9 equals CLIP-KD's feature distillation at its
+    weight of 2,000 and width of 512 (Yang et al. 2024).
 
     Args:
-        image: (B,) per picture.
-        text: (B,) per text.
+        image: (B,) distances, one per picture.
+        text: (B,) distances, one per text.
     """
     return image.mean() + text.mean()
 
 
-def squared_gap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(B,) squared Euclidean distances of paired vectors (B, d)."""
+def squared_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the squared Euclidean distances (B,) of paired vectors (B, d)."""
     return (a - b).square().sum(-1)
 
 
-def radius_gap(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of radii (B,), in units of 1/sqrt(curv) of each space (ours).
+def radius_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared difference of radii (B,), in units of 1/sqrt(curv) of each space (ours).
 
-    Relations alone leave the radius free to drift; no gradient reaches the teacher.
+    Relational losses alone leave the radius free to drift. No gradient reaches the teacher.
     """
     return (student - teacher.detach()).square().mean()
 

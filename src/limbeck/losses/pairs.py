@@ -90,12 +90,12 @@ def memory_contrast(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return (torch.cat([own[:, None], others], 1).logsumexp(1) - own).mean()
 
 
-def similarity_gap(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def similarity_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of two similarity matrices (A, B); no gradient reaches the teacher (LCDH)."""
     return (student - teacher.detach()).square().mean()
 
 
-def bernoulli_gap(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+def symmetric_bernoulli_kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """Mean over bits of KL(p || q) + KL(q || p) of Bernoulli probabilities (B, b), cut at 1e-6."""
     p, q = p.clamp(1e-6, 1 - 1e-6), q.clamp(1e-6, 1 - 1e-6)
     return ((p - q) * (torch.logit(p) - torch.logit(q))).mean()

@@ -1,24 +1,24 @@
-"""Methods by name, one readable file a paper."""
+"""Methods by name: one readable file per paper."""
 
 from __future__ import annotations
 
-from limbeck.methods.base import Losses, Method, Reps, State
+from limbeck.methods.base import Losses, Method, Outputs, Setup, TrainState
 from limbeck.methods.binarize import Binarize
 from limbeck.methods.clip import Clip
-from limbeck.methods.cmimh import Cmimh
-from limbeck.methods.controls import DirectHashing, ImageTeacher, MultiHotTeacher
-from limbeck.methods.dchmt import Dchmt
-from limbeck.methods.dcmh import Dcmh
-from limbeck.methods.dhaph import Dhaph
-from limbeck.methods.dsph import Dsph
+from limbeck.methods.hashing.cmimh import Cmimh
+from limbeck.methods.hashing.controls import DirectHashing, ImageTeacher, MultiHotTeacher
+from limbeck.methods.hashing.dchmt import Dchmt
+from limbeck.methods.hashing.dcmh import Dcmh
+from limbeck.methods.hashing.dhaph import Dhaph
+from limbeck.methods.hashing.dsph import Dsph
+from limbeck.methods.hashing.lcdh import Lcdh
+from limbeck.methods.hashing.mith import Mith
+from limbeck.methods.hashing.ssah import Ssah
+from limbeck.methods.hashing.ucch import Ucch
 from limbeck.methods.hmid_net import HmidNet
-from limbeck.methods.lcdh import Lcdh
 from limbeck.methods.meru import Meru
-from limbeck.methods.mith import Mith
 from limbeck.methods.soda import SodaStudent, SodaTeacher
 from limbeck.methods.soda_hyperbolic import SodaHyperbolic
-from limbeck.methods.ssah import Ssah
-from limbeck.methods.ucch import Ucch
 
 METHODS: dict[str, type[Method]] = {
     "clip": Clip,
@@ -42,4 +42,4 @@ METHODS: dict[str, type[Method]] = {
     "binarize": Binarize,
 }
 
-__all__ = ["METHODS", "Losses", "Method", "Reps", "State"]
+__all__ = ["METHODS", "Losses", "Method", "Outputs", "Setup", "TrainState"]

@@ -1,26 +1,25 @@
-"""The contract between a method and the loop."""
+"""The contract between a method and the training loop."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import nn
 
+from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.towers import CACHED, RunBackbone, backbone_output
 
-Batch = dict[str, Any]
-Reps = dict[str, torch.Tensor]
-
 
 @dataclass(frozen=True)
-class State:
-    """Where training stands."""
+class TrainState:
+    """Where training stands at one step."""
 
     step: int
     total_steps: int
@@ -28,13 +27,66 @@ class State:
     seed: int
 
     def generator(self) -> torch.Generator:
-        """Random numbers of this step (on the CPU): the same on every process and after a resume."""
+        """Return this step's random numbers (on the CPU): the same on every process and after a resume."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method learns about its training set and its teachers when it is built.
+
+    Attributes:
+        rows: number of training pairs; `Batch.rows` are positions among them.
+        classes: number of label columns, 0 without labels.
+        teachers: frozen models by the name of the input that they read (see `Input.reader`).
+    """
+
+    rows: int
+    classes: int
+    teachers: Mapping[str, RunBackbone] = field(default_factory=dict)
+
+
+@dataclass
+class Outputs:
+    """What the loss needs from a batch: tensors with one row per pair, or None where a part is switched off.
+
+    A method that needs more than `Embeddings` or `LabeledEmbeddings` derives a dataclass with further fields.
+    """
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors by field name, without those that are None."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """Return the same outputs with ``change`` applied to every tensor."""
+        return replace(self, **{name: change(rows) for name, rows in self.tensors().items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join the rows of several outputs, in order."""
+        joined = {n: torch.cat([part.tensors()[n] for part in parts]) for n in parts[0].tensors()}
+        return replace(parts[0], **joined)
+
+
+@dataclass
+class Embeddings(Outputs):
+    """Embeddings (B, dim) of the pictures and of their texts."""
+
+    image: torch.Tensor
+    text: torch.Tensor
+
+
+@dataclass
+class LabeledEmbeddings(Embeddings):
+    """Embeddings and ``labels`` (B, C) of 0 and 1."""
+
+    labels: torch.Tensor
 
 
 @dataclass
 class Losses:
-    """What an objective returns: the scalar to descend, its weighted parts, and numbers to watch."""
+    """What `Method.loss` returns: the scalar to minimise, its parts before weighting, and values to log."""
 
     total: torch.Tensor
     parts: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -49,7 +101,7 @@ class Losses:
     def weighted(
         cls, monitors: dict[str, torch.Tensor] | None = None, **parts: tuple[float, torch.Tensor]
     ) -> Losses:
-        """Sum of weight x part; parts of weight 0 are left out of the sum but still reported."""
+        """Return the sum of weight × part; a part of weight 0 is not added but is still logged."""
         total = sum((weight * value for weight, value in parts.values() if weight), torch.zeros(()))
         return cls(
             torch.as_tensor(total),
@@ -58,104 +110,91 @@ class Losses:
         )
 
 
-class Method(nn.Module, ABC):
-    """One paper: what it reads, what it represents, what it descends.
+OutputsT = TypeVar("OutputsT", bound=Outputs)
 
-    The loop calls `represent` on (chunks of) a batch, gathers the rows of all processes, and calls
-    `objective` once on the global batch. A method never sees the process group, the optimizer or the files.
+
+class Method(nn.Module, ABC, Generic[OutputsT]):
+    """One paper: what it reads, what it computes per pair, and what it minimises.
+
+    The loop calls `encode_batch` on a batch (or on chunks of it) and gathers the rows of all processes. Then
+    it calls `update_buffers` and `loss` once per step on the global batch, and `after_step` after the
+    optimizer. A method never sees the process group, the optimizer or the run's files.
+
+    Attributes:
+        Config: the method's options, a strict pydantic model.
+        supervised: whether the method reads labels.
+        needs_features: whether `prepare` needs the features of the whole training set.
     """
 
     Config: ClassVar[type[Strict]]
     supervised: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
 
-    def __init__(self, encoder: DualEncoder, config: Strict) -> None:
+    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
         super().__init__()
         self.encoder = encoder
         self.config: Any = config
-        self._readers: tuple[dict[str, RunBackbone]] = ({},)
+        # A tuple hides the frozen teachers from torch: they are not part of the method's weights.
+        self._teachers = (dict(setup.teachers),)
 
     @classmethod
     def inputs(cls, config: Any) -> dict[str, Input]:
-        """What each entry of a batch is made from: a picture and its text unless a method says otherwise."""
+        """Return what the entries of a batch are made from; by default a picture and its text."""
         return {"image": Input("image", "image"), "text": Input("text", "text")}
 
-    def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
-        """Fit what needs the whole training set, from tower features (N, D) by input; nothing by default."""
-
-    def meet(self, readers: dict[str, RunBackbone]) -> None:
-        """Take the frozen models that read some inputs (see `Input.reader`), by input; called once, built."""
-        self._readers = (readers,)  # in a tuple: a frozen teacher is no part of the method's weights
-
-    def enrol(self, rows: int, classes: int) -> None:
-        """Build what the training set's size decides: class proxies, code buffers; called once, built.
-
-        Args:
-            rows: of the training set; a batch's ``rows`` are positions in it.
-            classes: width of ``labels``, 0 without labels.
-        """
-
     @property
-    def readers(self) -> dict[str, RunBackbone]:
-        """The frozen models by input."""
-        return self._readers[0]
+    def teachers(self) -> dict[str, RunBackbone]:
+        """The frozen models by the name of the input that they read."""
+        return self._teachers[0]
 
     def _apply(self, *given: Any, **named: Any) -> Any:
-        """Where the method goes (device), the frozen models go."""
-        for reader in self.readers.values():
-            reader._apply(*given, **named)
+        """Move the frozen models to the method's device as well."""
+        for teacher in self.teachers.values():
+            teacher._apply(*given, **named)
         return super()._apply(*given, **named)
 
-    def read(self, name: str, batch: Batch) -> torch.Tensor:
-        """What the frozen model of an input says, float32, from its cache or computed now."""
-        inputs = batch[name]
+    def teacher_output(self, name: str, batch: Batch) -> torch.Tensor:
+        """Return the frozen model's output for one input, float32, from the cache or computed now."""
+        inputs = batch.inputs[name]
         if CACHED in inputs:
             return torch.as_tensor(inputs[CACHED])
         with torch.no_grad(), torch.autocast(self.encoder.device.type, enabled=False):
-            found = backbone_output(self.readers[name], inputs).float()
-        return found
+            return backbone_output(self.teachers[name], inputs).float()
 
-    #: True when `prepare` needs the features of the training set.
-    needs_features: ClassVar[bool] = False
-
-    def represent(self, batch: Batch) -> Reps:
-        """All that the objective needs, one row a pair, float32; no term across samples.
-
-        Unless a method says otherwise: embeddings (B, d) of ``image`` and ``text``; if it is supervised also
-        ``labels`` (B, C).
-        """
-        reps = {name: self.encoder.embed(name, batch[name]) for name in ("image", "text")}
-        return reps | ({"labels": batch["labels"]} if self.supervised else {})
+    def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fit what needs the whole training set, from tower features (N, D) by input; by default nothing."""
 
     @abstractmethod
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """Loss of the global batch."""
+    def encode_batch(self, batch: Batch) -> OutputsT:
+        """Return what the loss needs, one row per pair, without any term across pairs."""
 
-    def after_step(self, reps: Reps, state: State) -> None:
-        """Bring scalars back into their bounds."""
+    @torch.no_grad()
+    def update_buffers(self, outputs: OutputsT, state: TrainState) -> None:
+        """Store what later steps read (code buffers); the loop calls it once per step, before `loss`."""
+
+    @abstractmethod
+    def loss(self, outputs: OutputsT, state: TrainState) -> Losses:
+        """Return the loss of the global batch; it changes no state."""
+
+    def after_step(self, outputs: OutputsT, state: TrainState) -> None:
+        """Bring learnable scalars back into their bounds."""
         self.encoder.lift.clamp_()
 
 
-def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Bit balance (mean |mean bit|, 0 is even) and quantization error (mean square) of codes (B, b)."""
-    found = {}
-    for name, u in relaxed.items():
-        signs = torch.where(u.detach() >= 0, 1.0, -1.0)
-        found[f"bit_balance/{name}"] = signs.mean(0).abs().mean()
-        found[f"quantization_error/{name}"] = (signs - u.detach()).square().mean()
-    return found
+class PairMethod(Method[Embeddings]):
+    """A method that reads a picture and its text and no labels."""
+
+    def encode_batch(self, batch: Batch) -> Embeddings:
+        """Return the embeddings (B, dim) of both modalities."""
+        return Embeddings(*(self.encoder.embed(name, batch.inputs[name]) for name in ("image", "text")))
 
 
-def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Share of the pictures (B, B rows) whose own text scores best."""
-    own = torch.arange(len(logits), device=logits.device)
-    return {"batch_accuracy": (logits.detach().argmax(1) == own).float().mean()}
+class SupervisedMethod(Method[LabeledEmbeddings]):
+    """A method that reads a picture, its text and its labels."""
 
+    supervised = True
 
-def cone_share(excess: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Share of matched pairs (B,) whose picture lies in the cone of its text."""
-    return {"cone_share": (excess.detach() <= 0).float().mean()}
-
-
-def sign(x: torch.Tensor) -> torch.Tensor:
-    """-1 or +1, with sign(0) = +1, without gradient."""
-    return torch.where(x.detach() >= 0, 1.0, -1.0)
+    def encode_batch(self, batch: Batch) -> LabeledEmbeddings:
+        """Return the embeddings (B, dim) of both modalities and the labels (B, C)."""
+        image, text = (self.encoder.embed(name, batch.inputs[name]) for name in ("image", "text"))
+        return LabeledEmbeddings(image, text, batch.known_labels)

@@ -1,4 +1,4 @@
-"""Codes without labels and without training: sign, PCA or ITQ of the embeddings of a model trained before."""
+"""Codes without labels and without training: sign, PCA or ITQ of the embeddings of an earlier model."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import torch
 from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError
 from limbeck.losses import info_nce
-from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+from limbeck.methods.base import Embeddings, Losses, PairMethod, TrainState
+from limbeck.methods.monitors import code_monitors
 
 
-class Binarize(Method):
-    """Codes without training, sign, PCA or ITQ of an earlier model; fits the `binary` lift, 0 steps."""
+class Binarize(PairMethod):
+    """Fit the ``binary`` lift (sign, PCA or ITQ) to an earlier model's embeddings; trains for 0 steps."""
 
     needs_features = True
 
     class Config(Strict):
-        """Nothing to set: bits and rotation belong to the lift."""
+        """This method has no options: bits and rotation belong to the lift."""
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
-        """Fit the linear map on the training features of both modalities."""
+        """Fit the linear map to the training features (N, D) of both modalities."""
         untrained = [m for m, tower in self.encoder.towers.items() if tower.config.hidden]
         if untrained:
             raise LimbeckError(
@@ -27,7 +28,8 @@ class Binarize(Method):
             )
         self.encoder.lift.fit(features, seed)
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """Contrastive loss of the projections, for the record: nothing here has a gradient."""
-        logits = self.encoder.lift.logits(reps["image"], reps["text"])
-        return Losses.weighted(monitors=code_monitors(**reps), contrastive=(1.0, info_nce(logits)))
+    def loss(self, outputs: Embeddings, state: TrainState) -> Losses:
+        """Return InfoNCE of the projections, for the log only: nothing here has a gradient."""
+        logits = self.encoder.lift.logits(outputs.image, outputs.text)
+        monitors = code_monitors(image=outputs.image, text=outputs.text)
+        return Losses.weighted(monitors=monitors, contrastive=(1.0, info_nce(logits)))

@@ -1,22 +1,24 @@
-"""CLIP (Radford et al. 2021): symmetric contrastive learning of picture and caption on the sphere."""
+"""CLIP (Radford et al. 2021): symmetric contrastive learning of pictures and captions on the sphere."""
 
 from __future__ import annotations
 
 from limbeck.encoders.config import Strict
 from limbeck.losses import info_nce
-from limbeck.methods.base import Losses, Method, Reps, State, batch_accuracy
+from limbeck.methods.base import Embeddings, Losses, PairMethod, TrainState
+from limbeck.methods.monitors import batch_accuracy
 
 
-class Clip(Method):
-    """Pictures and their captions attract, all other pairs of the global batch repel."""
+class Clip(PairMethod):
+    """Matched pictures and captions attract, all other pairs of the global batch repel: L = InfoNCE."""
 
     class Config(Strict):
-        """CLIP has nothing to set here; temperature and width belong to the lift."""
+        """CLIP has no options of its own: temperature and width belong to the lift."""
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """InfoNCE both ways."""
-        logits = self.encoder.lift.logits(reps["image"], reps["text"])
+    def loss(self, outputs: Embeddings, state: TrainState) -> Losses:
+        """Return InfoNCE, averaged over both directions (CLIP, fig. 3)."""
+        lift, image, text = self.encoder.lift, outputs.image, outputs.text
+        logits = lift.logits(image, text)
         return Losses.weighted(
-            monitors=batch_accuracy(logits) | self.encoder.lift.monitors(**reps),
+            monitors=batch_accuracy(logits) | lift.monitors(image=image, text=text),
             contrastive=(1.0, info_nce(logits)),
         )

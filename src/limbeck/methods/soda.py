@@ -1,157 +1,214 @@
 """SODA (arXiv 2510.09664): semantic-cohesive knowledge distillation for cross-modal hashing.
 
-Stage 1, the teacher: labels become a *label prompt*, a text like any other. Image and label prompt are
-hashed into one Hamming space, well mapped for images.
-Stage 2, the student: the frozen image codes of stage 1 guide the codes of the real text.
+Stage 1, the teacher: labels become a *label prompt*, a text like any other. Pictures and label prompts are
+hashed into one Hamming space, which is well mapped for pictures.
+Stage 2, the student: the frozen picture codes of stage 1 guide the codes of the real texts.
 Labels are never read at search time.
 
-Only the abstract of the paper is public to us: the losses are a reconstruction in the DCMH form. What is
-known, what we chose and what it changed is kept in docs/papers/soda.md.
+Only the abstract of the paper is public to us: the losses are a reconstruction in the form of DCMH.
+docs/papers/soda.md keeps what is known, what we chose, and what each choice changed.
 """
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
+from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input, PromptConfig
-from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lifts import Lift
 from limbeck.encoders.towers import CACHED
-from limbeck.losses import agreement, bit_balance, pairwise_likelihood, quantization, shared_label
-from limbeck.methods.base import Batch, Losses, Reps, State, code_monitors, sign
-from limbeck.methods.code_buffer import WARMUP_EPOCHS, CodeBuffer
-from limbeck.methods.nested import Nested, NestedConfig
+from limbeck.losses import (
+    bit_balance,
+    code_mse,
+    pairwise_likelihood,
+    quantization,
+    scaled_logits,
+    shared_label,
+)
+from limbeck.methods.base import Losses, Setup, TrainState
+from limbeck.methods.hashing.code_buffer import WARMUP_EPOCHS, BufferedEmbeddings, CodeBuffer
+from limbeck.methods.hashing.nested import NestedConfig, NestedMethod
+from limbeck.methods.monitors import code_monitors, sign
 
 
-class _Buffered(Nested):
-    """``buffer: true`` puts the codes of the whole training set in place of the batch's in the likelihood.
+class SodaConfig(NestedConfig):
+    """Weights that both stages share (ours), and whether codes of the whole training set are kept.
 
-    The first epochs compare with the batch, see `code_buffer`.
+    With ``buffer`` the likelihood compares with all training pairs, as DCMH does, not with the batch alone.
     """
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """The buffer, if there is one."""
-        if self.config.buffer:
-            self.buffer = CodeBuffer(rows, self.encoder.lift.dim, classes)
-
-    def represent(self, batch: Batch) -> Reps:
-        """Codes, labels, and rows for the buffer."""
-        return super().represent(batch) | ({"rows": batch["rows"]} if self.config.buffer else {})
+    quantization: float = Field(default=0.05, ge=0)
+    balance: float = Field(default=0.05, ge=0)
+    buffer: bool = False
 
 
-class SodaTeacher(_Buffered):
-    """Stage 1: image x label prompt, pairwise likelihood + quantization + bit balance.
+def theta(lift: Lift, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Return Theta_ij = theta / sqrt(bits) · u_i · v_j (A, B), at the length that the codes have.
 
-    U = tanh codes of the images, Z = of the label prompts, B = sign(U + Z), S_ij = 1 if i, j share a label:
-
-        L = mean_ij [ log(1 + e^theta_ij) - S_ij theta_ij ]                  theta = logits(U, Z)
-          + quantization (|B - U|^2 + |B - Z|^2) + balance (|mean U|^2 + |mean Z|^2)
-
-    With ``buffer`` the likelihood is the mean of U against the last Z of all training rows and of Z against
-    their last U, as in DCMH. With ``prefixes`` L is averaged over the first bits too (`Nested`).
+    The factor gives Theta the same spread at every length (ours; DCMH and MITH take 1/2 instead). A space of
+    floats, which stands in where codes are compared with floats, has no theta: its own logits are taken.
     """
+    if lift.space.storage == "codes":
+        return scaled_logits(u, v, lift.config.theta)
+    return lift.logits(u, v)
+
+
+class PairHashing(NestedMethod[BufferedEmbeddings]):
+    """What the stages share: codes of pictures and texts, Theta, and the optional code buffer."""
 
     supervised = True
+    config: SodaConfig
 
-    class Config(NestedConfig):
-        """Weights (ours) and the prompt that turns labels into text."""
+    def __init__(self, encoder: DualEncoder, config: SodaConfig, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        if config.buffer:
+            self.buffer = CodeBuffer(setup.rows, encoder.lift.dim, setup.classes)
+
+    def encode_batch(self, batch: Batch) -> BufferedEmbeddings:
+        """Return the relaxed codes (B, bits) of both modalities, the labels, and rows for the buffer."""
+        image, text = (self.encoder.embed(name, batch.inputs[name]) for name in ("image", "text"))
+        rows = batch.rows if self.config.buffer else None
+        return BufferedEmbeddings(image, text, batch.known_labels, rows)
+
+    @torch.no_grad()
+    def update_buffers(self, outputs: BufferedEmbeddings, state: TrainState) -> None:
+        """Store the batch's codes where a buffer is kept."""
+        if outputs.rows is not None:
+            self.buffer.write(
+                outputs.rows, outputs.labels, image=self.stored(outputs.image), text=outputs.text
+            )
+
+    def stored(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the form in which picture codes are kept: as they are."""
+        return image
+
+    def likelihood(
+        self, outputs: BufferedEmbeddings, similar: torch.Tensor, state: TrainState
+    ) -> torch.Tensor:
+        """Return the pairwise likelihood of S (``similar``), within the batch or against the buffer.
+
+        With the buffer it is the mean of U against the last Z of all training pairs, and of Z against their
+        last U.
+        """
+        u, z = outputs.image, outputs.text
+        if outputs.rows is None:
+            return pairwise_likelihood(theta(self.encoder.lift, u, z), similar)
+        similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))
+        kept_z, kept_u = self.buffer.codes("text", z, state), self.buffer.codes("image", u, state)
+        both = (
+            pairwise_likelihood(theta(self.encoder.lift, u, kept_z), similar)
+            + pairwise_likelihood(theta(self.encoder.lift, z, kept_u), similar)
+        )  # fmt: skip
+        return both / 2
+
+
+def stage_one_loss(outputs: BufferedEmbeddings, likelihood: torch.Tensor, config: SodaConfig) -> Losses:
+    """Return the loss of stage 1 from its likelihood term.
+
+    U are the tanh codes of the pictures, Z those of the label prompts, B = sign(U + Z):
+
+        L = likelihood + quantization (|B - U|^2 + |B - Z|^2) + balance (|mean U|^2 + |mean Z|^2)
+    """
+    u, z = outputs.image, outputs.text
+    codes = sign(u + z)
+    return Losses.weighted(
+        monitors=code_monitors(image=u, text=z),
+        likelihood=(1.0, likelihood),
+        quantization=(config.quantization, quantization(u, codes) + quantization(z, codes)),
+        balance=(config.balance, bit_balance(u) + bit_balance(z)),
+    )
+
+
+class SodaTeacher(PairHashing):
+    """Stage 1: picture x label prompt; pairwise likelihood + quantization + bit balance.
+
+    With S_ij = 1 if i and j share a label and Theta = theta / sqrt(bits) · U Z':
+
+        likelihood = mean_ij [ log(1 + e^Theta_ij) - S_ij Theta_ij ]             (rest: `stage_one_loss`)
+
+    With ``prefixes`` the loss is averaged over the first bits too (`NestedMethod`).
+    """
+
+    class Config(SodaConfig):
+        """The shared weights, and the prompt that turns labels into text."""
 
         prompt: PromptConfig = PromptConfig()
-        quantization: float = Field(default=0.05, ge=0)
-        balance: float = Field(default=0.05, ge=0)
-        buffer: bool = False
+
+    config: Config
 
     @classmethod
-    def inputs(cls, config: Config) -> dict[str, Input]:
-        """A picture and its label prompt (or list of labels), which goes through the text tower."""
+    def inputs(cls, config: Any) -> dict[str, Input]:
+        """Return a picture and its label prompt (or label list), which goes through the text tower."""
         return {"image": Input("image", "image"), "text": Input(config.prompt.column, "text", config.prompt)}
 
-    def __init__(self, encoder: DualEncoder, config: Config) -> None:
-        super().__init__(encoder, config)
-        self.context: nn.Parameter | None = (
-            None  # ours: CoOp's learned context, where the tower has no tokens
-        )
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        # Ours: CoOp's learned context, added to features because the text tower need not have tokens.
+        self.context: nn.Parameter | None = None
         if config.prompt.context:
             self.context = nn.Parameter(torch.zeros(encoder.towers["text"].backbone.dim))
 
-    def represent(self, batch: Batch) -> Reps:
-        """Codes and labels; with ``prompt.context`` the learned vector is added to what the prompts say."""
-        if self.context is None:
-            return super().represent(batch)
-        return super().represent(batch | {"text": {CACHED: self._said(batch["text"]) + self.context}})
+    def encode_batch(self, batch: Batch) -> BufferedEmbeddings:
+        """Return codes and labels; ``prompt.context`` adds its learned vector to the prompts' features."""
+        if self.context is not None:
+            features = self.encoder.towers["text"].backbone_output(batch.inputs["text"])
+            batch = batch.with_input("text", {CACHED: features + self.context})
+        return super().encode_batch(batch)
 
-    def _said(self, inputs: Inputs) -> torch.Tensor:
-        return self.encoder.towers["text"].backbone_output(inputs)
+    def similar(self, outputs: BufferedEmbeddings) -> torch.Tensor:
+        """Return S (B, B) of the batch, picture by prompt."""
+        return shared_label(outputs.labels, outputs.labels)
 
-    def similar(self, reps: Reps) -> torch.Tensor:
-        """S (B, B) of the batch, picture by text."""
-        return shared_label(reps["labels"], reps["labels"])
-
-    def objective_of(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, z = reps["image"], reps["text"]
-        codes, logits = sign(u + z), self.encoder.lift.logits
-        if self.config.buffer:
-            self.buffer.write(reps["rows"], reps["labels"], image=u, text=z)
-            similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
-            kept = self.buffer.codes
-            sides = ((u, kept("text", z, state)), (z, kept("image", u, state)))
-            likelihood = sum(pairwise_likelihood(logits(a, b), similar) for a, b in sides) / 2
-        else:
-            likelihood = pairwise_likelihood(logits(u, z), self.similar(reps))
-        return Losses.weighted(
-            monitors=code_monitors(image=u, text=z),
-            likelihood=(1.0, torch.as_tensor(likelihood)),
-            quantization=(self.config.quantization, quantization(u, codes) + quantization(z, codes)),
-            balance=(self.config.balance, bit_balance(u) + bit_balance(z)),
-        )
+    def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        likelihood = self.likelihood(outputs, self.similar(outputs), state)
+        return stage_one_loss(outputs, likelihood, self.config)
 
 
-class SodaStudent(_Buffered):
-    """Stage 2: text codes W learn from the image Hamming space of stage 1.
+class SodaStudent(PairHashing):
+    """Stage 2: the text codes W learn from the picture Hamming space of stage 1.
 
-    With B_v = sign(U) of the (frozen) image branch:
+    With B_v = sign(U) of the (frozen) picture tower and Phi = theta / sqrt(bits) · W B_v':
 
-        L = mean_ij [ log(1 + e^phi_ij) - S_ij phi_ij ]                      phi = logits(W, B_v)
+        L = mean_ij [ log(1 + e^Phi_ij) - S_ij Phi_ij ]
           + quantization |B_v - W|^2 + agreement |W - stopgrad(U)|^2 + balance |mean W|^2
 
-    ``target: relaxed`` puts U in place of B_v in the likelihood, so that an unfrozen image branch is gently
-    tuned along with the text; quantization and balance of U are then added (ours). With ``buffer`` W meets
-    the pictures of the whole training set; the gradient of U then stays with the pairs of the batch.
+    ``target: relaxed`` puts U in place of B_v in the likelihood, so that a picture tower that is not frozen
+    is gently tuned along with the text; quantization and balance of U are then added (ours). With ``buffer``
+    W meets the pictures of the whole training set; the gradient of U stays with the pairs of the batch.
     """
 
-    supervised = True
+    class Config(SodaConfig):
+        """The shared weights, the weight of agreement, and the variant (ours)."""
 
-    class Config(NestedConfig):
-        """Weights and variant (ours)."""
-
-        target: str = Field(default="codes", pattern="^(codes|relaxed)$")
-        quantization: float = Field(default=0.05, ge=0)
+        target: Literal["codes", "relaxed"] = "codes"
         agreement: float = Field(default=0.05, ge=0)
-        balance: float = Field(default=0.05, ge=0)
-        buffer: bool = False
 
-    def objective_of(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, w = reps["image"], reps["text"]
-        codes = sign(u)
-        relaxed = self.config.target == "relaxed"
-        targets, labels = u if relaxed else codes, reps["labels"]
-        if self.config.buffer:
-            self.buffer.write(reps["rows"], labels, image=targets, text=w)
-            if state.epoch >= WARMUP_EPOCHS:
-                targets = self.buffer.with_batch("image", reps["rows"], targets)
-                labels = self.buffer.labels
-        phi = self.encoder.lift.logits(w, targets)
-        similar = shared_label(reps["labels"], labels)
+    config: Config
+
+    def stored(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the form in which picture codes guide: relaxed, or their signs."""
+        return image if self.config.target == "relaxed" else sign(image)
+
+    def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        config, u, w = self.config, outputs.image, outputs.text
+        relaxed = config.target == "relaxed"
+        codes, targets, labels = sign(u), self.stored(u), outputs.labels
+        if outputs.rows is not None and state.epoch >= WARMUP_EPOCHS:
+            targets, labels = self.buffer.with_batch("image", outputs.rows, targets), self.buffer.labels
+        phi, similar = theta(self.encoder.lift, w, targets), shared_label(outputs.labels, labels)
         spread = quantization(w, codes) + (quantization(u, codes) if relaxed else 0.0)
         balance = bit_balance(w) + (bit_balance(u) if relaxed else 0.0)
         return Losses.weighted(
             monitors=code_monitors(image=u, text=w),
             likelihood=(1.0, pairwise_likelihood(phi, similar)),
-            quantization=(self.config.quantization, spread),
-            agreement=(self.config.agreement, agreement(w, u.detach())),
-            balance=(self.config.balance, balance),
+            quantization=(config.quantization, spread),
+            agreement=(config.agreement, code_mse(w, u.detach())),
+            balance=(config.balance, balance),
         )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 
+from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input, Reader
-from limbeck.encoders.towers import RunBackbone
+from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
-from limbeck.losses import shared_label
-from limbeck.methods.base import Batch, Reps
+from limbeck.methods.base import Setup
+from limbeck.methods.hashing.code_buffer import BufferedEmbeddings
 from limbeck.methods.soda import SodaTeacher
 
 _SMALL = 1e-12
+
+
+@dataclass(kw_only=True)
+class GuidedOutputs(BufferedEmbeddings):
+    """Codes and labels, and the teacher's points (B, d) in tangent coordinates of its own unit."""
+
+    teacher_image: torch.Tensor
+    teacher_text: torch.Tensor
 
 
 class SodaHyperbolic(SodaTeacher):
@@ -44,36 +54,37 @@ class SodaHyperbolic(SodaTeacher):
                 raise ValueError("wants buffer: false; the teacher is asked about the batch alone")
             return self
 
+    config: Config
+
     @classmethod
-    def inputs(cls, config: Config) -> dict[str, Input]:  # type: ignore[override]
-        """SODA's, and what the teacher says of the same picture and prompt."""
+    def inputs(cls, config: Any) -> dict[str, Input]:
+        """Return SODA's inputs, and the teacher's outputs for the same picture and prompt."""
         reader = Reader(config.teacher)
         return super().inputs(config) | {
             "teacher_image": Input("image", "image", reader=reader),
             "teacher_text": Input("label_prompt", "text", config.prompt, reader=reader),
         }
 
-    def meet(self, readers: dict[str, RunBackbone]) -> None:
-        """Refuse a teacher without a hierarchy."""
-        space = readers["teacher_image"].lift.space
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        space = setup.teachers["teacher_image"].lift.space
         if not space.has_cones:
             raise LimbeckError(
-                f"teacher: {self.config.teacher!r} lives in {space.to_json()['name']}, no hyperbolic space; "
+                f"teacher: {config.teacher!r} lives in {space.to_json()['name']}, no hyperbolic space; "
                 "give a run of meru or hmid-net"
             )
-        super().meet(readers)
 
-    def represent(self, batch: Batch) -> Reps:
-        """Also the teacher's points (B, d), in tangent coordinates in units of its radius of curvature."""
-        return super().represent(batch) | {
-            name: self.read(name, batch) for name in ("teacher_image", "teacher_text")
-        }
+    def encode_batch(self, batch: Batch) -> GuidedOutputs:
+        """Return codes and labels, and the teacher's points (B, d) in tangent coordinates."""
+        image, text = (self.teacher_output(name, batch) for name in ("teacher_image", "teacher_text"))
+        return GuidedOutputs(**vars(super().encode_batch(batch)), teacher_image=image, teacher_text=text)
 
-    def similar(self, reps: Reps) -> torch.Tensor:
-        """S' (B, B), picture by prompt."""
-        own = shared_label(reps["labels"], reps["labels"])
+    def similar(self, outputs: BufferedEmbeddings) -> torch.Tensor:
+        """Return S' (B, B), picture by prompt."""
+        assert isinstance(outputs, GuidedOutputs)
+        own = super().similar(outputs)
         image, text = (
-            lorentz.exp_map0(reps[name].double(), 1.0) for name in ("teacher_image", "teacher_text")
+            lorentz.exp_map0(rows.double(), 1.0) for rows in (outputs.teacher_image, outputs.teacher_text)
         )
         gap = (
             lorentz.pairwise_distance(image, text, 1.0)

@@ -18,12 +18,12 @@ from lightning_fabric import Fabric
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.data.batches import Batches
+from limbeck.data.batches import Batch, Batches
 from limbeck.errors import LimbeckError
-from limbeck.methods import Losses, Method, Reps, State
+from limbeck.methods import Losses, Method, Outputs, TrainState
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.efficiency import SAMPLES, StageClock, extrapolate
-from limbeck.training.gather import average_gradients, gather_reps
+from limbeck.training.gather import average_gradients, gather_outputs
 from limbeck.training.guard import check_gradients, check_losses
 from limbeck.training.monitors import MetricsLog, ProgressLine
 from limbeck.training.optim import Schedule, build_optimizer
@@ -88,22 +88,20 @@ def fit(
     trains = False  # whether the modes are set: validation ends with others
     with line, _stop_flag() as stop:
         for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
-            state = State(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
+            state = TrainState(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
             if not trains:  # the walk over all modules takes half as long as a small step
                 set_train_mode(method)
                 trains = True
             lr = schedule.set(step)
-            losses, reps = forward_backward(
-                method, _to_device(batch, fabric.device), state, fabric, plan.chunk
-            )
-            check_losses(losses, reps, batch, step=step, stage=stage.name, folder=folder)
+            losses, outputs = forward_backward(method, batch.to(fabric.device), state, fabric, plan.chunk)
+            check_losses(losses, outputs, batch, step=step, stage=stage.name, folder=folder)
             average_gradients(parameters)
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
             torch.nn.utils.clip_grads_with_norm_(parameters, stage.optim.clip_norm or math.inf, norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            method.after_step(reps, state)
+            method.after_step(outputs, state)
 
             done = step + 1
             progress.step = done
@@ -146,53 +144,55 @@ def fit(
 
 
 def forward_backward(
-    method: Method, batch: dict[str, Any], state: State, fabric: Fabric, chunk: int | None
-) -> tuple[Losses, Reps]:
-    """Gradients of the objective on the global batch.
+    method: Method, batch: Batch, state: TrainState, fabric: Fabric, chunk: int | None
+) -> tuple[Losses, Outputs]:
+    """Compute the loss of the global batch and its gradients.
 
-    With ``chunk``, rows are represented in chunks without a graph, the objective is evaluated on all of them,
-    and each chunk is represented again with the same random state to carry its gradient on (gradient caching,
-    Gao et al. 2021): memory of a chunk, negatives of the whole batch.
+    With ``chunk``, pairs are encoded in chunks without a graph, the loss is computed on all of them, and each
+    chunk is encoded again with the same random state to carry its gradient on (gradient caching, Gao et al.
+    2021). A step then needs the memory of one chunk and has the negatives of the whole batch.
     """
-    size = len(batch["ids"])
+    size = len(batch)
     if chunk is None or chunk >= size:
         with fabric.autocast():
-            own = method.represent(batch)
-        reps = gather_reps(_float32(own))
-        losses = method.objective(reps, state)
-        losses.total.backward()
-        return losses, reps
-    chunks = [_rows(batch, start, min(start + chunk, size)) for start in range(0, size, chunk)]
+            own = method.encode_batch(batch)
+        outputs = gather_outputs(own.map(_float32))
+        return _loss_backward(method, outputs, state), outputs
+    chunks = [batch.part(start, min(start + chunk, size)) for start in range(0, size, chunk)]
     states, parts = [], []
     with torch.no_grad():
         for part in chunks:
             states.append(_random_state())
             with fabric.autocast():
-                parts.append(_float32(method.represent(part)))
+                parts.append(method.encode_batch(part).map(_float32))
     after = _random_state()
-    leaves = {
-        name: torch.cat([p[name] for p in parts]).requires_grad_(parts[0][name].is_floating_point())
-        for name in parts[0]
-    }
-    reps = gather_reps(leaves)
-    losses = method.objective(reps, state)
-    losses.total.backward()
+    leaves = type(parts[0]).concatenate(parts).map(lambda x: x.requires_grad_(x.is_floating_point()))
+    outputs = gather_outputs(leaves)
+    losses = _loss_backward(method, outputs, state)
+    gradients = {name: leaf.grad for name, leaf in leaves.tensors().items()}
     start = 0
     for part, random_state in zip(chunks, states, strict=True):
         _set_random_state(random_state)
         with fabric.autocast():
-            again = _float32(method.represent(part))
-        stop = start + len(part["ids"])
+            again = method.encode_batch(part).map(_float32)
+        stop = start + len(part)
         pairs = [
             (rows, grad[start:stop])
-            for name, rows in again.items()
-            if rows.requires_grad and (grad := leaves[name].grad) is not None
+            for name, rows in again.tensors().items()
+            if rows.requires_grad and (grad := gradients[name]) is not None
         ]
         if pairs:
             torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
         start = stop
     _set_random_state(after)
-    return losses, reps
+    return losses, outputs
+
+
+def _loss_backward(method: Method, outputs: Outputs, state: TrainState) -> Losses:
+    method.update_buffers(outputs, state)
+    losses = method.loss(outputs, state)
+    losses.total.backward()
+    return losses
 
 
 def count_flops(
@@ -211,19 +211,19 @@ def count_flops(
     What a cache holds, such as a teacher's outputs, costs nothing; what ``chunk`` computes twice counts once.
     The method, its gradients and the random state stay as they were.
     """
-    batch, before = _to_device(batches.at(0), fabric.device), _random_state()
-    state = State(step=0, total_steps=1, epoch=0, seed=seed)
+    batch, before = batches.at(0).to(fabric.device), _random_state()
+    state = TrainState(step=0, total_steps=1, epoch=0, seed=seed)
     set_train_mode(method)
     counts: dict[int, int] = {}
-    size, own = size or batches.batch_size, len(batch["ids"])
+    size, own = size or batches.batch_size, len(batch)
     small = own < counted[-1] * 2 and own == size
     if own < counted[-1]:  # a process's share of a small batch
         counted = (2, 3, 4)
     for pairs in (own,) if small else counted:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             with fabric.autocast():
-                reps = _float32(method.represent(_rows(batch, 0, pairs)))
-            method.objective(reps, state).total.backward()
+                outputs = method.encode_batch(batch.part(0, pairs)).map(_float32)
+            method.loss(outputs, state).total.backward()
         counts[pairs] = counter.get_total_flops()
         method.zero_grad(set_to_none=True)
     _set_random_state(before)
@@ -247,22 +247,8 @@ def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, 
     return row | {f"val/{name}": value for name, value in validated.items()}
 
 
-def _to_device(value: Any, device: torch.device) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {k: _to_device(v, device) for k, v in value.items()}
-    return value
-
-
-def _float32(reps: Reps) -> Reps:
-    return {name: rows.float() if rows.is_floating_point() else rows for name, rows in reps.items()}
-
-
-def _rows(value: Any, start: int, stop: int) -> Any:
-    if isinstance(value, dict):
-        return {k: _rows(v, start, stop) for k, v in value.items()}
-    return value[start:stop]
+def _float32(rows: torch.Tensor) -> torch.Tensor:
+    return rows.float() if rows.is_floating_point() else rows
 
 
 def _random_state() -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from limbeck.methods import Outputs
+
+OutputsT = TypeVar("OutputsT", bound=Outputs)
 
 
 class _Gather(torch.autograd.Function):
@@ -24,11 +28,11 @@ class _Gather(torch.autograd.Function):
         return grad[start : start + ctx.n]
 
 
-def gather_reps(reps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rows (b, …) of every process to (b · world, …) in rank order; backward sums over processes."""
+def gather_outputs(outputs: OutputsT) -> OutputsT:
+    """Return the rows (b, …) of all processes as (b · world, …) in rank order; backward sums over them."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return reps
-    return {name: _Gather.apply(rows) for name, rows in reps.items()}
+        return outputs
+    return outputs.map(_Gather.apply)
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:

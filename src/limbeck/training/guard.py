@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.tensors import save_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, write_json
-from limbeck.methods import Losses, Method, Reps
+from limbeck.methods import Losses, Method, Outputs
 
 KEPT = Kind("kept batch", r"batch\.(json|safetensors)")
 
 
 def check_losses(
-    losses: Losses, reps: Reps, batch: dict[str, Any], *, step: int, stage: str, folder: Path
+    losses: Losses, outputs: Outputs, batch: Batch, *, step: int, stage: str, folder: Path
 ) -> None:
     """Raise `LimbeckError` when the loss is not finite; the first bad row block or part is named."""
     if torch.isfinite(losses.total):
         return
     bad = _bad_inputs(batch)
-    bad += [f"rows {name}" for name, value in reps.items() if _is_bad(value)]
+    bad += [f"rows {name}" for name, value in outputs.tensors().items() if _is_bad(value)]
     bad += [f"part {name}" for name, value in losses.parts.items() if _is_bad(value)]
     _stop(bad[0] if bad else "sum", "loss", batch, step=step, stage=stage, folder=folder)
 
 
 def check_gradients(
-    norm: torch.Tensor, method: Method, batch: dict[str, Any], *, step: int, stage: str, folder: Path
+    norm: torch.Tensor, method: Method, batch: Batch, *, step: int, stage: str, folder: Path
 ) -> None:
     """Raise `LimbeckError` when the norm of all gradients is not finite; an input or a weight is named."""
     if torch.isfinite(norm):
@@ -45,32 +44,22 @@ def check_gradients(
     _stop(named, "gradient", batch, step=step, stage=stage, folder=folder)
 
 
-def _stop(named: str, what: str, batch: dict[str, Any], *, step: int, stage: str, folder: Path) -> None:
+def _stop(named: str, what: str, batch: Batch, *, step: int, stage: str, folder: Path) -> None:
     kept = folder / f"not-finite-{step + 1:08d}"
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         kept = kept.with_name(f"{kept.name}-{dist.get_rank()}")  # each process has a part of the batch
     with atomic_dir(kept, replaces=KEPT) as aside:
-        save_tensors(aside / "batch.safetensors", dict(_tensors(batch)))
-        write_json(
-            aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch["ids"]}
-        )
+        save_tensors(aside / "batch.safetensors", dict(batch.tensors()))
+        write_json(aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch.ids})
     raise LimbeckError(
         f"stage {stage}: {what} is not finite at step {step + 1} (first in: {named}); "
         f"its batch lies in {kept}; lower optim.lr or check the features"
     )
 
 
-def _bad_inputs(batch: dict[str, Any]) -> list[str]:
-    return [f"input {name}" for name, value in _tensors(batch) if _is_bad(value)]
+def _bad_inputs(batch: Batch) -> list[str]:
+    return [f"input {name}" for name, value in batch.tensors() if _is_bad(value)]
 
 
 def _is_bad(value: torch.Tensor) -> bool:
     return value.is_floating_point() and not bool(torch.isfinite(value).all())
-
-
-def _tensors(value: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
-        yield prefix.removesuffix("."), value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _tensors(inner, f"{prefix}{key}.")

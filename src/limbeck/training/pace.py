@@ -6,7 +6,7 @@ import statistics
 import time
 
 from limbeck.data.batches import Batches
-from limbeck.methods import State
+from limbeck.methods import TrainState
 from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe
@@ -15,7 +15,7 @@ from limbeck.training.stages import build_method, sources_of
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
-    """Pairs a second of the first stage: forward, backward and data; the median step, two to warm up."""
+    """Return pairs per second of the first stage (forward, backward, data) at the median step, after two."""
     fabric = start_fabric(recipe)
     stage = recipe.stages[0]
     data = open_data(recipe).of_stage(stage, recipe.seed)
@@ -31,7 +31,7 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
     seconds = []
     for step in range(steps + 2):
         began = time.perf_counter()
-        state = State(step, steps, 0, recipe.seed)
+        state = TrainState(step, steps, 0, recipe.seed)
         forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
         seconds.append(time.perf_counter() - began)
     return batches.batch_size / statistics.median(seconds[2:])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
@@ -85,10 +83,11 @@ def fingerprint(readers: Mapping[str, RunBackbone]) -> str | None:
 def _check_usable(backbone: RunBackbone, where: str) -> None:
     if backbone.reads == "labels":
         raise LimbeckError(f"{where}: its text tower reads label lists, not texts; choose another teacher")
-    try:
-        backbone.lift.to_tangent(torch.zeros(1, backbone.lift.dim))
-    except LimbeckError as error:
-        raise LimbeckError(f"{where}: {error}") from None
+    if not backbone.lift.has_tangent:
+        raise LimbeckError(
+            f"{where}: lift {backbone.lift.config.kind} has no tangent space; "
+            "take a lift of kind sphere, euclid, tangent or polar"
+        )
 
 
 def _teacher(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:

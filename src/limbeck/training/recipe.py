@@ -226,7 +226,7 @@ def _by_name(error: LimbeckError, stages: list[dict[str, Any]]) -> LimbeckError:
 
 def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
     """(method class, its validated configuration) of a stage."""
-    from limbeck.methods.own import find_method
+    from limbeck.methods.plugins import find_method
 
     options = dict(stage.method)
     try:

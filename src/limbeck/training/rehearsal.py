@@ -20,7 +20,7 @@ from limbeck.data.protocols import load_protocol
 from limbeck.data.yaml_files import yaml_text
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
-from limbeck.methods import Method, State
+from limbeck.methods import Method, TrainState
 from limbeck.training.data import Data, open_data
 from limbeck.training.fit import count_flops, forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe, StageConfig
@@ -86,7 +86,7 @@ def _rehearse(
     seconds, kept = [], 0
     for step in range(2):
         began = time.monotonic()
-        state = State(step, 2, 0, recipe.seed)
+        state = TrainState(step, 2, 0, recipe.seed)
         with _Saved(method) as saved:
             losses, _ = forward_backward(method, batches.at(step), state, fabric, plan.chunk)
         method.zero_grad(set_to_none=True)

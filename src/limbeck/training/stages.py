@@ -22,7 +22,7 @@ from limbeck.encoders.text_memory import remembered
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
-from limbeck.methods import Method
+from limbeck.methods import Method, Setup
 from limbeck.notices import say
 from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
@@ -75,13 +75,15 @@ def build_method(
             lift.freeze(modality)
         elif getattr(stage.towers, modality).freeze_backbone:
             tower.backbone.requires_grad_(False)
-    method: Method = method_class(encoder, config)
-    where = f"stages.{stage.name}.method"
-    readers = readers_of(specs, earlier, where)
-    method.meet({name: reader for name, reader in readers.items() if reader is not None})
+    found = readers_of(specs, earlier, f"stages.{stage.name}.method")
     labels = data.train.labels
-    method.enrol(len(data.train), 0 if labels is None else labels.shape[1])
-    return method, {name: spec for name, spec in specs.items() if readers.get(name, encoder) is not None}
+    setup = Setup(
+        rows=len(data.train),
+        classes=0 if labels is None else labels.shape[1],
+        teachers={name: teacher for name, teacher in found.items() if teacher is not None},
+    )
+    method: Method = method_class(encoder, config, setup)
+    return method, {name: spec for name, spec in specs.items() if found.get(name, encoder) is not None}
 
 
 def sources_of(
@@ -89,7 +91,7 @@ def sources_of(
 ) -> dict[str, Source]:
     """The inputs of a built method over a view, each for the tower that reads it: its own or a teacher's."""
     own = {name: method.encoder.towers[spec.tower].backbone for name, spec in specs.items()}
-    backbones = own | method.readers
+    backbones = own | method.teachers
     return {name: Source(view, spec, backbones[name], cache) for name, spec in specs.items()}
 
 
@@ -174,7 +176,7 @@ def run_stage(
             "method": stage.method["name"],
             "recipe": recipe_identity(recipe),
             "data": sha256_json([data.pairs.fingerprint, data.protocol.hash]),
-            "teacher": fingerprint(method.readers),
+            "teacher": fingerprint(method.teachers),
         },
         also={"recipe": [identity_by_path(recipe)]},
         say=say,

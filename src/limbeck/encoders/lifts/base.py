@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -27,11 +27,15 @@ class Lift(nn.Module, ABC):
         dims: width of the features by modality.
         made_of: the floats that stored points stand for: the lift's own embeddings, or, where nothing was
             trained, the features that it reads.
+        has_tangent: whether `to_tangent` and `from_tangent` exist, so that points go to other spaces.
+        has_radius: whether points have a `radius`.
     """
 
     space: Space
     dim: int
     made_of: Literal["embeddings", "features"] = "embeddings"
+    has_tangent: ClassVar[bool] = False
+    has_radius: ClassVar[bool] = False
 
     def __init__(self, config: Any, dims: dict[str, int]) -> None:
         super().__init__()

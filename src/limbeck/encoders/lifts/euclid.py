@@ -20,6 +20,7 @@ class EuclidLift(Tempered, Lift):
     """MERU's tangent vector alpha W f, taken as it is: `tangent` without curvature (form ours)."""
 
     config: EuclidConfig
+    has_tangent = True
 
     def __init__(self, config: EuclidConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)

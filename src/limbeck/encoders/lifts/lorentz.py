@@ -28,6 +28,8 @@ class LorentzLift(Tempered, Lift):
     """
 
     config: TangentConfig | PolarConfig
+    has_tangent = True
+    has_radius = True
 
     def __init__(self, config: TangentConfig | PolarConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)

@@ -15,6 +15,8 @@ from limbeck.spaces import Sphere
 class SphereLift(Tempered, Lift):
     """Linear projection without bias, unit length, learnable temperature (CLIP)."""
 
+    has_tangent = True
+
     def __init__(self, config: SphereConfig, dims: dict[str, int]) -> None:
         scale = LOGIT_SCALE if config.logit_scale is None else config.logit_scale
         super().__init__(config.model_copy(update={"logit_scale": scale}), dims)

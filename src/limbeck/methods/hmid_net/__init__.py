@@ -1,7 +1,7 @@
 """HMID-Net (arXiv 2507.09487): masked image modelling and knowledge distillation in hyperbolic space.
 
-`method` is the paper: the objective, term by term. `config` holds every switch, `teacher` who teaches and in
-which space, `target` what the decoder predicts.
+`method` is the paper: its four terms. `config` holds every option, `teacher` the models that teach, `target`
+what the decoder predicts, and `extra_terms` further distillation terms, which are off by default.
 """
 
 from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig

@@ -1,76 +1,57 @@
 """HMID-Net (arXiv 2507.09487): masked image modelling and knowledge distillation in hyperbolic space.
 
-A small student is shown a part of each picture's patches. In one Lorentz space it learns
+A small student sees a part of each picture's patches. In one Lorentz space it learns
 
-  1. contrastively, picture against text, and by entailment, as MERU does;
-  2. by *feature interaction distillation*: student pictures against the texts of a larger, frozen teacher
+  1. contrastively, picture against text, and 2. by entailment, both as in MERU;
+  3. by *feature interaction distillation*: student pictures against the texts of a larger, frozen teacher
      that saw the whole picture, and student texts against the teacher's pictures, by geodesic distance;
-  3. by *masked reconstruction*: a light decoder predicts the dropped patches' features, and the loss is the
-     geodesic distance of prediction and target.
+  4. by *masked reconstruction*: a light decoder predicts the features of the dropped patches, and the loss is
+     the geodesic distance between prediction and target.
 
-The abstract is all that is public: the form of 2 and 3 is a reconstruction. What is known, what we chose and
-what it changed is kept in docs/papers/hmid_net.md. On the lift ``sphere`` with ``entailment: 0`` the same
-objective is the Euclidean twin.
+Only the abstract is public: the form of 3 and 4 is a reconstruction. docs/papers/hmid_net.md keeps what is
+known, what we chose, and what each choice changed. On the lift ``sphere`` with ``entailment: 0`` the same
+loss is the Euclidean twin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
+from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input, Reader
 from limbeck.encoders.backbone import Inputs
-from limbeck.encoders.lifts import Tempered
-from limbeck.encoders.masking import attended_keep, dropped
-from limbeck.encoders.towers import RunBackbone
-from limbeck.losses import (
-    at_patches,
-    cross_relation,
-    entailment,
-    feature_match,
-    info_nce,
-    interaction,
-    radius_gap,
-    ramp,
-    relation,
-    resample_grid,
-    squared_gap,
-)
-from limbeck.losses.masked import pixel_error
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, batch_accuracy, cone_share
-from limbeck.methods.hmid_net.config import EMA, MAX_SCALE, NONE, HmidNetConfig
-from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable
-from limbeck.methods.hmid_net.teacher import (
-    FrozenTeacher,
-    Look,
-    SlowStudent,
-    Teacher,
-    check_radii,
-    projection,
-)
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.masking import KEEP, KEEP_AGAIN, attended_keep, dropped
+from limbeck.losses import at_patches, entailment, info_nce, interactive_kd, linear_warmup, pixel_error
+from limbeck.methods.base import Losses, Method, Setup, TrainState
+from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig
+from limbeck.methods.hmid_net.extra_terms import ExtraTerms, own_temperature
+from limbeck.methods.hmid_net.outputs import HmidOutputs
+from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable, patch_target
+from limbeck.methods.hmid_net.teacher import EmaOutputs, EmaTeacher, FrozenTeacher, Teacher, build_projection
+from limbeck.methods.monitors import batch_accuracy, cone_share
 
 
-class HmidNet(Method):
-    """The student; see the module for its three lessons.
+class HmidNet(Method[HmidOutputs]):
+    """The student. A prime (') marks the teacher, which has its own temperature tau_f in the student's space:
 
-    L = contrastive * InfoNCE(-tau d(I, T)) + entailment * mean max(0, ext(T, I) - aper(T))
-      + distillation * 1/2 [CE(-tau_f d(I, T')) + CE(-tau_f d(T, I'))]       ' = teacher, own tau_f
-      + reconstruction * mean over dropped patches of d(prediction, target)
+        L = contrastive * InfoNCE(-tau d(I, T))                                                         (1)
+          + entailment * mean max(0, ext(T, I) - aper(T))                                               (2)
+          + distillation * 1/2 [CE(-tau_f d(I, T')) + CE(-tau_f d(T, I'))]                              (3)
+          + reconstruction * mean over dropped patches of d(prediction, target)                         (4)
 
-    and, off unless they have a weight, further terms of the distillation, p' the teacher's own rows:
-
-      + relation * KL(p' || softmax(-tau_r d(I, T)))    + cross * KL(p' || the rows of the interaction)
-      + match * [d(I, I') + d(T, T')]                   + radius * [(r_I - r_I')^2 + (r_T - r_T')^2]
+    `ExtraTerms` adds further distillation terms, which are off by default.
     """
 
     Config = HmidNetConfig
     config: HmidNetConfig
 
     @classmethod
-    def inputs(cls, config: HmidNetConfig) -> dict[str, Input]:
-        """The student's masked picture and its text; what the teacher says of both, and of every patch."""
+    def inputs(cls, config: Any) -> dict[str, Input]:
+        """Return the student's masked picture and text, and what the teacher reads: both, and every patch."""
         found = {"image": Input("image", "image", mask=config.mask), "text": Input("text", "text")}
         if config.teacher in (EMA, NONE):
             return found
@@ -82,184 +63,147 @@ class HmidNet(Method):
             found["teacher_patches"] = Input("image", "image", reader=patches)
         return found
 
-    def meet(self, readers: dict[str, RunBackbone]) -> None:
-        """Size decoder and projection for the teacher, take its curvature, start the moving average."""
-        super().meet(readers)
-        config, tower, lift = self.config, self.encoder.towers["image"], self.encoder.lift
+    def __init__(self, encoder: DualEncoder, config: HmidNetConfig, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        tower, lift = encoder.towers["image"], encoder.lift
         if config.mask.ratio:
             check_maskable(tower.backbone, config.mask.ratio)
-        if "teacher_patches" in readers:
+        if "teacher_patches" in setup.teachers:
             check_in_place(tower.backbone)
         self.projection: nn.Module = nn.Identity()
-        for reader in list(readers.values())[:1]:
+        if setup.teachers:
+            teacher = next(iter(setup.teachers.values()))
             if config.curvature == "shared":
-                lift.share(reader.lift)
-            self.projection = projection(config, reader, lift)
-        self.temperature = _tempered(config.distillation_scale)
-        self.relation_temperature = _tempered(config.relation.scale) if config.relation.weight else None
+                lift.share(teacher.lift)
+            self.projection = build_projection(config, teacher, lift)
+        self.temperature = own_temperature(config.distillation_scale)
+        self.extra = ExtraTerms(config, lift)
         self.decoder = build_decoder(config, tower) if config.reconstructs else None
-        slow_target = config.reconstructs and config.target != "pixels" and "teacher_patches" not in readers
-        self.looks = config.attentive or slow_target
-        self.average: SlowStudent | None = None
-        if config.teacher == EMA or self.looks:
-            self.average = SlowStudent(self._averaged(), config.ema_momentum)
-        if config.radius.weight:
-            check_radii(lift, self.teacher.lift)
+        slow_target = (
+            config.reconstructs and config.target != "pixels" and "teacher_patches" not in setup.teachers
+        )
+        self.asks_average = config.attentive or slow_target
+        self.average: EmaTeacher | None = None
+        if config.teacher == EMA or self.asks_average:
+            self.average = EmaTeacher(self._averaged(), config.ema_momentum)
+        if setup.teachers or config.teacher == EMA:
+            self.extra.check(self.teacher.lift)
 
     @property
     def teacher(self) -> Teacher:
-        """Who teaches, where anyone does."""
-        slow = self.average if self.config.teacher == EMA else None
-        return slow or FrozenTeacher(self)
+        """The model that teaches: the frozen one, or the student's own moving average."""
+        own = self.average if self.config.teacher == EMA else None
+        return own or FrozenTeacher(self.teachers)
 
-    def represent(self, batch: Batch) -> Reps:
-        """Embeddings (B, d) of student and teacher, and each picture's reconstruction error (B,)."""
-        tower, lift, look = self.encoder.towers["image"], self.encoder.lift, None
-        if self.looks and self.average is not None:
-            look = self.average.look(batch["image"], attention=self.config.attentive)
-        target = self._target(batch, look) if self.decoder is not None else None
-        reps, errors = {"text": self.encoder.embed("text", batch["text"])}, []
-        for name, view in self._views(batch, look).items():
-            if self.decoder is None or target is None:
-                reps[name] = self.encoder.embed("image", view)
-                continue
-            tokens = tower.tokens(view)
-            reps[name] = lift(tokens[:, 0], "image")
-            wanted = at_patches(target, dropped(view["keep"], tower.backbone.patches))
-            errors.append(self._error(self.decoder(tokens, view["keep"]), wanted))
+    def encode_batch(self, batch: Batch) -> HmidOutputs:
+        """Return embeddings (B, d) of student and teacher, and each picture's reconstruction error (B,)."""
+        image, average = batch.inputs["image"], None
+        if self.asks_average and self.average is not None:
+            average = self.average.read_pictures(image, attention=self.config.attentive)
+        target = None if self.decoder is None else patch_target(self, batch, average)
+        text = self.encoder.embed("text", batch.inputs["text"])
+        views, errors = [], []
+        for view in self._views(image, average):
+            embedding, error = self._encode_view(view, target)
+            views.append(embedding)
+            errors += [] if error is None else [error]
+        outputs = HmidOutputs(views[0], text, *views[1:])
         if errors:
-            reps["reconstruction"] = torch.stack(errors).mean(0)
-        return reps | self._taught(batch, look)
+            outputs.reconstruction = torch.stack(errors).mean(0)
+        self._add_teacher(outputs, batch, average)
+        return outputs
 
-    def _views(self, batch: Batch, look: Look | None) -> dict[str, Inputs]:
-        """What the student is shown of the pictures, by the name of its embedding."""
-        image, mask = batch["image"], self.config.mask
-        if look is not None and look.attention is not None:
-            return {"image": image | {"keep": attended_keep(look.attention, mask.ratio)}}
-        again = {"image_again": image | {"keep": image["keep_again"]}} if mask.views == 2 else {}
-        return {"image": image, **again}
+    def _views(self, image: Inputs, average: EmaOutputs | None) -> list[Inputs]:
+        """Return the masked views of the pictures that the student is shown."""
+        if average is not None and average.attention is not None:
+            return [image | {KEEP: attended_keep(average.attention, self.config.mask.ratio)}]
+        return [image, image | {KEEP: image[KEEP_AGAIN]}] if self.config.mask.views == 2 else [image]
 
-    def _error(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(B,) mean error over the dropped patches: geodesic distance, or the square of pixels."""
+    def _encode_view(
+        self, view: Inputs, target: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the embeddings (B, d) of one view, and its reconstruction error (B,) if it has a target."""
+        if self.decoder is None or target is None:
+            return self.encoder.embed("image", view), None
+        tower, lift = self.encoder.towers["image"], self.encoder.lift
+        tokens = tower.tokens(view)
+        embedding = lift(tokens[:, 0], "image")
+        wanted = at_patches(target, dropped(view[KEEP], tower.backbone.patches))
+        predicted = self.decoder(tokens, view[KEEP])
         if self.config.target == "pixels":
-            return pixel_error(predicted, target)
-        lift = self.encoder.lift
-        return lift.distance(lift(predicted, "image"), target).mean(1)
+            error = pixel_error(predicted, wanted)
+        else:
+            error = lift.distance(lift(predicted, "image"), wanted).mean(1)
+        return embedding, error
 
-    def _taught(self, batch: Batch, look: Look | None) -> Reps:
-        """The teacher's embeddings (B, d) of whole picture and text, in the student's space and its own."""
-        config, teacher, reps = self.config, self.teacher, {}
-        if not config.received and not config.compared:
-            return {}
-        for modality, tangent in teacher.tangent(batch, look).items():
-            if config.received:
-                reps[f"teacher_{modality}"] = self.encoder.lift.from_tangent(self.projection(tangent))
-            if config.compared:
-                reps[f"own_{modality}"] = teacher.lift.from_tangent(tangent)
-        return reps
+    def _add_teacher(self, outputs: HmidOutputs, batch: Batch, average: EmaOutputs | None) -> None:
+        """Add the teacher's points of whole picture and text, in the student's space and in its own."""
+        if not self.config.received and not self.config.compared:
+            return
+        image, text = self.teacher.tangent(self, batch, average)
+        if self.config.received:
+            receive = self.encoder.lift.from_tangent
+            outputs.teacher_image, outputs.teacher_text = (receive(self.projection(x)) for x in (image, text))
+        if self.config.compared:
+            native = self.teacher.lift.from_tangent
+            outputs.native_image, outputs.native_text = native(image), native(text)
 
-    def _target(self, batch: Batch, look: Look | None) -> torch.Tensor:
-        """(B, patches, d) points, or (B, patches, n) pixels, that the decoder should predict."""
-        backbone, lift = self.encoder.towers["image"].backbone, self.encoder.lift
-        if self.config.target == "pixels":
-            return backbone.tiles(batch["image"])
-        if look is not None and "teacher_patches" not in batch:
-            return lift.from_tangent(look.tangent[:, 1:])
-        tangent = self.projection(resample_grid(self.read("teacher_patches", batch), backbone.patches))
-        # A projection learns by distillation: a target must not come to meet its prediction.
-        return lift.from_tangent(tangent.detach())
+    def loss(self, outputs: HmidOutputs, state: TrainState) -> Losses:
+        """Return the loss of the class; each term is its mean over the views of the pictures."""
+        parts: dict[str, tuple[float, torch.Tensor]] = {}
+        for name, weight in self.config.weights.items():
+            if weight:
+                terms = [self._term(name, image, outputs) for image in outputs.views]
+                parts[name] = weight, torch.stack(terms).mean()
+        if "entailment" in parts:
+            warmup = linear_warmup(state.step, state.total_steps, self.config.entailment_warmup)
+            parts["entailment"] = parts["entailment"][0] * warmup, parts["entailment"][1]
+        return Losses.weighted(monitors=self._monitors(outputs), **parts)
+
+    def _term(self, name: str, image: torch.Tensor, outputs: HmidOutputs) -> torch.Tensor:
+        """Return one term for one view (B, d) of the pictures."""
+        lift, text = self.encoder.lift, outputs.text
+        match name:
+            case "contrastive":
+                return info_nce(lift.logits(image, text))
+            case "entailment":
+                return entailment(lift.cone_excess(text, image))
+            case "distillation":
+                return interactive_kd(*self.interactions(image, outputs))
+            case "reconstruction":
+                assert outputs.reconstruction is not None
+                return outputs.reconstruction.mean()
+            case _:
+                return self.extra.term(name, self, image, outputs)
+
+    def interactions(self, image: torch.Tensor, outputs: HmidOutputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (B, B) logits: student pictures × teacher texts, and student texts × teacher pictures."""
+        lift, tau_f = self.encoder.lift, self.temperature.logit_scale
+        teacher_image, teacher_text = outputs.teacher
+        return lift.logits(image, teacher_text, tau_f), lift.logits(outputs.text, teacher_image, tau_f)
 
     def _averaged(self) -> nn.ModuleDict:
-        """The parts of the student that have a moving average."""
-        towers, lift = self.encoder.towers, self.encoder.lift
-        parts = {"image": towers["image"], "lift": lift}
-        return nn.ModuleDict(parts | ({"text": towers["text"]} if self.config.teacher == EMA else {}))
-
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss of the class: each term that has a weight, its mean over the views of the pictures."""
-        config, lift, text = self.config, self.encoder.lift, reps["text"]
-        terms: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-            "contrastive": lambda image: info_nce(lift.logits(image, text)),
-            "distillation": lambda image: interaction(*self._interactions(image, reps)),
-            "relation": lambda image: relation(
-                lift.logits(image, text, self._relation_scale()),
-                self._own_logits(reps, config.relation.temperature),
-            ),
-            "match": lambda image: feature_match(
-                self._gap(image, reps["teacher_image"]), self._gap(text, reps["teacher_text"])
-            ),
-            "cross": lambda image: cross_relation(
-                *self._interactions(image, reps), self._own_logits(reps, config.cross.temperature)
-            ),
-            "radius": lambda image: (
-                radius_gap(lift.radius(image), self._own_radius(reps["own_image"]))
-                + radius_gap(lift.radius(text), self._own_radius(reps["own_text"]))
-            ),
-            "entailment": lambda image: entailment(lift.cone_excess(text, image)),
-            "reconstruction": lambda image: reps["reconstruction"].mean(),
-        }
-        shares = {"entailment": ramp(state.step, state.total_steps, config.entailment_warmup)}
-        images = [reps[name] for name in ("image", "image_again") if name in reps]
-        parts = {
-            name: (
-                weight * shares.get(name, 1.0),
-                torch.stack([terms[name](image) for image in images]).mean(),
-            )
-            for name, weight in config.weights.items()
-            if weight
-        }
-        return Losses.weighted(monitors=self._monitors(reps), **parts)
-
-    def _interactions(self, image: torch.Tensor, reps: Reps) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, B) logits twice: student pictures against teacher texts, student texts against its pictures."""
-        lift, own = self.encoder.lift, self.temperature.logit_scale
-        return (
-            lift.logits(image, reps["teacher_text"], own),
-            lift.logits(reps["text"], reps["teacher_image"], own),
-        )
-
-    def _relation_scale(self) -> torch.Tensor:
-        assert self.relation_temperature is not None
-        return self.relation_temperature.logit_scale
-
-    def _own_logits(self, reps: Reps, temperature: float) -> torch.Tensor:
-        """(B, B) logits of teacher pictures against teacher texts, in the teacher's own space."""
-        return self.teacher.lift.logits(reps["own_image"], reps["own_text"]) / temperature
-
-    def _own_radius(self, points: torch.Tensor) -> torch.Tensor:
-        return self.teacher.lift.radius(points)
-
-    def _gap(self, own: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-        """(B,) how far each item is from the teacher's embedding of it, as `match.by` has it."""
-        lift = self.encoder.lift
-        if self.config.match.by == "distance":
-            return lift.distance(own, taught)
-        return squared_gap(lift.to_tangent(own), lift.to_tangent(taught))
+        """Return the parts of the student that have a moving average."""
+        parts: dict[str, nn.Module] = {"image": self.encoder.towers["image"], "lift": self.encoder.lift}
+        if self.config.teacher == EMA:
+            parts["text"] = self.encoder.towers["text"]
+        return nn.ModuleDict(parts)
 
     @torch.no_grad()
-    def _monitors(self, reps: Reps) -> dict[str, torch.Tensor]:
-        lift, image, text = self.encoder.lift, reps["image"], reps["text"]
-        # Of the teacher too: radii that drift apart, or points beyond the student's bound, are seen here.
-        taught = {name: reps[name] for name in ("teacher_image", "teacher_text") if name in reps}
-        found = batch_accuracy(lift.logits(image, text)) | lift.monitors(image=image, text=text, **taught)
+    def _monitors(self, outputs: HmidOutputs) -> dict[str, torch.Tensor]:
+        lift, image, text = self.encoder.lift, outputs.image, outputs.text
+        points = {"image": image, "text": text}
+        if outputs.teacher_image is not None:  # shows radii that drift apart, and points beyond the bound
+            points |= dict(zip(("teacher_image", "teacher_text"), outputs.teacher, strict=True))
+        found = batch_accuracy(lift.logits(image, text)) | lift.monitors(**points) | self.extra.monitors()
         if self.config.distillation:
             found["logit_scale/distillation"] = self.temperature.logit_scale
-        if self.relation_temperature is not None:
-            found["logit_scale/relation"] = self.relation_temperature.logit_scale
         return found | (cone_share(lift.cone_excess(text, image)) if self.config.entailment else {})
 
-    def after_step(self, reps: Reps, state: State) -> None:
-        """Bounds, then one step of the moving average."""
-        super().after_step(reps, state)
-        for own in (self.temperature, self.relation_temperature):
-            if own is not None:
-                own.clamp_()
+    def after_step(self, outputs: HmidOutputs, state: TrainState) -> None:
+        """Bring scalars into their bounds, then move the average of the student by one step."""
+        super().after_step(outputs, state)
+        self.temperature.clamp_()
+        self.extra.clamp_()
         if self.average is not None:
             self.average.update(self._averaged(), state.step / max(1, state.total_steps))
-
-
-def _tempered(scale: float) -> Tempered:
-    """An inverse temperature of its own, capped as MERU's."""
-    found = Tempered()
-    found.set_temperature(scale, MAX_SCALE)
-    return found

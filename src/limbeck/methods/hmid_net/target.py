@@ -1,19 +1,28 @@
-"""The masked half: what the decoder predicts, and what cannot be masked."""
+"""Masked reconstruction: the decoder, its target, and what cannot be masked."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
+import torch
+
+from limbeck.data.batches import Batch
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.decoder import PatchDecoder
 from limbeck.encoders.masking import kept
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
+from limbeck.losses import resample_grid
 from limbeck.methods.hmid_net.config import HmidNetConfig
+from limbeck.methods.hmid_net.teacher import EmaOutputs
+
+if TYPE_CHECKING:
+    from limbeck.methods.hmid_net.method import HmidNet
 
 
 def build_decoder(config: HmidNetConfig, tower: Tower) -> PatchDecoder:
-    """The light decoder over a tower's tokens, for features or for the numbers of a patch."""
+    """Return the light decoder over a tower's tokens, which predicts features or the pixels of a patch."""
     return PatchDecoder(
         tower.dim,
         math.isqrt(tower.backbone.patches),
@@ -25,7 +34,7 @@ def build_decoder(config: HmidNetConfig, tower: Tower) -> PatchDecoder:
 
 
 def check_maskable(backbone: Backbone, ratio: float) -> None:
-    """Refuse a mask where there is nothing to leave out."""
+    """Raise `LimbeckError` where a mask would have nothing to leave out."""
     if not backbone.patches:
         fault = f"the image tower reads {backbone.reads} and has no patches to mask"
     elif backbone.frozen:
@@ -38,10 +47,22 @@ def check_maskable(backbone: Backbone, ratio: float) -> None:
 
 
 def check_in_place(backbone: Backbone) -> None:
-    """Refuse an augmentation under which the student's patches are not where the teacher's are."""
+    """Raise `LimbeckError` for an augmentation that moves the student's patches away from the teacher's."""
     augment = getattr(backbone, "augment", None)
     if augment is not None and not augment.keeps_place:
         raise LimbeckError(
             "method 'hmid-net': crops and mirror images move the patches away from the teacher's; set "
             "towers.image.backbone.augment: {crop: [1.0, 1.0], jitter: 0.2}, or target: ema"
         )
+
+
+def patch_target(method: HmidNet, batch: Batch, average: EmaOutputs | None) -> torch.Tensor:
+    """Return what the decoder should predict: points (B, patches, d), or pixels (B, patches, n)."""
+    backbone, lift = method.encoder.towers["image"].backbone, method.encoder.lift
+    if method.config.target == "pixels":
+        return backbone.tiles(batch.inputs["image"])
+    if average is not None and "teacher_patches" not in batch.inputs:
+        return lift.from_tangent(average.tangent[:, 1:])
+    teacher = resample_grid(method.teacher_output("teacher_patches", batch), backbone.patches)
+    # The projection learns by distillation alone: a target must not move towards its own prediction.
+    return lift.from_tangent(method.projection(teacher).detach())

@@ -1,27 +1,30 @@
-"""Who teaches: a frozen model, or the student's own moving average. Both speak in tangent coordinates."""
+"""HMID-Net's teachers: a frozen model, or the student's own moving average. Both give tangent coordinates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.backbone import Inputs
-from limbeck.encoders.lifts import MODALITIES, Lift
+from limbeck.encoders.lifts import Lift
+from limbeck.encoders.masking import unmasked
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
-from limbeck.methods.average import Average
-from limbeck.methods.base import Batch, Method
+from limbeck.methods.base import Method
+from limbeck.methods.ema import MovingAverage
 from limbeck.methods.hmid_net.config import HmidNetConfig
 
 
-class Look(NamedTuple):
-    """What the moving average says of whole pictures.
+class EmaOutputs(NamedTuple):
+    """What the moving average computes from whole pictures.
 
     Attributes:
-        tangent: (B, 1 + patches, d) coordinates of the picture and of each patch.
-        attention: (B, patches) of the class token, if asked for.
+        tangent: (B, 1 + patches, d) tangent coordinates of the picture and of each patch.
+        attention: (B, patches) attention of the class token, if it was asked for.
     """
 
     tangent: torch.Tensor
@@ -29,41 +32,45 @@ class Look(NamedTuple):
 
 
 class Teacher(Protocol):
-    """Whole pictures and their texts as a teacher sees them.
+    """A model that sees whole pictures and their texts.
 
     Attributes:
-        lift: of the teacher's own space, for its own logits and radii.
+        lift: the lift of the teacher's own space, for its own logits and radii.
     """
 
     @property
     def lift(self) -> Lift:
         """The teacher's lift."""
 
-    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
-        """Tangent coordinates (B, d) by modality, without gradient.
+    def tangent(
+        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return tangent coordinates (B, d) of pictures and texts, without gradient.
 
-        ``look``: what the moving average says of the pictures, if it was asked.
+        ``average`` holds the moving average's outputs for the pictures, if they are known already.
         """
 
 
 class FrozenTeacher:
-    """A model trained before, through the readers of the method's inputs (cached or not)."""
+    """A model that was trained before; its outputs come from the cache or are computed on the way."""
 
-    def __init__(self, method: Method) -> None:
-        self._method = method
+    def __init__(self, teachers: Mapping[str, RunBackbone]) -> None:
+        self._teachers = teachers
 
     @property
     def lift(self) -> Lift:
-        """The reader's."""
-        return self._method.readers["teacher_image"].lift
+        """The frozen model's lift."""
+        return self._teachers["teacher_image"].lift
 
-    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
-        """What the readers say."""
-        return {m: self._method.read(f"teacher_{m}", batch) for m in MODALITIES}
+    def tangent(
+        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the frozen model's tangent coordinates of pictures and texts."""
+        return method.teacher_output("teacher_image", batch), method.teacher_output("teacher_text", batch)
 
 
-class SlowStudent(Average):
-    """The moving average of the student's towers and lift: a teacher, a target, or both."""
+class EmaTeacher(MovingAverage):
+    """The moving average of the student's towers and lift: a teacher, a reconstruction target, or both."""
 
     @property
     def lift(self) -> Lift:
@@ -71,19 +78,21 @@ class SlowStudent(Average):
         return cast("Lift", cast("Any", self.module)["lift"])
 
     @torch.no_grad()
-    def look(self, inputs: Inputs, *, attention: bool = False) -> Look:
-        """At the whole pictures, once for every use of it."""
+    def read_pictures(self, inputs: Inputs, *, attention: bool = False) -> EmaOutputs:
+        """Encode the whole pictures once, for every use in this step."""
         tower, whole = self._tower("image"), unmasked(inputs)
         tokens, found = tower.attended(whole) if attention else (tower.tokens(whole), None)
-        return Look(self._tangent(tokens, "image"), found)
+        return EmaOutputs(self._tangent(tokens, "image"), found)
 
     @torch.no_grad()
-    def tangent(self, batch: Batch, look: Look | None) -> dict[str, torch.Tensor]:
-        """What the average says of text and whole picture."""
-        text = self._tangent(self._tower("text")(batch["text"]), "text")
-        if look is not None:
-            return {"image": look.tangent[:, 0], "text": text}
-        return {"image": self._tangent(self._tower("image")(unmasked(batch["image"])), "image"), "text": text}
+    def tangent(
+        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the average's tangent coordinates of whole pictures and texts."""
+        text = self._tangent(self._tower("text")(batch.inputs["text"]), "text")
+        if average is not None:
+            return average.tangent[:, 0], text
+        return self._tangent(self._tower("image")(unmasked(batch.inputs["image"])), "image"), text
 
     def _tower(self, modality: str) -> Tower:
         return cast("Tower", cast("Any", self.module)[modality])
@@ -92,25 +101,8 @@ class SlowStudent(Average):
         return self.lift.to_tangent(self.lift(features, modality))
 
 
-def unmasked(inputs: Inputs) -> Inputs:
-    """A picture's inputs without its masks."""
-    return {name: value for name, value in inputs.items() if not name.startswith("keep")}
-
-
-def check_radii(*lifts: Lift) -> None:
-    """Refuse the radius term where a space has none."""
-    for who, lift in zip(("student's", "teacher's"), lifts, strict=True):
-        try:
-            lift.radius(torch.zeros(1, lift.dim))
-        except LimbeckError:
-            raise LimbeckError(
-                f"method 'hmid-net': the {who} space {lift.space.to_json()['name']} has no radii; "
-                "set radius.weight: 0"
-            ) from None
-
-
-def projection(config: HmidNetConfig, teacher: RunBackbone, lift: Lift) -> nn.Module:
-    """From the teacher's tangent space to the student's.
+def build_projection(config: HmidNetConfig, teacher: RunBackbone, lift: Lift) -> nn.Module:
+    """Return the map from the teacher's tangent space to the student's.
 
     Raises:
         LimbeckError: the widths differ and nothing maps one to the other.

@@ -16,15 +16,19 @@ at each), its learning rates.
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.losses import bit_balance, pairwise_likelihood, shared_label
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
-from limbeck.methods.code_buffer import CodeBuffer
+from limbeck.methods.base import Losses, Method, Setup, TrainState
+from limbeck.methods.hashing.code_buffer import BufferedEmbeddings, CodeBuffer
+from limbeck.methods.monitors import code_monitors, sign
 
 
-class Dcmh(Method):
+class Dcmh(Method[BufferedEmbeddings]):
     """DCMH (CVPR 2017): pairwise likelihood against the codes of the whole training set."""
 
     supervised = True
@@ -36,20 +40,28 @@ class Dcmh(Method):
         balance: float = Field(default=1.0, ge=0)
         theta: float = Field(default=0.5, gt=0)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """F and G."""
-        self.buffer = CodeBuffer(rows, self.encoder.lift.dim, classes)
+    config: Config
 
-    def represent(self, batch: Batch) -> Reps:
-        """Codes, labels and rows."""
-        return super().represent(batch) | {"rows": batch["rows"]}
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        self.buffer = CodeBuffer(setup.rows, encoder.lift.dim, setup.classes)  # F and G
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        f, g, rows = reps["image"], reps["text"], reps["rows"]
-        self.buffer.write(rows, reps["labels"], image=f, text=g)
+    def encode_batch(self, batch: Batch) -> BufferedEmbeddings:
+        """Return codes, labels and rows."""
+        image, text = (self.encoder.embed(name, batch.inputs[name]) for name in ("image", "text"))
+        return BufferedEmbeddings(image, text, batch.known_labels, batch.rows)
+
+    @torch.no_grad()
+    def update_buffers(self, outputs: BufferedEmbeddings, state: TrainState) -> None:
+        """Write the batch's rows of F and G."""
+        assert outputs.rows is not None
+        self.buffer.write(outputs.rows, outputs.labels, image=outputs.image, text=outputs.text)
+
+    def loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        f, g = outputs.image, outputs.text
         n, codes = len(self.buffer.labels), sign(f + g)
-        similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
+        similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))
         kept = {"image": self.buffer.codes("image", f, state), "text": self.buffer.codes("text", g, state)}
         theta = self.config.theta
         spread = ((codes - f).square().sum(1) + (codes - g).square().sum(1)).mean() / n

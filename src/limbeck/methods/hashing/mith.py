@@ -16,17 +16,32 @@ the hash layer that both modalities share.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from pydantic import Field
 from torch.nn import functional as F
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.losses import info_nce, pairwise_likelihood, quantization, shared_label
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
-from limbeck.methods.code_buffer import CodeBuffer
+from limbeck.methods.base import Losses, Method, Setup, TrainState
+from limbeck.methods.hashing.code_buffer import BufferedEmbeddings, CodeBuffer
+from limbeck.methods.monitors import code_monitors, sign
 
 
-class Mith(Method):
+@dataclass(kw_only=True)
+class MithOutputs(BufferedEmbeddings):
+    """Codes, labels and rows, and the unit features (B, width) before the hash layer."""
+
+    rows: torch.Tensor
+    image_features: torch.Tensor
+    text_features: torch.Tensor
+
+
+class Mith(Method[MithOutputs]):
     """MITH (MM 2023), its global branch: likelihood against the whole set, contrast of features."""
 
     supervised = True
@@ -39,34 +54,45 @@ class Mith(Method):
         contrast: float = Field(default=50.0, ge=0)
         temperature: float = Field(default=0.07, gt=0)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """F and G."""
-        widths = {m: tower.dim for m, tower in self.encoder.towers.items()}
+    config: Config
+
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        widths = {m: tower.dim for m, tower in encoder.towers.items()}
         if widths["image"] != widths["text"]:
             raise LimbeckError(
                 f"towers: method 'mith' contrasts features of one width, not {widths['image']} and "
                 f"{widths['text']}; end towers.image.hidden and towers.text.hidden alike"
             )
-        self.buffer = CodeBuffer(rows, self.encoder.lift.dim, classes)
+        self.buffer = CodeBuffer(setup.rows, encoder.lift.dim, setup.classes)  # F and G
 
-    def represent(self, batch: Batch) -> Reps:
-        """Codes, unit features before the hash layer, labels and rows."""
-        features = {m: self.encoder.towers[m](batch[m]) for m in ("image", "text")}
-        codes = {m: self.encoder.lift(x, m) for m, x in features.items()}
-        units = {f"{m}_features": F.normalize(x.float(), dim=1) for m, x in features.items()}
-        return codes | units | {"labels": batch["labels"], "rows": batch["rows"]}
+    def encode_batch(self, batch: Batch) -> MithOutputs:
+        """Return codes, unit features before the hash layer, labels and rows."""
+        image, text = (self.encoder.towers[m](batch.inputs[m]) for m in ("image", "text"))
+        return MithOutputs(
+            image=self.encoder.lift(image, "image"),
+            text=self.encoder.lift(text, "text"),
+            labels=batch.known_labels,
+            rows=batch.rows,
+            image_features=F.normalize(image.float(), dim=1),
+            text_features=F.normalize(text.float(), dim=1),
+        )
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, v = reps["image"], reps["text"]
-        self.buffer.write(reps["rows"], reps["labels"], image=u, text=v)
-        similar = shared_label(reps["labels"], self.buffer.known(reps["labels"], state))
+    @torch.no_grad()
+    def update_buffers(self, outputs: MithOutputs, state: TrainState) -> None:
+        """Write the batch's rows of F and G."""
+        self.buffer.write(outputs.rows, outputs.labels, image=outputs.image, text=outputs.text)
+
+    def loss(self, outputs: MithOutputs, state: TrainState) -> Losses:
+        """Return the loss above."""
+        u, v = outputs.image, outputs.text
+        similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))
         codes = sign(u + v)
         inter = sum(
             pairwise_likelihood((a @ self.buffer.codes(side, b, state).T).clamp(-64, 64) / 2, similar)
             for a, side, b in ((u, "text", v), (v, "image", u))
         )
-        contrast = info_nce(reps["image_features"] @ reps["text_features"].T / self.config.temperature)
+        contrast = info_nce(outputs.image_features @ outputs.text_features.T / self.config.temperature)
         return Losses.weighted(
             monitors=code_monitors(image=u, text=v),
             inter=(self.config.inter, u.new_zeros(()) + inter),

@@ -17,13 +17,12 @@ from pydantic import Field
 
 from limbeck.encoders.config import Strict
 from limbeck.losses import distance_margin, shared_label, softness
-from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+from limbeck.methods.base import LabeledEmbeddings, Losses, SupervisedMethod, TrainState
+from limbeck.methods.monitors import code_monitors
 
 
-class Dchmt(Method):
+class Dchmt(SupervisedMethod):
     """DCHMT (MM 2022): Euclidean distances of codes with a margin, between and within modalities."""
-
-    supervised = True
 
     class Config(Strict):
         """vartheta and alpha (the public code: 0.75 and 0.001)."""
@@ -31,10 +30,10 @@ class Dchmt(Method):
         share: float = Field(default=0.75, gt=0, le=1)
         quantization: float = Field(default=0.001, ge=0)
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, v, share = reps["image"], reps["text"], self.config.share
-        similar = shared_label(reps["labels"], reps["labels"])
+    def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        u, v, share = outputs.image, outputs.text, self.config.share
+        similar = shared_label(outputs.labels, outputs.labels)
         within = distance_margin(u, u, similar, share) + distance_margin(v, v, similar, share)
         return Losses.weighted(
             monitors=code_monitors(image=u, text=v),

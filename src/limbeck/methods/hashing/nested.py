@@ -1,13 +1,14 @@
 """Nested codes (ours): the first bits of a code are a code of their own, as good as one of that length.
 
-In the spirit of Matryoshka representations (Kusupati et al. 2022), which nest float vectors: the method's own
-objective on the first p bits, averaged over the lengths p.
+This follows the idea of Matryoshka representations (Kusupati et al. 2022), which nest float vectors: the loss
+of the method is averaged over the whole code and its prefixes of p bits.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -15,11 +16,13 @@ from pydantic import Field, model_validator
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
-from limbeck.methods.base import Losses, Method, Reps, State
+from limbeck.methods.base import Losses, Method, Outputs, Setup, TrainState
+
+OutputsT = TypeVar("OutputsT", bound=Outputs)
 
 
 class NestedConfig(Strict):
-    """Shorter lengths, and what each weighs in the objective beside the whole code, which weighs 1."""
+    """Prefix lengths in bits, and the weight of each; the whole code has weight 1."""
 
     prefixes: list[Annotated[int, Field(ge=8, multiple_of=8)]] = Field(default_factory=list)
     prefix_weights: list[Annotated[float, Field(gt=0)]] | None = None
@@ -33,11 +36,11 @@ class NestedConfig(Strict):
         return self
 
 
-class Nested(Method):
-    """A method of codes: its objective is the mean of `objective_of` over the whole code and its prefixes."""
+class NestedMethod(Method[OutputsT]):
+    """A hashing method whose loss is the weighted mean of `code_loss` over the code and its prefixes."""
 
-    def __init__(self, encoder: DualEncoder, config: NestedConfig) -> None:
-        super().__init__(encoder, config)
+    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
         if config.prefixes and config.prefixes[-1] >= encoder.lift.dim:
             raise LimbeckError(
                 f"prefixes: {config.prefixes[-1]} bits are no part of a code of {encoder.lift.dim}; "
@@ -45,21 +48,22 @@ class Nested(Method):
             )
 
     @abstractmethod
-    def objective_of(self, reps: Reps, state: State) -> Losses:
-        """Loss of codes (B, p) of any length: ``image``, ``text`` cut to p bits, the rest as it is."""
+    def code_loss(self, outputs: OutputsT, state: TrainState) -> Losses:
+        """Return the loss of codes (B, p) of any length p."""
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """Mean over the lengths; parts and monitors are the whole code's, ``first_p`` a prefix's total."""
-        whole, prefixes = self.objective_of(reps, state), self.config.prefixes
+    def loss(self, outputs: OutputsT, state: TrainState) -> Losses:
+        """Return the mean over the lengths; parts are the whole code's, ``first_p`` a prefix's total."""
+        whole, prefixes = self.code_loss(outputs, state), self.config.prefixes
         if not prefixes:
             return whole
         weights = self.config.prefix_weights or [1.0] * len(prefixes)
-        cut = [self.objective_of(first(reps, bits), state).total for bits in prefixes]
+        cut = [self.code_loss(first_bits(outputs, bits), state).total for bits in prefixes]
         total = whole.total + sum(w * own for w, own in zip(weights, cut, strict=True))
         parts = {f"first_{bits}": own.detach() for bits, own in zip(prefixes, cut, strict=True)}
         return Losses(total / (1 + sum(weights)), whole.parts | parts, whole.monitors)
 
 
-def first(reps: Reps, bits: int) -> dict[str, torch.Tensor]:
-    """The first ``bits`` columns of the codes among some representations."""
-    return {name: x[:, :bits] if name in ("image", "text") else x for name, x in reps.items()}
+def first_bits(outputs: OutputsT, bits: int) -> OutputsT:
+    """Return the outputs with the codes in ``image`` and ``text`` cut to the first ``bits`` columns."""
+    tensors: dict[str, torch.Tensor] = outputs.tensors()
+    return replace(outputs, **{m: tensors[m][:, :bits] for m in ("image", "text") if m in tensors})

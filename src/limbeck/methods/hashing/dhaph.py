@@ -24,15 +24,15 @@ from pydantic import Field
 from torch import nn
 
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.geometry import lorentz
 from limbeck.losses import ancestor_triplets, label_contrast, reciprocal_triplets, shared_label
-from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+from limbeck.methods.base import LabeledEmbeddings, Losses, Setup, SupervisedMethod, TrainState
+from limbeck.methods.monitors import code_monitors
 
 
-class Dhaph(Method):
+class Dhaph(SupervisedMethod):
     """DHaPH (TKDE 2024): self-paced contrast, and learnt ancestors in hyperbolic space."""
-
-    supervised = True
 
     class Config(Strict):
         """Values of the public code but for ``triplets``, of each set in a step (50 an anchor there)."""
@@ -47,18 +47,18 @@ class Dhaph(Method):
         neighbours: int = Field(default=15, ge=1)
         triplets: int = Field(default=256, ge=1)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """The map into hyperbolic space and the ancestors."""
-        bits = self.encoder.lift.dim
-        self.to_tangent = nn.Linear(bits, bits)
-        self.ancestors = nn.Parameter(
-            torch.randn(self.config.proxies, bits) * (0.9 * self.config.max_norm / bits**0.5)
-        )
+    config: Config
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, v = reps["image"], reps["text"]
-        similar = shared_label(reps["labels"], reps["labels"])
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        bits = encoder.lift.dim
+        self.to_tangent = nn.Linear(bits, bits)
+        self.ancestors = nn.Parameter(torch.randn(config.proxies, bits) * (0.9 * config.max_norm / bits**0.5))
+
+    def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        u, v = outputs.image, outputs.text
+        similar = shared_label(outputs.labels, outputs.labels)
         pace = min(1.0, 3 * (state.step + 1) / state.total_steps)
         heat = self.config.temperature
         contrast = sum(label_contrast(a, b, similar, heat, pace) for a, b in ((u, u), (v, v), (u, v)))

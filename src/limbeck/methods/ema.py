@@ -1,4 +1,4 @@
-"""A slow copy of a module: the exponential moving average of its weights."""
+"""The exponential moving average (EMA) of a module's weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 
-class Average(nn.Module):
-    """EMA of a module's trainable weights; buffers and frozen weights are copied.
+class MovingAverage(nn.Module):
+    """The EMA of a module's trainable weights; buffers and frozen weights are copied.
 
     The momentum rises from ``start`` to 1 along a cosine, as in BYOL and A-CLIP.
     """
@@ -20,17 +20,17 @@ class Average(nn.Module):
         self.start = start
         self.module = copy.deepcopy(module).requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Average:
-        """Always in evaluation mode: a target has no dropout."""
+    def train(self, mode: bool = True) -> MovingAverage:
+        """Stay in evaluation mode: a target has no dropout."""
         return super().train(False)
 
     def momentum(self, share: float) -> float:
-        """Momentum after a ``share`` of the steps."""
+        """Return the momentum after a ``share`` of the steps."""
         return 1 - (1 - self.start) * (math.cos(math.pi * share) + 1) / 2
 
     @torch.no_grad()
     def update(self, module: nn.Module, share: float) -> None:
-        """One step towards the module."""
+        """Move the average by one step towards the module."""
         momentum = self.momentum(share)
         for own, new in zip(self.module.parameters(), module.parameters(), strict=True):
             if new.requires_grad:

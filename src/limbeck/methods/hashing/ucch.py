@@ -14,16 +14,28 @@ Left out: networks of its own; negatives are drawn once for the whole batch, not
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from pydantic import Field
 from torch.nn import functional as F
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.losses import cross_ranking, memory_contrast
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.base import Embeddings, Losses, Method, Setup, TrainState
+from limbeck.methods.monitors import code_monitors, sign
 
 
-class Ucch(Method):
+@dataclass
+class UcchOutputs(Embeddings):
+    """Relaxed codes (B, bits) and the positions (B,) of the pairs in the training set."""
+
+    rows: torch.Tensor
+
+
+class Ucch(Method[UcchOutputs]):
     """UCCH (TPAMI 2022): contrast with a binary memory of all pairs, and a ranking; reads no label."""
 
     memory: torch.Tensor
@@ -39,17 +51,20 @@ class Ucch(Method):
         shift: float = Field(default=1.0, ge=0)
         warmup_epochs: int = Field(default=1, ge=0)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """One code a training pair."""
-        self.register_buffer("memory", F.normalize(torch.randn(rows, self.encoder.lift.dim), dim=1))
+    config: Config
 
-    def represent(self, batch: Batch) -> Reps:
-        """Codes and rows."""
-        return super().represent(batch) | {"rows": batch["rows"]}
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        self.register_buffer("memory", F.normalize(torch.randn(setup.rows, encoder.lift.dim), dim=1))
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, v, rows = F.normalize(reps["image"], dim=1), F.normalize(reps["text"], dim=1), reps["rows"]
+    def encode_batch(self, batch: Batch) -> UcchOutputs:
+        """Return codes and rows."""
+        image, text = (self.encoder.embed(name, batch.inputs[name]) for name in ("image", "text"))
+        return UcchOutputs(image, text, batch.rows)
+
+    def loss(self, outputs: UcchOutputs, state: TrainState) -> Losses:
+        """Return the loss above."""
+        u, v, rows = F.normalize(outputs.image, dim=1), F.normalize(outputs.text, dim=1), outputs.rows
         heat = self.config.temperature * u.shape[1] ** 0.5
         if state.epoch < self.config.warmup_epochs:
             own = sign(u + v)
@@ -65,16 +80,16 @@ class Ucch(Method):
         )
         ranking = cross_ranking(u @ v.T, self.config.margin, self.config.shift)
         return Losses.weighted(
-            monitors=code_monitors(image=reps["image"], text=reps["text"]),
+            monitors=code_monitors(image=outputs.image, text=outputs.text),
             contrast=(self.config.contrast, u.new_zeros(()) + contrast),
             ranking=(1 - self.config.contrast, ranking),
         )
 
     @torch.no_grad()
-    def after_step(self, reps: Reps, state: State) -> None:
-        """Move the memory of the batch's pairs."""
-        super().after_step(reps, state)
-        rows = reps["rows"]
-        mean = F.normalize(F.normalize(reps["image"], dim=1) + F.normalize(reps["text"], dim=1), dim=1)
+    def after_step(self, outputs: UcchOutputs, state: TrainState) -> None:
+        """Move the memory of the batch's pairs towards their mean codes."""
+        super().after_step(outputs, state)
+        rows = outputs.rows
+        mean = F.normalize(F.normalize(outputs.image, dim=1) + F.normalize(outputs.text, dim=1), dim=1)
         keep = 0.0 if state.epoch < self.config.warmup_epochs else self.config.momentum
         self.memory[rows] = F.normalize(keep * self.memory[rows] + (1 - keep) * mean.to(self.memory), dim=1)

@@ -19,29 +19,31 @@ from pydantic import Field
 from torch import nn
 
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.losses import cosine, griesmer_threshold, irrelevant_margin, proxy_margin
-from limbeck.methods.base import Losses, Method, Reps, State, code_monitors
+from limbeck.methods.base import LabeledEmbeddings, Losses, Setup, SupervisedMethod, TrainState
+from limbeck.methods.monitors import code_monitors
 
 
-class Dsph(Method):
+class Dsph(SupervisedMethod):
     """DSPH (TCSVT 2023): class proxies, and a margin between items that share no label."""
-
-    supervised = True
 
     class Config(Strict):
         """alpha (the public code: 0.8)."""
 
         irrelevant: float = Field(default=0.8, ge=0)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """One proxy a class."""
-        bits = self.encoder.lift.dim
-        self.proxies = nn.Parameter(torch.randn(classes, bits) * (2 / classes) ** 0.5)
-        self.threshold = griesmer_threshold(bits, classes)
+    config: Config
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The loss above."""
-        u, v, labels, t = reps["image"], reps["text"], reps["labels"], self.threshold
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        bits = encoder.lift.dim
+        self.proxies = nn.Parameter(torch.randn(setup.classes, bits) * (2 / setup.classes) ** 0.5)
+        self.threshold = griesmer_threshold(bits, setup.classes)
+
+    def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
+        """Return the loss above."""
+        u, v, labels, t = outputs.image, outputs.text, outputs.labels, self.threshold
         apart = sum(irrelevant_margin(cosine(a, b), labels, t) for a, b in ((u, u), (v, v), (u, v)))
         return Losses.weighted(
             monitors=code_monitors(image=u, text=v),

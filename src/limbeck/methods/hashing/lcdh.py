@@ -16,27 +16,40 @@ Left out: the online setting (data in rounds) and the lighter backbones of the s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from pydantic import Field
 from torch import nn
 
+from limbeck.data.batches import Batch
 from limbeck.encoders.config import Strict
+from limbeck.encoders.dual import DualEncoder
 from limbeck.losses import (
     cosine,
     info_nce,
+    linear_warmup,
     pairwise_likelihood,
     quantization,
-    ramp,
     shared_label,
-    similarity_gap,
+    similarity_mse,
 )
-from limbeck.methods.base import Batch, Losses, Method, Reps, State, code_monitors, sign
+from limbeck.methods.base import LabeledEmbeddings, Losses, Method, Setup, TrainState
+from limbeck.methods.monitors import code_monitors, sign
+from limbeck.methods.soda import theta
 
 SIDES = ("image", "text")
 HEADS = 4
 
 
-class Lcdh(Method):
+@dataclass
+class LcdhOutputs(LabeledEmbeddings):
+    """Codes of both students, labels, and the fused teacher's codes (B, bits)."""
+
+    teacher: torch.Tensor
+
+
+class Lcdh(Method[LcdhOutputs]):
     """LCDH (AAAI 2025) in style: the similarity matrix of a fused teacher is matched."""
 
     supervised = True
@@ -51,39 +64,41 @@ class Lcdh(Method):
         quantization: float = Field(default=0.05, ge=0)
         lead: float = Field(default=0.2, ge=0, le=1)
 
-    def enrol(self, rows: int, classes: int) -> None:
-        """The teacher, on the outputs of both backbones."""
-        width = self.config.width
+    config: Config
+
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        width = config.width
         self.tokens = nn.ModuleDict(
-            {m: nn.Linear(tower.backbone.dim, width) for m, tower in self.encoder.towers.items()}
+            {m: nn.Linear(tower.backbone.dim, width) for m, tower in encoder.towers.items()}
         )
         self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
-        self.fused = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.encoder.lift.dim), nn.Tanh())
+        self.fused = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, encoder.lift.dim), nn.Tanh())
 
-    def represent(self, batch: Batch) -> Reps:
-        """Codes of both students (B, b) and of the teacher."""
-        reps, tokens = {"labels": batch["labels"]}, []
+    def encode_batch(self, batch: Batch) -> LcdhOutputs:
+        """Return the codes of both students (B, bits) and of the teacher."""
+        codes, tokens = {}, []
         for m in SIDES:
             tower = self.encoder.towers[m]
-            inputs = tower.backbone_output(batch[m])
-            reps[m] = self.encoder.lift(tower.trunk(inputs), m)
+            inputs = tower.backbone_output(batch.inputs[m])
+            codes[m] = self.encoder.lift(tower.trunk(inputs), m)
             tokens.append(torch.relu(self.tokens[m](inputs.detach())))
         pair = torch.stack(tokens, 1)
         attended, _ = self.attention(pair, pair, pair, need_weights=False)
-        reps["teacher"] = self.fused((pair + attended).mean(1))
-        return reps
+        teacher = self.fused((pair + attended).mean(1))
+        return LcdhOutputs(codes["image"], codes["text"], batch.known_labels, teacher)
 
-    def objective(self, reps: Reps, state: State) -> Losses:
-        """The losses above."""
-        u, v, z = reps["image"], reps["text"], reps["teacher"]
-        similar = shared_label(reps["labels"], reps["labels"])
+    def loss(self, outputs: LcdhOutputs, state: TrainState) -> Losses:
+        """Return the losses above."""
+        u, v, z = outputs.image, outputs.text, outputs.teacher
+        similar = shared_label(outputs.labels, outputs.labels)
         codes, matrix, config = sign(z), cosine(z, z), self.config
-        rising = ramp(state.step, state.total_steps, config.lead)
-        gaps = sum(similarity_gap(cosine(a, b), matrix) for a, b in ((u, v), (u, u), (v, v)))
+        rising = linear_warmup(state.step, state.total_steps, config.lead)
+        gaps = sum(similarity_mse(cosine(a, b), matrix) for a, b in ((u, v), (u, u), (v, v)))
         spread = quantization(z, codes) + rising * (quantization(u, codes) + quantization(v, codes))
         return Losses.weighted(
             monitors=code_monitors(image=u, text=v, teacher=z),
-            teacher=(1.0, pairwise_likelihood(self.encoder.lift.logits(z, z), similar)),
+            teacher=(1.0, pairwise_likelihood(theta(self.encoder.lift, z, z), similar)),
             distil=(config.distil * rising, u.new_zeros(()) + gaps),
             contrast=(config.contrast * rising, info_nce(cosine(u, v) / config.temperature)),
             quantization=(config.quantization, spread),

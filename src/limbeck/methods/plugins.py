@@ -12,6 +12,13 @@ from limbeck.errors import LimbeckError
 from limbeck.methods import METHODS
 from limbeck.methods.base import Method
 
+# Members of a method that version 0.1 called otherwise.
+_RENAMED = {
+    "objective": "loss",
+    "represent": "encode_batch",
+    "enrol": "__init__(encoder, config, setup)",
+    "meet": "__init__(encoder, config, setup)",
+}
 _OWN = re.compile(r"(?P<file>.+\.py):(?P<cls>\w+)")
 
 
@@ -45,6 +52,11 @@ def find_method(name: str) -> type[Method]:
     found = getattr(module, match["cls"], None)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise LimbeckError(f"{file}: holds no method {match['cls']!r}, a class derived from Method")
+    for old, new in _RENAMED.items():
+        if old in vars(found):
+            raise LimbeckError(
+                f"{file}: {match['cls']} defines {old}, which is called {new} since version 0.2; rename it"
+            )
     if missing := getattr(found, "__abstractmethods__", None):
         raise LimbeckError(f"{file}: {match['cls']} lacks {', '.join(sorted(missing))}; write it")
     if not issubclass(getattr(found, "Config", type), Strict):

@@ -1,0 +1,1 @@
+"""The hashing field beside SODA, one file per paper, and what SODA's controls share with it."""

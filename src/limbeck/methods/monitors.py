@@ -1,0 +1,31 @@
+"""Values that methods log beside their losses; none of them has a gradient."""
+
+from __future__ import annotations
+
+import torch
+
+
+def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return bit balance (mean |mean bit|, 0 is even) and mean squared quantization error of codes (B, b)."""
+    found = {}
+    for name, u in relaxed.items():
+        signs = sign(u)
+        found[f"bit_balance/{name}"] = signs.mean(0).abs().mean()
+        found[f"quantization_error/{name}"] = (signs - u.detach()).square().mean()
+    return found
+
+
+def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the share of the B pictures whose own text scores best, from logits (B, B)."""
+    own = torch.arange(len(logits), device=logits.device)
+    return {"batch_accuracy": (logits.detach().argmax(1) == own).float().mean()}
+
+
+def cone_share(excess: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the share of matched pairs whose picture lies in its text's cone, from excess angles (B,)."""
+    return {"cone_share": (excess.detach() <= 0).float().mean()}
+
+
+def sign(x: torch.Tensor) -> torch.Tensor:
+    """Return -1 or +1 elementwise, with sign(0) = +1, without gradient."""
+    return torch.where(x.detach() >= 0, 1.0, -1.0)
