@@ -65,16 +65,31 @@ def import_data(
     feature_scale: Annotated[str, typer.Option(help="Feature = stored value × scale; 6/255 works.")] = "1",
     keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Keep rows without picture.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
-    table: Annotated[Path | None, typer.Option(help="CSV, TSV or JSONL table (folder).")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, JSON, JSONL or Parquet table (folder).")
+    ] = None,
     id_column: Column = None,
     image_column: Column = None,
     caption_column: Column = None,
     tags_column: Column = None,
     labels_column: Column = None,
     split_column: Column = None,
+    path_column: Annotated[
+        str | None, typer.Option(help="Column of class paths, root first: lists, or cut at > or /.")
+    ] = None,
     separator: Annotated[
         str | None, typer.Option(help="Between tags or labels in a cell; default ','.")
     ] = None,
+    types: Annotated[
+        str | None,
+        typer.Option(help="NAME=TYPE, … of further columns: text, int, float, bool, date or time."),
+    ] = None,
+    multiline: Annotated[
+        bool, typer.Option("--multiline", help="Quoted fields of the CSV table may hold line ends.")
+    ] = False,
+    folder_labels: Annotated[
+        bool, typer.Option("--folder-labels", help="The folder of a picture is its label (no table).")
+    ] = False,
     annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
     images: Annotated[
         Path | None,
@@ -104,7 +119,11 @@ def import_data(
         tags_column=tags_column,
         labels_column=labels_column,
         split_column=split_column,
+        path_column=path_column,
         separator=separator,
+        types=types,
+        multiline=multiline,
+        folder_labels=folder_labels,
         annotations=annotations,
         images=images,
         year=year,

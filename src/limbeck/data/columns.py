@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind
+from limbeck.tables import plain_table
 
 TABLE = "pairs.parquet"
 META = "pairs.json"
@@ -36,15 +37,25 @@ SCHEMA: dict[str, pa.DataType] = {
     "split": pa.string(),
 }
 OPTIONAL = ("path", "split")
+# Columns of these names mean something else in pairs, encoded sets or indexes.
+RESERVED = frozenset({*SCHEMA, "class_path", "embedding"})
+# What a further column may hold, alone or in lists: what filters of an index read.
+FURTHER_TYPES = (
+    pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean,
+    pa.types.is_date, pa.types.is_timestamp, pa.types.is_time, pa.types.is_null,
+)  # fmt: skip
 
 
 def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Make the Arrow table from Python columns; a column left out is null (or an empty list) in every row.
 
+    Further columns, which come back with a hit, are Arrow arrays.
+
     Raises:
         LimbeckError: unknown column, columns of unequal length, wrong types, null or repeated ids.
     """
-    unknown = sorted(set(columns) - set(SCHEMA))
+    further = {name: value for name, value in columns.items() if name not in SCHEMA and _is_arrow(value)}
+    unknown = sorted(set(columns) - set(SCHEMA) - set(further))
     if unknown:
         raise LimbeckError(f"pairs: unknown column {unknown[0]!r}; known are {', '.join(SCHEMA)}")
     if "id" not in columns:
@@ -65,6 +76,10 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
             line = str(error).splitlines()[0]
             raise LimbeckError(f"pairs: column {name!r} must hold {kind} ({line})") from None
+    for name, column in further.items():
+        if len(column) != count:
+            raise LimbeckError(f"pairs: column {name!r} has {len(column)} rows, 'id' has {count}; align them")
+        arrays[name] = column
     table = pa.table(arrays)
     check_ids(table, "pairs")
     return table
@@ -96,7 +111,8 @@ def read_table(file: Path) -> pa.Table:
             raise LimbeckError(f"{file}: column {name!r} is {found}, must be {kind}") from None
         combined = column.combine_chunks()
         columns[name] = combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
-    result = pa.table(columns)
+    further = plain_table(table.select([name for name in table.column_names if name not in SCHEMA]))
+    result = pa.table(columns | dict(zip(further.column_names, further.columns, strict=True)))
     check_ids(result, str(file))
     return result
 
@@ -127,6 +143,15 @@ def take_lists(table: pa.Table, name: str, rows: np.ndarray | None = None) -> li
     if rows is not None:
         column = column.take(pa.array(rows))
     return [[item for item in items if item is not None] if items else [] for items in column.to_pylist()]
+
+
+def further_columns(table: pa.Table) -> list[str]:
+    """Names of the columns that only come back with a hit."""
+    return [name for name in table.column_names if name not in SCHEMA]
+
+
+def _is_arrow(value: object) -> bool:
+    return isinstance(value, pa.Array | pa.ChunkedArray)
 
 
 def _one_array(table: pa.Table, name: str) -> pa.Array:

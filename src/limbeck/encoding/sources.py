@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from limbeck.data.columns import further_columns
 from limbeck.encoding.tables import TableSource, is_table
 from limbeck.errors import LimbeckError
 from limbeck.index.texts import table_texts
@@ -106,6 +107,7 @@ class PairsSource:
                 and pc.any(pc.greater(pc.list_value_length(table.column(given)), 0)).as_py()
             ):
                 columns[name] = table.column(given)
+        columns |= {name: table.column(name) for name in further_columns(table)}
         self._table = pa.table(columns)
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -32,7 +33,13 @@ class CellLists:
 
 
 def cell_lists(
-    column: pa.ChunkedArray, where: str, *, separator: str | None, split: bool = True
+    column: pa.ChunkedArray,
+    where: str,
+    *,
+    separator: str | None,
+    split: bool = True,
+    clean: Callable[[str], str] = str.strip,
+    repeats: bool = False,
 ) -> CellLists:
     """Texts of every cell of a text column or of a column of lists; a missing cell holds none.
 
@@ -45,11 +52,13 @@ def cell_lists(
         where: file and column, for notes.
         separator: between items; ``,`` where it is None, and a note if cells look cut by another.
         split: whether cells are cut, and bare items count as lists.
+        clean: brings each text to its form; empty ones are dropped.
+        repeats: keep a text that a cell holds twice.
     """
     kind = column.type
     if pa.types.is_list(kind):
         items = column.cast(pa.list_(pa.string()))
-        return CellLists([[text for text in own or () if text is not None] for own in items.to_pylist()], ())
+        return CellLists([_clean(own or (), clean, repeats) for own in items.to_pylist()], ())
     if not pa.types.is_string(kind):
         column = column.cast(pa.string())
     cells = pc.dictionary_encode(column).combine_chunks()
@@ -61,7 +70,7 @@ def cell_lists(
     texts: list[str] = cells.dictionary.to_pylist()
     for text in texts:
         items, form = parse_cell(text, mark, split)
-        parsed.append(items)
+        parsed.append(_clean(items, clean, repeats))
         forms.append(form)
     counts = pc.value_counts(cells.indices.drop_null()).to_pylist()
     times = {entry["values"]: entry["counts"] for entry in counts}
@@ -85,6 +94,11 @@ def cell_lists(
     if split and separator is None:
         notes += _other_separator(texts, forms, times, where)
     return CellLists(rows, tuple(notes))
+
+
+def _clean(items: Iterable[str | None], clean: Callable[[str], str], repeats: bool) -> list[str]:
+    texts = [text for item in items if item is not None and (text := clean(item))]
+    return texts if repeats or len(texts) < 2 else list(dict.fromkeys(texts))
 
 
 def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str], str]:

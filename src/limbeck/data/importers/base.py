@@ -122,7 +122,11 @@ class ImportOptions:
     tags_column: str | None = None
     labels_column: str | None = None
     split_column: str | None = None
+    path_column: str | None = None
     separator: str | None = None
+    types: str | None = None
+    multiline: bool = False
+    folder_labels: bool = False
     annotations: Path | None = None
     images: Path | None = None
     year: str | None = None

@@ -1,0 +1,270 @@
+"""The table of a folder of pictures: where it stands, which column plays which part, what each row says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from limbeck.data.columns import FURTHER_TYPES, RESERVED
+from limbeck.data.importers.base import ImportOptions, ImportReport, Source
+from limbeck.errors import LimbeckError
+from limbeck.pictures import is_picture_name, normalize_text
+from limbeck.tables import Table, cell_lists, parse_table, read_table
+from limbeck.tables.guess import parse_types
+
+# Looked for in this order when no option names the column; other tools' usual names come after ours.
+GUESSES = {
+    "id": ("id",),
+    "image": ("image", "file_name", "filename", "image_path", "filepath", "path"),
+    "caption": ("caption", "captions", "text", "sentence", "comment"),
+    "tags": ("tags",),
+    "labels": ("labels", "label", "categories"),
+    "split": ("split",),
+    "path": ("path",),
+}
+_STEMS = ("captions", "metadata")
+_ENDINGS = (".csv", ".jsonl", ".tsv")
+_USUAL = ("captions.csv", "captions.jsonl", "captions.tsv", "captions.txt",
+          *(f"metadata{ending}" for ending in (*_ENDINGS, ".parquet")))  # fmt: skip
+_BLANKS = " \t\r\n"
+_PATH_MARKS = (">", "/")  # between the classes of a path, the first that a column has
+Lists = list[list[str]]
+
+
+@dataclass
+class Rows:
+    """What rows say, column by column; all of one length. Equal cells may share a list: never change one.
+
+    ``missing`` is the name of a picture that is not there; ``further`` has the columns of no part.
+    """
+
+    ids: list[str | None]
+    images: list[str | None]
+    splits: list[str | None]
+    captions: Lists
+    tags: Lists
+    labels: Lists
+    paths: Lists
+    further: pa.Table
+    missing: list[str | None] = field(default_factory=list)
+
+    def take(self, rows: Sequence[int]) -> Rows:
+        """Some rows, in this order."""
+        lists = ("ids", "images", "splits", "captions", "tags", "labels", "paths", "missing")
+        kept: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in lists}
+        further = self.further
+        return replace(
+            self, further=further.take(pa.array(rows, pa.int64())) if further.num_columns else further, **kept
+        )
+
+
+def bare_rows(pictures: Sequence[str]) -> Rows:
+    """Rows of pictures of which nothing is said."""
+    count = len(pictures)
+    none: list[str | None] = [None] * count
+    empty: Lists = [[]] * count
+    return Rows(
+        ids=none,
+        images=[*pictures],
+        splits=[*none],
+        captions=empty,
+        tags=[*empty],
+        labels=[*empty],
+        paths=[*empty],
+        further=pa.table({}),
+        missing=[*none],
+    )
+
+
+def find_table(source: Source, options: ImportOptions) -> Table | None:
+    """The table that ``options.table`` names, else the one that the source holds; None if there is none.
+
+    Raises:
+        LimbeckError: no such table, several of them, or one that cannot be read.
+    """
+    text = {name for names in GUESSES.values() for name in names}
+    text |= {name for part in GUESSES if (name := getattr(options, f"{part}_column")) is not None}
+    how: dict[str, Any] = {
+        "text": text, "types": parse_types(options.types), "multiline": options.multiline,
+    }  # fmt: skip
+    if options.table is not None:
+        inside = options.table.as_posix()
+        if not options.table.is_file() and inside in source.names and source.is_zip:
+            return parse_table(source.read_bytes(inside), inside, **how)
+        beside = options.table if options.table.is_file() else source.path / options.table
+        if not beside.is_file():
+            raise LimbeckError(f"{options.table}: no such table, neither here nor in {source.path}")
+        return read_table(beside, **how)
+    tables = [name for name in source.names if Path(name).suffix.lower() in _ENDINGS]
+    top = min((name.count("/") for name in tables), default=0)
+    tables = [name for name in tables if name.count("/") == top]
+    usual = [name for usual in _USUAL if (name := source.find(usual)) is not None]
+    if not usual and len(tables) > 1:
+        raise LimbeckError(f"{source.path}: several tables ({', '.join(tables[:4])}); choose by --table")
+    chosen = next(iter(usual or tables), None)
+    if chosen is None:
+        return None
+    return parse_table(source.read_bytes(chosen), chosen, **how)
+
+
+def table_rows(
+    table: Table, options: ImportOptions, report: ImportReport
+) -> tuple[Rows, dict[str, str | None]]:
+    """The rows of a table that name a picture or an id, and the column of each part.
+
+    Raises:
+        LimbeckError: a column that is not there, or none of pictures and texts; those there are named.
+    """
+    parts = _parts(table, options)
+    report.notes += table.notes
+    columns = table.columns
+    nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
+
+    def column(part: str) -> pa.ChunkedArray:
+        name = parts[part]
+        return nothing if name is None else columns.column(name)
+
+    def lists(part: str, separator: str | None, split: bool = True) -> Lists:
+        if parts[part] is None:
+            return [[]] * len(table)
+        where = f"{table.name}: column {parts[part]!r}"
+        found = cell_lists(
+            column(part),
+            where,
+            separator=separator,
+            split=split,
+            clean=normalize_text,
+            repeats=part == "path",
+        )
+        report.notes.extend(found.notes)
+        return found.rows
+
+    splits = _normal(column("split"))
+    rows = Rows(
+        ids=_ids(_plain(table, parts["id"], column("id"))),
+        images=_names(_plain(table, parts["image"], column("image"))),
+        splits=splits,
+        captions=lists("caption", None, False),
+        tags=lists("tags", options.separator),
+        labels=lists("labels", options.separator),
+        paths=_class_paths(column("path"), lists, parts["path"], report),
+        further=_further(table, parts, report),
+        missing=[None] * len(table),
+    )
+    named = [row for row in range(len(table)) if rows.images[row] is not None or rows.ids[row] is not None]
+    if len(named) < len(table):
+        first = next((at for at, row in enumerate(named) if at != row), len(named))
+        without = f"{len(table) - len(named):,} rows name no picture and no id and were left out"
+        report.notes.append(f"{without} (first: {table.where(first)})")
+        rows = rows.take(named)
+    return rows, parts
+
+
+def _parts(table: Table, options: ImportOptions) -> dict[str, str | None]:
+    """Which column plays which part; a column asked for and not there is an error that lists those there."""
+    there = table.names
+    parts: dict[str, str | None] = {}
+    for part, guesses in GUESSES.items():
+        asked = getattr(options, f"{part}_column")
+        if asked is not None and asked not in there:
+            raise LimbeckError(f"{table.name}: no {part} column {asked!r}; there are {', '.join(there)}")
+        parts[part] = asked or next((guess for guess in guesses if guess in there), None)
+    taken = {name for part in GUESSES if (name := getattr(options, f"{part}_column")) is not None}
+    if options.image_column is None and (parts["image"] in taken or _is_class_path(table, parts["image"])):
+        parts["image"] = None
+    if options.path_column is None and (parts["path"] in taken or not _is_class_path(table, parts["path"])):
+        parts["path"] = None
+    if len(table) and not (parts["caption"] or parts["tags"] or parts["labels"] or parts["path"]):
+        raise LimbeckError(
+            f"{table.name}: caption column not found; there are {', '.join(there)}: "
+            "name one with --caption-column"
+        )
+    if len(table) and not (parts["image"] or parts["id"]):
+        raise LimbeckError(
+            f"{table.name}: image column not found; there are {', '.join(there)}: "
+            "name one with --image-column"
+        )
+    return parts
+
+
+def _is_class_path(table: Table, name: str | None) -> bool:
+    """Whether a column ``path`` holds paths of classes, not of files: none ends like a picture."""
+    if name != "path":
+        return False
+    column = table.columns.column(name)
+    if not pa.types.is_string(column.type):
+        return True
+    return not any(is_picture_name(cell.strip()) for cell in pc.unique(column.drop_null()).to_pylist())
+
+
+def _plain(table: Table, name: str | None, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of names as text; of pictures in Parquet their paths."""
+    kind = column.type
+    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+        content = pc.struct_field(column, "bytes") if kind.get_field_index("bytes") >= 0 else None
+        if content is None or content.null_count == len(content):
+            return pc.struct_field(column, "path")
+    if pa.types.is_struct(kind) or pa.types.is_binary(kind):
+        mend = "encode the table itself (limbeck encode), or store them as files"
+        raise LimbeckError(f"{table.name}: column {name!r} holds pictures, not their names; {mend}")
+    if not pa.types.is_string(kind):
+        raise LimbeckError(f"{table.name}: column {name!r} holds {kind}, not names; name another column")
+    return column
+
+
+def _names(column: pa.ChunkedArray) -> list[str | None]:
+    """Names as the cells have them: blanks and Unicode form belong to a name, until the file is found."""
+    return [text if text and text.strip() else None for text in column.to_pylist()]
+
+
+def _ids(column: pa.ChunkedArray) -> list[str | None]:
+    return [text.strip(_BLANKS) or None if text else None for text in column.to_pylist()]
+
+
+def _normal(column: pa.ChunkedArray) -> list[str | None]:
+    coded = pc.dictionary_encode(column.cast(pa.string())).combine_chunks()
+    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    words = [normalize_text(word) or None for word in coded.dictionary.to_pylist()]
+    return [None if at is None else words[at] for at in coded.indices.to_pylist()]
+
+
+def _class_paths(column: pa.ChunkedArray, lists: Any, name: str | None, report: ImportReport) -> Lists:
+    """Class paths, root first: lists, or texts cut at the first of `_PATH_MARKS` that the column has."""
+    if name is None or not pa.types.is_string(column.type):
+        return list(lists("path", None))
+    marks = (mark for mark in _PATH_MARKS if pc.any(pc.match_substring(column, mark)).as_py())
+    mark = next(marks, None)
+    if mark is not None:
+        report.notes.append(f"class paths of column {name!r} are cut at {mark!r}")
+    return list(lists("path", mark or ">"))
+
+
+def _further(table: Table, parts: dict[str, str | None], report: ImportReport) -> pa.Table:
+    """The columns of no part, which a hit shall bring back and a filter may ask for."""
+    kept: dict[str, pa.ChunkedArray] = {}
+    left_out, renamed = [], []
+    for name, column in zip(table.names, table.columns.columns, strict=True):
+        if name in parts.values():
+            continue
+        inner = column.type.value_type if pa.types.is_list(column.type) else column.type
+        if not any(check(inner) for check in FURTHER_TYPES):
+            left_out.append(f"{name} ({column.type})")
+            continue
+        free = name
+        while free in RESERVED or (free != name and free in table.names):
+            free = f"given_{free}"
+        if free != name:
+            renamed.append(f"{name} as {free}")
+        kept[free] = column.cast(pa.string()) if pa.types.is_null(column.type) else column
+    if kept:
+        report.notes.append(f"further columns kept: {', '.join(kept)}")
+    if renamed:
+        report.notes.append(f"renamed, since pairs have columns of these names: {', '.join(renamed)}")
+    if left_out:
+        report.notes.append(f"columns left out, since no filter reads their type: {', '.join(left_out)}")
+    return pa.table(kept)

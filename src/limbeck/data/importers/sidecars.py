@@ -1,0 +1,118 @@
+"""What lies beside pictures where there is no table: texts and JSON of each, and folders that are classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+
+from limbeck.data.columns import RESERVED
+from limbeck.data.importers.base import ImportOptions, ImportReport, Source
+from limbeck.data.importers.folder_table import Rows
+from limbeck.data.importers.listed import split_name
+from limbeck.errors import LimbeckError
+from limbeck.pictures import normalize_text
+from limbeck.tables import load_json
+from limbeck.tables.records import to_columns
+
+_CAPTION = ("caption", "captions", "text")
+_LONG = 10_000  # characters; a longer text in a JSON file is a picture or an outline, no fact to filter by
+_SPLITS = frozenset({"train", "val", "test"})
+
+
+def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | None:
+    """Captions of ``NAME.txt``, else of the field ``caption`` of ``NAME.json``, and the other plain fields.
+
+    As img2dataset leaves them: a text file holds one caption, a JSON file one object. None where no picture
+    has either.
+
+    Raises:
+        LimbeckError: a JSON file that holds no object.
+    """
+    there = set(source.names)
+    texts, facts = {}, {}
+    for row, picture in enumerate(rows.images):
+        stem = str(PurePosixPath(str(picture)).with_suffix(""))
+        if f"{stem}.txt" in there:
+            texts[row] = normalize_text(source.read_text(f"{stem}.txt"))
+        if f"{stem}.json" in there:
+            name = f"{stem}.json"
+            found = load_json(source.read_text(name), name)
+            if not isinstance(found, dict):
+                raise LimbeckError(f"{name}: holds no object; remove it or give a table with --table")
+            facts[row] = found
+    if not texts and not facts:
+        return None
+    captions = [
+        [texts[row]] if texts.get(row) else _captions(facts.get(row, {})) for row in range(len(rows.images))
+    ]
+    report.notes[-1:] = [
+        f"no table found: texts of {len(texts):,} and JSON of {len(facts):,} "
+        f"of {len(rows.images):,} pictures stand beside them"
+    ]
+    report.notes += source.reading_notes()
+    further = _further([facts.get(row, {}) for row in range(len(rows.images))], report)
+    return replace(rows, captions=captions, further=further)
+
+
+def _captions(facts: dict[str, object]) -> list[str]:
+    value = next((facts[name] for name in _CAPTION if facts.get(name)), [])
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return [text for text in map(normalize_text, map(str, texts)) if text]
+
+
+def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
+    """Columns of the plain fields that are no captions."""
+    plain: list[dict[str, object]] = []
+    dropped = set()
+    for own in facts:
+        kept = {}
+        for name, value in own.items():
+            if name in _CAPTION:
+                continue
+            if isinstance(value, dict | list) or (isinstance(value, str) and len(value) > _LONG):
+                dropped.add(name)
+            else:
+                kept[f"given_{name}" if name in RESERVED else name] = value
+        plain.append(kept)
+    if not any(plain):
+        return pa.table({})
+    columns, _, notes = to_columns(plain, (), "JSON beside pictures")
+    report.notes += notes
+    report.notes.append(f"further columns kept: {', '.join(columns.column_names)}")
+    if dropped:
+        report.notes.append(f"fields left out, since they are nested or long: {', '.join(sorted(dropped))}")
+    return columns
+
+
+def folder_labels(
+    source: Source, rows: Rows, options: ImportOptions, report: ImportReport, told: bool
+) -> Rows:
+    """Labels by folders: asked for, or where the layout says so; ``told`` if texts lie beside the pictures.
+
+    The layout says so where all pictures lie in ``SPLIT/CLASS/``, with train, val or test (or other usual
+    words) as SPLIT; these become the split column. With ``--folder-labels`` the folder that holds a picture
+    is its label, whatever is above it; pictures beside the folders have none. Otherwise a note says how.
+
+    Raises:
+        LimbeckError: folders asked for, but not one picture in a folder.
+    """
+    parents = [PurePosixPath(str(picture)).parent.parts for picture in rows.images]
+    words = [split_name(own[0].lower()) if len(own) > 1 else "" for own in parents]
+    by_split = bool(words) and set(words) <= _SPLITS and {len(own) for own in parents} == {2}
+    classes = Counter(own[-1] for own in parents if own)
+    if options.folder_labels and not classes:
+        raise LimbeckError(f"{source.path}: no picture lies in a folder; leave out --folder-labels")
+    if not options.folder_labels and (told or not by_split):
+        if not told and len(classes) > 1 and all(parents) and {len(own) for own in parents} == {1}:
+            mend = "--folder-labels makes these their labels"
+            report.notes.append(f"all pictures lie in {len(classes):,} folders; {mend}")
+        return rows
+    labels = [[name] if own and (name := normalize_text(own[-1])) else [] for own in parents]
+    report.notes.append(f"labels are the folders of the pictures: {len(classes):,} classes")
+    if by_split:
+        report.notes.append(f"splits are the folders above: {', '.join(sorted(set(words)))}")
+        return replace(rows, labels=labels, splits=[*words])
+    return replace(rows, labels=labels)
