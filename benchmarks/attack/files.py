@@ -113,7 +113,7 @@ def _verify(folder: Path) -> None:
 
 def _damage(target: Path, folder: Path, plan: dict[str, Any], work: Path, rng: random.Random) -> None:
     if plan["damage"] in DAMAGES:
-        target.write_bytes(DAMAGES[plan["damage"]](target.read_bytes(), rng))
+        put(target, DAMAGES[plan["damage"]](target.read_bytes(), rng))
         return
     content = (folder / plan["other"]).read_bytes()
     target.unlink()
@@ -137,6 +137,13 @@ def _forge(target: Path, folder: Path) -> None:
             forge(folder)
 
 
+def put(file: Path, content: bytes) -> None:
+    """Put other content in place of a file; what was mapped of the old one can still be read."""
+    aside = file.with_name(f"{file.name}.aside")
+    aside.write_bytes(content)
+    aside.replace(file)
+
+
 def _restore(kept: dict[Path, bytes], folder: Path) -> None:
     for file, content in kept.items():
         if file.is_symlink():
@@ -144,7 +151,7 @@ def _restore(kept: dict[Path, bytes], folder: Path) -> None:
         if file.is_dir():
             shutil.rmtree(file)
         if not file.exists() or file.read_bytes() != content:
-            file.write_bytes(content)
+            put(file, content)
     for file in folder.rglob("*"):
         if file.is_file() and file not in kept:
             file.unlink()

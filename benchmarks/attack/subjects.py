@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -14,7 +15,9 @@ import numpy as np
 
 import limbeck
 from attack.worker import Wrong
+from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
+from limbeck.index.derived import MEASURED, open_derived
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
 from limbeck.index.engines import engine_names
 from limbeck.index.manifest import newest_manifest
@@ -181,6 +184,11 @@ def forge(folder: Path) -> None:
     """Enter the files with the checksums that they have now, as far as what names them can be read."""
     for about in folder.glob("derived/*/derived.json"):
         _rewrite(about, lambda body, about=about: _entries(body, about.parent))
+        measured = about.parent / MEASURED
+        body = json.loads(measured.read_text())
+        body.pop("of")
+        with contextlib.suppress(LimbeckError):
+            open_derived(folder, about.parent.name).keep_measured(body)
     if (folder / "encoded.json").is_file():
         meta = json.loads((folder / "encoded.json").read_text())
         meta["sha256"] = {

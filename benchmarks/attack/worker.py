@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -123,7 +124,8 @@ def _child(
                 at, deadline = at + 1, time.monotonic() + seconds
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if at < count:
-        yield Outcome(at, "crash", f"the process ended with {status}")
+        said = log.read_text(errors="replace")[-900:] if log and log.is_file() else ""
+        yield Outcome(at, "crash", f"the process ended with {status}: {said}")
 
 
 def _confine(memory: int, log: Path | None) -> None:
@@ -136,3 +138,4 @@ def _confine(memory: int, log: Path | None) -> None:
         target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, 2)
         os.dup2(target, 1)
+    faulthandler.enable()
