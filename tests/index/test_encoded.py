@@ -128,7 +128,7 @@ def test_pickles_and_other_files_are_not_read_as_arrays(tmp_path):
         ("archive.npy.npz", "not a .npy array"),
         ("short.npy", "not readable"),
         ("missing.npy", "no such file"),
-        ("", "a directory"),
+        ("", "is a folder, not a regular file"),
     ]:
         with pytest.raises(LimbeckError, match=message):
             open_npy(tmp_path / name)

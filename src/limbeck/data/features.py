@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.npy import open_npy
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,11 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
     """
     if not path.is_file():
         raise LimbeckError(f"{path}: no such feature file (features {name!r}); restore it or import again")
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise LimbeckError(f"{path}: not a readable .npy file ({str(error).splitlines()[0]})") from None
-    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
-        shape = getattr(matrix, "shape", None)
-        raise LimbeckError(f"{path}: features must be a matrix of numbers (rows, D), found shape {shape}")
+    matrix = open_npy(path)
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+        raise LimbeckError(
+            f"{path}: features must be a matrix of numbers (rows, D), found {matrix.dtype} {matrix.shape}"
+        )
     if not np.isfinite(scale) or scale <= 0:
         raise LimbeckError(f"features {name!r}: scale must be a positive number, found {scale}")
     return FeatureFile(name, path, float(scale), matrix)

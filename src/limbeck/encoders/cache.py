@@ -25,6 +25,7 @@ from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file
+from limbeck.npy import open_npy
 
 # Positions (b,) in the list of items, and the float32 outputs (b, …) there.
 Block = tuple[np.ndarray, np.ndarray]
@@ -69,7 +70,7 @@ class BackboneCache:
                 self._write(stream, count, backbone.dim, blocks())
         with contextlib.suppress(OSError):  # `prune` asks when it was read; not every disk notes it
             os.utime(path, (time.time(), path.stat().st_mtime))
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return open_npy(path)
 
     def kept(self, days: float = 0) -> dict[Path, int]:
         """Bytes of each file, outputs and `TextMemory`, that nothing has read or written for so many days."""

@@ -12,6 +12,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import LabelFeaturesConfig
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.npy import open_npy
 from limbeck.tables import read_list, warn_notes
 
 
@@ -95,10 +96,7 @@ def _read(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
             raise LimbeckError(
                 f"{file}: no such file; label_features wants file (.npy) and names (a line each)"
             )
-    try:
-        x = np.load(config.file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise LimbeckError(f"{config.file}: not a .npy array ({str(error).splitlines()[0]})") from None
+    x = np.asarray(open_npy(Path(config.file)))
     listed = read_list(config.names)
     warn_notes(listed.notes)
     names = listed.entries

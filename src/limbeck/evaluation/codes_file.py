@@ -20,6 +20,7 @@ import numpy as np
 
 from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
+from limbeck.npy import open_npy
 
 CODES = ("query_image", "query_text", "database_image", "database_text")
 LABELS = ("query_labels", "database_labels")
@@ -68,7 +69,7 @@ def read_codes(path: Path | str) -> CodesFile:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.is_dir():
         files = {name: path / f"{name}.npy" for name in CODES + LABELS}
-        return {name: _load(file, np.load) for name, file in files.items() if file.exists()}
+        return {name: np.asarray(open_npy(file)) for name, file in files.items() if file.exists()}
     if not path.exists():
         raise LimbeckError(f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy")
     if path.suffix.lower() in _PICKLED or _is_pickle(path):
@@ -82,7 +83,14 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     raise LimbeckError(f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files")
 
 
+_SMALL, _RATIO = 1 << 28, 100  # bytes, and times its packed size, that a member of an .npz may have
+
+
 def _load_npz(path: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as members:
+        for info in members.infolist():
+            if info.file_size > max(_SMALL, _RATIO * info.compress_size):
+                raise ValueError(f"{info.filename} unpacks to {info.file_size:,} bytes, as no codes do")
     with np.load(path, allow_pickle=allow_pickle) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -29,6 +29,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.files.atomic import write_atomic
 from limbeck.files.recovery import cut_short
+from limbeck.regular import regular_file
 
 
 def plain_json(value: Any) -> Any:
@@ -115,14 +116,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or damaged one is a `LimbeckError` that names it."""
+    """Read a JSON file.
+
+    Raises:
+        LimbeckError: missing, no regular file, not readable, damaged, nested too deeply; the file is named.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LimbeckError(cut_short(path) or f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise LimbeckError(f"{path}: a directory, not a JSON file") from None
+    except OSError as error:
+        cause = error.strerror or error
+        raise LimbeckError(f"{path}: cannot be read ({cause}); allow it or restore it") from None
     except RecursionError:
         raise LimbeckError(f"{path}: not valid JSON (nested too deeply); restore or rebuild it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{path}: not valid JSON ({error}); restore or rebuild it") from None
+    except ValueError as error:  # no JSON, no UTF-8, a number of more than 4,300 digits
+        cause = str(error).partition(";")[0]
+        raise LimbeckError(f"{path}: not valid JSON ({cause}); restore or rebuild it") from None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tokenize import TokenError
 from types import TracebackType
 
 import numpy as np
 
 from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
+from limbeck.npy import open_npy
+
+__all__ = ["NpyWriter", "npy_header", "open_npy", "open_points", "open_queries"]
 
 _HEADER_BYTES = 128
 
@@ -55,31 +57,6 @@ class NpyWriter:
                 os.fsync(self._stream.fileno())
         finally:
             self._stream.close()
-
-
-def open_npy(path: Path) -> np.ndarray:
-    """Memory-map a ``.npy`` file, read-only.
-
-    Raises:
-        LimbeckError: no such file, a pickle or object array, an archive, or a truncated file.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(6)
-        if magic != b"\x93NUMPY":
-            raise LimbeckError(f"{path}: not a .npy array; write it with numpy.save (pickles are never read)")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise LimbeckError(f"{path}: a directory, not a .npy file") from None
-    except (ValueError, SyntaxError, TokenError, EOFError, OverflowError) as error:  # of a damaged header
-        cause = str(error).splitlines()[0][:80]
-        cause = "it holds Python objects, which are never unpickled" if "object" in cause.lower() else cause
-        raise LimbeckError(
-            f"{path}: not readable as a plain array ({cause}); write it with numpy.save"
-        ) from None
 
 
 def open_points(path: Path, storage: str) -> np.ndarray:
