@@ -140,6 +140,8 @@ def _check_names(manifest: Manifest, path: Path) -> None:
     held = {"/".join(name.split("/")[:2]) for name in manifest.files}
     if not manifest.owners <= held:
         raise LimbeckError(f"{path}: names no files of {min(manifest.owners - held)}; restore the file")
+    if any(len(column) != 2 for column in manifest.schema):
+        raise LimbeckError(f"{path}: its schema is no list of names and types; restore the file")
     numbers = [entry.size for entry in manifest.files.values()]
     numbers += [entry.rows for entry in manifest.segments] + [entry.rows for entry in manifest.tombstones]
     if min(numbers, default=0) < 0:

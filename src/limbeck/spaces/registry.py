@@ -22,7 +22,7 @@ _SPACES: dict[str, Callable[..., Space]] = {
 
 def space_from_json(value: Any) -> Space:
     """Read a space from what `Space.to_json` wrote; an unknown name or field is a `LimbeckError`."""
-    if not isinstance(value, dict) or "name" not in value:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise LimbeckError(f'space: {value!r} is not an object such as {{"name": "hamming", "bits": 64}}')
     fields = {key: item for key, item in value.items() if key != "name"}
     try:
