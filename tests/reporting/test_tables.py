@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, compare
 from limbeck.reporting.comparison import comparison_csv, comparison_tables, write_comparison
 from limbeck.reporting.curves import read_curves
@@ -110,6 +111,23 @@ def test_written_comparison(tmp_path: Path, hashing_results: list[Result]) -> No
     soda = next(group for group in stored["groups"] if group["label"] == "soda" and group["bits"] == 16)
     assert len(soda["values"]["i2t map"]) == 3
     assert soda["difference"]["i2t map"]["p_holm"] is not None
+
+
+def test_a_comparison_writes_over_no_other_files(tmp_path: Path, hashing_results: list[Result]) -> None:
+    comparison = compare(hashing_results, base="no teacher")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/notes.txt").write_text("mine")
+    (tmp_path / "docs/table.md").write_text("mine")
+    with pytest.raises(LimbeckError, match=r"docs/table\.md: exists already and is not of a comparison"):
+        write_comparison(tmp_path / "docs", comparison)
+    assert {f.name: f.read_text() for f in (tmp_path / "docs").iterdir()} == {
+        "notes.txt": "mine",
+        "table.md": "mine",
+    }
+    (tmp_path / "docs/table.md").unlink()
+    for _ in range(2):  # the second time over its own
+        write_comparison(tmp_path / "docs", comparison)
+    assert (tmp_path / "docs/notes.txt").read_text() == "mine"
 
 
 def test_curves_of_a_run(tmp_path: Path) -> None:

@@ -81,6 +81,11 @@ def main() -> None:
     except LimbeckError as error:
         echo(f"limbeck: {error}", err=True)
         raise SystemExit(1) from None
+    except OSError as error:  # such as a name too long, or no right to read: what no verb expected
+        if error.filename is None:
+            raise
+        echo(f"limbeck: {error.filename}: {error.strerror}; give another name or place", err=True)
+        raise SystemExit(1) from None
     except SystemExit as leaving:
         # Typer turns an interrupt that no verb took into a silent exit.
         if leaving.__context__ and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):

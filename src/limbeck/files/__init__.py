@@ -11,6 +11,7 @@ from limbeck.files.directories import Kind, check_apart, check_new_directory
 from limbeck.files.durability import fsync_path, publish_new
 from limbeck.files.fingerprint import sha256_file, sha256_json
 from limbeck.files.jsontext import json_text, plain_json, read_json, write_json
+from limbeck.files.names import check_name
 from limbeck.files.recovery import cut_short
 from limbeck.files.remove import check_plain, remove_leftovers, remove_tree
 from limbeck.files.targets import STANDARD_OUTPUT, Target, check_target, target_of
@@ -23,6 +24,7 @@ __all__ = [
     "atomic_file",
     "cannot_write",
     "check_apart",
+    "check_name",
     "check_new_directory",
     "check_plain",
     "check_target",

@@ -108,9 +108,10 @@ def check_apart(out: Path | str, *sources: object) -> None:
         sources: files, directories and hub ids that are read; None and what is no path are passed over.
 
     Raises:
-        LimbeckError: ``out`` is one of them, or holds one.
+        LimbeckError: ``out`` is one of them, or holds one; it has a name that no file system takes.
     """
     out = Path(out)
+    check_name(out)
     if not out.exists():
         return
     for source in sources:
