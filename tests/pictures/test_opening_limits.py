@@ -189,3 +189,15 @@ def test_room_is_kept_while_a_thread_works_on_with_its_pictures():
     with pytest.raises(ValueError), room.keep(), room.hold(3):
         raise ValueError
     assert room.free == 10
+
+
+@pytest.mark.parametrize("name", ["codes.npy", "codes.npz", "table.parquet"])
+def test_arrays_and_tables_are_not_read_from_pipes(tmp_path, name):
+    from limbeck.evaluation.codes_file import read_codes
+    from limbeck.index.arrays import open_npy
+    from limbeck.tables.arrow import open_parquet
+
+    os.mkfifo(tmp_path / name)
+    reader = {".npy": open_npy, ".npz": read_codes, ".parquet": open_parquet}[Path(name).suffix]
+    with pytest.raises(LimbeckError, match=f"{name}: is a pipe, not a regular file"):
+        reader(tmp_path / name)

@@ -21,6 +21,7 @@ import numpy as np
 from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
 from limbeck.npy import open_npy
+from limbeck.regular import regular_file
 
 CODES = ("query_image", "query_text", "database_image", "database_text")
 LABELS = ("query_labels", "database_labels")
@@ -72,6 +73,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: np.asarray(open_npy(file)) for name, file in files.items() if file.exists()}
     if not path.exists():
         raise LimbeckError(f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy")
+    regular_file(path)
     if path.suffix.lower() in _PICKLED or _is_pickle(path):
         raise LimbeckError(f"{path}: a pickle, which can run code when read; {_MEND}")
     if path.suffix.lower() == ".safetensors":
@@ -97,6 +99,7 @@ def _load_npz(path: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
 
 def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
     """Call a reader; whatever it trips over in a damaged or pickled file becomes one clear line."""
+    regular_file(path)
     try:
         return reader(path)
     except Exception as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from PIL import Image
 
 
 class Room:
@@ -62,6 +65,11 @@ class Room:
             self._change.notify_all()
 
 
+# Pillow takes a picture's memory in blocks of 16 MiB, and the C library keeps blocks of up to 32 MiB for the
+# thread that freed them: sixteen threads that take turns would hold sixteen large pictures. Larger blocks go
+# back at once.
+with contextlib.suppress(AttributeError, ValueError):
+    Image.core.set_block_size(1 << 26)
 # A decoded pixel takes about 8 bytes at its peak: the picture as it is stored, and as RGB.
 ROOM = Room(1 << 27)
 if hasattr(os, "register_at_fork"):

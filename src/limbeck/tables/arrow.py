@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
+from limbeck.regular import regular_file
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -50,7 +51,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         LimbeckError: not readable as Parquet, or a column name that stands there twice.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(regular_file(path))
         names = file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise LimbeckError(f"{path}: not readable as Parquet ({first_line(error)}); restore it") from None
