@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Control characters but tab and line feed, what turns the direction of text, and lone surrogates.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_WIDE = 10_000
 _taken: ContextVar[bool] = ContextVar("_taken", default=False)
 
 
@@ -41,9 +42,14 @@ def echo(message: object = "", *, err: bool = False) -> None:
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A rich console that prints as `echo` does: tables, titles and lines are made printable."""
+    """A rich console that prints as `echo` does: tables, titles and lines are made printable.
+
+    Lines break at the width of a terminal only; a log or a pipe has none, and a table stays in one piece.
+    """
     forgive_encodings()
     made: Console = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)
+    if not made.is_terminal:
+        made.width = _WIDE
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,7 @@ def grid(
     """
     from limbeck.evaluation.results import Result
     from limbeck.grid import Board, find_grid, read_grid, run_grid
+    from limbeck.grid.ahead import check_ahead
 
     plan = read_grid(find_grid(file))
     place = out or Path("runs") / plan.name.replace("/", "-")
@@ -47,9 +49,15 @@ def grid(
     if dry_run:
         for task in board.tasks:
             echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
+        refused = check_ahead(board.left, board.state, board.out)
+        for task, why in refused.items():
+            echo(f"limbeck: {task.name}: {why}", err=True)
+        if refused:
+            raise typer.Exit(1)
         return
+    live = jobs == 1 and sys.stderr.isatty()
     try:
-        failed = run_grid(board, jobs=jobs, say=echo)
+        failed = run_grid(board, jobs=jobs, say=echo, live=live)
     except KeyboardInterrupt:
         given = (("out", out), ("data", data), ("rows", rows))
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
