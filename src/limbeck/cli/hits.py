@@ -38,7 +38,12 @@ def print_hits(results: Results, score_name: str) -> None:
             console.print(f"{escape(query)}\n\n  no item passes\n")
             continue
         with_words = any(words_of(hit) for hit in hits)
-        table = Table(title=escape(query), title_justify="left", box=box.SIMPLE_HEAD, expand=with_words and console.is_terminal)
+        table = Table(
+            title=escape(query),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            expand=with_words and console.is_terminal,
+        )
         table.add_column("rank", justify="right", no_wrap=True)
         table.add_column(score_name, justify="right", no_wrap=True)
         table.add_column("id", overflow="fold")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
+from limbeck.grid.ahead import check_ahead
 from limbeck.grid.plan import Grid, Settings
+from limbeck.grid.pulse import EVERY, Pulse
 from limbeck.grid.state import DONE, NEW, state_of
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
@@ -132,6 +134,13 @@ class Board:
             if task in other.needs:
                 self.fail(other, f"needs {task.name}, which failed")
 
+    def leave_out_unasked(self) -> None:
+        """Leave out the runs that only failed ones would have read."""
+        asked = [task for task in self.left if task.kind == "row"]
+        for task in asked:
+            asked += [other for other in task.needs if other not in asked]
+        self.tasks = [t for t in self.tasks if t in asked or t in self.failed or self.state[t] == DONE]
+
     def estimate(self, jobs: int) -> float | None:
         """Seconds left, from runs of the same row, else from all that are known; None before any is."""
         known = list(self.seconds.values())
@@ -153,13 +162,17 @@ class Board:
         return own + [f for t in done for f in further_files(self.rows, t.name, t.bits, t.exact_words)]
 
 
-def run_grid(board: Board, *, jobs: int = 1, say: Callable[[str], None] = print) -> dict[str, str]:
+def run_grid(
+    board: Board, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
+) -> dict[str, str]:
     """Do what is left of a grid.
 
     Args:
         board: see `Board.open`.
         jobs: processes side by side, which share the threads.
         say: gets a line as each task ends.
+        live: a progress bar is shown; else ``say`` also gets a line as each task begins, and one every five
+            minutes while it goes on.
 
     Returns:
         Failed tasks by name, with the reason. The others of the grid are done.
@@ -172,20 +185,29 @@ def run_grid(board: Board, *, jobs: int = 1, say: Callable[[str], None] = print)
     kept = [task for task in board.tasks if board.state[task] == DONE]
     if kept:
         say(f"{len(kept)} of {len(board.tasks)} are done and kept")
-    with terminate_as_interrupt(), crew(jobs) as workers:
+    for task, why in check_ahead(board.left, board.state, board.out).items():
+        say(f"{task.name}: cannot work, nothing is trained for it: {why}")
+        board.fail(task, why)
+    board.leave_out_unasked()
+    pulse = Pulse((lambda line: None) if live else say)
+    with terminate_as_interrupt(), crew(jobs) as workers, pulse.beating(EVERY):
         while board.left:
-            _hand_out(board, workers, running)
+            for task in _hand_out(board, workers, running):
+                begun = f"[{len(board.tasks) - len(board.left) + len(running)}/{len(board.tasks)}]"
+                pulse.begin(task.name, board.out / task.name, f"{begun} {task.name}: begins")
             if not running:
                 break
             name, outcome = workers.take()
+            pulse.end(name)
             task = running.pop(name)
             board.end(task, outcome)
             say(_line(board, task, outcome, time.monotonic() - began, jobs))
     return {task.name: why for task, why in board.failed.items()}
 
 
-def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> None:
-    """Give every free worker a task whose needs are met, in the order of the file."""
+def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> list[Task]:
+    """Give every free worker a task whose needs are met, in the order of the file; what was given."""
+    given = []
     for task in board.left:
         if workers.free and task.name not in running and all(board.state[n] == DONE for n in task.needs):
             try:
@@ -194,6 +216,8 @@ def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> None:
                 board.fail(task, str(error))
             else:
                 running[task.name] = task
+                given.append(task)
+    return given
 
 
 def _line(board: Board, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:

@@ -56,6 +56,10 @@ class Task:
         """The recipe that is trained, other runs named by their folders in ``out``."""
         return self._load({name: str(out / task.name) for name, task in self.refers.items()}, chosen)
 
+    def resolved_in(self, places: dict[str, str]) -> Recipe:
+        """The recipe with other runs in some folders, by the names that the file gives them."""
+        return self._load(places, None)
+
     def hash(self, chosen: Settings | None = None) -> str:
         """Of everything that changes the run's weights, wherever its files lie."""
         return self.hashes(chosen)[0]

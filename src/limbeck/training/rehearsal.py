@@ -21,11 +21,12 @@ from limbeck.data.yaml_files import yaml_text
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, TrainState
-from limbeck.training.data import Data, open_data
+from limbeck.training.data import open_data
+from limbeck.training.early import Built, build_stages
 from limbeck.training.fit import count_flops, forward_backward, set_train_mode
-from limbeck.training.recipe import Recipe, StageConfig
+from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import sources_of
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
@@ -56,27 +57,15 @@ def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
         said = "made-up input, no data.pairs" if fake else f"{len(data.train)} training pairs"
         first = f"{recipe.name}: {said}, {len(data.held_out)} held out, protocol {recipe.data.protocol}"
         lines = [f"{recipe.name}: {said}" if fake else first]
-        models: dict[str, Path] = {}
-        for stage in recipe.stages:
-            models[stage.name] = folder / "models" / stage.name
-            lines.append(_rehearse(recipe, stage, data, fabric, models, batch, fake))
+        for built in build_stages(recipe, data, folder / "built"):
+            lines.append(_rehearse(recipe, built, fabric, batch, fake))
     return lines
 
 
-def _rehearse(
-    recipe: Recipe,
-    stage: StageConfig,
-    data: Data,
-    fabric: Fabric,
-    models: dict[str, Path],
-    batch: int | None,
-    fake: bool,
-) -> str:
-    """Build one stage, run two steps, leave its model in ``models``, and say what it takes."""
+def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, fake: bool) -> str:
+    """Run two steps of a stage, and say what it takes."""
+    stage, method, specs, data = built.stage, built.method, built.specs, built.data
     plan = stage.schedule
-    data = data.of_stage(stage, recipe.seed)
-    method, specs = build_method(stage, data, models, recipe.seed)
-    method.encoder.save(models[stage.name])
     method.to(fabric.device)
     sources = sources_of(method, specs, data.train)
     size = min(batch or plan.batch_size, plan.batch_size)

@@ -23,6 +23,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
 from limbeck.files import read_json, remove_leftovers, write_json
 from limbeck.training.data import Data, open_data
+from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
 from limbeck.training.identity import check_same_recipe
 from limbeck.training.recipe import Recipe, load_recipe
@@ -83,6 +84,8 @@ def train(
     contents = _contents(resolved, data)
     if begun:
         _check_contents(run, contents, accepted=changed_data, say=say)
+    else:
+        check_stages(resolved, data)
     fabric.barrier()
     if data.skipped and not quiet:
         say(f"{data.skipped:,} rows without a text are left out of what reads texts")

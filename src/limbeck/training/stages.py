@@ -34,7 +34,12 @@ from limbeck.training.validation import validation_score
 
 
 def build_method(
-    stage: StageConfig, data: Data, earlier: dict[str, Path], seed: int
+    stage: StageConfig,
+    data: Data,
+    earlier: dict[str, Path],
+    seed: int,
+    *,
+    say: Callable[[str], None] = say,
 ) -> tuple[Method, dict[str, Input]]:
     """The method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked."""
     torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))

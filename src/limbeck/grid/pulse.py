@@ -1,0 +1,69 @@
+"""Signs of life for a log: what runs, for how long, and how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+EVERY = 300.0
+"""Seconds between two lines of a run."""
+
+
+class Pulse:
+    """Says a line as a run begins, and one every `EVERY` seconds while it goes on."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self._running: dict[str, tuple[Path, float]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, name: str, folder: Path, said: str) -> None:
+        """A run begins."""
+        with self._lock:
+            self._running[name] = (folder, time.monotonic())
+        self.say(said)
+
+    def end(self, name: str) -> None:
+        """A run ended."""
+        with self._lock:
+            self._running.pop(name, None)
+
+    def beat(self) -> None:
+        """A line for each run that goes on."""
+        with self._lock:
+            running = list(self._running.items())
+        for name, (folder, began) in running:
+            self.say(f"{name}: running for {(time.monotonic() - began) / 60:.0f} min, {how_far(folder)}")
+
+    @contextlib.contextmanager
+    def beating(self, every: float) -> Iterator[None]:
+        """`beat` every so many seconds, from a thread, until the end of the block."""
+        done = threading.Event()
+
+        def work() -> None:
+            while not done.wait(every):
+                self.beat()
+
+        thread = threading.Thread(target=work, name="pulse", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def how_far(run: Path) -> str:
+    """The last logged step of the stage that was written to last."""
+    logs = [file for file in run.glob("stages/*/metrics.jsonl") if file.is_file() and file.stat().st_size]
+    if not logs:
+        return "no step logged yet"
+    newest = max(logs, key=lambda file: file.stat().st_mtime_ns)
+    for line in reversed(newest.read_text(encoding="utf-8").split("\n")):
+        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):  # it may be half written
+            return f"stage {newest.parent.name}, step {json.loads(line)['step']:,}"
+    return "no step logged yet"
