@@ -1,4 +1,4 @@
-"""Small versions of the fuzzer under benchmarks/attack: the fast ones always, hundreds of cases as slow tests."""
+"""Small versions of the fuzzer under benchmarks/attack: fast ones always, hundreds of cases as slow tests."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ def answers(index: limbeck.Index) -> list:
     ]
 
 
+@pytest.mark.slow
 def test_a_reader_keeps_its_generation_through_ten_commits(tmp_path, monkeypatch):
     """Files of its generation are removed from the disk meanwhile: nothing of it had been read before."""
     monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
@@ -163,7 +164,7 @@ def test_another_user_may_search_and_not_write(tmp_path, verb):
 @posix
 @pytest.mark.parametrize("verb", WRITES)
 def test_a_disk_that_is_full_changes_nothing(tmp_path, verb):
-    """A limit of file size stands for it: the same error of every write beyond it."""
+    """A limit of file size stands for it, an error of every write beyond it; empty folders may be left."""
     build(tmp_path / "i")
     true = answers(limbeck.Index.open(tmp_path / "i"))
     before = sorted(file.relative_to(tmp_path) for file in tmp_path.rglob("*") if file.suffix != ".lock")
@@ -177,7 +178,7 @@ def test_a_disk_that_is_full_changes_nothing(tmp_path, verb):
     said = in_child(work)
     assert said.startswith("LimbeckError: ") and "cannot write" in said and "\n" not in said, said
     now = sorted(file.relative_to(tmp_path) for file in tmp_path.rglob("*") if file.suffix != ".lock")
-    assert [file for file in now if file.name != "derived"] == before
+    assert [file for file in now if file.name not in ("derived", "tombstones")] == before
     assert answers(limbeck.Index.open(tmp_path / "i")) == true
     WRITES[verb](tmp_path / "i")
 
@@ -232,6 +233,7 @@ def test_names_of_folders(tmp_path, name, run):
     assert run("index", "verify", path)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [300, 4000, 70_000])
 def test_paths_that_are_too_long_are_named_in_one_line(tmp_path, run, length):
     long = str(tmp_path / ("x" * length if length < 4000 else "/".join(["x" * 200] * (length // 200))))
@@ -255,6 +257,6 @@ def test_paths_that_are_too_long_are_named_in_one_line(tmp_path, run, length):
         ("evaluate", long),
     ):
         status, _, err = run(*words)
-        assert status in (1, 2) and "Traceback" not in err, (words, err[-600:])
+        assert status in (1, 2) and "Traceback" not in err, words[:3]
         assert status == 2 or err.count("\n") == 1, (words[:3], err[-300:])
     assert not (tmp_path / "o").exists()

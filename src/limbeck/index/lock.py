@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from limbeck.errors import LimbeckError
-from limbeck.files import check_plain
+from limbeck.files import cannot_write, check_plain
 
 LOCK_NAME = "writer.lock"
 HOLDER_NAME = "writer.holder"
@@ -45,7 +45,10 @@ def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
 def _acquire(root: Path, timeout: float) -> BaseFileLock:
     deadline = time.monotonic() + timeout
     while True:
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(root, error) from None
         check_plain(root / LOCK_NAME, root / HOLDER_NAME)
         lock = FileLock(root / LOCK_NAME)
         try:
@@ -58,6 +61,8 @@ def _acquire(root: Path, timeout: float) -> BaseFileLock:
             raise LimbeckError(
                 f"{root}: being written by {name}; wait for it or stop it, then try again"
             ) from None
+        except OSError as error:
+            raise cannot_write(root, error) from None
         # A holder that failed removes a directory it had made: the lock waited for is then no file any more.
         if (root / LOCK_NAME).exists():
             return lock
