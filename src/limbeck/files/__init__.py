@@ -10,7 +10,7 @@ from limbeck.files.atomic import atomic_dir, atomic_file, cannot_write, write_at
 from limbeck.files.directories import Kind, check_apart, check_new_directory
 from limbeck.files.durability import fsync_path, publish_new
 from limbeck.files.fingerprint import sha256_file, sha256_json
-from limbeck.files.jsontext import json_text, plain_json, read_json, write_json
+from limbeck.files.jsontext import cannot_read, json_text, plain_json, read_json, write_json
 from limbeck.files.names import check_name
 from limbeck.files.recovery import cut_short
 from limbeck.files.remove import check_plain, remove_leftovers, remove_tree
@@ -22,6 +22,7 @@ __all__ = [
     "Target",
     "atomic_dir",
     "atomic_file",
+    "cannot_read",
     "cannot_write",
     "check_apart",
     "check_name",

@@ -115,6 +115,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json_text(value, indent=1) + "\n")
 
 
+def cannot_read(path: Path, error: OSError) -> LimbeckError:
+    """One line for a file or directory that the system does not let this user read."""
+    mend = "allow it to this user" if isinstance(error, PermissionError) else "see the disk, or restore it"
+    return LimbeckError(f"{error.filename or path}: cannot be read ({error.strerror or error}); {mend}")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -126,8 +132,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise LimbeckError(cut_short(path) or f"{path}: no such file") from None
     except OSError as error:
-        cause = error.strerror or error
-        raise LimbeckError(f"{path}: cannot be read ({cause}); allow it or restore it") from None
+        raise cannot_read(path, error) from None
     except RecursionError:
         raise LimbeckError(f"{path}: not valid JSON (nested too deeply); restore or rebuild it") from None
     except ValueError as error:  # no JSON, no UTF-8, a number of more than 4,300 digits

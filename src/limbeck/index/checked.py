@@ -12,12 +12,13 @@ import errno
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.files import sha256_json
+from limbeck.files import cannot_read, sha256_json
 from limbeck.index.manifest import FileEntry
 
 _STAMPED = 1 << 26
@@ -46,19 +47,15 @@ class CheckedFile:
             FileNotFoundError: no such file.
         """
         self.path, self._entry, self._mend, self._checked = Path(path), entry, mend, False
-        if not self.path.exists():
-            raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
-        if not self.path.is_file() or self.path.stat().st_size != entry.size:
-            raise LimbeckError(f"{self.path}: missing or truncated; {mend}")
-        try:
+        with readable(self.path):
+            if not self.path.exists():
+                raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
+            if not self.path.is_file() or self.path.stat().st_size != entry.size:
+                raise LimbeckError(f"{self.path}: missing or truncated; {mend}")
             self.data: np.ndarray = (
                 np.memmap(self.path, np.uint8, "r") if entry.size else np.empty(0, np.uint8)
             )
             self._stamp, self._settled = _stamp(self.path, entry)
-        except PermissionError as error:
-            raise LimbeckError(
-                f"{self.path}: cannot be read ({error.strerror}); allow it to this user"
-            ) from None
 
     def check(self) -> None:
         """Compare the file with its SHA-256, unless it was found sound before.
@@ -73,6 +70,22 @@ class CheckedFile:
         self._checked = True
         if self._settled:
             _remember(self._stamp, self._entry.size)
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """The system's refusal to read something of an index as one line that names it; what is missing passes.
+
+    Raises:
+        LimbeckError: no permission, a disk that fails.
+        FileNotFoundError: as it came, since a writer may have retired the file.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise cannot_read(path, error) from None
 
 
 def check_file(path: Path, entry: FileEntry, mend: str) -> None:

@@ -20,6 +20,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import (
     Kind,
     atomic_dir,
+    cannot_write,
     check_plain,
     read_json,
     remove_leftovers,
@@ -28,7 +29,7 @@ from limbeck.files import (
     write_json,
 )
 from limbeck.files.names import aside_of, old_of
-from limbeck.index.checked import check_file
+from limbeck.index.checked import check_file, readable
 from limbeck.index.engines import engine_class
 from limbeck.index.engines.base import Engine, Points, choose_options
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
@@ -115,7 +116,8 @@ class Derived:
         Raises:
             LimbeckError: names each file that differs.
         """
-        bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
+        with readable(self.folder):
+            bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
         if bad:
             raise LimbeckError(f"{self.folder}: damaged: {', '.join(bad)}; {self._mend()}")
         _ = self.measured  # an error where it is damaged
@@ -248,8 +250,11 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
         if why is not None:
             raise LimbeckError(f"{root / name}: {why}; move that away first")
         aside = old_of(aside_of(root / name))
-        (root / name).rename(aside)
-        remove_tree(aside)
+        try:
+            (root / name).rename(aside)
+            remove_tree(aside)
+        except OSError as error:
+            raise cannot_write(root, error) from None
 
 
 def engines_info(store: IndexStore) -> list[dict[str, Any]]:

@@ -26,20 +26,30 @@ def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
 
     Raises:
         LimbeckError: another process still holds it after ``timeout`` seconds (it is named); a link in the
-            place of a file of the lock.
+            place of a file of the lock; a place that this user cannot write to, a full disk.
     """
     # The holder's name stands in a file of its own: opening a lock file truncates it.
     holder = Path(root) / HOLDER_NAME
-    lock = _acquire(Path(root), timeout)
     try:
-        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        holder.unlink(missing_ok=True)  # of a holder that was killed
-        with holder.open("x", encoding="utf-8") as stream:  # never through a link
-            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        lock = _acquire(Path(root), timeout)
+    except OSError as error:
+        raise cannot_write(Path(root), error) from None
+    try:
+        _write_holder(holder)
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _write_holder(holder: Path) -> None:
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        holder.unlink(missing_ok=True)  # of a holder that was killed
+        with holder.open("x", encoding="utf-8") as stream:  # never through a link
+            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+    except OSError as error:
+        raise cannot_write(holder.parent, error) from None
 
 
 def _acquire(root: Path, timeout: float) -> BaseFileLock:

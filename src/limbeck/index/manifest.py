@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.files import fsync_path, json_text, publish_new, read_json, sha256_json
+from limbeck.files import cannot_read, fsync_path, json_text, publish_new, read_json, sha256_json
 from limbeck.index.typed import is_inside, typed
 
 READER = 2  # what this code can open
@@ -158,7 +158,10 @@ def generations(root: Path) -> list[int]:
     root = Path(root)
     if not root.is_dir():
         return []
-    found = (_NAME.fullmatch(entry.name) for entry in root.iterdir())
+    try:
+        found = [_NAME.fullmatch(entry.name) for entry in root.iterdir()]
+    except OSError as error:
+        raise cannot_read(root, error) from None
     return sorted(int(match.group(1)) for match in found if match)
 
 

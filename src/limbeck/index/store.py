@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
-from limbeck.index.checked import check_file
+from limbeck.index.checked import check_file, readable
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import hash_ids, joint_schema
 from limbeck.index.lock import WAIT_SECONDS
@@ -90,7 +90,8 @@ class IndexStore:
         for _ in range(3):  # a writer may retire files between the manifest's reading and theirs
             manifest = newest_manifest(path)
             try:
-                return cls(path, manifest)
+                with readable(path):
+                    return cls(path, manifest)
             except FileNotFoundError as error:
                 missing = str(error.filename)
         raise LimbeckError(f"{missing}: missing from the index; restore the file or rebuild the index")
@@ -266,6 +267,7 @@ def verify_index(path: Path | str) -> int:
 
 
 def _check_files(path: Path, manifest: Manifest) -> None:
-    bad = [name for name, entry in manifest.files.items() if not same_file(path / name, entry)]
+    with readable(path):
+        bad = [name for name, entry in manifest.files.items() if not same_file(path / name, entry)]
     if bad:
         raise LimbeckError(f"{path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index")

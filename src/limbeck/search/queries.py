@@ -105,31 +105,63 @@ class QueryEncoder:
             LimbeckError: there is none, or it reads something else.
         """
         if self._encoder is not None:
-            inputs, entry = inputs_of(self._encoder), None
-        else:
-            found = self.store.encoder_for(modality)
-            if found is None:
-                raise LimbeckError(
-                    f"{self.store.path}: holds no query encoder for {modality}; "
-                    "build it with --model RUN, or search by --like ID or --codes FILE"
-                )
-            folder, entry = found
-            inputs = entry.modalities
-        if modality not in inputs:
-            raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
-        kind, _, name = inputs[modality].partition(":")
-        if kind != wanted:
-            reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
-            other = "--features FILE" if kind == "features" else "--image FILE"
-            raise LimbeckError(f"this model reads {reads}; use {other} or --like ID")
-        if self._encoder is None:
-            from limbeck.encoders.dual import DualEncoder
-
-            encoder = DualEncoder.load(folder, bundled=True)
-            if entry is not None and encoder.space_id != entry.space_id:
-                raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
-            self._encoder = encoder
+            _check_reads(inputs_of(self._encoder), modality, wanted)
+            return self._encoder
+        try:
+            self._encoder = _load(self.store, modality, wanted)
+        except (LimbeckError, OSError):
+            newer = self._newer()
+            if newer is None:
+                raise
+            self._encoder = _load(newer, modality, wanted)
         return self._encoder
+
+    def _newer(self) -> IndexStore | None:
+        """The index as it is now, where it went on since it was opened; a writer removes old encoders.
+
+        Every encoder of an index encodes into the space of its points, so a newer one answers for these too.
+
+        Raises:
+            LimbeckError: the index was built anew with a model of another space.
+        """
+        newer = IndexStore.open(self.store.path)
+        if newer.manifest.generation == self.store.manifest.generation:
+            return None
+        if newer.manifest.space_id != self.store.manifest.space_id:
+            raise LimbeckError(
+                f"{self.store.path}: was built anew with another model since it was opened, and the encoder "
+                "of its old state is gone; open it again"
+            )
+        return newer
+
+
+def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
+    """The encoder of an index for "text" or "image", if it reads ``wanted``."""
+    found = store.encoder_for(modality)
+    if found is None:
+        raise LimbeckError(
+            f"{store.path}: holds no query encoder for {modality}; "
+            "build it with --model RUN, or search by --like ID or --codes FILE"
+        )
+    folder, entry = found
+    _check_reads(entry.modalities, modality, wanted)
+    from limbeck.encoders.dual import DualEncoder
+
+    encoder = DualEncoder.load(folder, bundled=True)
+    if encoder.space_id != entry.space_id:
+        raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
+    return encoder
+
+
+def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
+    """Refuse an encoder that does not read ``wanted``; it need not be loaded for that."""
+    if modality not in inputs:
+        raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
+    kind, _, name = inputs[modality].partition(":")
+    if kind != wanted:
+        reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
+        other = "--features FILE" if kind == "features" else "--image FILE"
+        raise LimbeckError(f"this model reads {reads}; use {other} or --like ID")
 
 
 def check_text(text: str) -> None:
