@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +48,7 @@ def train(
     a step, memory and time.
     """
     from limbeck.errors import LimbeckError
+    from limbeck.notices import is_first
     from limbeck.training.fit import Interrupted
     from limbeck.training.folder import is_run
     from limbeck.training.recipe import load_recipe, parse_override
@@ -80,7 +80,7 @@ def train(
             raise
         echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first():
         echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
 
 

@@ -28,7 +28,7 @@ class Strict(BaseModel):
 # Keys that came after the first saved models: at these values they say nothing.
 _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
-    "limit": None, "pairs": None, "hide": None, "like": None,
+    "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1,
 }  # fmt: skip
 
 

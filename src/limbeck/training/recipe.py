@@ -137,10 +137,14 @@ def _as_text(value: Any) -> Any:
 
 
 class ComputeConfig(Strict):
-    """Where it runs. ``auto`` precision is bf16 where the processor has it in hardware, else 32."""
+    """Where it runs. ``auto`` precision is bf16 where the processor has it in hardware, else 32.
+
+    ``devices`` of one machine, and ``nodes``, the number of machines.
+    """
 
     accelerator: str = "auto"
     devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_as_text)] = "auto"
     threads: int | None = Field(default=None, ge=1)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from limbeck.console import echo
 from limbeck.data.contents import Contents
@@ -26,6 +27,7 @@ from limbeck.training.data import Data, open_data
 from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
 from limbeck.training.identity import check_same_recipe
+from limbeck.training.launch import check_launch, join, join_timeout
 from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import run_stage, stage_facts
 
@@ -200,14 +202,16 @@ def start_fabric(recipe: Recipe) -> Fabric:
     precision = compute.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(compute.accelerator) else "32"
-    strategy = "ddp" if compute.devices > 1 else "auto"
+    check_launch(compute)
+    several = compute.devices * compute.nodes > 1
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         fabric = Fabric(
             accelerator=compute.accelerator,
             devices=compute.devices,
-            strategy=strategy,
+            num_nodes=compute.nodes,
+            strategy=DDPStrategy(timeout=join_timeout()) if several else "auto",
             precision="bf16-mixed" if precision == "bf16" else "32-true",
         )
     except (RuntimeError, ValueError) as error:
@@ -215,7 +219,7 @@ def start_fabric(recipe: Recipe) -> Fabric:
             f"recipe: compute.accelerator={compute.accelerator}, compute.devices={compute.devices}: "
             f"{str(error).splitlines()[0].rstrip('.')}; auto takes what this machine has"
         ) from error
-    fabric.launch()
+    join(fabric, compute)
     # Without it the gradient of an embedding with repeated ids differs between runs, on the CPU too.
     torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
     # It also fills whatever memory is allocated, for those who read it unwritten: an eighth of a step.

@@ -1,0 +1,157 @@
+"""Several processes: what a launcher started must be what the recipe says, and all must meet in time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
+
+import torch
+from lightning_fabric import Fabric
+
+from limbeck.errors import LimbeckError
+from limbeck.notices import say
+from limbeck.training.recipe import ComputeConfig
+
+JOIN_SECONDS = 120.0
+"""How long the processes of a run wait for each other at the start."""
+WORK_SECONDS = 1800.0
+"""How long one may wait for another later on: the first one validates and writes alone."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher tells a process.
+
+    Attributes:
+        launcher: its command.
+        processes: of the whole run.
+        on_node: of this machine; None when the launcher does not say.
+    """
+
+    launcher: str
+    processes: int
+    on_node: int | None = None
+
+
+def launched(env: Mapping[str, str]) -> Launch | None:
+    """What started this process beside others, by its environment; None for a process on its own.
+
+    Processes that Fabric starts itself are no launch: they know of no ``RANK``.
+    """
+    if "RANK" in env and _number(env, "WORLD_SIZE") > 1:
+        return Launch("torchrun", _number(env, "WORLD_SIZE"), _number(env, "LOCAL_WORLD_SIZE") or None)
+    # SLURM_NTASKS is also set in a batch script, which is one process.
+    if "SLURM_PROCID" in env and _number(env, "SLURM_STEP_NUM_TASKS") > 1:
+        nodes = _number(env, "SLURM_STEP_NUM_NODES")
+        tasks = _number(env, "SLURM_STEP_NUM_TASKS")
+        return Launch("srun", tasks, tasks // nodes if nodes and tasks % nodes == 0 else None)
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if _number(env, name) > 1:
+            return Launch("mpirun", _number(env, name))
+    return None
+
+
+def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -> None:
+    """Refuse processes that the recipe does not expect: each of them would train a run of its own.
+
+    Args:
+        compute: ``devices`` of one machine and ``nodes``, the number of machines.
+        env: the environment; this process's by default.
+
+    Raises:
+        LimbeckError: another number of processes than the recipe says, a launcher that cannot be used,
+            several machines without a launcher.
+    """
+    env = os.environ if env is None else env
+    found = launched(env)
+    if found is None:
+        if compute.nodes > 1 and not ("MASTER_ADDR" in env and ("NODE_RANK" in env or "GROUP_RANK" in env)):
+            raise LimbeckError(
+                f"recipe: compute.nodes={compute.nodes}, but nothing says which machine this is; start it on "
+                f"each with: torchrun --nnodes {compute.nodes} --nproc-per-node {compute.devices} "
+                "--node-rank RANK --master-addr HOST -m limbeck train …"
+            )
+        return
+    if found.launcher == "mpirun" and find_spec("mpi4py") is None:
+        raise LimbeckError(
+            f"mpirun started {found.processes} processes, which cannot find each other without mpi4py; "
+            "start them with torchrun or srun"
+        )
+    if found.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" not in env and "LOCAL_RANK" not in env:
+        raise LimbeckError(
+            f"RANK and WORLD_SIZE={found.processes} are set, but LOCAL_RANK is not; start limbeck with "
+            "torchrun, or unset them"
+        )
+    per_node = found.on_node or compute.devices
+    if found.processes == compute.devices * compute.nodes and per_node == compute.devices:
+        return
+    nodes, left = divmod(found.processes, found.on_node or found.processes)
+    wanted = f"compute.devices={found.on_node or found.processes}" + f" compute.nodes={nodes}" * (nodes > 1)
+    mend = f"add {wanted}" if not left else "start as many processes on each machine"
+    raise LimbeckError(
+        f"{found.launcher} started {found.processes} processes, but the recipe says "
+        f"compute.devices={compute.devices}, compute.nodes={compute.nodes}; {mend}, or start limbeck alone"
+    )
+
+
+def join(fabric: Fabric, compute: ComputeConfig) -> None:
+    """Start Fabric's processes, or meet those that a launcher started.
+
+    Raises:
+        LimbeckError: the others are not there in `JOIN_SECONDS`.
+    """
+    if compute.devices * compute.nodes == 1:
+        fabric.launch()
+        return
+    place = f"{os.environ.get('MASTER_ADDR', 'this machine')}:{os.environ.get('MASTER_PORT', 'any port')}"
+    if compute.nodes > 1:
+        say(f"waits at most {JOIN_SECONDS:.0f} s for {compute.devices * compute.nodes} processes at {place}")
+    try:
+        _await_first(os.environ)
+        fabric.launch()
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise LimbeckError(
+            f"compute.devices={compute.devices}, compute.nodes={compute.nodes}: the processes did not meet "
+            f"at {place} ({reason[:160]}); start each machine with one MASTER_ADDR and MASTER_PORT"
+        ) from error
+    _wait_longer()
+
+
+def join_timeout() -> timedelta:
+    """What Fabric's strategy is given, for the start only."""
+    return timedelta(seconds=JOIN_SECONDS)
+
+
+def _await_first(env: Mapping[str, str]) -> None:
+    """A later process waits until the first one's port answers; torch would wait five minutes, silently."""
+    rank = _number(env, "RANK") or _number(env, "NODE_RANK") or _number(env, "GROUP_RANK")
+    if not rank or "MASTER_ADDR" not in env or env.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return
+    address = (env["MASTER_ADDR"], _number(env, "MASTER_PORT"))
+    until = time.monotonic() + JOIN_SECONDS
+    while True:
+        try:
+            socket.create_connection(address, timeout=5).close()
+        except OSError as error:
+            if time.monotonic() > until:
+                raise OSError(f"process {rank} finds no process 0 there: {error}") from error
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _wait_longer() -> None:
+    """The short wait was for the start."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=WORK_SECONDS), None)
+
+
+def _number(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name, "")
+    return int(text) if text.isdecimal() else 0
