@@ -238,3 +238,11 @@ def test_other_precisions_are_refused(tmp_path: Path, value: object) -> None:
     tree = soda_recipe(tmp_path, tmp_path / "p.yaml")
     with pytest.raises(LimbeckError, match=r"compute\.precision"):
         load_recipe(tree | {"compute": {"precision": value}})
+
+
+@pytest.mark.parametrize("size", ["s", "b", "l"])
+def test_recipes_of_the_papers_scale_represent_few_pairs_at_once(size: str) -> None:
+    """At 521 MB a pair of the ViT-L, a whole batch of 2,048 would take a terabyte (docs/recipes.md)."""
+    for stage in load_recipe(f"hmid_net/paper-vit-{size}").stages:
+        assert stage.schedule.batch_size == 2048
+        assert (stage.schedule.chunk or 2048) * 521e6 < 40e9
