@@ -285,12 +285,13 @@ def test_missing_rows_are_no_cache(tmp_path: Path) -> None:
 
 
 def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
-    for name, age in ((".old.npy.1.tmp", 90_000), (".new.npy.2.tmp", 60)):
+    old, new, other = (f".{16 * pair}.npy.{4 * pair}.tmp" for pair in ("0a", "1b", "2c"))
+    for name, age in ((old, 90_000), (new, 60), (other.replace("npy", "txt"), 90_000)):
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     rows = np.ones((2, 2), np.float32)
     outputs(BackboneCache(tmp_path), 2, lambda: shuffled(rows, 1, np.arange(2)))
-    assert [f.name for f in tmp_path.glob(".*")] == [".new.npy.2.tmp"]
+    assert {f.name for f in tmp_path.glob(".*")} == {new, other.replace("npy", "txt")}
 
 
 def test_what_nobody_reads_can_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,8 +299,9 @@ def test_what_nobody_reads_can_be_removed(tmp_path: Path, monkeypatch: pytest.Mo
     cache, rows = BackboneCache(), np.ones((8, 5), np.float32)
     for key in "abc":
         outputs(cache, 8, lambda: shuffled(rows, 8, np.arange(8)), key)
-    (tmp_path / "texts-1").mkdir()
-    (tmp_path / "texts-1" / "2.npz").write_bytes(b"x")
+    texts = tmp_path / f"texts-{8 * '0f1e'}-raw"
+    texts.mkdir()
+    (texts / f"{4 * '0f1e'}.npz").write_bytes(b"x")
     (tmp_path / "not ours.txt").write_text("stays")
     for file in cache.kept():
         os.utime(file, (time.time() - 10 * 86_400,) * 2)

@@ -34,7 +34,7 @@ _OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
     re.compile,
     (
         r"[0-9a-f]{32}\.npy",
-        r"texts-[0-9a-f]{32}",
+        r"texts-[0-9a-f]{32}(-[\w-]+)?",
         r"[0-9a-f]{16}\.npz",
         r"\.[0-9a-f]{32}\.npy\.[0-9a-f]{8}\.tmp",
     ),
