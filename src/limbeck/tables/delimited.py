@@ -6,10 +6,12 @@ format (text/tab-separated-values) knows no quoting.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -19,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from limbeck.errors import LimbeckError
-from limbeck.tables.quotes import check_quotes, line_fields
+from limbeck.tables.quotes import check_quotes, line_fields, quick_look
 
 SEPARATORS = (",", "\t", ";", "|")
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _ENDINGS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 _SAMPLE = 50  # lines by which the separator is found
-_LF, _CR = 10, 13
+_BLOCK = 1 << 20
 _MAX_BLOCK = (1 << 31) - 1
 
 
@@ -53,30 +55,30 @@ def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
         LimbeckError: no header, repeated column names, broken quotes, a row with another number of fields
             than the header; each names the line.
     """
-    buffer = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(buffer == _LF)
-    head = _first_line(data, ends)
+    head = _first_line(data)
     if head is None:
         raise LimbeckError(f"{name}: empty; give a header line with the names of the columns")
     number, start, stop = head
-    separator, notes = _separator(data, ends, number, name)
+    separator, notes = _separator(data, start, name)
     quoted = separator != "\t"
     names, unnamed = _header(data[start:stop].decode("utf-8").removesuffix("\r"), separator, name, number + 1)
     notes += unnamed
     if multiline and quoted:
         return _parse_multiline(data[start:], separator, names, name, number, notes)
-    if quoted:
-        inside = check_quotes(data, ends, separator, name, 1)
+    with ThreadPoolExecutor(1) as pool:
+        look = pool.submit(quick_look, data, separator)
+        columns, bare = _parse(data, min(stop + 1, len(data)), separator, len(names))
+        ends, fit = look.result()
+    below = ends - number - 1 + (not data.endswith(b"\n") and stop < len(data))
+    as_many = columns is not None and below == len(columns)
+    if quoted and not (as_many and fit):
+        inside = check_quotes(data, separator, name)
         if inside:
             notes.append(f"{name}: quotes inside fields of {inside:,} lines are kept as characters")
-    body = memoryview(data)[min(stop + 1, len(data)) :]
-    longest = int(np.diff(ends, prepend=-1, append=len(data)).max())
-    columns, bare = _parse(data, body, separator, len(names), longest)
     if columns is None:
         raise _odd_row(data, separator, names, name, number)
-    below = len(ends) - number - 1 + (not data.endswith(b"\n") and stop < len(data))
     lines: int | np.ndarray = number + 2
-    if below != len(columns):
+    if not as_many:
         texts = itertools.islice(enumerate(data.split(b"\n"), start=1), number + 1, None)
         filled = [at for at, line in texts if _counts(line, len(names))]
         lines = np.array(filled) if len(filled) == len(columns) else -1
@@ -86,21 +88,27 @@ def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
     return Rows(table, lines, tuple(notes))
 
 
-def _first_line(data: bytes, ends: np.ndarray) -> tuple[int, int, int] | None:
+def _first_line(data: bytes) -> tuple[int, int, int] | None:
     """Number (from 0), start and stop of the first line that is not blank."""
-    start = 0
-    for number, end in enumerate([*ends[:1000].tolist(), len(data)]):
+    start = number = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
         if data[start:end].strip():
             return number, start, end
-        start = end + 1
+        start, number = end + 1, number + 1
     return None
 
 
-def _separator(data: bytes, ends: np.ndarray, number: int, name: str) -> tuple[str, list[str]]:
+def _separator(data: bytes, start: int, name: str) -> tuple[str, list[str]]:
     """The separator that makes fields of the first lines alike; the ending of the file decides a tie."""
-    stop = int(ends[number + _SAMPLE]) if number + _SAMPLE < len(ends) else len(data)
-    sample = [line.removesuffix("\r") for line in data[:stop].decode("utf-8", "ignore").split("\n")[number:]]
-    sample = [line for line in sample if line.strip()][:_SAMPLE]
+    sample: list[str] = []
+    while len(sample) < _SAMPLE and start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        sample.append(data[start:end].decode("utf-8").removesuffix("\r"))
+        start = end + 1
+    sample = [line for line in sample if line.strip()]
     expected = _ENDINGS.get(PurePath(name).suffix.lower(), ",")
     order = sorted(SEPARATORS, key=lambda mark: mark != expected)
     fields = {mark: [_count(line, mark) for line in sample] for mark in order}
@@ -135,37 +143,33 @@ def _header(line: str, separator: str, name: str, number: int) -> tuple[list[str
     return names, said
 
 
-def _parse(
-    data: bytes, body: memoryview, separator: str, width: int, longest: int
-) -> tuple[pa.Table | None, str]:
+def _parse(data: bytes, start: int, separator: str, width: int) -> tuple[pa.Table | None, str]:
     """The columns, None if a row has another number of fields; and what stands for a lone ``\\r``."""
-    bare = ""
-    if data.count(b"\r") != data.count(b"\r\n"):
+    bare, body = "", memoryview(data)[start:]
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         # Arrow ends a line there, the format does not: another character stands in while it parses.
         bare = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark.encode() not in data)
-        whole = bytes(body).replace(b"\r\n", b"\n").replace(b"\r", bare.encode())
-        body, longest = memoryview(whole), len(whole)
+        body = memoryview(bytes(body).replace(b"\r\n", b"\n").replace(b"\r", bare.encode()))
     numbers = [str(at) for at in range(width)]
     if not body:
         return pa.table({at: pa.array([], pa.string()) for at in numbers}), bare
-    try:
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(body),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=numbers, block_size=min(max(1 << 20, 2 * longest), _MAX_BLOCK)
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=separator,
-                quote_char=False if separator == "\t" else '"',
-                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(numbers, pa.string()), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except pa.ArrowException:
-        return None, bare
-    return table, bare
+    parse = pyarrow.csv.ParseOptions(
+        delimiter=separator,
+        quote_char=False if separator == "\t" else '"',
+        invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+    )
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(numbers, pa.string()), null_values=[""], strings_can_be_null=True
+    )
+    for block in (_BLOCK, min(2 * len(body) + 1, _MAX_BLOCK)):  # a line that is longer than a block
+        read = pyarrow.csv.ReadOptions(column_names=numbers, block_size=block)
+        with contextlib.suppress(pa.ArrowException):
+            source = pa.BufferReader(body)
+            table = pyarrow.csv.read_csv(
+                source, read_options=read, parse_options=parse, convert_options=convert
+            )
+            return table, bare
+    return None, bare
 
 
 def _counts(line: bytes, width: int) -> bool:

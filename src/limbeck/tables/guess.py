@@ -58,8 +58,10 @@ def guess_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     for kind in ("int", "float", "bool", "date", "time"):
         # Most text columns are turned down by their first cells.
-        if all(_fits(part, kind) for part in (values.slice(0, _SAMPLE), values)):
-            return _as_bool(column) if kind == "bool" else column.cast(TYPES[kind])
+        if _read(values.slice(0, _SAMPLE), kind) is not None:
+            found = _read(column, kind)
+            if found is not None:
+                return found
     return column
 
 
@@ -88,27 +90,41 @@ def _casts(cell: object, kind: str) -> bool:
     return True
 
 
-def _fits(values: pa.ChunkedArray, kind: str) -> bool:
-    """Whether all texts are of a kind, in the one form that its values are printed in."""
+def _read(texts: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
+    """The values of texts that all stand in the one form in which values of a kind are printed, else None."""
     if kind == "bool":
-        return any(_all(pc.is_in(values, pa.array(pair))) for pair in _BOOLS)
-    if kind in _FORMS and not _all(pc.match_substring_regex(values, _FORMS[kind])):
-        return False
+        if not any(_all(pc.is_in(texts, pa.array([*pair, None]))) for pair in _BOOLS):
+            return None
+        true = pc.is_in(texts, pa.array([pair[0] for pair in _BOOLS]))
+        return pc.if_else(pc.is_valid(texts), true, pa.scalar(None, pa.bool_()))
+    if kind in _FORMS and not _all(pc.match_substring_regex(texts, _FORMS[kind])):
+        return None
     try:
-        cast = values.cast(TYPES[kind])
+        values = texts.cast(TYPES[kind])
     except pa.ArrowException:
-        return False
-    if kind == "int" and not _all(pc.and_(pc.greater_equal(cast, -_EXACT), pc.less_equal(cast, _EXACT))):
-        return False
+        return None
+    if kind == "int":
+        low, high = (pc.min_max(values)[end].as_py() for end in ("min", "max"))
+        zero = pc.and_(pc.starts_with(texts, "0"), pc.greater(pc.binary_length(texts), 1))
+        if (
+            low < -_EXACT
+            or high > _EXACT
+            or _any(zero)
+            or any(_any(pc.starts_with(texts, m)) for m in ("-0", "+"))
+        ):
+            return None
     if kind == "float":
-        return _all(pc.is_finite(cast)) and pc.max(pc.binary_length(values)).as_py() <= _FLOAT_LENGTH
-    return kind == "time" or _all(pc.equal(cast.cast(pa.string()), values))
-
-
-def _as_bool(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    true = pc.is_in(column, pa.array([pair[0] for pair in _BOOLS]))
-    return pc.if_else(pc.is_valid(column), true, pa.scalar(None, pa.bool_()))
+        longest = pc.max(pc.binary_length(texts)).as_py()
+        return values if longest <= _FLOAT_LENGTH and _all(pc.is_finite(values)) else None
+    if kind == "date":
+        lengths = pc.min_max(pc.binary_length(texts))
+        return values if lengths["min"].as_py() == lengths["max"].as_py() == len("2020-01-31") else None
+    return values
 
 
 def _all(found: Any) -> bool:
-    return bool(pc.all(found, skip_nulls=False).as_py())
+    return bool(pc.all(found).as_py())
+
+
+def _any(found: Any) -> bool:
+    return bool(pc.any(found).as_py())

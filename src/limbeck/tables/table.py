@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -17,6 +18,7 @@ from limbeck.tables.guess import declare_type, guess_type
 from limbeck.tables.records import read_records, to_columns
 from limbeck.tables.text import read_bytes, utf8_bytes
 
+_THREADS = 4  # that guess types
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
 # Endings that make a file a table by themselves; .txt and others are read as CSV where a table is asked for.
 ENDINGS = frozenset({".csv", ".tsv", ".tab", ".json", ".parquet", *JSON_LINES})
@@ -120,17 +122,22 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
     unknown = [key for key in types if key not in table.names]
     if unknown:
         raise LimbeckError(f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}")
-    columns, guessed = [], []
-    for key, column in zip(table.names, table.columns.columns, strict=True):
+
+    def typed(key: str) -> pa.ChunkedArray:
+        column = table.columns.column(key)
         if key in types:
-            column = declare_type(column, types[key], f"{table.name}: column {key!r}")
-        elif key in text:
-            column = _as_text(column)
-        elif guess:
-            column = guess_type(column)
-            if not pa.types.is_string(column.type):
-                guessed.append(f"{key} {_word(column.type)}")
-        columns.append(column)
+            return declare_type(column, types[key], f"{table.name}: column {key!r}")
+        if key in text:
+            return _as_text(column)
+        return guess_type(column) if guess else column
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        columns = list(pool.map(typed, table.names))
+    guessed = [
+        f"{key} {_word(column.type)}"
+        for key, column in zip(table.names, columns, strict=True)
+        if guess and key not in types and key not in text and not pa.types.is_string(column.type)
+    ]
     notes = table.notes
     if guessed:
         notes = (*notes, f"{table.name}: types guessed: {', '.join(guessed)}; the other columns are text")

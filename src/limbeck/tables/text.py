@@ -105,7 +105,7 @@ def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
     if data.startswith(codecs.BOM_UTF8):
         data = data[len(codecs.BOM_UTF8) :]
     if data.isascii() or _is_utf8(data):
-        if data.count(0) > len(data) // 4:
+        if b"\0" in data and data.count(b"\0") > len(data) // 4:
             raise LimbeckError(f"{name}: holds zero bytes like UTF-16 without its mark; save it as UTF-8")
         return data, "UTF-8", ()
     if b"\0" in data:
