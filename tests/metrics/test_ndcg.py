@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.metrics import hamming_ndcg
+from limbeck.metrics import hamming_ndcg, ranking_ndcg
 
 
 def problem(seed: int, queries: int = 6, items: int = 50, width: int = 2, labels: int = 5):
@@ -101,3 +101,29 @@ def test_threads_do_not_matter():
     data = problem(5, queries=70, items=300)
     one, two = (hamming_ndcg(*data, threads=t).per_query[100] for t in (1, 3))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("gain", ["exponential", "linear"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ranking_by_distance_is_that_of_the_codes(seed, gain):
+    """Distances of 16 bits tie often, so both must spread ties alike."""
+    queries, items, query_labels, item_labels = problem(seed)
+    query_labels[0] = False
+    distances = np.unpackbits(queries[:, None] ^ items[None], axis=-1).sum(axis=-1, dtype=int)
+    grades = query_labels.astype(int) @ item_labels.astype(int).T
+    ks = [1, 7, 50, 99]
+    expected = hamming_ndcg(queries, items, query_labels, item_labels, ks=ks, gain=gain)
+    found = ranking_ndcg(-distances, grades, ks=ks, gain=gain)
+    assert found.n_empty == expected.n_empty >= 1
+    for k in ks:
+        np.testing.assert_allclose(found.per_query[k], expected.per_query[k], atol=1e-12)
+        assert found.value[k] == pytest.approx(expected.value[k])
+
+
+@pytest.mark.parametrize(
+    ("similarity", "grades"),
+    [(np.zeros((2, 3)), np.zeros((2, 2), int)), (np.full((1, 2), np.nan), np.ones((1, 2), int)), ([], [])],
+)
+def test_bad_rankings_are_refused(similarity, grades):
+    with pytest.raises(LimbeckError, match="want two equal shapes"):
+        ranking_ndcg(similarity, grades)

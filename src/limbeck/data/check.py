@@ -14,6 +14,7 @@ from limbeck.data.duplicates import Print, alike_groups, equal_groups, fingerpri
 from limbeck.data.features import FeatureFile, load_feature_file
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol, SplitName
+from limbeck.data.relevance import WARN_ABOVE, relevance
 from limbeck.errors import LimbeckError
 
 Progress = Callable[[int, int], None]
@@ -42,6 +43,7 @@ class Report:
     rows: int
     protocol: str | None = None
     protocol_hash: str | None = None
+    relevance: dict[str, Any] | None = None
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -290,5 +292,10 @@ def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, repo
     found = (labels & pairs.labels(database).any(axis=0)).any(axis=1)
     lost = [pairs.ids[row] for row in query[labels.any(axis=1) & ~found].tolist()]
     report.add("query_without_relevant", "warning", "queries whose labels no item of the database has", lost)
+    share = relevance(labels, pairs.labels(database), pairs.label_names)
+    if share is not None and found.any():
+        level: Level = "warning" if share.share > WARN_ABOVE else "note"
+        report.relevance = asdict(share)
+        report.add("relevant_pairs", level, share.in_words, [share.label])
     if not found.any():
         report.add("nothing_relevant", "error", "not one query has a relevant item", [pairs.name])

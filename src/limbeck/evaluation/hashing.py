@@ -11,7 +11,14 @@ import numpy as np
 
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
-from limbeck.metrics import code_health, hamming_map, hamming_ndcg, precision_recall, ranking_map
+from limbeck.metrics import (
+    code_health,
+    hamming_map,
+    hamming_ndcg,
+    precision_recall,
+    ranking_map,
+    ranking_ndcg,
+)
 from limbeck.metrics.empty import settle_empty
 from limbeck.metrics.precision_recall import DEFAULT_NS
 from limbeck.spaces import Space
@@ -69,9 +76,10 @@ def score_hashing(
     Returns:
         For each direction ``map``, ``floor`` (all codes equal), ``ceiling``, ``map_unseen`` (trained items
         taken out of the database, where any are known), ``without_relevant`` (how many queries share no label
-        with any item, where some do not), per-query values, and for codes the curves,
-        ``ndcg@k`` graded by the number of shared labels, ``p@100``, and the look-up within radius 2:
-        ``lookup_precision``, ``lookup_recall``, ``lookup_answered`` (share of queries that find anything).
+        with any item, where some do not), ``ndcg@k`` graded by the number of shared labels and
+        ``ndcg_floor@100`` (all codes equal), per-query values, and for codes the curves, ``p@100``, and the
+        look-up within radius 2: ``lookup_precision``, ``lookup_recall``, ``lookup_answered`` (share of
+        queries that find anything).
 
     Raises:
         LimbeckError: labels or points that do not fit together; no query with a relevant item.
@@ -93,6 +101,7 @@ def score_hashing(
         scores.per_query[direction] = plain(per_query)
         scores.curves[direction] = verbs.curves(queries, items)
         metrics |= verbs.more(queries, items, scores.curves[direction])
+        metrics |= _graded(verbs.ndcg(space, queries, items), queries, items)
     for name, labelled in sets.items():
         scores.health[name] = verbs.health(labelled.points)
     return scores
@@ -163,12 +172,34 @@ def _code_curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
 
 
 def _code_more(queries: Labelled, items: Labelled, curves: Mapping[str, list[float]]) -> dict[str, float]:
-    """Graded NDCG, P@100 and the look-up within a radius."""
-    graded = hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT)
+    """P@100 and the look-up within a radius."""
     radius = min(LOOKUP_RADIUS, len(curves["radii"]) - 1)
     lookup = {f"lookup_{name}": curves[name][radius] for name in ("precision", "recall", "answered")}
-    found = {f"ndcg@{k}": value for k, value in graded.value.items()}
-    return found | {"p@100": curves["precision_at"][DEFAULT_NS.index(100)]} | lookup
+    return {"p@100": curves["precision_at"][DEFAULT_NS.index(100)]} | lookup
+
+
+def _graded(ndcg: dict[int, float], queries: Labelled, items: Labelled) -> dict[str, float]:
+    """NDCG at each k, and what it is without any order: a label that most rows have makes it high."""
+    left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
+    least = hamming_ndcg(left, right, queries.labels, items.labels, ks=NDCG_AT[:1]).value[NDCG_AT[0]]
+    return {f"ndcg@{k}": value for k, value in ndcg.items()} | {f"ndcg_floor@{NDCG_AT[0]}": least}
+
+
+def _code_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
+    return hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT).value
+
+
+def _vector_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
+    """`ranking_ndcg` in blocks of queries."""
+    found: dict[int, list[np.ndarray]] = {k: [] for k in NDCG_AT}
+    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
+        grades = queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)
+        similarity = space.similarity(queries.points[rows], items.points)
+        block = ranking_ndcg(similarity, grades.astype(np.int64), ks=NDCG_AT, empty="zero")
+        for k, values in block.per_query.items():
+            found[k].append(np.where(grades.any(axis=1), values, np.nan))
+    return {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in found.items()}
 
 
 def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
@@ -192,16 +223,20 @@ class _Verbs:
     bits: Callable[[Space], int]
     curves: Callable[[Labelled, Labelled], dict[str, list[float]]]
     more: Callable[[Labelled, Labelled, Mapping[str, list[float]]], dict[str, float]]
+    ndcg: Callable[[Space, Labelled, Labelled], dict[int, float]]
     health: Callable[[np.ndarray], dict[str, float | list[float]]]
 
 
 _VERBS = {
-    "codes": _Verbs(_code_map, lambda space: 8 * space.width, _code_curves, _code_more, _code_health),
+    "codes": _Verbs(
+        _code_map, lambda space: 8 * space.width, _code_curves, _code_more, _code_ndcg, _code_health
+    ),
     "vectors": _Verbs(
         _vector_map,
         lambda space: 0,
         lambda queries, items: {},
         lambda queries, items, curves: {},
+        _vector_ndcg,
         lambda points: {},
     ),
 }

@@ -13,7 +13,7 @@ from limbeck.metrics.classification import (
 from limbeck.metrics.code_health import CodeHealth, code_health
 from limbeck.metrics.hierarchy import Hierarchical, hierarchical
 from limbeck.metrics.histograms import distance_histograms
-from limbeck.metrics.ndcg import Ndcg, hamming_ndcg
+from limbeck.metrics.ndcg import Ndcg, hamming_ndcg, ranking_ndcg
 from limbeck.metrics.precision_recall import PrecisionRecall, precision_recall
 from limbeck.metrics.ranks import (
     FirstRelevant,
@@ -60,6 +60,7 @@ __all__ = [
     "paired_test",
     "precision_recall",
     "ranking_map",
+    "ranking_ndcg",
     "recall_at_k",
     "retrieval_ranks",
     "summarize",

@@ -1,4 +1,4 @@
-"""Normalised discounted cumulative gain by Hamming distance, graded by the number of shared labels."""
+"""Normalised discounted cumulative gain by Hamming distance or similarity, graded by shared labels."""
 
 from __future__ import annotations
 
@@ -67,11 +67,7 @@ def hamming_ndcg(
         LimbeckError: for bad arrays, ks or settings.
     """
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
-    if not ks or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
-        raise LimbeckError(f"ks: {ks!r} is not a list of whole numbers of at least 1")
-    if gain not in GAINS:
-        raise LimbeckError(f"gain: {gain!r} is unknown; choose from {', '.join(GAINS)}")
-    check_empty(empty)
+    _check_settings(ks, gain, empty)
     n, most = len(data.items), int(np.asarray(query_labels, dtype=bool).sum(axis=1).max())
     gains = np.asarray(GAINS[gain](np.arange(most + 1, dtype=np.float64)))
     counts = np.zeros((len(data.queries), data.bits + 1), dtype=np.int64)
@@ -101,6 +97,62 @@ def hamming_ndcg(
         scores = np.divide(found, ideal, out=np.full(len(full), np.nan), where=full)
         value[int(k)], per_query[int(k)], n_empty = settle_empty(scores, empty)
     return Ndcg(value, per_query, n_empty, {"gain": gain, "empty": empty})
+
+
+def ranking_ndcg(
+    similarity: ArrayLike,
+    grades: ArrayLike,
+    *,
+    ks: Sequence[int] = (100,),
+    gain: str = "exponential",
+    empty: str = "skip",
+) -> Ndcg:
+    """NDCG@k of rankings by a similarity, as `hamming_ndcg` has it for codes; ties in expectation.
+
+    Args:
+        similarity: (Q, N), higher is nearer.
+        grades: whole numbers (Q, N) from 0, such as the number of shared labels.
+        ks, gain, empty: as in `hamming_ndcg`.
+
+    Raises:
+        LimbeckError: for bad arrays, ks or settings.
+    """
+    scores, grade = np.asarray(similarity, dtype=np.float64), np.asarray(grades)
+    _check_settings(ks, gain, empty)
+    if scores.ndim != 2 or grade.shape != scores.shape or not scores.size or not np.isfinite(scores).all():
+        raise LimbeckError(
+            f"similarity {scores.shape} and grades {grade.shape}: want two equal shapes (Q, N), all finite"
+        )
+    count, n = scores.shape
+    gains = np.asarray(GAINS[gain](grade.astype(np.float64)))
+    discounts = np.append(0, np.cumsum(1 / np.log2(1 + np.arange(1, min(n, max(ks)) + 1))))
+    found, ideal = np.zeros((len(ks), count)), np.zeros((len(ks), count))
+    most = int(grade.max(initial=0))
+    ladder = np.asarray(GAINS[gain](np.arange(most, -1, -1, dtype=np.float64)))[None]
+    last = n - min(n, max(ks))  # what stands behind the last place that counts is not sorted
+    for q in range(count):
+        kept = np.flatnonzero(scores[q] >= np.partition(scores[q], last)[last])
+        levels, group = np.unique(-scores[q, kept], return_inverse=True)  # the nearest first
+        sizes = np.bincount(group, minlength=len(levels))[None]
+        sums = np.bincount(group, weights=gains[q, kept], minlength=len(levels))[None]
+        best = np.bincount(grade[q], minlength=most + 1)[None, ::-1]
+        for at, k in enumerate(ks):
+            found[at, q] = _gained(sizes, sums, discounts, min(k, n))[0]
+            ideal[at, q] = _gained(best, best * ladder, discounts, min(k, n))[0]
+    value, per_query, n_empty = {}, {}, 0
+    full = grade.any(axis=1)
+    for at, k in enumerate(ks):
+        each = np.divide(found[at], ideal[at], out=np.full(count, np.nan), where=full)
+        value[int(k)], per_query[int(k)], n_empty = settle_empty(each, empty)
+    return Ndcg(value, per_query, n_empty, {"gain": gain, "empty": empty})
+
+
+def _check_settings(ks: Sequence[int], gain: str, empty: str) -> None:
+    if not ks or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
+        raise LimbeckError(f"ks: {ks!r} is not a list of whole numbers of at least 1")
+    if gain not in GAINS:
+        raise LimbeckError(f"gain: {gain!r} is unknown; choose from {', '.join(GAINS)}")
+    check_empty(empty)
 
 
 def _gained(counts: np.ndarray, sums: np.ndarray, discounts: np.ndarray, k: int) -> np.ndarray:

@@ -30,7 +30,7 @@ _BITS = {
 
 def code_tables(results: Sequence[Result]) -> list[Table]:
     """Two tables of the results that are codes: figures by direction, and the state of the bits."""
-    codes = [r for r in results if any("ndcg@100" in r.metrics.get(way, {}) for way in DIRECTIONS)]
+    codes = [r for r in results if any("p@100" in r.metrics.get(way, {}) for way in DIRECTIONS)]
     if not codes:
         return []
     rows = [

@@ -24,6 +24,7 @@ NOTES = {
     "floor": "floor: all codes equal",
     "ceiling": "ceiling: codes learnt from the labels of both sides",
     "unseen": "unseen: mean without trained items in the database",
+    "NDCG": "NDCG: the first 100 places, graded by the number of shared labels; for mAP one is enough",
 }
 EMPTY_QUERIES = {"skip": "left out of mAP", "zero": "they count 0 in mAP"}
 
@@ -109,7 +110,8 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
 def hashing_table(results: Sequence[Result]) -> Table:
     """Mean average precision both ways between its floor and ceiling, a row a result."""
     rows = [_hashing_row(result) for result in results]
-    head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen", "seconds"]
+    head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen"]
+    head += ["NDCG", "NDCG floor", "seconds"]
     table = _drop_empty(Table(f"mAP, {results[0].protocol}", head, rows, words=2))
     table.notes = [text for name, text in NOTES.items() if name in table.head] + empty_notes(results)
     return table
@@ -131,7 +133,8 @@ def empty_notes(results: Sequence[Result]) -> list[str]:
 
 def _hashing_row(result: Result) -> list[str]:
     directions = [figure(result.metrics.get(d, {}).get("map")) for d in DIRECTIONS]
-    levels = [figure(result.mean(name)) for name in ("map", "floor", "ceiling", "map_unseen")]
+    names = ("map", "floor", "ceiling", "map_unseen", "ndcg@100", "ndcg_floor@100")
+    levels = [figure(result.mean(name)) for name in names]
     return [*_who(result), *directions, *levels, _seconds(result)]
 
 

@@ -1,0 +1,73 @@
+"""How much of a data set counts as relevant under a protocol of shared labels, and by which label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WARN_ABOVE = 0.4
+"""Share of relevant pairs above which any order of the database scores high."""
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Shares between 0 and 1.
+
+    Attributes:
+        share: of all pairs of a query and an item of the database, those that share a label.
+        label: name of the label that most rows have; ``covers``: the share of rows that have it.
+        without: ``share`` if that label did not count.
+    """
+
+    share: float
+    label: str
+    covers: float
+    without: float
+
+    @property
+    def in_words(self) -> str:
+        """Without the label's name."""
+        return (
+            f"{self.share:.0%} of the query-database pairs share a label, about the mAP of no order at all; "
+            f"without the label that most rows have ({self.covers:.0%}) it would be {self.without:.0%}"
+        )
+
+
+def relevance(query: np.ndarray, database: np.ndarray, names: Sequence[str]) -> Relevance | None:
+    """Measure it.
+
+    Args:
+        query: labels, bool (Q, C).
+        database: labels, bool (N, C).
+        names: the C label names.
+
+    Returns:
+        None without labels or rows.
+    """
+    if not len(query) or not len(database) or not names:
+        return None
+    counts = query.sum(axis=0) + database.sum(axis=0)
+    most = int(np.argmax(counts))
+    others = np.arange(len(names)) != most
+    return Relevance(
+        share=_share(query, database),
+        label=names[most],
+        covers=float(counts[most] / (len(query) + len(database))),
+        without=_share(query[:, others], database[:, others]),
+    )
+
+
+def _share(query: np.ndarray, database: np.ndarray) -> float:
+    """Share of pairs with a common label; rows of equal labels are counted once."""
+    if not query.shape[1]:
+        return 0.0
+    left, left_counts = np.unique(query, axis=0, return_counts=True)
+    right, right_counts = np.unique(database, axis=0, return_counts=True)
+    wide, total = right.T.astype(np.float32), 0
+    for start in range(0, len(left), 256):
+        block = slice(start, start + 256)
+        shared = (left[block].astype(np.float32) @ wide) > 0
+        total += int(left_counts[block] @ (shared @ right_counts))
+    return total / (len(query) * len(database))
