@@ -6,9 +6,11 @@ from pathlib import Path
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.console import echo
 
 
+@encodes
 def encode(
     run: Path = typer.Argument(..., help="Run or model directory."),
     source: Path = typer.Argument(..., help="Folder of pictures, pairs directory, or table."),
@@ -28,6 +30,7 @@ def encode(
         False, "--keep-embeddings", help="Keep the embeddings behind the codes, for search --rerank and ties."
     ),
     replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
+    device: str | None = DEVICE,
 ) -> None:
     """Encode pictures (or their features) into points; the same command goes on where it was interrupted."""
     if split is not None and protocol is None:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.outputs import writes
 
 
 @writes("json")
+@encodes
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run or model directory.")] = None,
     data: Annotated[Path | None, typer.Option(help="Pairs directory; the run's own by default.")] = None,
@@ -48,6 +50,7 @@ def evaluate(
         str | None,
         typer.Option(help="Labels that training did not know, by commas; the run's hidden ones by default."),
     ] = None,
+    device: str | None = DEVICE,
 ) -> None:
     """Measure a run by a protocol, or codes from elsewhere with --codes.
 

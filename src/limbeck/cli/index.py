@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.engine import engine
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
@@ -19,6 +20,7 @@ app.command()(engine)
 
 
 @app.command()
+@encodes
 def build(
     source: Path | None = typer.Argument(
         None,
@@ -40,6 +42,7 @@ def build(
     embeddings: Path | None = typer.Option(
         None, "--embeddings", help="With --codes: .npy of float embeddings, one row per code, to be kept."
     ),
+    device: str | None = DEVICE,
 ) -> None:
     """Build an index from a collection and a model, or from codes made elsewhere."""
     if (source is None) == (codes is None) or (codes is None) != (ids is None):

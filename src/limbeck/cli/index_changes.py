@@ -6,9 +6,11 @@ from pathlib import Path
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.console import echo
 
 
+@encodes
 def add(
     index: Path = typer.Argument(..., help="Index directory."),
     source: Path | None = typer.Argument(
@@ -27,6 +29,7 @@ def add(
     split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
     replace: bool = typer.Option(False, "--replace", help="Put items in the place of those of the same id."),
+    device: str | None = DEVICE,
 ) -> None:
     """Add items, encoded with the model in the index; all in one commit, or nothing."""
     if (source is None) == (codes is None) or (codes is None) != (ids is None):

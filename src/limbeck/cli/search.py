@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
 from limbeck.errors import LimbeckError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @writes("json_file", "gallery")
+@encodes
 def search(
     index: Path = typer.Argument(..., help="Index directory, from `limbeck index build`."),
     text: str | None = typer.Argument(None, help='Words, such as "two dogs on a beach".'),
@@ -65,6 +67,7 @@ def search(
         None, "--gallery", help="Also write the hits' pictures to this .png file."
     ),
     media: Path | None = typer.Option(None, "--media", help="Where the pictures are now, if they moved."),
+    device: str | None = DEVICE,
 ) -> None:
     """Show the items nearest to a text, a picture, an item, features or codes."""
     if sum(query is not None for query in (text, image, like, features, codes, queries)) != 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @writes("json", "figure")
+@encodes
 def traverse(
     index: Annotated[Path, typer.Argument(help="Index of a model with a tangent or polar lift.")],
     image: Annotated[Path | None, typer.Option("--image", help="Start at a picture file.")] = None,
@@ -42,6 +44,7 @@ def traverse(
     media: Annotated[
         Path | None, typer.Option("--media", help="Where the pictures are now, if they moved.")
     ] = None,
+    device: str | None = DEVICE,
 ) -> None:
     """Go from a picture to the root: at every step the nearest text that entails it.
 

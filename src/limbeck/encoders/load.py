@@ -5,22 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from limbeck.encoders.clip import load_clip
+from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
 
 
-def load(path_or_hub_id: str | Path) -> DualEncoder:
+def load(path_or_hub_id: str | Path, *, device: str | None = None) -> DualEncoder:
     """A dual encoder from a run, a model directory, a `transformers` CLIP directory, or a hub id.
 
     Args:
         path_or_hub_id: run directory (its ``model/``), model directory (``model.json``), directory of a
             `transformers` CLIP model (``config.json``), or a hub id.
+        device: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; by default that of `on_device`, else the CPU.
+
+    Raises:
+        LimbeckError: no model there, a damaged one, no such device.
     """
     folder = Path(path_or_hub_id)
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():
-            return DualEncoder.load(candidate)
+            return placed(DualEncoder.load(candidate), device)
     if folder.is_dir() and not (folder / "config.json").is_file():
         hint = (
             "the run has not finished; go on with: limbeck train --resume"
@@ -30,4 +35,4 @@ def load(path_or_hub_id: str | Path) -> DualEncoder:
         raise LimbeckError(f"{folder}: holds no model; {hint}")
     if not folder.is_dir() and not is_hub_id(str(path_or_hub_id)):
         raise LimbeckError(f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)")
-    return load_clip(str(path_or_hub_id))
+    return placed(load_clip(str(path_or_hub_id)), device)

@@ -145,9 +145,10 @@ def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
         )
     folder, entry = found
     _check_reads(entry.modalities, modality, wanted)
+    from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder
 
-    encoder = DualEncoder.load(folder, bundled=True)
+    encoder = placed(DualEncoder.load(folder, bundled=True))
     if encoder.space_id != entry.space_id:
         raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
     return encoder

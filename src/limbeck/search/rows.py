@@ -193,6 +193,7 @@ def _open_below(source: Any, media_root: str | None) -> Source:
 
 def _own_encoder(store: IndexStore) -> DualEncoder:
     """The encoder in an index that made its items."""
+    from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder
 
     found = store.encoder_for("image")
@@ -200,7 +201,7 @@ def _own_encoder(store: IndexStore) -> DualEncoder:
         raise LimbeckError(
             f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids"
         )
-    return DualEncoder.load(found[0], bundled=True)
+    return placed(DualEncoder.load(found[0], bundled=True))
 
 
 def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:

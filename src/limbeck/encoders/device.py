@@ -1,0 +1,60 @@
+"""Where a model runs that encodes: the one place that chooses a device. Training asks Fabric (`compute`)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from limbeck.encoders.chosen import asked_device
+from limbeck.errors import LimbeckError
+from limbeck.notices import say
+
+_Model = TypeVar("_Model", bound=nn.Module)
+_KINDS = ("cuda", "mps", "cpu")
+_said: set[str] = set()
+
+
+def placed(model: _Model, name: str | None = None) -> _Model:
+    """The model on a device, by default that of `on_device`; a device other than the CPU is said once.
+
+    Raises:
+        LimbeckError: no device of that name on this machine.
+    """
+    device = find_device(asked_device() if name is None else name)
+    if device.type != "cpu" and str(device) not in _said:
+        _said.add(str(device))
+        say(f"encodes on {_described(device)}; --device cpu keeps it on the processor")
+    return model.to(device)
+
+
+def find_device(name: str | None) -> torch.device:
+    """A device by name (``cuda``, ``cuda:1``, ``mps``, ``cpu``); None is the best that the machine has.
+
+    Raises:
+        LimbeckError: no such device on this machine.
+    """
+    counts = _counts()
+    if name is None:
+        return torch.device(next(kind for kind in _KINDS if counts[kind]))
+    kind, colon, number = name.partition(":")
+    if kind not in counts or (colon and not number.isdecimal()):
+        raise LimbeckError(f"device {name!r}: choose one of {', '.join(_KINDS)}, or cuda:1 for the second")
+    if int(number or 0) >= counts[kind]:
+        have = [f"{count} {own}" for own, count in counts.items() if count]
+        raise LimbeckError(f"device {name!r}: this machine has {', '.join(have)}; leave it out for the best")
+    return torch.device(name)
+
+
+def _counts() -> dict[str, int]:
+    """How many devices of each kind there are, the best kind first."""
+    return {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
+
+
+def _described(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
