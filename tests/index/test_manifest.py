@@ -93,7 +93,6 @@ def test_a_newer_format_is_refused_by_its_minimum_reader(tmp_path):
         ),
         ({"media_root": ["/"]}, "media_root is a list, not str"),
         ({"schema": [["id"]]}, "its schema is no list of names and types"),
-        ({"model": "\ud800"}, "model holds a lone surrogate"),
         ({"space": {"name": ["hamming"]}}, "is not an object such as"),
         ({"space": {"name": "klein"}}, "unknown name 'klein'"),
         ({"space": {"name": "hamming", "bits": 32}}, "expected uint8"),

@@ -6,6 +6,7 @@ A pairs directory holds ``pairs.parquet`` and ``pairs.json``; the layout is desc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from limbeck.data.features import FeatureFile, open_feature_files
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json
 from limbeck.names import show
+from limbeck.typed import typed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -366,6 +368,30 @@ def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapp
     Pairs(directory, table, done)._check_labels()
 
 
+@dataclass(frozen=True)
+class _Media:
+    kind: str
+    root: str
+
+
+@dataclass(frozen=True)
+class _Features:
+    file: str
+    scale: float = 1.0
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """The fields of ``pairs.json`` that are read."""
+
+    name: str
+    label_names: list[str]
+    media: _Media | None = None
+    features: dict[str, _Features] | None = None
+    sha256: str | None = None
+
+
 def _check_meta(file: Path) -> dict[str, Any]:
     meta = read_json(file)
     if not isinstance(meta, dict) or meta.get("format") != cols.FORMAT:
@@ -373,15 +399,7 @@ def _check_meta(file: Path) -> dict[str, Any]:
         raise LimbeckError(
             f"{file}: format is {found!r}, this version reads {cols.FORMAT!r}; import the data again"
         )
-    media = meta.get("media")
-    sound = (
-        isinstance(meta.get("name"), str)
-        and isinstance(meta.get("label_names"), list)
-        and (
-            media is None
-            or (isinstance(media, dict) and media.get("kind") in ("folder", "zip") and media.get("root"))
-        )
-    )
-    if not sound:
-        raise LimbeckError(f"{file}: name, label_names or media is malformed; import the data again")
+    known = typed(_Meta, meta, file, "import the data again", more=True)
+    if known.media is not None and (known.media.kind not in ("folder", "zip") or not known.media.root):
+        raise LimbeckError(f"{file}: media is no folder and no zip file; import the data again")
     return meta

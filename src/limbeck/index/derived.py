@@ -37,8 +37,8 @@ from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.index.measured import read_measured, write_measured
 from limbeck.index.segments import file_entry, same_file
 from limbeck.index.store import IndexStore
-from limbeck.index.typed import is_inside, typed
 from limbeck.spaces import Space
+from limbeck.typed import is_inside, typed
 
 FORMAT = 1
 FOLDER, ABOUT, MEASURED = "derived", "derived.json", "measured.json"

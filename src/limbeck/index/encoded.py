@@ -24,8 +24,8 @@ from limbeck.index.arrays import NpyWriter, open_npy
 from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
 from limbeck.index.manifest import FileEntry
-from limbeck.index.typed import typed
 from limbeck.spaces import Kept, Space, space_from_json
+from limbeck.typed import typed
 
 FORMAT = "limbeck.encoded/1"
 META, ITEMS, POINTS, SKIPPED = "encoded.json", "items.parquet", "points.npy", "skipped.jsonl"

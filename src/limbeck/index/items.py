@@ -131,7 +131,9 @@ def schema_json(schema: pa.Schema) -> list[list[str]]:
 
 def hash_ids(ids: Iterable[str]) -> np.ndarray:
     """(n,) uint64: the first 8 bytes of BLAKE2b of each id's UTF-8 form."""
-    digests = b"".join(hashlib.blake2b(value.encode(), digest_size=8).digest() for value in ids)
+    digests = b"".join(
+        hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest() for value in ids
+    )
     return np.frombuffer(digests, dtype="<u8")
 
 

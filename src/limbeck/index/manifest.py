@@ -15,7 +15,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, fsync_path, json_text, publish_new, read_json, sha256_json
-from limbeck.index.typed import is_inside, typed
+from limbeck.typed import is_inside, typed
 
 READER = 2  # what this code can open
 WITH_REMOVED = 2  # least reader of an index with removed rows, or with columns that came later

@@ -9,7 +9,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
-from limbeck.index.typed import typed
+from limbeck.typed import typed
 
 
 @dataclass(frozen=True)

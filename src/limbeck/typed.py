@@ -15,22 +15,23 @@ T = TypeVar("T")
 _NOT_IN_NAMES = {"\\", ":", *map(chr, range(32))}  # separators and drives of Windows, control characters
 
 
-def typed(cls: type[T], value: Any, path: Path, mend: str) -> T:
+def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False) -> T:
     """A JSON value as a dataclass, and what lies in it as its annotations say.
 
-    Whole numbers lie within 64 bits, floats are finite, texts can be encoded as UTF-8.
+    Whole numbers lie within 64 bits, floats are finite.
 
     Args:
         cls: a dataclass of str, int, float, bool, None, Any, list, dict with text keys, and dataclasses.
         value: as `json.loads` gives it.
         path: of the file, named in errors.
         mend: end of the error message.
+        more: pass over fields that a class does not know.
 
     Raises:
         LimbeckError: names the first field that is missing, unknown or of another type.
     """
     try:
-        found: T = _read(cls, value, "")
+        found: T = _read(cls, value, "", more)
     except _Misfit as error:
         raise LimbeckError(f"{path}: {error}; {mend}") from None
     return found
@@ -39,30 +40,28 @@ def typed(cls: type[T], value: Any, path: Path, mend: str) -> T:
 def is_inside(name: str) -> bool:
     """Whether a relative name with slashes stays in its directory, on every system."""
     parts = name.split("/")
-    return all(
-        part not in ("", ".", "..") and len(part.encode()) <= 255 and not set(part) & _NOT_IN_NAMES
-        for part in parts
-    )
+    short = all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in parts)
+    return short and all(part not in ("", ".", "..") and not set(part) & _NOT_IN_NAMES for part in parts)
 
 
 class _Misfit(Exception):
     pass
 
 
-def _read(kind: Any, value: Any, at: str) -> Any:
+def _read(kind: Any, value: Any, at: str, more: bool) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
     if origin in (types.UnionType, typing.Union):
-        return _one_of(inner, value, at)
+        return _one_of(inner, value, at, more)
     if dataclasses.is_dataclass(kind):
-        return _fields(kind, value, at)
+        return _fields(kind, value, at, more)
     if origin is list and isinstance(value, list):
-        return [_read(inner[0], item, f"{at}[{number}]") for number, item in enumerate(value)]
+        return [_read(inner[0], item, f"{at}[{number}]", more) for number, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {_text(key, at): _read(inner[1], item, f"{at}.{key}") for key, item in value.items()}
+        return {key: _read(inner[1], item, f"{at}.{key}", more) for key, item in value.items()}
     if kind is str and isinstance(value, str):
-        return _text(value, at)
+        return value
     if kind is int and type(value) is int and -(2**63) <= value < 2**63:
         return value
     if kind is float and type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value):
@@ -73,37 +72,29 @@ def _read(kind: Any, value: Any, at: str) -> Any:
     raise _Misfit(f"{_name(at)} is {_shown(value)}, not {wanted}")
 
 
-def _one_of(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
+def _one_of(kinds: tuple[Any, ...], value: Any, at: str, more: bool) -> Any:
     for kind in kinds[:-1]:
         try:
-            return _read(kind, value, at)
+            return _read(kind, value, at, more)
         except _Misfit:
             continue
-    return _read(kinds[-1] if value is None or kinds[-1] is not type(None) else kinds[0], value, at)
+    return _read(kinds[-1] if value is None or kinds[-1] is not type(None) else kinds[0], value, at, more)
 
 
-def _fields(cls: Any, value: Any, at: str) -> Any:
+def _fields(cls: Any, value: Any, at: str, more: bool) -> Any:
     if not isinstance(value, dict):
         raise _Misfit(f"{_name(at)} is {_shown(value)}, not an object")
     kinds, found = typing.get_type_hints(cls), {}
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in value:
-        if key not in known:
+        if key not in known and not more:
             raise _Misfit(f"{_name(at)} has an unknown field {_shown(key)}")
     for name, field in known.items():
         if name in value:
-            found[name] = _read(kinds[name], value[name], f"{at}.{name}")
+            found[name] = _read(kinds[name], value[name], f"{at}.{name}", more)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise _Misfit(f"{_name(at)} lacks the field {name!r}")
     return cls(**found)
-
-
-def _text(value: str, at: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _Misfit(f"{_name(at)} holds a lone surrogate") from None
-    return value
 
 
 def _name(at: str) -> str:
