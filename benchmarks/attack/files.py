@@ -39,7 +39,11 @@ def summary(found: list[tuple[dict[str, Any], Outcome]]) -> dict[str, Any]:
     tables: dict[str, dict[str, Counter[str]]] = {"by_mode": {}, "by_file": {}, "by_damage": {}}
     faults = []
     for plan, outcome in found:
-        kind = "forged content" if outcome.kind == "wrong" and plan["forged"] else outcome.kind
+        kind = outcome.kind
+        if kind == "wrong" and plan["forged"]:
+            kind = "forged content"
+        elif kind == "wrong" and plan["damage"] == "missing" and "/manifest" in plan["file"]:
+            kind = "older state"  # as an index that was put back to the generation before
         mode = "forged" if plan["forged"] else "damaged"
         for table, key in (
             ("by_mode", mode),

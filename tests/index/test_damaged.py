@@ -206,3 +206,37 @@ def test_what_was_measured_is_verified_too(path, run):
     (derived.folder / "measured.json").write_text("{")
     status, _, err = run("index", "verify", path)
     assert status == 1 and "measured.json: not valid JSON" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "wrong"),
+    [
+        ("rows", lambda rows: np.where(rows == 3, np.uint32(2**32 - 1), rows)),
+        ("rows", lambda rows: rows[:-1]),
+        ("rows", lambda rows: rows.astype(np.float64)),
+        ("codes", lambda codes: codes[:, :4]),
+        ("codes", lambda codes: codes[:30]),
+        ("codes", lambda codes: codes.astype(np.int16)),
+        ("centres", lambda centres: centres[:-1]),
+        ("centres", lambda centres: centres.ravel()),
+        ("starts", lambda starts: starts.astype(np.float32)),
+    ],
+)
+def test_files_of_ivf_that_do_not_fit_each_other(path, file, wrong):
+    store = IndexStore.open(path)
+    write_derived(store, "ivf", {"lists": 4})
+    place = path / "derived" / "ivf" / f"{file}.npy"
+    np.save(place, wrong(np.load(place)))
+    resign(path)
+    with pytest.raises(LimbeckError, match=r"do not fit each other|no lists of 60 rows"):
+        open_derived(path, "ivf").open(store.space)
+
+
+def test_a_prefix_of_other_rows(path):
+    store = IndexStore.open(path)
+    write_derived(store, "prefix")
+    place = path / "derived" / "prefix" / "prefix.npy"
+    np.save(place, np.load(place)[:20])
+    resign(path)
+    with pytest.raises(LimbeckError, match=r"prefix.npy: not bytes of 60 rows; build the engine again"):
+        open_derived(path, "prefix").open(store.space)

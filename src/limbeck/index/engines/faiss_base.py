@@ -71,6 +71,8 @@ class FaissEngine:
         self.apply(setting, fetched, allowed)
         with one_line_errors(self.name):
             distances, rows = self.index.search(np.ascontiguousarray(self.ready(queries)), fetched)
+        if rows.size and rows.max() >= self.rows:
+            raise LimbeckError(f"{self.name}: finds rows that it has not; build the engine again")
         if allowed is not None:
             rows = np.where((rows >= 0) & allowed.mask[rows], rows, -1)
         rows, distances = (array[:, :count] for array in packed_left(rows, distances))

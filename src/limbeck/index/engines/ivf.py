@@ -32,19 +32,23 @@ class InvertedCodes:
     name: ClassVar[str] = "ivf"
 
     def __init__(self, folder: Path, rows: int) -> None:
-        self._centres = np.array(open_npy(folder / "centres.npy"))
-        self._bits = 8 * self._centres.shape[1]
-        self._starts = read_only(np.array(open_npy(folder / "starts.npy")).ravel())
-        self._codes = as_words(open_npy(folder / "codes.npy"))
-        self._rows = read_only(open_npy(folder / "rows.npy").ravel())
-        first, last = self._starts[[0, -1]]
-        if (
-            first
-            or last != rows
-            or (np.diff(self._starts) < 0).any()
-            or len(self._starts) <= len(self._centres)
+        kinds = {"centres": "uint8", "codes": "uint8", "starts": "int64", "rows": "uint32 uint64"}
+        found = {name: open_npy(folder / f"{name}.npy") for name in kinds}
+        if any(
+            array.ndim != 2 or str(array.dtype) not in kinds[name].split() for name, array in found.items()
         ):
+            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
+        self._centres = np.array(found["centres"])
+        self._bits = 8 * self._centres.shape[1]
+        self._starts = read_only(np.array(found["starts"]).ravel())
+        self._codes = as_words(found["codes"])
+        self._rows = read_only(found["rows"].ravel())
+        starts, fits = self._starts, len(self._starts) == len(self._centres) + 1
+        if not fits or starts[0] or starts[-1] != rows or (np.diff(starts) < 0).any():
             raise LimbeckError(f"{folder / 'starts.npy'}: no lists of {rows} rows; build the engine again")
+        width = self._centres.shape[1]
+        if found["codes"].shape != (rows, width) or self._rows.shape != (rows,) or self._rows.max() >= rows:
+            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
 from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting
 from limbeck.index.exact import search_codes
@@ -26,6 +27,8 @@ class PrefixColumn:
 
     def __init__(self, folder: Path, rows: int) -> None:
         self._column = open_npy(folder / "prefix.npy")
+        if self._column.dtype != np.uint8 or self._column.ndim != 2 or len(self._column) != rows:
+            raise LimbeckError(f"{folder / 'prefix.npy'}: not bytes of {rows} rows; build the engine again")
         self._all = rows
 
     @classmethod
