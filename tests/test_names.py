@@ -121,6 +121,9 @@ def test_names_without_ending_only_where_asked_for():
     assert found(["1.jpg", "1.png"], ["1.jpg"], endings=True) == ["1.jpg", None]
     assert found(["1"], ["1.5"], endings=True) == [None]
     assert found(["cats/1"], CATS_DOGS, endings=True) == ["cats/1.jpg"]
+    assert found(["1"], ["1.jpg", "1.dat"], endings=True, pictures=True) == [None]
+    assert found(["1", "2.5"], ["1.dat", "2.5"], endings=True, pictures=True) == ["1.dat", "2.5"]
+    assert found(["a.small"], ["a.large"], endings=True) == [None]
 
 
 def test_one_picture_is_never_that_of_two_names():
@@ -150,6 +153,7 @@ def test_ten_thousand_names_of_one_base_name_take_no_square_of_steps(monkeypatch
 def test_names_that_are_no_utf8_are_told_and_shown():
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
     assert not is_text(name) and is_text(NFD)
+    assert show("a\ud800") == "a\\ud800"
     assert show(name) == "caf\\xe9.jpg" and show("a\x1b[31m") == "a\\x1b[31m" and show(NFC) == NFC
 
 

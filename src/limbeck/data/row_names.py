@@ -49,7 +49,7 @@ def match_rows(
         if image is not None:
             rows_of.setdefault(image, []).append(row)
     by_id = resolve(names, ids, endings=True)
-    by_image = resolve(names, rows_of, folder=folder, endings=True)
+    by_image = resolve(names, rows_of, folder=folder, endings=True, pictures=True)
     weak = not any(by_image.found)  # pictures decide, where names are those of pictures
     taken: list[int | None] = [None] * len(ids)
     used = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from limbeck.names.paths import name_form, without_ending
+from limbeck.names.paths import name_form
 
 # Folders that are never another name of each other, though nothing else tells them apart.
 _SPLIT = re.compile(r"^(train|val|dev|test)[a-z]*[-_]?\d*$", re.IGNORECASE)
@@ -13,7 +14,9 @@ _SPLIT = re.compile(r"^(train|val|dev|test)[a-z]*[-_]?\d*$", re.IGNORECASE)
 class Side:
     """The names of one side by their keys, by the ends of their keys, and the folders that they name."""
 
-    def __init__(self, paths: dict[str, str], drop: bool, top: str) -> None:
+    def __init__(
+        self, paths: dict[str, str], drop: Callable[[str], str] | None = None, top: str = ""
+    ) -> None:
         self.key: dict[str, str] = {}
         self.at: dict[str, list[str]] = {}
         self.ends: dict[str, list[str]] = {}
@@ -22,7 +25,7 @@ class Side:
         self.top = top
         for name, path in paths.items():
             plain = name_form(path)
-            key = self.key[name] = without_ending(plain) if drop else plain
+            key = self.key[name] = plain if drop is None else drop(plain)
             self.at.setdefault(key, []).append(name)
         for key in self.at:
             for end in _ends(self.full(key)):

@@ -11,6 +11,8 @@ from pathlib import Path
 _ENDINGS = re.compile(
     r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|p[pgbn]m|tga|jp2|j2k|avif|hei[cf]|ico|npy|npz|pt|txt|json)$", re.I
 )
+# Of a picture that is there any ending is one, as long as it reads like one.
+_SUFFIX = re.compile(r"(?<=[^/])\.[a-z][a-z0-9]{0,5}$", re.IGNORECASE)
 # An empty part, "." or ".."
 _UNCLEAN = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
@@ -26,8 +28,10 @@ def is_text(name: str) -> bool:
 
 def show(name: str) -> str:
     """A name for messages: bytes that are no UTF-8 and control characters are escaped."""
-    raw = name.encode("utf-8", "surrogateescape") if not is_text(name) else name.encode()
-    text = raw.decode("utf-8", "backslashreplace")
+    try:
+        text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() or c in "\u00a0\u202f" else repr(c)[1:-1] for c in text)
 
 
@@ -54,9 +58,9 @@ def name_form(path: str) -> str:
     return unicodedata.normalize("NFC", path).strip(" \t\r\n")
 
 
-def without_ending(path: str) -> str:
-    """A path without the ending of its picture or feature file."""
-    return _ENDINGS.sub("", path)
+def without_ending(path: str, *, is_picture: bool = False) -> str:
+    """A path without the ending of its picture or feature file; any ending where it is that of a picture."""
+    return (_SUFFIX if is_picture else _ENDINGS).sub("", path)
 
 
 def roots_of(folder: Path) -> tuple[str, ...]:

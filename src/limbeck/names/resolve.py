@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from limbeck.names.ends import Side, agree, find_by_end
-from limbeck.names.paths import clean_path, roots_of, show
+from limbeck.names.paths import clean_path, roots_of, show, without_ending
 
 _SAID = {
     "path": "by their path",
@@ -66,6 +67,7 @@ def resolve(
     folder: Path | None = None,
     base: str = "",
     endings: bool = False,
+    pictures: bool = False,
 ) -> Resolved:
     """Find each name that is asked for among the known ones; equal names get the same one.
 
@@ -75,6 +77,7 @@ def resolve(
         folder: the folder or zip that known names count from; its own path may stand before asked names.
         base: a folder inside, which asked names may count from as well (that of the list).
         endings: also match names without ending (rule 6).
+        pictures: known names are pictures, so that any ending of theirs is one.
     """
     result = Resolved()
     matched: dict[str, tuple[str, str]] = {}
@@ -108,7 +111,10 @@ def resolve(
         own = folder.resolve().name if folder is not None else ""
         for drop in (False, True) if endings else (False,):
             if todo := rest():
-                sides = Side(paths, drop, ""), Side(plain, drop, own)
+                drops = (
+                    (without_ending, partial(without_ending, is_picture=pictures)) if drop else (None, None)
+                )
+                sides = Side(paths, drops[0]), Side(plain, drops[1], own)
                 _match_keys(todo, sides, matched, result, "no ending" if drop else "")
     _finish(asked, matched, result)
     return result

@@ -45,7 +45,7 @@ def find_pictures(
     own = {*names, *map(clean_path, names)}
     known += sorted(own.intersection(source.names).difference(known))
     base = str(PurePosixPath(list_name).parent) if list_name else ""
-    found = resolve(names, known, folder=source.path, base=base, endings=endings)
+    found = resolve(names, known, folder=source.path, base=base, endings=endings, pictures=True)
     report.notes += found.notes("pictures")
     if found.unclear:
         why = found.why(next(iter(found.unclear)))
