@@ -237,3 +237,11 @@ def test_unique_ids_are_as_short_as_they_can_be():
     assert unique_ids(["1.jpg.png", "1.jpg", "1.png", "a/1.jpg"], folders=True)[3] == "a/1"
     odd = ["1.jpg.png", "1.jpg", "1.png", "x/1.jpg", "x/1.png"]
     assert len(set(unique_ids(odd))) == len(odd)
+
+
+def test_a_text_beside_two_pictures_of_its_name_is_that_of_none(tmp_path):
+    src = folder(tmp_path / "src", "1.jpg", "1.png", "2.jpg", "1.txt", "2.txt")
+    pairs, report = run("folder", src, tmp_path / "out")
+    assert pairs.ids == ["1.jpg", "1.png", "2"] and pairs.captions == [[], [], ["2.txt"]]
+    said = "texts of 1 names stand beside several pictures of the name and were left out: 1"
+    assert said in report.notes and not any("pictures only" in note for note in report.notes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
-from limbeck.names import clean_path, resolve, show
+from limbeck.names import clean_path, name_form, resolve, roots_of, show, without_ending
 
 _MEND = "write ids, or the pictures' paths as in the column image"
 
@@ -51,13 +51,20 @@ def match_rows(
     by_id = resolve(names, ids, endings=True)
     by_image = resolve(names, rows_of, folder=folder, endings=True, pictures=True)
     weak = not any(by_image.found)  # pictures decide, where names are those of pictures
+    roots = () if folder is None else roots_of(folder)
+
+    def same(name: str, item: str, bare: bool) -> bool:
+        """Whether a name is an id but for its spelling, that of a row without picture or of no folder."""
+        path = clean_path(name, roots)
+        alike = name_form(without_ending(path)) == name_form(without_ending(item))
+        return alike and (images[row_of_id[item]] is None or (bare and "/" not in path))
+
     taken: list[int | None] = [None] * len(ids)
     used = 0
     for at, (name, item, image) in enumerate(zip(names, by_id.found, by_image.found, strict=True)):
         exact = item is not None and by_id.rules[name] == "path"
         rows = rows_of[image] if image is not None else []
-        bare = weak and "/" not in clean_path(name)
-        if item is not None and (exact or bare or images[row_of_id[item]] is None):
+        if item is not None and (exact or not rows_of or same(name, item, weak)):
             own = row_of_id[item]
             if rows and own not in rows:
                 raise LimbeckError(

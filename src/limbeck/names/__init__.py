@@ -14,7 +14,7 @@ No name gets two files, no file two names, and a folder that is named decides: `
 Blanks inside a name are part of it.
 """
 
-from limbeck.names.paths import clean_path, is_text, name_form, show, without_ending
+from limbeck.names.paths import clean_path, is_text, name_form, roots_of, show, without_ending
 from limbeck.names.resolve import Resolved, resolve
 
-__all__ = ["Resolved", "clean_path", "is_text", "name_form", "resolve", "show", "without_ending"]
+__all__ = ["Resolved", "clean_path", "is_text", "name_form", "resolve", "roots_of", "show", "without_ending"]

@@ -21,7 +21,7 @@ from limbeck.data.importers.locate import find_pictures, note_unused, some, uniq
 from limbeck.data.importers.sidecars import folder_labels, read_sidecars
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
-from limbeck.names import clean_path, show
+from limbeck.names import clean_path, roots_of, show
 
 _TABLE_ONLY = ("separator", "types", "multiline", *(f"{part}_column" for part in GUESSES))
 
@@ -107,11 +107,12 @@ def _find_pictures(
     found = find_pictures(
         source, names, report, list_name=place, endings=by_id, keep_missing=options.keep_missing
     )
+    roots = roots_of(source.path)
     images: list[str | None] = [None] * len(asked)
     missing: list[str | None] = [None] * len(asked)
     for row, name, image in zip(named, names, found.found, strict=True):
         images[row] = image
-        missing[row] = None if image is not None or by_id else clean_path(name)
+        missing[row] = None if image is not None or by_id else clean_path(name, roots)
     lost = list(dict.fromkeys(n for n, image in zip(names, found.found, strict=True) if image is None))
     count = len(set(names))
     if by_id and len(lost) == count and options.features:
@@ -138,17 +139,17 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
     Raises:
         LimbeckError: a picture in two splits.
     """
-    first: dict[tuple[bool, str | None], int] = {}
+    first: dict[tuple[bool, bool, str | None], int] = {}
     more: dict[int, list[int]] = {}
     for row, (image, missing, own) in enumerate(zip(rows.images, rows.missing, rows.ids, strict=True)):
         place = image if image is not None else missing
-        key = (place is None, own if place is None else place)
+        key = (image is None, place is None, own if place is None else place)
         at = first.setdefault(key, row)
         if at != row:
             more.setdefault(at, []).append(row)
     if not more:
         return rows
-    places = {at: str(key[1]) for key, at in first.items() if at in more}
+    places = {at: str(key[2]) for key, at in first.items() if at in more}
     renamed, differ = [], dict.fromkeys(rows.further.column_names, 0)
     for at, others in more.items():
         place = places[at]

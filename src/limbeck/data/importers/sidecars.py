@@ -12,6 +12,7 @@ from limbeck.data.columns import RESERVED
 from limbeck.data.importers.base import ImportOptions, ImportReport, Source
 from limbeck.data.importers.folder_table import Rows
 from limbeck.data.importers.listed import split_name
+from limbeck.data.importers.locate import some
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 from limbeck.tables import load_json
@@ -33,8 +34,14 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
     """
     there = set(source.names)
     texts, facts = {}, {}
-    for row, picture in enumerate(rows.images):
-        stem = str(PurePosixPath(str(picture)).with_suffix(""))
+    stems = [str(PurePosixPath(str(picture)).with_suffix("")) for picture in rows.images]
+    shared = {stem for stem, times in Counter(stems).items() if times > 1}
+    if lost := sorted(stem for stem in shared if {f"{stem}.txt", f"{stem}.json"} & there):
+        said = f"texts of {len(lost):,} names stand beside several pictures of the name and were left out"
+        report.notes.append(f"{said}: {some(lost)}")
+    for row, stem in enumerate(stems):
+        if stem in shared:
+            continue
         if f"{stem}.txt" in there:
             texts[row] = normalize_text(source.read_text(f"{stem}.txt"))
         if f"{stem}.json" in there:
@@ -48,7 +55,8 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
     captions = [
         [texts[row]] if texts.get(row) else _captions(facts.get(row, {})) for row in range(len(rows.images))
     ]
-    report.notes[-1:] = [
+    report.notes.remove("no table found: pictures only")
+    report.notes += [
         f"no table found: texts of {len(texts):,} and JSON of {len(facts):,} "
         f"of {len(rows.images):,} pictures stand beside them"
     ]
