@@ -65,7 +65,8 @@ def test_an_encoded_set_joins_if_it_is_of_the_same_model(index, tmp_path, encode
     write_pictures(tmp_path / "photos/new", range(10, 13))
     encode_source(encoder, tmp_path / "photos/new", tmp_path / "e")
     assert add_items(index, tmp_path / "e").items == 3
-    assert IndexStore.open(index).metadata([10])[0] == {"id": "0010.png", "path": "new/0010.png"}
+    item = IndexStore.open(index).metadata([10], ["file_state"])[0]
+    assert item == {"id": "0010.png", "path": "new/0010.png"}
     encode_source(pixel_encoder(seed=1), tmp_path / "photos/new", tmp_path / "e1")
     with pytest.raises(LimbeckError, match=r"are of space \w{8}, the new ones of space \w{8}; encode"):
         add_items(index, tmp_path / "e1")

@@ -16,7 +16,7 @@ from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
-from limbeck.cli.index_changes import add, compact, export, remove
+from limbeck.cli.index_changes import add, compact, export, remove, sync
 from limbeck.cli.once import refuse_repeats
 from limbeck.cli.push import push
 from limbeck.cli.search import search
@@ -62,6 +62,7 @@ app.command("grid")(grid)
 app.command("cache")(cache)
 app.command("encode")(encode)
 index_app.command()(add)
+index_app.command()(sync)
 index_app.command()(remove)
 index_app.command()(compact)
 index_app.command()(export)

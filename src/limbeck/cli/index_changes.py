@@ -1,4 +1,4 @@
-"""``limbeck index add``, ``remove``, ``compact`` and ``export``."""
+"""``limbeck index add``, ``sync``, ``remove``, ``compact`` and ``export``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import typer
 
 from limbeck.cli.device import DEVICE, encodes
 from limbeck.console import echo
+
+_SHOWN = 10  # names of files that are gone
 
 
 @encodes
@@ -67,6 +69,33 @@ def add(
         skipped.report(opened)
     took = f", {added.replaced} of them in the place of older ones" if added.replaced else ""
     echo(f"{index}: {added.items} item(s) added{took}")
+
+
+def sync(
+    index: Path = typer.Argument(..., help="Index directory."),
+    folder: Path = typer.Argument(
+        ..., help="Folder of pictures that the index was built of, or a part of it."
+    ),
+    remove: bool = typer.Option(
+        False, "--remove", help="Also take out items whose file is not there any more."
+    ),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
+) -> None:
+    """Encode only what is new or changed in a folder; all in one commit, or nothing."""
+    from limbeck.cli.skipped import SkipList
+    from limbeck.search.sync import sync_folder
+
+    skipped = SkipList()
+    found = sync_folder(index, folder, remove=remove, batch_size=batch_size, progress=True, on_skip=skipped)
+    skipped.report()
+    for name in found.gone[:_SHOWN]:
+        echo(f"gone {name}", err=True)
+    kept = "" if found.removed or not found.gone else " (kept in the index; --remove takes them out)"
+    noted = f" ({found.unrecorded:,} of unknown earlier state)" if found.unrecorded else ""
+    echo(
+        f"{index}: {found.new:,} new, {found.changed:,} changed{noted}, {found.unchanged:,} unchanged, "
+        f"{len(found.gone):,} gone{kept}"
+    )
 
 
 def compact(

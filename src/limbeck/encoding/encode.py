@@ -43,6 +43,7 @@ def encode_batches(
     on_skip: OnSkip | None = None,
     progress: bool = False,
     keep_embeddings: bool | Kept = False,
+    may_be_none: bool = False,
 ) -> Iterator[Batch]:
     """Points and items, batch by batch in row order; what cannot be read is passed over and reported.
 
@@ -56,6 +57,7 @@ def encode_batches(
         progress: show items/s and the time left on standard error.
         keep_embeddings: put the floats that stand behind the points into the items' column ``embedding``:
             those of `DualEncoder.kept`, or of another kind that an index keeps.
+        may_be_none: it is no error if not one item can be read.
 
     Raises:
         LimbeckError: no rows, a source without the features that the model reads, not one readable item, or
@@ -75,7 +77,7 @@ def encode_batches(
                 yield encoder.points_of(embeddings), items
             done += len(step.rows)
             advance(step.seen)
-    if not done:
+    if not done and not may_be_none:
         raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
 
 
@@ -102,8 +104,7 @@ def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
 
 
 def _id_of(source: Source, row: int) -> str:
-    found: str = source.items([row]).column("id")[0].as_py()
-    return found
+    return source.ids([row])[0]
 
 
 def _steps(

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from limbeck.data.columns import further_columns
 from limbeck.encoding.tables import TableSource, is_table
 from limbeck.errors import LimbeckError
+from limbeck.index.file_state import COLUMN as STATE
+from limbeck.index.file_state import FileState, column_of, state_after
 from limbeck.index.texts import table_texts
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class PictureFolder:
     def __init__(self, root: Path | str, below: Path | str | None = None) -> None:
         from limbeck.pictures import list_folder
 
+        self._states: dict[int, FileState | None] = {}  # of pictures opened, until their items are asked for
         self.root = Path(root)
         if not self.root.is_dir():
             raise LimbeckError(
@@ -54,11 +57,12 @@ class PictureFolder:
     def _place(self, base: Path) -> None:
         self.media_root: str | None = str(base)
         inside = self.root.resolve().relative_to(base).as_posix()
-        self._prefix = "" if inside == "." else inside + "/"
+        self.prefix = "" if inside == "." else inside + "/"
 
     def below(self, base: Path | str) -> PictureFolder:
         """The same pictures with ids and paths relative to a folder that holds this one."""
         moved = copy.copy(self)
+        moved._states = {}
         moved._place(Path(base))
         return moved
 
@@ -67,18 +71,24 @@ class PictureFolder:
 
     def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
         """Ids of some rows; all by default."""
-        return [self._prefix + self.names[row] for row in (range(len(self)) if rows is None else rows)]
+        return [self.prefix + self.names[row] for row in (range(len(self)) if rows is None else rows)]
 
     def open_image(self, row: int) -> Image.Image:
         """The picture of a row, RGB and upright."""
         from limbeck.pictures import open_picture
 
-        return open_picture(self.root / self.names[row])
+        file = self.root / self.names[row]
+        before = file.stat() if file.exists() else None
+        picture = open_picture(file)
+        # Here, in a thread that decodes, and after the picture: what may not be opened is never read.
+        self._states[row] = None if before is None else state_after(file, before)
+        return picture
 
     def items(self, rows: Sequence[int]) -> pa.Table:
-        """``id`` and ``path`` of some rows."""
+        """``id`` and ``path`` of some rows, and what their files were when they were opened."""
         names = pa.array(self.ids(rows), pa.string())
-        return pa.table({"id": names, "path": names})
+        states = column_of([self._states.pop(row, None) for row in rows])
+        return pa.table({"id": names, "path": names, STATE: states})
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         """Refused: a folder of pictures has no features."""

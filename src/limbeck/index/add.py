@@ -38,6 +38,8 @@ def add_batches(
     *,
     ids: Sequence[str] | None = None,
     replace: bool = False,
+    gone: Sequence[str] = (),
+    hint: str | None = None,
     lock_timeout: float = WAIT_SECONDS,
 ) -> Added:
     """Add (points, items) batches to an index in one commit; on any error the old state stands.
@@ -50,6 +52,8 @@ def add_batches(
         meta: what they are; space, `space_id` and modality must be the index's, encoders are not taken.
         ids: all ids that the batches may hold, where they are known: refused before a batch is asked for.
         replace: items whose ids are in the index take the place of the old ones.
+        gone: ids of items that leave the index in the same commit, as far as they are in it.
+        hint: what to do beside ``replace`` about known ids; a part of the error.
         lock_timeout: seconds to wait for another writer.
 
     Raises:
@@ -63,7 +67,7 @@ def add_batches(
         root, prefix = join_root(store, meta.media_root)
         if ids is not None:
             _check_repeated(store, ids)
-            _known_rows(store, ids, replace)
+            _known_rows(store, ids, replace, hint)
 
         def incoming() -> Batches:
             for points, items in batches:
@@ -74,7 +78,8 @@ def add_batches(
         segment = change.append(incoming())
         check_unique([segment])
         old = np.concatenate(replaced)
-        change.remove(old)
+        leaving = store.rows_of(list(dict.fromkeys(gone)))
+        change.remove(np.union1d(old, leaving[leaving >= 0]))
         change.tidy()
         change.publish(media_root=root)
         return Added(segment.rows, len(old))
@@ -114,12 +119,13 @@ def _check_repeated(store: IndexStore, ids: Sequence[str]) -> None:
     raise LimbeckError(f"{store.path}: {_some(twice, 'id')} given more than once; ids must be unique")
 
 
-def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool) -> np.ndarray:
+def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool, hint: str | None = None) -> np.ndarray:
     """Rows (m,) of the ids that are in the index; refused unless they shall be replaced."""
     rows = store.rows_of(ids)
     if not replace and (rows >= 0).any():
         known = [name for name, row in zip(ids, rows, strict=True) if row >= 0]
-        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; --replace takes the new items")
+        mend = "--replace takes the new items" if hint is None else f"{hint}, --replace encodes all again"
+        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {mend}")
     return rows[rows >= 0]
 
 

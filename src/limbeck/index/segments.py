@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,16 @@ class Segment:
             self._sound.add(name)
         return found
 
-    def item(self, row: int) -> dict[str, Any]:
-        """All columns of one row. A slice, not a take: a take would gather the whole table."""
-        table = self._checked(self.items.slice(row, 1))
-        return {name: plain_value(table.column(name)[0]) for name in table.column_names}
+    def item_table(self, row: int) -> pa.Table:
+        """One row as a table. A slice, not a take: a take would gather the whole table."""
+        return self._checked(self.items.slice(row, 1))
+
+    def item(self, row: int, without: Collection[str] = ()) -> dict[str, Any]:
+        """The columns of one row, but for some."""
+        table = self.item_table(row)
+        return {
+            name: plain_value(table.column(name)[0]) for name in table.column_names if name not in without
+        }
 
     def id_of(self, row: int) -> str:
         """The id of one row."""

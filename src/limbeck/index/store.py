@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -162,10 +162,17 @@ class IndexStore:
             found[here] = self.segments[at].points[rows[here] - self.starts[at]]
         return found
 
-    def metadata(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """All columns of the items in the given rows, ``id`` included."""
+    def metadata(
+        self, rows: Sequence[int] | np.ndarray, without: Collection[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The columns of the items in the given rows, ``id`` included, but for some."""
         located = [self._locate(int(row)) for row in rows]
-        return [segment.item(local) for segment, local in located]
+        return [segment.item(local, without) for segment, local in located]
+
+    def items_at(self, rows: np.ndarray) -> pa.Table:
+        """The items of some rows (n,), in their order, with all columns."""
+        located = [self._locate(int(row)) for row in rows]
+        return pa.concat_tables([segment.item_table(local) for segment, local in located]).combine_chunks()
 
     def row_of(self, item_id: str) -> int:
         """The row of an id.

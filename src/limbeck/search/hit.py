@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import COLUMN
+from limbeck.index.embeddings import COLUMN as EMBEDDING
+from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.store import IndexStore
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+_HIDDEN = (EMBEDDING, FILE_STATE)  # columns that say nothing to people
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ class Hit:
 def hits_of(store: IndexStore, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
     """Scores and rows (k,) of a store with their items."""
     found = []
-    for score, row, item in zip(scores.tolist(), rows.tolist(), store.metadata(rows), strict=True):
-        item.pop(COLUMN, None)
+    for score, row, item in zip(scores.tolist(), rows.tolist(), store.metadata(rows, _HIDDEN), strict=True):
         found.append(Hit(item.pop("id"), score, item, row))
     return found
 

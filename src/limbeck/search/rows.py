@@ -39,8 +39,11 @@ def open_rows(
     progress: bool = False,
     on_skip: OnSkip | None = None,
     embeddings: bool | np.ndarray | Kept = False,
+    may_be_none: bool = False,
 ) -> tuple[Batches, StoreMeta]:
     """Batches for a store, with what they are; arguments as `limbeck.Index.build`, ``name`` of the model.
+
+    ``may_be_none``: it is no error if not one item of a collection can be read.
 
     Raises:
         LimbeckError: a bad source, one that must be encoded without an encoder, a model of another space.
@@ -99,6 +102,7 @@ def open_rows(
         on_skip=on_skip,
         progress=progress,
         keep_embeddings=kept or False,
+        may_be_none=may_be_none,
     )
     return batches, meta
 
@@ -137,6 +141,7 @@ def add_items(
     store = IndexStore.open(path)
     encoded = _as_encoded(source)
     known: Sequence[str] | None
+    hint = None
     if isinstance(source, np.ndarray):
         encoder, _ = load_model(model)
         known = None if items is None else as_items(items).column("id").to_pylist()
@@ -158,9 +163,13 @@ def add_items(
         known = encoded.items().column("id").to_pylist()
         batches, meta = open_rows(encoded, None, None)
     else:
-        opened = _open_below(source, store.manifest.media_root)
+        from limbeck.encoding import PictureFolder
+
+        opened = open_below(source, store.manifest.media_root)
         known = opened.ids(rows)
-        encoder = _own_encoder(store)
+        if isinstance(opened, PictureFolder):
+            hint = f"limbeck index sync {path} {opened.root} encodes only what is new or changed"
+        encoder = own_encoder(store)
         batches, meta = open_rows(
             opened,
             encoder,
@@ -171,7 +180,7 @@ def add_items(
             progress=progress,
             embeddings=kept_of(store) or False,
         )
-    return add_batches(path, batches, meta, ids=known, replace=replace)
+    return add_batches(path, batches, meta, ids=known, replace=replace, hint=hint)
 
 
 def _as_encoded(source: object) -> Encoded | None:
@@ -180,7 +189,7 @@ def _as_encoded(source: object) -> Encoded | None:
     return source if isinstance(source, Encoded) else None
 
 
-def _open_below(source: Any, media_root: str | None) -> Source:
+def open_below(source: Any, media_root: str | None) -> Source:
     """The source; ids and paths of a folder below the media root are relative to that."""
     from limbeck.encoding import PictureFolder, open_source
 
@@ -191,7 +200,7 @@ def _open_below(source: Any, media_root: str | None) -> Source:
     return opened
 
 
-def _own_encoder(store: IndexStore) -> DualEncoder:
+def own_encoder(store: IndexStore) -> DualEncoder:
     """The encoder in an index that made its items."""
     from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder

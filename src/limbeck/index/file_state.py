@@ -1,0 +1,54 @@
+"""What the file of an item was when it was encoded: by this `limbeck index sync` tells what changed.
+
+It stands in the items' column `COLUMN`: size, time of the last change, SHA-256; null where nothing is known,
+as in indexes of version 0.1 and for items that are no file of a folder.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from limbeck.files import sha256_file
+
+COLUMN = "file_state"
+TYPE = pa.struct([("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size in bytes, time of the last change in nanoseconds, hex SHA-256."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A value of the column."""
+        return {"size": self.size, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, value: Any) -> FileState | None:
+        """What `to_json` wrote; None for anything else."""
+        if not isinstance(value, dict) or not all(value.get(name) is not None for name in TYPE.names):
+            return None
+        return cls(value["size"], value["mtime_ns"], value["sha256"])
+
+
+def state_after(path: Path, before: os.stat_result) -> FileState | None:
+    """The state of a file that was read since ``before``; None if it changed meanwhile or cannot be read."""
+    try:
+        digest, after = sha256_file(path), path.stat()
+    except OSError:
+        return None
+    facts = [(one.st_ino, one.st_size, one.st_mtime_ns) for one in (before, after)]
+    return FileState(after.st_size, after.st_mtime_ns, digest) if facts[0] == facts[1] else None
+
+
+def column_of(states: list[FileState | None]) -> pa.Array:
+    """States as a column."""
+    return pa.array([None if state is None else state.to_json() for state in states], TYPE)
