@@ -14,9 +14,12 @@ from limbeck.data import contents as module
 from limbeck.data import digests
 from limbeck.data.contents import Contents
 from limbeck.data.pairs import Pairs
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
 from tiny import write_pairs
+
+PROTOCOL = load_protocol("folder/hashing")
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def look(pairs: Path, rows: int = 20) -> Contents:
-    return Contents.of(Pairs.open(pairs), "p", [np.arange(rows)])
+    return Contents.of(Pairs.open(pairs), PROTOCOL, [np.arange(rows)])
 
 
 def test_what_is_saved_is_read_again(tmp_path: Path, own: Path) -> None:
@@ -43,7 +46,7 @@ def test_what_is_saved_is_read_again(tmp_path: Path, own: Path) -> None:
 
 def test_pictures_of_other_rows_do_not_count(own: Path) -> None:
     assert list(look(own, 3).pictures) == ["0.png", "1.png", "2.png"]
-    assert Contents.of(Pairs.open(own), "p").pictures == {}
+    assert Contents.of(Pairs.open(own), PROTOCOL).pictures == {}
 
 
 @pytest.mark.parametrize("read_all", [True, False])
@@ -93,12 +96,12 @@ def test_members_of_a_zip_by_their_checksums(tmp_path: Path, own: Path) -> None:
     pairs = Pairs.open(own)
     pairs.meta["media"] = {"kind": "zip", "root": str(tmp_path / "media.zip")}
     pack()
-    before = Contents.of(pairs, "p", [np.arange(20)])
+    before = Contents.of(pairs, PROTOCOL, [np.arange(20)])
     pack()
-    assert before.changes(Contents.of(pairs, "p", [np.arange(20)])).files == []
+    assert before.changes(Contents.of(pairs, PROTOCOL, [np.arange(20)])).files == []
     pack("5.png")
     os.utime(tmp_path / "media.zip", ns=(1, 1))  # another time, so that it is opened again
-    assert before.changes(Contents.of(pairs, "p", [np.arange(20)])).files == ["5.png"]
+    assert before.changes(Contents.of(pairs, PROTOCOL, [np.arange(20)])).files == ["5.png"]
 
 
 def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,9 @@ def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progre
     _check_texts(pairs, report)
     _check_features(pairs, report)
     if protocol is not None:
+        protocol = protocol.on(pairs)
+        if (drawn := protocol.said(pairs)) is not None:
+            report.add("drawn", "note", "splits by rule", [drawn])
         report.protocol, report.protocol_hash = protocol.name, protocol.hash
         _check_protocol(pairs, protocol, alike, report)
     report.seconds = round(time.monotonic() - started, 2)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from limbeck.archives import open_archive
 from limbeck.data.digests import file_digest
 from limbeck.data.pairs import Pairs
+from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file, read_json, sha256_json, write_json
 
@@ -41,7 +42,8 @@ class Contents:
     """What was there.
 
     Attributes:
-        table: SHA-256 of ``pairs.parquet``; ``labels`` of the label order; ``protocol`` its hash.
+        table: SHA-256 of ``pairs.parquet``; ``labels`` of the label order.
+        protocol: hash of the protocol; ``rules``: before it was applied to this table.
         features: name → ``file``, ``bytes``, ``scale``, ``sha256``.
         pictures: path → (bytes, time of change in ns, digest or None); −1 bytes where it is missing. In a
             zip the digest is the CRC-32 that the archive lists, and there is no time.
@@ -50,18 +52,19 @@ class Contents:
     table: str
     labels: str
     protocol: str
+    rules: str
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, pairs: Pairs, protocol_hash: str, rows: Sequence[np.ndarray] = (), *, cache: Path | None = None
+        cls, pairs: Pairs, protocol: Protocol, rows: Sequence[np.ndarray] = (), *, cache: Path | None = None
     ) -> Contents:
         """Look at the files now.
 
         Args:
             pairs: the table.
-            protocol_hash: of the protocol it is read under.
+            protocol: that it is read under, as it applies to the table.
             rows: row numbers whose pictures count; none where no picture is read.
             cache: see `file_digest`.
 
@@ -82,7 +85,8 @@ class Contents:
         return cls(
             table=pairs.meta["sha256"],
             labels=sha256_json(pairs.label_names),
-            protocol=protocol_hash,
+            protocol=protocol.hash,
+            rules=protocol.general_hash,
             features=features,
             pictures=_pictures(pairs, images),
         )
@@ -113,7 +117,7 @@ class Contents:
                 table = pq.read_table(run / PICTURES, schema=_SCHEMA).to_pydict()
                 rows = zip(table["size"], table["changed"], table["digest"], strict=True)
                 pictures = dict(zip(table["image"], rows, strict=True))
-            kept = {key: stored[key] for key in ("table", "labels", "protocol", "features")}
+            kept = {key: stored[key] for key in ("table", "labels", "protocol", "rules", "features")}
         except (KeyError, TypeError, OSError, pa.ArrowInvalid) as error:
             reason = " ".join(str(error).split())[:120]
             raise LimbeckError(f"{run / FILE}: damaged ({reason}); choose another --out") from None

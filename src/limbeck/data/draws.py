@@ -33,6 +33,7 @@ class Draw(BaseModel):
         rows: how many rows count in the complete data set; another number is refused. null where the number
             is not known for sure.
         sha256: of the drawn ids, one a line, where they are known.
+        database: false where the queries search among themselves; train is then the rest, or drawn from it.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -43,6 +44,7 @@ class Draw(BaseModel):
     fold: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
     need: list[Literal["labels", "text"]] = ["labels", "text"]
     rows: int | None = Field(default=None, ge=2)
+    database: bool = True
     sha256: dict[Literal["query", "database", "train"], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
 
     @model_validator(mode="after")
@@ -52,6 +54,14 @@ class Draw(BaseModel):
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
             raise ValueError(f"fold: {self.fold} is no [i, k] with 1 <= i <= k, k at least 2")
         return self
+
+    @property
+    def in_words(self) -> str:
+        """The rule in a line."""
+        has = " and ".join({"labels": "a label", "text": "a text"}[n] for n in self.need) or "an id"
+        asked = f"{self.query:,}" if self.query else f"part {self._part_of[0]} of {self._part_of[1]}"
+        train = "the rest" if self.train is None else f"{self.train:,} of the rest"
+        return f"of the rows with {has}, {asked} drawn by seed {self.seed} are the queries, {train} is train"
 
     @property
     def _part_of(self) -> tuple[int, int]:

@@ -43,11 +43,15 @@ class Text(_Strict):
 
 
 class Split(_Strict):
-    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column."""
+    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column.
+
+    ``or_value`` stands in for ``column_value`` in data sets whose split column has none of its values.
+    """
 
     file: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     column_value: str | list[str] | None = None
+    or_value: str | list[str] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -55,7 +59,16 @@ class Split(_Strict):
             raise ValueError("give either file (with sha256) or column_value")
         if (self.file is None) != (self.sha256 is None):
             raise ValueError("file and sha256 belong together")
+        if self.or_value is not None and self.column_value is None:
+            raise ValueError("or_value stands beside column_value; give both")
         return self
+
+    def on(self, there: list[str]) -> Split:
+        """The split in a data set with some values in its split column, without alternatives."""
+        other = Split(column_value=self.or_value).values if self.or_value is not None else []
+        instead = not set(self.values) & set(there) and set(other) & set(there)
+        changes = {"or_value": None} | ({"column_value": self.or_value} if instead else {})
+        return self.model_copy(update=changes)
 
     @property
     def values(self) -> list[str]:
@@ -67,13 +80,15 @@ class Split(_Strict):
 class Splits(_Strict):
     """Query, database and train, or a rule that draws all three.
 
-    Without a database, the queries search among themselves.
+    Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets that have
+    no split column.
     """
 
     query: Split | None = None
     train: Split | None = None
     database: Split | None = None
     draw: Draw | None = None
+    otherwise: Draw | None = None
 
     @model_validator(mode="after")
     def _lists_or_rule(self) -> Self:
@@ -82,12 +97,27 @@ class Splits(_Strict):
             raise ValueError("give either draw or query, database and train")
         if self.draw is None and not all(given):
             raise ValueError("give query and train, or draw")
+        columns = [own for own in (self.query, self.train, self.database) if own is not None]
+        if self.otherwise is not None and not all(own.values for own in columns):
+            raise ValueError("otherwise stands in for a split column; give every split by column_value")
+        if self.otherwise is not None and self.otherwise.database is not (self.database is not None):
+            raise ValueError(
+                "otherwise: its database must be true where splits.database is given, else false"
+            )
         return self
 
     @property
     def has_database(self) -> bool:
         """Whether there is a database beside the queries."""
-        return self.draw is not None or self.database is not None
+        return self.draw.database if self.draw is not None else self.database is not None
+
+    @property
+    def depends(self) -> bool:
+        """Whether the splits depend on the split column that a data set has."""
+        given = (self.query, self.train, self.database)
+        return self.otherwise is not None or any(
+            own is not None and own.or_value is not None for own in given
+        )
 
 
 class Metric(_Strict):
@@ -145,6 +175,7 @@ class Protocol(_Strict):
     _tree: Tree | None = PrivateAttr(default=None)
     _drawn: dict[str, dict[str, list[str]]] = PrivateAttr(default_factory=dict)
     _family: str | None = PrivateAttr(default=None)
+    _general: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
@@ -167,16 +198,63 @@ class Protocol(_Strict):
             resolved["classification"]["hierarchy"] = {"edges": self._tree.edges_hash}
         if self.detail == "words":
             del resolved["detail"]
+        splits = resolved["splits"]
+        del splits["otherwise"]  # what a data set does not use; see `on`
+        for own in (splits["query"], splits["train"], splits["database"]):
+            if own is not None:
+                del own["or_value"]
         if self.splits.draw is None:
-            del resolved["splits"]["draw"]
-        elif self.splits.draw.fold is None:
-            del resolved["splits"]["draw"]["fold"]
+            del splits["draw"]
+        else:
+            if self.splits.draw.fold is None:
+                del splits["draw"]["fold"]
+            if self.splits.draw.database:
+                del splits["draw"]["database"]
         if self.label_names is None:
             del resolved["label_names"]
         for name, ids in self._lists.items():
             part = resolved if name == "validation" else resolved["splits"]
             part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
         return sha256_json(resolved)
+
+    @property
+    def general_hash(self) -> str:
+        """`hash` before `on`: the same for every data set."""
+        return self._general or self.hash
+
+    def by_rule(self) -> Protocol:
+        """The protocol with the splits of its rule ``otherwise``."""
+        assert self.splits.otherwise is not None
+        return self._with(Splits(draw=self.splits.otherwise))
+
+    def on(self, pairs: Pairs) -> Protocol:
+        """The protocol as it applies to a data set: one way to each split, which the hash then covers.
+
+        Where a data set has the split values that the protocol names first, the hash stays that of the
+        protocol without alternatives.
+        """
+        if not self.splits.depends:
+            return self
+        if self.splits.otherwise is not None and not pairs.split_names:
+            return self.by_rule()
+        given = {name: getattr(self.splits, name) for name in ("query", "train", "database")}
+        there = pairs.split_names
+        own = {name: None if split is None else split.on(there) for name, split in given.items()}
+        return self._with(Splits.model_validate({name: split for name, split in own.items() if split}))
+
+    def _with(self, splits: Splits) -> Protocol:
+        found = self.model_copy(update={"splits": splits})
+        found.__dict__.pop("hash", None)  # it is cached
+        found._general, found._drawn = self.general_hash, {}
+        return found
+
+    def said(self, pairs: Pairs) -> str | None:
+        """How the rows were chosen where the data set does not say; None where it does."""
+        if self.splits.otherwise is not None and not pairs.split_names:
+            return self.by_rule().said(pairs)
+        if self.splits.draw is None or self._general is None:
+            return None
+        return f"{pairs.path}: no split column; {self.splits.draw.in_words}"
 
     @property
     def family(self) -> str:
@@ -270,9 +348,11 @@ class Protocol(_Strict):
         return train_rows[~inside], train_rows[inside]
 
     def _rows(self, pairs: Pairs, name: SplitName) -> np.ndarray:
+        if self.splits.depends:
+            return self.on(pairs)._rows(pairs, name)
         self._check_labels(pairs)
         split = getattr(self.splits, name)
-        if self.splits.draw is None and split is None:
+        if name == "database" and not self.splits.has_database:
             return self._rows(pairs, "query")
         if self.splits.draw is not None:
             if pairs.fingerprint not in self._drawn:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from limbeck.data.classes import FROM_PATHS
 from limbeck.data.hierarchy import Tree
+from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol, Split, Validation
 from limbeck.data.redraws import FORM, base_name, redraw
 from limbeck.data.strict import describe
@@ -51,6 +52,45 @@ def load_protocol(name: str | Path) -> Protocol:
     if section is not None and section.hierarchy not in (None, FROM_PATHS):
         protocol._tree = Tree.read(file.parent / section.hierarchy)
     return protocol
+
+
+def fitting_protocols(pairs: Pairs) -> list[str]:
+    """Names of the packaged protocols whose queries and training rows a data set has, with texts to show."""
+    found = []
+    for name in list_protocols():
+        try:
+            protocol = load_protocol(name).on(pairs)
+            rows = [protocol.split(pairs, part) for part in ("query", "train")]
+            pairs.require_texts(protocol.text.column, rows[0])
+            if protocol.task == "hashing":
+                pairs.require_labels(rows[0])
+        except LimbeckError:
+            continue
+        found.append(name)
+    return found
+
+
+def check_fits(protocol: Protocol, pairs: Pairs, option: str) -> None:
+    """Refuse a protocol whose splits a data set lacks, naming those that fit.
+
+    Args:
+        protocol: as loaded.
+        pairs: the data set.
+        option: what to set, such as ``--protocol`` or ``data.protocol``.
+
+    Raises:
+        LimbeckError: what is missing, and the protocols that fit instead.
+    """
+    try:
+        for part in ("query", "train"):
+            protocol.split(pairs, part)
+    except LimbeckError as error:
+        fits = sorted(fitting_protocols(pairs), key=lambda name: load_protocol(name).task != protocol.task)
+        if not fits:
+            raise
+        shown = f"{option}{'=' if '.' in option else ' '}{fits[0]}"
+        others = f" (or {', '.join(fits[1:4])})" if fits[1:] else ""
+        raise LimbeckError(f"{error}; this data set fits {shown}{others}") from None
 
 
 def protocol_file(name: str) -> Path | None:

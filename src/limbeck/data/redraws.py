@@ -60,6 +60,8 @@ def redraw(
                 f"protocol {own}: folds are numbered 1 to K, K at least 2; write {base.name}@fold1of5"
             )
         drawn, family = {"fold": [fold, of], "query": None}, sha256_json([base.hash, "folds", of])
+    if base.splits.otherwise is not None:
+        return redraw(base.by_rule(), {}, name)
     rule = base.splits.draw
     if rule is not None:
         again = rule.model_dump(exclude={"sha256"}) | drawn

@@ -11,7 +11,7 @@ import numpy as np
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import load_protocol
+from limbeck.data.protocols import check_fits, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.control_codes import control_codes, is_control
@@ -55,6 +55,9 @@ def evaluate_codes(
     """
     pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+    if protocol is not None and pairs is not None:
+        check_fits(protocol, pairs, "--protocol")
+        protocol = protocol.on(pairs)
     file = control_codes(codes, pairs, protocol, seed=seed or 0) if is_control(codes) else read_codes(codes)
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")

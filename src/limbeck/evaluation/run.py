@@ -12,7 +12,7 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import exact_words_prompt
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import load_protocol
+from limbeck.data.protocols import check_fits, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.classification import unknown_classes, zero_shot
@@ -25,6 +25,7 @@ from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_facts import RunFacts, read_run_facts
+from limbeck.notices import say
 
 if TYPE_CHECKING:
     from limbeck.data.classes import Classes
@@ -86,6 +87,10 @@ def evaluate(
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)
+    check_fits(protocol, pairs, "--protocol")
+    protocol = protocol.on(pairs)
+    if (drawn := protocol.said(pairs)) is not None:
+        say(drawn)
     by_label = by_label or unseen is not None
     if by_label and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: by label wants a hashing protocol, mAP by labels")

@@ -11,7 +11,7 @@ import numpy as np
 from limbeck.data.batches import View
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import load_protocol
+from limbeck.data.protocols import check_fits, load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.like import as_in
 from limbeck.training.recipe import Recipe, StageConfig, method_config
@@ -59,7 +59,8 @@ class Data:
             reads_text: of each stage. Rows without a text are left out at once when every stage reads it, by
                 the stages that do when only some read it, and not at all when none does.
         """
-        protocol.split(pairs, "query")  # refuses queries that lie in database or train before time is spent
+        check_fits(protocol, pairs, "data.protocol")  # also refuses queries in train before time is spent
+        protocol = protocol.on(pairs)
         rows = protocol.split(pairs, "train")
         if limit is not None:
             rows = _limited(pairs, rows, limit, seed)

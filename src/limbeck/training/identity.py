@@ -73,7 +73,7 @@ def check_same_recipe(run: Path, wanted: Recipe) -> None:
 
 
 def _protocol_on_record(run: Path) -> str | None:
-    for name, key in (("run.json", "protocol_hash"), (CONTENTS, "protocol")):
+    for name, key in ((CONTENTS, "rules"), ("run.json", "protocol_hash")):
         if (run / name).is_file():
             found = read_json(run / name)
             if isinstance(found, dict) and isinstance(found.get(key), str):

@@ -84,6 +84,8 @@ def train(
     say = _speaker(fabric)
     data = open_data(resolved)
     contents = _contents(resolved, data)
+    if (drawn := data.protocol.said(data.pairs)) is not None and not quiet:
+        say(drawn)
     if begun:
         _check_contents(run, contents, accepted=changed_data, say=say)
     else:
@@ -145,7 +147,7 @@ def _contents(recipe: Recipe, data: Data) -> Contents:
     if any(stage.towers.image.backbone.kind != "features" for stage in recipe.stages):
         views = (data.train, data.held_out, data.database)
         rows = [view.rows for view in views if view is not None]
-    return Contents.of(data.pairs, data.protocol.hash, rows, cache=BackboneCache().folder)
+    return Contents.of(data.pairs, data.protocol, rows, cache=BackboneCache().folder)
 
 
 def _check_contents(run: Path, now: Contents, *, accepted: bool, say: Callable[[str], None]) -> None:
