@@ -1,4 +1,7 @@
-"""The rivals: their objectives again in numpy, what they read, a tiny set learnt through the loop."""
+"""The rivals: what they read, their state, a tiny set learnt through the loop; DCMH and MITH again in numpy.
+
+SSAH, LCDH, DHaPH, UCCH and CMIMH are written down again in `field_oracles`.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from field_made import BITS, made, recipe, write_field
 
 import limbeck
-from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
-from limbeck.methods import METHODS, Method, TrainState
-from limbeck.training import train
+from limbeck.methods import METHODS, TrainState
+from limbeck.methods.hashing.cmimh import sample_bits
+from limbeck.methods.hashing.ssah import told_apart
+from limbeck.training import fit, train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
-from tiny import soda_recipe, write_pairs, write_protocol
+from limbeck.training.stages import build_method
 
 SUPERVISED = ("dcmh", "ssah", "dchmt", "dsph", "mith", "dhaph", "lcdh")
 RIVALS = (*SUPERVISED, "ucch", "cmimh")
-BITS = 16
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("field")
-    write_pairs(folder, rows=160)
-    write_protocol(folder)
-    return folder
-
-
-def recipe(place: Path, name: str, steps: int, **options: Any) -> dict[str, Any]:
-    tree = soda_recipe(place / "pairs", place / "hashing.yaml", steps=steps, validate_every=max(steps, 1))
-    stage = {"name": name, "method": {"name": name, **options}}
-    return tree | {"lift": {"kind": "hash", "bits": BITS}, "stages": [stage]}
-
-
-def made(place: Path, name: str, **options: Any) -> tuple[Method, Batches]:
-    resolved = load_recipe(recipe(place, name, 1, **options))
-    data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
-    return method.eval(), Batches(data.train, sources_of(method, specs, data.train), batch_size=16, seed=0)
+    return write_field(tmp_path_factory.mktemp("field"))
 
 
 def test_what_they_read() -> None:
@@ -83,8 +70,6 @@ def test_learns_a_tiny_set(place: Path, name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["dcmh", "ucch"])
 def test_state_survives_a_resume(place: Path, name: str, tmp_path: Path) -> None:
     """Buffers and memories are part of the checkpoint: stopped and resumed equals never stopped."""
-    import limbeck.training.fit as fit
-
     tree = recipe(place, name, 6)
     whole = limbeck.load(train(tree, out=tmp_path / "whole", quiet=True))
     steps, keep = [0], fit.forward_backward
@@ -97,7 +82,7 @@ def test_state_survives_a_resume(place: Path, name: str, tmp_path: Path) -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "forward_backward", stop)
-        with pytest.raises(BaseException):  # noqa: B017
+        with pytest.raises(KeyboardInterrupt):
             train(tree, out=tmp_path / "cut", quiet=True)
     again = limbeck.load(train(tree, out=tmp_path / "cut", resume=True, quiet=True))
     for key, value in whole.state_dict().items():
@@ -189,32 +174,25 @@ def test_dsph_and_dchmt_sum_their_parts(place: Path) -> None:
 
 def test_dhaph_hierarchy_reaches_the_codes_only_when_asked(place: Path) -> None:
     """The public code cuts the gradient: proxies learn, codes do not hear of them."""
+    found: dict[tuple[bool, float], torch.Tensor] = {}
     for detach in (True, False):
-        method, batches = made(place, "dhaph", detach=detach, proxies=20, triplets=64, margin=2.0)
-        reps = method.encode_batch(batches.at(0)).map(torch.Tensor.detach)
-        reps.image.requires_grad_()
-        reps.text.requires_grad_()
-        similar = torch.ones(16, 16)
-        state = TrainState(0, 10, 0, 0)
-        method._hierarchy(reps.image, reps.text, similar, state.generator()).backward()  # type: ignore[operator]
-        assert (reps.image.grad is None) == detach
-        assert method.ancestors.grad is not None  # type: ignore[union-attr]
-
-
-def test_dhaph_counts_the_triplets_of_ancestors_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, batches = made(place, "dhaph", proxies=20)
-    reps = method.encode_batch(batches.at(0))
-    monkeypatch.setattr(
-        method, "_triplets", lambda points, *_: points.new_tensor(10.0 if len(points) == 20 else 1.0)
-    )
-    value = method._hierarchy(reps.image, reps.text, torch.ones(16, 16), torch.Generator())  # type: ignore[operator]
-    assert float(value) == 1 + 1 + 2 * 10
+        for weight in (0.0, 1.0):
+            options = {"proxies": 20, "triplets": 64, "margin": 2.0, "neighbours": 4, "hierarchy": weight}
+            method, batches = made(place, "dhaph", detach=detach, **options)
+            reps = method.encode_batch(batches.at(0)).map(torch.Tensor.detach)
+            reps.image.requires_grad_()
+            losses = method.loss(reps, TrainState(0, 10, 0, 0))
+            assert float(losses.parts["hierarchy"]) > 0
+            losses.total.backward()
+            assert reps.image.grad is not None
+            found[detach, weight] = reps.image.grad
+            assert (method.ancestors.grad is not None) == (weight > 0)  # type: ignore[union-attr]
+    assert torch.equal(found[True, 0.0], found[True, 1.0])
+    assert not torch.allclose(found[False, 0.0], found[False, 1.0])
 
 
 def test_ssah_judges_push_against_the_towers(place: Path) -> None:
     """One loss: its gradient at the semantic features has the sign of fooling, at the judge of judging."""
-    from limbeck.methods.hashing.ssah import told_apart
-
     method, batches = made(place, "ssah")
     reps = method.encode_batch(batches.at(0))
     features = reps.image_semantic
@@ -249,10 +227,8 @@ def test_ucch_memory_follows_with_momentum(place: Path) -> None:
 
 
 def test_cmimh_samples_bits_and_keeps_their_gradient() -> None:
-    from limbeck.methods.hashing.cmimh import _sample
-
     p = torch.full((4000, 4), 0.8, requires_grad=True)
-    bits = _sample(p, torch.Generator().manual_seed(0))
+    bits = sample_bits(p, torch.Generator().manual_seed(0))
     assert set((2 * bits.detach()).round(decimals=4).unique().tolist()) == {-1.0, 1.0}
     assert float((bits > 0).float().mean()) == pytest.approx(0.8, abs=0.02)
     bits.sum().backward()

@@ -30,6 +30,7 @@ from limbeck.losses.pairs import (
     symmetric_bernoulli_kl,
 )
 from limbeck.losses.proxies import (
+    ancestor_hierarchy,
     ancestor_triplets,
     griesmer_threshold,
     irrelevant_margin,
@@ -38,6 +39,7 @@ from limbeck.losses.proxies import (
 )
 
 __all__ = [
+    "ancestor_hierarchy",
     "ancestor_triplets",
     "at_patches",
     "bit_balance",

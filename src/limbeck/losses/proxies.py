@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
+
+from limbeck.geometry import lorentz
 
 
 def griesmer_threshold(bits: int, classes: int) -> float:
@@ -112,3 +116,47 @@ def reciprocal_triplets(
     j, k = (((1 - torch.rand(shape, generator=generator)) * mask[i]).argmax(1) for mask in (mutual, other))
     place = similarity.device
     return i.to(place), j.to(place), k.to(place)
+
+
+def ancestor_hierarchy(
+    sets: Sequence[torch.Tensor],
+    ancestors: torch.Tensor,
+    similar: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    curv: float,
+    neighbours: int,
+    count: int,
+    margin: float,
+) -> torch.Tensor:
+    """Return H of DHaPH: `ancestor_triplets` of each set of points, and once a set those of the ancestors.
+
+    Neighbours (`reciprocal_triplets`) are near by exp(-distance), plus 1 for two similar items.
+
+    Args:
+        sets: points (N, d) of the hyperboloid, such as those of pictures and of texts.
+        ancestors: (P, d) points.
+        similar: (N, N) S of the items, 0 or 1.
+        generator: of all draws, on the CPU.
+        curv: the curvature is -curv.
+        neighbours: how many items count as nearest.
+        count: triplets that are drawn from each set.
+        margin: of `ancestor_triplets`.
+    """
+
+    def triplets_of(points: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
+        to_ancestors = lorentz.pairwise_distance(points, ancestors, curv)
+        with torch.no_grad():
+            same = points is ancestors
+            apart = to_ancestors if same else lorentz.pairwise_distance(points, points, curv)
+            near = (-apart).exp() + similar.to(points)
+        triplets = reciprocal_triplets(near, neighbours, count, generator)
+        if not len(triplets[0]):
+            return points.sum() * 0.0
+        shape = (2, len(triplets[0]), len(ancestors))
+        noise = -(-torch.rand(shape, generator=generator).clamp(min=1e-20).log()).log()
+        first, second = noise.to(points)
+        return ancestor_triplets(to_ancestors, triplets, (first, second), margin)
+
+    total = sum((triplets_of(points, similar) for points in sets), ancestors.new_zeros(()))
+    return total + len(sets) * triplets_of(ancestors, torch.zeros(()))

@@ -27,5 +27,5 @@ def cone_share(excess: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def sign(x: torch.Tensor) -> torch.Tensor:
-    """Return -1 or +1 elementwise, with sign(0) = +1, without gradient."""
-    return torch.where(x.detach() >= 0, 1.0, -1.0)
+    """Return -1 or +1 elementwise in the type of x, with sign(0) = +1, without gradient."""
+    return torch.where(x.detach() >= 0, 1.0, -1.0).to(x.dtype)

@@ -69,7 +69,7 @@ class Cmimh(Method[CmimhOutputs]):
         """Return the loss above."""
         draw, heat = state.generator(), self.config.temperature
         p_image, p_text = (1 + outputs.image) / 2, (1 + outputs.text) / 2
-        b_image, b_text = _sample(p_image, draw), _sample(p_text, draw)
+        b_image, b_text = sample_bits(p_image, draw), sample_bits(p_text, draw)
         intra = info_nce(b_image @ outputs.image_critic.T / heat) + info_nce(
             b_text @ outputs.text_critic.T / heat
         )
@@ -81,8 +81,11 @@ class Cmimh(Method[CmimhOutputs]):
         )
 
 
-def _sample(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Bits of -1 and +1 with probabilities p of +1, of unit length as a row; gradient as if they were p."""
+def sample_bits(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draw bits of -1 and +1 with probabilities p (B, b) of +1; rows have unit length.
+
+    The gradient is straight-through: that of 2p - 1, in the same scale.
+    """
     drawn = torch.rand(p.shape, generator=generator).to(p) < p
     relaxed = 2 * p - 1
     bits = torch.where(drawn, 1.0, -1.0) + relaxed - relaxed.detach()

@@ -1,20 +1,22 @@
 """DHaPH (Huo et al., Deep Hierarchy-aware Proxy Hashing with self-paced learning, TKDE 2024).
 
-Codes learn by a self-paced contrast of similar and dissimilar items (`label_contrast`, temperature 0.3):
+Codes learn by a self-paced contrast of similar and dissimilar items (`label_contrast`, temperature 0.3; the
+pace rises from 0 to 1 over the first third of training):
 
     L = C(U, U) + C(V, V) + C(U, V) + alpha H(x, y)
 
-and H learns a hierarchy over them: codes are mapped to hyperbolic points x, y of curvature -c, where learnt
-proxies stand for ancestors that nobody names (`ancestor_triplets`): H sums over triplets of pictures, of
-texts and, counted twice, of the ancestors themselves.
+and H learns a hierarchy over them: a linear map, clipped in length, takes codes to hyperbolic points x, y of
+curvature -c, where learnt proxies stand for ancestors that nobody names. H sums over triplets of pictures, of
+texts and, counted twice, of the ancestors themselves (`ancestor_hierarchy`).
 
 In the public code (QinLab-WFU/CLIP-based-Cross-Modal-Hashing) H reads the codes without gradient, so that the
 hierarchy never moves a bit; ``detach: false`` lets it (ours). c = 0.1, clipping at 2.3, 500 proxies, margin
 0.1, 15 neighbours and alpha = 1 are that code's.
 
-Left out: the transformer head; 50 triplets for every anchor (256 in all here, drawn anew at each step); rates
-of their own for hyperbolic map and proxies. The Poincare ball is replaced by the hyperboloid of the same
-curvature: equal distances, where the ball's exponential map at the origin doubles a vector's length.
+Left out: the transformer head; the layer norm of the codes before that map; 50 triplets for every anchor (256
+in all here, drawn at each step); learning rates of their own for map and proxies. The Poincare ball is
+replaced by the hyperboloid of the same curvature: equal distances, where the ball's exponential map at the
+origin doubles a vector's length.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from torch import nn
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
 from limbeck.geometry import lorentz
-from limbeck.losses import ancestor_triplets, label_contrast, reciprocal_triplets, shared_label
+from limbeck.losses import ancestor_hierarchy, label_contrast, shared_label
 from limbeck.methods.base import LabeledEmbeddings, Losses, Setup, SupervisedMethod, TrainState
 from limbeck.methods.monitors import code_monitors
 
@@ -57,43 +59,26 @@ class Dhaph(SupervisedMethod):
 
     def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
         """Return the loss above."""
-        u, v = outputs.image, outputs.text
+        u, v, config = outputs.image, outputs.text, self.config
         similar = shared_label(outputs.labels, outputs.labels)
         pace = min(1.0, 3 * (state.step + 1) / state.total_steps)
-        heat = self.config.temperature
+        heat = config.temperature
         contrast = sum(label_contrast(a, b, similar, heat, pace) for a, b in ((u, u), (v, v), (u, v)))
+        hierarchy = ancestor_hierarchy(
+            [self._points(self.to_tangent(x.detach() if config.detach else x)) for x in (u, v)],
+            self._points(self.ancestors),
+            similar,
+            state.generator(),
+            curv=config.curv,
+            neighbours=config.neighbours,
+            count=config.triplets,
+            margin=config.margin,
+        )
         return Losses.weighted(
             monitors=code_monitors(image=u, text=v),
             contrast=(1.0, u.new_zeros(()) + contrast),
-            hierarchy=(self.config.hierarchy, self._hierarchy(u, v, similar, state.generator())),
+            hierarchy=(config.hierarchy, hierarchy),
         )
-
-    def _hierarchy(
-        self, u: torch.Tensor, v: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        """Triplets of pictures, of texts, and twice of ancestors; the ancestors of all are the same."""
-        ancestors = self._points(self.ancestors)
-        total = u.new_zeros(())
-        for codes in (u, v):
-            points = self._points(self.to_tangent(codes.detach() if self.config.detach else codes))
-            total = total + self._triplets(points, ancestors, similar, generator)
-        return total + 2 * self._triplets(ancestors, ancestors, torch.zeros(()), generator)
-
-    def _triplets(
-        self, points: torch.Tensor, ancestors: torch.Tensor, similar: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        config = self.config
-        to_ancestors = lorentz.pairwise_distance(points, ancestors, config.curv)
-        with torch.no_grad():
-            same = points is ancestors
-            apart = to_ancestors if same else lorentz.pairwise_distance(points, points, config.curv)
-            near = (-apart).exp() + similar.to(points)
-        triplets = reciprocal_triplets(near, config.neighbours, config.triplets, generator)
-        if not len(triplets[0]):
-            return points.sum() * 0.0
-        shape = (2, len(triplets[0]), len(ancestors))
-        noise = -(-torch.rand(shape, generator=generator).clamp(min=1e-20).log()).log()
-        return ancestor_triplets(to_ancestors, triplets, tuple(noise.to(points)), config.margin)
 
     def _points(self, vectors: torch.Tensor) -> torch.Tensor:
         """Clipped, then twice its length by the exponential map at the origin (see above)."""

@@ -1,11 +1,12 @@
 """LCDH (Li et al., Lightweight Contrastive Distilled Hashing, AAAI 2025), in its style.
 
-A teacher sees picture and text together: both features as two tokens, attention between them, one layer to
-codes Z. The student's towers see one modality each, and match the teacher's matrix of similarities:
+A teacher sees picture and text together: both features become two tokens X = ReLU(linear), and its codes are
+Z = tanh(linear(norm(mean of X + attention(X)))). The student's towers see one modality each, and match the
+teacher's matrix of similarities, which gets no gradient from them:
 
     L_teacher = NLL(Z, Z) + quantization |sign Z - Z|^2
     L_student = distil sum over (u,v), (u,u), (v,v) of mean (cos(a, b) - cos(Z, Z))^2
-                + contrast InfoNCE(u, v) + quantization (|sign Z - U|^2 + |sign Z - V|^2)
+                + contrast InfoNCE(cos(u, v) / temperature) + quantization (|sign Z - U|^2 + |sign Z - V|^2)
 
 What is public to us (abstract, introduction) names fusion, attention, layer to codes and the matching of
 similarity matrices; which losses train the teacher, the contrast's place and all weights are ours. The

@@ -1,17 +1,18 @@
 """SSAH (Li et al., Self-Supervised Adversarial Hashing, CVPR 2018): a network of the labels teaches the rest.
 
 The label network maps the label vector to semantic features F_l and codes H_l; picture and text learn
-features F_m and codes H_m beside them. With NLL the likelihood of S and C the predicted labels, for * the
+features F_m and codes H_m beside them. C are the predicted labels, B = sign(H_l + H_image + H_text), and
+NLL(X, Y) = mean_ij [ log(1 + e^Theta_ij) - S_ij Theta_ij ] with Theta = theta / sqrt(width) X Y'. For * the
 label network itself and each modality m:
 
     L_* = alpha NLL(F_*, F_l) + gamma NLL(H_*, H_l) + eta |B - H_*|^2 + beta |C_* - labels|^2     (eqs. 1, 4)
 
-and a discriminator per modality tells F_m from F_l while the modality fools it (eq. 6). Weights are those of
-the public code, all 1, on means.
+and a discriminator per modality tells F_m from F_l while the modality fools it (eq. 6, as the cross-entropy
+of the public code). Weights are those of the public code, all 1, on means.
 
 Left out: alternation (the discriminators' gradient is reversed on its way to the towers; the label network
-moves with the rest; no gradient of a modality reaches it); multi-scale fusion of texts; the paper's networks;
-the public code's form of the likelihood (a squared difference).
+moves with the rest; no gradient of a modality reaches it); multi-scale fusion of texts; the paper's networks,
+and the public code's sigmoid of C; the public code's form of the likelihood (a squared difference).
 """
 
 from __future__ import annotations
