@@ -311,3 +311,30 @@ def test_loading_a_model_directory_executes_nothing(tmp_path, monkeypatch):
     with pytest.raises(LimbeckError, match=r"model\.safetensors"):
         limbeck.load(folder)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("initializer_factor", [[]]),
+        ("hidden_size", "x" * 5000),
+        ("hidden_size", -1),
+        ("num_attention_heads", 0),
+        ("num_attention_heads", 5),
+        ("patch_size", 0),
+        ("image_size", 2**40),
+        ("hidden_act", "os.system"),
+    ],
+)
+def test_a_tower_whose_numbers_are_odd_is_refused_in_one_line(tmp_path, key, value):
+    from tiny_encoder import pixel_encoder
+
+    pixel_encoder().save(tmp_path / "m")
+    file = tmp_path / "m" / "image" / "image.json"
+    stored = json.loads(file.read_text())
+    place = stored if key in stored else next(v for v in stored.values() if isinstance(v, dict) and key in v)
+    place[key] = value
+    file.write_text(json.dumps(stored))
+    with pytest.raises(LimbeckError) as caught:
+        limbeck.load(tmp_path / "m")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600

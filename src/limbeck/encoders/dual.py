@@ -317,7 +317,9 @@ class DualEncoder(nn.Module):
             with hub_closed():
                 towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
             model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except LimbeckError:
+            raise
+        except Exception as error:  # torch and transformers refuse odd values in many ways
             raise LimbeckError(
                 f"{folder}: damaged or of another version ({_reason(error)}); train again"
             ) from error
