@@ -71,6 +71,7 @@ def add(
     echo(f"{index}: {added.items} item(s) added{took}")
 
 
+@encodes
 def sync(
     index: Path = typer.Argument(..., help="Index directory."),
     folder: Path = typer.Argument(
@@ -80,6 +81,7 @@ def sync(
         False, "--remove", help="Also take out items whose file is not there any more."
     ),
     batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
+    device: str | None = DEVICE,
 ) -> None:
     """Encode only what is new or changed in a folder; all in one commit, or nothing."""
     from limbeck.cli.skipped import SkipList
