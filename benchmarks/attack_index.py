@@ -1,6 +1,6 @@
 """The attack of docs/results/inputs.md, automated: damaged files, odd filters, kills, doors that lead outside.
 
-    python benchmarks/attack_index.py [--files 5000] [--filters 100000] [--kills 60] [--seed 0] [--out FILE]
+    python benchmarks/attack_index.py [--files 5000] [--filters 100000] [--kills 60] [--scale 1000000] [--seed 0] [--out FILE]
 
 Counts go to standard output as JSON. A part of 0 is left out. Run it at nice 10: it takes one core for some minutes.
 """
@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--filters", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--scale", type=int, default=0, help="rows imported; five times as many codes built")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file; standard output by default")
     given = parser.parse_args()
@@ -32,7 +33,7 @@ def main() -> None:
         work = Path(folder)
         os.environ["LIMBECK_CACHE"] = str(work / "cache")
         os.environ["HF_HUB_OFFLINE"] = "1"
-        for name in ("files", "filters", "kills"):
+        for name in ("files", "filters", "kills", "scale"):
             if getattr(given, name):
                 began = time.perf_counter()
                 (work / name).mkdir()
@@ -54,6 +55,10 @@ def part(name: str, work: Path, count: int, seed: int) -> object:
         from attack.filters import attack_filters
 
         return attack_filters(count, seed)
+    if name == "scale":
+        from attack.scale import attack_scale
+
+        return attack_scale(work, count, 5 * count)
     from attack.kills import attack_kills
 
     return attack_kills(work, count, seed)

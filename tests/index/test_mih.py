@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.index.approximate import ApproximateSearch
 from limbeck.index.choice import choose
@@ -160,3 +161,13 @@ def test_a_truncated_table_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(LimbeckError, match=r"entries.npy: missing or truncated; run limbeck index engine"):
         open_derived(store.path, "mih").open(store.space)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [1, 2])
+def test_an_index_of_hardly_any_rows(tmp_path, rows):
+    codes = np.arange(8 * rows, dtype=np.uint8).reshape(rows, 8)
+    index = limbeck.Index.build(tmp_path / "ix", codes, items={"id": [f"i{i}" for i in range(rows)]})
+    derived = write_derived(index.store, "mih")
+    found = derived.open(index.store.space).search(codes, 1, {"budget": 10**9}, None)
+    assert found.rows[:, 0].tolist() == list(range(rows)) and (found.distances == 0).all()

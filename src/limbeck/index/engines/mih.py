@@ -161,8 +161,10 @@ def _ordered(sample: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     """
     bits = np.unpackbits(sample, axis=1).astype(np.float32)
     order = np.argsort(-bits.std(axis=0), kind="stable")  # of as good ones the most even is taken
-    with np.errstate(divide="ignore", invalid="ignore"):  # a constant bit correlates with none
-        alike = np.abs(np.nan_to_num(np.corrcoef(bits[:, order].T))).reshape(len(order), len(order))
+    alike = np.zeros((len(order), len(order)))
+    if len(sample) > 1:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a constant bit correlates with none
+            alike = np.abs(np.nan_to_num(np.corrcoef(bits[:, order].T)))
     widths = np.array([len(some) for some in np.array_split(order, parts)], dtype=np.int64)
     chosen: list[list[int]] = [[] for _ in range(parts)]
     most, taken = np.zeros((parts, len(order))), np.zeros(len(order), dtype=bool)
