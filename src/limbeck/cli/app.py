@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -48,8 +49,16 @@ def every_verb(
     version: bool = typer.Option(
         False, "--version", is_eager=True, callback=print_version, help="Print the version and leave."
     ),
+    code: list[Path] = typer.Option(
+        [], "--code", help="A Python file with the class of a model's tower or lift, FILE.py; it is run."
+    ),
 ) -> None:
     """Distil large vision-language models into small ones for image-text search."""
+    if code:
+        from limbeck.plugins import trust_code
+
+        for file in code:
+            trust_code(file)
 
 
 app.command("demo")(demo)

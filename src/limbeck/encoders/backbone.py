@@ -14,6 +14,7 @@ from torch import nn
 from limbeck.encoders.config import Strict, identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
+from limbeck.plugins import class_digest
 
 if TYPE_CHECKING:
     from limbeck.encoders.lifts import Lift
@@ -112,7 +113,10 @@ class Backbone(nn.Module, ABC):
                 for f in sorted(Path(folder).rglob("*"))
                 if f.is_file()
             }
-        return sha256_json([identity(self.config.model_dump(mode="json")), files])
+        # Of a class of one's own its code decides, too.
+        code = class_digest(type(self))
+        own = [] if code is None else [code, type(self).__name__]
+        return sha256_json([identity(self.config.model_dump(mode="json")), files, *own])
 
     def reference(self) -> str | None:
         """The ``source`` whose untouched weights may be stored by reference, or None."""

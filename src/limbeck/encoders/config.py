@@ -6,15 +6,20 @@ A recipe, a saved model and the loader all read the same classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializeAsAny,
+    WrapValidator,
     field_validator,
     model_validator,
 )
+
+from limbeck.plugins import own_name
 
 LOGIT_SCALE = 1 / 0.07  # CLIP's inverse temperature before training
 
@@ -189,8 +194,38 @@ class ConcatConfig(Strict):
     parts: list[TextPart]
 
 
-TextPart = Annotated[BagConfig | SentenceConfig | ClipTextConfig, Field(discriminator="kind")]
-BackboneConfig = Annotated[
+class OwnConfig(BaseModel):
+    """A tower or lift of one's own: ``kind`` is FILE.py:CLASS, the other keys are those of its ``Config``.
+
+    ``sha256`` of the file comes in when the tower is built.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    kind: str
+    sha256: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its own ``Config`` reads."""
+        return dict(self.model_extra or {})
+
+
+def _own_or(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A class of one's own by its kind, else one of those that ship."""
+    if isinstance(value, OwnConfig):
+        return value
+    if isinstance(value, dict) and own_name(value.get("kind")) is not None:
+        return OwnConfig.model_validate(value)
+    return known(value)
+
+
+_OwnToo = WrapValidator(_own_or)
+TextPart = Annotated[
+    SerializeAsAny[Annotated[BagConfig | SentenceConfig | ClipTextConfig, Field(discriminator="kind")]],
+    _OwnToo,
+]
+_Backbone = Annotated[
     FeaturesConfig
     | BagConfig
     | MultiHotConfig
@@ -202,6 +237,7 @@ BackboneConfig = Annotated[
     | ConcatConfig,
     Field(discriminator="kind"),
 ]
+BackboneConfig = Annotated[SerializeAsAny[_Backbone], _OwnToo]
 
 
 class TowerConfig(Strict):
@@ -301,9 +337,10 @@ class BinaryConfig(Strict):
     rotation: Literal["itq", "pca", "random"] = "itq"
 
 
-LiftConfig = Annotated[
+_Lift = Annotated[
     SphereConfig | TangentConfig | PolarConfig | EuclidConfig | HashConfig | BinaryConfig,
     Field(discriminator="kind"),
 ]
+LiftConfig = Annotated[SerializeAsAny[_Lift], _OwnToo]
 
 ConcatConfig.model_rebuild()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck.encoders.clip import load_clip
@@ -9,19 +10,25 @@ from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
+from limbeck.plugins import trust_code
 
 
-def load(path_or_hub_id: str | Path, *, device: str | None = None) -> DualEncoder:
+def load(
+    path_or_hub_id: str | Path, *, device: str | None = None, code: Sequence[Path | str] = ()
+) -> DualEncoder:
     """A dual encoder from a run, a model directory, a `transformers` CLIP directory, or a hub id.
 
     Args:
         path_or_hub_id: run directory (its ``model/``), model directory (``model.json``), directory of a
             `transformers` CLIP model (``config.json``), or a hub id.
+        code: files of one's own that hold classes of the model; nothing else of a model is ever run.
         device: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; by default that of `on_device`, else the CPU.
 
     Raises:
-        LimbeckError: no model there, a damaged one, no such device.
+        LimbeckError: no model there, a damaged one, no such device, a class of one's own without its file.
     """
+    for file in code:
+        trust_code(file)
     folder = Path(path_or_hub_id)
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():

@@ -11,15 +11,17 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.config import BackboneConfig, ConcatConfig, RunConfig, TowerConfig, identity
+from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig, identity
 from limbeck.encoders.dropout import Dropout
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
+from limbeck.encoders.own import build_own_backbone
 from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
+from limbeck.plugins import with_digests
 
 # Key under which a cached backbone output travels in place of the raw inputs.
 CACHED = "backbone_output"
@@ -202,6 +204,8 @@ def build_backbone(config: BackboneConfig, modality: str, *, empty: bool = False
     """The backbone of a configuration; ``empty`` leaves pretrained weights out (they are loaded next)."""
     if isinstance(config, RunConfig):
         return RunBackbone(config, modality)
+    if isinstance(config, OwnConfig):
+        return build_own_backbone(config, saved=empty)
     if config.kind in _KINDS:
         return _KINDS[config.kind](config)
     backbone: Backbone = _LOADED[config.kind](config, empty=empty)
@@ -277,7 +281,7 @@ class Tower(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """JSON that `restore` reads."""
-        return {"config": self.config.model_dump(mode="json"), "modality": self.modality}
+        return {"config": with_digests(self.config.model_dump(mode="json")), "modality": self.modality}
 
     @classmethod
     def restore(cls, stored: dict[str, Any], modality: str, assets: Path) -> Tower:

@@ -12,9 +12,10 @@ from limbeck.data.contents import PICTURES, Contents
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.index.lock import HOLDER_NAME, LOCK_NAME, writer_lock
+from limbeck.training.code import CODE
 
 RECIPE, STAGES = "recipe.yaml", "stages"
-_BEGUN = (RECIPE, CONTENTS, PICTURES)
+_BEGUN = (RECIPE, CONTENTS, PICTURES, CODE)
 
 
 def is_run(folder: Path) -> bool:

@@ -54,7 +54,7 @@ def differing_key(run: Path, wanted: Recipe) -> str | None:
     Raises:
         LimbeckError: its recipe cannot be read.
     """
-    found = load_recipe(run / "recipe.yaml")
+    found = load_recipe(run / "recipe.yaml", code=False)
     recorded = _protocol_on_record(run)
     if recipe_identity(found, protocol=recorded) == recipe_identity(wanted):
         return None

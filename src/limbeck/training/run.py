@@ -23,6 +23,7 @@ from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
 from limbeck.files import read_json, remove_leftovers, write_json
+from limbeck.training.code import compare_code, note_code
 from limbeck.training.data import Data, open_data
 from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
@@ -88,6 +89,7 @@ def train(
         say(drawn)
     if begun:
         _check_contents(run, contents, accepted=changed_data, say=say)
+        compare_code(run, resolved, say)
     else:
         check_stages(resolved, data)
     fabric.barrier()
@@ -100,6 +102,7 @@ def train(
         try:
             if folder is not None:
                 folder.begin(resolved.to_yaml(), contents)
+                note_code(run, resolved)
             for stage in resolved.stages:
                 models[stage.name] = run_stage(
                     resolved, stage, data, fabric, run, models, quiet=quiet, say=say

@@ -8,6 +8,7 @@ from limbeck.encoders.config import (
     BinaryConfig,
     EuclidConfig,
     HashConfig,
+    OwnConfig,
     PolarConfig,
     SphereConfig,
     TangentConfig,
@@ -19,6 +20,7 @@ from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
 from limbeck.encoders.lifts.prefix import PrefixLift
 from limbeck.encoders.lifts.sphere import SphereLift
 from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.plugins import own_name
 
 _LIFTS: dict[str, tuple[type[Lift], Any]] = {
     "sphere": (SphereLift, SphereConfig),
@@ -32,13 +34,22 @@ _LIFTS: dict[str, tuple[type[Lift], Any]] = {
 
 def build_lift(config: Any, dims: dict[str, int]) -> Lift:
     """The lift of a configuration for towers of the given widths."""
+    if isinstance(config, OwnConfig):
+        from limbeck.encoders.own import build_own_lift
+
+        return build_own_lift(config, dims, saved=False)
     return _LIFTS[config.kind][0](config, dims)
 
 
 def lift_from_json(stored: dict[str, Any]) -> Lift:
     """The lift without its weights, from `Lift.describe`."""
-    lift, config = _LIFTS[stored["config"]["kind"]]
-    found = lift(config.model_validate(stored["config"]), dict(stored["dims"]))
+    if own_name(stored["config"]["kind"]) is not None:
+        from limbeck.encoders.own import build_own_lift
+
+        found = build_own_lift(OwnConfig.model_validate(stored["config"]), stored["dims"], saved=True)
+    else:
+        lift, config = _LIFTS[stored["config"]["kind"]]
+        found = lift(config.model_validate(stored["config"]), dict(stored["dims"]))
     return PrefixLift(found, stored["prefix"]) if "prefix" in stored else found
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from limbeck.encoders.config import OwnConfig
 from limbeck.errors import LimbeckError
+from limbeck.plugins import with_digests
 from limbeck.spaces import Space
 
 MODALITIES = ("image", "text")
@@ -40,6 +42,7 @@ class Lift(nn.Module, ABC):
     def __init__(self, config: Any, dims: dict[str, int]) -> None:
         super().__init__()
         self.config, self.dims = config, dims
+        self.named: OwnConfig | None = None
 
     @abstractmethod
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
@@ -147,10 +150,13 @@ class Lift(nn.Module, ABC):
 
     def describe(self) -> dict[str, Any]:
         """JSON that `lift_from_json` reads."""
-        return {"config": self.config.model_dump(mode="json"), "dims": self.dims}
+        return {"config": with_digests(self._told().model_dump(mode="json")), "dims": self.dims}
+
+    def _told(self) -> Any:
+        return self.config if self.named is None else self.named
 
     def _lacks(self, what: str) -> LimbeckError:
-        return LimbeckError(f"lift {self.config.kind}: has no {what}")
+        return LimbeckError(f"lift {self._told().kind}: has no {what}")
 
 
 def linear_heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:
