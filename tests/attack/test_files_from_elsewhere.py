@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from few import one_fast
 from PIL import Image
 
 import limbeck
@@ -66,7 +67,7 @@ def one_line(call, *words: object) -> str:
     return err
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("name", one_fast(OUTSIDE))
 def test_pairs_whose_files_lie_outside(tmp_path, outside, name):
     pairs = write_pairs(tmp_path / "data", pictures=8)
     file = pairs / "pairs.json"
@@ -88,7 +89,7 @@ def test_pairs_whose_files_lie_outside(tmp_path, outside, name):
         assert "\n" not in str(caught.value) and "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("name", one_fast(OUTSIDE))
 def test_pictures_whose_paths_lead_outside_the_media(tmp_path, outside, name):
     pairs = write_pairs(tmp_path / "data", pictures=8)
     Image.new("RGB", (8, 8)).save(tmp_path / "data" / "outside.png")
@@ -105,7 +106,7 @@ def test_pictures_whose_paths_lead_outside_the_media(tmp_path, outside, name):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("name", one_fast(OUTSIDE))
 def test_protocols_whose_lists_lie_outside(tmp_path, outside, name):
     file = write_protocol(tmp_path / "p" if (tmp_path / "p").mkdir() is None else tmp_path)
     content = yaml.safe_load(file.read_text())
@@ -117,7 +118,7 @@ def test_protocols_whose_lists_lie_outside(tmp_path, outside, name):
 
 
 @posix
-@pytest.mark.parametrize("name", ["segments", "tombstones", "derived", "encoders"])
+@pytest.mark.parametrize("name", one_fast(["segments", "tombstones", "derived", "encoders"], 1))
 def test_links_in_an_index_write_and_delete_nothing_outside(tmp_path, index, name, run):
     path, place = index.store.path, tmp_path / "elsewhere"
     place.mkdir()
@@ -143,7 +144,7 @@ def test_links_in_an_index_write_and_delete_nothing_outside(tmp_path, index, nam
 
 @pytest.mark.parametrize(
     "text",
-    [
+    one_fast([
         ALIASES,
         "[" * 100_000,
         "{a: " * 50_000,
@@ -155,7 +156,7 @@ def test_links_in_an_index_write_and_delete_nothing_outside(tmp_path, index, nam
         "\ufeff" + "a" * 1_000_000 + ": 1",
         "a: 1\na: 2",
         "? [1, 2]\n: 3",
-    ],
+    ], 4),
     ids=range(11),
 )  # fmt: skip
 def test_yaml_of_any_content(tmp_path, text, run):
@@ -198,6 +199,7 @@ def test_safetensors_headers_that_lie(tmp_path, header):
                 assert reader is load_tensors  # a type that torch knows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_arrow_and_parquet_that_lie(tmp_path, kind, run):
     """Every length in the file made extreme, one after another: read rightly or refused, never a crash."""
@@ -249,6 +251,7 @@ def test_zip_names_that_leave_and_bombs(tmp_path, outside, run):
         read_codes(tmp_path / "bomb.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["x" * 1_000_000, "a\x00b", "\ud800", "\x1b[31m", " ", "\u202e", "🦊" * 5000, "-" * 90]
 )
@@ -313,6 +316,7 @@ def test_loading_a_model_directory_executes_nothing(tmp_path, monkeypatch):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [

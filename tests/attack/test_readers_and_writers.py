@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few import one_fast
 
 import limbeck
 from limbeck.errors import LimbeckError
@@ -130,7 +131,7 @@ WRITES = {
 
 
 @posix
-@pytest.mark.parametrize("verb", WRITES)
+@pytest.mark.parametrize("verb", one_fast(WRITES))
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="another user is tried as root alone")
 def test_another_user_may_search_and_not_write(tmp_path, verb):
     place = Path(f"/tmp/limbeck-other-{os.getpid()}-{random.randrange(10**9)}")
@@ -162,7 +163,7 @@ def test_another_user_may_search_and_not_write(tmp_path, verb):
 
 
 @posix
-@pytest.mark.parametrize("verb", WRITES)
+@pytest.mark.parametrize("verb", one_fast(WRITES))
 def test_a_disk_that_is_full_changes_nothing(tmp_path, verb):
     """A limit of file size stands for it, an error of every write beyond it; empty folders may be left."""
     build(tmp_path / "i")
@@ -206,6 +207,7 @@ def test_a_lock_file_that_is_deleted_under_a_writer_loses_no_commit(tmp_path):
     index.add(CODES[:1] ^ 2, items=items(500, 501))
 
 
+@pytest.mark.slow
 def test_a_clock_that_runs_backwards(tmp_path, monkeypatch):
     build(tmp_path / "i")
     true = answers(limbeck.Index.open(tmp_path / "i"))
@@ -219,7 +221,9 @@ def test_a_clock_that_runs_backwards(tmp_path, monkeypatch):
     verify_index(tmp_path / "i")
 
 
-@pytest.mark.parametrize("name", ["a b  c", "é\u0301 фото 写真", "-k", "x" * 200, "'q\" $(x)", "a\u202fb"])
+@pytest.mark.parametrize(
+    "name", one_fast(["a b  c", "é\u0301 фото 写真", "-k", "x" * 200, "'q\" $(x)", "a\u202fb"])
+)
 def test_names_of_folders(tmp_path, name, run):
     np.save(tmp_path / "c.npy", CODES)
     (tmp_path / "ids.txt").write_text("\n".join(items(0, ROWS)["id"]), encoding="utf-8")
