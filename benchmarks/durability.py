@@ -104,7 +104,7 @@ def interrupt(path: Path, state: State, rng: random.Random, longest: float) -> t
         try:
             os.close(hear)
             if rng.random() < 0.5:  # leftovers and old generations are removed as if they were old
-                garbage._MIN_AGE_SECONDS = -1.0
+                garbage.MIN_AGE_SECONDS = -1.0
             work(path, state, rng.getrandbits(40), say)
         finally:
             os._exit(1)

@@ -52,7 +52,7 @@ def answers(index: limbeck.Index) -> list:
 @pytest.mark.slow
 def test_a_reader_keeps_its_generation_through_ten_commits(tmp_path, monkeypatch):
     """Files of its generation are removed from the disk meanwhile: nothing of it had been read before."""
-    monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
     true = answers(build(tmp_path / "i"))
     held, first = limbeck.Index.open(tmp_path / "i"), set((tmp_path / "i/segments").iterdir())
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ import pytest
 from data_samples import columns, picture
 from PIL import Image, ImageDraw, ImageEnhance
 
-from limbeck.data.check import Report, _find_duplicates, check_pairs
+from limbeck.data.check import Report, check_pairs, find_duplicates
 from limbeck.data.duplicates import MAX_DISTANCE, Print, _candidates, fingerprint
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
@@ -129,7 +129,7 @@ def test_thousands_of_equal_pictures_are_one_group_not_millions_of_pairs():
     resaved = [Print(bytes([n]), 7, thumb) for n in range(200)]  # the same pixels in other bytes
     pairs = SimpleNamespace(ids=[str(n) for n in range(20_200)], name="many")
     report = Report("many", "many", 20_200)
-    groups = _find_duplicates(pairs, list(range(20_200)), equal + resaved, report)
+    groups = find_duplicates(pairs, list(range(20_200)), equal + resaved, report)
     assert groups == [list(range(20_200))]
     exact, near = report.findings
     assert (exact.count, len(exact.items[0])) == (1, 20_000)
@@ -161,7 +161,7 @@ def seen(*pictures: Image.Image, quality: int = 95) -> list[list[int]]:
         image.save(data, "JPEG", quality=quality)
         prints.append(fingerprint(data.getvalue(), "x"))
     pairs = SimpleNamespace(ids=[str(n) for n in range(len(prints))], name="some")
-    return _find_duplicates(pairs, list(range(len(prints))), prints, Report("", "", 0))
+    return find_duplicates(pairs, list(range(len(prints))), prints, Report("", "", 0))
 
 
 @pytest.mark.parametrize("outline", ["oval", "box"])

@@ -58,8 +58,11 @@ def build(
 def encoded(model: DualEncoder, pictures: list[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
     images: Any = pictures if model.image_input == "pixels" else FEATURES
     labels = model.towers["text"].backbone.reads == "labels"
-    texts = model._encode("text", LABELS, "points", 256) if labels else model.encode_text(TEXTS)
-    return model.encode_image(images), texts
+    if not labels:
+        return model.encode_image(images), model.encode_text(TEXTS)
+    with torch.no_grad():  # labels are no texts: there is no public way to ask by them
+        embedded = model.eval().embed("text", model.towers["text"].backbone.collate(LABELS))
+    return model.encode_image(images), model.points_of(embedded.numpy())
 
 
 def kinds(clip: Path, bert: Path, run: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:

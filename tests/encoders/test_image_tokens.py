@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused(tower: ClipImageBackbone) -> None:
 def test_attention_is_that_of_the_network(tower: ClipImageBackbone, pixels: torch.Tensor) -> None:
     tower.model.set_attn_implementation("eager")
     tokens, attention = tower.attended({"pixels": pixels})
-    vision = tower._vision
+    vision: Any = getattr(tower.model, "vision_model", tower.model)
     with torch.no_grad():
         hidden, wanted = vision.pre_layrnorm(vision.embeddings(pixels)), []
         for layer in vision.encoder.layers:

@@ -218,7 +218,7 @@ def test_repeated_ids_of_a_table_are_refused_before_anything_is_encoded(encoder,
 # ------------------------------------------------------------------------------ going on
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(encode_parts, "_ITEMS", 4)
+    monkeypatch.setattr(encode_parts, "PART_ITEMS", 4)
 
 
 def test_the_same_command_goes_on(encoder, photos, points, tmp_path, small_parts, monkeypatch):
@@ -299,7 +299,7 @@ def test_killed_and_taken_up_by_the_command_line(encoder, photos, points, tmp_pa
         from limbeck.encoding import parts as encode_parts
         from limbeck.cli import main
         from limbeck.encoding import PictureFolder
-        encode_parts._ITEMS, real = 4, PictureFolder.open_image
+        encode_parts.PART_ITEMS, real = 4, PictureFolder.open_image
         def slow(source, row):
             if row > 9:
                 print("there", flush=True)

@@ -195,7 +195,7 @@ def test_pruning_removes_what_the_cache_wrote_alone(tmp_path):
             os.utime(file, (0, 0))
     cache = BackboneCache(folder)
     assert {file.relative_to(folder).as_posix() for file in cache.prune(1)} == set(ours)
-    cache._sweep()
+    cache.sweep()
     assert all((folder / name).exists() for name in theirs) and len(list(outside.iterdir())) == 1
     assert not any((folder / name).exists() for name in ours)
 

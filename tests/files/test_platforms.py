@@ -15,7 +15,7 @@ REFUSALS = [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF]
 
 @pytest.fixture(autouse=True)
 def _untold(monkeypatch):
-    monkeypatch.setattr(durability, "_told", set())
+    monkeypatch.setattr(durability, "TOLD", set())
 
 
 def without_directory_sync(monkeypatch, number):
@@ -79,7 +79,7 @@ def without_links(monkeypatch, number=errno.EPERM):
 def test_a_name_is_given_without_hard_links(tmp_path, monkeypatch, capsys, number, renames):
     without_links(monkeypatch, number)
     if not renames:
-        monkeypatch.setattr(durability, "_renamer", lambda: None)
+        monkeypatch.setattr(durability, "renamer", lambda: None)
     (tmp_path / "aside").write_text("new")
     publish_new(tmp_path / "aside", tmp_path / "target")
     assert [f.name for f in tmp_path.iterdir()] == ["target"]
@@ -101,7 +101,7 @@ def test_a_failing_link_is_an_error(tmp_path, monkeypatch):
 def test_a_directory_is_replaced_without_the_system_call(tmp_path, monkeypatch):
     from test_replace import KIND, make
 
-    monkeypatch.setattr(durability, "_renamer", lambda: None)
+    monkeypatch.setattr(durability, "renamer", lambda: None)
     make(tmp_path / "b", "old")
     make(tmp_path / "b", "new", replaces=KIND)
     assert (tmp_path / "b/data/a.txt").read_text() == "new" and len(list(tmp_path.iterdir())) == 1

@@ -155,7 +155,7 @@ def test_a_failing_rename_or_sync_leaves_the_old_state(tmp_path, monkeypatch, ex
     """Each step of the publication fails in turn: the old box stands, nothing lies beside it."""
     make(tmp_path / "b", "old")
     steps = 1 if exchanges else 3
-    calls, real = [], atomic._publish
+    calls, real = [], atomic.publish_directory
 
     def failing(function):
         def call(*given):
@@ -172,7 +172,7 @@ def test_a_failing_rename_or_sync_leaves_the_old_state(tmp_path, monkeypatch, ex
             patch.setattr(atomic, "fsync_path", failing(atomic.fsync_path))
             return real(aside, path)
 
-    monkeypatch.setattr(atomic, "_publish", publish)
+    monkeypatch.setattr(atomic, "publish_directory", publish)
     if fails <= steps:
         with pytest.raises(LimbeckError, match=r"cannot write \(disk\)"):
             make(tmp_path / "b", "new", replaces=KIND)

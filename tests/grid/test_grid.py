@@ -78,11 +78,11 @@ def test_the_way_back_to_the_table_names_its_protocol() -> None:
     from types import SimpleNamespace
     from typing import cast
 
-    from limbeck.cli.grid import _again
+    from limbeck.cli.grid import comparison_arguments
 
     def told(*protocols: str, base: str | None = "A b", further: bool = True) -> str:
         rows = cast("list[Result]", [SimpleNamespace(label="A b", protocol=name) for name in protocols])
-        return _again(rows, base, further=further)
+        return comparison_arguments(rows, base, further=further)
 
     assert told("s/test", "s/test") == " --base 'A b' --protocol s/test"
     assert told("s/test", base="left out") == " --protocol s/test"

@@ -56,7 +56,7 @@ def side_of(*ends: str) -> Side:
         return ours
 
     open_ends: list[Connection] = []
-    side._start = start  # type: ignore[method-assign]
+    side.start = start  # type: ignore[method-assign]
     return side
 
 
@@ -75,7 +75,7 @@ def test_a_process_that_dies_is_a_failed_task(how: str) -> None:
 
 def test_an_idle_process_that_died_is_replaced() -> None:
     side = side_of("dies before its task", "answers")
-    side._start()
+    side.start()
     side.give(WORK)
     assert side.take() == ("row-s0", Outcome("fine"))
     assert len(side.members) == 1

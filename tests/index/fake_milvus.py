@@ -35,7 +35,7 @@ class FakeMilvus:
         self.aliases: dict[str, str] = {}
         self.filters, self.asked, self.rng = filters or {}, [], np.random.default_rng(0)
 
-    def _of(self, name: str) -> dict[str, Any]:
+    def collection_of(self, name: str) -> dict[str, Any]:
         return self.collections[self.aliases.get(name, name)]
 
     def create_schema(self, *, description: str, **options: Any) -> Schema:
@@ -48,24 +48,24 @@ class FakeMilvus:
         self.collections[name] = {"schema": schema, "rows": [], "index": None, "loaded": False}
 
     def insert(self, name: str, rows: list[dict], **options: Any) -> None:
-        names = {field[0] for field in self._of(name)["schema"].fields}
+        names = {field[0] for field in self.collection_of(name)["schema"].fields}
         assert all(row.keys() == names for row in rows)
-        self._of(name)["rows"] += rows
+        self.collection_of(name)["rows"] += rows
 
     def flush(self, name: str) -> None:
         pass
 
     def create_index(self, name: str, params: Indexes) -> None:
-        self._of(name)["index"] = params[0]
+        self.collection_of(name)["index"] = params[0]
 
     def load_collection(self, name: str) -> None:
-        self._of(name)["loaded"] = True
+        self.collection_of(name)["loaded"] = True
 
     def get_load_state(self, name: str) -> dict[str, Any]:
-        return {"state": "Loaded" if self._of(name)["loaded"] else "NotLoad"}
+        return {"state": "Loaded" if self.collection_of(name)["loaded"] else "NotLoad"}
 
     def query(self, name: str, **options: Any) -> list[dict]:
-        return [{"count(*)": len(self._of(name)["rows"])}]
+        return [{"count(*)": len(self.collection_of(name)["rows"])}]
 
     def has_collection(self, name: str) -> bool:
         return name in self.collections or name in self.aliases
@@ -80,7 +80,7 @@ class FakeMilvus:
         return {"collection_name": real, "aliases": aliases, "description": description}
 
     def describe_index(self, name: str, field: str) -> dict[str, Any]:
-        return self._of(name)["index"]
+        return self.collection_of(name)["index"]
 
     def create_alias(self, name: str, alias: str) -> None:
         assert alias not in self.aliases and alias not in self.collections
@@ -94,7 +94,7 @@ class FakeMilvus:
         del self.collections[name]
 
     def search(self, name, *, data, filter, limit, anns_field, search_params, **options) -> list[Hits]:
-        found = self._of(name)
+        found = self.collection_of(name)
         assert found["loaded"] and search_params["metric_type"] == found["index"]["metric_type"]
         self.asked.append((len(data), limit))
         rows = [row for row in found["rows"] if not filter or self.filters[filter](row)]

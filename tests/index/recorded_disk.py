@@ -42,7 +42,7 @@ class Recorder:
         self._folders: set[int] = set()
         self._content: dict[int, bytes] = {}
         self._synced: dict[int, dict[str, int]] = {}
-        self._busy = False
+        self.busy = False
 
     def __enter__(self) -> Recorder:
         self._fsync = os.fsync
@@ -56,7 +56,7 @@ class Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._event("end")
+        self.event("end")
         _listening.remove(self)
         os.fsync = self._fsync
         for descriptor in self._held.values():
@@ -85,25 +85,25 @@ class Recorder:
         return status.st_ino
 
     def _sync(self, descriptor: int) -> None:
-        self._event("fsync")
+        self.event("fsync")
         self._fsync(descriptor)
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if self.root == path or self.root in path.parents:
-            self._busy = True
+            self.busy = True
             inode = os.fstat(descriptor).st_ino
             if path.is_dir():
                 self._synced[inode] = self._look().get(inode, {})
             else:
                 self._content[self._inode(path)] = path.read_bytes()
-            self._busy = False
-        self._event("fsynced")
+            self.busy = False
+        self.event("fsynced")
 
-    def _event(self, name: str) -> None:
-        if not self._busy:
-            self._busy = True
+    def event(self, name: str) -> None:
+        if not self.busy:
+            self.busy = True
             synced = {folder: dict(names) for folder, names in self._synced.items()}
             self.moments.append(Moment(name, self._look(), synced, dict(self._content), self.mark))
-            self._busy = False
+            self.busy = False
 
     def crashes(self, target: Path, seed: int = 0) -> Iterator[tuple[Moment, str, Path]]:
         """(moment, kind of loss, a directory as the disk would be found), one after another, each once."""
@@ -153,7 +153,7 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if _listening and event in _EVENTS:
         for recorder in _listening:
             if event != "open" or _writes(arguments):
-                recorder._event(event)
+                recorder.event(event)
 
 
 def _writes(arguments: tuple[object, ...]) -> bool:

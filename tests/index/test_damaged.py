@@ -123,7 +123,7 @@ def test_rows_that_an_engine_has_not(path, monkeypatch):
     derived = write_derived(store, "ivf", {"lists": 4})
     search = ApproximateSearch(store, derived, {"probes": 4})
     wrong = Candidates(np.array([[3, 60]]), np.array([[1, 2]], np.int32))
-    monkeypatch.setattr(search._engine, "search", lambda *_: wrong)
+    monkeypatch.setattr(type(derived.open(store.space)), "search", lambda *_: wrong)
     with pytest.raises(LimbeckError, match="the engine is damaged: it finds rows that it has not"):
         search(CODES[:1], 2)
 
@@ -178,18 +178,18 @@ def test_a_sound_file_is_read_once_until_it_changes(path, monkeypatch):
     (file,) = path.glob("segments/*/points.npy")
     past = time.time() - 60
     os.utime(file, (past, past))
-    monkeypatch.setattr(checked, "_TICK_NS", -1)  # as if the change lay some seconds back
+    monkeypatch.setattr(checked, "TICK_NS", -1)  # as if the change lay some seconds back
     read: list[int] = []
-    digest = checked._digest
-    monkeypatch.setattr(checked, "_digest", lambda data: read.append(len(data)) or digest(data))
+    digest = checked.digest
+    monkeypatch.setattr(checked, "digest", lambda data: read.append(len(data)) or digest(data))
     entry = file_entry(file)
     for _ in range(3):
         checked.check_file(file, entry, "mend")
     assert read == [entry.size]
-    monkeypatch.setattr(checked, "_STAMPED", 0)
-    checked._SOUND.clear()
+    monkeypatch.setattr(checked, "STAMPED_BYTES", 0)
+    checked.SOUND.clear()
     checked.check_file(file, entry, "mend")
-    checked._SOUND.clear()  # as another process
+    checked.SOUND.clear()  # as another process
     checked.check_file(file, entry, "mend")
     assert len(read) == 2
     content = bytearray(file.read_bytes())

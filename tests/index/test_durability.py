@@ -105,7 +105,7 @@ def test_what_may_be_found_after_a_power_cut_stays_until_it_is_old(index, monkey
     left = set(listing(index)) - set(before)
     assert len(left) == 1 and "tombstones" in left.pop() and generations(index) == [1, 2]
     assert remove_items(index, ["id-4"]) == 1  # writes the same name anew
-    monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
     remove_items(index, ["id-5"])
     assert len(list((index / "tombstones").iterdir())) == 2 and IndexStore.open(index).verify()
 

@@ -18,7 +18,7 @@ from limbeck.index.exact import search_codes, search_radius, search_vectors
 @pytest.fixture
 def always_share(monkeypatch):
     """Share out even small searches, as large ones are."""
-    monkeypatch.setattr(exact, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(exact, "WORTH_A_THREAD", 1)
 
 
 def few_values(seed: int, count: int, width: int) -> np.ndarray:

@@ -84,7 +84,7 @@ def test_files_that_a_user_put_into_an_index_are_no_garbage(tmp_path, monkeypatc
     (tmp_path / "i" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "i" / name).write_bytes(b"mine")
     write_derived(IndexStore.open(tmp_path / "i"), "mih")
-    monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
     for change in changes(tmp_path / "i"):
         change()
     assert (tmp_path / "i" / name).read_bytes() == b"mine"
@@ -115,7 +115,7 @@ VERBS = {
 @pytest.fixture
 def linked(tmp_path, monkeypatch):
     """An index with removed rows and an engine, and a maker of links in it to files outside."""
-    monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
     build(tmp_path / "i", 12, meta=META)
     remove_items(tmp_path / "i", ["id-5"])
     write_derived(IndexStore.open(tmp_path / "i"), "mih")
@@ -213,7 +213,7 @@ def test_every_change_without_hard_links_and_directory_sync(tmp_path, monkeypatc
         real(descriptor)
 
     monkeypatch.setattr(os, "link", no_link)
-    monkeypatch.setattr(durability, "_renamer", lambda: None)
+    monkeypatch.setattr(durability, "renamer", lambda: None)
     if Path("/proc/self/fd").is_dir():
         monkeypatch.setattr(os, "fsync", no_directory_sync)
     build(tmp_path / "i", 12, meta=META)

@@ -203,7 +203,7 @@ def test_collections_that_do_not_fit(tmp_path, client):
         LimbeckError, match="its index is HNSW HAMMING, not the BIN_FLAT HAMMING that was pushed"
     ):
         open_search(store, AT)
-    schema = client._of("pictures")["schema"]
+    schema = client.collection_of("pictures")["schema"]
     schema.description = schema.description.replace('"limbeck": 1', '"limbeck": 2')
     with pytest.raises(LimbeckError, match="format 2, this limbeck reads 1; upgrade"):
         open_search(store, AT)

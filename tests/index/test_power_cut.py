@@ -60,7 +60,7 @@ def changes(path):
 @pytest.mark.parametrize("aged", [False, True], ids=["young leftovers", "all leftovers are old"])
 def test_each_moment_opens_at_the_last_acknowledged_state_or_the_next(tmp_path, monkeypatch, aged):
     if aged:  # so that files of older generations are removed as well
-        monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+        monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
     (tmp_path / "disk").mkdir()
     path = tmp_path / "disk/new/index"
     states = ["nothing"]
@@ -70,10 +70,10 @@ def test_each_moment_opens_at_the_last_acknowledged_state_or_the_next(tmp_path, 
             change()
             states.append(number)
             recorder.mark = str(number)
-            recorder._busy = True
+            recorder.busy = True
             states[number] = state(path)
-            recorder._busy = False
-        recorder._event("acknowledged")
+            recorder.busy = False
+        recorder.event("acknowledged")
     assert len(states) == 9 and len({str(one) for one in states}) == 8  # compaction changes no answer
     seen, moments = set(), 0
     for moment, kind, disk in recorder.crashes(tmp_path / "crashed"):

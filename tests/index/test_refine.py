@@ -156,7 +156,7 @@ def test_equal_points_fall_by_row_and_blocks_change_nothing(monkeypatch):
     order = np.lexsort((np.broadcast_to(np.arange(600), scores.shape), scores), axis=1)[:, :40]
     np.testing.assert_array_equal(found[1], order)
     assert (found[0][:, :30] == 0).all()
-    monkeypatch.setattr("limbeck.index.refine._BLOCK_CELLS", 300)
+    monkeypatch.setattr("limbeck.index.refine.BLOCK_CELLS", 300)
     for left, right in zip(nearest(space, source(space, items), items[:9], 40), found, strict=True):
         np.testing.assert_array_equal(left, right)
 

@@ -91,7 +91,7 @@ def test_points_in_blocks_equal_the_whole_matrix(space, draw, monkeypatch):
         queries, items = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, items))
     relevant = rng.random((11, 40)) < 0.1
     whole = first_relevant(space.similarity(queries, items), relevant)
-    monkeypatch.setattr(ranks, "_BLOCK_CELLS", 100)
+    monkeypatch.setattr(ranks, "BLOCK_CELLS", 100)
     blocks = retrieval_ranks(queries, items, relevant, space)
     np.testing.assert_array_equal(blocks.ranks(), whole.ranks())
     np.testing.assert_array_equal(blocks.relevant, whole.relevant)

@@ -95,7 +95,7 @@ def test_devices_pipes_and_folders_are_refused_and_not_read(tmp_path):
 
 
 def test_a_member_far_larger_than_its_picture_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "_PLAIN_BYTES", 1000)
+    monkeypatch.setattr(opening, "PLAIN_BYTES", 1000)
     small = io.BytesIO()
     Image.new("RGB", (4, 4)).save(small, "PNG")
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -133,20 +133,20 @@ def test_strips_give_the_pixels_of_the_whole(mode, monkeypatch):
         image.info["transparency"] = 3
     whole = np.asarray(to_rgb(image))
     seen: list[int] = []
-    real = colour._convert
-    monkeypatch.setattr(colour, "_convert", lambda strip: (seen.append(strip.height), real(strip))[1])
-    monkeypatch.setattr(colour, "_STRIP", 100)
+    real = Image.Image.convert
+    monkeypatch.setattr(
+        Image.Image, "convert", lambda strip, *mode: (seen.append(strip.height), real(strip, *mode))[1]
+    )
+    monkeypatch.setattr(colour, "STRIP_PIXELS", 100)
     assert np.array_equal(np.asarray(to_rgb(image)), whole)
     assert max(seen) <= 4 or mode == "RGB"
 
 
 def test_deep_grey_is_scaled_without_a_float_copy_of_the_whole(monkeypatch):
-    monkeypatch.setattr(colour, "_STRIP", 1000)
+    monkeypatch.setattr(colour, "STRIP_PIXELS", 1000)
     seen: list[int] = []
-    real = colour._finite
-    monkeypatch.setattr(
-        colour, "_finite", lambda strip: (seen.append(strip.width * strip.height), real(strip))[1]
-    )
+    real = np.nan_to_num
+    monkeypatch.setattr(np, "nan_to_num", lambda x, **given: (seen.append(x.size), real(x, **given))[1])
     to_rgb(Image.fromarray(np.arange(10_000, dtype=np.uint16).reshape(100, 100)))
     assert sum(seen) == 20_000 and max(seen) <= 1000
 

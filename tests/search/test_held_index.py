@@ -30,7 +30,7 @@ def with_other_text(model, number: int):
 @pytest.fixture
 def swept(monkeypatch):
     """Files of older generations go at once, not after an hour."""
-    monkeypatch.setattr(garbage, "_MIN_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "MIN_AGE_SECONDS", -1.0)
 
 
 def test_a_held_index_answers_after_its_encoder_was_replaced_and_removed(

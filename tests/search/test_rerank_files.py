@@ -152,7 +152,7 @@ def test_encode_keeps_embeddings_for_build(run, photos, encoder, tmp_path, monke
                 raise KeyboardInterrupt
             yield step
 
-    monkeypatch.setattr(encode_parts, "_ITEMS", 8)
+    monkeypatch.setattr(encode_parts, "PART_ITEMS", 8)
     monkeypatch.setattr("limbeck.encoding.encode.decoded_batches", stopping)
     run(*words, "--keep-embeddings")
     assert calls and not (tmp_path / "e").exists() and (tmp_path / "e.part").exists()

@@ -56,7 +56,7 @@ def coded(teacher: DualEncoder, output: str, lift=None, freeze: bool = False, hi
         )
         towers[modality] = Tower(config, modality)
         towers[modality].backbone.adopt(teacher)
-        towers[modality]._build_trunk()
+        towers[modality].build_trunk()
     made = build_lift(lift or BinaryConfig(bits=8), {m: t.dim for m, t in towers.items()})
     found = DualEncoder(**towers, lift=made).eval()
     if lift is None:

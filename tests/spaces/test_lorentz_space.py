@@ -63,8 +63,8 @@ def test_pairs_agree_with_rows_whatever_the_blocks(size, monkeypatch):
     x = near(rng, np.repeat(at_radius(rng, [5.0], 16, 0.5), 150, axis=0), size)
     whole = space.similarity(x[:30], x)
     np.testing.assert_allclose(-whole, space.rescore(x[:30, None], x[None]), rtol=2e-7)
-    monkeypatch.setattr("limbeck.spaces.lorentz._BLOCK_CELLS", 100)
-    monkeypatch.setattr("limbeck.spaces.hyperboloid._BLOCK", 1000)
+    monkeypatch.setattr("limbeck.spaces.lorentz.BLOCK_CELLS", 100)
+    monkeypatch.setattr("limbeck.spaces.hyperboloid.BLOCK", 1000)
     np.testing.assert_allclose(space.similarity(x[:30], x), whole, rtol=1e-6)
 
 

@@ -12,7 +12,7 @@ from limbeck.data.hierarchy import Tree
 from limbeck.data.importers.base import FeatureSource, ImportReport, Source, attach_features
 from limbeck.data.protocols import load_protocol
 from limbeck.encoders.config import LabelFeaturesConfig
-from limbeck.encoders.label_features import _read as read_label_features
+from limbeck.encoders.label_features import read_label_features
 from limbeck.errors import InputNote
 from limbeck.index.codes_file import read_ids
 from limbeck.index.texts import read_texts

@@ -93,12 +93,12 @@ def test_the_clock_leaves_validation_out_and_goes_on(tmp_path: Path, monkeypatch
 
 
 def test_peak_memory_is_of_this_run() -> None:
-    from limbeck.training.efficiency import _reset_peak
+    from limbeck.training.efficiency import reset_peak
 
     block = torch.ones(64 * 1024 * 1024)
     high = peak_memory()
     del block
-    _reset_peak()
+    reset_peak()
     if peak_memory() == high:
         pytest.skip("this system cannot start a new peak")
     assert peak_memory() < high - 100e6

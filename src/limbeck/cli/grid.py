@@ -68,13 +68,15 @@ def grid(
     files = board.row_files()
     if files:
         _table(board, json)
-        again = _again([Result.load(file) for file in files], board.grid.base, further=bool(board.grid.also))
+        again = comparison_arguments(
+            [Result.load(file) for file in files], board.grid.base, further=bool(board.grid.also)
+        )
         echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}{again}")
     if failed:
         raise typer.Exit(1)
 
 
-def _again(results: Sequence[Result], base: str | None, *, further: bool) -> str:
+def comparison_arguments(results: Sequence[Result], base: str | None, *, further: bool) -> str:
     """What `limbeck compare` has to be told for the first table: the base, the protocol among several."""
     told = ["--base", base] if base in {result.label for result in results} else []
     names = sorted({result.protocol for result in results})

@@ -129,7 +129,7 @@ def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> 
             progress(done, len(rows))
     report.add("missing_pictures", "error", "pictures that are not there", missing)
     report.add("unreadable_pictures", "error", "pictures that cannot be read", unreadable)
-    return _find_duplicates(pairs, kept, prints, report)
+    return find_duplicates(pairs, kept, prints, report)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _fingerprints(pairs: Pairs, rows: list[int]) -> Iterator[tuple[int, Print | 
             yield from zip(part, pool.map(one, part), strict=True)
 
 
-def _find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: Report) -> list[list[int]]:
+def find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: Report) -> list[list[int]]:
     """Report equal pictures and look-alikes; returns groups of the rows that show the same."""
     groups = equal_groups([p.content for p in prints])
     exact = [[pairs.ids[rows[at]] for at in group] for group in groups]

@@ -65,7 +65,7 @@ class BackboneCache:
         ).hexdigest()
         path = self.folder / f"{digest[:32]}.npy"
         if not path.is_file():
-            self._sweep()
+            self.sweep()
             with atomic_file(path) as stream, remembered(self.folder):
                 self._write(stream, count, backbone.dim, blocks())
         with contextlib.suppress(OSError):  # `prune` asks when it was read; not every disk notes it
@@ -126,7 +126,7 @@ class BackboneCache:
         if done != count:
             raise LimbeckError(f"cache: {done} outputs of {count} items; report this as a fault of limbeck")
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what killed writers left here more than a day ago."""
         for leftover in self.folder.iterdir() if self.folder.is_dir() else ():
             if not _LEFTOVER.fullmatch(leftover.name):

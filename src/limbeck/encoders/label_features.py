@@ -45,7 +45,7 @@ class LabelFeaturesBackbone(Backbone):
         Raises:
             LimbeckError: no such files, files that do not fit each other, classes without features.
         """
-        features, names = _read(self.config)
+        features, names = read_label_features(self.config)
         classes = sorted({name for own in items for name in own})
         rows = {name.casefold(): row for row, name in enumerate(names)}
         asked = {name: self.config.aliases.get(name, [name]) for name in classes}
@@ -89,7 +89,7 @@ class LabelFeaturesBackbone(Backbone):
         self._size(list(stored["classes"]), int(stored["dim"]))
 
 
-def _read(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
+def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
     """Features (n, D) in float64, of unit length if asked, and their n names."""
     for file in (config.file, config.names):
         if not Path(file).is_file():

@@ -24,7 +24,7 @@ from limbeck.files import atomic_file
 LIMIT = 100_000  # texts of one encoder, about 150 MB; later ones are computed again
 _DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 _OPEN: ContextVar[Path | None] = ContextVar("_OPEN", default=None)
-_KNOWN: dict[Path, TextMemory] = {}
+KNOWN: dict[Path, TextMemory] = {}
 
 
 class TextMemory:
@@ -71,12 +71,12 @@ class TextMemory:
 @contextlib.contextmanager
 def remembered(folder: Path | None) -> Iterator[None]:
     """Inside, untouched sentence encoders look texts up in ``folder`` and add to it; None: they do not."""
-    for known in _KNOWN.values():
+    for known in KNOWN.values():
         known.refresh()
     token = _OPEN.set(folder)
     try:
         yield
-        for known in _KNOWN.values():
+        for known in KNOWN.values():
             known.save()
     finally:
         _OPEN.reset(token)
@@ -115,7 +115,7 @@ def _memory(place: Path, model: torch.nn.Module, variant: str) -> TextMemory:
         digest = weights_digest(model)[:32]
         object.__setattr__(model, "_digest", digest)
     folder = place / "-".join(["texts", digest, *([variant] if variant else [])])
-    if folder not in _KNOWN:
-        _KNOWN[folder] = TextMemory(folder)
-        _KNOWN[folder].refresh()
-    return _KNOWN[folder]
+    if folder not in KNOWN:
+        KNOWN[folder] = TextMemory(folder)
+        KNOWN[folder].refresh()
+    return KNOWN[folder]

@@ -241,9 +241,10 @@ class Tower(nn.Module):
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Fit the backbone to the training items, then create the trunk for its width."""
         self.backbone.fit(items, seed=seed)
-        self._build_trunk()
+        self.build_trunk()
 
-    def _build_trunk(self) -> None:
+    def build_trunk(self) -> None:
+        """Create the trunk, untrained, for the width that the backbone has now."""
         layers: list[nn.Module] = []
         width = self.backbone.dim
         for hidden in self.config.hidden:
@@ -288,5 +289,5 @@ class Tower(nn.Module):
         """The tower without its weights, from `describe` and its asset folder."""
         tower = cls(TowerConfig.model_validate(stored["config"]), modality, empty=True)
         tower.backbone.load_assets(assets)
-        tower._build_trunk()
+        tower.build_trunk()
         return tower

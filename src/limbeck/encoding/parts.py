@@ -29,7 +29,7 @@ _FILES = (
 )
 _BARE = Kind("unfinished encoding", _FILES)
 STARTED = Kind("unfinished encoding", _FILES, PROGRESS, lambda value: value.get("format") == FORMAT)
-_ITEMS, _SECONDS = 4096, 20.0  # a part is closed after so many items, or so long
+PART_ITEMS, PART_SECONDS = 4096, 20.0  # a part is closed after so many items, or so long
 
 
 class Parts:
@@ -114,7 +114,7 @@ class Parts:
             self.rows += len(points)
         self.skipped += [{"id": item_id, "reason": reason, "kind": reason.kind} for item_id, reason in failed]
         self.seen, self._held = self.seen + seen, self._held + seen
-        if self._held >= _ITEMS or time.monotonic() - self._since >= _SECONDS:
+        if self._held >= PART_ITEMS or time.monotonic() - self._since >= PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:

@@ -113,7 +113,7 @@ def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Pa
             fsync_path(file)
         fsync_path(aside)
         check_new_directory(path, replaces)  # hours may have passed
-        old = _publish(aside, path)
+        old = publish_directory(aside, path)
     except OSError as error:
         remove_tree(aside)
         raise cannot_write(path, error) from error
@@ -124,7 +124,7 @@ def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Pa
         remove_tree(old)
 
 
-def _publish(aside: Path, path: Path) -> Path | None:
+def publish_directory(aside: Path, path: Path) -> Path | None:
     """Put a finished directory in its place and make it last; returns where the old state is now, if any.
 
     On an error ``aside`` is the new state again and ``path`` the old one.

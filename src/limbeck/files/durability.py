@@ -31,7 +31,7 @@ _UNSUPPORTED = {
 _NO_LINKS = (_UNSUPPORTED | {errno.EPERM, errno.EMLINK}) - {errno.EBADF}
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _SWAP, _EXCL = 2, 4  # macOS
-_told: set[str] = set()
+TOLD: set[str] = set()
 
 
 def fsync_path(path: Path) -> None:
@@ -106,7 +106,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def _rename_with(source: Path, target: Path, linux: int, macos: int) -> bool:
-    call = _renamer()
+    call = renamer()
     if call is None:
         return False
     if call(os.fsencode(source), os.fsencode(target), linux if sys.platform == "linux" else macos) == 0:
@@ -118,7 +118,7 @@ def _rename_with(source: Path, target: Path, linux: int, macos: int) -> bool:
 
 
 @functools.cache
-def _renamer() -> Any:
+def renamer() -> Any:
     """``renameat2`` of Linux or ``renamex_np`` of macOS as f(source, target, flags); None elsewhere."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
@@ -136,6 +136,6 @@ def _renamer() -> Any:
 
 
 def _tell(what: str, line: str) -> None:
-    if what not in _told:
-        _told.add(what)
+    if what not in TOLD:
+        TOLD.add(what)
         echo(line, err=True)

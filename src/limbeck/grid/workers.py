@@ -85,7 +85,7 @@ class Side:
             if self._hand(pipe, work):
                 return
             self._bury(pipe)
-        pipe = self._start()
+        pipe = self.start()
         # A process that dies before it took its task is found by `take`.
         self._hand(pipe, work)
         self.busy[pipe] = work
@@ -129,7 +129,8 @@ class Side:
         for process, _ in self.members:
             process.join()
 
-    def _start(self) -> Connection:
+    def start(self) -> Connection:
+        """Start one process and return this side's end of its pipe."""
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
         before = {name: os.environ.get(name) for name in _THREADS}

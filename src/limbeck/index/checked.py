@@ -1,8 +1,8 @@
 """Files compared with their SHA-256 before the first byte of them counts.
 
 A file that was found sound is not read again for as long as its inode, size and times stay as they were: not
-in this process, and from `_STAMPED` bytes on not in later ones either (an empty file in the cache folder says
-so). `limbeck index verify` reads every file anew.
+in this process (`SOUND`), and from `STAMPED_BYTES` on not in later ones either (an empty file in the cache
+folder says so). `limbeck index verify` reads every file anew.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, sha256_json
 from limbeck.index.manifest import FileEntry
 
-_STAMPED = 1 << 26
-_TICK_NS = 2_000_000_000  # two changes within it may bear one time, on some file systems
-_SOUND: set[str] = set()
+STAMPED_BYTES = 1 << 26
+TICK_NS = 2_000_000_000  # two changes within it may bear one time, on some file systems
+SOUND: set[str] = set()
 
 
 class CheckedFile:
@@ -65,7 +65,7 @@ class CheckedFile:
         """
         if self._checked or _is_sound(self._stamp, self._entry.size):
             return
-        if _digest(self.data) != self._entry.sha256:
+        if digest(self.data) != self._entry.sha256:
             raise LimbeckError(f"{self.path}: damaged (checksum differs); {self._mend}")
         self._checked = True
         if self._settled:
@@ -100,7 +100,8 @@ def check_file(path: Path, entry: FileEntry, mend: str) -> None:
         raise LimbeckError(f"{path}: missing or truncated; {mend}") from None
 
 
-def _digest(data: np.ndarray) -> str:
+def digest(data: np.ndarray) -> str:
+    """Return the SHA-256 of the bytes of an array, in hexadecimal."""
     return hashlib.sha256(data.data).hexdigest()
 
 
@@ -108,7 +109,7 @@ def _stamp(path: Path, entry: FileEntry) -> tuple[str, bool]:
     """What a file is now, and whether any change from now on will be seen by its times."""
     about = path.stat()
     facts = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns, entry.sha256)
-    return sha256_json(facts), time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _TICK_NS
+    return sha256_json(facts), time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > TICK_NS
 
 
 def _folder() -> Path:
@@ -116,14 +117,14 @@ def _folder() -> Path:
 
 
 def _is_sound(stamp: str, size: int) -> bool:
-    if stamp not in _SOUND and size >= _STAMPED and (_folder() / stamp).is_file():
-        _SOUND.add(stamp)
-    return stamp in _SOUND
+    if stamp not in SOUND and size >= STAMPED_BYTES and (_folder() / stamp).is_file():
+        SOUND.add(stamp)
+    return stamp in SOUND
 
 
 def _remember(stamp: str, size: int) -> None:
-    _SOUND.add(stamp)
-    if size >= _STAMPED:
+    SOUND.add(stamp)
+    if size >= STAMPED_BYTES:
         with contextlib.suppress(OSError):  # where no folder can be written it is read again next time
             _folder().mkdir(parents=True, exist_ok=True)
             (_folder() / stamp).touch()

@@ -15,7 +15,7 @@ from limbeck.index.scan_codes import scan_nearest, scan_within
 from limbeck.index.scan_vectors import GROUP, scan_highest
 
 QUERY_BLOCK = 64  # queries that share one walk over the items
-_WORTH_A_THREAD = 12 << 20  # bytes compared
+WORTH_A_THREAD = 12 << 20  # bytes compared
 _SPARSE = 16  # a mask that allows fewer than one row in so many is faster searched on a copy of those rows
 
 
@@ -196,7 +196,7 @@ class _Plan:
     """
 
     def __init__(self, queries: int, items: np.ndarray, wanted: int, workers: int) -> None:
-        workers = min(workers, 1 + queries * items.nbytes // _WORTH_A_THREAD)
+        workers = min(workers, 1 + queries * items.nbytes // WORTH_A_THREAD)
         many = queries >= 16 * workers
         size = min(QUERY_BLOCK, -(-queries // workers // GROUP) * GROUP) if many else QUERY_BLOCK
         self.blocks = [slice(start, start + size) for start in range(0, queries, size)]

@@ -15,7 +15,7 @@ from limbeck.index.manifest import generations, manifest_path, read_manifest
 
 FOLDERS = ("segments", "encoders", "tombstones", "derived")
 _OURS = re.compile(r"manifest-\d+\.json|\.manifest-\d+\.json\.[0-9a-f]+\.tmp")
-_MIN_AGE_SECONDS = 3600.0
+MIN_AGE_SECONDS = 3600.0
 # What writers put into the folders; anything else there is not theirs to remove.
 _ENTRIES = {
     "segments": re.compile(r"[0-9a-f]{32}"),
@@ -91,7 +91,7 @@ def collect_garbage(path: Path) -> None:
         except LimbeckError:
             return  # what a damaged manifest refers to is not known, so nothing is garbage
         kept |= {path / owner for owner in manifest.owners}
-    newest_allowed = time.time() - _MIN_AGE_SECONDS if published else float("inf")
+    newest_allowed = time.time() - MIN_AGE_SECONDS if published else float("inf")
     old_manifests = [manifest_path(path, generation) for generation in published[:-2]]
     for entry in [*_candidates(path), *old_manifests]:
         if entry in kept or entry.lstat().st_mtime > newest_allowed:

@@ -16,7 +16,7 @@ from limbeck.spaces import Space
 
 _GROWTH = 4
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_BLOCK_CELLS = 1 << 22  # answers of an engine, or coordinates of points, held at once
+BLOCK_CELLS = 1 << 22  # answers of an engine, or coordinates of points, held at once
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
     todo, fetched = np.arange(len(asked)), 2 * k + 16
     while todo.size:
         fetched = fetched if 2 * fetched <= source.rows else source.rows  # half of all: as well all
-        size, unsettled = max(1, _BLOCK_CELLS // fetched), []
+        size, unsettled = max(1, BLOCK_CELLS // fetched), []
         for block in (todo[start : start + size] for start in range(0, len(todo), size)):
             raw, found = _candidates(source, asked[block], fetched)
             for q, last, candidates in zip(block, raw, found, strict=True):
@@ -109,13 +109,13 @@ def within(
     limit = max(limit, -_FLOAT32_MAX)  # comparable with float32
     near, start = [], 0
     for array in arrays:
-        size = max(1, _BLOCK_CELLS // array.shape[1])
+        size = max(1, BLOCK_CELLS // array.shape[1])
         for first in range(0, len(array), size):
             found = np.flatnonzero(array[first : first + size] @ asked >= limit) + first + start
             near.append(found if allowed is None else found[allowed[found]])
         start += len(array)
     rows = np.concatenate(near) if near else np.empty(0, dtype=np.int64)
-    size = max(1, _BLOCK_CELLS // space.width)
+    size = max(1, BLOCK_CELLS // space.width)
     parts = [
         space.rescore(query, source.points(rows[first : first + size])) for first in range(0, len(rows), size)
     ]
@@ -137,7 +137,7 @@ def _best(
     space: Space, source: Source, query: np.ndarray, candidates: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows of the k nearest candidates of one query (1, width)."""
-    size = max(1, _BLOCK_CELLS // space.width)
+    size = max(1, BLOCK_CELLS // space.width)
     parts = [
         space.rescore(query, source.points(candidates[start : start + size]))
         for start in range(0, len(candidates), size)

@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 from limbeck.metrics.empty import check_empty, settle_empty
 from limbeck.spaces import Space
 
-_BLOCK_CELLS = 1 << 24  # similarities held at once by `retrieval_ranks`: 64 MB
+BLOCK_CELLS = 1 << 24  # similarities held at once by `retrieval_ranks`: 64 MB
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def retrieval_ranks(
     if not len(asked) or not len(stored):
         raise LimbeckError(f"points: {len(asked)} queries and {len(stored)} items leave nothing to rank")
     wanted = _relevant_rows(relevant, len(asked), len(stored))
-    step = max(1, _BLOCK_CELLS // len(stored))
+    step = max(1, BLOCK_CELLS // len(stored))
     parts = [
         _count(space.similarity(asked[start : start + step], stored), wanted[start : start + step])
         for start in range(0, len(asked), step)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-_STRIP = 1 << 21  # pixels
+STRIP_PIXELS = 1 << 21  # pixels
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -16,7 +16,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         image = _scale_deep_grey(image)
-    if image.width * image.height <= _STRIP or image.mode == "RGB":
+    if image.width * image.height <= STRIP_PIXELS or image.mode == "RGB":
         return _convert(image)
     out = Image.new("RGB", image.size)
     for top, strip in _strips(image):
@@ -32,8 +32,8 @@ def _convert(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Each strip of rows with its upper edge; as many rows as make up `_STRIP` pixels."""
-    rows = max(1, _STRIP // max(1, image.width))
+    """Each strip of rows with its upper edge; as many rows as make up `STRIP_PIXELS` pixels."""
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 

@@ -18,7 +18,7 @@ from limbeck.regular import regular_file
 
 MAX_SIDE = 1 << 18
 # A member of a zip may unpack to so many bytes, and as many a pixel on top.
-_PLAIN_BYTES, _PIXEL_BYTES = 1 << 26, 16
+PLAIN_BYTES, PIXEL_BYTES = 1 << 26, 16
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -143,7 +143,7 @@ def _member_bytes(archive: Path, member: str) -> int:
     """Unpacked size of a member; one far larger than its picture is refused before it is unpacked."""
     opened = open_archive(archive)
     info = opened.find(member)
-    if info is None or info.file_size <= _PLAIN_BYTES:
+    if info is None or info.file_size <= PLAIN_BYTES:
         return 0 if info is None else info.file_size
     try:
         with (
@@ -151,9 +151,9 @@ def _member_bytes(archive: Path, member: str) -> int:
             opened.handle.open(info) as stream,
             Image.open(stream, formats=formats()) as image,  # the header only
         ):
-            most = _PLAIN_BYTES + _PIXEL_BYTES * image.width * image.height
+            most = PLAIN_BYTES + PIXEL_BYTES * image.width * image.height
     except Exception:  # damaged, locked or no picture: told where it is read, if it is small enough for that
-        most = _PLAIN_BYTES
+        most = PLAIN_BYTES
     if info.file_size > most:
         raise PictureError(
             f"{archive}: {member} unpacks to {info.file_size:,} bytes, too many for its picture; remove it",

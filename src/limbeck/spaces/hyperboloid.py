@@ -12,7 +12,7 @@ import numpy as np
 
 _ROUNDOFF = 2.0**-53
 _DIGITS = 1e-8  # relative error of z = cosh - 1 up to which a matrix product is believed
-_BLOCK = 1 << 22  # numbers held at once where rows are picked
+BLOCK = 1 << 22  # numbers held at once where rows are picked
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -133,5 +133,5 @@ def _legs(
 def _picked(mask: np.ndarray, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows, columns) where the mask holds, so many at once that their points fit into a block."""
     rows, columns = np.nonzero(mask)
-    size = max(1, _BLOCK // width)
+    size = max(1, BLOCK // width)
     return [(rows[i : i + size], columns[i : i + size]) for i in range(0, len(rows), size)]

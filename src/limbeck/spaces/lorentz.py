@@ -25,7 +25,7 @@ from limbeck.spaces.base import (
 
 MAX_RADIUS = 12.0  # in units of 1/√curv: float32 has no digits left beyond
 _CURV_BOUNDS = (1e-6, 1e6)
-_BLOCK_CELLS = 1 << 20  # float64 distances computed at once
+BLOCK_CELLS = 1 << 20  # float64 distances computed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Lorentz(Vectors):
         asked = self.check(queries, what="queries").astype(np.float64)
         stored = self.check(items, what="items")
         result = np.empty((len(asked), len(stored)), dtype=np.float32)
-        step = max(64, _BLOCK_CELLS // max(1, len(asked)))
+        step = max(64, BLOCK_CELLS // max(1, len(asked)))
         for start in range(0, len(stored), step):
             block = stored[start : start + step].astype(np.float64)
             z = hyperboloid.pairwise_excess(asked, block, self.curv)
@@ -191,7 +191,7 @@ class Lorentz(Vectors):
         x = self.check(generals, what="generals").astype(np.float64)
         y = self.check(specifics, what="specifics").astype(np.float64)
         inside = np.empty((len(x), len(y)), dtype=bool)
-        step = max(64, _BLOCK_CELLS // max(1, len(y)))
+        step = max(64, BLOCK_CELLS // max(1, len(y)))
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
             inside[rows] = hyperboloid.pairwise_inside(x[rows], y, self.curv, min_radius)

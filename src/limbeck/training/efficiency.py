@@ -29,7 +29,7 @@ class StageClock:
         self.folder, self.batch_size = folder, batch_size
         self.log = MetricsLog(folder / "clock.jsonl", resume_step=step)
         self.began = time.monotonic() - seconds
-        _reset_peak()
+        reset_peak()
 
     @property
     def seconds(self) -> float:
@@ -70,7 +70,7 @@ def extrapolate(counts: dict[int, int], batch_size: int) -> int:
     return round((first - second + third) / ((x1 - x0) * (x2 - x0) * (x2 - x1)))
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Start a new peak, since one process may train several runs; where that fails it is the process's."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
