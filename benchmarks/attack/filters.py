@@ -56,7 +56,7 @@ COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {
 TABLE = pa.table({name: pa.array(values, kind) for name, (kind, values) in COLUMNS.items()})
 ROWS = TABLE.to_pylist()
 _VALUES = (
-    "0", "1", "-1", "3", "12", "-120", "127", "128", "2.5", "0.1", ".1", "1.", "1e3", "1e400", "-1e400", "1e-400",
+    "0", "1", "-1", "3", "12", "-120", "127", "128", "2.5", "0.1", ".1", "1.", "1e3", "1e40", "1e308", "-1e40", "70000", "1e400", "-1e400", "1e-400",
     "9007199254740993", "9007199254740992", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
     "18446744073709551615", "18446744073709551614", "18446744073709551616", "9" * 400, "9" * 5000, "0." + "0" * 500 + "1",
     "true", "FALSE", "null", "nan", "inf", "Infinity", "sky", "'sky'", "'sea'", "''", '""', "'it''s'", "'a\"b'", '"a""b"',
@@ -258,7 +258,8 @@ def _comparable(found: Any, value: Any, kind: pa.DataType) -> tuple[Any, Any]:
     if pa.types.is_floating(kind):
         width = {16: np.float16, 32: np.float32, 64: np.float64}[kind.bit_width]
         with np.errstate(over="ignore"):
-            return float(found), float(width(float(value)))
+            rounded = float(width(float(value)))
+        return float(found), rounded if np.isfinite(rounded) else float(value)  # only infinity is infinite
     if pa.types.is_temporal(kind):
         scalar = pa.scalar(str(value)).cast(kind)
         return found, scalar.as_py()
