@@ -89,7 +89,7 @@ def main() -> None:
         "protocols": ["mirflickr15k/dcmh", "mirflickr15k/dcmh@1", "mirflickr15k/dcmh@2"],
         "base": "sentence, 10,000",
         "shared": {"compute.precision": "auto"},
-        "rows_to": "docs/results/rows/soda-names",
+        "rows_to": "results/soda-names.jsonl.xz",
         "rows": rows(options.out),
     }
     (options.out / "grid.yaml").write_text(yaml.safe_dump(grid, sort_keys=False), encoding="utf-8")

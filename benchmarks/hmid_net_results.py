@@ -2,7 +2,7 @@
 
     limbeck grid hmid_net/grid-NAME --data runs/flickr8k --out runs/NAME   (flickr8k, ablation, dims, clock, tuning)
     limbeck grid hmid_net/grid-scenes --data runs/scenes --out runs/scenes-grid
-    python benchmarks/hmid_net_results.py [--rows docs/results/rows]
+    python benchmarks/hmid_net_results.py [--rows results]
 
 A grid without a row yet is left out; speed.json (masking_speed.py) is read from docs/results/parts where it lies.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from claims import Claims
 from hmid_net_tables import WAYS, at_bound, at_seconds, clock, detail, dimensions, effects, held_out, tuning
 from limbeck.evaluation import Result, compare, environment
+from limbeck.evaluation.packs import read_pack
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.reporting.comparison import comparison_tables
 from limbeck.reporting.efficiency import efficiency_table
@@ -39,7 +41,7 @@ BARS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=Path, default=OUT / "rows")
+    parser.add_argument("--rows", type=Path, default=Path("results"))
     options = parser.parse_args()
     claims, sections = Claims(), []
     for name, base, told in (("flickr8k", "CLIP", headline), ("scenes", "CLIP", scenes)):
@@ -58,14 +60,14 @@ def main() -> None:
     print(f"{sum(row['met'] for row in claims.rows)} of {len(claims.rows)} met")
 
 
-def grid(rows: Path, name: str, protocol: str = "") -> tuple[list[Path], dict[str, list[Result]]]:
-    """Files of a grid's rows, by a further protocol (``@scenes-held-out``) or the grid's own; results by label."""
-    files = sorted((rows / f"hmid_net-{name}").glob(f"*-s[0-9]{protocol}.json"))
+def grid(rows: Path, name: str, protocol: str = "") -> tuple[list[Result], dict[str, list[Result]]]:
+    """Results of a grid's rows, by a further protocol (``@scenes-held-out``) or the grid's own; results by label."""
     groups: dict[str, list[Result]] = {}
-    for file in files:
-        result = Result.load(file)
-        groups.setdefault(result.label, []).append(result)
-    return files, groups
+    for row, record in read_pack(rows / f"hmid_net-{name}.jsonl.xz").items():
+        if re.search(f"-s[0-9]{protocol}$", row):
+            result = Result.parse(record, row)
+            groups.setdefault(result.label, []).append(result)
+    return [result for own in groups.values() for result in own], groups
 
 
 def compact(rows: Path) -> list[tuple[str, list[str]]]:
@@ -81,16 +83,14 @@ def compact(rows: Path) -> list[tuple[str, list[str]]]:
     _, groups = grid(rows, "scenes", "@scenes-held-out")
     if groups:
         sections.append(("scenes: combinations never trained on", held_out(groups)))
-    trials = rows / "hmid_net-tuning" / "tune"
-    if trials.is_dir():
-        sections.append(("tuning", tuning(trials)))
+    sections.append(("tuning", tuning(read_pack(rows / "hmid_net-tuning.jsonl.xz"))))
     told = OUT / "parts" / "detail.json"
     if told.is_file():
         sections.append(("flickr8k: detail of captions", detail(read_json(told))))
     return sections
 
 
-def by_the_clock(files: list[Path], groups: dict[str, list[Result]]) -> list[str]:
+def by_the_clock(files: list[Result], groups: dict[str, list[Result]]) -> list[str]:
     """Scores at equal seconds, what a run costs, and a plot of quality over samples and time."""
     lines = clock(groups)
     comparison = compare(files)
@@ -107,13 +107,15 @@ def by_the_clock(files: list[Path], groups: dict[str, list[Result]]) -> list[str
 def every_row(rows: Path) -> list[dict[str, Any]]:
     """The figures of every row of every grid."""
     found = []
-    for folder in sorted(rows.glob("hmid_net-*")):
-        for file in sorted(folder.glob("*-s[0-9].json")):
-            result = Result.load(file)
+    for pack in sorted(rows.glob("hmid_net-*.jsonl.xz")):
+        for row, record in read_pack(pack).items():
+            if not re.search("-s[0-9]$", row):
+                continue
+            result = Result.parse(record, row)
             found.append(
                 {
-                    "grid": folder.name,
-                    "row": file.stem,
+                    "grid": pack.name.partition(".")[0],
+                    "row": row,
                     "label": result.label,
                     "seed": result.seed,
                     "space": result.space,

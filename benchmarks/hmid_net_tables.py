@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limbeck.evaluation import Result
 from limbeck.evaluation.efficiency import score_at
-from limbeck.files import read_json
 
 WAYS = ("t2i", "i2t")
 Groups = Mapping[str, list[Result]]
@@ -134,16 +132,17 @@ def clock(groups: Groups) -> list[str]:
     return markdown(["validation mean R@k, %", *(f"{place:.0f} s" for place in at)], rows)
 
 
-def tuning(folder: Path) -> list[str]:
+def tuning(records: Mapping[str, Any]) -> list[str]:
     """Every trial of every method, the chosen one marked."""
     rows = []
-    for file in sorted(folder.glob("*.json")):
-        told: dict[str, Any] = read_json(file)
+    for name, told in records.items():
+        if not name.startswith("tune/"):
+            continue
         for trial in told["trials"]:
             values = ", ".join(f"{key} {value:g}" for key, value in trial["settings"].items()) or "the recipe"
             score = "–" if trial["score"] is None else f"{100 * trial['score']:.2f}"
             chosen = "chosen" if trial["trial"] == told["chosen"] else ""
-            rows.append([file.stem, str(trial["trial"]), values, score, chosen])
+            rows.append([name.removeprefix("tune/"), str(trial["trial"]), values, score, chosen])
     return markdown(["method", "trial", "settings", "validation mean R@k, %", ""], rows)
 
 

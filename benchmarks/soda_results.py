@@ -6,7 +6,7 @@
     limbeck grid soda/grid-prompts --data runs/mirflickr --out runs/soda-prompts --jobs 2
     limbeck grid soda/grid-pixels --data runs/mirflickr --out runs/soda-pixels --jobs 2
     python benchmarks/clip_names.py FEATURES && limbeck grid runs/clip-names/grid.yaml --data runs/mirflickr
-    python benchmarks/soda_results.py [--rows docs/results/rows]
+    python benchmarks/soda_results.py [--rows results]
 
 A grid without a row yet is left out. Claims that other programs wrote to docs/results/parts/soda-*.json (lists of
 rows as in soda.json) are taken in; benchmarks/soda_reading.md is the text above the tables.
@@ -24,8 +24,10 @@ import numpy as np
 import soda_prompts
 import soda_tables as tables
 from claims import Claims
-from limbeck.evaluation import Result, compare, environment
+from limbeck.evaluation import compare, environment
 from limbeck.evaluation.compare import Comparison
+from limbeck.evaluation.packs import read_pack
+from limbeck.evaluation.results import load_results
 from limbeck.files import read_json, write_atomic, write_json
 from limbeck.metrics import paired_test
 from limbeck.reporting.progress import write_figure
@@ -45,7 +47,7 @@ BESIDE = ("map_unseen", "ndcg@1000", "p@100", "lookup_precision")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=Path, default=OUT / "rows")
+    parser.add_argument("--rows", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     claims, sections = Claims(), []
@@ -57,11 +59,11 @@ def main() -> None:
         ("pixels", "SODA", pixels),
         ("names", "sentence, 10,000", names),
     ):
-        folder = options.rows / f"soda-{name}"
-        files = sorted(folder.glob("*-s[0-9]*.json"))
-        if files:
-            labels = {Result.load(file).label for file in files}
-            comparison = compare(files, base=base if base in labels else None)
+        pack = options.rows / f"soda-{name}.jsonl.xz"
+        if pack.is_file():
+            rows = load_results([pack])
+            labels = {row.label for row in rows}
+            comparison = compare(rows, base=base if base in labels else None)
             grid = "runs/clip-names/grid.yaml" if name == "names" else f"soda/grid-{name}"
             sections.append([f"## Grid `{grid}`", "", *told(claims, comparison, options, name)])
     for part in sorted((OUT / "parts").glob("soda-*.json")):
@@ -78,7 +80,7 @@ def field(claims: Claims, comparison: Comparison, options: argparse.Namespace, n
     further = gaps(claims, command, comparison)
     nested(claims, command, comparison)
     speed(claims, command, comparison)
-    lines = trials(claims, command, options.rows / f"soda-{name}" / "tune")
+    lines = trials(claims, command, read_pack(options.rows / f"soda-{name}.jsonl.xz"))
     figure = options.out / f"soda-{name}.svg"
     write_figure(figure, [result for group in comparison.groups for result in group.results])
     long = max((bits for bits in tables.lengths(comparison) if bits), default=64)
@@ -237,9 +239,9 @@ def speed(claims: Claims, command: str, comparison: Comparison) -> None:
                    note=f"{len(rows)} methods, {len(runs)} runs of one thread, tuning apart")  # fmt: skip
 
 
-def trials(claims: Claims, command: str, folder: Path) -> list[str]:
+def trials(claims: Claims, command: str, records: dict[str, Any]) -> list[str]:
     """The tuning record: as many trials for each, and what was chosen."""
-    logs = [read_json(file) for file in sorted(folder.glob("*.json"))]
+    logs = [record for name, record in records.items() if name.startswith("tune/")]
     if not logs:
         return []
     done = [sum(t["score"] is not None for t in log["trials"]) for log in logs if log["chosen"] is not None]

@@ -30,16 +30,17 @@ def grid(
         bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
     ] = False,
     rows: Annotated[
-        Path | None, typer.Option(help="Folder of the rows' small files, in place of the file's rows_to.")
+        Path | None,
+        typer.Option(help="Folder or .jsonl.xz pack of the rows, in place of the file's rows_to."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures of the table there.")] = None,
 ) -> None:
     """Train and evaluate every row of a grid file for every seed; the same command goes on where it stopped.
 
     Finished runs are kept, interrupted ones resumed. As each row ends its figures are written to a small JSON
-    file of its own. A run that fails is reported, the others go on (exit status 1 at the end).
+    file of its own; where the rows go to a pack, the files are merged into it when the grid ends. A run that
+    fails is reported, the others go on (exit status 1 at the end).
     """
-    from limbeck.evaluation.results import Result
     from limbeck.grid import Board, find_grid, read_grid, run_grid
     from limbeck.grid.ahead import check_ahead
 
@@ -65,13 +66,12 @@ def grid(
         raise typer.Exit(130) from None
     for name, why in failed.items():
         echo(f"limbeck: {name}: {why}", err=True)
-    files = board.row_files()
-    if files:
+    results = board.results()
+    if results:
         _table(board, json)
-        again = comparison_arguments(
-            [Result.load(file) for file in files], board.grid.base, further=bool(board.grid.also)
-        )
-        echo(f"{len(files)} rows in {board.rows}; the table again: limbeck compare {board.rows}{again}")
+        again = comparison_arguments(results, board.grid.base, further=bool(board.grid.also))
+        place = board.rows.place
+        echo(f"{len(results)} rows in {place}; the table again: limbeck compare {place}{again}")
     if failed:
         raise typer.Exit(1)
 
@@ -88,7 +88,6 @@ def comparison_arguments(results: Sequence[Result], base: str | None, *, further
 def _table(board: object, json: Path | None) -> None:
     from limbeck.console import console
     from limbeck.evaluation.compare import compare
-    from limbeck.evaluation.results import Result
     from limbeck.files import write_json
     from limbeck.grid import Board
     from limbeck.reporting.comparison import comparison_tables
@@ -96,9 +95,9 @@ def _table(board: object, json: Path | None) -> None:
     assert isinstance(board, Board)
     found = []
     for protocol in [None, *board.grid.also]:
-        files = board.row_files(protocol)
-        labels = {Result.load(file).label for file in files}  # with --only the base may be missing
-        comparison = compare(files, base=board.grid.base if board.grid.base in labels else None)
+        results = board.results(protocol)
+        labels = {result.label for result in results}  # with --only the base may be missing
+        comparison = compare(results, base=board.grid.base if board.grid.base in labels else None)
         found.append(comparison.to_json())
         for table in comparison_tables(comparison):
             console().print(table.rich())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result, result_files, same_protocol
+from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result, load_results, same_protocol
 from limbeck.metrics import holm, paired_test, summarize
 
 LEVEL = 0.05
@@ -118,7 +118,7 @@ def compare(
     """Put results into one table.
 
     Args:
-        sources: results, result files, or run directories (every ``result*.json`` in them).
+        sources: results, result files, packs of rows, or run directories (every ``result*.json`` in them).
         base: label of the method the others are compared with, bits for bits; no differences without it.
         protocol: name of a protocol, or a pattern such as ``mirflickr15k/dcmh*``; results of others are left
             out. Runs evaluated by several need it.
@@ -130,8 +130,7 @@ def compare(
     if not sources:
         raise LimbeckError("nothing to compare; name runs or result files")
     given = [source for source in sources if isinstance(source, Result)]
-    files = result_files([source for source in sources if not isinstance(source, Result)])
-    results = given + [Result.load(file) for file in files]
+    results = given + load_results([source for source in sources if not isinstance(source, Result)])
     if protocol is not None:
         results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:

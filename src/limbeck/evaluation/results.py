@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
+from limbeck.evaluation.packs import is_pack, read_pack
 from limbeck.files import read_json, write_json
 
 FORMAT = 1
@@ -98,19 +99,23 @@ class Result(BaseModel):
     @classmethod
     def load(cls, path: Path | str) -> Result:
         """Read a result; a damaged or newer file is a `LimbeckError` that names it."""
-        content = read_json(Path(path))
+        return cls.parse(read_json(Path(path)), str(path))
+
+    @classmethod
+    def parse(cls, content: Any, where: str) -> Result:
+        """Check the content of a result file; ``where`` names it in a `LimbeckError`."""
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
             raise LimbeckError(
-                f"{path}: result format {found!r}, this version reads {FORMAT}; evaluate again"
+                f"{where}: result format {found!r}, this version reads {FORMAT}; evaluate again"
             )
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            field = ".".join(str(part) for part in first["loc"])
             raise LimbeckError(
-                f"{path}: not a result, field {where}: {first['msg']}; evaluate again"
+                f"{where}: not a result, field {field}: {first['msg']}; evaluate again"
             ) from None
 
 
@@ -121,25 +126,31 @@ def plain(values: np.ndarray | Iterable[float]) -> list[float | None]:
     ]
 
 
-def result_files(paths: Sequence[Path | str]) -> list[Path]:
-    """JSON files named directly, and the ``result*.json`` in each directory given (else, as in a folder of a
-    grid's rows, all its JSON files).
+def load_results(paths: Sequence[Path | str]) -> list[Result]:
+    """Results in files and packs named directly (`limbeck.evaluation.packs`) and in directories.
+
+    Of a directory the ``result*.json``; where there is none, as in a folder of a grid's rows, ``*-s*.json``.
 
     Raises:
-        LimbeckError: a path that does not exist, or a directory without a result.
+        LimbeckError: a path that does not exist, a directory or pack without a result, a damaged file.
     """
-    files: list[Path] = []
+    results: list[Result] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(path.glob("result*.json")) or sorted(path.glob("*-s*.json"))
-            if not found:
+            files = sorted(path.glob("result*.json")) or sorted(path.glob("*-s*.json"))
+            if not files:
                 raise LimbeckError(f"{path}: no result*.json in it; run limbeck evaluate {path} first")
-            files += found
+            results += [Result.load(file) for file in files]
+        elif is_pack(path):
+            rows = {name: record for name, record in read_pack(path).items() if "/" not in name}
+            if not rows:
+                raise LimbeckError(f"{path}: holds no result; run its grid first")
+            results += [Result.parse(record, f"{path}: {name}") for name, record in rows.items()]
         elif path.exists():
-            files.append(path)
+            results.append(Result.load(path))
         else:
             raise LimbeckError(f"{path}: no such file or directory")
-    return files
+    return results
 
 
 def same_protocol(results: Sequence[Result]) -> None:

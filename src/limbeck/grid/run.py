@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.results import Result
 from limbeck.grid.ahead import check_ahead
 from limbeck.grid.plan import Grid, Settings
 from limbeck.grid.pulse import EVERY, Pulse
+from limbeck.grid.rows import RowStore, further_rows, row_name
 from limbeck.grid.state import DONE, NEW, state_of
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
-from limbeck.grid.work import Outcome, Work, further_files, row_file
+from limbeck.grid.work import Outcome, Work
 from limbeck.grid.workers import Crew, crew, terminate_as_interrupt
 
 
@@ -25,7 +27,7 @@ class Board:
 
     grid: Grid
     out: Path
-    rows: Path
+    rows: RowStore
     tasks: list[Task]
     logs: dict[str, TuningLog]
     state: dict[Task, str] = field(default_factory=dict)
@@ -49,13 +51,13 @@ class Board:
             LimbeckError: see `expand`, `state_of`, `TuningLog`; a pattern that matches no row.
         """
         tasks = expand(grid, pairs)
-        rows = rows or (Path(grid.rows_to) if grid.rows_to else out / "rows")
+        store = RowStore.open(rows or (Path(grid.rows_to) if grid.rows_to else None), out)
         asked = [t for t in tasks if t.kind == "row" and _matches(t, only)]
         if not asked:
             known = ", ".join(grid.rows)
             raise LimbeckError(f"--only {only}: matches no row; there are {known} (and -sSEED behind each)")
-        logs = {task.entry: TuningLog(rows, task.entry, task.trials) for task in asked if task.trials}
-        board = cls(grid, out.resolve(), rows, [], logs)
+        logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in asked if task.trials}
+        board = cls(grid, out.resolve(), store, [], logs)
         wanted: list[Task] = []
         for task in asked:
             board._look(task)
@@ -98,7 +100,7 @@ class Board:
         chosen = self.chosen(task)
         if task.trials:
             if chosen is None:
-                raise LimbeckError(f"{task.entry}: no trial has a score; see {self.logs[task.entry].file}")
+                raise LimbeckError(f"{task.entry}: no trial has a score; see {self.logs[task.entry].where}")
             self._look(task)
         about = {
             "name": self.grid.name,
@@ -111,7 +113,7 @@ class Board:
         recipe = task.resolved(self.out, chosen).model_dump(mode="json")
         return Work(
             task.name, task.kind, self.out / task.name, recipe, task.label, about,
-            self.rows, tuple(self.grid.also), self.grid.ceiling, self.grid.probe, task.bits,
+            self.rows.folder, tuple(self.grid.also), self.grid.ceiling, self.grid.probe, task.bits,
             tuple(by_label) if isinstance(by_label := self.grid.by_label, list) else by_label,
             task.exact_words,
         )  # fmt: skip
@@ -153,13 +155,13 @@ class Board:
             total += sum(same) / len(same)
         return total / jobs
 
-    def row_files(self, protocol: str | None = None) -> list[Path]:
-        """Small files of the rows that are done."""
+    def results(self, protocol: str | None = None) -> list[Result]:
+        """Results of the rows that are done, by the grid's own protocols or by a further one."""
         done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
-        own = [row_file(self.rows, task.name, protocol) for task in done]
-        if protocol is not None:
-            return own
-        return own + [f for t in done for f in further_files(self.rows, t.name, t.bits, t.exact_words)]
+        names = [row_name(task.name, protocol) for task in done]
+        if protocol is None:
+            names += [name for t in done for name in further_rows(t.name, t.bits, t.exact_words)]
+        return [self.rows.load(name) for name in names]
 
 
 def run_grid(
@@ -190,18 +192,21 @@ def run_grid(
         board.fail(task, why)
     board.leave_out_unasked()
     pulse = Pulse((lambda line: None) if live else say)
-    with terminate_as_interrupt(), crew(jobs) as workers, pulse.beating(EVERY):
-        while board.left:
-            for task in _hand_out(board, workers, running):
-                begun = f"[{len(board.tasks) - len(board.left) + len(running)}/{len(board.tasks)}]"
-                pulse.begin(task.name, board.out / task.name, f"{begun} {task.name}: begins")
-            if not running:
-                break
-            name, outcome = workers.take()
-            pulse.end(name)
-            task = running.pop(name)
-            board.end(task, outcome)
-            say(_line(board, task, outcome, time.monotonic() - began, jobs))
+    try:
+        with terminate_as_interrupt(), crew(jobs) as workers, pulse.beating(EVERY):
+            while board.left:
+                for task in _hand_out(board, workers, running):
+                    begun = f"[{len(board.tasks) - len(board.left) + len(running)}/{len(board.tasks)}]"
+                    pulse.begin(task.name, board.out / task.name, f"{begun} {task.name}: begins")
+                if not running:
+                    break
+                name, outcome = workers.take()
+                pulse.end(name)
+                task = running.pop(name)
+                board.end(task, outcome)
+                say(_line(board, task, outcome, time.monotonic() - began, jobs))
+    finally:
+        board.rows.merge()
     return {task.name: why for task, why in board.failed.items()}
 
 

@@ -11,8 +11,9 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json
 from limbeck.grid.plan import Settings
+from limbeck.grid.rows import RowStore, further_rows, row_name
 from limbeck.grid.tasks import Task
-from limbeck.grid.work import further_files, row_file, write_row
+from limbeck.grid.work import write_row
 from limbeck.training.folder import is_free, is_run
 from limbeck.training.identity import differing_key
 from limbeck.training.recipe import Recipe
@@ -21,12 +22,12 @@ NEW, RESUME, DONE = "to do", "to resume", "done"
 
 
 def state_of(
-    task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None = None
+    task: Task, out: Path, rows: RowStore, also: list[str], chosen: Settings | None = None
 ) -> tuple[str, Result | None]:
     """How far a run is, and the result of a finished row.
 
-    A row is finished when its small file stands, whether or not its run does. One whose run was evaluated by
-    the grid, but whose small file is gone, gets it back.
+    A row is finished when it is on file, whether or not its run is there. One whose run was evaluated by the
+    grid, but which is not on file any more, gets its small file back.
 
     Raises:
         LimbeckError: the row or the run is of other settings than the grid file's, or of other data.
@@ -35,7 +36,7 @@ def state_of(
     if task.kind == "row":
         found = _finished_row(task, out, rows, also, chosen)
         if found is not None:
-            _same_data(row_file(rows, task.name), found.settings.get("fingerprint"), task, recipe)
+            _same_data(rows.where(task.name), found.settings.get("fingerprint"), task, recipe)
             return DONE, found
     folder = out / task.name
     if not is_run(folder):
@@ -44,32 +45,32 @@ def state_of(
         return NEW, None
     _same_settings(folder, task, recipe)
     if (folder / "run.json").is_file():
-        _same_data(folder, read_json(folder / "run.json").get("pairs_fingerprint"), task, recipe)
+        _same_data(str(folder), read_json(folder / "run.json").get("pairs_fingerprint"), task, recipe)
         if task.kind != "row":
             return DONE, None
     return RESUME, None
 
 
 def _finished_row(
-    task: Task, out: Path, rows: Path, also: list[str], chosen: Settings | None
+    task: Task, out: Path, rows: RowStore, also: list[str], chosen: Settings | None
 ) -> Result | None:
-    files = further_files(rows, task.name, task.bits, task.exact_words)
-    files += [row_file(rows, task.name, protocol) for protocol in [*also, None]]
-    if all(file.is_file() for file in files):
-        result = Result.load(files[-1])
+    names = further_rows(task.name, task.bits, task.exact_words)
+    names += [row_name(task.name, protocol) for protocol in [*also, None]]
+    if all(rows.has(name) for name in names):
+        result = rows.load(names[-1])
         if _hash_of(result) not in task.hashes(chosen):
             raise LimbeckError(
-                f"{files[-1]}: row {task.entry!r} had other settings than the grid file has now; "
-                "remove the file and its run, or rename the row"
+                f"{rows.where(names[-1])}: row {task.entry!r} had other settings than the grid file has now; "
+                "remove it there and its run, or rename the row"
             )
         return result
     whole = out / task.name / "result.json"
-    if len(files) > 1 or not whole.is_file():
+    if len(names) > 1 or not whole.is_file():
         return None
     result = Result.load(whole)
     if _hash_of(result) not in task.hashes(chosen):
         return None  # evaluated by hand, or of other settings: the run's recipe tells
-    write_row(files[-1], result)
+    write_row(rows.file(task.name), result)
     return result
 
 
@@ -78,7 +79,7 @@ def _hash_of(result: Result) -> Any:
     return about.get("hash") if isinstance(about, dict) else None
 
 
-def _same_data(place: Path, found: str | None, task: Task, wanted: Recipe) -> None:
+def _same_data(place: str, found: str | None, task: Task, wanted: Recipe) -> None:
     """Refuse what another data set gave; without a data set here the figures on file stand."""
     pairs = wanted.data.pairs
     table = None if pairs is None else Path(pairs) / "pairs.json"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json, write_json
+from limbeck.files import write_json
 from limbeck.grid.plan import Settings
+from limbeck.grid.rows import RowStore
 from limbeck.grid.tasks import Task
 from limbeck.grid.work import Outcome
 
@@ -15,25 +15,30 @@ RULE = "highest validation score, the earlier trial on a tie; query rows are nev
 
 
 class TuningLog:
-    """``tune/ROW.json`` beside the rows, written after each trial."""
+    """``tune/ROW`` among the rows, written after each trial."""
 
-    def __init__(self, rows: Path, entry: str, trials: list[Task]) -> None:
+    def __init__(self, rows: RowStore, entry: str, trials: list[Task]) -> None:
         """Read what is there.
 
         Raises:
             LimbeckError: a trial on file has other settings than the grid file asks for now.
         """
-        self.file, self.entry, self.tasks = rows / "tune" / f"{entry}.json", entry, trials
+        self.rows, self.name, self.entry, self.tasks = rows, f"tune/{entry}", entry, trials
         self.done: dict[int, dict[str, Any]] = {}
-        if self.file.is_file():
-            for found in read_json(self.file)["trials"]:
+        if rows.has(self.name):
+            for found in rows.read(self.name)["trials"]:
                 self.done[found["trial"]] = found
         for number, found in self.done.items():
             if number >= len(trials) or found["hash"] not in trials[number].own_hashes:
                 raise LimbeckError(
-                    f"{self.file}: trial {number} had other settings than row {entry!r} asks for now; "
-                    f"remove the file and {entry}'s runs, or rename the row"
+                    f"{self.where}: trial {number} had other settings than row {entry!r} asks for now; "
+                    f"remove it there and {entry}'s runs, or rename the row"
                 )
+
+    @property
+    def where(self) -> str:
+        """Where the record lies, for messages."""
+        return self.rows.where(self.name)
 
     def has(self, task: Task) -> bool:
         """Whether a trial's score is on file."""
@@ -52,7 +57,10 @@ class TuningLog:
             "hash": task.own_hashes[0],
         }
         trials = [self.done[n] for n in sorted(self.done)]
-        write_json(self.file, {"row": self.entry, "rule": RULE, "chosen": self.best(), "trials": trials})
+        write_json(
+            self.rows.file(self.name),
+            {"row": self.entry, "rule": RULE, "chosen": self.best(), "trials": trials},
+        )
 
     def best(self) -> int | None:
         """Number of the chosen trial; None before all are done, or when none has a score."""

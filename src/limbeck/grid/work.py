@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json, write_atomic
+from limbeck.grid.rows import row_name
 from limbeck.training.recipe import Recipe
 
 
@@ -22,7 +22,7 @@ class Work:
 
     Attributes:
         about: kept in the result's settings under ``grid``: name of the grid and row, hash, chosen settings.
-        rows: where a row's small file goes; ``also``: further protocols, ``bits``: lengths of prefixes,
+        rows: folder of the rows' small files; ``also``: further protocols, ``bits``: lengths of prefixes,
             ``exact_words``: that control; each with a file of its own.
     """
 
@@ -94,37 +94,22 @@ def _evaluate(work: Work) -> str:
     asked: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling, "by_label": bool(work.by_label)}
     if isinstance(work.by_label, tuple):
         asked["unseen"] = work.by_label
+
+    def measure(name: str, **how: Any) -> Result:
+        result = evaluate(work.folder, **asked, **how)
+        result = result.model_copy(update={"settings": result.settings | {"grid": work.about}})
+        if name == work.name:
+            result.save(work.folder / "result.json")
+        write_row(work.rows / f"{name}.json", result)
+        return result
+
     for protocol in work.also:
-        result = evaluate(work.folder, protocol=protocol, **asked)
-        write_row(row_file(work.rows, work.name, protocol), _about(result, work))
+        measure(row_name(work.name, protocol), protocol=protocol)
     for bits in work.bits:
-        result = evaluate(work.folder, bits=bits, **asked)
-        write_row(row_file(work.rows, work.name, bits=bits), _about(result, work))
+        measure(row_name(work.name, bits=bits), bits=bits)
     if work.exact_words:
-        result = evaluate(work.folder, exact_words=True, **asked)
-        write_row(row_file(work.rows, work.name, exact_words=True), _about(result, work))
-    result = _about(evaluate(work.folder, probe=work.probe, **asked), work)
-    result.save(work.folder / "result.json")
-    write_row(row_file(work.rows, work.name), result)  # last: the row is finished
-    return in_words(result)
-
-
-def _about(result: Result, work: Work) -> Result:
-    return result.model_copy(update={"settings": result.settings | {"grid": work.about}})
-
-
-def row_file(
-    rows: Path, name: str, protocol: str | None = None, bits: int | None = None, exact_words: bool = False
-) -> Path:
-    """Where the small file of a row lies."""
-    tail = (f"@{protocol.replace('/', '-')}" if protocol else "") + (f"-{bits}bits" if bits else "")
-    return rows / f"{name}{tail}{'-exact-words' if exact_words else ''}.json"
-
-
-def further_files(rows: Path, name: str, bits: Sequence[int], exact_words: bool) -> list[Path]:
-    """The small files beside a row's own by the same protocol."""
-    control = [row_file(rows, name, exact_words=True)] if exact_words else []
-    return [row_file(rows, name, bits=own) for own in bits] + control
+        measure(row_name(work.name, exact_words=True), exact_words=True)
+    return in_words(measure(work.name, probe=work.probe))  # last: the row is finished
 
 
 def write_row(file: Path, result: Result) -> None:

@@ -1,0 +1,66 @@
+"""Packs: many small records in one compressed file, one per line, every number kept bit for bit.
+
+A pack is named ``NAME.jsonl.xz``. Each line is a JSON object with two keys: ``name`` (of a row such as
+``soda-64-s0``, or ``tune/soda`` for the trials of a row) and ``record`` (what a file of that name holds).
+Lines are sorted by name. ``xzcat`` shows a pack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files import cannot_read, json_text, write_atomic
+from limbeck.regular import regular_file
+
+SUFFIX = ".jsonl.xz"
+
+
+def is_pack(path: Path | str) -> bool:
+    """Whether a path is named as a pack."""
+    return str(path).endswith(SUFFIX)
+
+
+def read_pack(path: Path) -> dict[str, Any]:
+    """Read all records of a pack.
+
+    Returns:
+        Name of each record → its content, in the order of the file.
+
+    Raises:
+        LimbeckError: the file is missing, not readable or damaged, or names a record twice.
+    """
+    import lzma
+
+    try:
+        text = lzma.decompress(regular_file(path).read_bytes()).decode("utf-8")
+    except FileNotFoundError:
+        raise LimbeckError(f"{path}: no such file") from None
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{path}: not a pack of results ({error}); restore it") from None
+    records: dict[str, Any] = {}
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
+        try:
+            entry = json.loads(line)
+            name, record = entry["name"], entry["record"]
+        except (ValueError, KeyError, TypeError):
+            raise LimbeckError(
+                f"{path}: line {number} is no object with name and record; restore it"
+            ) from None
+        if name in records:
+            raise LimbeckError(f"{path}: line {number}: {name!r} stands twice; remove one of the lines")
+        records[name] = record
+    return records
+
+
+def write_pack(path: Path, records: Mapping[str, Any]) -> None:
+    """Write records, sorted by name, whole or not at all."""
+    import lzma
+
+    lines = [json_text({"name": name, "record": records[name]}) + "\n" for name in sorted(records)]
+    write_atomic(path, lzma.compress("".join(lines).encode("utf-8"), preset=6 | lzma.PRESET_EXTREME))
