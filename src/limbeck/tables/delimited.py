@@ -10,6 +10,7 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ import pyarrow.csv
 
 from limbeck.errors import LimbeckError
 from limbeck.tables.quotes import check_quotes, line_fields, quick_look
+from limbeck.tables.text import Text, holds
 
 SEPARATORS = (",", "\t", ";", "|")
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _ENDINGS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 _SAMPLE = 50  # lines by which the separator is found
 _BLOCK = 1 << 20
+_LONE = re.compile(rb"\r(?!\n)")
 _MAX_BLOCK = (1 << 31) - 1
 
 
@@ -43,7 +46,7 @@ class Rows:
     notes: tuple[str, ...]
 
 
-def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
+def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
     """Parse a text with a header line; every cell is text, an empty one is null.
 
     Args:
@@ -69,7 +72,7 @@ def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
         look = pool.submit(quick_look, data, separator)
         columns, bare = _parse(data, min(stop + 1, len(data)), separator, len(names))
         ends, fit = look.result()
-    below = ends - number - 1 + (not data.endswith(b"\n") and stop < len(data))
+    below = ends - number - 1 + (data[-1:] != b"\n" and stop < len(data))
     as_many = columns is not None and below == len(columns)
     if quoted and not (as_many and fit):
         inside = check_quotes(data, separator, name)
@@ -79,7 +82,7 @@ def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
         raise _odd_row(data, separator, names, name, number)
     lines: int | np.ndarray = number + 2
     if not as_many:
-        texts = itertools.islice(enumerate(data.split(b"\n"), start=1), number + 1, None)
+        texts = itertools.islice(enumerate(data[:].split(b"\n"), start=1), number + 1, None)
         filled = [at for at, line in texts if _counts(line, len(names))]
         lines = np.array(filled) if len(filled) == len(columns) else -1
     table = pa.table([_restored(column, bare) for column in columns.columns], names=names)
@@ -88,7 +91,7 @@ def parse_delimited(data: bytes, name: str, *, multiline: bool = False) -> Rows:
     return Rows(table, lines, tuple(notes))
 
 
-def _first_line(data: bytes) -> tuple[int, int, int] | None:
+def _first_line(data: Text) -> tuple[int, int, int] | None:
     """Number (from 0), start and stop of the first line that is not blank."""
     start = number = 0
     while start < len(data):
@@ -100,7 +103,7 @@ def _first_line(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _separator(data: bytes, start: int, name: str) -> tuple[str, list[str]]:
+def _separator(data: Text, start: int, name: str) -> tuple[str, list[str]]:
     """The separator that makes fields of the first lines alike; the ending of the file decides a tie."""
     sample: list[str] = []
     while len(sample) < _SAMPLE and start < len(data):
@@ -143,12 +146,12 @@ def _header(line: str, separator: str, name: str, number: int) -> tuple[list[str
     return names, said
 
 
-def _parse(data: bytes, start: int, separator: str, width: int) -> tuple[pa.Table | None, str]:
+def _parse(data: Text, start: int, separator: str, width: int) -> tuple[pa.Table | None, str]:
     """The columns, None if a row has another number of fields; and what stands for a lone ``\\r``."""
     bare, body = "", memoryview(data)[start:]
-    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+    if holds(data, b"\r") and _LONE.search(data):
         # Arrow ends a line there, the format does not: another character stands in while it parses.
-        bare = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark.encode() not in data)
+        bare = next(mark for mark in map(chr, range(0xE000, 0xF900)) if data.find(mark.encode()) < 0)
         body = memoryview(bytes(body).replace(b"\r\n", b"\n").replace(b"\r", bare.encode()))
     numbers = [str(at) for at in range(width)]
     if not body:
@@ -181,9 +184,9 @@ def _restored(column: pa.ChunkedArray, bare: str) -> pa.ChunkedArray:
     return pc.replace_substring(column, bare, "\r") if bare else column
 
 
-def _odd_row(data: bytes, separator: str, names: list[str], name: str, number: int) -> LimbeckError:
+def _odd_row(data: Text, separator: str, names: list[str], name: str, number: int) -> LimbeckError:
     """The error that names the first line with another number of fields than the header."""
-    for at, raw in enumerate(data.decode("utf-8").split("\n")[number + 1 :], start=number + 2):
+    for at, raw in enumerate(data[:].decode("utf-8").split("\n")[number + 1 :], start=number + 2):
         line = raw.removesuffix("\r").replace("\r", " ")
         if line.strip():
             where = f"{name}: line {at}"

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.tables.text import Text, holds
 
 _QUOTE, _LF, _CR = 34, 10, 13
 _PIECE = 1 << 18
@@ -24,7 +25,7 @@ def line_fields(line: str, separator: str, where: str) -> list[str]:
         raise LimbeckError(f"{where}: {_reason(error)}") from None
 
 
-def quick_look(data: bytes, separator: str) -> tuple[int, bool]:
+def quick_look(data: Text, separator: str) -> tuple[int, bool]:
     """Number of line ends; and whether all quotes open and close fields, if no field goes on over a line end.
 
     Every second quote must close what the one before it opened. If a parser that lets quoted fields go on
@@ -34,7 +35,7 @@ def quick_look(data: bytes, separator: str) -> tuple[int, bool]:
     ends = sum(
         int(np.count_nonzero(buffer[start : start + _PIECE] == _LF)) for start in range(0, len(data), _PIECE)
     )
-    if separator == "\t" or b'"' not in data:
+    if separator == "\t" or not holds(data, b'"'):
         return ends, True
     at = _positions(buffer, _QUOTE)
     if len(at) % 2:
@@ -51,7 +52,7 @@ def quick_look(data: bytes, separator: str) -> tuple[int, bool]:
     return ends, bool(fits and good[after].all())
 
 
-def check_quotes(data: bytes, separator: str, name: str) -> int:
+def check_quotes(data: Text, separator: str, name: str) -> int:
     """Check all quotes of a text; returns in how many lines quotes stand inside fields as characters.
 
     Args:

@@ -16,7 +16,7 @@ from limbeck.tables.arrow import first_line, open_parquet, plain_table
 from limbeck.tables.delimited import parse_delimited
 from limbeck.tables.guess import declare_type, guess_type
 from limbeck.tables.records import read_records, to_columns
-from limbeck.tables.text import read_bytes, utf8_bytes
+from limbeck.tables.text import Text, as_utf8, read_large
 
 _THREADS = 4  # that guess types
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
@@ -85,11 +85,11 @@ def read_table(
         except (pa.ArrowException, OSError) as error:
             raise LimbeckError(f"{path}: damaged ({first_line(error)}); restore it") from None
         return _typed(Table(str(path), columns), text, types or {}, False)
-    return parse_table(read_bytes(path), str(path), text=text, types=types, guess=guess, multiline=multiline)
+    return parse_table(read_large(path), str(path), text=text, types=types, guess=guess, multiline=multiline)
 
 
 def parse_table(
-    data: bytes,
+    data: Text,
     name: str,
     *,
     text: Collection[str] = (),
@@ -105,9 +105,9 @@ def parse_table(
         except (pa.ArrowException, OSError) as error:
             raise LimbeckError(f"{name}: not readable as Parquet ({first_line(error)}); restore it") from None
         return _typed(Table(name, columns), text, types or {}, False)
-    content, _, notes = utf8_bytes(data, name)
+    content, notes = as_utf8(data, name)
     if ending in JSON_LINES or ending == ".json":
-        records, numbers = read_records(content.decode("utf-8"), name, ending in JSON_LINES)
+        records, numbers = read_records(content[:].decode("utf-8"), name, ending in JSON_LINES)
         columns, mixed, said = to_columns(records, {*text, *(types or ())}, name)
         if mixed:
             said.append(f"{name}: kept as text, since values are of several types: {', '.join(mixed)}")
