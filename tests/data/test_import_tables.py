@@ -13,7 +13,7 @@ from limbeck.data.hierarchy import Tree
 from limbeck.data.importers import IMPORTERS, ImportOptions
 from limbeck.data.pairs import Pairs
 from limbeck.encoding import open_source
-from limbeck.errors import LimbeckError
+from limbeck.errors import InputNote, LimbeckError
 
 
 @pytest.fixture
@@ -213,3 +213,12 @@ def test_no_folder_no_labels(src):
     assert "no picture lies in a folder" in refused(src, folder_labels=True)
     assert "--path-column needs a table" in refused(src, path_column="x")
     assert "--multiline needs a table" in refused(src, multiline=True)
+
+
+def test_half_surrogates_in_json_of_caption_sets(src):
+    rows = [{"filename": f"{at}.png", "split": "train", "sentences": [{"raw": "a dog"}]} for at in range(2)]
+    text = json.dumps({"dataset": "d", "images": rows}).replace("a dog", "a\\ud800 \\ud83d\\ude00", 1)
+    (src / "dataset_d.json").write_text(text)
+    with pytest.warns(InputNote, match="1 texts hold half a surrogate pair"):
+        IMPORTERS["karpathy"](src, src.parent / "out")
+    assert Pairs.open(src.parent / "out").captions == [["a\ufffd 😀"], ["a dog"]]

@@ -172,6 +172,19 @@ def _clean(text: str) -> tuple[str, bool]:
     return text, False
 
 
+def whole_text(value: Any) -> tuple[Any, int]:
+    """A JSON value whose texts hold whole characters alone, and how many were repaired."""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, list):
+        parts = [whole_text(item) for item in value]
+        return [part for part, _ in parts], sum(count for _, count in parts)
+    if isinstance(value, dict):
+        fields = {_clean(key)[0]: whole_text(item) for key, item in value.items()}
+        return {key: item for key, (item, _) in fields.items()}, sum(count for _, count in fields.values())
+    return value, 0
+
+
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise LimbeckError(f"{where} is {_kind(value)}, not an object with named fields")

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.tables import load_json
+from limbeck.tables import load_json, warn_notes
+from limbeck.tables.records import whole_text
 
 _WORDS: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
+
+
+# An escape of a surrogate; most stand in pairs, which make one character.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
     """The object that a JSON text holds; ``where`` stands in the error, ``hook`` sees each inner object.
 
+    Halves of surrogate pairs become U+FFFD, which a warning counts.
+
     Raises:
         LimbeckError: not JSON, or not an object.
     """
     content = load_json(text, where, hook)
+    if _HALF.search(text):
+        content, count = whole_text(content)
+        if count:
+            warn_notes([f"{where}: {count:,} texts hold half a surrogate pair; it became U+FFFD"])
     if not isinstance(content, dict):
         raise LimbeckError(f"{where}: holds a {type(content).__name__}, not an object with named fields")
     return content
