@@ -396,7 +396,7 @@ def check_features(
             assert exact or (not own and guess), f"features of {name} went to {image}"
             outcome.counts["row with features by file name alone"] += 1
         else:
-            item = key(pairs.ids[row])
+            item = key(plain(pairs.ids[row]))
             wanted = [key(plain(one)) for one in (name.told, text)]
             fits = {one for path in wanted for one in (path, stem(path, False), stem(path, True))}
             if not any(images):  # ids are all that the table has
