@@ -40,10 +40,14 @@ def test_two_spellings_of_one_path_are_one_picture():
 def test_the_folder_itself_may_stand_before_a_name(tmp_path, monkeypatch):
     folder = tmp_path / "photos"
     asked = [f"{folder}/cats/1.jpg", "photos/dogs/1.jpg", "dogs/2.jpg"]
-    assert found(asked, CATS_DOGS, folder=folder) == ["cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg"]
+    assert found(asked[::2], CATS_DOGS, folder=folder) == ["cats/1.jpg", "dogs/2.jpg"]
+    assert found(asked, CATS_DOGS, folder=folder) == ["cats/1.jpg", None, "dogs/2.jpg"]
     known = ["1.jpg", "cats/1.jpg"]
     assert found(["photos/1.jpg", "photos/cats/1.jpg"], known, folder=folder) == known
+    inside = ["1.jpg", "photos/2.jpg"]
+    assert found(["photos/1.jpg", "photos/2.jpg"], inside, folder=folder) == [None, "photos/2.jpg"]
     monkeypatch.chdir(tmp_path)
+    assert found(["photos/1.jpg", "photos/2.jpg"], inside, folder=Path("photos")) == [None, "photos/2.jpg"]
     assert found(["x/photos/cats/1.jpg"], known, folder=Path("x/photos")) == ["cats/1.jpg"]
 
 
@@ -52,6 +56,13 @@ def test_a_prefix_of_either_side_leaves_the_end_of_the_path():
     assert found(CATS_DOGS, below) == below
     assert found([f"D:\\work\\{n}" for n in CATS_DOGS], CATS_DOGS) == CATS_DOGS
     assert resolve(CATS_DOGS, below).by == {"end": 4}
+
+
+def test_a_prefix_counts_only_where_all_names_lack_the_same_one():
+    mixed = resolve(["1.jpg", "a/b/1.jpg"], ["1.jpg", "b/1.jpg"])
+    assert mixed.found == ["1.jpg", None] and "lies below another folder" in mixed.why("a/b/1.jpg")
+    assert found(["x/a/1.jpg", "y/b/1.jpg"], ["a/1.jpg", "b/1.jpg"]) == [None, None]
+    assert found(["x/a/1.jpg", "y/b/2.jpg"], ["a/1.jpg", "b/2.jpg"]) == ["a/1.jpg", "b/2.jpg"]
 
 
 def test_names_count_from_the_folder_of_their_list_as_well():

@@ -84,7 +84,7 @@ def agree(key: str, target: str, mine: Side, theirs: Side) -> bool:
     """Whether no folder of either side contradicts that a picture of one folder is that of another."""
     folder, other = key.rpartition("/")[0], target.rpartition("/")[0]
     whole = theirs.full(target).rpartition("/")[0]
-    if not folder or folder in (other, whole):
+    if not folder or folder == other or (folder == whole and folder not in theirs.folders):
         return True
     if folder in theirs.folders or other in mine.folders:
         return False

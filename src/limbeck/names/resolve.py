@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from limbeck.names.ends import Side, agree, find_by_end
-from limbeck.names.paths import clean_path, roots_of, show, without_ending
+from limbeck.names.paths import clean_path, name_form, roots_of, show, without_ending
 
 _SAID = {
     "path": "by their path",
@@ -18,6 +19,7 @@ _SAID = {
     "file name": "by file name alone",
     "no ending": "by their name without ending",
 }
+_BY_END = ("end", "no ending")
 
 
 @dataclass
@@ -97,7 +99,10 @@ def resolve(
         at: dict[str, list[str]] = {}
         for name, path in plain.items():
             at.setdefault(path, []).append(name)
+        own = folder.resolve().name if folder is not None else ""
         roots = () if folder is None else roots_of(folder)
+        # "photos/1.jpg" counts from where the command was given, unless a folder "photos" lies inside.
+        roots = tuple(r for r in roots if r.startswith("/") or not any(p.startswith(r + "/") for p in at))
         paths = {name: clean_path(name, roots) for name in names}
         fits = {n: at.get(paths[n], []) + at.get(joined.get(n, ""), []) for n in todo}
         _match_paths("separators", fits, matched, result)
@@ -108,7 +113,6 @@ def resolve(
             # By far the most frequent "end": all known names lie below one folder that no asked name gives.
             fits = {n: [m for t in tops for m in at.get(t + paths[n], [])] for n in rest() if "/" in paths[n]}
             _match_paths("end", fits, matched, result)
-        own = folder.resolve().name if folder is not None else ""
         for drop in (False, True) if endings else (False,):
             if todo := rest():
                 drops = (
@@ -116,8 +120,42 @@ def resolve(
                 )
                 sides = Side(paths, drops[0]), Side(plain, drops[1], own)
                 _match_keys(todo, sides, matched, result, "no ending" if drop else "")
+        if any(rule in _BY_END for rule, _ in matched.values()):
+            _one_prefix(matched, paths, plain, result)
     _finish(asked, matched, result)
     return result
+
+
+def _one_prefix(
+    matched: dict[str, tuple[str, str]], paths: dict[str, str], plain: dict[str, str], result: Resolved
+) -> None:
+    """Take back names found by an end whose file name repeats, unless all names lack one and the same prefix.
+
+    Where some names are paths as they are, ``a/b/1.jpg`` is no ``b/1.jpg``: its folder is not there.
+    """
+    mine, theirs = (Counter(map(_bare, set(side.values()))) for side in (paths, plain))
+    prefixes, doubtful = set(), []
+    for name, (rule, known) in matched.items():
+        if rule not in _BY_END:
+            prefixes |= {("", "")} if rule != "file name" else set()
+        elif mine[_bare(paths[name])] > 1 or theirs[_bare(plain[known])] > 1:
+            doubtful.append(name)
+            prefixes.add(_prefixes(paths[name], plain[known]))
+    if len(prefixes) > 1:
+        for name in doubtful:
+            result.unclear[name] = f"{show(matched[name][1])} lies below another folder; write its path"
+
+
+def _bare(path: str) -> str:
+    return without_ending(name_form(path).rpartition("/")[2])
+
+
+def _prefixes(one: str, other: str) -> tuple[str, str]:
+    """The first folders of two paths, without those that both end in."""
+    parts = [name_form(path).split("/")[:-1] for path in (one, other)]
+    while parts[0] and parts[1] and parts[0][-1] == parts[1][-1]:
+        parts = [side[:-1] for side in parts]
+    return "/".join(parts[0]), "/".join(parts[1])
 
 
 def _common_folders(paths: Collection[str]) -> list[str]:
