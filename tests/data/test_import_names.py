@@ -245,3 +245,13 @@ def test_a_text_beside_two_pictures_of_its_name_is_that_of_none(tmp_path):
     assert pairs.ids == ["1.jpg", "1.png", "2"] and pairs.captions == [[], [], ["2.txt"]]
     said = "texts of 1 names stand beside several pictures of the name and were left out: 1"
     assert said in report.notes and not any("pictures only" in note for note in report.notes)
+
+
+def test_a_name_that_stands_twice_in_a_zip_is_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr("1.jpg", "old")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("1.jpg", "new")
+    pairs, report = run("folder", tmp_path / "p.zip", tmp_path / "out")
+    assert opened(pairs) == ["new"]
+    assert "1 names stand several times in the zip, the last of each counts (first: 1.jpg)" in report.notes

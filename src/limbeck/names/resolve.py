@@ -19,6 +19,7 @@ _SAID = {
     "file name": "by file name alone",
     "no ending": "by their name without ending",
 }
+_PATHS = ("path", "separators")
 _BY_END = ("end", "no ending")
 
 
@@ -91,9 +92,11 @@ def resolve(
 
     inner = clean_path(base)
     joined = {name: clean_path(f"{inner}/{name}") for name in names} if inner else {}
-    _match_paths(
-        "path", {n: [m for m in (n, joined.get(n, n)) if m in there] for n in names}, matched, result
-    )
+    if inner:
+        fits = {n: [m for m in (n, joined[n]) if m in there] for n in names}
+        _match_paths("path", fits, matched, result)
+    else:
+        matched.update((name, ("path", name)) for name in names if name in there)
     if todo := rest():
         plain = {name: clean_path(name) for name in there}
         at: dict[str, list[str]] = {}
@@ -223,10 +226,16 @@ def _match_keys(
 def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
     """Take back a file that two names got, unless both are its path; count; answer in the order asked."""
     owner: dict[str, str] = {}
+    weak: list[tuple[str, tuple[str, str]]] = []
+    for name, (rule, known) in matched.items():
+        if rule in _PATHS:
+            owner.setdefault(known, name)
+        else:
+            weak.append((name, (rule, known)))
     order = {rule: at for at, rule in enumerate(_SAID)}
-    for name, (rule, known) in sorted(matched.items(), key=lambda item: order[item[1][0]]):
+    for name, (rule, known) in sorted(weak, key=lambda item: order[item[1][0]]):
         holder = owner.setdefault(known, name)
-        if holder != name and rule not in ("path", "separators"):
+        if holder != name:
             result.unclear[name] = _shared(known, holder)
             if matched[holder][0] == rule:
                 result.unclear[holder] = _shared(known, name)

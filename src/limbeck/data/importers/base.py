@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from limbeck.archives import read_text_member
+from limbeck.archives import open_archive, read_text_member
 from limbeck.data.columns import PAIRS
 from limbeck.data.features import load_feature_file
 from limbeck.data.row_names import match_rows
@@ -167,6 +167,9 @@ def note_passed(
     line = source.passed.without(*expected, names=frozenset(tables)).line()
     if line:
         report.notes.append(line)
+    if twice := open_archive(source.path).repeated if source.is_zip else ():
+        said = f"{len(twice):,} names stand several times in the zip, the last of each counts"
+        report.notes.append(f"{said} (first: {show(twice[0])})")
 
 
 Run = Callable[[Path, Path, ImportOptions], ImportReport]
