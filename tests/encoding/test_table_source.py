@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from limbeck.cli import main
-from limbeck.encoding import open_source
+from limbeck.encoding import encode_source, open_source
 from limbeck.errors import InputNote, LimbeckError
-from limbeck.index.encoded import Encoded
+from limbeck.index.encoded import Encoded, read_skipped
 from tiny_encoder import pixel_encoder, write_pictures
 
 
@@ -129,3 +129,10 @@ def test_the_command_line(place, monkeypatch, capsys):
     assert status == 1 and "'price' is not NAME=TYPE" in said
     status, said = run()
     assert status == 1 and "line 2: a quote" in said and "--multiline" in said
+
+
+def test_skipped_items_of_any_name_are_listed(place):
+    (place / "p/a\u2028b\u0085.png").write_bytes(b"no picture")
+    (place / "t.csv").write_text("path\np/0001.png\np/a\u2028b\u0085.png\n")
+    encode_source(pixel_encoder(), place / "t.csv", place / "e")
+    assert [entry["id"] for entry in read_skipped(place / "e")] == ["p/a\u2028b\u0085.png"]

@@ -19,6 +19,7 @@ from limbeck.files import Kind, json_text, read_json, remove_leftovers, remove_t
 from limbeck.index.encoded import ENCODED, Encoded, EncodedMeta, write_encoded
 from limbeck.index.lock import HOLDER_NAME, LOCK_NAME, writer_lock
 from limbeck.pictures import Reason
+from limbeck.tables import split_lines
 
 FORMAT = "limbeck.encoding/1"
 PROGRESS = "progress.json"
@@ -100,7 +101,7 @@ class Parts:
         for part in self._progress["parts"]:
             self.seen, self.rows = self.seen + part["seen"], self.rows + part["rows"]
             if part["skipped"]:
-                lines = (self.folder / f"{part['name']}.jsonl").read_text(encoding="utf-8").splitlines()
+                lines = split_lines((self.folder / f"{part['name']}.jsonl").read_text(encoding="utf-8"))
                 self.skipped += [json.loads(line) for line in lines]
         self._begin()
 

@@ -13,6 +13,7 @@ from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json
+from limbeck.tables import split_lines
 
 AXES = ("pairs", "seconds")
 
@@ -84,7 +85,7 @@ def _json(file: Path) -> dict[str, Any]:
 def _lines(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = split_lines(file.read_text(encoding="utf-8"))
     try:
         return [json.loads(line) for line in lines]
     except json.JSONDecodeError:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from limbeck.data.protocol import Metric, Protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.tables import split_lines
 
 _BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
 _CAPTIONS = "with several captions a random one is drawn, in evaluation too"
@@ -158,7 +159,7 @@ def best_looks(folder: Path, stage: str) -> dict[str, float]:
     Of a run with ``data.like`` these are the figures that its repository prints.
     """
     file = folder / "stages" / stage / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    lines = split_lines(file.read_text(encoding="utf-8")) if file.is_file() else []
     looks = [json.loads(line) for line in lines if line.strip()]
     found = {
         way: [float(look[f"val/{way}/mAP"]) for look in looks if f"val/{way}/mAP" in look]

@@ -13,6 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json, write_atomic
 from limbeck.grid.rows import row_name
+from limbeck.tables import split_lines
 from limbeck.training.recipe import Recipe
 
 
@@ -161,6 +162,6 @@ def validation_of(run: Path, recipe: Recipe) -> float | None:
         best = read_json(folder / "done.json").get("best_score")
         return None if best is None else float(best)
     log = folder / "metrics.jsonl"
-    rows = map(json.loads, log.read_text(encoding="utf-8").splitlines()) if log.is_file() else ()
+    rows = map(json.loads, split_lines(log.read_text(encoding="utf-8"))) if log.is_file() else ()
     scores = [row["val/score"] for row in rows if row.get("val/score") is not None]
     return float(scores[-1]) if scores else None

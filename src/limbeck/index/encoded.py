@@ -25,6 +25,7 @@ from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
 from limbeck.index.manifest import FileEntry
 from limbeck.spaces import Kept, Space, space_from_json
+from limbeck.tables import split_lines
 from limbeck.typed import typed
 
 FORMAT = "limbeck.encoded/1"
@@ -277,7 +278,7 @@ def read_skipped(path: Path | str) -> list[dict[str, Any]]:
     """The items that could not be encoded: ``[{"id", "reason"}, ...]``."""
     file = Path(path) / SKIPPED
     return (
-        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        [json.loads(line) for line in split_lines(file.read_text(encoding="utf-8"))] if file.is_file() else []
     )
 
 

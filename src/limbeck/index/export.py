@@ -14,6 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file, write_atomic
 from limbeck.index.arrays import npy_header
 from limbeck.index.store import IndexStore
+from limbeck.tables import split_lines
 
 POINT = "point"
 
@@ -109,7 +110,7 @@ def _ids(store: IndexStore) -> str:
     lines = []
     for _, table in store.live_batches():
         for item_id in table.column("id").to_pylist():
-            if item_id.splitlines() != [item_id]:
+            if split_lines(item_id) != [item_id]:
                 raise LimbeckError(
                     f"{store.path}: id {item_id!r} holds a line break; export .parquet instead"
                 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.tables import split_lines
 
 
 def read_curves(run: Path | str) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def read_curves(run: Path | str) -> list[dict[str, Any]]:
     order = _stage_order(run / "run.json")
     rows: list[dict[str, Any]] = []
     for stage in sorted(files, key=lambda name: order.index(name) if name in order else len(order)):
-        lines = files[stage].read_text(encoding="utf-8").splitlines()
+        lines = split_lines(files[stage].read_text(encoding="utf-8"))
         for number, line in enumerate(lines, start=1):
             try:
                 rows.append({**json.loads(line), "stage": stage})

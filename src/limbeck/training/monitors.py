@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from limbeck.console import console
 from limbeck.files import json_text, write_atomic
+from limbeck.tables import split_lines
 
 
 class MetricsLog:
@@ -22,7 +23,7 @@ class MetricsLog:
         self.path = path
         kept = []
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in split_lines(path.read_text(encoding="utf-8")):
                 try:
                     row = json.loads(line)
                 except json.JSONDecodeError:
