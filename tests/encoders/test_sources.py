@@ -179,6 +179,11 @@ def test_a_reference_to_no_pretrained_part_is_refused(bert: Path, tmp_path: Path
         write_json(file, stored | {"references": {prefix: only}})
         with pytest.raises(LimbeckError, match="refers to no pretrained part"):
             limbeck.load(tmp_path / "model")
+    whole = next(iter(stored["references"]))
+    for odd in (None, "x", {}, {"source": 3}):
+        write_json(file, stored | {"references": {whole: odd}})
+        with pytest.raises(LimbeckError, match="refers to no source; restore it"):
+            limbeck.load(tmp_path / "model")
 
 
 def test_the_hub_is_closed_inside() -> None:

@@ -17,10 +17,11 @@ from torch import nn
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, Block, key_of_items
 from limbeck.encoders.config import identity
-from limbeck.encoders.hub import pretrained, weights_digest
+from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
 from limbeck.encoders.origin import Floats
-from limbeck.encoders.sources import hub_closed, lasting
+from limbeck.encoders.references import referenced_weights, references_to
+from limbeck.encoders.sources import hub_closed
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
@@ -281,10 +282,7 @@ class DualEncoder(nn.Module):
                     "space": self.space.to_json(),
                     "space_id": self.space_id,
                     "image_input": self.image_input,
-                    "references": {
-                        p: {"source": lasting(b.reference()), "sha256": weights_digest(b.model)}
-                        for p, b in references.items()
-                    },
+                    "references": references_to(references),
                 },
             )
 
@@ -323,24 +321,8 @@ class DualEncoder(nn.Module):
             raise LimbeckError(
                 f"{folder}: damaged or of another version ({_reason(error)}); train again"
             ) from error
-        if bundled and references:
-            raise LimbeckError(
-                f"{folder / 'model.json'}: keeps weights elsewhere ({_named(references)}), but an index "
-                "holds its whole model; build the index again"
-            )
-        tensors = load_tensors(folder / "model.safetensors")
-        modules = dict(model.named_modules())
-        for prefix, reference in references.items():
-            backbone = modules.get(prefix.removesuffix(".model."))
-            if not isinstance(backbone, Backbone) or not isinstance(
-                getattr(backbone, "model", None), nn.Module
-            ):
-                raise LimbeckError(
-                    f"{folder / 'model.json'}: {prefix} refers to no pretrained part; restore it"
-                )
-            weights = _referenced_weights(backbone, reference, folder)
-            backbone.pristine = True
-            tensors |= {prefix + name: tensor for name, tensor in weights.items()}
+        elsewhere = referenced_weights(model, references, folder, bundled=bundled)
+        tensors = load_tensors(folder / "model.safetensors") | elsewhere
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -352,11 +334,6 @@ class DualEncoder(nn.Module):
         return model.eval().requires_grad_(False)
 
 
-def _named(references: dict[str, Any]) -> str:
-    sources = {str(own.get("source")) if isinstance(own, dict) else str(own) for own in references.values()}
-    return ", ".join(sorted(sources))
-
-
 def _reason(error: Exception) -> str:
     """In a few words; of a configuration the first field that is wrong."""
     if not isinstance(error, ValidationError):
@@ -364,19 +341,6 @@ def _reason(error: Exception) -> str:
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"]))
     return f"{field}: {first['msg']}" if field else str(first["msg"])
-
-
-def _referenced_weights(backbone: Any, reference: dict[str, str], folder: Path) -> dict[str, torch.Tensor]:
-    try:
-        inner = pretrained(type(backbone.model), reference["source"], network=False)
-    except LimbeckError as error:
-        raise LimbeckError(f"{folder}: keeps pretrained weights elsewhere: {error}") from error
-    if weights_digest(inner) != reference["sha256"]:
-        raise LimbeckError(
-            f"{reference['source']}: its weights changed since the model was saved; "
-            "restore them or save the model with bundle=True"
-        )
-    return dict(inner.state_dict())
 
 
 def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> Iterator[Block]:

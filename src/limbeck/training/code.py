@@ -7,7 +7,8 @@ from pathlib import Path
 
 from limbeck.files import read_json, write_json
 from limbeck.plugins import code_digest, own_name
-from limbeck.training.recipe import Recipe, own_parts
+from limbeck.training.own_parts import own_parts
+from limbeck.training.recipe import Recipe
 
 CODE = "code.json"
 

@@ -19,15 +19,14 @@ from limbeck.data.strict import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
 from limbeck.encoders.config import (
     LOGIT_SCALE,
-    ConcatConfig,
     LiftConfig,
-    OwnConfig,
     SphereConfig,
     Strict,
     TowerConfig,
 )
 from limbeck.errors import LimbeckError
 from limbeck.plugins import own_name
+from limbeck.training.own_parts import check_own_parts
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
@@ -230,32 +229,8 @@ def load_recipe(
         if code or own_name(stage.method["name"]) is None:
             method_config(stage, where)
         if code:
-            _check_own_parts(stage, where)
+            check_own_parts(stage, where)
     return recipe
-
-
-def own_parts(stage: StageConfig) -> dict[str, OwnConfig]:
-    """The towers and the lift of a stage that are classes of one's own, by key."""
-    found: dict[str, Any] = {"lift": stage.lift}
-    for modality in ("image", "text"):
-        backbone = getattr(stage.towers, modality).backbone
-        found[f"towers.{modality}.backbone"] = backbone
-        parts = backbone.parts if isinstance(backbone, ConcatConfig) else []
-        found |= {f"towers.{modality}.backbone.parts.{i}": part for i, part in enumerate(parts)}
-    return {key: config for key, config in found.items() if isinstance(config, OwnConfig)}
-
-
-def _check_own_parts(stage: StageConfig, where: str) -> None:
-    for key, config in own_parts(stage).items():
-        from limbeck.encoders.backbone import Backbone
-        from limbeck.encoders.lifts import Lift
-        from limbeck.encoders.own import check_own
-
-        base, what = (Lift, "lift") if key == "lift" else (Backbone, "tower")
-        try:
-            check_own(config, base, what)
-        except LimbeckError as error:
-            raise LimbeckError(f"{where}: stages.{stage.name}.{key}: {error}") from None
 
 
 def _by_name(error: LimbeckError, stages: list[dict[str, Any]]) -> LimbeckError:
