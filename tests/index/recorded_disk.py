@@ -107,7 +107,7 @@ class Recorder:
 
     def crashes(self, target: Path, seed: int = 0) -> Iterator[tuple[Moment, str, Path]]:
         """(moment, kind of loss, a directory as the disk would be found), one after another, each once."""
-        root = self.root.stat().st_ino
+        root, disk = self.root.stat().st_ino, Disk(target)
         rng, done = random.Random(seed), set()
         for moment in self.moments:
             for kind in ("unsynced is lost", "content is lost", "mixed"):
@@ -115,13 +115,7 @@ class Recorder:
                 key = hash((moment.mark, frozenset(tree.items())))
                 if key not in done:
                     done.add(key)
-                    shutil.rmtree(target, ignore_errors=True)
-                    target.mkdir()
-                    for name, content in tree.items():
-                        if content is None:
-                            (target / name).mkdir()
-                        else:
-                            (target / name).write_bytes(content)
+                    disk.become(tree)
                     yield moment, kind, target
 
     def _tree(
@@ -143,6 +137,38 @@ class Recorder:
                 yield from self._tree(inode, moment, kind, rng, at / name)
             else:
                 yield at / name, moment.content.get(inode, b"")
+
+
+class Disk:
+    """A directory that becomes one tree after another; what two of them share is not written again."""
+
+    def __init__(self, root: Path) -> None:
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        self.root = root
+        self._written: dict[Path, tuple[bytes, tuple[int, int, int]]] = {}
+
+    def become(self, tree: dict[Path, bytes | None]) -> None:
+        """Hold just ``tree``: content by path, None of a directory; parents come before what is in them."""
+        for path in sorted(self.root.rglob("*"), reverse=True):  # what is in a directory before itself
+            name = path.relative_to(self.root)
+            if path.is_dir() and not path.is_symlink():
+                if tree.get(name, b"") is not None:
+                    path.rmdir()
+            elif tree.get(name) is None or self._written.get(name) != (tree[name], _facts(path)):
+                path.unlink()
+        for name, content in tree.items():
+            path = self.root / name
+            if content is None:
+                path.mkdir(exist_ok=True)
+            elif not path.exists():
+                path.write_bytes(content)
+                self._written[name] = (content, _facts(path))
+
+
+def _facts(path: Path) -> tuple[int, int, int]:
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 def _read(descriptor: int) -> bytes:

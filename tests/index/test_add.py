@@ -123,15 +123,15 @@ def test_what_does_not_fit_is_refused(tmp_path, points, meta, message):
 
 
 def test_many_small_segments_are_merged(tmp_path):
-    points = codes(40)
+    points = codes(24)
     build_parts(tmp_path / "i", points[:2], [], Hamming(16))
-    for i in range(2, 40):
+    for i in range(2, 24):
         add(tmp_path / "i", points[i : i + 1], items(1, i))
         if i % 5 == 0:
             remove_items(tmp_path / "i", [f"id-{i}"])
     store = IndexStore.open(tmp_path / "i")
     assert len(store.segments) <= changes.SMALL_SEGMENTS
-    kept = [i for i in range(40) if i < 2 or i % 5]
+    kept = [i for i in range(24) if i < 2 or i % 5]
     alive = np.flatnonzero(store.alive) if store.alive is not None else range(len(store))
     assert [item["id"] for item in store.metadata(alive)] == [f"id-{i}" for i in kept]
     assert np.array_equal(store.points_at(np.asarray(alive)), points[kept]) and store.verify()
