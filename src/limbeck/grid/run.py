@@ -195,9 +195,10 @@ def run_grid(
     try:
         with terminate_as_interrupt(), crew(jobs) as workers, pulse.beating(EVERY):
             while board.left:
-                for task in _hand_out(board, workers, running):
-                    begun = f"[{len(board.tasks) - len(board.left) + len(running)}/{len(board.tasks)}]"
-                    pulse.begin(task.name, board.out / task.name, f"{begun} {task.name}: begins")
+                ended = len(board.tasks) - len(board.left) + len(running)
+                for number, task in enumerate(_hand_out(board, workers, running), start=ended + 1):
+                    begun = f"[{number}/{len(board.tasks)}] {task.name}: begins"
+                    pulse.begin(task.name, board.out / task.name, begun)
                 if not running:
                     break
                 name, outcome = workers.take()

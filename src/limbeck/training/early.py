@@ -15,6 +15,8 @@ import torch
 
 from limbeck.data.batches import Batches
 from limbeck.data.inputs import Input
+from limbeck.encoders.cache import BackboneCache
+from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import Data
@@ -80,7 +82,8 @@ def check_stages(recipe: Recipe, data: Data) -> None:
     if len(recipe.stages) < 2:
         return
     done: list[str] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    cache = BackboneCache().folder if recipe.cache else None
+    with tempfile.TemporaryDirectory() as scratch, remembered(cache):  # what is encoded here serves the run
         try:
             for built in build_stages(recipe, data, Path(scratch)):
                 look(built, recipe.seed)
