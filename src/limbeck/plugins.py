@@ -21,9 +21,9 @@ from limbeck.notices import say
 
 _OWN = re.compile(r"(?P<file>.+\.py):(?P<cls>\w+)")
 _Class = TypeVar("_Class")
-_trusted: dict[str, str] = {}
+TRUSTED: dict[str, str] = {}
 """Files that a person named in this process: absolute path to SHA-256."""
-_modules: dict[tuple[str, str], ModuleType] = {}
+MODULES: dict[tuple[str, str], ModuleType] = {}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def trust_code(file: Path | str) -> None:
     path = Path(file)
     if path.suffix != ".py":
         raise LimbeckError(f"{path}: is no Python file (.py); name the file of a tower's or lift's class")
-    _trusted[str(path.resolve())] = code_digest(path)
+    TRUSTED[str(path.resolve())] = code_digest(path)
 
 
 def code_digest(file: Path) -> str:
@@ -66,7 +66,7 @@ def code_digest(file: Path) -> str:
 
 def digest_of(own: OwnClass) -> str | None:
     """SHA-256 of the file of a class that was named in this process, else None."""
-    return _trusted.get(str(own.file.resolve()))
+    return TRUSTED.get(str(own.file.resolve()))
 
 
 def with_digests(tree: Any) -> Any:
@@ -133,8 +133,8 @@ def saved_class(name: str, sha256: str | None, base: type[_Class], what: str) ->
     own = own_name(name)
     if own is None:
         raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS")
-    same = [path for path, digest in _trusted.items() if digest == sha256]
-    found = same or [path for path in _trusted if Path(path).name == own.file.name]
+    same = [path for path, digest in TRUSTED.items() if digest == sha256]
+    found = same or [path for path in TRUSTED if Path(path).name == own.file.name]
     if not found:
         raise LimbeckError(
             f"the model's {what} is {own.cls} of {own.file.name}, which a model does not carry (SHA-256 "
@@ -142,7 +142,7 @@ def saved_class(name: str, sha256: str | None, base: type[_Class], what: str) ->
         )
     file = Path(found[-1])
     if not same:
-        digests = f"SHA-256 {_trusted[str(file)][:16]}, then {(sha256 or 'unknown')[:16]}"
+        digests = f"SHA-256 {TRUSTED[str(file)][:16]}, then {(sha256 or 'unknown')[:16]}"
         say(f"{file}: differs from the file that the model was made with ({digests})")
     return _finished(_class_in(file, own.cls, base, what), own)
 
@@ -163,8 +163,8 @@ def _finished(found: type[_Class], own: OwnClass) -> type[_Class]:
 def _module(file: Path) -> ModuleType:
     """The module of a file, run once per content, after it was said."""
     path, digest = str(file.resolve()), code_digest(file)
-    if (path, digest) in _modules:
-        return _modules[path, digest]
+    if (path, digest) in MODULES:
+        return MODULES[path, digest]
     say(f"runs the code of {path} (SHA-256 {digest})")
     name = f"limbeck_own_{file.stem}_{digest[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
@@ -179,5 +179,5 @@ def _module(file: Path) -> ModuleType:
     except Exception as error:
         sys.modules.pop(name, None)
         raise LimbeckError(f"{file}: does not run ({type(error).__name__}: {error}); mend it") from error
-    _modules[path, digest] = module
+    MODULES[path, digest] = module
     return module

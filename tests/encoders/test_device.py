@@ -17,7 +17,7 @@ from tiny_encoder import pixel_encoder, write_pictures
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: int) -> None:
-    monkeypatch.setattr(device, "_counts", lambda: {"cuda": cuda, "mps": mps, "cpu": 1})
+    monkeypatch.setattr(device, "devices_found", lambda: {"cuda": cuda, "mps": mps, "cpu": 1})
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_another_device_is_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(device, "find_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr(device, "_said", set())
+    monkeypatch.setattr(device, "SAID", set())
     model = placed(pixel_encoder())
     assert {p.device.type for p in model.parameters()} == {"meta"}
     placed(pixel_encoder())

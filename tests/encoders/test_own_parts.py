@@ -91,8 +91,8 @@ TEXTS = ["cat and dog", "sky"]
 
 @pytest.fixture(autouse=True)
 def nobody_named_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_trusted", {})
-    monkeypatch.setattr(plugins, "_modules", {})
+    monkeypatch.setattr(plugins, "TRUSTED", {})
+    monkeypatch.setattr(plugins, "MODULES", {})
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def recipe(file: Path, **changes: Any) -> dict[str, Any]:
 
 def forget(file: Path) -> None:
     """As in a process in which nobody has named the file yet."""
-    plugins._trusted.clear()
-    plugins._modules.clear()
+    plugins.TRUSTED.clear()
+    plugins.MODULES.clear()
     (file.parent / "ran").unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from limbeck.notices import say
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _KINDS = ("cuda", "mps", "cpu")
-_said: set[str] = set()
+SAID: set[str] = set()  # devices that were named to the user in this process; each is named once
 
 
 def placed(model: _Model, name: str | None = None) -> _Model:
@@ -23,8 +23,8 @@ def placed(model: _Model, name: str | None = None) -> _Model:
         LimbeckError: no device of that name on this machine.
     """
     device = find_device(asked_device() if name is None else name)
-    if device.type != "cpu" and str(device) not in _said:
-        _said.add(str(device))
+    if device.type != "cpu" and str(device) not in SAID:
+        SAID.add(str(device))
         say(f"encodes on {_described(device)}; --device cpu keeps it on the processor")
     return model.to(device)
 
@@ -35,7 +35,7 @@ def find_device(name: str | None) -> torch.device:
     Raises:
         LimbeckError: no such device on this machine.
     """
-    counts = _counts()
+    counts = devices_found()
     if name is None:
         return torch.device(next(kind for kind in _KINDS if counts[kind]))
     kind, colon, number = name.partition(":")
@@ -47,7 +47,7 @@ def find_device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
-def _counts() -> dict[str, int]:
+def devices_found() -> dict[str, int]:
     """How many devices of each kind there are, the best kind first."""
     return {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,

@@ -31,7 +31,7 @@ _UNSUPPORTED = {
 _NO_LINKS = (_UNSUPPORTED | {errno.EPERM, errno.EMLINK}) - {errno.EBADF}
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _SWAP, _EXCL = 2, 4  # macOS
-TOLD: set[str] = set()
+TOLD: set[str] = set()  # what was said in this process; each thing is said once
 
 
 def fsync_path(path: Path) -> None:

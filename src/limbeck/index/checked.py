@@ -23,7 +23,7 @@ from limbeck.index.manifest import FileEntry
 
 STAMPED_BYTES = 1 << 26
 TICK_NS = 2_000_000_000  # two changes within it may bear one time, on some file systems
-SOUND: set[str] = set()
+SOUND: set[str] = set()  # stamps of the files that were found sound in this process
 
 
 class CheckedFile:
