@@ -17,8 +17,8 @@ from limbeck.data.protocols import load_protocol
 from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.encode import encode_pictures, encode_texts
 from limbeck.evaluation.hashing import SIDES
-from limbeck.evaluation.like import PRESETS
-from limbeck.evaluation.run_facts import read_run_facts
+from limbeck.evaluation.metric_presets import PRESETS
+from limbeck.evaluation.run_metadata import read_run_facts
 from limbeck.files import write_json
 from limbeck.metrics import hamming_map, hamming_ndcg, precision_recall
 

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 
 from claims import Claims
-from hmid_net_tables import WAYS, at_bound, at_seconds, clock, detail, dimensions, effects, held_out, tuning
+from hmid_net_tables import (
+    DIRECTION_LABELS,
+    at_seconds,
+    clock,
+    detail,
+    dimensions,
+    effects,
+    held_out,
+    is_clipped,
+    tuning,
+)
 from limbeck.evaluation import Result, compare, environment
 from limbeck.evaluation.packs import read_pack
 from limbeck.files import read_json, write_atomic, write_json
@@ -133,7 +143,7 @@ def where(results: list[Result]) -> str:
     """Final curvature, radius by modality, share inside the cone: what a row of a hyperbolic model has to say."""
     if "radius" not in results[0].metrics:
         return ""
-    shares = [share for r in results for share in at_bound(r)]
+    shares = [share for r in results for share in is_clipped(r)]
     bound = f", at a bound of the radius {np.mean(shares):.1f} %" if shares else ""
     curv = np.mean([r.space.get("curv", 0) for r in results])
     radii = ", ".join(f"{side} {mean(results, 'radius', side):.2f}" for side in ("image", "text"))
@@ -142,7 +152,7 @@ def where(results: list[Result]) -> str:
 
 def recall(claims: Claims, command: str, groups: dict[str, list[Result]]) -> None:
     for label, own in groups.items():
-        for way in WAYS:
+        for way in DIRECTION_LABELS:
             values = [100 * r.metrics[way]["r@10"] for r in own]
             spread = f"s.d. {np.std(values, ddof=1):.2f}" if len(own) > 1 else "one seed"
             claims.add(
@@ -160,7 +170,7 @@ def headline(claims: Claims, groups: dict[str, list[Result]]) -> None:
     command = "limbeck grid hmid_net/grid-flickr8k --data runs/flickr8k"
     recall(claims, command, groups)
     for rival, bar in (("MERU", 1.5), ("CLIP", 1.2), ("Euclidean twin", None)):
-        for way in WAYS:
+        for way in DIRECTION_LABELS:
             if rival in groups:
                 own, other = groups["HMID-Net"], groups[rival]
                 seeds = sorted({r.seed or 0 for r in own} & {r.seed or 0 for r in other})
@@ -172,7 +182,7 @@ def headline(claims: Claims, groups: dict[str, list[Result]]) -> None:
 def scenes(claims: Claims, groups: dict[str, list[Result]]) -> None:
     """The generated scenes, with classes and their tree."""
     command = "limbeck grid hmid_net/grid-scenes --data runs/scenes"
-    measures = [(way, f"r@{k}") for way in WAYS for k in (1, 10)] + [("zero_shot", "top1")]
+    measures = [(way, f"r@{k}") for way in DIRECTION_LABELS for k in (1, 10)] + [("zero_shot", "top1")]
     own = groups.get("HMID-Net", [])
     for label, rows in groups.items():
         told = [*measures, *([("probe", "top1")] if "probe" in rows[0].metrics else [])]

@@ -10,13 +10,16 @@ import numpy as np
 from limbeck.evaluation import Result
 from limbeck.evaluation.efficiency import score_at
 
-WAYS = ("t2i", "i2t")
+DIRECTION_LABELS = ("t2i", "i2t")
 Groups = Mapping[str, list[Result]]
 
 
 def recalls(results: Sequence[Result], k: int = 10) -> dict[int, float]:
     """R@k in per cent, mean of both directions, by seed."""
-    return {r.seed or 0: 100 * float(np.mean([r.metrics[way][f"r@{k}"] for way in WAYS])) for r in results}
+    return {
+        r.seed or 0: 100 * float(np.mean([r.metrics[way][f"r@{k}"] for way in DIRECTION_LABELS]))
+        for r in results
+    }
 
 
 def spread(values: Sequence[float]) -> str:
@@ -30,7 +33,7 @@ def _group_mean(results: Sequence[Result], group: str, name: str, digits: int = 
     return f"{np.mean(values):.{digits}f}" if values else "–"
 
 
-def at_bound(result: Result) -> list[float]:
+def is_clipped(result: Result) -> list[float]:
     """Shares of pictures and of texts at a bound of the radius, in per cent; of older rows nothing."""
     cone = result.metrics.get("cone", {})
     return [100 * cone[name] for name in ("capped_image", "capped_text") if name in cone]
@@ -42,7 +45,7 @@ def _percent(shares: Sequence[float]) -> str:
 
 def held_out(groups: Groups) -> list[str]:
     """Combinations that no training scene has: retrieval and classes, a row a method."""
-    columns = [(way, f"r@{k}") for way in WAYS for k in (1, 10)]
+    columns = [(way, f"r@{k}") for way in DIRECTION_LABELS for k in (1, 10)]
     columns += [("zero_shot", "top1"), ("zero_shot", "chance")]
     rows = []
     for label, results in groups.items():
@@ -63,7 +66,7 @@ def effects(groups: Groups, base: str) -> list[str]:
         gaps = [found[seed] - own[seed] for seed in seeds]
         curv = [r.space["curv"] for r in results if "curv" in r.space]
         inside = [100 * r.metrics["cone"]["inside"] for r in results if "cone" in r.metrics]
-        capped = [share for r in results for share in at_bound(r)]
+        capped = [share for r in results for share in is_clipped(r)]
         rate = [r.efficiency["pairs_per_second"] for r in results if r.efficiency]
         cells = [
             f"`{label}`",

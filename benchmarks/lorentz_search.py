@@ -3,7 +3,7 @@
     python benchmarks/lorentz_search.py [--points 100000] [--queries 200] [--dim 256] [--k 10] [--out FILE]
 
 Clustered random points on the hyperboloid, radii 0 to 4 (in units of 1/√curv). The truth is a brute force over
-all points in float64. Each engine answers with and without `limbeck.index.refine`; an answer agrees with the
+all points in float64. Each engine answers with and without `limbeck.index.exact_rescore`; an answer agrees with the
 truth if at each place it has the same row, or one whose float64 distance differs by less than 1e-9.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from limbeck.evaluation.environment import environment
 from limbeck.files import write_json
 from limbeck.index.exact import search_vectors
-from limbeck.index.refine import Source, longest_row, nearest
+from limbeck.index.exact_rescore import Source, longest_row, nearest
 from limbeck.spaces import Lorentz
 
 TIE = 1e-9  # in units of 1/√curv

@@ -24,7 +24,7 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches, InputReader
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.encoders.cache import BackboneCache
@@ -110,7 +110,9 @@ class Trainee:
         self.method, specs = build_method(stage, data, {}, 0)
         towers = self.method.encoder.towers
         own = {name: towers[spec.tower].backbone for name, spec in specs.items()}
-        sources = {n: Source(data.train, s, (own | self.method.teachers)[n], cache) for n, s in specs.items()}
+        sources = {
+            n: InputReader(data.train, s, (own | self.method.teachers)[n], cache) for n, s in specs.items()
+        }
         batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=0)
         self.batches = list(batches.iterate(0, steps))
         self.optimizer, _ = build_optimizer(self.method, stage.optim)

@@ -51,8 +51,8 @@ def measure(pictures: np.ndarray, texts: np.ndarray, train: np.ndarray, asked: n
     others = np.setdiff1d(np.arange(len(texts)), asked)
     lift = build_lift(BinaryConfig(bits=BITS), {"image": train.shape[1], "text": texts.shape[1]})
     lift.fit({"image": torch.from_numpy(train), "text": torch.from_numpy(texts[others])}, 0)
-    codes = lift.finalise(lift(torch.from_numpy(database), "image"))
-    query_codes = lift.finalise(lift(torch.from_numpy(texts[asked]), "text"))
+    codes = lift.to_storage(lift(torch.from_numpy(database), "image"))
+    query_codes = lift.to_storage(lift(torch.from_numpy(texts[asked]), "text"))
     queries, own = texts[asked], asked // 5
     items = {"id": [f"picture-{row}" for row in range(len(database))]}
     with tempfile.TemporaryDirectory() as folder:

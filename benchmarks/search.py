@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from limbeck.files import write_json
-from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.choice import choose
+from limbeck.index.ann_search import ApproximateSearch
+from limbeck.index.calibration import build_engine
+from limbeck.index.engine_selection import choose
 from limbeck.index.engines import engine_names
 from limbeck.index.exact import search_codes
-from limbeck.index.measure import build_engine
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from metrics_and_search import machine

@@ -8,7 +8,7 @@ from claims import Claims
 from limbeck.evaluation.compare import LEVEL, Difference, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
 from limbeck.metrics import holm, paired_test
-from limbeck.reporting.tables import WAYS, name_head
+from limbeck.reporting.tables import DIRECTION_LABELS, name_head
 
 
 @dataclass
@@ -106,7 +106,7 @@ def one_value(result: Result, figure: str) -> float | None:
 
 def said(figure: str) -> str:
     way, name = figure.split(" ", 1)
-    where = {"mean": "mean of both directions"} | WAYS
+    where = {"mean": "mean of both directions"} | DIRECTION_LABELS
     if name.startswith("label:"):
         return f"{where[way]} mAP of {name.removeprefix('label:')} labels"
     what = {

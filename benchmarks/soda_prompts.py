@@ -10,7 +10,7 @@ import soda_tables as tables
 from claims import Claims
 from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.reporting.tables import WAYS
+from limbeck.reporting.tables import DIRECTION_LABELS
 from soda_differences import Differences, Pair, said
 
 PERMUTED_BAR = 0.03
@@ -58,12 +58,17 @@ def listed(pairs: Sequence[Pair]) -> list[str]:
     lines = [
         [
             f"{one} − {other}",
-            said(f"i2t {name}").removeprefix(f"{WAYS['i2t']} "),
+            said(f"i2t {name}").removeprefix(f"{DIRECTION_LABELS['i2t']} "),
             *(cells.get(way, "") for way in DIRECTIONS),
         ]
         for (one, other, name), cells in rows.items()
     ]
-    return [note, "", *tables.table(["difference", "figure", *(WAYS[way] for way in DIRECTIONS)], lines), ""]
+    return [
+        note,
+        "",
+        *tables.table(["difference", "figure", *(DIRECTION_LABELS[way] for way in DIRECTIONS)], lines),
+        "",
+    ]
 
 
 def by_kind(comparison: Comparison) -> list[str]:
@@ -92,7 +97,7 @@ def pixels(claims: Claims, comparison: Comparison, command: str) -> list[str]:
         for way in DIRECTIONS:
             above = [r.metrics[way]["map"] - r.metrics[way]["floor"] for r in group.results]
             claims.add(
-                f"from pixels, {group.label}: least {WAYS[way]} mAP above the floor", command, min(above), "mAP", 0.0,
+                f"from pixels, {group.label}: least {DIRECTION_LABELS[way]} mAP above the floor", command, min(above), "mAP", 0.0,
                 seeds=[seed or 0 for seed in group.seeds],
                 note=f"mean mAP {group.mean(f'{way} map'):.4f}",
             )  # fmt: skip

@@ -34,7 +34,7 @@ from limbeck.reporting.progress import write_figure
 from soda_differences import Differences, observed
 
 OUT = Path("docs/results")
-WAYS = ("i2t", "t2i")
+DIRECTION_LABELS = ("i2t", "t2i")
 GRID = "limbeck grid soda/grid-{} --data runs/mirflickr"
 # MITH's published figures (CLIP towers, the full set): the aim, not a comparison on equal terms.
 MITH = {("i2t", 16): 0.846, ("i2t", 32): 0.865, ("i2t", 64): 0.872}
@@ -145,7 +145,7 @@ def figures(claims: Claims, command: str, comparison: Comparison, what: str = ""
     """Means; the bar is the draws' own floor."""
     for label, own in tables.by_label(comparison).items():
         for bits, group in own.items():
-            for way in WAYS:
+            for way in DIRECTION_LABELS:
                 values = group.values[f"{way} map"]
                 spread = f"s.d. {np.std(values, ddof=1):.4f}" if len(values) > 1 else "one run"
                 unseen = group.values.get(f"{way} map_unseen")

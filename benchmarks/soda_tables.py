@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limbeck.evaluation.compare import Comparison, Difference, Group
 from limbeck.evaluation.results import DIRECTIONS
-from limbeck.reporting.tables import WAYS, figure, mean_spread, name_head
+from limbeck.reporting.tables import DIRECTION_LABELS, figure, mean_spread, name_head
 
 Grid = dict[str, dict[int | None, Group]]
 BESIDE = ("map_unseen", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall")
@@ -39,7 +39,7 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
 def means(comparison: Comparison, name: str = "map") -> list[str]:
     """Mean ± s.d. of a figure, best of a length in bold."""
     places = [(bits, way) for bits in lengths(comparison) for way in DIRECTIONS]
-    head = ["method", *(f"{bits or 'floats'} {WAYS[way]}" for bits, way in places), "n"]
+    head = ["method", *(f"{bits or 'floats'} {DIRECTION_LABELS[way]}" for bits, way in places), "n"]
     rows = []
     for label, own in by_label(comparison).items():
         cells = [_mean(comparison, own.get(bits), f"{way} {name}") for bits, way in places]
@@ -73,7 +73,7 @@ def _mean(comparison: Comparison, group: Group | None, column: str) -> str:
 def differences(comparison: Comparison, name: str = "map") -> list[str]:
     """Minus the base: mean, interval, * where it counts after Holm."""
     places = [(bits, way) for bits in lengths(comparison) if bits for way in DIRECTIONS]
-    head = [f"minus {comparison.base}", *(f"{bits} {WAYS[way]}" for bits, way in places)]
+    head = [f"minus {comparison.base}", *(f"{bits} {DIRECTION_LABELS[way]}" for bits, way in places)]
     rows = []
     for label, own in by_label(comparison).items():
         found = [own[bits].differences.get(f"{way} {name}") if bits in own else None for bits, way in places]
@@ -99,7 +99,10 @@ def _signed(value: float) -> str:
 def beside(comparison: Comparison, bits: int) -> list[str]:
     """What stands beside mAP at one length, both directions."""
     places = [(way, name) for name in BESIDE for way in DIRECTIONS]
-    head = [f"{bits} bits", *(f"{HEADS.get(name, name_head(name))} {WAYS[way]}" for way, name in places)]
+    head = [
+        f"{bits} bits",
+        *(f"{HEADS.get(name, name_head(name))} {DIRECTION_LABELS[way]}" for way, name in places),
+    ]
     rows = []
     for label, own in by_label(comparison).items():
         group = own.get(bits)

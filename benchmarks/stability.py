@@ -139,7 +139,7 @@ def teacher() -> tuple[dict[str, RunBackbone], dict[str, dict[str, torch.Tensor]
     readers, outputs = {}, {}
     for name, output, modality in kinds:
         readers[name] = RunBackbone(RunConfig(path="memory", output=output), modality)
-        readers[name].adopt(encoder)
+        readers[name].load_from(encoder)
         with torch.no_grad():
             outputs[name] = {CACHED: readers[name](inputs[modality])}
     return readers, outputs

@@ -11,7 +11,7 @@ from limbeck.data.batches import Batch, Batches
 from limbeck.errors import LimbeckError
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import pixel_recipe
 
 POLAR = {"kind": "polar", "dim": 8}
@@ -32,7 +32,7 @@ def built(tree: dict[str, Any]) -> tuple[Any, Batch]:
     resolved = load_recipe(tree)
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[-1], data, {}, resolved.seed)
-    batches = Batches(data.train, sources_of(method, specs, data.train), batch_size=BATCH, seed=0)
+    batches = Batches(data.train, input_readers(method, specs, data.train), batch_size=BATCH, seed=0)
     return method.eval(), batches.at(0)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from attack.worker import FAULTS, Wrong, classified
-from limbeck.index.conditions import Condition, Joined, Not, Test
-from limbeck.index.where import Where
+from limbeck.index.filter_ast import Condition, Joined, Not, Test
+from limbeck.index.filter_parser import Where
 
 _DAY = datetime.datetime(2020, 2, 27, 12)
 COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {

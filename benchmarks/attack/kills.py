@@ -20,8 +20,8 @@ import numpy as np
 
 import limbeck
 from limbeck.errors import LimbeckError
+from limbeck.index.ann_index import derived_names, open_derived, write_derived
 from limbeck.index.compact import compact_index
-from limbeck.index.derived import derived_names, open_derived, write_derived
 from limbeck.index.export import export_index
 from limbeck.index.store import IndexStore, verify_index
 

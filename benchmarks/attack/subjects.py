@@ -17,11 +17,11 @@ import limbeck
 from attack.worker import Wrong
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
-from limbeck.index.derived import MEASURED, open_derived
+from limbeck.index.ann_index import MEASURED, open_derived
+from limbeck.index.calibration import build_engine
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
 from limbeck.index.engines import engine_names
 from limbeck.index.manifest import newest_manifest
-from limbeck.index.measure import build_engine
 from limbeck.index.segments import file_entry
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Hamming, Lorentz, Space, Sphere

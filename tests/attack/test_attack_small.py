@@ -25,7 +25,7 @@ def test_filters_answer_as_plain_python_does():
 
 
 def test_a_wrong_answer_would_be_seen(monkeypatch):
-    from limbeck.index import conditions
+    from limbeck.index import filter_ast as conditions
 
     monkeypatch.setattr(conditions, "compared", lambda chunk, *_: np.ones(len(chunk), bool))
     with pytest.raises(Wrong, match="rows"):

@@ -19,8 +19,8 @@ from few import one_fast
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.index import garbage
+from limbeck.index.ann_index import write_derived
 from limbeck.index.compact import compact_index
-from limbeck.index.derived import write_derived
 from limbeck.index.export import export_index
 from limbeck.index.store import IndexStore, verify_index
 

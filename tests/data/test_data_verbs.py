@@ -79,7 +79,7 @@ def test_check_writes_json_and_fails_on_errors(pairs_dir, tmp_path):
 def test_the_data_package_needs_no_torch(pairs_dir):
     code = (
         "import sys; from limbeck.data.pairs import Pairs; from limbeck.data import check, prompts;"
-        f"from limbeck.data.scenes import generate; Pairs.open({str(pairs_dir)!r}).labels();"
+        f"from limbeck.data.synthetic import generate; Pairs.open({str(pairs_dir)!r}).labels();"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from limbeck.data.draws import Draw, ids_sha256
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import FOLDER, load_protocol
+from limbeck.data.split_rules import Draw, ids_sha256
 from limbeck.errors import LimbeckError
 
 FIELD = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from limbeck.data.hierarchy import Tree
-from limbeck.data.scenes import taxonomy
+from limbeck.data.synthetic import taxonomy
 from limbeck.errors import LimbeckError
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
-from limbeck.data.scenes import taxonomy as tx
-from limbeck.data.scenes.baselines import BASELINES, baseline_recall
-from limbeck.data.scenes.captions import captions, labels, tags
-from limbeck.data.scenes.draw import draw_scene
-from limbeck.data.scenes.generate import PATTERN, generate_scenes
-from limbeck.data.scenes.sample import Distinct, Figure, Scene, sample_scene, statement, true_statements
+from limbeck.data.synthetic import taxonomy as tx
+from limbeck.data.synthetic.baselines import BASELINES, baseline_recall
+from limbeck.data.synthetic.captions import captions, labels, tags
+from limbeck.data.synthetic.draw import draw_scene
+from limbeck.data.synthetic.generate import PATTERN, generate_scenes
+from limbeck.data.synthetic.sample import Distinct, Figure, Scene, sample_scene, statement, true_statements
 from limbeck.errors import LimbeckError
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from limbeck.data.protocols import load_protocol
 from limbeck.data.yaml_files import MAX_DEPTH, MAX_NODES, parse_yaml, read_yaml, yaml_text
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.run_facts import read_run_facts
+from limbeck.evaluation.run_metadata import read_run_facts
 from limbeck.grid import read_grid
 from limbeck.training.recipe import load_recipe, parse_override
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes import taxonomy as tx
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic import taxonomy as tx
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.demo.colours import GENERAL, LEAF, ROOT, colour_classes, colour_path, naming_captions
 
 

@@ -17,7 +17,7 @@ from docs_markdown import PAGES, ROOT, Block, blocks
 
 from limbeck.cli.app import app
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.errors import LimbeckError
 
 RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.run] for page in PAGES}

@@ -35,7 +35,7 @@ def tower(modality: str, backbone: dict[str, Any], items: Any, **options: Any) -
     config: Any = TypeAdapter(BackboneConfig).validate_python(backbone)
     built = Tower(TowerConfig(backbone=config, **options), modality)
     if isinstance(built.backbone, RunBackbone):
-        built.backbone.adopt(limbeck.load(built.backbone.config.path))
+        built.backbone.load_from(limbeck.load(built.backbone.config.path))
     built.fit(items, seed=0)
     if options.get("freeze_backbone"):
         built.backbone.requires_grad_(False)
@@ -210,7 +210,7 @@ def test_outputs_and_batches_agree() -> None:
     features = model.encode_text(TEXTS, output="features")
     assert (embeddings.shape, features.shape) == ((10, 16), (10, 6))
     assert embeddings.dtype == features.dtype == np.float32
-    np.testing.assert_array_equal(model.lift.finalise(torch.from_numpy(embeddings)), points)
+    np.testing.assert_array_equal(model.lift.to_storage(torch.from_numpy(embeddings)), points)
     for output, width in (("points", 2), ("embeddings", 16), ("features", 6)):
         empty = model.encode_text([], output=output)  # type: ignore[arg-type]
         assert empty.shape == (0, width)

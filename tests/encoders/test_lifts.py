@@ -29,7 +29,7 @@ def test_sphere_points_similarity_logits_and_distance() -> None:
     lift = SphereLift(SphereConfig(dim=6, logit_scale=10.0), DIMS)
     a, b = lift(torch.randn(5, 12), "image"), lift(torch.randn(9, 7), "text")
     torch.testing.assert_close(a.norm(dim=1), torch.ones(5))
-    points_a, points_b = lift.finalise(a), lift.finalise(b)
+    points_a, points_b = lift.to_storage(a), lift.to_storage(b)
     lift.space.check(points_a)
     similarity = lift.space.similarity(points_a, points_b)
     np.testing.assert_allclose(lift.logits(a, b).detach().numpy(), 10 * similarity, atol=1e-4)
@@ -55,7 +55,7 @@ def test_hash_codes_are_signs_and_distance_on_codes_is_hamming() -> None:
     a, b = lift(torch.randn(5, 12), "image"), lift(torch.randn(5, 7), "text")
     assert float(a.detach().abs().max()) < 1
     assert a.dtype == torch.float32
-    codes_a, codes_b = lift.finalise(a), lift.finalise(b)
+    codes_a, codes_b = lift.to_storage(a), lift.to_storage(b)
     assert (codes_a.dtype, codes_a.shape) == (np.uint8, (5, 2))
     signs_a, signs_b = (torch.where(x >= 0, 1.0, -1.0) for x in (a, b))
     np.testing.assert_array_equal(unpack_bits(codes_a), signs_a.numpy())
@@ -65,7 +65,7 @@ def test_hash_codes_are_signs_and_distance_on_codes_is_hamming() -> None:
     np.testing.assert_allclose(
         logits, 4 / 16**0.5 * (16 - 2 * hamming_distances(codes_a, codes_b)), atol=1e-5
     )
-    np.testing.assert_array_equal(lift.finalise(torch.zeros(1, 16)), [[255, 255]])  # sign(0) = +1
+    np.testing.assert_array_equal(lift.to_storage(torch.zeros(1, 16)), [[255, 255]])  # sign(0) = +1
 
 
 def test_logits_and_distance_have_gradients() -> None:
@@ -105,7 +105,7 @@ def test_binary_lift_centres_each_modality(
     for m, x in two_modalities.items():
         centred = x.double().numpy() - x.double().numpy().mean(0)
         np.testing.assert_allclose(found[m].numpy(), centred @ projection, atol=1e-4)
-    near = np.diagonal(hamming_distances(lift.finalise(found["image"]), lift.finalise(found["text"])))
+    near = np.diagonal(hamming_distances(lift.to_storage(found["image"]), lift.to_storage(found["text"])))
     assert near.mean() < 0.35 * bits  # the gap between the modalities is closed: pairs are near
     if bits <= 12:
         np.testing.assert_allclose(projection.T @ projection, np.eye(bits), atol=1e-5)

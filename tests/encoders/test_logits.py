@@ -52,7 +52,7 @@ def test_euclid_in_float64() -> None:
     torch.testing.assert_close(
         lift.distance(a, b).detach().double(), (x - y).norm(dim=1), rtol=1e-5, atol=1e-6
     )
-    lift.space.check(lift.finalise(a))
+    lift.space.check(lift.to_storage(a))
     assert torch.equal(lift.from_tangent(lift.to_tangent(a)), a)
     lift.logits(a, b).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in lift.parameters())
@@ -78,7 +78,7 @@ def test_a_stage_that_starts_from_another_takes_its_scalars(config: Any) -> None
     with torch.no_grad():
         for parameter in one.parameters(recurse=False):
             parameter.add_(0.3)
-    two.adopt(one, "text")
+    two.load_from(one, "text")
     found = dict(two.named_parameters(recurse=False))
     assert "log_logit_scale" in found
     for name, parameter in one.named_parameters(recurse=False):

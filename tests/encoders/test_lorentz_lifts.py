@@ -113,7 +113,7 @@ def test_polar_radius_is_bounded_and_starts_where_it_is_told(curv: float) -> Non
     assert radius.max() <= 3.0 * (1 + 1e-4)
     assert radius.min() < 0.5
     assert radius.max() > 2.9
-    lift.space.check(lift.finalise(lift(features, "image")))
+    lift.space.check(lift.to_storage(lift(features, "image")))
 
 
 def test_polar_direction_is_independent_of_radius_and_of_length() -> None:
@@ -148,7 +148,7 @@ def test_logits_are_scaled_distances_of_the_numpy_half(kind: str) -> None:
     lift = lorentz(kind, curv=2.0, logit_scale=10.0)
     a = lift(torch.randn(5, 12), "image").detach()
     b = lift(torch.randn(9, 7), "text").detach()
-    similarity = lift.space.similarity(lift.finalise(a), lift.finalise(b))
+    similarity = lift.space.similarity(lift.to_storage(a), lift.to_storage(b))
     np.testing.assert_allclose(lift.logits(a, b).detach().numpy(), 10 * similarity, rtol=1e-3)
     given = lift.logits(a, b, torch.tensor(2.0)).detach().numpy()
     np.testing.assert_allclose(given, 2 * similarity, rtol=1e-3)
@@ -194,15 +194,15 @@ def test_sphere_and_hyperboloid_keep_directions() -> None:
 
 def test_shared_curvature_is_taken_over_and_stays() -> None:
     teacher, student = lorentz("polar", curv=3.0), lorentz("tangent")
-    student.share(teacher)
+    student.tie_curvature(teacher)
     assert student.space.curv == teacher.space.curv == pytest.approx(3.0, rel=1e-6)
     assert not student.log_curv.requires_grad
     with pytest.raises(LimbeckError, match="shared needs a hyperbolic teacher, not one in sphere"):
-        student.share(build_lift(SphereConfig(dim=6), DIMS))
+        student.tie_curvature(build_lift(SphereConfig(dim=6), DIMS))
     with pytest.raises(
         LimbeckError, match=r"curvature: shared: curvature 50 is outside its bounds 0\.1 to 10"
     ):
-        student.share(lorentz("polar", curv=50.0, max_curv=60.0))
+        student.tie_curvature(lorentz("polar", curv=50.0, max_curv=60.0))
 
 
 def test_lifts_refuse_verbs_that_they_lack() -> None:
@@ -210,7 +210,7 @@ def test_lifts_refuse_verbs_that_they_lack() -> None:
     x = torch.ones(2, 8)
     refused: list[tuple[Callable[[], Any], str]] = [
         (lambda: sphere.cone_excess(x, x), "lift sphere: has no entailment cones; .* set entailment to 0"),
-        (lambda: sphere.share(sphere), "lift sphere: has no curvature to share; take curvature: transport"),
+        (lambda: sphere.tie_curvature(sphere), "lift sphere: has no curvature to share; take curvature: transport"),
         (lambda: sphere.fit({}, 0), r"lift sphere: has no fitted map; take lift\.kind binary"),
         (lambda: hashed.to_tangent(x), "lift hash: has no tangent space; take a lift of kind sphere"),
         (lambda: hashed.from_tangent(x), "lift hash: has no tangent space"),
@@ -255,10 +255,10 @@ def test_monitors_of_the_polar_lift_count_both_bounds() -> None:
     x = torch.sinh(radii)[:, None] * torch.nn.functional.normalize(torch.randn(6, 6), dim=1)
     found = lift.monitors(image=x)
     assert float(found["cap_share/image"]) == 0.5
-    assert lift.at_bound(x).tolist() == [True, False, False, True, False, True]
+    assert lift.is_clipped(x).tolist() == [True, False, False, True, False, True]
     flat = build_lift(SphereConfig(dim=6), DIMS)
     with pytest.raises(LimbeckError, match=r"lift sphere: has no bounds of the radius; take a lift of kind"):
-        flat.at_bound(x)
+        flat.is_clipped(x)
     assert float(found["radius/image"]) == pytest.approx(float(radii.mean()), rel=1e-5)
 
 
@@ -277,17 +277,17 @@ def test_adopt_takes_head_and_curvature(kind: str) -> None:
     with torch.no_grad():
         for p in origin.heads.parameters():
             p.normal_()
-    lift.adopt(origin, "image")
+    lift.load_from(origin, "image")
     features = torch.randn(4, 12)
     assert torch.equal(lift(features, "image"), origin(features, "image"))
     assert not torch.equal(lift(torch.ones(1, 7), "text"), origin(torch.ones(1, 7), "text"))
     other = lorentz("polar" if kind == "tangent" else "tangent")
     for stranger in (other, lorentz(kind, dim=5), build_lift(SphereConfig(dim=6), DIMS)):
         with pytest.raises(LimbeckError, match=r"lives in .*give both the same lift"):
-            lift.adopt(stranger, "image")
+            lift.load_from(stranger, "image")
     narrow = type(lift)(lift.config, {"image": 3, "text": 7})
     with pytest.raises(LimbeckError, match="its image head does not fit this stage's lift"):
-        lift.adopt(narrow, "image")
+        lift.load_from(narrow, "image")
 
 
 def test_bounds_that_do_not_hold_are_refused() -> None:

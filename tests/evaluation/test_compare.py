@@ -11,7 +11,7 @@ from scipy import stats
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, compare
-from limbeck.evaluation.run_facts import settings_hash
+from limbeck.evaluation.run_metadata import settings_hash
 from limbeck.files import write_atomic
 
 SODA, BASE = [0.81, 0.82, 0.835, 0.82], [0.80, 0.815, 0.82, 0.81]

@@ -9,7 +9,7 @@ from scipy import stats
 from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, compare
-from limbeck.evaluation.like import as_in
+from limbeck.evaluation.metric_presets import as_in
 from limbeck.reporting.comparison import comparison_tables
 
 FAMILY = "f" * 64

@@ -9,7 +9,7 @@ from scipy import stats
 
 from limbeck.evaluation import Result, compare
 from limbeck.reporting.comparison import comparison_csv, comparison_tables
-from limbeck.reporting.further import further_tables
+from limbeck.reporting.secondary_metrics import further_tables
 
 TOP = {"meru": [0.5, 0.52, 0.55], "clip": [0.48, 0.47, 0.51]}
 

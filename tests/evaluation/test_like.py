@@ -12,7 +12,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import compare, evaluate
-from limbeck.evaluation.like import PRESETS, as_in
+from limbeck.evaluation.metric_presets import PRESETS, as_in
 from limbeck.metrics import hamming_map
 from limbeck.reporting.comparison import comparison_tables
 from limbeck.reporting.tables import result_tables
@@ -106,7 +106,7 @@ def test_what_cannot_be(coder: Any, pairs: Pairs, hashing: Protocol, retrieval: 
     with pytest.raises(LimbeckError, match="is for retrieval, not for hashing"):
         as_in(retrieval, "mith")
     with pytest.raises(LimbeckError, match="give --protocol NAME"):
-        from limbeck.evaluation.foreign import evaluate_codes
+        from limbeck.evaluation.external_codes import evaluate_codes
 
         file = Path(str(pairs.path)).parent / "codes.npz"
         np.savez(file, query_image=np.zeros((2, 1), np.uint8), database_text=np.zeros((2, 1), np.uint8))

@@ -15,7 +15,7 @@ import yaml
 from limbeck.data.classes import Classes
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.evaluation.classification import class_points, zero_shot
 from limbeck.evaluation.encode import Side
 from limbeck.metrics import hierarchical

@@ -10,7 +10,7 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.packs import read_pack
-from limbeck.grid import Board, find_grid, read_grid
+from limbeck.grid import GridState, find_grid, read_grid
 from limbeck.grid.rows import RowStore
 from limbeck.grid.state import DONE
 
@@ -107,6 +107,6 @@ def test_a_grid_goes_on_from_its_pack_without_its_runs(
 
 def test_rows_of_a_grid_that_ships_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    board = Board.open(read_grid(find_grid("hmid_net/grid-tuning")), tmp_path)
+    board = GridState.open(read_grid(find_grid("hmid_net/grid-tuning")), tmp_path)
     assert set(board.state.values()) == {DONE}
     assert {result.label for result in board.results()} == {"CLIP", "HMID-Net", "MERU", "Euclidean twin"}

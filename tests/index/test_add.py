@@ -7,7 +7,8 @@ from helpers_index import SPACES, build, build_parts, codes, items, points_of
 
 from call_count import counted
 from limbeck.errors import LimbeckError
-from limbeck.index import changes, id_table
+from limbeck.index import id_table
+from limbeck.index import transaction as changes
 from limbeck.index.add import Added, add_batches
 from limbeck.index.compact import compact_index
 from limbeck.index.id_table import IdTableWriter, check_unique

@@ -12,12 +12,12 @@ from helpers_index import resign
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.index import checked
-from limbeck.index.approximate import ApproximateSearch
+from limbeck.index.ann_index import open_derived, write_derived
+from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.arrays import npy_header, open_npy
-from limbeck.index.derived import open_derived, write_derived
+from limbeck.index.calibration import build_engine
 from limbeck.index.engines.base import Candidates
 from limbeck.index.export import export_index
-from limbeck.index.measure import build_engine
 from limbeck.index.segments import file_entry
 from limbeck.index.store import IndexStore, verify_index
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.index.choice import choose
-from limbeck.index.derived import derived_names, open_derived
-from limbeck.index.measure import build_engine, measure
+from limbeck.index.ann_index import derived_names, open_derived
+from limbeck.index.calibration import build_engine, measure
+from limbeck.index.engine_selection import choose
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
@@ -47,7 +47,7 @@ def test_what_is_measured(store):
     # the measured recall is the true one: items left out of their own answers
     exact, first = ExactSearch(store), found["settings"][0]
     rows = np.random.default_rng(0).choice(ROWS, 200, replace=False)
-    from limbeck.index.approximate import ApproximateSearch
+    from limbeck.index.ann_search import ApproximateSearch
 
     search, shares = ApproximateSearch(store, derived, first["setting"]), []
     for row in rows:

@@ -11,8 +11,8 @@ import pytest
 from helpers_index import resign
 
 from limbeck.errors import LimbeckError
-from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.derived import derived_names, open_derived, write_derived
+from limbeck.index.ann_index import derived_names, open_derived, write_derived
+from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.engines import engine_class, engine_names
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore

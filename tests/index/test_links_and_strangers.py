@@ -13,11 +13,11 @@ from helpers_index import build, codes, items
 from limbeck.errors import LimbeckError
 from limbeck.index import garbage
 from limbeck.index.add import add_batches
+from limbeck.index.ann_index import remove_derived, write_derived
+from limbeck.index.calibration import build_engine
 from limbeck.index.compact import compact_index
-from limbeck.index.derived import remove_derived, write_derived
 from limbeck.index.encoder import replace_encoder
 from limbeck.index.export import export_index
-from limbeck.index.measure import build_engine
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 import limbeck
 from limbeck.errors import LimbeckError
-from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.choice import choose
-from limbeck.index.derived import engines_info, open_derived, write_derived
-from limbeck.index.engines.base import Allowed, ExactEngine, Points
+from limbeck.index.ann_index import engines_info, open_derived, write_derived
+from limbeck.index.ann_search import ApproximateSearch
+from limbeck.index.calibration import build_engine
+from limbeck.index.engine_selection import choose
+from limbeck.index.engines.base import ExactEngine, Points, RowMask
 from limbeck.index.engines.mih import MultiIndex
 from limbeck.index.exact import search_codes, search_radius
-from limbeck.index.measure import build_engine
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
@@ -58,7 +58,7 @@ def test_the_same_as_the_scan(tmp_path_factory, bits, n, k, flips, share, parts,
         parts = -(-bits // 12)
     engine = engine_over(tmp_path_factory.mktemp("mih") / "e", codes, parts=parts)
     mask = None if share is None else np.random.default_rng(seed).random(n) < share
-    allowed = None if mask is None else Allowed(mask, max(mask.mean(), 1e-9))
+    allowed = None if mask is None else RowMask(mask, max(mask.mean(), 1e-9))
     found = engine.search(queries, k, NEVER, allowed)
     distances, rows = search_codes(queries, codes, k, mask=mask)
     kept = rows.shape[1]

@@ -17,6 +17,7 @@ from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.add import add_batches
 from limbeck.index.compact import compact_index
+from limbeck.index.filter_parser import Where
 from limbeck.index.milvus import push as pushing
 from limbeck.index.milvus import search as searching
 from limbeck.index.milvus.address import Address, connect, is_address
@@ -25,7 +26,6 @@ from limbeck.index.milvus.search import open_search
 from limbeck.index.query import ExactSearch
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
-from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta
 from limbeck.spaces import Euclid, Hamming, Lorentz, Space, Sphere
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from limbeck.errors import LimbeckError
+from limbeck.index.filter_parser import Where
 from limbeck.index.milvus.columns import columns_of, fields_of
 from limbeck.index.milvus.expression import expression
 from limbeck.index.store import IndexStore
-from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Hamming
 

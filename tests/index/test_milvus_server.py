@@ -13,12 +13,12 @@ from milvus_server import milvus_server
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.index.add import add_batches
+from limbeck.index.filter_parser import Where
 from limbeck.index.milvus.push import push_index
 from limbeck.index.milvus.search import open_search
 from limbeck.index.query import ExactSearch
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
-from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Euclid, Hamming, Lorentz, Space, Sphere
 

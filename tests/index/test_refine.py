@@ -7,7 +7,7 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.index.exact import search_vectors
-from limbeck.index.refine import Source, longest_row, nearest
+from limbeck.index.exact_rescore import Source, longest_row, nearest
 from limbeck.spaces import Lorentz, Space, Sphere
 from limbeck.spaces.base import product_error
 
@@ -156,7 +156,7 @@ def test_equal_points_fall_by_row_and_blocks_change_nothing(monkeypatch):
     order = np.lexsort((np.broadcast_to(np.arange(600), scores.shape), scores), axis=1)[:, :40]
     np.testing.assert_array_equal(found[1], order)
     assert (found[0][:, :30] == 0).all()
-    monkeypatch.setattr("limbeck.index.refine.BLOCK_CELLS", 300)
+    monkeypatch.setattr("limbeck.index.exact_rescore.BLOCK_CELLS", 300)
     for left, right in zip(nearest(space, source(space, items), items[:9], 40), found, strict=True):
         np.testing.assert_array_equal(left, right)
 

@@ -8,7 +8,7 @@ from helpers_index import SPACES, build, build_parts, codes, items, points_of, r
 
 from limbeck import Index
 from limbeck.errors import LimbeckError
-from limbeck.index import changes
+from limbeck.index import transaction as changes
 from limbeck.index.manifest import manifest_path
 from limbeck.index.query import ExactSearch
 from limbeck.index.remove import remove_items

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import limbeck
 from limbeck.errors import LimbeckError
+from limbeck.index.filter_parser import Where
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
-from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Euclid
 

@@ -9,7 +9,7 @@ from limbeck.data.batches import Batches
 from limbeck.methods import Method
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import soda_recipe, write_pairs, write_protocol
 
 BITS = 16
@@ -34,5 +34,5 @@ def made(place: Path, name: str, *, batch_size: int = 16, **options: Any) -> tup
     resolved = load_recipe(recipe(place, name, 1, **options))
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    sources = sources_of(method, specs, data.train)
+    sources = input_readers(method, specs, data.train)
     return method.eval(), Batches(data.train, sources, batch_size=batch_size, seed=0)

@@ -15,7 +15,7 @@ from limbeck.methods import METHODS, Method, Outputs, TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, recipe_identity, sources_of
+from limbeck.training.stages import build_method, input_readers, recipe_identity
 from tiny import soda_recipe, write_pairs, write_protocol
 
 BITS = 8
@@ -39,7 +39,7 @@ def made(place: Path, name: str, **options: Any) -> tuple[Method, Batches]:
     resolved = load_recipe(tree(place, {"name": "one", "method": {"name": name, **options}}))
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    return method.eval(), Batches(data.train, sources_of(method, specs, data.train), batch_size=16, seed=0)
+    return method.eval(), Batches(data.train, input_readers(method, specs, data.train), batch_size=16, seed=0)
 
 
 def nll(theta: np.ndarray, similar: np.ndarray) -> np.ndarray:
@@ -115,9 +115,7 @@ def test_permuted_labels_stay_the_same_set_and_change_hands(place: Path) -> None
     assert moved.drawn("mixed").label_rows is moved.train.label_rows
     names = moved.pairs.label_names
     # the prompt follows the labels that the row was given
-    prompts = moved.train.alternatives(
-        METHODS["soda-teacher"].inputs(METHODS["soda-teacher"].Config())["text"]
-    )
+    prompts = moved.train.candidates(METHODS["soda-teacher"].inputs(METHODS["soda-teacher"].Config())["text"])
     for items, row in zip(prompts, after, strict=True):
         assert all((name in items[0]) == bool(on) for name, on in zip(names, row, strict=True))
 

@@ -18,7 +18,7 @@ from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import sources_of
+from limbeck.training.stages import input_readers
 
 
 # ------------------------------------------------------------------------------ moving average
@@ -72,8 +72,8 @@ def test_evaluation_is_never_masked(place: Path, teachers: dict[str, Path], tmp_
     method, batch = built(tree)
     assert batch.inputs["image"]["keep"].shape == (BATCH, 4)
     data = open_data(load_recipe(tree))
-    specs = {name: spec for name, spec in method.inputs(method.config).items() if spec.reader is None}
-    held_out = sources_of(method, specs, data.held_out)
+    specs = {name: spec for name, spec in method.inputs(method.config).items() if spec.teacher is None}
+    held_out = input_readers(method, specs, data.held_out)
     assert set(held_out["image"].inputs(np.arange(4))) == {"pixels"}
     pictures = [data.pairs.open_image(i) for i in range(3)]
     whole = method.encoder.towers["image"].backbone.collate(pictures)

@@ -23,9 +23,9 @@ from limbeck.methods.hmid_net.outputs import HmidOutputs
 from limbeck.training import train
 from limbeck.training.checkpoint import trainable_state
 from limbeck.training.data import open_data
+from limbeck.training.dry_run import dry_run
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
-from limbeck.training.rehearsal import dry_run
 from tiny import write_protocol
 
 

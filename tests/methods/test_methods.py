@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from limbeck.codes import sign_codes
-from limbeck.data.batches import Batch, Batches, Source
+from limbeck.data.batches import Batch, Batches, InputReader
 from limbeck.data.inputs import Input, PromptConfig, label_prompts
 from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
@@ -42,7 +42,7 @@ def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, Bat
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
     sources = {
-        n: Source(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
+        n: InputReader(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
     }
     return method.eval(), Batches(data.train, sources, batch_size=16, seed=0).at(0)
 
@@ -154,7 +154,7 @@ def test_binarize_fits_the_lift_and_has_no_gradient(recipe: dict[str, Any]) -> N
     method.prepare(features, seed=0)
     lift = method.encoder.lift
     assert isinstance(lift, BinaryLift)
-    codes = lift.finalise(lift(features["image"], "image"))
+    codes = lift.to_storage(lift(features["image"], "image"))
     centred = features["image"] - features["image"].mean(0)
     np.testing.assert_array_equal(codes, sign_codes((centred @ lift.projection).numpy()))
     reps = Embeddings(**{m: lift(features[m], m) for m in features})
@@ -196,7 +196,7 @@ def test_what_the_text_tower_is_shown(recipe: dict[str, Any], name: str, first: 
     resolved = load_recipe(recipe)
     view = open_data(resolved).train
     spec: Input = METHODS[name].inputs(METHODS[name].Config())["text"]
-    shown = view.alternatives(spec)
+    shown = view.candidates(spec)
     for row, items in zip(view.rows.tolist(), shown, strict=True):
         (item,) = items
         own = view.pairs.labels_text[row]
@@ -226,7 +226,7 @@ def test_prompts_are_set_by_the_recipe(recipe: dict[str, Any]) -> None:
     config = METHODS["soda-teacher"].Config.model_validate({"prompt": {"template": "photo: {labels}"}})
     spec = METHODS["soda-teacher"].inputs(config)["text"]
     view = open_data(load_recipe(recipe)).train
-    assert all(items[0].startswith("photo: ") for items in view.alternatives(spec))
+    assert all(items[0].startswith("photo: ") for items in view.candidates(spec))
 
 
 def test_a_multihot_tower_cannot_read_prompts(recipe: dict[str, Any], tmp_path: Path) -> None:

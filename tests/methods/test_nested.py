@@ -19,7 +19,7 @@ from limbeck.methods.hashing.nested import first_bits
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import DIM, soda_recipe, write_pairs, write_protocol
 
 
@@ -40,7 +40,7 @@ def made(place: Path, bits: int, name: str, **options: Any) -> tuple[Method, Bat
     resolved = load_recipe(tree(place, {"name": "one", "method": {"name": name, **options}}, bits=bits))
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    return method.eval(), Batches(data.train, sources_of(method, specs, data.train), batch_size=16, seed=0)
+    return method.eval(), Batches(data.train, input_readers(method, specs, data.train), batch_size=16, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import PromptConfig, label_prompts
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache
@@ -24,7 +24,7 @@ from limbeck.methods import Method, TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 
 SMALL_TEXT = {"kind": "clip_text", "context": 16, "width": 16, "layers": 1, "heads": 2}
@@ -48,11 +48,11 @@ def tree(place: Path, text: dict[str, Any] | None = None, name: str = "soda-teac
     return recipe
 
 
-def made(recipe: Any, cache: BackboneCache | None = None) -> tuple[Method, Batches, dict[str, Source]]:
+def made(recipe: Any, cache: BackboneCache | None = None) -> tuple[Method, Batches, dict[str, InputReader]]:
     resolved = load_recipe(recipe)
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    sources = sources_of(method, specs, data.train, cache)
+    sources = input_readers(method, specs, data.train, cache)
     return method.eval(), Batches(data.train, sources, batch_size=8, seed=0), sources
 
 

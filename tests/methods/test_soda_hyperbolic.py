@@ -19,7 +19,7 @@ from limbeck.spaces import Lorentz
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import soda_recipe, write_pairs, write_protocol
 
 POLAR = {"kind": "polar", "dim": 6, "radius": 1.0}
@@ -46,7 +46,7 @@ def made(place: Path, name: str = "soda-hyperbolic", **options: Any) -> tuple[An
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
     return method.eval(), Batches(
-        data.train, sources_of(method, specs, data.train), batch_size=16, seed=0
+        data.train, input_readers(method, specs, data.train), batch_size=16, seed=0
     ).at(0)
 
 

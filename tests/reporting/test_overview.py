@@ -10,9 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from limbeck.evaluation.results import Result
-from limbeck.reporting.norms import radius_histograms
 from limbeck.reporting.overview import Cost, cost_table, overview_table
-from limbeck.reporting.ways import Station, Way, shown_way
+from limbeck.reporting.radius_histogram import radius_histograms
+from limbeck.reporting.traversal_view import Station, Way, shown_way
 from limbeck.traversal import ROOT
 
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result
-from limbeck.reporting import extra
+from limbeck.reporting import optional_deps as extra
 from limbeck.reporting.disk import Disk
 from limbeck.reporting.overview import overview_table
 from limbeck.reporting.pictures import thumbnail
 from limbeck.reporting.report import SearchExample, write_report
-from limbeck.reporting.ways import Station, Way
+from limbeck.reporting.traversal_view import Station, Way
 from limbeck.traversal import ROOT
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "path", "circle", "rect", "use"}

@@ -13,7 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, compare
 from limbeck.reporting.comparison import comparison_csv, comparison_tables, write_comparison
 from limbeck.reporting.curves import read_curves
-from limbeck.reporting.further import further_tables
+from limbeck.reporting.secondary_metrics import further_tables
 from limbeck.reporting.tables import figure, result_tables
 
 

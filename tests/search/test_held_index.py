@@ -14,7 +14,7 @@ from test_search_api import feature_model, pairs  # noqa: F401  fixtures
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.index import garbage
-from limbeck.index.derived import write_derived
+from limbeck.index.ann_index import write_derived
 from limbeck.index.store import IndexStore, verify_index
 from limbeck.search import replace_query_encoder
 

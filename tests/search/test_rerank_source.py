@@ -55,7 +55,7 @@ def coded(teacher: DualEncoder, output: str, lift=None, freeze: bool = False, hi
             backbone=RunConfig(path="run", output=output), hidden=list(hidden), freeze_backbone=freeze
         )
         towers[modality] = Tower(config, modality)
-        towers[modality].backbone.adopt(teacher)
+        towers[modality].backbone.load_from(teacher)
         towers[modality].build_trunk()
     made = build_lift(lift or BinaryConfig(bits=8), {m: t.dim for m, t in towers.items()})
     found = DualEncoder(**towers, lift=made).eval()
@@ -116,7 +116,7 @@ def test_towers_of_two_models_share_no_space():
     with torch.no_grad():
         two.lift.heads["image"].weight.mul_(-1)
     codes = coded(one, "tangent")
-    codes.towers["text"].backbone.adopt(two)
+    codes.towers["text"].backbone.load_from(two)
     assert codes.kept == Kept("model", Sphere(8), 8)  # their features by cosine, whatever these are
     embeddings, floats = codes.encode_both("text", ["red"])
     wanted = codes.encode_text(["red"], output="features")

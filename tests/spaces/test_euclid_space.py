@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.index.refine import Source, longest_row, nearest
+from limbeck.index.exact_rescore import Source, longest_row, nearest
 from limbeck.spaces import Euclid
 
 SPACE = Euclid(6)

@@ -15,7 +15,7 @@ from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward
 from limbeck.training.gather import average_gradients
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 
 
 def gradients(
@@ -39,7 +39,7 @@ def method_and_batch(
     method, specs = build_method(resolved.stages[0], data, {}, resolved.seed)
     batches = Batches(
         data.train,
-        sources_of(method, specs, data.train),
+        input_readers(method, specs, data.train),
         batch_size=resolved.stages[0].schedule.batch_size,
         seed=0,
         rank=rank,

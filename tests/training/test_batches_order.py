@@ -10,10 +10,10 @@ import pytest
 import torch
 from gloo_worker import method_and_batch
 
-from limbeck.data.batches import Batches, Source, View, draw
+from limbeck.data.batches import Batches, InputReader, Subset, draw
 from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig, FeaturesConfig
 from limbeck.encoders.features import BagBackbone, FeatureBackbone
@@ -39,13 +39,16 @@ class Recorder(BagBackbone):
         return super().collate(items)
 
 
-def captions_shown(view: View, *, seed: int, batch_size: int, steps: range) -> dict[tuple[int, str], str]:
+def captions_shown(view: Subset, *, seed: int, batch_size: int, steps: range) -> dict[tuple[int, str], str]:
     """Caption by (epoch, id)."""
     backbone = Recorder(BagConfig())
     backbone.fit([t for own in view.texts for t in own], seed=0)
     backbone.seen = []
     batches = Batches(
-        view, {"text": Source(view, Input("text", "text"), backbone, None)}, batch_size=batch_size, seed=seed
+        view,
+        {"text": InputReader(view, Input("text", "text"), backbone, None)},
+        batch_size=batch_size,
+        seed=seed,
     )
     shown = {}
     for step in steps:
@@ -55,10 +58,10 @@ def captions_shown(view: View, *, seed: int, batch_size: int, steps: range) -> d
 
 
 @pytest.fixture(scope="session")
-def view(pairs_dir: Path) -> View:
+def view(pairs_dir: Path) -> Subset:
     pairs = Pairs.open(pairs_dir)
     rows = pairs.split_rows("train")
-    return View(pairs, rows, [pairs.captions[r] for r in rows.tolist()], pairs.labels(rows))
+    return Subset(pairs, rows, [pairs.captions[r] for r in rows.tolist()], pairs.labels(rows))
 
 
 def test_draws_are_of_seed_epoch_and_id_alone() -> None:
@@ -67,7 +70,7 @@ def test_draws_are_of_seed_epoch_and_id_alone() -> None:
     assert all(0 <= draw(0, e, "x") < 2**63 for e in range(50))
 
 
-def test_captions_do_not_depend_on_batch_size_or_start(view: View) -> None:
+def test_captions_do_not_depend_on_batch_size_or_start(view: Subset) -> None:
     whole = captions_shown(view, seed=3, batch_size=16, steps=range(9))
     late = captions_shown(view, seed=3, batch_size=16, steps=range(5, 9))
     other = captions_shown(view, seed=3, batch_size=8, steps=range(18))
@@ -80,14 +83,14 @@ def test_captions_do_not_depend_on_batch_size_or_start(view: View) -> None:
     assert any(len(texts) > 1 for texts in epochs.values())
 
 
-def test_ranks_share_the_batch_in_order(view: View) -> None:
+def test_ranks_share_the_batch_in_order(view: Subset) -> None:
     whole = Batches(view, {}, batch_size=16, seed=1)
     halves = [Batches(view, {}, batch_size=16, seed=1, rank=r, world=2) for r in range(2)]
     for step in (0, 3, 7):
         assert [i for half in halves for i in half.at(step).ids] == whole.at(step).ids
 
 
-def test_every_pair_comes_once_an_epoch(view: View) -> None:
+def test_every_pair_comes_once_an_epoch(view: Subset) -> None:
     batches = Batches(view, {}, batch_size=16, seed=1)
     first = [i for batch in batches.iterate(0, batches.steps_per_epoch) for i in batch.ids]
     assert len(set(first)) == len(first) == batches.steps_per_epoch * 16
@@ -96,21 +99,21 @@ def test_every_pair_comes_once_an_epoch(view: View) -> None:
     assert sorted(small.at(0).ids) == sorted(view.ids)
 
 
-def test_no_pairs_is_one_line(view: View) -> None:
+def test_no_pairs_is_one_line(view: Subset) -> None:
     with pytest.raises(LimbeckError, match="no pairs are left"):
-        Batches(View(view.pairs, np.zeros(0, int), [], None), {}, batch_size=4, seed=0)
+        Batches(Subset(view.pairs, np.zeros(0, int), [], None), {}, batch_size=4, seed=0)
 
 
-def scenes_view(folder: Path, *, size: int = 32) -> View:
+def scenes_view(folder: Path, *, size: int = 32) -> Subset:
     generate_scenes(folder, n=24, seed=1, size=size)
     pairs = Pairs.open(folder)
-    return View(pairs, np.arange(24), pairs.captions, None)
+    return Subset(pairs, np.arange(24), pairs.captions, None)
 
 
 def test_crops_are_of_seed_epoch_and_id_and_off_for_frozen_towers(tmp_path: Path) -> None:
     view = scenes_view(tmp_path / "scenes")
     backbone = ClipImageBackbone(TINY_IMAGE)
-    source = Source(view, Input("image", "image"), backbone, None)
+    source = InputReader(view, Input("image", "image"), backbone, None)
     alone = source.inputs(np.array([5]), [draw(0, 0, view.ids[5])])["pixels"]
     among = source.inputs(np.array([2, 5, 9]), [draw(0, 0, view.ids[i]) for i in (2, 5, 9)])["pixels"]
     assert torch.equal(alone[0], among[1])
@@ -128,7 +131,7 @@ def test_cached_pictures_follow_the_pictures(tmp_path: Path) -> None:
     cache, spec = BackboneCache(), Input("image", "image")
     found = []
     for size in (32, 64):
-        stored = Source(scenes_view(tmp_path / str(size), size=size), spec, backbone, cache).stored
+        stored = InputReader(scenes_view(tmp_path / str(size), size=size), spec, backbone, cache).stored
         assert stored is not None
         found.append(np.array(stored))
     assert len(list(cache.folder.glob("*.npy"))) == 2
@@ -162,23 +165,23 @@ def test_labels_of_a_batch_belong_to_its_ids(recipe: dict[str, Any]) -> None:
 
 def test_a_batch_smaller_than_the_processes_is_one_line(tmp_path: Path, hashing: Path) -> None:
     pairs = Pairs.open(write_pairs(tmp_path, rows=20))
-    view = View(pairs, np.arange(4), [["a"]] * 4, None)
+    view = Subset(pairs, np.arange(4), [["a"]] * 4, None)
     with pytest.raises(LimbeckError, match="cannot be shared by 8 processes"):
         Batches(view, {}, batch_size=4, seed=0, world=8)
     assert soda_recipe(tmp_path, hashing)
 
 
 def test_projected_features_are_kept_unless_they_are_very_many(
-    view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    view: Subset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = Input("image", "image")
     name = next(iter(view.pairs.feature_files))
     backbone = FeatureBackbone(FeaturesConfig(name=name, log1p=False, pca=4))
     backbone.fit(view.fit_items(spec, backbone.reads), seed=0)
     rows, cache = np.arange(5), BackboneCache(tmp_path, quiet=True)
-    kept = Source(view, spec, backbone, cache)
+    kept = InputReader(view, spec, backbone, cache)
     assert kept.stored is not None and len(list(tmp_path.glob("*.npy"))) == 1
     monkeypatch.setattr("limbeck.data.batches.PROJECTED_BYTES", len(view) * 4 * 4 - 1)
-    raw = Source(view, spec, backbone, cache)
+    raw = InputReader(view, spec, backbone, cache)
     assert raw.stored is None
     torch.testing.assert_close(kept.inputs(rows)[CACHED], backbone(raw.inputs(rows)))

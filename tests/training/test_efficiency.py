@@ -13,12 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from limbeck.data.batches import Batches
 from limbeck.methods import TrainState
 from limbeck.training import train
+from limbeck.training.cost import StageClock, extrapolate, peak_memory
 from limbeck.training.data import open_data
-from limbeck.training.efficiency import StageClock, extrapolate, peak_memory
 from limbeck.training.fit import Interrupted, count_flops, forward_backward
 from limbeck.training.recipe import load_recipe
 from limbeck.training.run import start_fabric
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import pixel_recipe
 
 
@@ -40,7 +40,7 @@ def test_flops_of_a_step_equal_a_count_of_the_whole_batch(
     resolved = load_recipe(recipe)
     data, fabric, stage = open_data(resolved), start_fabric(resolved), resolved.stages[0]
     built, specs = build_method(stage, data, {}, 0)
-    batches = Batches(data.train, sources_of(built, specs, data.train), batch_size=36, seed=0)
+    batches = Batches(data.train, input_readers(built, specs, data.train), batch_size=36, seed=0)
     before = torch.get_rng_state()
     counted = count_flops(built, batches, fabric, 0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -75,7 +75,7 @@ def test_record_and_clock(whole_run: Path) -> None:
 
 def test_the_clock_leaves_validation_out_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("limbeck.training.efficiency.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("limbeck.training.cost.time.monotonic", lambda: now[0])
     clock = StageClock(tmp_path, 4, step=0, seconds=0.0)
     now[0] += 2
     clock.note(1)
@@ -93,7 +93,7 @@ def test_the_clock_leaves_validation_out_and_goes_on(tmp_path: Path, monkeypatch
 
 
 def test_peak_memory_is_of_this_run() -> None:
-    from limbeck.training.efficiency import reset_peak
+    from limbeck.training.cost import reset_peak
 
     block = torch.ones(64 * 1024 * 1024)
     high = peak_memory()

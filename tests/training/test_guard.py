@@ -17,7 +17,7 @@ from limbeck.files import read_json
 from limbeck.methods import Losses, Method, Outputs
 from limbeck.methods.base import Embeddings
 from limbeck.training import fit, train
-from limbeck.training.guard import check_gradients, check_losses
+from limbeck.training.nonfinite import check_gradients, check_losses
 from tiny import pixel_recipe, write_pairs
 
 STEP = 3  # counted from 1, as messages count

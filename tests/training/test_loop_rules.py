@@ -15,7 +15,7 @@ from limbeck.files import read_json
 from limbeck.training import train
 from limbeck.training.data import open_data
 from limbeck.training.fit import set_train_mode
-from limbeck.training.monitors import MetricsLog
+from limbeck.training.metrics_log import MetricsLog
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from tiny import soda_recipe

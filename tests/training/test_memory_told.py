@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from limbeck.training import efficiency
+from limbeck.training import cost as efficiency
 
 
 def test_memory_is_not_told_without_the_module_resource(monkeypatch):

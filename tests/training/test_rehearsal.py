@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.training import rehearsal
+from limbeck.training import dry_run as rehearsal
+from limbeck.training.dry_run import dry_run
 from limbeck.training.recipe import load_recipe
-from limbeck.training.rehearsal import dry_run
 from tiny import pixel_recipe, write_pairs
 
 MERU = {"kind": "tangent", "dim": 8}

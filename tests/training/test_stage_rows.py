@@ -17,8 +17,8 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.training import train
 from limbeck.training.data import Data, open_data
+from limbeck.training.dry_run import dry_run
 from limbeck.training.recipe import load_recipe
-from limbeck.training.rehearsal import dry_run
 from limbeck.training.stages import build_method, recipe_identity
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 
@@ -144,9 +144,9 @@ def test_hidden_labels_are_nowhere(place: Path, how: str) -> None:
         assert [[c for c, on in zip(CLASSES, r, strict=True) if on] for r in shown] == [
             sorted(r) for _, r in wanted
         ]
-        prompts = view.alternatives(Input("label_prompt", "text", PromptConfig()))
+        prompts = view.candidates(Input("label_prompt", "text", PromptConfig()))
         assert not any("cat" in prompt or "sky" in prompt for (prompt,) in prompts)
-        lists = view.alternatives(Input("labels", "text"))
+        lists = view.candidates(Input("labels", "text"))
         assert [own for (own,) in lists] == [rest for _, rest in wanted]
     assert len(seen(tree(place, {"hide": {"labels": ["cat", "sky"], "how": how}}), 0).train) == 112
 

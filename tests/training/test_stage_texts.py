@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.config import BagConfig
 from limbeck.encoders.features import BagBackbone
 from limbeck.training.data import Data
@@ -32,7 +32,7 @@ def drawn(data: Data, texts: str, epochs: int) -> Counter[int]:
     backbone.fit(data.train.fit_items(spec, "text"), seed=0)
     seen: list[str] = []
     backbone.collate = lambda items, generators=None: seen.extend(items) or {}  # type: ignore[method-assign,assignment,func-returns-value]
-    batches = Batches(view, {"text": Source(view, spec, backbone, None)}, batch_size=len(view), seed=0)
+    batches = Batches(view, {"text": InputReader(view, spec, backbone, None)}, batch_size=len(view), seed=0)
     places: Counter[int] = Counter()
     for step in range(epochs):
         seen.clear()

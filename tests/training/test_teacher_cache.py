@@ -18,14 +18,14 @@ import torch
 from typer.testing import CliRunner
 
 from limbeck.cli.app import app
-from limbeck.data.batches import Batches, Source
+from limbeck.data.batches import Batches, InputReader
 from limbeck.encoders.cache import BackboneCache, Block
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
 from limbeck.training import fit, train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 from tiny import pixel_recipe, write_pairs
 
 POLAR = {"kind": "polar", "dim": 8}
@@ -48,12 +48,12 @@ def student(pictures: Path, retrieval: Path, teacher: Path, **options: Any) -> d
     return pixel_recipe(pictures, retrieval, method, POLAR, **options)
 
 
-def sources(tree: dict[str, Any], cache: BackboneCache | None) -> tuple[Any, dict[str, Source]]:
+def sources(tree: dict[str, Any], cache: BackboneCache | None) -> tuple[Any, dict[str, InputReader]]:
     resolved = load_recipe(tree)
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    own = {name: spec for name, spec in specs.items() if spec.reader is not None}
-    return method, sources_of(method, own, data.train, cache)
+    own = {name: spec for name, spec in specs.items() if spec.teacher is not None}
+    return method, input_readers(method, own, data.train, cache)
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -110,7 +110,7 @@ def test_frozen_backbones_run_in_float32_like_their_cache(
     resolved = load_recipe(tree)
     data = open_data(resolved)
     method, specs = build_method(resolved.stages[0], data, {}, 0)
-    rows = {n: s.inputs(np.arange(16)) for n, s in sources_of(method, specs, data.train).items()}
+    rows = {n: s.inputs(np.arange(16)) for n, s in input_readers(method, specs, data.train).items()}
     for name, inputs in rows.items():
         tower = method.encoder.towers[name]
         plain = tower(inputs)
@@ -176,7 +176,7 @@ def test_the_key_is_of_teacher_transform_and_items(
             with torch.no_grad():
                 change(reader)
         source = found["teacher_image"]
-        Source(source.view, source.spec, reader, BackboneCache(folder))
+        InputReader(source.view, source.spec, reader, BackboneCache(folder))
         return len(list(folder.glob("*.npy")))
 
     assert count() == 1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes.generate import generate_scenes
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.training.recipe import list_recipes
 from tiny import soda_recipe, write_recipe
 

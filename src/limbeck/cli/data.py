@@ -35,14 +35,14 @@ def scenes(
     baselines: Annotated[bool, typer.Option("--baselines", help="Also score the trivial baselines.")] = False,
 ) -> None:
     """Generate a data set of small pictures with captions, tags, labels, and splits."""
-    from limbeck.data.scenes.generate import generate_scenes
+    from limbeck.data.synthetic.generate import generate_scenes
 
     with _progress("scenes") as progress:
         generate_scenes(out, n, seed, size=size, replace=replace, progress=progress)
     echo(f"{out}: {n:,} scenes of {size} pixels, seed {seed}")
     if baselines:
         from limbeck.data.pairs import Pairs
-        from limbeck.data.scenes.baselines import BASELINES, baseline_recall
+        from limbeck.data.synthetic.baselines import BASELINES, baseline_recall
 
         for name, describe in BASELINES.items():
             recall = baseline_recall(Pairs.open(out), describe)

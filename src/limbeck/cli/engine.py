@@ -29,9 +29,9 @@ def engine(
     Items added later are searched exactly beside it, until it is built again.
     """
     from limbeck.files import write_json
+    from limbeck.index.ann_index import remove_derived
     from limbeck.index.arrays import open_queries
-    from limbeck.index.derived import remove_derived
-    from limbeck.index.measure import build_engine
+    from limbeck.index.calibration import build_engine
     from limbeck.index.store import IndexStore
 
     if remove:

@@ -72,11 +72,11 @@ def evaluate(
         raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
     from limbeck.console import console
     from limbeck.reporting.codes import code_tables
-    from limbeck.reporting.further import further_tables
+    from limbeck.reporting.secondary_metrics import further_tables
     from limbeck.reporting.tables import result_tables
 
     if codes is not None:
-        from limbeck.evaluation.foreign import evaluate_codes
+        from limbeck.evaluation.external_codes import evaluate_codes
 
         result = evaluate_codes(
             codes, data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like

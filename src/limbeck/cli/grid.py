@@ -41,12 +41,12 @@ def grid(
     file of its own; where the rows go to a pack, the files are merged into it when the grid ends. A run that
     fails is reported, the others go on (exit status 1 at the end).
     """
-    from limbeck.grid import Board, find_grid, read_grid, run_grid
+    from limbeck.grid import GridState, find_grid, read_grid, run_grid
     from limbeck.grid.ahead import check_ahead
 
     plan = read_grid(find_grid(file))
     place = out or Path("runs") / plan.name.replace("/", "-")
-    board = Board.open(plan, place, only, None if data is None else str(data.resolve()), rows)
+    board = GridState.open(plan, place, only, None if data is None else str(data.resolve()), rows)
     if dry_run:
         for task in board.tasks:
             echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
@@ -89,10 +89,10 @@ def _table(board: object, json: Path | None) -> None:
     from limbeck.console import console
     from limbeck.evaluation.compare import compare
     from limbeck.files import write_json
-    from limbeck.grid import Board
+    from limbeck.grid import GridState
     from limbeck.reporting.comparison import comparison_tables
 
-    assert isinstance(board, Board)
+    assert isinstance(board, GridState)
     found = []
     for protocol in [None, *board.grid.also]:
         results = board.results(protocol)

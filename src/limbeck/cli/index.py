@@ -107,7 +107,7 @@ def info(
     """Say what an index holds."""
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
-    from limbeck.index.derived import engines_info
+    from limbeck.index.ann_index import engines_info
     from limbeck.index.embeddings import kept_of
     from limbeck.index.store import IndexStore
 
@@ -123,7 +123,7 @@ def info(
 @app.command()
 def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
     """Read every file and compare its checksum, ids and points with what was recorded."""
-    from limbeck.index.derived import derived_names, open_derived
+    from limbeck.index.ann_index import derived_names, open_derived
     from limbeck.index.store import verify_index
 
     files = verify_index(index) + sum(open_derived(index, name).verify() for name in derived_names(index))

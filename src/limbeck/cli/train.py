@@ -49,10 +49,10 @@ def train(
     """
     from limbeck.errors import LimbeckError
     from limbeck.notices import is_first
+    from limbeck.training.dry_run import dry_run as rehearse
     from limbeck.training.fit import Interrupted
     from limbeck.training.folder import is_run
     from limbeck.training.recipe import load_recipe, parse_override
-    from limbeck.training.rehearsal import dry_run as rehearse
     from limbeck.training.run import default_run
     from limbeck.training.run import train as run_training
 

@@ -97,7 +97,7 @@ def draw(seed: int, epoch: int, item_id: str) -> int:
     )
 
 
-class View:
+class Subset:
     """Some rows of a pairs table as methods read them.
 
     Args:
@@ -126,13 +126,13 @@ class View:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, positions: np.ndarray, texts: list[list[str]] | None = None) -> View:
+    def take(self, positions: np.ndarray, texts: list[list[str]] | None = None) -> Subset:
         """The rows at some positions, with other texts if given."""
         labels = None if self.labels is None else self.labels[positions].numpy()
         own = [self.texts[p] for p in positions.tolist()] if texts is None else texts
-        return View(self.pairs, self.rows[positions], own, labels, self.label_rows[positions], self.hidden)
+        return Subset(self.pairs, self.rows[positions], own, labels, self.label_rows[positions], self.hidden)
 
-    def without(self, hidden: frozenset[str], *, pictures: bool) -> View:
+    def without(self, hidden: frozenset[str], *, pictures: bool) -> Subset:
         """The rows as one sees them who does not know some labels.
 
         Args:
@@ -156,7 +156,7 @@ class View:
         names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
         return [[name for name in own if name not in self.hidden] for own in names]
 
-    def alternatives(self, spec: Input) -> list[list[Any]]:
+    def candidates(self, spec: Input) -> list[list[Any]]:
         """Per row the items that an input may show: texts, one label prompt (or a set), one label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
@@ -173,17 +173,17 @@ class View:
             return self.pairs.features(reads.removeprefix("features:"), self.rows)
         if reads == "pixels":
             return []
-        found = [item for items in self.alternatives(spec) for item in items]
+        found = [item for items in self.candidates(spec) for item in items]
         return [text for item in found for text in _texts(item)]
 
 
-class Source:
+class InputReader:
     """One named input over a view: raw items, or the stored outputs of its frozen backbone."""
 
-    def __init__(self, view: View, spec: Input, backbone: Backbone, cache: BackboneCache | None) -> None:
+    def __init__(self, view: Subset, spec: Input, backbone: Backbone, cache: BackboneCache | None) -> None:
         self.view, self.spec, self.backbone = view, spec, backbone
         self.is_image = spec.column == "image"
-        self.items = [] if self.is_image else view.alternatives(spec)
+        self.items = [] if self.is_image else view.candidates(spec)
         self.stored: np.ndarray | None = None
         if cache is not None and backbone.worth_caching and not self._projects_too_much():
             self._store(cache)
@@ -286,8 +286,8 @@ class Batches:
 
     def __init__(
         self,
-        view: View,
-        sources: dict[str, Source],
+        view: Subset,
+        sources: dict[str, InputReader],
         *,
         batch_size: int,
         seed: int,

@@ -58,7 +58,7 @@ class PromptConfig(BaseModel):
         return "labels" if self.classes == "listed" else "label_prompt"
 
 
-class Reader(NamedTuple):
+class TeacherSpec(NamedTuple):
     """Another model, frozen, that reads an input: a teacher.
 
     Attributes:
@@ -78,17 +78,17 @@ class Input(NamedTuple):
 
     Attributes:
         column: what it is made from.
-        tower: the tower that reads it: the method's own, or that of ``reader``.
+        tower: the tower that reads it: the method's own, or that of ``teacher``.
         prompt: how labels become text.
         mask: which patches of the picture the tower is shown in training; None shows all.
-        reader: the frozen model that reads it in place of the method's own tower.
+        teacher: the frozen model that reads it in place of the method's own tower.
     """
 
     column: Column
     tower: Literal["image", "text"]
     prompt: PromptConfig | None = None
     mask: MaskConfig | None = None
-    reader: Reader | None = None
+    teacher: TeacherSpec | None = None
 
 
 def label_prompts(

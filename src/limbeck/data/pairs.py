@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from limbeck.data import columns as cols
+from limbeck.data import schema as cols
 from limbeck.data.features import FeatureFile, open_feature_files
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_file, sha256_json, write_json

@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_classes
-from limbeck.data.draws import Draw
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import clean_class_name
+from limbeck.data.split_rules import Draw
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.pictures import normalize_text
@@ -64,7 +64,7 @@ class Split(_Strict):
         return self
 
     def on(self, there: list[str]) -> Split:
-        """The split in a data set with some values in its split column, without alternatives."""
+        """The split in a data set with some values in its split column, without candidates."""
         other = Split(column_value=self.or_value).values if self.or_value is not None else []
         instead = not set(self.values) & set(there) and set(other) & set(there)
         changes = {"or_value": None} | ({"column_value": self.or_value} if instead else {})
@@ -231,7 +231,7 @@ class Protocol(_Strict):
         """The protocol as it applies to a data set: one way to each split, which the hash then covers.
 
         Where a data set has the split values that the protocol names first, the hash stays that of the
-        protocol without alternatives.
+        protocol without candidates.
         """
         if not self.splits.depends:
             return self

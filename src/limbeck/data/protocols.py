@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from limbeck.data.classes import FROM_PATHS
+from limbeck.data.config_errors import describe
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol, Split, Validation
-from limbeck.data.redraws import FORM, base_name, redraw
-from limbeck.data.strict import describe
+from limbeck.data.resampling import FORM, base_name, redraw
 from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.tables import TextList, decode_text, split_lines, warn_notes
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "protocols"
 def load_protocol(name: str | Path) -> Protocol:
     """Load a protocol by name (see `list_protocols`) or from a YAML file.
 
-    ``@3`` or ``@fold2of5`` behind either draws it anew (`limbeck.data.redraws`).
+    ``@3`` or ``@fold2of5`` behind either draws it anew (`limbeck.data.resampling`).
 
     Raises:
         LimbeckError: unknown name or file, unknown or malformed key, id list that is missing, changed

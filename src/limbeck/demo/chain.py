@@ -7,13 +7,13 @@ from pathlib import Path
 
 from limbeck.console import console, echo
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes.baselines import BASELINES, baseline_recall
-from limbeck.data.scenes.generate import generate_scenes
-from limbeck.demo import words
+from limbeck.data.synthetic.baselines import BASELINES, baseline_recall
+from limbeck.data.synthetic.generate import generate_scenes
+from limbeck.demo import messages as words
 from limbeck.demo.clock import Clock
 from limbeck.demo.codes import METHODS, train_codes
 from limbeck.demo.models import BESIDE, STUDENTS, TEACHER, plan, run_of, train_model
-from limbeck.demo.show import show
+from limbeck.demo.showcase import show
 from limbeck.evaluation import evaluate
 from limbeck.files import check_new_directory, write_json
 from limbeck.reporting.curves import read_curves

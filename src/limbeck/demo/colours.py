@@ -7,9 +7,9 @@ import numpy as np
 from limbeck.data.classes import Classes
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
-from limbeck.data.scenes import taxonomy as tx
+from limbeck.data.synthetic import taxonomy as tx
 
-# Captions by their place among the five of a scene, see limbeck.data.scenes.captions.
+# Captions by their place among the five of a scene, see limbeck.data.synthetic.captions.
 DETAILED, LEAF, KIND, GENERAL = 0, 2, 3, 4
 ROOT = "one figure"
 

@@ -13,8 +13,8 @@ from limbeck.evaluation import Result, evaluate
 from limbeck.files import read_json
 from limbeck.reporting.overview import Cost
 from limbeck.training import train
-from limbeck.training.pace import pairs_per_second
 from limbeck.training.recipe import load_recipe
+from limbeck.training.throughput import pairs_per_second
 
 TEACHER = "demo/teacher"
 STUDENTS = {

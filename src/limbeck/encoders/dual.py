@@ -152,12 +152,12 @@ class DualEncoder(nn.Module):
 
     def points_of(self, embeddings: np.ndarray) -> np.ndarray:
         """The stored form (N, width) of embeddings (N, d) that this encoder made."""
-        return self.lift.finalise(torch.from_numpy(embeddings).to(self.device))
+        return self.lift.to_storage(torch.from_numpy(embeddings).to(self.device))
 
     @torch.no_grad()
-    def at_bound(self, points: np.ndarray) -> np.ndarray:
-        """Bool (N,): which stored points (N, width) lie at a bound of their radius (`Lift.at_bound`)."""
-        return np.asarray(self.lift.at_bound(torch.from_numpy(points).to(self.device)).cpu())
+    def is_clipped(self, points: np.ndarray) -> np.ndarray:
+        """Bool (N,): which stored points (N, width) lie at a bound of their radius (`Lift.is_clipped`)."""
+        return np.asarray(self.lift.is_clipped(torch.from_numpy(points).to(self.device)).cpu())
 
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when not one word of a text query is known."""
@@ -194,7 +194,7 @@ class DualEncoder(nn.Module):
                     continue
                 embeddings = self.lift(features, modality)
                 parts.append(
-                    self.lift.finalise(embeddings) if output == "points" else embeddings.cpu().numpy()
+                    self.lift.to_storage(embeddings) if output == "points" else embeddings.cpu().numpy()
                 )
         if parts:
             return np.concatenate(parts)

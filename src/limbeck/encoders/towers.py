@@ -112,7 +112,7 @@ class ConcatBackbone(Backbone):
 
 
 class RunBackbone(Backbone):
-    """A tower of a model trained before; `adopt` hands it over, later it lives in the assets."""
+    """A tower of a model trained before; `load_from` hands it over, later it lives in the assets."""
 
     config: RunConfig
 
@@ -120,7 +120,7 @@ class RunBackbone(Backbone):
         super().__init__(config)
         self.modality, self.output = modality, config.output
 
-    def adopt(self, model: Any) -> None:
+    def load_from(self, model: Any) -> None:
         """Take tower and lift from a `DualEncoder`."""
         self._use(model.towers[self.modality], model.lift)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from limbeck.data.columns import further_columns
+from limbeck.data.schema import further_columns
 from limbeck.encoding.tables import TableSource, is_table
 from limbeck.errors import LimbeckError
 from limbeck.index.file_state import COLUMN as STATE

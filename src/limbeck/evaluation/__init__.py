@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limbeck.evaluation.compare import Comparison, compare
 from limbeck.evaluation.environment import environment
-from limbeck.evaluation.foreign import evaluate_codes
+from limbeck.evaluation.external_codes import evaluate_codes
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.run import evaluate
 

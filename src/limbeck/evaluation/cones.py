@@ -37,7 +37,7 @@ def score_cones(
         texts: points of the texts, any number a row, all of rows that ``images`` has.
         details: name of a level of detail → points of the texts of that level (`text_details`).
         bounded: ``image`` and ``text`` → bool (n,), the points at a bound of the radius
-            (`DualEncoder.at_bound`).
+            (`DualEncoder.is_clipped`).
 
     Returns:
         Group ``cone``: ``inside``, the share of (text, its picture) with the picture in the text's cone, per
@@ -52,7 +52,7 @@ def score_cones(
     radii |= {f"text/{name}": points for name, points in details.items()}
     scores = Scores()
     scores.metrics["cone"] = {"inside": float(inside.mean())} | {
-        f"capped_{side}": float(at_bound.mean()) for side, at_bound in bounded.items()
+        f"capped_{side}": float(is_clipped.mean()) for side, is_clipped in bounded.items()
     }
     scores.per_query["cone"] = plain(inside)
     scores.metrics["radius"] = {name: float(space.radius(points).mean()) for name, points in radii.items()}

@@ -29,7 +29,7 @@ class Result(BaseModel):
     """One model measured by one protocol.
 
     Attributes:
-        family: hash that draws of one protocol share (`limbeck.data.redraws`); None in older results.
+        family: hash that draws of one protocol share (`limbeck.data.resampling`); None in older results.
         metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
             ``map_unseen`` (items that were trained on taken out of the database), ``without_relevant``
             (queries without a relevant item, where there are any).

@@ -20,11 +20,11 @@ from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
 from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
-from limbeck.evaluation.like import as_in, best_looks
+from limbeck.evaluation.metric_presets import as_in, best_looks
 from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
-from limbeck.evaluation.run_facts import RunFacts, read_run_facts
+from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.notices import say
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def evaluate(
         seed: recorded with the result; the run's own when not given.
         ceiling: for codes, also learn codes from the labels, to see the score beside them.
         batch_size: pictures or texts in one forward pass.
-        like: score with the metric of a public repository (`limbeck.evaluation.like.PRESETS`); a run with
+        like: score with the metric of a public repository (`metric_presets.PRESETS`); a run with
             ``data.like`` is always scored so.
         probe: also fit a linear probe to the image features (extra ``probe``).
         bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
@@ -244,7 +244,7 @@ def _further(
     if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
         images, texts = sides["query_image"], sides["query_text"]
         details = text_details(model, pairs, protocol, query, texts, batch_size=batch_size)
-        bounded = {"image": model.at_bound(images.points), "text": model.at_bound(texts.points)}
+        bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
         yield score_cones(model.space, images, texts, details, bounded)
 
 

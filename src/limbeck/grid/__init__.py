@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from limbeck.grid.plan import Grid, find_grid, list_grids, read_grid
-from limbeck.grid.run import Board, run_grid
+from limbeck.grid.run import GridState, run_grid
 
-__all__ = ["Board", "Grid", "find_grid", "list_grids", "read_grid", "run_grid"]
+__all__ = ["Grid", "GridState", "find_grid", "list_grids", "read_grid", "run_grid"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from limbeck.data.strict import describe
+from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError

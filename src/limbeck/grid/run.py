@@ -18,11 +18,11 @@ from limbeck.grid.state import DONE, NEW, state_of
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
 from limbeck.grid.work import Outcome, Work
-from limbeck.grid.workers import Crew, crew, terminate_as_interrupt
+from limbeck.grid.workers import Executor, crew, terminate_as_interrupt
 
 
 @dataclass
-class Board:
+class GridState:
     """Where every task of a grid stands."""
 
     grid: Grid
@@ -42,7 +42,7 @@ class Board:
         only: str | None = None,
         pairs: str | None = None,
         rows: Path | None = None,
-    ) -> Board:
+    ) -> GridState:
         """Expand a grid, look what is there, and leave out what nothing asks for.
 
         ``pairs`` takes the place of the file's data set, ``rows`` that of its ``rows_to``.
@@ -165,12 +165,12 @@ class Board:
 
 
 def run_grid(
-    board: Board, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
+    board: GridState, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
 ) -> dict[str, str]:
     """Do what is left of a grid.
 
     Args:
-        board: see `Board.open`.
+        board: see `GridState.open`.
         jobs: processes side by side, which share the threads.
         say: gets a line as each task ends.
         live: a progress bar is shown; else ``say`` also gets a line as each task begins, and one every five
@@ -211,7 +211,7 @@ def run_grid(
     return {task.name: why for task, why in board.failed.items()}
 
 
-def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> list[Task]:
+def _hand_out(board: GridState, workers: Executor, running: dict[str, Task]) -> list[Task]:
     """Give every free worker a task whose needs are met, in the order of the file; what was given."""
     given = []
     for task in board.left:
@@ -226,7 +226,7 @@ def _hand_out(board: Board, workers: Crew, running: dict[str, Task]) -> list[Tas
     return given
 
 
-def _line(board: Board, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:
+def _line(board: GridState, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:
     over = len(board.tasks) - len(board.left)
     said = outcome.said if outcome.error is None else f"failed: {outcome.error}"
     left = board.estimate(jobs)

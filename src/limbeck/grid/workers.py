@@ -19,7 +19,7 @@ from limbeck.grid.work import Outcome, Work, perform
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Takes work while it has room, and hands back outcomes."""
 
     @property
@@ -36,7 +36,7 @@ class Crew(Protocol):
         ...
 
 
-class Here:
+class InProcess:
     """This process: one task at a time, with training's progress line on a terminal."""
 
     def __init__(self) -> None:
@@ -198,10 +198,10 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def crew(jobs: int) -> Iterator[Crew]:
+def crew(jobs: int) -> Iterator[Executor]:
     """This process for one job, else so many processes; all are stopped at the end."""
     if jobs == 1:
-        yield Here()
+        yield InProcess()
         return
     side = Side(jobs)
     try:

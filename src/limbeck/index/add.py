@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.changes import changing
 from limbeck.index.embeddings import COLUMN, kept_of
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import Items, as_items, as_new_items
@@ -18,6 +17,7 @@ from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.media import join_root, with_prefix
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
+from limbeck.index.transaction import changing
 from limbeck.index.writer import StoreMeta
 
 _NAMED = 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from limbeck.index.changes import changing
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.media import above, with_prefix
+from limbeck.index.transaction import changing
 
 
 def compact_index(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
-from limbeck.index.changes import changing
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.manifest import Manifest
+from limbeck.index.transaction import changing
 from limbeck.index.writer import EncoderSource, write_encoder
 
 

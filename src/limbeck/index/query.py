@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.parts import SegmentView
-from limbeck.index.refine import Source, longest_row, nearest, within
+from limbeck.index.exact_rescore import Source, longest_row, nearest, within
+from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
 
@@ -40,7 +40,7 @@ class ExactSearch:
     """Exact search in a store: nearest first, ties by row.
 
     The store's row order runs through its segments, so that several segments answer as one would. Distances
-    of codes are whole numbers; scores of vectors are settled in float64 (`limbeck.index.refine`).
+    of codes are whole numbers; scores of vectors are settled in float64 (`limbeck.index.exact_rescore`).
     """
 
     def __init__(self, store: IndexStore | SegmentView) -> None:

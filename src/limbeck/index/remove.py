@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.changes import changing
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.store import IndexStore
+from limbeck.index.transaction import changing
 
 _NAMED = 20
 

@@ -19,13 +19,13 @@ import pyarrow as pa
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
 from limbeck.index.checked import check_file, readable
+from limbeck.index.filter_parser import Where
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import hash_ids, joint_schema
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.manifest import EncoderEntry, Manifest, newest_manifest
 from limbeck.index.segment_writer import Batches
 from limbeck.index.segments import RESTORE, Segment, same_file
-from limbeck.index.where import Where
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Space, space_from_json
 
@@ -200,7 +200,7 @@ class IndexStore:
         return found
 
     def where(self, text: str) -> np.ndarray:
-        """bool (rows,): the rows for which a filter holds (`limbeck.index.where`), removed ones too.
+        """bool (rows,): the rows for which a filter holds (`limbeck.index.filter_parser`), removed ones too.
 
         Raises:
             LimbeckError: a filter that cannot be read, an unknown column, a value of another type.

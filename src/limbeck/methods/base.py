@@ -38,7 +38,7 @@ class Setup:
     Attributes:
         rows: number of training pairs; `Batch.rows` are positions among them.
         classes: number of label columns, 0 without labels.
-        teachers: frozen models by the name of the input that they read (see `Input.reader`).
+        teachers: frozen models by the name of the input that they read (see `Input.teacher`).
     """
 
     rows: int

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 
 from limbeck.data.batches import Batch
-from limbeck.data.inputs import Input, Reader
+from limbeck.data.inputs import Input, TeacherSpec
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
@@ -59,10 +59,10 @@ class SodaHyperbolic(SodaTeacher):
     @classmethod
     def inputs(cls, config: Any) -> dict[str, Input]:
         """Return SODA's inputs, and the teacher's outputs for the same picture and prompt."""
-        reader = Reader(config.teacher)
+        reader = TeacherSpec(config.teacher)
         return super().inputs(config) | {
-            "teacher_image": Input("image", "image", reader=reader),
-            "teacher_text": Input("label_prompt", "text", config.prompt, reader=reader),
+            "teacher_image": Input("image", "image", teacher=reader),
+            "teacher_text": Input("label_prompt", "text", config.prompt, teacher=reader),
         }
 
     def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:

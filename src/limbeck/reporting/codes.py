@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.reporting.tables import WAYS, Table, figure, space_text
+from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure, space_text
 
 _FIGURES = {
     "ndcg@100": "NDCG@100",
@@ -34,7 +34,7 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
     if not codes:
         return []
     rows = [
-        [result.label, WAYS[way], *(figure(result.metrics[way].get(name)) for name in _FIGURES)]
+        [result.label, DIRECTION_LABELS[way], *(figure(result.metrics[way].get(name)) for name in _FIGURES)]
         for result in codes
         for way in DIRECTIONS
         if way in result.metrics
@@ -49,7 +49,7 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
             if like["not_reproduced"]:
                 notes.append(f"not reproduced: {like['not_reproduced']}")
             if looks := like.get("best_looks"):
-                each = ", ".join(f"{WAYS[way]} {figure(value)}" for way, value in looks.items())
+                each = ", ".join(f"{DIRECTION_LABELS[way]} {figure(value)}" for way, value in looks.items())
                 notes.append(
                     "the step was chosen on the test queries, as there: no figure of unseen data. "
                     f"Best look of each direction by itself: {each}"
@@ -87,7 +87,7 @@ def codes_table(comparison: Comparison, ordered: Sequence[Group]) -> Table | Non
             cells = [figure(group.mean(c)) if c in group.values else "–" for c in columns]
             best = [at for at, c in enumerate(columns) if comparison.best.get((group.bits, c)) == group.label]
             table.strong |= {(len(table.rows), 3 + at) for at in best}
-            table.rows.append([group.label, space_text(group.results[0]), WAYS[way], *cells])
+            table.rows.append([group.label, space_text(group.results[0]), DIRECTION_LABELS[way], *cells])
             bits.append(group.bits)
     table.rules = {row for row in range(len(bits) - 1) if bits[row] != bits[row + 1]}
     return table if table.rows else None

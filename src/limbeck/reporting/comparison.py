@@ -15,10 +15,10 @@ from limbeck.files import Kind, write_atomic, write_json
 from limbeck.reporting import plots
 from limbeck.reporting.codes import codes_table
 from limbeck.reporting.efficiency import efficiency_table
-from limbeck.reporting.further import further_means
 from limbeck.reporting.progress import precision_at, quality_over
+from limbeck.reporting.secondary_metrics import further_means
 from limbeck.reporting.tables import (
-    WAYS,
+    DIRECTION_LABELS,
     Table,
     column_head,
     empty_notes,
@@ -127,7 +127,7 @@ def _means(comparison: Comparison) -> Table:
         head = ["method", "space", "way", "n", *map(name_head, names)]
     table = Table(comparison.protocol, head, [], words=2 if comparison.task == "hashing" else 3)
     for number, (group, way, columns) in enumerate(layout):
-        row = [group.label, space_text(group.results[0]), *([WAYS[way]] if way else [])]
+        row = [group.label, space_text(group.results[0]), *([DIRECTION_LABELS[way]] if way else [])]
         row.append(str(len(group.results)))
         best = {c for c in columns if comparison.best.get((group.bits, c)) == group.label}
         table.strong |= {(number, len(row) + place) for place, c in enumerate(columns) if c in best}

@@ -14,14 +14,14 @@ from limbeck.files import write_atomic
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart
 from limbeck.reporting.disk import Disk, poincare_disks
-from limbeck.reporting.extra import require
-from limbeck.reporting.further import cone_tables
-from limbeck.reporting.norms import radius_histograms
+from limbeck.reporting.optional_deps import require
 from limbeck.reporting.pictures import thumbnail
+from limbeck.reporting.radius_histogram import radius_histograms
+from limbeck.reporting.secondary_metrics import cone_tables
 from limbeck.reporting.style import swatch
 from limbeck.reporting.summary import health_table, score_tables
 from limbeck.reporting.tables import Table
-from limbeck.reporting.ways import Way, shown_way
+from limbeck.reporting.traversal_view import Way, shown_way
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from limbeck.evaluation.compare import Group
 
-WAYS = {"i2t": "i→t", "t2i": "t→i"}
+DIRECTION_LABELS = {"i2t": "i→t", "t2i": "t→i"}
 PERCENT = {"top1", "mean_per_class", "chance", "inside", "capped_image", "capped_text"}
 HEADS = {
     "map": "mAP", "median_rank": "med. rank", "top1": "top-1", "mean_per_class": "per class", "tie": "TIE",
@@ -124,7 +124,9 @@ def empty_notes(results: Sequence[Result]) -> list[str]:
         for way in (way for way in DIRECTIONS if "without_relevant" in result.metrics.get(way, {})):
             rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
             lost, asked = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
-            found[f"{WAYS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = None
+            found[f"{DIRECTION_LABELS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = (
+                None
+            )
         for split, lost in result.settings.get("without_text", {}).items():
             asked = result.settings["counts"][f"{split}_text"]
             found[f"{lost:,} of {asked:,} {split} texts are empty, and encoded as such"] = None
@@ -147,7 +149,7 @@ def retrieval_table(results: Sequence[Result]) -> Table:
         label, space, seed = _who(result)
         for direction in (d for d in DIRECTIONS if d in result.metrics):
             figures = [score_text(name, result.metrics[direction].get(name)) for name in names]
-            rows.append([label, space, WAYS[direction], seed, *figures, _seconds(result)])
+            rows.append([label, space, DIRECTION_LABELS[direction], seed, *figures, _seconds(result)])
     notes = ["R@k in per cent: a right item among the first k, in expectation over ties."]
     return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=3, notes=notes))
 
@@ -186,16 +188,16 @@ def score_text(name: str, value: float | None) -> str:
 def column_head(column: str) -> str:
     """Heading of a column such as `i2t map`, `mean map` or `zero_shot top1`."""
     direction, name = column.split()
-    if direction in WAYS:
-        return f"{name_head(name)} {WAYS[direction]}"
+    if direction in DIRECTION_LABELS:
+        return f"{name_head(name)} {DIRECTION_LABELS[direction]}"
     return direction if direction == "mean" else name_head(name)
 
 
 def name_head(name: str) -> str:
     """Heading of a figure: `mAP`, `R@10`, `med. rank`, `rare i→t`."""
     way, _, kind = name.partition("/")
-    if way in WAYS:
-        return f"{kind} {WAYS[way]}"  # a blank, where a narrow terminal breaks it
+    if way in DIRECTION_LABELS:
+        return f"{kind} {DIRECTION_LABELS[way]}"  # a blank, where a narrow terminal breaks it
     return HEADS.get(name, name.replace("r@", "R@").replace("text/", ""))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.choice import RECALL
 from limbeck.index.embeddings import check_rerank, embedding_width
+from limbeck.index.engine_selection import RECALL
 from limbeck.index.query import check_k
 from limbeck.search.index import Hit, Index
 from limbeck.tables import load_json, read_list, warn_notes

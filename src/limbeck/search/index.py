@@ -14,9 +14,9 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart
-from limbeck.index.choice import RECALL, Choice, Engines
 from limbeck.index.embeddings import check_rerank, embeddings_at, kept_of, reranked
 from limbeck.index.encoded import Encoded
+from limbeck.index.engine_selection import RECALL, Choice, Engines
 from limbeck.index.query import check_k
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore

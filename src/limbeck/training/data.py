@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck.data.batches import View
+from limbeck.data.batches import Subset
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import check_fits, load_protocol
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.like import as_in
+from limbeck.evaluation.metric_presets import as_in
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 
 _SALT = 20015  # the draw of rows has nothing to do with that of batches
@@ -29,11 +29,11 @@ class Data:
 
     pairs: Pairs
     protocol: Protocol
-    train: View
-    shown: View
-    held_out: View
+    train: Subset
+    shown: Subset
+    held_out: Subset
     skipped: int
-    database: View | None = None
+    database: Subset | None = None
 
     @classmethod
     def open(
@@ -64,7 +64,7 @@ class Data:
         rows = protocol.split(pairs, "train")
         if limit is not None:
             rows = _limited(pairs, rows, limit, seed)
-        database: View | None = None
+        database: Subset | None = None
         if like is None:
             train_rows, held_out = protocol.validation_rows(pairs, rows)
         else:
@@ -72,7 +72,7 @@ class Data:
             train_rows, held_out = rows, protocol.split(pairs, "query")
             items = protocol.split(pairs, "database")
             said = [own or [""] for own in protocol.texts(pairs, items)]
-            database = View(pairs, items, said, pairs.labels(items))
+            database = Subset(pairs, items, said, pairs.labels(items))
         if supervised:
             _require_contrast(pairs, train_rows)
         if protocol.task == "hashing" and len(held_out):
@@ -80,8 +80,8 @@ class Data:
         if any(reads_text):
             pairs.require_texts(protocol.text.column, train_rows)
         labelled = supervised or protocol.task == "hashing"
-        views: list[View] = []
-        shown: list[View] = []
+        views: list[Subset] = []
+        shown: list[Subset] = []
         skipped = 0
         for part, own_rows in (("train", train_rows), ("held out", held_out)):
             # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
@@ -106,10 +106,10 @@ class Data:
             few = [own if _says(own) else every for own, every in zip(few, texts, strict=True)]
             for found, source in ((views, texts), (shown, few)):
                 chosen = [own for own, kept_row in zip(source, keep.tolist(), strict=True) if kept_row]
-                found.append(View(pairs, kept, chosen, labels, owners))
+                found.append(Subset(pairs, kept, chosen, labels, owners))
         return cls(pairs, protocol, views[0], shown[0], views[1], skipped, database)
 
-    def drawn(self, texts: str) -> View:
+    def drawn(self, texts: str) -> Subset:
         """The training rows with the texts that a stage draws, see `StageConfig`."""
         if texts != "mixed":
             return self.shown if texts == "shown" else self.train
@@ -119,7 +119,7 @@ class Data:
             mixed.append(own * len(rest) + rest * len(own) or own)
         train = self.train
         known = None if train.labels is None else train.labels.numpy()
-        return View(self.pairs, train.rows, mixed, known, train.label_rows, train.hidden)
+        return Subset(self.pairs, train.rows, mixed, known, train.label_rows, train.hidden)
 
     def of_stage(self, stage: StageConfig, seed: int) -> Data:
         """What a stage sees: rows with a text if it reads one, its ``pairs``, without what it must not know.

@@ -21,7 +21,7 @@ from limbeck.errors import LimbeckError
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import Data
 from limbeck.training.recipe import Recipe, StageConfig
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 
 PAIRS = 8
 
@@ -63,7 +63,7 @@ def look(built: Built, seed: int) -> None:
     method = built.method
     if built.stage.schedule.steps == 0 or method.needs_features:
         return
-    sources = sources_of(method, built.specs, built.data.train)
+    sources = input_readers(method, built.specs, built.data.train)
     batches = Batches(
         built.data.train, sources, batch_size=min(PAIRS, built.stage.schedule.batch_size), seed=seed
     )

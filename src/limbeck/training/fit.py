@@ -22,10 +22,10 @@ from limbeck.data.batches import Batch, Batches
 from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, Outputs, TrainState
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
-from limbeck.training.efficiency import SAMPLES, StageClock, extrapolate
+from limbeck.training.cost import SAMPLES, StageClock, extrapolate
 from limbeck.training.gather import average_gradients, gather_outputs
-from limbeck.training.guard import check_gradients, check_losses
-from limbeck.training.monitors import MetricsLog, ProgressLine
+from limbeck.training.metrics_log import MetricsLog, ProgressLine
+from limbeck.training.nonfinite import check_gradients, check_losses
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import StageConfig
 

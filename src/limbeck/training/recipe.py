@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from limbeck.data.strict import describe
+from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
 from limbeck.encoders.config import (
     LOGIT_SCALE,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches, Source, View
+from limbeck.data.batches import Batches, InputReader, Subset
 from limbeck.data.inputs import Input
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
@@ -28,8 +28,8 @@ from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
 from limbeck.training.identity import identity_by_path, recipe_identity
-from limbeck.training.readers import fingerprint, origin_of, readers_of, trained
 from limbeck.training.recipe import Recipe, StageConfig, method_config
+from limbeck.training.teachers import fingerprint, load_teachers, origin_of, trained
 from limbeck.training.validation import validation_score
 
 
@@ -50,7 +50,7 @@ def build_method(
         sources[origin] = load(origin_of(origin, earlier))
     towers = {}
     for modality in ("image", "text"):
-        spec = next(s for s in specs.values() if s.tower == modality and s.reader is None)
+        spec = next(s for s in specs.values() if s.tower == modality and s.teacher is None)
         if modality in stage.init:
             tower = sources[stage.init[modality]].towers[modality]
             _check_reads(stage, spec, tower)
@@ -58,7 +58,7 @@ def build_method(
             tower = Tower(getattr(stage.towers, modality), modality)
             if isinstance(tower.backbone, RunBackbone):
                 where = f"towers.{modality}.backbone.path"
-                tower.backbone.adopt(trained(tower.backbone.config.path, earlier, where))
+                tower.backbone.load_from(trained(tower.backbone.config.path, earlier, where))
             _check_reads(stage, spec, tower)
             tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
@@ -70,7 +70,7 @@ def build_method(
         say(f"stage {stage.name}: {line}")
     for modality, origin in stage.init.items():
         try:
-            lift.adopt(sources[origin].lift, modality)
+            lift.load_from(sources[origin].lift, modality)
         except LimbeckError as error:
             raise LimbeckError(f"stages.{stage.name}.init.{modality}: {origin}: {error}") from None
     for modality, tower in encoder.towers.items():
@@ -80,7 +80,7 @@ def build_method(
             lift.freeze(modality)
         elif getattr(stage.towers, modality).freeze_backbone:
             tower.backbone.requires_grad_(False)
-    found = readers_of(specs, earlier, f"stages.{stage.name}.method")
+    found = load_teachers(specs, earlier, f"stages.{stage.name}.method")
     labels = data.train.labels
     setup = Setup(
         rows=len(data.train),
@@ -91,13 +91,13 @@ def build_method(
     return method, {name: spec for name, spec in specs.items() if found.get(name, encoder) is not None}
 
 
-def sources_of(
-    method: Method, specs: dict[str, Input], view: View, cache: BackboneCache | None = None
-) -> dict[str, Source]:
+def input_readers(
+    method: Method, specs: dict[str, Input], view: Subset, cache: BackboneCache | None = None
+) -> dict[str, InputReader]:
     """The inputs of a built method over a view, each for the tower that reads it: its own or a teacher's."""
     own = {name: method.encoder.towers[spec.tower].backbone for name, spec in specs.items()}
     backbones = own | method.teachers
-    return {name: Source(view, spec, backbones[name], cache) for name, spec in specs.items()}
+    return {name: InputReader(view, spec, backbones[name], cache) for name, spec in specs.items()}
 
 
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
@@ -143,13 +143,13 @@ def run_stage(
         remove_leftovers(folder)
     encoder = method.encoder
     view = data.drawn(stage.texts)
-    train = sources_of(method, specs, view, cache)
+    train = input_readers(method, specs, view, cache)
     # Validation looks at the student alone: a teacher need not read what is held out.
-    own = {name: spec for name, spec in specs.items() if spec.reader is None}
-    held_out = sources_of(method, own, data.held_out, cache)
+    own = {name: spec for name, spec in specs.items() if spec.teacher is None}
+    held_out = input_readers(method, own, data.held_out, cache)
     database = (view, train)
     if data.database is not None:
-        database = (data.database, sources_of(method, own, data.database, cache))
+        database = (data.database, input_readers(method, own, data.database, cache))
     if method.needs_features:
         method.prepare(
             {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed
@@ -218,7 +218,7 @@ def _check_model(folder: Path) -> None:
 
 
 @torch.no_grad()
-def _features(encoder: DualEncoder, spec: Input, source: Source) -> torch.Tensor:
+def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.Tensor:
     """Tower features (n, dim) of every row's first item."""
     encoder.eval()
     tower = encoder.towers[spec.tower]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from limbeck.data.batches import Source, View, map_chunks
+from limbeck.data.batches import InputReader, Subset, map_chunks
 from limbeck.data.protocol import Protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.metrics import hamming_map, ranking_map, recall_at_k
@@ -15,7 +15,7 @@ MAX_QUERIES = 1_000
 
 
 @torch.no_grad()
-def points(encoder: DualEncoder, modality: str, source: Source, positions: np.ndarray) -> np.ndarray:
+def points(encoder: DualEncoder, modality: str, source: InputReader, positions: np.ndarray) -> np.ndarray:
     """Stored points (n, width) of some positions of a source; each row's first text."""
     was_training = encoder.training
     encoder.eval()
@@ -23,7 +23,7 @@ def points(encoder: DualEncoder, modality: str, source: Source, positions: np.nd
 
     def encode(block: np.ndarray) -> np.ndarray:
         inputs = {k: v.to(device) for k, v in source.inputs(positions[block]).items()}
-        return encoder.lift.finalise(encoder.embed(modality, inputs))
+        return encoder.lift.to_storage(encoder.embed(modality, inputs))
 
     found = map_chunks(len(positions), 256, encode)
     encoder.train(was_training)
@@ -33,8 +33,8 @@ def points(encoder: DualEncoder, modality: str, source: Source, positions: np.nd
 def validation_score(
     encoder: DualEncoder,
     protocol: Protocol,
-    train: tuple[View, dict[str, Source]],
-    held_out: tuple[View, dict[str, Source]],
+    train: tuple[Subset, dict[str, InputReader]],
+    held_out: tuple[Subset, dict[str, InputReader]],
     *,
     whole: bool = False,
 ) -> dict[str, float]:

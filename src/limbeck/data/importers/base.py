@@ -11,9 +11,9 @@ from typing import Any
 from zipfile import is_zipfile
 
 from limbeck.archives import open_archive, read_text_member
-from limbeck.data.columns import PAIRS
 from limbeck.data.features import load_feature_file
 from limbeck.data.row_names import match_rows
+from limbeck.data.schema import PAIRS
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart, check_new_directory
 from limbeck.names import show

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from limbeck.data.columns import FURTHER_TYPES, RESERVED
 from limbeck.data.importers.base import ImportOptions, ImportReport, Source
+from limbeck.data.schema import FURTHER_TYPES, RESERVED
 from limbeck.errors import LimbeckError
 from limbeck.pictures import is_picture_name, normalize_text
 from limbeck.tables import Table, cell_lists, parse_table, read_table

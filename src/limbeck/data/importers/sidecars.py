@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from limbeck.data.columns import RESERVED
 from limbeck.data.importers.base import ImportOptions, ImportReport, Source
 from limbeck.data.importers.folder_table import Rows
 from limbeck.data.importers.listed import split_name
 from limbeck.data.importers.locate import some
+from limbeck.data.schema import RESERVED
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 from limbeck.tables import load_json

@@ -19,7 +19,7 @@ from limbeck.encoders.lifts.hamming import BinaryLift, HashLift
 from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
 from limbeck.encoders.lifts.prefix import PrefixLift
 from limbeck.encoders.lifts.sphere import SphereLift
-from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.plugins import own_name
 
 _LIFTS: dict[str, tuple[type[Lift], Any]] = {
@@ -59,12 +59,12 @@ __all__ = [
     "EuclidLift",
     "HashLift",
     "Lift",
+    "LogitScale",
     "LorentzLift",
     "PolarLift",
     "PrefixLift",
     "SphereLift",
     "TangentLift",
-    "Tempered",
     "build_lift",
     "lift_from_json",
 ]

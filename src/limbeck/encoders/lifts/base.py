@@ -58,7 +58,7 @@ class Lift(nn.Module, ABC):
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Row-wise (…, dim) x (…, dim) to (…), differentiable."""
 
-    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+    def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
         """Embeddings as they are stored: points of `space`."""
         return np.ascontiguousarray(embeddings.detach().float().cpu().numpy())
 
@@ -81,7 +81,7 @@ class Lift(nn.Module, ABC):
         """(…) distances of (…, dim) points from the origin, in the space's own unit (see `to_tangent`)."""
         raise self._lacks("radii; take a lift of kind tangent or polar")
 
-    def at_bound(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(…) bool: which of (…, dim) points lie at a bound of the radius."""
         raise self._lacks("bounds of the radius; take a lift of kind tangent or polar")
 
@@ -99,7 +99,7 @@ class Lift(nn.Module, ABC):
     def check(self, where: str) -> None:
         """Raise `LimbeckError` naming ``where`` when a loaded scalar is out of its bounds."""
 
-    def share(self, origin: Lift) -> None:
+    def tie_curvature(self, origin: Lift) -> None:
         """Take over, and keep fixed, what makes points of both lifts comparable (the curvature)."""
         raise self._lacks("curvature to share; take curvature: transport")
 
@@ -126,7 +126,7 @@ class Lift(nn.Module, ABC):
         self.head(modality).requires_grad_(False)
 
     @torch.no_grad()
-    def adopt(self, origin: Lift, modality: str) -> None:
+    def load_from(self, origin: Lift, modality: str) -> None:
         """Start from the head of a lift of the same space, and from its curvature and temperature.
 
         Raises:

@@ -10,13 +10,13 @@ from torch import nn
 from limbeck.encoders.config import EuclidConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift
 from limbeck.encoders.lifts.lorentz import TangentHead
-from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.spaces import Euclid
 
 _SMALL = 1e-14  # of a squared distance before its root
 
 
-class EuclidLift(Tempered, Lift):
+class EuclidLift(LogitScale, Lift):
     """MERU's tangent vector alpha W f, taken as it is: `tangent` without curvature (form ours)."""
 
     config: EuclidConfig

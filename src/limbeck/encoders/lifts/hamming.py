@@ -40,7 +40,7 @@ class HashLift(Lift):
         """Relaxed Hamming distance, bits."""
         return (self.dim - (a * b).sum(-1)) / 2
 
-    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+    def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
         """Packed signs, uint8."""
         return sign_codes(embeddings.detach().float().cpu().numpy())
 
@@ -106,6 +106,6 @@ class BinaryLift(Lift):
         """Relaxed Hamming distance of the signs' tanh."""
         return (self.dim - (torch.tanh(a) * torch.tanh(b)).sum(-1)) / 2
 
-    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+    def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
         """Packed signs, uint8."""
         return sign_codes(embeddings.detach().float().cpu().numpy())

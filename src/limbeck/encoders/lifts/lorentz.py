@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from limbeck.encoders.config import PolarConfig, TangentConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift
-from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
 from limbeck.spaces import Lorentz
@@ -20,7 +20,7 @@ from limbeck.spaces import Lorentz
 _AT_BOUND = 1e-3  # how near to a bound of the radius counts as being at it, in units of 1/sqrt(curv)
 
 
-class LorentzLift(Tempered, Lift):
+class LorentzLift(LogitScale, Lift):
     """What both lifts share: learnable clamped curvature and temperature, distances, cones.
 
     Radii are geodesic distances from the origin in units of 1/sqrt(curv): sqrt(curv) times MERU's norm of
@@ -91,10 +91,10 @@ class LorentzLift(Tempered, Lift):
         found = {"curv": self.curv, "logit_scale": self.logit_scale.clone()}
         for name, points in embeddings.items():
             found[f"radius/{name}"] = self.radius(points).mean()
-            found[f"cap_share/{name}"] = self.at_bound(points).float().mean()
+            found[f"cap_share/{name}"] = self.is_clipped(points).float().mean()
         return found
 
-    def at_bound(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Points whose radius has a bound of the lift, as far as it can be reached."""
         (low, high), radius = self._bounds(), self.radius(embeddings)
         return (radius >= high - _AT_BOUND) | (radius <= low + _AT_BOUND)
@@ -118,7 +118,7 @@ class LorentzLift(Tempered, Lift):
             )
 
     @torch.no_grad()
-    def share(self, origin: Lift) -> None:
+    def tie_curvature(self, origin: Lift) -> None:
         """Take over the other's curvature and keep it."""
         if not hasattr(origin, "log_curv"):
             raise LimbeckError(

@@ -41,9 +41,9 @@ class PrefixLift(Lift):
         """Relaxed Hamming distance, bits."""
         return self.inner.distance(a, b) - (self.inner.dim - self.dim) / 2
 
-    def finalise(self, embeddings: torch.Tensor) -> np.ndarray:
+    def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
         """Packed signs, uint8."""
-        return self.inner.finalise(embeddings)
+        return self.inner.to_storage(embeddings)
 
     def head(self, modality: str) -> nn.Module:
         """The whole lift's."""

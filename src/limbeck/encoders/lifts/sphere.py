@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from limbeck.encoders.config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts.base import Lift, linear_heads
-from limbeck.encoders.lifts.temperature import Tempered
+from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.spaces import Sphere
 
 
-class SphereLift(Tempered, Lift):
+class SphereLift(LogitScale, Lift):
     """Linear projection without bias, unit length, learnable temperature (CLIP)."""
 
     has_tangent = True

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-class Tempered(nn.Module):
+class LogitScale(nn.Module):
     """Something with a `logit_scale`: exp of a parameter, never above its cap (100 in CLIP and MERU)."""
 
     max_logit_scale: float

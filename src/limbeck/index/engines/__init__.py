@@ -1,7 +1,7 @@
 """Approximate engines behind one interface: structures that find candidates without reading every point.
 
 An engine is one file here and one entry in `_ENGINES`. It knows points and row numbers, not segments, ids or
-removed rows: `limbeck.index.approximate` joins its candidates with those parts of an index that it does not
+removed rows: `limbeck.index.ann_search` joins its candidates with those parts of an index that it does not
 cover, settles scores and order, and falls back to the exact scan where candidates run short.
 """
 

@@ -25,7 +25,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Allowed:
+class RowMask:
     """The rows that may be found.
 
     Attributes:
@@ -104,7 +104,7 @@ class Engine(Protocol):
         """Settings of a search, from fast to thorough; ``shortlist`` is the least number of candidates."""
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
         """Up to ``count`` candidates for each query (Q, columns), allowed rows only.
 
@@ -121,7 +121,7 @@ class ExactEngine(Protocol):
     """
 
     def within(
-        self, queries: np.ndarray, radius: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Distances and rows (m,) within a radius for each query (Q, columns); None for one given up."""
 
@@ -143,7 +143,7 @@ def choose_options(cls: type[Engine], rows: int, columns: int, given: Mapping[st
     return {name: int(given.get(name, option.default)) for name, option in known.items()}
 
 
-def widened(value: int, allowed: Allowed | None, most: int) -> int:
+def widened(value: int, allowed: RowMask | None, most: int) -> int:
     """A number of things to look at, divided by the share of rows that are allowed."""
     return min(most, value if allowed is None else int(np.ceil(value / allowed.share)))
 

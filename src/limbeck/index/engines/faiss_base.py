@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.engines.base import Allowed, Candidates, Setting, packed_left, widened
+from limbeck.index.engines.base import Candidates, RowMask, Setting, packed_left, widened
 
 FILE = "index.faiss"
 
@@ -55,7 +55,7 @@ class FaissEngine:
 
         (faiss.write_index_binary if cls.binary else faiss.write_index)(index, str(folder / FILE))
 
-    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+    def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
         """Set the index to a setting of the search; ``count`` answers are asked for."""
 
     def ready(self, queries: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ class FaissEngine:
         return queries
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
         """Up to ``count`` candidates for each query, allowed rows only; see `Engine.search`."""
         count = min(count, self.rows)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from limbeck.index.engines.base import Allowed, Option, Points, Setting, widened
+from limbeck.index.engines.base import Option, Points, RowMask, Setting, widened
 from limbeck.index.engines.faiss_base import FaissEngine
 
 
@@ -40,7 +40,7 @@ class _Hnsw(FaissEngine, ABC):
     def empty(cls, columns: int, links: int) -> Any:
         """An index without points."""
 
-    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+    def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
         """Set the length of the list; it holds at least the answers."""
         self.index.hnsw.efSearch = max(count, widened(setting["ef"], allowed, self.rows))
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from limbeck.index.engines.base import Allowed, Option, Points, Setting, widened
+from limbeck.index.engines.base import Option, Points, RowMask, Setting, widened
 from limbeck.index.engines.faiss_base import FaissEngine
 
 _SAMPLE = 64  # codes a centre is learned from
@@ -40,7 +40,7 @@ class _Ivf(FaissEngine, ABC):
     def empty(cls, columns: int, lists: int) -> Any:
         """An index without points."""
 
-    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+    def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
         """Set the probes."""
         self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
 

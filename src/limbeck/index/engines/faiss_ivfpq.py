@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limbeck.index.engines.base import Allowed, Option, Points, Setting, widened
+from limbeck.index.engines.base import Option, Points, RowMask, Setting, widened
 from limbeck.index.engines.faiss_base import FaissEngine
 
 _SAMPLE = 64  # vectors a centre is learned from
@@ -55,7 +55,7 @@ class IvfPqVectors(FaissEngine):
         """Columns of zeros at the end, until the parts are of one width."""
         return _padded(queries, self.index.d)
 
-    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+    def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
         """Set the probes."""
         self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limbeck.index.engines.base import Allowed, Option, Points, Setting
+from limbeck.index.engines.base import Option, Points, RowMask, Setting
 from limbeck.index.engines.faiss_base import FaissEngine
 
 _MOST = 5
@@ -44,7 +44,7 @@ class MultiHashCodes(FaissEngine):
         """0 to 3 flips; each costs about ten times the one before."""
         return [{"flips": flips} for flips in range(min(4, self.index.b))]
 
-    def apply(self, setting: Setting, count: int, allowed: Allowed | None) -> None:
+    def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
         """Set the flips; one more, which looks at about ten times the codes, for a filter of a tenth."""
         more = 0 if allowed is None else round(-np.log10(allowed.share))
         self.index.nflip = min(setting["flips"] + more, self.index.b, _MOST)

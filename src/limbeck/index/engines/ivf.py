@@ -17,7 +17,7 @@ from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import as_words, read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
-from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting, widened
+from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting, widened
 from limbeck.index.engines.centres import majority_centres, nearest_centres
 from limbeck.index.engines.scan_lists import scan_lists
 from limbeck.index.exact import search_codes
@@ -90,7 +90,7 @@ class InvertedCodes:
         return [{"probes": probes} for probes in _PROBES if probes <= max(1, len(self._centres) // 2)]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
         """The ``count`` nearest codes in the nearest lists, distances true."""
         probes = widened(setting["probes"], allowed, len(self._centres))

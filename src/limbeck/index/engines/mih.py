@@ -4,7 +4,7 @@ Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index
 codes that differ in few bits differ in very few bits of some part. A bucket holds the rest of its codes, not
 their row numbers alone, so that it is read in one piece where it lies on disk (ours). A query whose radius
 grows until buckets would cost as much as the scan of all codes is given up, and scanned
-(`limbeck.index.approximate`).
+(`limbeck.index.ann_search`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
-from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting
+from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting
 from limbeck.index.engines.scan_buckets import keys_of, place_entries, search_buckets
 
 _WIDEST = 24  # bits of a part: its table of 2^24 starts takes 64 MB
@@ -94,7 +94,7 @@ class MultiIndex:
         return [{"budget": _PERCENT}]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
         """The ``count`` nearest codes, distances true; none for a query that is given up."""
         nearest, _ = self.nearest(self.cut(queries), count, self._bits, setting, allowed)
@@ -103,7 +103,7 @@ class MultiIndex:
         return Candidates(rows, np.where(none, self._bits + 1, nearest >> 32).astype(np.int32))
 
     def within(
-        self, queries: np.ndarray, radius: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Distances and rows (m,) of all codes within a radius, for each query; None for one given up."""
         radius, count = min(radius, self._bits), _FEW
@@ -125,7 +125,7 @@ class MultiIndex:
         return _keys(queries, self._table)
 
     def nearest(
-        self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: Allowed | None
+        self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """What `search_buckets` writes for queries cut into parts, uint32 (Q, m): nearest and work."""
         rows = self._entries.shape[1]

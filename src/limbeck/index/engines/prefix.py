@@ -14,7 +14,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
-from limbeck.index.engines.base import Allowed, Candidates, Option, Points, Setting
+from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting
 from limbeck.index.exact import search_codes
 
 _SHORTLISTS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -48,7 +48,7 @@ class PrefixColumn:
         return [{"shortlist": length} for length in _SHORTLISTS if length <= max(20, self._all // 4)]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: Allowed | None
+        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
         """The ``count`` items of nearest prefix; fewer where fewer are allowed."""
         mask = None if allowed is None else allowed.mask

@@ -1,6 +1,6 @@
 """A filter of ours as an expression of Milvus: from the parsed tree, never from text that a user wrote.
 
-The tree knows two truth values (`limbeck.index.conditions`): a test of a missing value fails, `not` turns any
+The tree knows two truth values (`limbeck.index.filter_ast`): a test of a missing value fails, `not` turns any
 answer round. What is always or never true is folded away here, since Milvus has no word for it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
-from limbeck.index.conditions import Condition, Joined, Not, Test
+from limbeck.index.filter_ast import Condition, Joined, Not, Test
 from limbeck.index.milvus.columns import Column, as_number, is_time
 
 Expression = str | bool

@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from limbeck.errors import LimbeckError
 from limbeck.files import check_plain
-from limbeck.index.derived import FOLDER
+from limbeck.index.ann_index import FOLDER
 from limbeck.index.engines.base import Points
+from limbeck.index.exact_rescore import longest_row
 from limbeck.index.lock import writer_lock
 from limbeck.index.milvus.address import ANSWER_SECONDS, Address, connect, one_line_errors
 from limbeck.index.milvus.columns import MAX_ENTRIES, MAX_TEXT, POINT, ROW, Column, columns_of, fields_of
 from limbeck.index.milvus.record import Layout, Record
-from limbeck.index.refine import longest_row
 from limbeck.index.store import IndexStore
 
 _BATCH_BYTES = 8 << 20  # of points and metadata in one message; servers take 64 MB

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.index.filter_parser import Where
 from limbeck.index.milvus.address import ANSWER_SECONDS, Address, connect, one_line_errors
 from limbeck.index.milvus.columns import POINT
 from limbeck.index.milvus.expression import expression
 from limbeck.index.milvus.record import Layout, Record
-from limbeck.index.parts import SegmentView
 from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
+from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
-from limbeck.index.where import Where
 
 MOST = 16384  # hits that Milvus gives for a query
 _TOGETHER = 1 << 18  # hits asked for in one message

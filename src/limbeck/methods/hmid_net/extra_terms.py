@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from limbeck.encoders.lifts import Lift, Tempered
+from limbeck.encoders.lifts import Lift, LogitScale
 from limbeck.errors import LimbeckError
 from limbeck.losses import cross_relational_kd, feature_distance, radius_mse, relational_kd, squared_distance
 from limbeck.methods.hmid_net.config import MAX_SCALE, HmidNetConfig
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from limbeck.methods.hmid_net.method import HmidNet
 
 
-def own_temperature(scale: float) -> Tempered:
+def own_temperature(scale: float) -> LogitScale:
     """Return a learnable inverse temperature that starts at ``scale`` and is capped as MERU's."""
-    found = Tempered()
+    found = LogitScale()
     found.set_temperature(scale, MAX_SCALE)
     return found
 

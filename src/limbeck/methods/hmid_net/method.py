@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from limbeck.data.batches import Batch
-from limbeck.data.inputs import Input, Reader
+from limbeck.data.inputs import Input, TeacherSpec
 from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.masking import KEEP, KEEP_AGAIN, attended_keep, dropped
@@ -56,11 +56,11 @@ class HmidNet(Method[HmidOutputs]):
         if config.teacher in (EMA, NONE):
             return found
         if config.received or config.compared:
-            found["teacher_image"] = Input("image", "image", reader=Reader(config.teacher))
-            found["teacher_text"] = Input("text", "text", reader=Reader(config.teacher))
+            found["teacher_image"] = Input("image", "image", teacher=TeacherSpec(config.teacher))
+            found["teacher_text"] = Input("text", "text", teacher=TeacherSpec(config.teacher))
         if config.asks_patches:
-            patches = Reader(config.teacher, "patches", optional=config.target == "auto")
-            found["teacher_patches"] = Input("image", "image", reader=patches)
+            patches = TeacherSpec(config.teacher, "patches", optional=config.target == "auto")
+            found["teacher_patches"] = Input("image", "image", teacher=patches)
         return found
 
     def __init__(self, encoder: DualEncoder, config: HmidNetConfig, setup: Setup) -> None:
@@ -74,7 +74,7 @@ class HmidNet(Method[HmidOutputs]):
         if setup.teachers:
             teacher = next(iter(setup.teachers.values()))
             if config.curvature == "shared":
-                lift.share(teacher.lift)
+                lift.tie_curvature(teacher.lift)
             self.projection = build_projection(config, teacher, lift)
         self.temperature = own_temperature(config.distillation_scale)
         self.extra = ExtraTerms(config, lift)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.data.columns import PAIRS
 from limbeck.data.pairs import write_into
-from limbeck.data.scenes import captions as words
-from limbeck.data.scenes.draw import draw_scene
-from limbeck.data.scenes.sample import Distinct, Scene, sample_scene
-from limbeck.data.scenes.taxonomy import LABELS
+from limbeck.data.schema import PAIRS
+from limbeck.data.synthetic import captions as words
+from limbeck.data.synthetic.draw import draw_scene
+from limbeck.data.synthetic.sample import Distinct, Scene, sample_scene
+from limbeck.data.synthetic.taxonomy import LABELS
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir
 

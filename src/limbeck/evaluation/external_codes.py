@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.control_codes import control_codes, is_control
 from limbeck.evaluation.hashing import SIDES, Labelled, score_hashing
-from limbeck.evaluation.like import as_in
+from limbeck.evaluation.metric_presets import as_in
 from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
 from limbeck.spaces import Hamming

@@ -1,5 +1,5 @@
 """A protocol drawn anew: ``NAME@3`` by the same rule and sizes with seed 3, ``NAME@fold2of5`` for validation
-by folds. Both are the rule of `limbeck.data.draws` over the rows that the fixed protocol knows.
+by folds. Both are the rule of `limbeck.data.split_rules` over the rows that the fixed protocol knows.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limbeck.data.draws import Draw
+from limbeck.data.split_rules import Draw
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from limbeck.data.scenes.sample import Figure, Scene
+from limbeck.data.synthetic.sample import Figure, Scene
 
 SUPERSAMPLING = 4
 _RGB = {

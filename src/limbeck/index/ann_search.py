@@ -7,10 +7,10 @@ import functools
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.derived import Derived, engine_points
-from limbeck.index.engines.base import Allowed, Candidates, ExactEngine, Setting
-from limbeck.index.parts import SegmentView
+from limbeck.index.ann_index import Derived, engine_points
+from limbeck.index.engines.base import Candidates, ExactEngine, RowMask, Setting
 from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
+from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
 
 _BLOCK_CELLS = 1 << 18  # coordinates of candidates held at once
@@ -131,7 +131,7 @@ class ApproximateSearch:
             answers.append((scores[order], rows[order]))
         return answers
 
-    def _local(self, allowed: np.ndarray | None) -> Allowed | None:
+    def _local(self, allowed: np.ndarray | None) -> RowMask | None:
         """A mask over the store as the engine takes it; None if all of its rows may be found."""
         if allowed is None and (self._offsets >= 0).all():
             return None
@@ -144,7 +144,7 @@ class ApproximateSearch:
                 parts.append(np.ones(size, bool) if allowed is None else allowed[offset : offset + size])
         mask = parts[0] if len(parts) == 1 else np.concatenate(parts)
         count = int(np.count_nonzero(mask))
-        return None if count == len(mask) else Allowed(mask, max(count, 1) / len(mask))
+        return None if count == len(mask) else RowMask(mask, max(count, 1) / len(mask))
 
     def _in_store(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the engine as rows of the store; -1 stays."""

@@ -38,7 +38,7 @@ def origin_of(origin: str, earlier: dict[str, Path]) -> Path:
     return found[0]
 
 
-def readers_of(
+def load_teachers(
     specs: dict[str, Input], earlier: dict[str, Path], where: str
 ) -> dict[str, RunBackbone | None]:
     """The frozen model of each input that has one; None when it may be left out for want of that output.
@@ -50,17 +50,17 @@ def readers_of(
     models: dict[str, DualEncoder] = {}
     found: dict[str, RunBackbone | None] = {}
     for name, spec in specs.items():
-        if spec.reader is None:
+        if spec.teacher is None:
             continue
-        path, output = spec.reader.model, spec.reader.output
+        path, output = spec.teacher.model, spec.teacher.output
         if path not in models:
             models[path] = _teacher(path, earlier, where)
         backbone = RunBackbone(RunConfig(path=path, output=output), spec.tower)
-        backbone.adopt(models[path])
+        backbone.load_from(models[path])
         backbone.requires_grad_(False).eval()
         _check_usable(backbone, f"{where}.teacher: {path!r}")
         if output == "patches" and not backbone.patches:
-            if not spec.reader.optional:
+            if not spec.teacher.optional:
                 raise LimbeckError(
                     f"{where}.target: the teacher at {path!r} has no patch features; "
                     "set target: ema, auto or none"

@@ -8,17 +8,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.derived import Derived, derived_names, open_derived
+from limbeck.index.ann_index import Derived, derived_names, open_derived
+from limbeck.index.ann_search import ApproximateSearch
+from limbeck.index.calibration import KS
 from limbeck.index.embeddings import checked_queries, kept_of
 from limbeck.index.engines.base import Setting
+from limbeck.index.filter_parser import Where
 from limbeck.index.hierarchy import with_masks
-from limbeck.index.measure import KS
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import Answer, ExactSearch, check_k
 from limbeck.index.store import IndexStore
 from limbeck.index.ties import nearest_settled, ordered
-from limbeck.index.where import Where
 
 RECALL = 0.95
 _STALE = 0.2  # share of rows not covered from which on a new build is advised

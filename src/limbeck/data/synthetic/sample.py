@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck.data.scenes import taxonomy as tx
+from limbeck.data.synthetic import taxonomy as tx
 
 COUNTS = (1, 2, 3)
 COUNT_SHARES = (0.34, 0.4, 0.26)

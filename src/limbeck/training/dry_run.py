@@ -26,7 +26,7 @@ from limbeck.training.early import Built, build_stages
 from limbeck.training.fit import count_flops, forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
-from limbeck.training.stages import sources_of
+from limbeck.training.stages import input_readers
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
@@ -67,7 +67,7 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     stage, method, specs, data = built.stage, built.method, built.specs, built.data
     plan = stage.schedule
     method.to(fabric.device)
-    sources = sources_of(method, specs, data.train)
+    sources = input_readers(method, specs, data.train)
     size = min(batch or plan.batch_size, plan.batch_size)
     batches = Batches(data.train, sources, batch_size=size, seed=recipe.seed)
     size = batches.batch_size

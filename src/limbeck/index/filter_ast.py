@@ -1,4 +1,4 @@
-"""Conditions on the columns of an items table, evaluated by Arrow; made by `limbeck.index.where`.
+"""Conditions on the columns of an items table, evaluated by Arrow; made by `limbeck.index.filter_parser`.
 
 A test of a missing value does not hold, and `not` turns any answer round: no third truth value.
 """

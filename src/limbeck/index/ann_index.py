@@ -2,7 +2,7 @@
 
 One directory an engine: its files and ``derived.json``, which names the segments that it covers. A segment
 never changes, so a derived index is right for as long as the segment is there; rows of other segments are
-searched exactly (`limbeck.index.approximate`).
+searched exactly (`limbeck.index.ann_search`).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Derived:
 
     @property
     def measured(self) -> dict[str, Any] | None:
-        """What `limbeck.index.measure` found for it, a `Measured` as JSON; None if it was not measured.
+        """What `limbeck.index.calibration` found for it, a `Measured` as JSON; None if it was not measured.
 
         Raises:
             LimbeckError: damaged, or of another build.

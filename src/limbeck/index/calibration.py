@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.approximate import ApproximateSearch
-from limbeck.index.derived import Derived, write_derived
+from limbeck.index.ann_index import Derived, write_derived
+from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.query import Answer, ExactSearch
 from limbeck.index.store import IndexStore
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from limbeck.files import write_json
-from limbeck.training.monitors import MetricsLog
+from limbeck.training.metrics_log import MetricsLog
 
 SAMPLES = (8, 12, 16)
 """Pairs of the small batches that are counted. A step costs a + b n + c n², which three of them settle."""

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
-from limbeck.index.conditions import COMPARISONS, Condition, Joined, Not, Test, Value
+from limbeck.index.filter_ast import COMPARISONS, Condition, Joined, Not, Test, Value
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<name>`[^`]+`)"

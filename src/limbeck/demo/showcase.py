@@ -9,15 +9,15 @@ from pathlib import Path
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.demo.colours import colour_classes
-from limbeck.demo.places import Places, places_of
+from limbeck.demo.geometry import Places, places_of
+from limbeck.demo.messages import HYPERBOLIC_INDEX, INDEX, PICTURE, SODA
 from limbeck.demo.searches import example_searches
-from limbeck.demo.ways import example_ways
-from limbeck.demo.words import HYPERBOLIC_INDEX, INDEX, PICTURE, SODA
+from limbeck.demo.traversals import example_ways
 from limbeck.encoders.load import load
 from limbeck.evaluation.classification import zero_shot
 from limbeck.evaluation.encode import encode_pictures
 from limbeck.reporting.report import SearchExample
-from limbeck.reporting.ways import Way
+from limbeck.reporting.traversal_view import Way
 from limbeck.search import Index
 
 HELD_BACK = 4  # test pictures that are not indexed, to ask with

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from limbeck.data.scenes import taxonomy as tx
-from limbeck.data.scenes.sample import Figure, Scene, position, relation
+from limbeck.data.synthetic import taxonomy as tx
+from limbeck.data.synthetic.sample import Figure, Scene, position, relation
 
 _NUMBERS = {1: "one", 2: "two", 3: "three"}
 

@@ -11,7 +11,7 @@ from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
-from limbeck.training.stages import build_method, sources_of
+from limbeck.training.stages import build_method, input_readers
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
@@ -24,7 +24,7 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
     set_train_mode(method)
     batches = Batches(
         data.train,
-        sources_of(method, specs, data.train),
+        input_readers(method, specs, data.train),
         batch_size=stage.schedule.batch_size,
         seed=recipe.seed,
     )

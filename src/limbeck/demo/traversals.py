@@ -7,7 +7,7 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.dual import DualEncoder
 from limbeck.evaluation.encode import encode_pictures
-from limbeck.reporting.ways import Station, Way
+from limbeck.reporting.traversal_view import Station, Way
 from limbeck.traversal import Traversal
 
 FOUND = 4  # pictures shown beside a text
