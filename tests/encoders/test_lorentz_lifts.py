@@ -210,7 +210,10 @@ def test_lifts_refuse_verbs_that_they_lack() -> None:
     x = torch.ones(2, 8)
     refused: list[tuple[Callable[[], Any], str]] = [
         (lambda: sphere.cone_excess(x, x), "lift sphere: has no entailment cones; .* set entailment to 0"),
-        (lambda: sphere.tie_curvature(sphere), "lift sphere: has no curvature to share; take curvature: transport"),
+        (
+            lambda: sphere.tie_curvature(sphere),
+            "lift sphere: has no curvature to share; take curvature: transport",
+        ),
         (lambda: sphere.fit({}, 0), r"lift sphere: has no fitted map; take lift\.kind binary"),
         (lambda: hashed.to_tangent(x), "lift hash: has no tangent space; take a lift of kind sphere"),
         (lambda: hashed.from_tangent(x), "lift hash: has no tangent space"),
