@@ -32,7 +32,7 @@ from limbeck.data.scenes.generate import generate_scenes
 
 from limbeck.data.yaml_files import yaml_text
 from limbeck.files import read_json, write_json
-from limbeck.grid import Board, read_grid, run_grid
+from limbeck.grid import GridState, read_grid, run_grid
 from limbeck.training import train
 from limbeck.training.folder import is_free, is_run
 
@@ -210,7 +210,7 @@ def attack_grid(place: Path, kills: int, seed: int, counts: Counts) -> None:
 
 
 def _grid(file: Path, out: Path) -> None:
-    if run_grid(Board.open(read_grid(file), out), say=lambda line: None):
+    if run_grid(GridState.open(read_grid(file), out), say=lambda line: None):
         raise SystemExit(2)
 
 
