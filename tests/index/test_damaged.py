@@ -240,3 +240,26 @@ def test_a_prefix_of_other_rows(path):
     resign(path)
     with pytest.raises(LimbeckError, match=r"prefix.npy: not bytes of 60 rows; build the engine again"):
         open_derived(path, "prefix").open(store.space)
+
+
+def test_an_id_table_of_other_rows(path):
+    (file,) = path.glob("segments/*/id_hash.npy")
+    table = np.load(file)
+    table[1] = 2**40
+    np.save(file, table)
+    resign(path)
+    index = limbeck.Index.open(path)
+    with pytest.raises(LimbeckError, match="its id table names rows that it has not; restore the file"):
+        index.item("i05")
+
+
+def test_a_file_of_another_index_of_faiss(path):
+    pytest.importorskip("faiss")
+    store = IndexStore.open(path)
+    write_derived(store, "faiss-hnsw")
+    other = write_derived(store, "faiss-multihash")
+    place = path / "derived" / "faiss-hnsw" / "index.faiss"
+    place.write_bytes((other.folder / "index.faiss").read_bytes())
+    resign(path)
+    with pytest.raises(LimbeckError, match=r"IndexBinaryMultiHash, expected IndexBinaryHNSW; build it again"):
+        open_derived(path, "faiss-hnsw").open(store.space)

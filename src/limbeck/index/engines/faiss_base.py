@@ -20,7 +20,7 @@ def one_line_errors(what: object) -> Iterator[None]:
     """Errors of faiss as a `LimbeckError` that names ``what``; they are C++ exceptions in many lines."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         cause = str(error).strip().splitlines()[-1][-120:]
         raise LimbeckError(f"{what}: faiss refuses ({cause}); build the engine again") from None
 
@@ -34,6 +34,7 @@ class FaissEngine:
 
     name: ClassVar[str]
     binary: ClassVar[bool]
+    kind: ClassVar[str]  # class of faiss
     lossy: ClassVar[bool] = False  # whether its distances are those of quantized points
 
     def __init__(self, folder: Path, rows: int) -> None:
@@ -43,6 +44,9 @@ class FaissEngine:
         with one_line_errors(folder / FILE):
             self.index: Any = read(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
         self.rows = rows
+        if type(self.index).__name__ != self.kind:
+            found = type(self.index).__name__
+            raise LimbeckError(f"{folder / FILE}: {found}, expected {self.kind}; build it again")
         if self.index.ntotal != rows:
             raise LimbeckError(
                 f"{folder / FILE}: {self.index.ntotal} points, expected {rows}; build it again"

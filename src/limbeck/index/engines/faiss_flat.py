@@ -15,6 +15,7 @@ class FlatCodes(FaissEngine):
 
     name: ClassVar[str] = "faiss-flat"
     binary: ClassVar[bool] = True
+    kind: ClassVar[str] = "IndexBinaryFlat"
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
@@ -41,6 +42,7 @@ class FlatVectors(FaissEngine):
 
     name: ClassVar[str] = "faiss-flat"
     binary: ClassVar[bool] = False
+    kind: ClassVar[str] = "IndexFlatL2"
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:

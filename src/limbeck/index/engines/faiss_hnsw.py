@@ -49,6 +49,7 @@ class HnswCodes(_Hnsw):
     """IndexBinaryHNSW."""
 
     binary: ClassVar[bool] = True
+    kind: ClassVar[str] = "IndexBinaryHNSW"
 
     @classmethod
     def empty(cls, columns: int, links: int) -> Any:
@@ -66,6 +67,7 @@ class HnswVectors(_Hnsw):
     """IndexHNSWFlat by Euclidean distance of `Space.coordinates`."""
 
     binary: ClassVar[bool] = False
+    kind: ClassVar[str] = "IndexHNSWFlat"
 
     @classmethod
     def empty(cls, columns: int, links: int) -> Any:

@@ -54,6 +54,7 @@ class IvfCodes(_Ivf):
     """IndexBinaryIVF."""
 
     binary: ClassVar[bool] = True
+    kind: ClassVar[str] = "IndexBinaryIVF"
 
     @classmethod
     def empty(cls, columns: int, lists: int) -> Any:
@@ -74,6 +75,7 @@ class IvfVectors(_Ivf):
     """
 
     binary: ClassVar[bool] = False
+    kind: ClassVar[str] = "IndexIVFScalarQuantizer"
 
     @classmethod
     def empty(cls, columns: int, lists: int) -> Any:

@@ -24,6 +24,7 @@ class IvfPqVectors(FaissEngine):
 
     name: ClassVar[str] = "faiss-ivfpq"
     binary: ClassVar[bool] = False
+    kind: ClassVar[str] = "IndexIVFPQ"
     lossy: ClassVar[bool] = True
 
     @classmethod

@@ -22,6 +22,7 @@ class MultiHashCodes(FaissEngine):
 
     name: ClassVar[str] = "faiss-multihash"
     binary: ClassVar[bool] = True
+    kind: ClassVar[str] = "IndexBinaryMultiHash"
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
