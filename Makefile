@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-all lint bench release-check clean
+.PHONY: demo test test-all lint pages bench release-check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,10 +36,15 @@ test-all: $(VENV)/.all
 
 # Style, types and the layer contract.
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks results
+	$(BIN)/ruff format --check src tests benchmarks results
 	$(BIN)/mypy
+	$(BIN)/mypy --package results
 	$(BIN)/lint-imports
+
+# The pages in docs/results from the recorded rows.
+pages: $(VENV)/.dev
+	$(BIN)/python -m results
 
 # Speed, side by side in one run.
 bench: $(VENV)/.dev
