@@ -206,6 +206,16 @@ def test_what_cannot_be_read_is_listed(encoder, photos, points, tmp_path):
             encode_source(encoder, photos, tmp_path / "g", **options)
 
 
+def test_names_that_hold_line_separators_are_listed(encoder, photos, tmp_path):
+    names = ["a\u2028b.png", "c\x85d.png", "e\nf.png"]
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/0.png").write_bytes((photos / "0000.png").read_bytes())
+    for name in names:
+        (tmp_path / "p" / name).write_text("broken")
+    encode_source(encoder, tmp_path / "p", tmp_path / "e")
+    assert sorted(entry["id"] for entry in read_skipped(tmp_path / "e")) == sorted(names)
+
+
 def test_repeated_ids_of_a_table_are_refused_before_anything_is_encoded(encoder, photos, tmp_path):
     file = photos.parent / "twice.csv"
     rows = [f"{i % 19:03},photos/{i:04}.png" for i in range(N)]

@@ -9,10 +9,12 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_file, check_target, target_of, write_atomic, write_json
+from limbeck.files import atomic_file, check_new_directory, check_target, target_of, write_atomic, write_json
+from limbeck.search import Index
 
 posix = pytest.mark.skipif(os.name == "nt", reason="FIFOs and devices")
 
@@ -121,6 +123,16 @@ def test_the_longest_name_can_be_written(tmp_path, name):
 def test_a_name_with_nul_is_refused(tmp_path):
     with pytest.raises(LimbeckError, match="NUL"):
         write_atomic(tmp_path / "a\0b", "x")
+
+
+def test_a_directory_has_a_name_that_arrow_takes(tmp_path):
+    odd, points, items = tmp_path / os.fsdecode(b"x\xff"), np.zeros((1, 2), np.uint8), {"id": ["a"]}
+    for write in (lambda: check_new_directory(odd), lambda: Index.build(odd, points, items=items)):
+        with pytest.raises(LimbeckError, match=r"x\\xff: the name is not UTF-8; choose another name"):
+            write()
+    with pytest.raises(LimbeckError, match="standard output takes files only"):
+        Index.build("-", points, items=items)
+    assert not any(tmp_path.iterdir()) and not os.path.lexists("-")
 
 
 def test_a_bad_place_is_told_before_any_work(tmp_path):

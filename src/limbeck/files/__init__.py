@@ -7,7 +7,7 @@ Nothing that limbeck did not write is replaced or removed, and nothing is writte
 from __future__ import annotations
 
 from limbeck.files.atomic import atomic_dir, atomic_file, cannot_write, write_atomic
-from limbeck.files.directories import Kind, check_apart, check_new_directory
+from limbeck.files.directories import Kind, check_apart, check_directory_name, check_new_directory
 from limbeck.files.durability import fsync_path, publish_new
 from limbeck.files.fingerprint import sha256_file, sha256_json
 from limbeck.files.jsontext import cannot_read, json_text, plain_json, read_json, write_json
@@ -25,6 +25,7 @@ __all__ = [
     "cannot_read",
     "cannot_write",
     "check_apart",
+    "check_directory_name",
     "check_name",
     "check_new_directory",
     "check_plain",

@@ -14,6 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files.names import check_name
 from limbeck.files.recovery import cut_short
 from limbeck.files.targets import STANDARD_OUTPUT
+from limbeck.names import is_text, show
 
 # What desktops put into any folder that they show.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -74,9 +75,7 @@ def check_new_directory(
             that is not empty and not of the kind ``replaces``; a replacement that was cut short there.
     """
     path = Path(path)
-    if path == STANDARD_OUTPUT:
-        raise LimbeckError("-: standard output takes files only; name a directory")
-    check_name(path)
+    check_directory_name(path)
     if path.is_symlink():
         raise LimbeckError(f"{path}: a link to {path.readlink()}; name the directory itself")
     if not path.exists():
@@ -98,6 +97,19 @@ def check_new_directory(
         raise LimbeckError(
             f"{path}: {why}, so it is not replaced; choose another place, or move it away yourself"
         )
+
+
+def check_directory_name(path: Path) -> None:
+    """Refuse a name for a directory that is standard output's, or that no file system or Arrow takes.
+
+    Raises:
+        LimbeckError: one of these.
+    """
+    if path == STANDARD_OUTPUT:
+        raise LimbeckError("-: standard output takes files only; name a directory")
+    check_name(path)
+    if not is_text(str(path)):
+        raise LimbeckError(f"{show(str(path))}: the name is not UTF-8; choose another name")
 
 
 def check_apart(out: Path | str, *sources: object) -> None:

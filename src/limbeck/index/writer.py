@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
-from limbeck.files import cannot_write, check_name, fsync_path, remove_tree, sha256_json
+from limbeck.files import cannot_write, check_directory_name, fsync_path, remove_tree, sha256_json
 from limbeck.index.garbage import FOLDERS, collect_garbage, require_index_directory
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import schema_json
@@ -83,7 +83,7 @@ def commit(
     Raises:
         LimbeckError: ``path`` exists, bad input, a duplicate id, a foreign encoder, a full disk, a held lock.
     """
-    check_name(path)
+    check_directory_name(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         require_index_directory(path)
