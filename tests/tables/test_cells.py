@@ -31,6 +31,9 @@ from limbeck.tables import cell_lists, parse_cell
         ("[1 2 3]", ["1", "2", "3"]),
         ("[cat, fire truck]", ["cat", "fire truck"]),
         ("['a', None, nan]", ["a"]),
+        ("[np.str_('cat'), np.str_('fire, truck')]", ["cat", "fire, truck"]),
+        ("{np.int64(1), np.float64(nan)}", ["1"]),
+        ("['np.str_(x)']", ["np.str_(x)"]),
         ("cat, dog,,", ["cat", "dog"]),
         ("(c) me, {x}", ["(c) me", "{x}"]),
         ("(blue)", ["(blue)"]),
@@ -38,7 +41,7 @@ from limbeck.tables import cell_lists, parse_cell
         ("NA", ["NA"]),
         *(
             (empty, [])
-            for empty in ("[]", "{}", "()", "set()", "nan", "NaN", "None", "null", "<NA>", " ", "")
+            for empty in ("[]", "{}", "()", "set()", "nan", "NaN", "None", "null", "NULL", "<NA>", " ", "")
         ),
     ],
 )
@@ -76,6 +79,23 @@ def test_notes_count_what_was_done():
     lists = pa.chunked_array([pa.array([["a,b"], None, ["c", None]])])
     assert cell_lists(lists, "t", separator=None).rows == [["a,b"], [], ["c"]]
     assert cell_lists(pa.chunked_array([pa.array([3, None])]), "t", separator=None).rows == [["3"], []]
+
+
+def test_what_only_looks_like_a_list_is_said():
+    column = pa.chunked_array(
+        [["[['cat'], ['dog']]", "{'cat': 1, 'dog': 2}", "[x] or [y]", "(a), (b)", "c, d"]]
+    )
+    (note,) = cell_lists(column, "t", separator=None).notes
+    assert note.startswith("t: 2 cells begin and end like lists, but are none that can be read, and were cut")
+    assert note.endswith("(first: \"[['cat'], ['dog']]\")")
+
+
+def test_one_comma_hides_no_other_separator():
+    column = pa.chunked_array([["salt, pepper", "a;b", "c;d;e"]])
+    (note,) = cell_lists(column, "t", separator=None).notes
+    assert note.startswith("t: 2 of 3 cells hold ';' and were not cut")
+    column = pa.chunked_array([["a, b", "c;d, e", "f"]])
+    assert cell_lists(column, "t", separator=None).notes == ()
 
 
 WORDS = st.lists(st.text("ab 'é\"\\,;[](){}\n", min_size=1, max_size=6), min_size=1, max_size=4)

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What Python and pandas write for "there is none"; NA is left out, a country has that name.
-_NONE = frozenset({"nan", "NaN", "None", "null", "<NA>", "set()", "frozenset()", "[]", "()", "{}"})
+# What Python, pandas and SQL write for "there is none"; NA is left out, a country has that name.
+_NONE = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "set()", "frozenset()", "[]", "()", "{}"})
 _NAMES_OF_NONE = _NONE - {"set()", "frozenset()", "[]", "()", "{}"}
 _WRAPPER = re.compile(r"(?:array|set|frozenset)\((.*?)(?:,\s*dtype=[^\[\]]*)?\)", re.DOTALL)
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_ITEM = re.compile(rf"\s*(?:(?P<quoted>{_QUOTED})|(?P<bare>[^,'\"\[\]{{}}]*[^,'\"\[\]{{}}\s]))\s*", re.DOTALL)
+_SCALAR = rf"np\.\w+\((?P<scalar>{_QUOTED}|[^()'\"]*)\)"  # np.str_('cat'), as NumPy 2 prints in a list
+_ITEM = re.compile(
+    rf"\s*(?:{_SCALAR}|(?P<quoted>{_QUOTED})|(?P<bare>[^,'\"\[\]{{}}]*[^,'\"\[\]{{}}\s]))\s*", re.DOTALL
+)
 _SPACED = re.compile(rf"(?:\s*(?:{_QUOTED})\s*)+", re.DOTALL)
 _NUMBERS = re.compile(r"\s*-?[0-9.]+(?:\s+-?[0-9.]+)+\s*")
 _OTHERS = (";", "|")  # what else stands between items, where nobody named a separator
@@ -91,6 +94,10 @@ def cell_lists(
         notes.append(
             f"{where}: {found['printed']:,} cells are lists as Python prints them and were read as lists"
         )
+    if found["unread"]:
+        first = next(text for text, form in zip(texts, forms, strict=True) if form == "unread")
+        said = f"begin and end like lists, but are none that can be read, and were cut at {mark!r}"
+        notes.append(f"{where}: {found['unread']:,} cells {said} (first: {first.strip()[:60]!r})")
     if split and separator is None:
         notes += _other_separator(texts, forms, times, where)
     return CellLists(rows, tuple(notes))
@@ -102,9 +109,9 @@ def _clean(items: Iterable[str | None], clean: Callable[[str], str], repeats: bo
 
 
 def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str], str]:
-    """Texts of a cell, and its form: "text", "json", "printed" (by Python), "none" or "empty".
+    """Texts of a cell, and its form: "text", "json", "printed" (by Python), "unread", "none" or "empty".
 
-    See `cell_lists`.
+    "unread" begins and ends like a list but is none that can be read; it is cut as text. See `cell_lists`.
     """
     stripped = text.strip()
     if not stripped:
@@ -119,6 +126,8 @@ def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str]
         found = _printed_list(stripped, split)
         if found is not None:
             return found, "printed"
+        if split and stripped[0] in "[{" and separator in stripped:
+            return [item for part in text.split(separator) if (item := part.strip())], "unread"
     if not split:
         return [text], "text"
     return [item for part in text.split(separator) if (item := part.strip())], "text"
@@ -159,8 +168,9 @@ def _printed_list(text: str, bare: bool) -> list[str] | None:
         if at < len(body) and body[at] != ",":
             return None
         at += 1
-        quoted += match["quoted"] is not None
-        items.append(_literal(match["quoted"]) if match["quoted"] else match["bare"].strip())
+        value = match["scalar"] or match["quoted"]
+        quoted += value is not None
+        items.append(_literal(value) if value else (match["bare"] or "").strip())
     # (c) and {x} are words in brackets; only [a, b] is taken for a list without quotes.
     if inner[0] == "(" and len(items) == 1 and not body.rstrip().endswith(","):
         return None
@@ -170,6 +180,8 @@ def _printed_list(text: str, bare: bool) -> list[str] | None:
 
 
 def _literal(quoted: str) -> str:
+    if quoted[0] not in "'\"":
+        return quoted
     try:
         return str(ast.literal_eval(quoted))
     except (ValueError, SyntaxError):
@@ -177,13 +189,12 @@ def _literal(quoted: str) -> str:
 
 
 def _other_separator(texts: list[str], forms: list[str], times: dict[int, int], where: str) -> list[str]:
-    """A note if no cell holds a comma and some hold another usual separator."""
+    """A note if another usual separator stands in more cells than the comma does."""
     plain = [(at, text) for at, (text, form) in enumerate(zip(texts, forms, strict=True)) if form == "text"]
-    if any("," in text for _, text in plain):
-        return []
+    commas = sum(times.get(at, 0) for at, text in plain if "," in text)
     for mark in _OTHERS:
         count = sum(times.get(at, 0) for at, text in plain if mark in text)
-        if count:
+        if count > commas:
             total = sum(times.get(at, 0) for at, _ in plain)
             mend = f"if it stands between items, give --separator '{mark}'"
             return [f"{where}: {count:,} of {total:,} cells hold {mark!r} and were not cut; {mend}"]
