@@ -182,6 +182,31 @@ def test_texts_and_json_beside_pictures(src):
     assert "2.json: holds no object" in refused(src)
 
 
+def test_a_picture_that_ends_like_a_text_is_no_text(src):
+    (src / "0.png").rename(src / "0.txt")
+    pairs, report = run(src)
+    assert len(pairs) == 6 and pairs.captions[0] == [] and "no table found: pictures only" in report.notes
+
+
+def test_a_table_that_is_not_looked_into_is_named(src):
+    pq.write_table(pa.table({"image": ["0.png"], "caption": ["x"]}), src / "mine.parquet")
+    pairs, report = run(src)
+    assert len(pairs) == 6 and "mine.parquet was not looked into; --table takes such a file" in report.notes
+    assert len(run(src, table=src / "mine.parquet")[0]) == 1
+
+
+def test_names_of_pictures_without_endings(src):
+    (src / "t.csv").write_text("image,caption\n0,x\n1,y\n")
+    pairs, report = run(src)
+    assert [pairs.image_path(row).split("/")[-1] for row in range(2)] == ["0.png", "1.png"]
+    assert any("2 by their name without ending" in note for note in report.notes)
+    (src / "t.csv").write_text("image,caption\n0.png,x\n1,y\n")  # elsewhere endings are part of names
+    (src.parent / "out").rename(src.parent / "old")
+    assert "1 of 2 pictures are missing (first: 1)" in refused(src)
+    (src / "t.csv").write_text("image,caption\n0.jpg,x\n")
+    assert "1 of 1 pictures are missing (first: 0.jpg)" in refused(src)
+
+
 def moved(src, places):  # type: ignore[no-untyped-def]
     for at, place in enumerate(places):
         (src / place).mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from limbeck.errors import LimbeckError
 from limbeck.pictures import Kind, PassedOver, Reason, formats, is_hidden, list_folder, list_zip, open_picture
 
 SAVED = {
-    "a.jfif": "JPEG", "b.JPG": "JPEG", "c.tga": "TGA", "d.jp2": "JPEG2000", "e.dat": "PNG",
+    "a.jfif": "JPEG", "b.JPG": "JPEG", "c.tga": "TGA", "c.pcx": "PCX", "d.jp2": "JPEG2000", "e.dat": "PNG",
     "noending": "WEBP", "f.png.bak": "GIF", "g.psd.tif": "TIFF", "h.ico": "ICO", "i.pnm": "PPM",
     "sub/j.jpe": "JPEG", "k.txt": "BMP", "l.sgi": "SGI", "m.dds": "DDS",
 }  # fmt: skip

@@ -137,7 +137,8 @@ class Pairs:
     def split_rows(self, name: str) -> np.ndarray:
         """Row numbers int64 (n,) of a split of the split column; an unknown one raises a `LimbeckError`."""
         if name not in self.split_names:
-            known = ", ".join(self.split_names) or "none: the table has no split column"
+            known, mend = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
+            known = f"{known}: {mend}" if known else "none: the table has no split column"
             raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}")
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)

@@ -13,7 +13,7 @@ from PIL import Image
 # Taken by their ending, without a look inside. Any other file is looked into, see `is_picture_stream`.
 _ENDINGS = (
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
-    ".avif .avifs .heic .heif .hif .jp2 .j2k .jpx .tga"
+    ".avif .avifs .heic .heif .hif .jp2 .j2k .jpx .tga .pcx"
 )
 SUFFIXES = frozenset(_ENDINGS.split(" "))
 # EPS and WMF are programs that Pillow hands to others to run; the others are known by name, not decoded.
@@ -31,6 +31,8 @@ _HEAD = 64
 
 # `open.py` has a limit of its own on pixels, and its errors name the file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What a plug-in says of odd EXIF data names no file and costs no picture.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def is_hidden(name: str) -> bool:

@@ -22,6 +22,8 @@ from limbeck.data.importers.sidecars import folder_labels, read_sidecars
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, roots_of, show
+from limbeck.pictures import is_picture_name
+from limbeck.tables import ENDINGS
 
 _TABLE_ONLY = ("separator", "types", "multiline", *(f"{part}_column" for part in GUESSES))
 
@@ -29,10 +31,10 @@ _TABLE_ONLY = ("separator", "types", "multiline", *(f"{part}_column" for part in
 def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     """Import pictures with a table; several rows of the same picture become its several captions.
 
-    Pictures are found by the rules of `limbeck.names`; a table without a column of pictures finds them by its
-    ids, endings left out. Ids come from the id column, else from the picture's path without suffix. Columns
-    of no part are kept. Without a table, texts beside the pictures are read (`sidecars`), or folders are
-    labels.
+    Pictures are found by the rules of `limbeck.names`, endings left out where no name has one. A table
+    without a column of pictures finds them by its ids. Ids come from the id column, else from the picture's
+    path without suffix. Columns of no part are kept. Without a table, texts beside the pictures are read
+    (`sidecars`), or folders are labels.
 
     Raises:
         LimbeckError: no pictures and no table, a column that is not there, missing pictures, names that fit
@@ -46,6 +48,8 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         if given:
             raise LimbeckError(f"{src}: --{given[0].replace('_', '-')} needs a table; give one with --table")
         report.notes.append("no table found: pictures only")
+        if other := [name for name in source.names if Path(name).suffix.lower() in ENDINGS - {".json"}]:
+            report.notes.append(f"{some(other)} was not looked into; --table takes such a file")
         rows = bare_rows(source.pictures)
         found = read_sidecars(source, rows, report)
         rows = folder_labels(source, rows if found is None else found, options, report, found is not None)
@@ -57,7 +61,9 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         rows = _merge(rows, table.name, report)
     count = len(rows.ids)
     if not count:
-        what = f"the table {table.name} has no rows" if table else "no pictures and no table"
+        what = (
+            f"the table {table.name} has no rows" if table else "no pictures and no table; --table names one"
+        )
         raise LimbeckError(f"{src}: nothing to import: {what}")
     columns: dict[str, Any] = {
         "id": _ids(rows),
@@ -104,8 +110,9 @@ def _find_pictures(
     named = [row for row, name in enumerate(asked) if name is not None]
     names = [str(asked[row]) for row in named]
     place = table if table in source.names else ""
+    endings = by_id or not any(map(is_picture_name, names))
     found = find_pictures(
-        source, names, report, list_name=place, endings=by_id, keep_missing=options.keep_missing
+        source, names, report, list_name=place, endings=endings, keep_missing=options.keep_missing
     )
     roots = roots_of(source.path)
     images: list[str | None] = [None] * len(asked)

@@ -32,7 +32,7 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
     Raises:
         LimbeckError: a JSON file that holds no object.
     """
-    there = set(source.names)
+    there = set(source.names).difference(source.pictures)
     texts, facts = {}, {}
     stems = [str(PurePosixPath(str(picture)).with_suffix("")) for picture in rows.images]
     shared = {stem for stem, times in Counter(stems).items() if times > 1}
