@@ -327,6 +327,7 @@ def test_loading_a_model_directory_executes_nothing(tmp_path, monkeypatch):
         ("num_attention_heads", 5),
         ("patch_size", 0),
         ("image_size", 2**40),
+        ("num_hidden_layers", 1_000_000),
         ("hidden_act", "os.system"),
     ],
 )

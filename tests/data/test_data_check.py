@@ -11,7 +11,7 @@ from data_samples import columns, picture
 from PIL import Image, ImageDraw, ImageEnhance
 
 from limbeck.data.check import Report, check_pairs, find_duplicates
-from limbeck.data.duplicates import MAX_DISTANCE, Print, _candidates, fingerprint
+from limbeck.data.duplicates import MAX_DISTANCE, Print, _candidates, alike_groups, fingerprint
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 
@@ -137,6 +137,17 @@ def test_thousands_of_equal_pictures_are_one_group_not_millions_of_pairs():
     line = report.lines()[1]
     assert line.endswith("groups of identical pictures: 0 = 1 = 2 = 3 = … (19,996 more)")
     assert "groups of pictures that look alike: 0 = 20000 = 20001 = 20002 = …" in report.lines()[2]
+
+
+def test_thousands_of_near_equal_pictures_are_one_group_without_a_look_at_each_pair():
+    rng = np.random.default_rng(0)
+    thumb = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    thumbs = np.repeat(thumb[None], 2_500, axis=0)
+    thumbs.reshape(2_500, -1)[np.arange(2_500), np.arange(2_500)] ^= 1
+    other = Print(b"other", 7, rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    groups, cut_off = alike_groups([Print(bytes([n % 256]), 7, t) for n, t in enumerate(thumbs)] + [other])
+    assert [group.members for group in groups] == [list(range(2_500))]
+    assert not cut_off and groups[0].likeness > 0.99
 
 
 def on_white(seed: int, outline: str, dark: float = 1.0) -> Image.Image:

@@ -56,7 +56,11 @@ def train(
     from limbeck.training.run import default_run
     from limbeck.training.run import train as run_training
 
-    changes = dict(parse_override(text) for text in overrides or [])
+    changes: dict[str, object] = {}
+    for key, value in map(parse_override, overrides or []):
+        if key in changes:
+            raise LimbeckError(f"{key}: given twice; keep one")
+        changes[key] = value
     if recipe is None:
         if not (resume and out is not None):
             raise LimbeckError(

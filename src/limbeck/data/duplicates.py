@@ -19,6 +19,7 @@ from limbeck.pictures import ROOM, decode_picture
 MAX_DISTANCE = 7
 # Where hashes collide by the million (thousands of near-blank pictures), looking at each pair would not end.
 MAX_CANDIDATES = 2_000_000
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,15 @@ def alike_groups(prints: Sequence[Print]) -> tuple[list[Alike], bool]:
     hashes = np.array([prints[at].hash for at in single.tolist()], np.uint64)
     looks = Looks.of(thumbs[single])
     seen = 0
-    for first, second in _candidates(hashes):
-        seen += len(first)
-        likeness = looks.likeness(first, second)
-        for at in np.flatnonzero(likeness >= MIN_LIKENESS).tolist():
-            joined.join(int(single[first[at]]), int(single[second[at]]), float(likeness[at]))
+    for some in _candidates(hashes):
+        # Pairs that others have joined are not looked at: n pictures of one scene are no n² looks.
+        rest = joined.apart(single[some[0]], single[some[1]])
+        for start in range(0, len(rest[0]), _AT_ONCE):
+            pairs = joined.apart(*(side[start : start + _AT_ONCE] for side in rest))
+            seen += len(pairs[0])
+            likeness = looks.likeness(*(np.searchsorted(single, side) for side in pairs))
+            for at in np.flatnonzero(likeness >= MIN_LIKENESS).tolist():
+                joined.join(int(pairs[0][at]), int(pairs[1][at]), float(likeness[at]))
         if seen > MAX_CANDIDATES:
             break
     return sorted(joined.groups(), key=lambda group: (-group.likeness, group.members)), seen > MAX_CANDIDATES
@@ -105,6 +110,13 @@ class _Joined:
         if first != second:
             self._above[second] = first
             self._likeness[first] = min(self._likeness[first], self._likeness[second], likeness)
+
+    def apart(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those pairs of positions (m,) and (m,) that are not joined yet."""
+        places, inverse = np.unique(np.concatenate([first, second]), return_inverse=True)
+        roots = np.array([self._root(at) for at in places.tolist()], np.int64)[inverse]
+        keep = roots[: len(first)] != roots[len(first) :]
+        return first[keep], second[keep]
 
     def groups(self) -> list[Alike]:
         members: dict[int, list[int]] = defaultdict(list)

@@ -16,7 +16,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.hub import attention, pretrained
 from limbeck.encoders.preprocess import Resize, read_preprocessing, resize_from_json
-from limbeck.encoders.sources import local_folder
+from limbeck.encoders.sources import check_size, local_folder
 from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, to_tensor
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -157,6 +157,7 @@ class ClipImageBackbone(Backbone):
         from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
         stored = read_json(folder / "image.json")
+        check_size(folder / "image.json", stored)
         cls = CLIPVisionModelWithProjection if self.config.projection else CLIPVisionModel
         self.model = cls(CLIPVisionConfig.from_dict(stored["config"]))
         self.mean, self.std = tuple(stored["mean"]), tuple(stored["std"])

@@ -12,7 +12,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
 from limbeck.encoders.hub import attention, pretrained
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
-from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
+from limbeck.encoders.sources import check_no_code, check_size, hub_closed, local_folder
 from limbeck.encoders.text_memory import recall
 from limbeck.encoders.tokenizer import (
     START,
@@ -158,8 +158,10 @@ class ClipTextBackbone(Backbone):
         """Read the tokenizer, rebuild the transformer without its weights."""
         from transformers import CLIPTextConfig
 
+        stored = read_json(folder / "text.json")
+        check_size(folder / "text.json", stored)
         self._use(read_tokenizer(folder))
-        self.model = self._class()(CLIPTextConfig.from_dict(read_json(folder / "text.json")))
+        self.model = self._class()(CLIPTextConfig.from_dict(stored))
         self._describe()
 
     def reference(self) -> str | None:
@@ -275,6 +277,7 @@ class SentenceBackbone(Backbone):
 
         stored = read_json(folder / "text.json")
         check_no_code(folder / "text.json", stored)
+        check_size(folder / "text.json", stored)
         # Some kinds of network would fetch a part of theirs from the hub.
         with hub_closed():
             shape = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
