@@ -67,7 +67,7 @@ def test_wrong_usage_ends_with_status_2(arguments):
 
 def test_check_writes_json_and_fails_on_errors(pairs_dir, tmp_path):
     result = run("check", pairs_dir, "--json", tmp_path / "r.json")
-    assert result.exit_code == 0 and "nothing found" in result.output
+    assert result.exit_code == 0 and "share a label" in result.output
     assert json.loads((tmp_path / "r.json").read_text())["rows"] == 6
     (pairs_dir.parent / "media" / "p0.png").unlink()
     assert "1 kinds of errors" in failure("check", pairs_dir, "--json", tmp_path / "r.json")

@@ -65,3 +65,21 @@ def test_check_says_it_and_names_the_label(tmp_path: Path, share: float, level: 
     exact = ((left.astype(int) @ right.T.astype(int)) > 0).mean()
     assert report.relevance is not None and report.relevance["share"] == pytest.approx(exact)
     assert f"{exact:.0%} of the query-database pairs share a label" in "\n".join(report.lines())
+
+
+@pytest.mark.parametrize("rows_with_it", [12, 3])
+def test_check_says_it_without_a_protocol(tmp_path: Path, rows_with_it: int) -> None:
+    """Fourteen labelled rows and one without a label; each has an own label besides the common one."""
+    names = ["sky", *(f"own{n}" for n in range(14))]
+    labels = [["sky"] * (n < rows_with_it) + [f"own{n}"] for n in range(14)] + [[]]
+    columns = {"id": [f"r{n}" for n in range(15)], "labels": labels}
+    Pairs.write(tmp_path / "own", columns, {"name": "own", "label_names": names})
+    report = check_pairs(Pairs.open(tmp_path / "own"))
+    found = [f for f in report.findings if f.kind == "relevant_pairs"]
+    share = (rows_with_it**2 + 14 - rows_with_it) / 14**2
+    assert report.relevance is not None and report.relevance["share"] == pytest.approx(share)
+    assert [(f.level, f.items) for f in found] == ([("warning", ["sky"])] if rows_with_it == 12 else [])
+    told = (
+        "with every labelled row as query and in the database, 74% of the query-database pairs share a label"
+    )
+    assert (told in "\n".join(report.lines())) is (rows_with_it == 12)

@@ -86,7 +86,9 @@ def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progre
     alike = _check_pictures(pairs, report, progress)
     _check_texts(pairs, report)
     _check_features(pairs, report)
-    if protocol is not None:
+    if protocol is None:
+        _check_all_relevant(pairs, report)
+    else:
         protocol = protocol.on(pairs)
         if (drawn := protocol.said(pairs)) is not None:
             report.add("drawn", "note", "splits by rule", [drawn])
@@ -287,6 +289,19 @@ def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], re
             if row in query
         ]
         report.add(f"leaks_{name}", "warning", f"queries whose picture, or one like it, is in {name}", leaks)
+
+
+def _check_all_relevant(pairs: Pairs, report: Report) -> None:
+    """Without a protocol every labelled row asks, and all of them are the database."""
+    labels = pairs.labels()
+    labels = labels[labels.any(axis=1)]
+    share = relevance(labels, labels, pairs.label_names)
+    if share is None:
+        return
+    report.relevance = asdict(share)
+    if share.share > WARN_ABOVE:
+        what = f"with every labelled row as query and in the database, {share.in_words}"
+        report.add("relevant_pairs", "warning", what, [share.label])
 
 
 def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, report: Report) -> None:
