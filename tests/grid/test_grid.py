@@ -59,7 +59,7 @@ def test_rows_table_failures_and_estimates(whole: Path) -> None:
     assert re.search(r"^\[3/9\] .*; .* gone, about .* left\)$", said, re.MULTILINE)
     assert "minus direct, tiny/hashing" in said
     assert (
-        f"4 rows in {whole / 'rows'}; the table again: limbeck compare {whole / 'rows'} --base direct\n"
+        f"4 rows in {whole / 'rows'}; show the table again: limbeck compare {whole / 'rows'} --base direct\n"
         in said
     )
     assert errors.count("\n") == 1
@@ -148,7 +148,7 @@ def test_stopped_and_resumed_ends_with_the_same_rows(
         patch.setattr(fit, "forward_backward", counted)
         status, _, err = limbeck("grid", file, "--out", out, "--only", "taught-s0")
     assert (status, err.count("\n")) == (130, 1)
-    assert "go on with: limbeck grid" in err
+    assert "resume with: limbeck grid" in err
     assert calls == call
     _, said, _ = limbeck("grid", file, "--out", out, "--only", "taught-s0", "--dry-run")
     assert "to resume" in said

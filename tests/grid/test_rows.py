@@ -88,7 +88,7 @@ def test_a_grid_goes_on_from_its_pack_without_its_runs(
     only = ("--only", "taught,direct")
     status, said, err = limbeck("grid", file, "--out", tmp_path / "grid", *only)
     assert (status, err) == (0, "")
-    assert f"2 rows in {pack}; the table again: limbeck compare {pack} --base direct\n" in said
+    assert f"2 rows in {pack}; show the table again: limbeck compare {pack} --base direct\n" in said
     assert list(read_pack(pack)) == ["direct-s0", "taught-s0", "tune/direct"]
     assert list((tmp_path / "grid/rows").rglob("*.json")) == []
     status, table, _ = limbeck("compare", pack, "--base", "direct")

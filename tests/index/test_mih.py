@@ -140,7 +140,7 @@ def test_auto_considers_it_and_says_what_was_scanned(tmp_path, run):
     assert (choice.engine, choice.setting) == ("mih", {"budget": 3}) and "recall@10 1.000" in choice.why
     assert engines_info(store)[0]["scanned"] == 0.25
     status, out, _ = run("index", "info", store.path)
-    assert status == 0 and "25.0% of the queries measured went over to the exact scan" in " ".join(
+    assert status == 0 and "25.0% of the measured queries fell back to the exact scan" in " ".join(
         out.split()
     )
     np.save(tmp_path / "q.npy", codes[:2])

@@ -43,7 +43,7 @@ def test_a_folder_below_the_media_root_joins(run, index, tmp_path, encoder):
     status, _, err = run("index", "add", index, tmp_path / "photos")
     assert status == 1 and "15 ids ('new/0010.png'" in err and "--replace" in err and "%" not in err
     status, out, _ = run("index", "add", index, tmp_path / "photos", "--replace")
-    assert status == 0 and "15 item(s) added, 15 of them in the place of older ones" in out
+    assert status == 0 and "15 item(s) added, 15 of them replaced older ones" in out
     assert len(IndexStore.open(index)) == 15 and IndexStore.open(index).verify()
 
 
@@ -100,9 +100,9 @@ def test_codes_from_elsewhere(run, tmp_path):
     status, _, err = run("index", "remove", tmp_path / "i", "n1", "n2", "zero")
     assert status == 1 and "no item with id 'n1', 'zero'; nothing was removed" in err
     status, out, _ = run("index", "info", tmp_path / "i")
-    assert "38 (image) in 2 segment(s)" in out and "2 row(s) still on disk" in out
+    assert "38 (image) in 2 segment(s)" in out and "2 row(s), on disk" in out
     status, out, _ = run("index", "compact", tmp_path / "i")
-    assert status == 0 and "one segment now" in out
+    assert status == 0 and "merged into one segment" in out
     assert "nothing to do" in run("index", "compact", tmp_path / "i")[1]
     (tmp_path / "gone.txt").write_text("n2\nn3\n")
     assert run("index", "remove", tmp_path / "i", "--ids", tmp_path / "gone.txt")[0] == 0

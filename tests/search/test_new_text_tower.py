@@ -56,7 +56,7 @@ def test_an_index_answers_through_a_tower_trained_later(
     points = np.concatenate(IndexStore.open(index).points)
     run = train(new_text(place, index), out=tmp_path / "new", quiet=True)
     app(["index", "encoder", str(index), "--model", str(run)], standalone_mode=False)
-    assert "queries go through" in capsys.readouterr().out
+    assert "queries are now encoded by" in capsys.readouterr().out
     after = newest_manifest(index)
     assert (after.segments, after.space_id, after.rows) == (before.segments, before.space_id, before.rows)
     assert after.generation == before.generation + 1

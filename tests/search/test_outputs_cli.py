@@ -113,7 +113,7 @@ def test_other_verbs_keep_standard_output_for_the_file(run, index, words):
         (("--json", "{tmp}/" + "x" * 256), "the name has 256 bytes"),
         (("--json", "{tmp}/q.npy/x.json"), "q.npy is not a directory"),
         (("--gallery", "{tmp}"), "it is a directory"),
-        (("--json", "-", "--gallery", "-"), "standard output takes one file"),
+        (("--json", "-", "--gallery", "-"), "only one file can go to standard output"),
     ],
 )
 def test_a_bad_place_is_refused_before_the_search(run, index, tmp_path, words, says):

@@ -86,8 +86,8 @@ def test_new_changed_touched_and_gone(run, index, photos, encoder, encoded):
     before = newest_manifest(index).generation
     status, out, err = run("index", "sync", index, photos)
     assert status == 0, err
-    assert "2 new, 1 changed, 5 unchanged, 2 gone (kept in the index; --remove takes them out)" in out
-    assert "gone more/0006.png" in err and "gone old/0003.png" in err
+    assert "2 new, 1 changed, 5 unchanged, 2 missing (kept in the index; --remove removes them)" in out
+    assert "missing more/0006.png" in err and "missing old/0003.png" in err
     assert sorted(encoded) == ["new/deep/0020.png", "new/deep/0021.png", "old/0001.png"]
     assert newest_manifest(index).generation == before + 1
     names = {f"old/000{i}.png" for i in range(6)} | {"more/0006.png", "more/0007.png"}
@@ -96,7 +96,7 @@ def test_new_changed_touched_and_gone(run, index, photos, encoder, encoded):
     # the other time is noted, so that the next sync reads no file
     encoded.clear()
     status, out, _ = run("index", "sync", index, photos, "--remove")
-    assert status == 0 and "0 new, 0 changed, 8 unchanged, 2 gone\n" in out and encoded == []
+    assert status == 0 and "0 new, 0 changed, 8 unchanged, 2 missing\n" in out and encoded == []
     assert facts(index, photos, encoder) == names - {"old/0003.png", "more/0006.png"}
     assert "file_state" not in limbeck.Index.open(index).item("old/0001.png").metadata
 
@@ -124,7 +124,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_others_taken(run, index,
     (photos / "old/bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     (photos / "old/0001.png").write_bytes((photos / "old/bad.png").read_bytes())  # was one before
     status, out, err = run("index", "sync", index, photos, "--remove")
-    assert status == 0 and "0 new, 0 changed, 7 unchanged, 0 gone" in out
+    assert status == 0 and "0 new, 0 changed, 7 unchanged, 0 missing" in out
     assert "skipped old/bad.png" in err and "skipped old/0001.png" in err and "2 item(s) skipped" in err
     assert limbeck.Index.open(index).item("old/0001.png").id == "old/0001.png"
     # nothing of it was noted as read: the mended picture is taken

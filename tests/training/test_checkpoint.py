@@ -231,7 +231,7 @@ def test_of_a_damaged_state_the_older_one_counts_and_it_is_said(
     train(recipe, out=stopped_run, resume=True, quiet=True)
     heard = capsys.readouterr().err
     assert said in heard
-    assert "going on from the older state-00000004" in heard
+    assert "resuming from the older state-00000004" in heard
     file = "model/model.safetensors"
     assert (stopped_run / file).read_bytes() == (whole_run / file).read_bytes()
 
@@ -243,7 +243,7 @@ def test_without_a_sound_state_one_line_and_nothing_changes(
         damage_flipped(state)
     before = tree_of(stopped_run)
     with pytest.raises(
-        LimbeckError, match=r"state-00000005.*damaged.*no older state is sound; remove "
+        LimbeckError, match=r"state-00000005.*damaged.*no older checkpoint is sound; remove "
     ) as failure:
         train(recipe, out=stopped_run, resume=True, quiet=True)
     assert "\n" not in str(failure.value)
@@ -258,7 +258,7 @@ def tree_of(folder: Path) -> dict[str, bytes]:
     ("changes", "said"),
     [
         ({"format": 2}, "state.json: format 2"),
-        ({"method": "clip"}, "checkpoint of another method ('clip', wanted 'soda-teacher')"),
+        ({"method": "clip"}, "checkpoint of another method ('clip', expected 'soda-teacher')"),
         ({"data": "0"}, "checkpoint of another data"),
         ({"recipe": "0"}, "checkpoint of another recipe"),
     ],
@@ -310,7 +310,7 @@ def test_a_damaged_best_model_is_never_taken(
     named = [read_json(s / "state.json")["extra"]["best"]["folder"] for s in stage.glob("state-*")]
     assert [p.name for p in stage.glob("best-*")] == named[:1] and named[0] == named[1]
     damage_best(stage / "state-00000013")
-    with pytest.raises(LimbeckError, match=r"best-0.*is damaged .*no older state is sound"):
+    with pytest.raises(LimbeckError, match=r"best-0.*is damaged .*no older checkpoint is sound"):
         train(recipe, out=run, resume=True, quiet=True)
 
 

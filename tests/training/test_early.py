@@ -48,7 +48,7 @@ def with_teacher(recipe: dict[str, Any]) -> dict[str, Any]:
         ({}, "stages.student: method 'hmid-net': crops and mirror images move the patches"),
         ({"lift": {"kind": "polar", "dim": 4, "max_radius": 2.2}}, "the teacher's embeddings have width 8"),
         ({"method": {"name": "meru"}, "lift": {"kind": "sphere", "dim": 8}}, "stages.student: .*sphere"),
-        ({"pairs": 500}, "stages.student.pairs: 500 asked for"),
+        ({"pairs": 500}, "stages.student.pairs: 500 requested"),
     ],
 )
 def test_a_later_stage_that_cannot_work_is_refused_at_once(

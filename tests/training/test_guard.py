@@ -109,7 +109,7 @@ def test_the_guard_names_tensor_and_step_and_keeps_the_batch(
     kept = stage / f"not-finite-{STEP:08d}"
     assert str(found.value) == (
         f"stage student: {what} is not finite at step {STEP} (first in: {named}); "
-        f"its batch lies in {kept}; lower optim.lr or check the features"
+        f"the batch is saved in {kept}; lower optim.lr or check the features"
     )
     stored = read_json(kept / "batch.json")
     assert {k: stored[k] for k in ("step", "stage", "bad")} == {

@@ -43,10 +43,14 @@ def test_launchers_by_their_environment(env: dict[str, str], wanted: Launch | No
 @pytest.mark.parametrize(
     ("env", "compute", "told"),
     [
-        (TORCHRUN, {}, "torchrun started 4 processes, but .*add compute.devices=4, or start limbeck alone"),
+        (
+            TORCHRUN,
+            {},
+            "torchrun started 4 processes, but .*add compute.devices=4, or start limbeck without a launcher",
+        ),
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "2"}, {}, "add compute.devices=2 compute.nodes=2, or"),
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "2"}, {"devices": 4}, "add compute.devices=2 compute.nodes=2, or"),
-        (TORCHRUN | {"LOCAL_WORLD_SIZE": "3"}, {}, "start as many processes on each machine"),
+        (TORCHRUN | {"LOCAL_WORLD_SIZE": "3"}, {}, "start the same number of processes on each machine"),
         (SRUN, {"devices": 2}, "srun started 4 .*add compute.devices=2 compute.nodes=2"),
         ({"PMI_SIZE": "2"}, {"devices": 2}, "without mpi4py; start them with torchrun or srun"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, {"devices": 2}, "LOCAL_RANK is not; start limbeck with torchrun"),
@@ -114,7 +118,7 @@ def test_a_second_launcher_alone_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     }.items():
         monkeypatch.setenv(name, value)
     fabric: Any = Fabric()
-    with pytest.raises(LimbeckError, match=r"did not meet at 127.* \(process 1 finds no process 0"):
+    with pytest.raises(LimbeckError, match=r"did not connect at 127.* \(process 1 cannot reach process 0"):
         launch.join(fabric, ComputeConfig(nodes=2))
 
 

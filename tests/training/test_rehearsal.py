@@ -23,8 +23,8 @@ def small(pairs: Path, protocol: Path, **schedule: Any) -> dict[str, Any]:
 
 def figures(line: str) -> tuple[str, str]:
     """Operations, and bytes a pair."""
-    flops = re.search(r"([\d.]+ \wFLOP|[\d.]+ \w FLOP) a step", line)
-    kept = re.search(r"([\d.]+ \wB) a pair", line)
+    flops = re.search(r"([\d.]+ \wFLOP|[\d.]+ \w FLOP) per step", line)
+    kept = re.search(r"([\d.]+ \wB) per pair", line)
     assert flops and kept, line
     return flops[1], kept[1]
 
@@ -34,11 +34,11 @@ def test_a_small_batch_tells_the_operations_of_the_whole(tmp_path: Path, retriev
     whole, part = dry_run(recipe), dry_run(recipe, 4)
     assert whole[0] == part[0] == f"tiny/student: 40 training pairs, 8 held out, protocol {retrieval}"
     assert figures(whole[1])[0] == figures(part[1])[0]
-    assert "batch 32, 1 steps an epoch" in part[1]
+    assert "batch 32, 1 steps per epoch" in part[1]
     assert "for 4 steps on this machine (from steps of 4 pairs, scaled to 32)" in part[1]
     assert "scaled" not in whole[1]
     assert re.search(
-        r"memory about [\d.]+ MB \([\d.]+ \wB model and optimizer, .* a pair, 32 at once\)", part[1]
+        r"memory about [\d.]+ MB \([\d.]+ \wB model and optimizer, .* per pair, 32 at once\)", part[1]
     )
     chunked = dry_run(load_recipe(small(tmp_path / "pairs", retrieval, batch_size=32, chunk=8)))
     assert "8 at once" in chunked[1]
@@ -53,7 +53,7 @@ def test_input_is_made_up_and_fills_the_vocabularies(
     del tree["data"]["pairs"]
     tree["towers"]["text"]["backbone"]["tokenizer"] = {"kind": "bpe", "vocabulary_size": 3000}
     lines = dry_run(load_recipe(tree))
-    assert lines[0] == "tiny/student: made-up input, no data.pairs"
+    assert lines[0] == "tiny/student: generated input, no data.pairs"
     assert "batch 512, loss" in lines[1]
     embedding = 3000 * 16
     parameters = int(re.search(r"([\d,]+) parameters", lines[1])[1].replace(",", ""))  # type: ignore[index]
@@ -69,7 +69,7 @@ def test_input_is_made_up_and_fills_the_vocabularies(
 
 def test_features_cannot_be_made_up(recipe: dict[str, Any]) -> None:
     del recipe["data"]["pairs"]
-    with pytest.raises(LimbeckError, match="precomputed features cannot be made up; give --data DIR"):
+    with pytest.raises(LimbeckError, match="precomputed features cannot be generated; give --data DIR"):
         dry_run(load_recipe(recipe))
 
 

@@ -60,7 +60,7 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes(
     assert done.returncode == 130
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("limbeck: ")
-    command = done.stderr.strip().split("go on with: ")[1]
+    command = done.stderr.strip().split("resume with: ")[1]
     assert (run / "stages/student/state-00000003").is_dir()  # the step it was in is finished and saved
     app(command.split()[1:], standalone_mode=False)
     assert_same_run(run, whole_run)

@@ -85,7 +85,7 @@ def test_a_refused_resume_on_data_elsewhere_keeps_the_recipe(
     for state in run.glob("stages/teacher/state-*"):
         (state / "state.safetensors").write_bytes(b"")
     before = tree_of(run)
-    with pytest.raises(LimbeckError, match="no older state is sound"):
+    with pytest.raises(LimbeckError, match="no older checkpoint is sound"):
         train(quiet_recipe, pairs=write_pairs(tmp_path / "moved"), out=run, resume=True, quiet=True)
     assert tree_of(run) == before
 
@@ -211,7 +211,7 @@ def test_changed_features_are_refused_by_name_and_accepted_on_request(
         train(recipe, out=run, resume=True, quiet=True)
     assert tree_of(run) == before
     train(recipe, out=run, resume=True, quiet=True, changed_data=True)
-    assert "cnn.npy); going on as --changed-data says" in capsys.readouterr().err
+    assert "cnn.npy); continuing, since --changed-data is given" in capsys.readouterr().err
     assert (run / "run.json").is_file()
 
 

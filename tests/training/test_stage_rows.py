@@ -159,9 +159,11 @@ def test_hidden_labels_that_are_none(place: Path) -> None:
 
 
 def test_too_many_are_refused(place: Path) -> None:
-    with pytest.raises(LimbeckError, match=r"stages\.student\.pairs: 113 asked for, train has 112"):
+    with pytest.raises(LimbeckError, match=r"stages\.student\.pairs: 113 requested, but train has 112"):
         seen(tree(place, {"pairs": 113}), 1)
-    with pytest.raises(LimbeckError, match=r"data\.limit: 500 training rows asked for, the protocol has 120"):
+    with pytest.raises(
+        LimbeckError, match=r"data\.limit: 500 training rows requested, but the protocol has 120"
+    ):
         seen(tree(place, limit=500), 1)
     with pytest.raises(LimbeckError, match=r"pairs.*10"):
         load_recipe(tree(place, {"pairs": 5}))

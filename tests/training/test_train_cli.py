@@ -153,7 +153,7 @@ def test_interrupt_between_stages_says_how_to_go_on(
         patch.setattr(module, "run_stage", interrupted)
         status, _, err = limbeck("train", file, "--out", run, "--quiet")
     assert (status, err.count("\n")) == (130, 1)
-    assert f"go on with: limbeck train --resume --out {run}" in err
+    assert f"resume with: limbeck train --resume --out {run}" in err
     assert limbeck("train", "--resume", "--out", run, "--quiet")[0] == 0
 
 
@@ -226,7 +226,7 @@ def test_rows_without_a_text_are_said(
 UCCH = "stages=[{name: one, method: {name: ucch}}]"
 BAD: list[tuple[str, list[str], str]] = [
     ("a misspelt recipe", ["soda/mirflicker"], "did you mean 'soda/mirflickr'?"),
-    ("no recipe", [], "name a recipe"),
+    ("no recipe", [], "train: no recipe; name one"),
     ("no data", ["soda/mirflickr"], "data.pairs is not set; give --data DIR"),
     ("a misspelt key", ["RECIPE", "optim.lrr=1"], "did you mean 'lr'?"),
     ("a wrong type", ["RECIPE", "lift.bits=many"], "lift"),
@@ -243,8 +243,8 @@ BAD: list[tuple[str, list[str], str]] = [
     ("log1p of negatives", ["RECIPE", "--data", "NEGATIVE"], "log1p wants features >= 0"),
     ("a run that is none", ["RECIPE", "towers.image.backbone={kind: run, path: PLACE}"], "holds no model"),
     ("too few to share", ["RECIPE", "--data", "NOTRAIN"], "split"),
-    ("resume without run", ["--resume"], "name a recipe"),
-    ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none: holds no run to go on with"),
+    ("resume without run", ["--resume"], "train: no recipe; name one"),
+    ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none: holds no run to resume"),
     ("unknown hardware", ["RECIPE", "compute.accelerator=abacus"], "compute.accelerator=abacus"),
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: one small file a verb, no logic."""
+"""The command line: one small file per verb, without logic of its own."""
 
 from __future__ import annotations
 

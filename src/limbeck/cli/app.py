@@ -1,4 +1,4 @@
-"""The ``limbeck`` command: verbs joined into one Typer application."""
+"""Join the verbs into one Typer application, the ``limbeck`` command."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from limbeck.console import echo, forgive_encodings
 from limbeck.errors import InputNote, LimbeckError
 
 
-def print_version(asked: bool) -> None:
-    """Print the version and leave, if asked."""
-    if asked:
+def print_version(requested: bool) -> None:
+    """Print the version and exit, if ``--version`` is given."""
+    if requested:
         echo(f"limbeck {__version__}")
         raise typer.Exit
 
@@ -47,10 +47,12 @@ app = typer.Typer(
 @app.callback()
 def every_verb(
     version: bool = typer.Option(
-        False, "--version", is_eager=True, callback=print_version, help="Print the version and leave."
+        False, "--version", is_eager=True, callback=print_version, help="Print the version and exit."
     ),
     code: list[Path] = typer.Option(
-        [], "--code", help="A Python file with the class of a model's tower or lift, FILE.py; it is run."
+        [],
+        "--code",
+        help="Python file that defines a model's tower or lift class; it runs when a model needs it.",
     ),
 ) -> None:
     """Distil large vision-language models into small ones for image-text search."""
@@ -83,7 +85,11 @@ refuse_repeats(app)
 
 
 def main() -> None:
-    """Run the command line: exit 0 done, 1 failed with one clear line, 2 bad usage, 130 interrupted."""
+    """Run the command line.
+
+    The exit status is 0 on success, 1 after a failure (printed as one line), 2 on bad usage and 130 after an
+    interrupt.
+    """
     forgive_encodings()
     warnings.showwarning = _show_warning
     try:
@@ -91,13 +97,13 @@ def main() -> None:
     except LimbeckError as error:
         echo(f"limbeck: {error}", err=True)
         raise SystemExit(1) from None
-    except OSError as error:  # such as a name too long, or no right to read: what no verb expected
+    except OSError as error:  # such as a name that is too long, or a missing permission
         if error.filename is None:
             raise
-        echo(f"limbeck: {error.filename}: {error.strerror}; give another name or place", err=True)
+        echo(f"limbeck: {error.filename}: {error.strerror}; choose another path", err=True)
         raise SystemExit(1) from None
     except SystemExit as leaving:
-        # Typer turns an interrupt that no verb took into a silent exit.
+        # Typer turns an interrupt that no verb handles into a silent exit.
         if leaving.__context__ and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
             echo("limbeck: interrupted", err=True)
         raise
@@ -107,7 +113,7 @@ _show = warnings.showwarning
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """A note on an input is one line without the place in the code; other warnings stay as they are."""
+    """Print a note on an input as one line without its code location; leave other warnings unchanged."""
     if issubclass(category, InputNote):
         echo(f"limbeck: note: {message}", err=True)
     else:

@@ -1,4 +1,4 @@
-"""``limbeck cache``: what is kept of frozen towers, and how to get the room back."""
+"""``limbeck cache``: show the disk space of cached frozen-tower outputs, and free it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ def cache(
     prune: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Remove what nothing has read for so many days; 0 removes all.", metavar="DAYS"
+            min=0,
+            help="Remove files that nothing has read for this many days; 0 removes all.",
+            metavar="DAYS",
         ),
     ] = None,
 ) -> None:
-    """Tell how much room the stored outputs of frozen towers take, in $LIMBECK_CACHE or ~/.cache/limbeck.
+    """Show how much disk space the cached outputs of frozen towers take.
 
-    They are computed again where they are missed.
+    The cache is in $LIMBECK_CACHE, else in ~/.cache/limbeck. Removed outputs are computed again when they are
+    needed.
     """
     from limbeck.encoders.cache import BackboneCache
 
     store = BackboneCache()
     if prune is not None:
-        echo(f"removed {_told(store.prune(prune))}")
-    for days, what in ((0, "in all"), (7, "not read for 7 days"), (30, "not read for 30 days")):
-        echo(f"{store.folder}: {_told(store.kept(days))} {what}")
+        echo(f"removed {_summary(store.prune(prune))}")
+    for days, what in ((0, "in total"), (7, "not read for 7 days"), (30, "not read for 30 days")):
+        echo(f"{store.folder}: {_summary(store.kept(days))} {what}")
 
 
-def _told(files: dict[Path, int]) -> str:
+def _summary(files: dict[Path, int]) -> str:
     return f"{len(files):,} files, {sum(files.values()) / 1e9:.2f} GB"

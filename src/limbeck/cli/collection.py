@@ -1,4 +1,4 @@
-"""The SOURCE argument of ``limbeck index``: opened once, so that what it passed over can be told."""
+"""Open the SOURCE argument of ``limbeck index`` once, so that the files it skipped can be reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def open_collection(
     source: Path, protocol: str | None, split: str | None
 ) -> tuple[Encoded | Source, np.ndarray | None]:
-    """An encoded set, or what is to be encoded; with the rows (n,) of a protocol's split, if one is given."""
+    """Return an encoded set or a source to encode, and the rows (n,) of the protocol's split.
+
+    The rows are None without a protocol. The split is ``database`` unless one is named.
+    """
     from limbeck.encoding import open_source, split_rows
     from limbeck.index.encoded import Encoded, is_encoded
 

@@ -1,4 +1,4 @@
-"""``limbeck compare``: several runs and seeds in one table."""
+"""``limbeck compare``: compare runs and seeds in one table."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from limbeck.console import echo
 @writes("json", "figure")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run directories or result files.")],
-    base: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
+    base: Annotated[str | None, typer.Option(help="Method to compare the others with.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="Only results of this protocol, where runs have several.")
+        str | None, typer.Option(help="Compare only results of this protocol, if runs have several.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Directory for the table and plots.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the curves into this .png or .svg file.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write all figures there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table and plots to this directory.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the curves to this .png or .svg file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this JSON file.")] = None,
 ) -> None:
-    """Put runs and seeds into one table: mean, s.d., and paired differences from --base with their intervals.
+    """Compare runs and seeds in one table.
 
-    Results of different protocols are refused. Runs that recorded their cost are also compared at equal
-    samples and at equal wall-clock; --figure draws validation against both, and for codes mAP by bits, PR
-    and P@N.
+    The table shows the mean, the standard deviation, and the paired differences from --base with their
+    confidence intervals. Results of different protocols are refused.
+
+    Runs that recorded their cost are also compared at equal samples and at equal wall-clock time. --figure
+    draws the validation score against both; for hash codes it also draws mAP by bits, precision-recall and
+    P@N curves.
     """
     from limbeck.console import console
     from limbeck.evaluation.compare import compare as compare_results

@@ -1,4 +1,4 @@
-"""``limbeck data``: generate scenes, import data sets, look them over."""
+"""``limbeck data``: generate scenes, import data sets and check them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ data_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Column = Annotated[str | None, typer.Option(help="Column of the table, where it has another name.")]
+Column = Annotated[str | None, typer.Option(help="Column of the table, if it has another name.")]
 
 
 @data_app.command("scenes")
 def scenes(
-    out: Annotated[Path, typer.Argument(help="Directory to make.")],
+    out: Annotated[Path, typer.Argument(help="Directory to create.")],
     n: Annotated[int, typer.Option("--n", "-n", help="Number of scenes.")] = 6000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 64,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
+    size: Annotated[int, typer.Option(help="Width and height of the pictures in pixels.")] = 64,
     replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also score the trivial baselines.")] = False,
 ) -> None:
@@ -58,15 +58,19 @@ def import_data(
         ),
     ],
     src: Annotated[Path, typer.Argument(help="Folder or zip file of the data set.")],
-    out: Annotated[Path, typer.Argument(help="Pairs directory to make; pictures stay where they are.")],
+    out: Annotated[Path, typer.Argument(help="Pairs directory to create; pictures stay where they are.")],
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
-    features: Annotated[list[str] | None, typer.Option(help="NAME=FILE.npy, image features.")] = None,
-    feature_names: Annotated[Path | None, typer.Option(help="Names of the feature rows, one a line.")] = None,
-    feature_scale: Annotated[str, typer.Option(help="Feature = stored value × scale; 6/255 works.")] = "1",
-    keep_missing: Annotated[bool, typer.Option("--keep-missing", help="Keep rows without picture.")] = False,
+    features: Annotated[list[str] | None, typer.Option(help="Image features, NAME=FILE.npy.")] = None,
+    feature_names: Annotated[
+        Path | None, typer.Option(help="Names of the feature rows, one per line.")
+    ] = None,
+    feature_scale: Annotated[str, typer.Option(help="Multiply stored features by this; 6/255 works.")] = "1",
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="Keep rows without a picture.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
     table: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSON, JSONL or Parquet table (folder).")
+        Path | None, typer.Option(help="Table of the rows: CSV, TSV, JSON, JSONL or Parquet (folder).")
     ] = None,
     id_column: Column = None,
     image_column: Column = None,
@@ -75,38 +79,37 @@ def import_data(
     labels_column: Column = None,
     split_column: Column = None,
     path_column: Annotated[
-        str | None, typer.Option(help="Column of class paths, root first: lists, or cut at > or /.")
+        str | None, typer.Option(help="Column of class paths, root first: a list, or text split at > or /.")
     ] = None,
     separator: Annotated[
-        str | None, typer.Option(help="Between tags or labels in a cell; default ','.")
+        str | None, typer.Option(help="Separator of tags or labels in one cell; default ','.")
     ] = None,
     types: Annotated[
         str | None,
-        typer.Option(help="NAME=TYPE, … of further columns: text, int, float, bool, date or time."),
+        typer.Option(help="Types of further columns, NAME=TYPE, …: text, int, float, bool, date or time."),
     ] = None,
     multiline: Annotated[
-        bool, typer.Option("--multiline", help="Quoted fields of the CSV table may hold line ends.")
+        bool, typer.Option("--multiline", help="Quoted CSV fields may contain line breaks.")
     ] = False,
     folder_labels: Annotated[
-        bool, typer.Option("--folder-labels", help="The folder of a picture is its label (no table).")
+        bool,
+        typer.Option("--folder-labels", help="Use each picture's folder as its label (without a table)."),
     ] = False,
     annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder or zip of the pictures, if not in SRC (not folder, mirflickr)."),
+        typer.Option(help="Folder or zip of the pictures, if outside SRC (not for folder, mirflickr)."),
     ] = None,
-    year: Annotated[str | None, typer.Option(help="2014 or 2017, where SRC holds both (coco).")] = None,
-    only: Annotated[
-        str | None, typer.Option(help="captions or instances, without the other kind (coco).")
-    ] = None,
-    concepts: Annotated[str | None, typer.Option(help="Labels: tc21 (default) or tc10 (nuswide).")] = None,
+    year: Annotated[str | None, typer.Option(help="2014 or 2017, if SRC holds both (coco).")] = None,
+    only: Annotated[str | None, typer.Option(help="Import only captions or only instances (coco).")] = None,
+    concepts: Annotated[str | None, typer.Option(help="Label set: tc21 (default) or tc10 (nuswide).")] = None,
 ) -> None:
     """Import a folder with a table, MIRFlickr-25K, Flickr8k, Flickr30k, MS COCO, NUS-WIDE or IAPR TC-12."""
     from limbeck.data.importers import IMPORTERS, ImportOptions
 
     if format not in IMPORTERS:
         known = "; ".join(f"{key}: {importer.help}" for key, importer in IMPORTERS.items())
-        raise typer.BadParameter(f"no format {format!r}; there are {known}", param_hint="FORMAT")
+        raise typer.BadParameter(f"no format {format!r}; choose one of {known}", param_hint="FORMAT")
     options = ImportOptions(
         name=name,
         features=_features(features or [], feature_names, feature_scale),
@@ -140,12 +143,13 @@ def check(
     directory: Annotated[Path, typer.Argument(help="Pairs directory.", metavar="DIR")],
     protocol: Annotated[str | None, typer.Option(help="Also check this protocol's splits and leaks.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every case found to this file.")
+        Path | None, typer.Option("--json", help="Write every problem to this JSON file.")
     ] = None,
 ) -> None:
-    """Look for missing, unreadable, duplicate pictures, empty texts, faults of labels, features and splits.
+    """Check a pairs directory for faults.
 
-    Ends with status 1 if there are errors; warnings and notes do not count.
+    The check finds missing, unreadable and duplicate pictures, empty texts, and faults of labels, features
+    and splits. It exits with status 1 if there are errors; warnings and notes do not count.
     """
     from limbeck.data.check import check_pairs
     from limbeck.data.pairs import Pairs
@@ -162,12 +166,12 @@ def check(
         echo(line)
     if report.number("error"):
         raise LimbeckError(
-            f"{directory}: {report.number('error')} kinds of errors; mend them and check again"
+            f"{directory}: {report.number('error')} kinds of errors; correct them and check again"
         )
 
 
 def _features(given: list[str], names: Path | None, scale: str) -> tuple[FeatureSource, ...]:
-    """Features from the command line's ``NAME=FILE`` texts; wrong usage ends with status 2."""
+    """Parse the ``NAME=FILE`` texts of the command line; exit with status 2 on wrong usage."""
     from limbeck.data.importers.base import FeatureSource
 
     top, _, bottom = scale.partition("/")
@@ -175,12 +179,12 @@ def _features(given: list[str], names: Path | None, scale: str) -> tuple[Feature
         factor = float(top) / float(bottom or 1)
     except (ValueError, ZeroDivisionError):
         raise typer.BadParameter(
-            f"{scale!r} is no number or fraction", param_hint="--feature-scale"
+            f"{scale!r} is not a number or fraction; write for example 6/255", param_hint="--feature-scale"
         ) from None
     sources = []
     for text in given:
-        key, found, file = text.partition("=")
-        if not (key and found and file):
+        key, equals, file = text.partition("=")
+        if not (key and equals and file):
             raise typer.BadParameter(f"{text!r} is not NAME=FILE.npy", param_hint="--features")
         sources.append(FeatureSource(key, Path(file), names, factor))
     return tuple(sources)
@@ -188,7 +192,7 @@ def _features(given: list[str], names: Path | None, scale: str) -> tuple[Feature
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on the error stream, gone at the end; silent where that is no terminal."""
+    """Show a progress bar on standard error until the work ends; stay silent unless that is a terminal."""
     from rich.progress import Progress
 
     from limbeck.console import console as make_console

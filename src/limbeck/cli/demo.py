@@ -1,4 +1,4 @@
-"""``limbeck demo``."""
+"""``limbeck demo``: run the whole chain on generated pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def demo(
         Path, typer.Option("--out", help="New directory for data, runs, index and report.")
     ] = Path("demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A minute's worth, to see that everything works.")
+        bool, typer.Option("--quick", help="Run for about a minute, to see that everything works.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of data and training.")] = 0,
 ) -> None:
     """Run the whole chain on generated pictures: teacher, student, codes, index, search, report.html."""
     from limbeck.demo import run_demo

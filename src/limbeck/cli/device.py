@@ -1,4 +1,4 @@
-"""The option ``--device`` of the verbs that encode."""
+"""Define the option ``--device`` of the verbs that encode."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEVICE: str | None = typer.Option(
-    None, "--device", help="Where the model runs: cuda, cuda:1, mps or cpu; by default the best there is."
+    None, "--device", help="Device of the model: cuda, cuda:1, mps or cpu; default: the best available."
 )
 
 
 def encodes(verb: Callable[P, R]) -> Callable[P, R]:
-    """A verb with a parameter ``device``, on which every model that it loads runs."""
+    """Decorate a verb so that every model that it loads runs on its parameter ``device``."""
 
     @functools.wraps(verb)
     def placed(*args: P.args, **options: P.kwargs) -> R:

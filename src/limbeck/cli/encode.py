@@ -1,4 +1,4 @@
-"""``limbeck encode``: a collection through a model."""
+"""``limbeck encode``: encode a collection with a model."""
 
 from __future__ import annotations
 
@@ -15,26 +15,37 @@ def encode(
     run: Path = typer.Argument(..., help="Run or model directory."),
     source: Path = typer.Argument(..., help="Folder of pictures, pairs directory, or table."),
     out: Path = typer.Option(..., "--out", help="Directory of the encoded set."),
-    protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
-    split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
-    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
-    workers: int | None = typer.Option(None, "--workers", help="Threads that decode; one a core by default."),
-    image_column: str | None = typer.Option(None, "--image-column", help="Of a table: where pictures are."),
+    protocol: str | None = typer.Option(None, "--protocol", help="Encode only one split of this protocol."),
+    split: str | None = typer.Option(
+        None, "--split", help="Split to encode: query, database (default) or train."
+    ),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items per forward pass."),
+    workers: int | None = typer.Option(
+        None, "--workers", help="Threads that decode pictures; default: one per core."
+    ),
+    image_column: str | None = typer.Option(
+        None, "--image-column", help="Table column of the picture paths."
+    ),
     types: str | None = typer.Option(
-        None, "--types", help="Of a table: NAME=TYPE, …; text, int, float, bool, date or time. Else guessed."
+        None,
+        "--types",
+        help="Column types of a table, NAME=TYPE, …: text, int, float, bool, date or time; else guessed.",
     ),
-    multiline: bool = typer.Option(
-        False, "--multiline", help="Of a CSV table: quoted fields may hold line ends."
-    ),
+    multiline: bool = typer.Option(False, "--multiline", help="Quoted CSV fields may contain line breaks."),
     keep_embeddings: bool = typer.Option(
-        False, "--keep-embeddings", help="Keep the embeddings behind the codes, for search --rerank and ties."
+        False,
+        "--keep-embeddings",
+        help="Keep the float embeddings of the codes, for search --rerank and ties.",
     ),
-    replace: bool = typer.Option(False, "--replace", help="Write over an existing encoded set."),
+    replace: bool = typer.Option(False, "--replace", help="Replace an existing encoded set."),
     device: str | None = DEVICE,
 ) -> None:
-    """Encode pictures (or their features) into points; the same command goes on where it was interrupted."""
+    """Encode pictures, or their features, into codes or vectors.
+
+    After an interrupt the same command continues where it stopped.
+    """
     if split is not None and protocol is None:
-        raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
+        raise typer.BadParameter("--split needs a protocol; give --protocol too")
     from limbeck.cli.skipped import SkipList
     from limbeck.encoders.load import load
     from limbeck.encoding import encode_source, open_source, split_rows

@@ -1,4 +1,4 @@
-"""``limbeck index engine``: build an approximate engine, measure it, or take it away."""
+"""``limbeck index engine``: build and measure an approximate engine, or remove it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from limbeck.errors import LimbeckError
 @writes("json_file")
 def engine(
     index: Path = typer.Argument(..., help="Index directory."),
-    name: str = typer.Option(..., "--engine", help="For codes ivf, prefix, faiss-…; for vectors faiss-…."),
-    options: list[str] = typer.Argument(None, metavar="[KEY=VALUE]...", help="Such as lists=4096."),
-    queries: Path | None = typer.Option(
-        None, "--queries", help="Measure with these points, .npy (Q, width); else with held-out items."
+    name: str = typer.Option(
+        ..., "--engine", help="Engine: ivf, prefix or faiss-… for codes, faiss-… for vectors."
     ),
-    recall: float = typer.Option(0.95, "--recall", help="Recall at which filters are measured."),
-    remove: bool = typer.Option(False, "--remove", help="Take the engine away instead."),
-    json_file: Path | None = typer.Option(None, "--json", help="Also write what was measured to this file."),
+    options: list[str] = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="Build options, such as lists=4096."
+    ),
+    queries: Path | None = typer.Option(
+        None, "--queries", help="Measure with these queries, .npy (Q, width); default: held-out items."
+    ),
+    recall: float = typer.Option(0.95, "--recall", help="Recall at which to measure filters."),
+    remove: bool = typer.Option(False, "--remove", help="Remove the engine instead."),
+    json_file: Path | None = typer.Option(None, "--json", help="Also write the measurements to this file."),
 ) -> None:
-    """Build an approximate engine over all items, measure its recall and time, and keep both.
+    """Build an approximate engine over all items, measure its recall and time, and store both.
 
-    Items added later are searched exactly beside it, until it is built again.
+    Items that you add later are searched exactly until you build the engine again.
     """
     from limbeck.files import write_json
     from limbeck.index.ann_index import remove_derived
@@ -36,11 +40,11 @@ def engine(
 
     if remove:
         remove_derived(index, name)
-        echo(f"{index}: engine {name} is gone")
+        echo(f"{index}: engine {name} removed")
         return
     store = IndexStore.open(index)
-    asked = None if queries is None else open_queries(queries)
-    derived = build_engine(store, name, _parsed(options or []), asked, recall=recall)
+    points = None if queries is None else open_queries(queries)
+    derived = build_engine(store, name, _parsed(options or []), points, recall=recall)
     measured = derived.measured or {}
     echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
     _print_measured(measured)
@@ -56,17 +60,17 @@ def engine(
 
 
 def _parsed(options: list[str]) -> dict[str, int]:
-    found = {}
+    values = {}
     for option in options:
         name, sign, value = option.partition("=")
         if not sign or not value.lstrip("-").isdigit():
             raise LimbeckError(f"{option}: not KEY=VALUE with a whole number; write for example lists=4096")
-        found[name] = int(value)
-    return found
+        values[name] = int(value)
+    return values
 
 
 def _print_measured(measured: dict[str, Any]) -> None:
-    """One line a setting: recall and time for each number of hits, beside the exact engine."""
+    """Print one line per setting: recall and time for each number of hits; then those of the exact engine."""
     from rich import box
     from rich.table import Table
 
@@ -77,7 +81,7 @@ def _print_measured(measured: dict[str, Any]) -> None:
     ks = list(measured["exact_ms"])
     for k in ks:
         table.add_column(f"recall@{k}", justify="right")
-        table.add_column("ms a query", justify="right")
+        table.add_column("ms per query", justify="right")
     for entry in measured["settings"]:
         cells = [" ".join(f"{name}={value}" for name, value in entry["setting"].items()) or "-"]
         for k in ks:
@@ -87,6 +91,6 @@ def _print_measured(measured: dict[str, Any]) -> None:
     console().print(table)
     share = measured["exact_below"]
     if share < 1:
-        echo(f"filters that let less than {share:.1%} of the items through are searched exactly")
+        echo(f"filters that pass less than {share:.1%} of the items are searched exactly")
     else:
-        echo("filtered queries are searched exactly: no filter was answered faster otherwise")
+        echo("filtered queries are searched exactly: the engine answered no filter faster")

@@ -1,4 +1,4 @@
-"""``limbeck evaluate``: measure a run, or codes from elsewhere, by a protocol."""
+"""``limbeck evaluate``: evaluate a run, or external hash codes, under a protocol."""
 
 from __future__ import annotations
 
@@ -15,61 +15,68 @@ from limbeck.cli.outputs import writes
 @encodes
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run or model directory.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Pairs directory; the run's own by default.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Protocol; the run's own by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Pairs directory; default: the run's.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol; default: the run's.")] = None,
     codes: Annotated[
         Path | None,
-        typer.Option(help="Codes from elsewhere: .npz, .safetensors or a directory of .npy, instead of RUN."),
+        typer.Option(help="External codes instead of RUN: .npz, .safetensors or a directory of .npy."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the result there as well.")] = None,
-    label: Annotated[str | None, typer.Option(help="Name of the row in tables.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the result to this file.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the result's row in tables.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed to record with the result.")] = None,
-    ceiling: Annotated[bool, typer.Option(help="Also learn codes from labels.")] = True,
+    ceiling: Annotated[bool, typer.Option(help="Also learn codes from labels, as an upper bound.")] = True,
     like: Annotated[
         str | None,
-        typer.Option(help="A public repository's mAP: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."),
+        typer.Option(
+            help="Compute mAP as this public repository: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."
+        ),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(help="Measure the first so many bits of the codes, of a nested model say.")
+        int | None,
+        typer.Option(help="Evaluate only the first BITS bits of each code, such as of a nested model."),
     ] = None,
     probe: Annotated[
         bool,
-        typer.Option("--probe", help="Also fit a linear classifier to the image features before the lift."),
+        typer.Option("--probe", help="Also fit a linear probe to the image features before the lift."),
     ] = False,
     by_label: Annotated[
         bool,
-        typer.Option("--by-label", help="Also the mAP of each label by itself, of rare and unseen ones."),
+        typer.Option("--by-label", help="Also compute the mAP per label, and of rare and unseen labels."),
     ] = False,
     exact_words: Annotated[
         bool,
         typer.Option(
-            "--exact-words", help="A control: texts ask only with the class names they say word for word."
+            "--exact-words", help="As a control, reduce query texts to the class names they contain verbatim."
         ),
     ] = False,
     unseen: Annotated[
         str | None,
-        typer.Option(help="Labels that training did not know, by commas; the run's hidden ones by default."),
+        typer.Option(
+            help="Labels unseen in training, separated by commas; default: the run's hidden labels."
+        ),
     ] = None,
     device: str | None = DEVICE,
 ) -> None:
-    """Measure a run by a protocol, or codes from elsewhere with --codes.
+    """Evaluate a run under a protocol, or external codes with --codes.
 
-    The result is printed as tables and written to RUN/result.json; see `limbeck list protocols`. Where the
-    protocol has a section classification, pictures are also classified zero-shot; of a space with cones it is
-    also told where pictures and texts lie.
+    The result is printed as tables and written to RUN/result.json. `limbeck list protocols` lists the
+    protocols. If the protocol has a section classification, pictures are also classified zero-shot. If the
+    space has entailment cones, the geometry of pictures and texts is reported too.
 
-    A file of codes holds query_image, query_text, database_image, database_text (uint8 packed as by
-    numpy.packbits, or -1 and +1) in the order of the protocol, and query_labels and database_labels where no
-    --data is given. --codes random:64 and oracle:64 make the floor and the ceiling of a table.
+    A file of codes holds query_image, query_text, database_image and database_text in the order of the
+    protocol: uint8 packed as by numpy.packbits, or -1 and +1. Without --data it also holds query_labels and
+    database_labels. --codes random:64 and --codes oracle:64 give the floor and the ceiling of a table.
     """
     if (run is None) == (codes is None):
         raise typer.BadParameter("give either RUN or --codes FILE")
     if probe and codes is not None:
-        raise typer.BadParameter("--probe wants a model, --codes has none")
+        raise typer.BadParameter("--probe needs a model; give RUN instead of --codes")
     if (by_label or unseen is not None or exact_words) and codes is not None:
-        raise typer.BadParameter("--by-label, --unseen and --exact-words want a model, --codes has none")
+        raise typer.BadParameter(
+            "--by-label, --unseen and --exact-words need a model; give RUN instead of --codes"
+        )
     if bits is not None and codes is not None:
-        raise typer.BadParameter("--bits wants a model, --codes has none; cut the codes instead")
+        raise typer.BadParameter("--bits needs a model; with --codes shorten the codes themselves")
     from limbeck.console import console
     from limbeck.reporting.codes import code_tables
     from limbeck.reporting.secondary_metrics import further_tables

@@ -1,4 +1,4 @@
-"""``limbeck grid``: runs x seeds from one file."""
+"""``limbeck grid``: train and evaluate the runs and seeds of one file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 @writes("json")
 def grid(
     file: Annotated[str, typer.Argument(help="Grid file, or a packaged grid such as hmid_net/grid.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/<grid>.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Pairs directory, in place of the file's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/<grid>.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Pairs directory, instead of the file's.")] = None,
     only: Annotated[
-        str | None, typer.Option(help="Rows or runs to do, such as 'clip*,meru-s0'; and what they need.")
+        str | None,
+        typer.Option(help="Do only these rows or runs and what they need, such as 'clip*,meru-s0'."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side; they share the threads.")] = 1,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
-    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Parallel processes; they share the threads.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the tasks without running them.")] = False,
     rows: Annotated[
         Path | None,
-        typer.Option(help="Folder or .jsonl.xz pack of the rows, in place of the file's rows_to."),
+        typer.Option(help="Folder or .jsonl.xz pack of the rows, instead of the file's rows_to."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write all figures of the table there.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures of the table to this file.")] = None,
 ) -> None:
-    """Train and evaluate every row of a grid file for every seed; the same command goes on where it stopped.
+    """Train and evaluate every row of a grid file for every seed.
 
-    Finished runs are kept, interrupted ones resumed. As each row ends its figures are written to a small JSON
-    file of its own; where the rows go to a pack, the files are merged into it when the grid ends. A run that
-    fails is reported, the others go on (exit status 1 at the end).
+    After an interrupt the same command continues: it keeps finished runs and resumes interrupted ones. When a
+    row ends, its figures are written to a small JSON file. If the rows go to a pack, these files are merged
+    into it when the grid ends. If a run fails, limbeck reports it, continues with the others and exits with
+    status 1 at the end.
     """
     from limbeck.grid import GridState, find_grid, read_grid, run_grid
     from limbeck.grid.ahead import check_ahead
@@ -62,7 +62,7 @@ def grid(
     except KeyboardInterrupt:
         given = (("out", out), ("data", data), ("rows", rows))
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
-        echo(f"limbeck: stopped, state saved; go on with: limbeck grid {file}{more}", err=True)
+        echo(f"limbeck: stopped, state saved; resume with: limbeck grid {file}{more}", err=True)
         raise typer.Exit(130) from None
     for name, why in failed.items():
         echo(f"limbeck: {name}: {why}", err=True)
@@ -71,18 +71,18 @@ def grid(
         _table(board, json)
         again = comparison_arguments(results, board.grid.base, further=bool(board.grid.also))
         place = board.rows.place
-        echo(f"{len(results)} rows in {place}; the table again: limbeck compare {place}{again}")
+        echo(f"{len(results)} rows in {place}; show the table again: limbeck compare {place}{again}")
     if failed:
         raise typer.Exit(1)
 
 
 def comparison_arguments(results: Sequence[Result], base: str | None, *, further: bool) -> str:
-    """What `limbeck compare` has to be told for the first table: the base, the protocol among several."""
-    told = ["--base", base] if base in {result.label for result in results} else []
+    """Return the options with which `limbeck compare` prints the first table: the base and the protocol."""
+    options = ["--base", base] if base in {result.label for result in results} else []
     names = sorted({result.protocol for result in results})
     if further:
-        told += ["--protocol", names[0] if len(names) == 1 else f"{names[0].partition('@')[0]}*"]
-    return "".join(f" {shlex.quote(str(word))}" for word in told)
+        options += ["--protocol", names[0] if len(names) == 1 else f"{names[0].partition('@')[0]}*"]
+    return "".join(f" {shlex.quote(str(word))}" for word in options)
 
 
 def _table(board: object, json: Path | None) -> None:
@@ -93,13 +93,13 @@ def _table(board: object, json: Path | None) -> None:
     from limbeck.reporting.comparison import comparison_tables
 
     assert isinstance(board, GridState)
-    found = []
+    tables = []
     for protocol in [None, *board.grid.also]:
         results = board.results(protocol)
         labels = {result.label for result in results}  # with --only the base may be missing
         comparison = compare(results, base=board.grid.base if board.grid.base in labels else None)
-        found.append(comparison.to_json())
+        tables.append(comparison.to_json())
         for table in comparison_tables(comparison):
             console().print(table.rich())
     if json is not None:
-        write_json(json, found[0] if len(found) == 1 else found)
+        write_json(json, tables[0] if len(tables) == 1 else tables)

@@ -1,4 +1,4 @@
-"""How search results look: a table for people, JSON for programs, a contact sheet to look at."""
+"""Present search results as a table, as JSON, or as a contact sheet of pictures."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _WORDS = ("labels", "tags", "captions")
 
 
 def words_of(hit: Hit) -> str:
-    """Labels, else tags, else captions of a hit, in one line."""
-    found: Any = next((hit.metadata[name] for name in _WORDS if hit.metadata.get(name)), [])
-    return ", ".join(found)
+    """Return the labels of a hit in one line, else its tags, else its captions."""
+    words: Any = next((hit.metadata[name] for name in _WORDS if hit.metadata.get(name)), [])
+    return ", ".join(words)
 
 
 def score_of(hit: Hit) -> str:
-    """Whole numbers as they are, others to four digits."""
+    """Format a score: integers as they are, other numbers with four decimals."""
     return str(hit.score) if isinstance(hit.score, int) else f"{hit.score:.4f}"
 
 
 def print_hits(results: Results, score_name: str) -> None:
-    """One table a query: rank, score, id, path, words."""
+    """Print one table per query with rank, score, id, path and words."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -62,16 +62,23 @@ def print_hits(results: Results, score_name: str) -> None:
 
 
 def hits_json(
-    index: Index, results: Results, k: int | None, asked: Mapping[str, Any] | None = None
+    index: Index, results: Results, k: int | None, options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The same as a JSON value; ``asked`` is what else the search was given, such as a filter or radius."""
-    asked = dict(asked or {})
+    """Return the results as a JSON value.
+
+    Args:
+        index: the index searched.
+        results: hits per query.
+        k: the requested number of hits; None for the default.
+        options: further options of the search to record, such as the filter or the radius.
+    """
+    options = dict(options or {})
     return {
         "index": str(index.store.path),
         "space": index.space.to_json(),
         "score": index.score_name,
-        "k": 10 if k is None and "radius" not in asked else k,
-        **asked,
+        "k": 10 if k is None and "radius" not in options else k,
+        **options,
         "results": [
             {
                 "query": query,
@@ -94,22 +101,22 @@ def write_gallery(
     like: str | None = None,
     image: Path | None = None,
 ) -> None:
-    """The pictures of the hits with their captions; first the one asked with, where there is one."""
+    """Write a contact sheet of the hits' pictures with their words; a query picture comes first."""
     from functools import partial
 
     from limbeck.pictures import open_picture
     from limbeck.reporting.gallery import Cell, contact_sheet
 
-    asked = []
+    query_cells = []
     if like is not None:
-        asked = [Cell(partial(index.picture, index.item(like), media=media), ["query", like])]
+        query_cells = [Cell(partial(index.picture, index.item(like), media=media), ["query", like])]
     elif image is not None:
-        asked = [Cell(partial(open_picture, image), ["query", image.name])]
+        query_cells = [Cell(partial(open_picture, image), ["query", image.name])]
     rows = []
     for query, hits in results:
         cells = [
             Cell(partial(index.picture, hit, media=media), [f"{score_of(hit)}  {hit.id}", words_of(hit)])
             for hit in hits
         ]
-        rows.append((query, [*asked, *cells]))
+        rows.append((query, [*query_cells, *cells]))
     contact_sheet(path, rows)

@@ -26,35 +26,39 @@ def build(
         None,
         help="Folder of pictures, pairs directory, encoded set, or table (CSV, TSV, JSON lines, Parquet).",
     ),
-    out: Path = typer.Option(..., "--out", help="Directory of the index."),
+    out: Path = typer.Option(..., "--out", help="Directory of the new index."),
     model: Path | None = typer.Option(None, "--model", help="Run or model that encodes items and queries."),
     codes: Path | None = typer.Option(
-        None, "--codes", help="Instead: .npy of codes (packed, bool, or -1 and +1) or unit vectors."
+        None, "--codes", help="Instead of SOURCE: .npy of codes (packed, bool, or -1 and +1) or unit vectors."
     ),
-    ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
-    protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
-    split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
-    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
-    replace: bool = typer.Option(False, "--replace", help="Put the new index over an existing one."),
+    ids: Path | None = typer.Option(None, "--ids", help="File of the codes' ids, one per line."),
+    protocol: str | None = typer.Option(None, "--protocol", help="Index only one split of this protocol."),
+    split: str | None = typer.Option(
+        None, "--split", help="Split to index: query, database (default) or train."
+    ),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items per forward pass."),
+    replace: bool = typer.Option(False, "--replace", help="Replace an existing index."),
     keep_embeddings: bool = typer.Option(
-        False, "--keep-embeddings", help="Keep the embeddings behind the codes, for search --rerank and ties."
+        False,
+        "--keep-embeddings",
+        help="Keep the float embeddings of the codes, for search --rerank and ties.",
     ),
     embeddings: Path | None = typer.Option(
-        None, "--embeddings", help="With --codes: .npy of float embeddings, one row per code, to be kept."
+        None, "--embeddings", help="With --codes: keep these float embeddings, .npy with one row per code."
     ),
     device: str | None = DEVICE,
 ) -> None:
-    """Build an index from a collection and a model, or from codes made elsewhere."""
+    """Build an index from a collection and a model, or from existing codes or vectors."""
     if (source is None) == (codes is None) or (codes is None) != (ids is None):
         raise typer.BadParameter("give either SOURCE (with --model), or --codes FILE and --ids FILE")
     if codes is not None and (model is not None or protocol is not None):
-        raise typer.BadParameter("--codes goes without --model and --protocol")
+        raise typer.BadParameter("--codes cannot be combined with --model or --protocol")
     if codes is not None and keep_embeddings:
-        raise typer.BadParameter("--keep-embeddings goes with SOURCE; give --embeddings FILE with --codes")
+        raise typer.BadParameter("--keep-embeddings needs SOURCE; with --codes give --embeddings FILE")
     if codes is None and embeddings is not None:
-        raise typer.BadParameter("--embeddings goes with --codes; --keep-embeddings keeps those of a model")
+        raise typer.BadParameter("--embeddings needs --codes; with SOURCE give --keep-embeddings")
     if split is not None and protocol is None:
-        raise typer.BadParameter("--split names a part of a protocol; give --protocol as well")
+        raise typer.BadParameter("--split needs a protocol; give --protocol too")
     from limbeck.cli.collection import open_collection
     from limbeck.cli.skipped import SkipList
     from limbeck.search import Index
@@ -89,22 +93,26 @@ def build(
 @app.command()
 def encoder(
     index: Path = typer.Argument(..., help="Index directory."),
-    model: Path = typer.Option(..., "--model", help="Run trained with init and freeze of the image side."),
+    model: Path = typer.Option(
+        ..., "--model", help="Run that was trained with init and freeze of the image tower."
+    ),
 ) -> None:
-    """Answer queries through another text encoder; the items stay as they are."""
+    """Encode queries with another text encoder; the items keep their codes."""
     from limbeck.search import replace_query_encoder
 
     replace_query_encoder(index, model)
-    echo(f'{index}: queries go through {model} now; try: limbeck search {index} "..."')
+    echo(f'{index}: queries are now encoded by {model}; try: limbeck search {index} "..."')
 
 
 @app.command()
 @writes("json_file")
 def info(
     index: Path = typer.Argument(..., help="Index directory."),
-    json_file: Path | None = typer.Option(None, "--json", help="Also write it to this JSON file."),
+    json_file: Path | None = typer.Option(
+        None, "--json", help="Also write the description to this JSON file."
+    ),
 ) -> None:
-    """Say what an index holds."""
+    """Describe an index: items, space, encoders, engines and columns."""
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
     from limbeck.index.ann_index import engines_info
@@ -122,9 +130,9 @@ def info(
 
 @app.command()
 def verify(index: Path = typer.Argument(..., help="Index directory.")) -> None:
-    """Read every file and compare its checksum, ids and points with what was recorded."""
+    """Read every file of an index and compare checksums, ids and vectors with the record."""
     from limbeck.index.ann_index import derived_names, open_derived
     from limbeck.index.store import verify_index
 
     files = verify_index(index) + sum(open_derived(index, name).verify() for name in derived_names(index))
-    echo(f"{index}: {files} files, all as written")
+    echo(f"{index}: {files} files verified")

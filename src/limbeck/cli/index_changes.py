@@ -9,7 +9,7 @@ import typer
 from limbeck.cli.device import DEVICE, encodes
 from limbeck.console import echo
 
-_SHOWN = 10  # names of files that are gone
+_SHOWN = 10  # names of missing files to print
 
 
 @encodes
@@ -20,28 +20,38 @@ def add(
         help="Folder of pictures, pairs directory, encoded set, or table (CSV, TSV, JSON lines, Parquet).",
     ),
     codes: Path | None = typer.Option(
-        None, "--codes", help="Instead: .npy of codes, in any of the forms of index build, or vectors."
+        None,
+        "--codes",
+        help="Instead of SOURCE: .npy of codes or vectors, in any form that index build reads.",
     ),
-    ids: Path | None = typer.Option(None, "--ids", help="Ids of the codes, one a line."),
+    ids: Path | None = typer.Option(None, "--ids", help="File of the codes' ids, one per line."),
     embeddings: Path | None = typer.Option(
-        None, "--embeddings", help="With --codes: .npy of float embeddings, where the index keeps them."
+        None,
+        "--embeddings",
+        help="With --codes: their float embeddings, .npy, if the index keeps embeddings.",
     ),
-    model: Path | None = typer.Option(None, "--model", help="Run that made the codes, if one did."),
-    protocol: str | None = typer.Option(None, "--protocol", help="Take only a split of this protocol."),
-    split: str | None = typer.Option(None, "--split", help="query, database (default) or train."),
-    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
-    replace: bool = typer.Option(False, "--replace", help="Put items in the place of those of the same id."),
+    model: Path | None = typer.Option(
+        None, "--model", help="With --codes: run that made the codes, if a run did."
+    ),
+    protocol: str | None = typer.Option(None, "--protocol", help="Add only one split of this protocol."),
+    split: str | None = typer.Option(
+        None, "--split", help="Split to add: query, database (default) or train."
+    ),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items per forward pass."),
+    replace: bool = typer.Option(False, "--replace", help="Replace items that have the same id."),
     device: str | None = DEVICE,
 ) -> None:
-    """Add items, encoded with the model in the index; all in one commit, or nothing."""
+    """Add items, encoded with the model of the index, in one atomic commit."""
     if (source is None) == (codes is None) or (codes is None) != (ids is None):
         raise typer.BadParameter("give either SOURCE, or --codes FILE and --ids FILE")
     if codes is None and model is not None:
-        raise typer.BadParameter("--model says who made --codes; a source is encoded with the index's model")
+        raise typer.BadParameter(
+            "--model names the run that made --codes; SOURCE is encoded with the index's model"
+        )
     if codes is None and embeddings is not None:
-        raise typer.BadParameter("--embeddings goes with --codes; of a source the index keeps its own")
+        raise typer.BadParameter("--embeddings needs --codes; for SOURCE the model computes them")
     if (protocol is not None and codes is not None) or (split is not None and protocol is None):
-        raise typer.BadParameter("--split goes with --protocol, and both with a pairs directory")
+        raise typer.BadParameter("--split needs --protocol, and both need SOURCE, a pairs directory")
     from limbeck.cli.collection import open_collection
     from limbeck.cli.skipped import SkipList
     from limbeck.search import add_items
@@ -67,57 +77,55 @@ def add(
             on_skip=skipped,
         )
         skipped.report(opened)
-    took = f", {added.replaced} of them in the place of older ones" if added.replaced else ""
-    echo(f"{index}: {added.items} item(s) added{took}")
+    note = f", {added.replaced} of them replaced older ones" if added.replaced else ""
+    echo(f"{index}: {added.items} item(s) added{note}")
 
 
 @encodes
 def sync(
     index: Path = typer.Argument(..., help="Index directory."),
     folder: Path = typer.Argument(
-        ..., help="Folder of pictures that the index was built of, or a part of it."
+        ..., help="Folder of pictures that the index was built from, or a part of it."
     ),
-    remove: bool = typer.Option(
-        False, "--remove", help="Also take out items whose file is not there any more."
-    ),
-    batch_size: int | None = typer.Option(None, "--batch-size", help="Items in one forward pass."),
+    remove: bool = typer.Option(False, "--remove", help="Also remove items whose file is missing."),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Items per forward pass."),
     device: str | None = DEVICE,
 ) -> None:
-    """Encode only what is new or changed in a folder; all in one commit, or nothing."""
+    """Encode only new or changed pictures of a folder, in one atomic commit."""
     from limbeck.cli.skipped import SkipList
     from limbeck.search.sync import sync_folder
 
     skipped = SkipList()
-    found = sync_folder(index, folder, remove=remove, batch_size=batch_size, progress=True, on_skip=skipped)
+    report = sync_folder(index, folder, remove=remove, batch_size=batch_size, progress=True, on_skip=skipped)
     skipped.report()
-    for name in found.gone[:_SHOWN]:
-        echo(f"gone {name}", err=True)
-    kept = "" if found.removed or not found.gone else " (kept in the index; --remove takes them out)"
-    noted = f" ({found.unrecorded:,} of unknown earlier state)" if found.unrecorded else ""
+    for name in report.gone[:_SHOWN]:
+        echo(f"missing {name}", err=True)
+    kept = "" if report.removed or not report.gone else " (kept in the index; --remove removes them)"
+    noted = f" ({report.unrecorded:,} of unknown earlier state)" if report.unrecorded else ""
     echo(
-        f"{index}: {found.new:,} new, {found.changed:,} changed{noted}, {found.unchanged:,} unchanged, "
-        f"{len(found.gone):,} gone{kept}"
+        f"{index}: {report.new:,} new, {report.changed:,} changed{noted}, {report.unchanged:,} unchanged, "
+        f"{len(report.gone):,} missing{kept}"
     )
 
 
 def compact(
     index: Path = typer.Argument(..., help="Index directory."),
     media_root: Path | None = typer.Option(
-        None, "--media-root", help="Make paths relative to this folder, which holds the recorded one."
+        None, "--media-root", help="Make paths relative to this folder, which must contain the recorded root."
     ),
 ) -> None:
-    """Merge all segments into one without the removed rows; row order stays."""
+    """Merge all segments into one and drop the removed rows; the order stays."""
     from limbeck.index.compact import compact_index
 
     done = compact_index(index, media_root=media_root)
-    echo(f"{index}: {'one segment now' if done else 'nothing to do'}")
+    echo(f"{index}: {'merged into one segment' if done else 'nothing to do'}")
 
 
 def export(
     index: Path = typer.Argument(..., help="Index directory."),
     out: Path = typer.Argument(..., help="File to write: .parquet, .npy or .faiss."),
 ) -> None:
-    """Write items and points for other programs; removed rows stay behind."""
+    """Export items with their codes or vectors for other programs, without removed rows."""
     from limbeck.index.export import export_index
 
     files = export_index(index, out)
@@ -127,10 +135,10 @@ def export(
 def remove(
     index: Path = typer.Argument(..., help="Index directory."),
     ids: list[str] | None = typer.Argument(None, help="Ids of the items to remove."),
-    ids_file: Path | None = typer.Option(None, "--ids", help="Instead: a file of ids, one a line."),
-    where: str | None = typer.Option(None, "--where", help="Instead: a filter, as in limbeck search."),
+    ids_file: Path | None = typer.Option(None, "--ids", help="Instead of IDS: a file of ids, one per line."),
+    where: str | None = typer.Option(None, "--where", help="Instead of IDS: a filter, as in limbeck search."),
 ) -> None:
-    """Remove items by id or filter; all in one commit, or nothing."""
+    """Remove items by id or by filter, in one atomic commit."""
     if sum(given is not None for given in (ids or None, ids_file, where)) != 1:
         raise typer.BadParameter("give ids, or --ids FILE, or --where FILTER")
     from limbeck.index.codes_file import read_ids

@@ -1,4 +1,4 @@
-"""How the description of an index looks in a terminal."""
+"""Print the description of an index in a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def print_info(value: dict[str, Any]) -> None:
-    """Print what `IndexStore.info` returns, one property a line."""
+    """Print the value of `IndexStore.info`, one property per line."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -24,16 +24,16 @@ def print_info(value: dict[str, Any]) -> None:
         "index": value["path"],
         "items": f"{value['items']:,} ({value['modality']}) in {value['segments']} segment(s), generation "
         f"{value['generation']}, format {value['format']}",
-        "removed": f"{value['removed']:,} row(s) still on disk until limbeck index compact",
+        "removed": f"{value['removed']:,} row(s), on disk until limbeck index compact",
         "size": f"{value['bytes'] / 1e6:,.1f} MB"
         if value["bytes"] >= 1e6
         else f"{value['bytes'] / 1e3:,.1f} kB",
         "space": f"{kind} ({', '.join(f'{number} {name}' for name, number in space.items())})",
-        "space id": value["space_id"] or "unknown (points from elsewhere)",
-        "queries by": "; ".join(encoders) or "item and points only (no query encoder)",
+        "space id": value["space_id"] or "unknown (external codes or vectors)",
+        "queries by": "; ".join(encoders) or "item, codes or vectors only (no query encoder)",
         "model": value["model"] or "not recorded",
         "pictures": value["media_root"] or "not recorded",
-        "--rerank by": value.get("ranked_by") or "nothing (no embeddings kept)",
+        "--rerank by": value.get("ranked_by") or "nothing (the index keeps no embeddings)",
         "columns": ", ".join(value["columns"]),
         "created": value["created"],
         "engines": "\n".join(["exact", *map(_engine_line, value["engines"])]),
@@ -49,18 +49,18 @@ def print_info(value: dict[str, Any]) -> None:
 
 
 def _engine_line(entry: dict[str, Any]) -> str:
-    """Name, options, size, and what the engine covers of the index."""
+    """Describe an engine: name, options, size, and how many items it covers."""
     if "error" in entry:
         return f"{entry['name']}: {entry['error']}"
     options = " ".join(f"{name}={value}" for name, value in entry["options"].items())
     left = f", {entry['uncovered']:,} items ({entry['uncovered_share']:.1%}) searched exactly"
-    gone = f", {entry['gone']:,} of its rows no longer in the index" if entry["gone"] else ""
+    gone = f", {entry['gone']:,} of its rows are no longer in the index" if entry["gone"] else ""
     return (
         f"{entry['name']} {options}".strip()
         + f": {entry['bytes'] / 1e6:,.1f} MB, {entry['covered']:,} items"
         + left * bool(entry["uncovered"])
-        + f", {entry['scanned']:.1%} of the queries measured went over to the exact scan"
+        + f", {entry['scanned']:.1%} of the measured queries fell back to the exact scan"
         * bool(entry["scanned"])
         + gone
-        + ", never measured: build it again" * (not entry["measured"])
+        + ", not measured: build it again" * (not entry["measured"])
     )

@@ -1,4 +1,4 @@
-"""An option that takes one value is given once: the last of two would win without a word."""
+"""Refuse an option with one value that is given twice; otherwise the last value would win silently."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typer.core import TyperCommand, TyperOption
 
 
 class OnceCommand(TyperCommand):
-    """A verb that refuses an option given twice, where it cannot take several."""
+    """A command that refuses repeated options, except those that take several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As of click, after a look at how often each option stands there."""
+        """Count each option, then parse the arguments as click does."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option, count in Counter(given).items():
             several = getattr(option, "multiple", False) or getattr(option, "is_flag", False)
@@ -23,7 +23,7 @@ class OnceCommand(TyperCommand):
 
 
 def refuse_repeats(app: typer.Typer) -> None:
-    """Make every verb of an application, and of those in it, an `OnceCommand`."""
+    """Make every verb of an application and of its groups an `OnceCommand`."""
     for verb in app.registered_commands:
         verb.cls = OnceCommand
     for group in app.registered_groups:

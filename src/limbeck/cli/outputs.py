@@ -1,4 +1,4 @@
-"""Options that name a file to write: looked at before any work, and ``-`` keeps standard output free."""
+"""Check options that name a file to write before any work; keep standard output free for ``-``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ R = TypeVar("R")
 
 
 def writes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A verb whose parameters ``names`` are files to write, or None.
+    """Decorate a verb whose parameters ``names`` are files to write, or None.
 
-    What cannot be written is refused before the verb runs. Where one of them is standard output, what the
-    verb says goes to standard error.
+    A file that cannot be written is refused before the verb runs. If one file is standard output, the verb's
+    messages go to standard error.
+
+    Raises:
+        LimbeckError: (when the verb is called) several files are ``-``, or one cannot be written.
     """
 
     def decorate(verb: Callable[P, R]) -> Callable[P, R]:
@@ -31,7 +34,9 @@ def writes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     given = [options[name] for name in names if options.get(name) is not None]
                     taken = sum(check_target(str(path)).kind == "stdout" for path in given)
                     if taken > 1:
-                        raise LimbeckError("-: standard output takes one file; give the others names")
+                        raise LimbeckError(
+                            "-: only one file can go to standard output; give the others a name"
+                        )
                     if taken:
                         stack.enter_context(output_taken())
                 return verb(*args, **options)

@@ -1,4 +1,4 @@
-"""``limbeck index push``: load an index into a collection of Milvus."""
+"""``limbeck index push``: load an index into a Milvus collection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ def push(
     index: Path = typer.Argument(..., help="Index directory."),
     address: str = typer.Argument(..., metavar="milvus://HOST:PORT/NAME", help="Server and collection."),
     lists: int = typer.Option(
-        0, "--lists", help="Put items into so many lists, of which a search looks at some; 0 compares all."
+        0, "--lists", help="Number of inverted lists (nlist); 0 builds none and compares all items."
     ),
-    replace: bool = typer.Option(False, "--replace", help="Take the name over from another index or model."),
+    replace: bool = typer.Option(
+        False, "--replace", help="Replace the collection of another index or model."
+    ),
 ) -> None:
-    """Load all items into Milvus; `limbeck search --engine milvus://…` asks there. All or nothing."""
+    """Load all items into Milvus, or none; then search with `limbeck search --engine milvus://…`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from limbeck.console import console
@@ -31,5 +33,5 @@ def push(
             index, address, lists=lists, replace=replace, advance=lambda count: progress.advance(task, count)
         )
     if pushed.left_out:
-        echo(f"left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)
+        echo(f"columns left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)
     echo(f"{pushed.rows:,} items in {address}; try: limbeck search {index} … --engine {address}")

@@ -1,4 +1,4 @@
-"""``limbeck search``: ask an index."""
+"""``limbeck search``: search an index."""
 
 from __future__ import annotations
 
@@ -23,63 +23,69 @@ if TYPE_CHECKING:
 @encodes
 def search(
     index: Path = typer.Argument(..., help="Index directory, from `limbeck index build`."),
-    text: str | None = typer.Argument(None, help='Words, such as "two dogs on a beach".'),
-    k: int | None = typer.Option(None, "-k", help="Number of hits; 10, or with --radius all within it."),
-    image: Path | None = typer.Option(None, "--image", help="Search by a picture file."),
-    like: str | None = typer.Option(None, "--like", help="Search by the id of an item of the index."),
+    text: str | None = typer.Argument(None, help='Query text, such as "two dogs on a beach".'),
+    k: int | None = typer.Option(None, "-k", help="Number of hits; default: 10, with --radius all."),
+    image: Path | None = typer.Option(None, "--image", help="Search with a picture file."),
+    like: str | None = typer.Option(None, "--like", help="Search with an item of the index, by its id."),
     features: Path | None = typer.Option(
-        None, "--features", help="Search by image features, .npy (Q, D) or (D,)."
+        None, "--features", help="Search with image features, .npy (Q, D) or (D,)."
     ),
     codes: Path | None = typer.Option(
-        None, "--codes", help="Search by points, .npy: codes (packed, bool, or -1 and +1) or unit vectors."
+        None, "--codes", help="Search with .npy codes (packed, bool, or -1 and +1) or unit vectors."
     ),
     queries: Path | None = typer.Option(
-        None, "--queries", help="Many queries: .txt, a text a line, or .jsonl of text, image or like."
+        None,
+        "--queries",
+        help="Search with many queries: .txt, one text per line, or .jsonl of text, image or like.",
     ),
     where: str | None = typer.Option(
-        None, "--where", help='Only items with, such as "labels has sky and width > 300".'
+        None, "--where", help='Filter of the items, such as "labels has sky and width > 300".'
     ),
     radius: float | None = typer.Option(
-        None, "--radius", help="Only items at most so distant (or at least so similar)."
+        None, "--radius", help="Largest distance of a hit (or smallest similarity)."
     ),
     more_general: bool = typer.Option(
-        False, "--more-general", help="Only items in whose cone the query lies, nearer to the root (Lorentz)."
+        False,
+        "--more-general",
+        help="Only items whose cone contains the query and that are nearer to the root (Lorentz).",
     ),
     more_specific: bool = typer.Option(
-        False, "--more-specific", help="Only items in the cone of the query, farther from the root (Lorentz)."
+        False, "--more-specific", help="Only items inside the query's cone, farther from the root (Lorentz)."
     ),
     engine: str = typer.Option(
         "exact",
         "--engine",
-        help="exact, one of `limbeck index engine`, auto (the fastest for --recall), or milvus://HOST:PORT/NAME.",
+        help="exact, an engine of `limbeck index engine`, auto (fastest with --recall), or milvus://HOST:PORT/NAME.",
     ),
-    recall: float = typer.Option(
-        0.95, "--recall", help="Share of the true nearest that an engine must reach."
-    ),
+    recall: float = typer.Option(0.95, "--recall", help="Recall that an approximate engine must reach."),
     rerank: int | None = typer.Option(
-        None, "--rerank", help="Take so many by their codes and rank them by the embeddings of the index."
+        None, "--rerank", help="Re-rank the N nearest codes by the stored float embeddings.", metavar="N"
     ),
     embeddings: Path | None = typer.Option(
-        None, "--embeddings", help="With --codes: .npy of the queries' embeddings, one row per code."
+        None, "--embeddings", help="With --codes: the queries' float embeddings, .npy with one row per code."
     ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write the hits to this JSON file."),
     gallery: Path | None = typer.Option(
-        None, "--gallery", help="Also write the hits' pictures to this .png file."
+        None, "--gallery", help="Also write a contact sheet of the hits to this .png file."
     ),
-    media: Path | None = typer.Option(None, "--media", help="Where the pictures are now, if they moved."),
+    media: Path | None = typer.Option(
+        None, "--media", help="Current folder or zip of the pictures, if they moved."
+    ),
     device: str | None = DEVICE,
 ) -> None:
-    """Show the items nearest to a text, a picture, an item, features or codes."""
+    """Show the items that are nearest to a text, a picture, an item, features or codes."""
     if sum(query is not None for query in (text, image, like, features, codes, queries)) != 1:
         raise typer.BadParameter(
             'give exactly one query: "words", --image, --like, --features, --codes or --queries'
         )
     if queries is not None and gallery is not None:
-        raise typer.BadParameter("--gallery draws the hits of one query; --queries writes JSON lines")
+        raise typer.BadParameter("--gallery draws the hits of one query; with --queries use --json")
     if embeddings is not None and codes is None:
-        raise typer.BadParameter("--embeddings goes with --codes; the model of the index makes its own")
+        raise typer.BadParameter(
+            "--embeddings needs --codes; other queries are embedded by the index's model"
+        )
     if rerank is not None and radius is not None:
-        raise typer.BadParameter("--rerank goes without --radius")
+        raise typer.BadParameter("--rerank and --radius exclude each other; give one")
     if rerank is not None and codes is not None and embeddings is None:
         raise typer.BadParameter(
             "--rerank needs the queries' embeddings; give --embeddings FILE with --codes"
@@ -87,9 +93,11 @@ def search(
     if more_general and more_specific:
         raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
     if media is not None and gallery is None:
-        raise typer.BadParameter("--media says where a --gallery finds its pictures; give both")
+        raise typer.BadParameter("--media locates the pictures of --gallery; give both")
     if media is not None and not media.exists():
-        raise LimbeckError(f"{media}: no such folder or zip file; give --media the place of the pictures")
+        raise LimbeckError(
+            f"{media}: no such folder or zip file; give --media the current folder of the pictures"
+        )
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
     from limbeck.index.arrays import open_points, open_queries
@@ -98,7 +106,7 @@ def search(
     opened = Index.open(index)
     wanted = None if radius is not None else rerank or k or 10
     choice = opened.choose(engine, recall=recall, k=wanted)
-    if engine != "exact":  # on standard error: standard output may be JSON lines
+    if engine != "exact":  # print to standard error: standard output may be JSON lines
         echo(f"engine {choice.engine}: {choice.why}", err=True)
     if rerank is not None:
         echo(f"ranked by the {opened.kept.describe()}", err=True)
@@ -151,7 +159,7 @@ def search(
 def _answer_file(
     index: Index, queries: Path, k: int | None, options: dict[str, Any], out: Path | None
 ) -> None:
-    """JSON lines to ``out`` or standard output; status 1 if a query failed, after all the others."""
+    """Write JSON lines to ``out`` or standard output; if a query failed, raise after all the others."""
     import sys
 
     from limbeck.files import atomic_file, json_text
@@ -163,11 +171,11 @@ def _answer_file(
             failed += "error" in answer
             stream.write((json_text(answer) + "\n").encode())
     if failed:
-        raise LimbeckError(f"{queries}: {failed} queries failed; see 'error' in their lines")
+        raise LimbeckError(f"{queries}: {failed} queries failed; read 'error' in their lines")
 
 
 def _why_none(index: Index, points: np.ndarray, along: str) -> str:
-    """How far from an answer a search along the hierarchy was that found nothing."""
+    """Say by how much the nearest cone was missed in a search along the hierarchy without hits."""
     from limbeck.index.hierarchy import nearest_cone
 
     miss = min(nearest_cone(index.space, index.store.points, point[None], along) for point in points)
@@ -175,8 +183,8 @@ def _why_none(index: Index, points: np.ndarray, along: str) -> str:
         side = "nearer to" if along == "more-general" else "farther from"
         return f"no item is {side} the root than the query"
     whose = (
-        "an item's cone that holds the query" if along == "more-general" else "an item in the query's cone"
+        "every item's cone misses the query"
+        if along == "more-general"
+        else "every item misses the query's cone"
     )
-    return (
-        f"the nearest to {whose} misses by {miss:.1f}°; models of small entailment weight hold few in cones"
-    )
+    return f"{whose} by at least {miss:.1f}°; models with a small entailment weight hold few items in cones"

@@ -13,39 +13,42 @@ from limbeck.console import echo
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(help="Recipe name or YAML file (with --resume: taken from the run).")
+        str | None, typer.Argument(help="Recipe name or YAML file; with --resume it may be left out.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value …, such as lift.bits=16 seed=1")
+        list[str] | None, typer.Argument(help="Overrides, key=value …, such as lift.bits=16 seed=1.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Pairs directory (data.pairs of the recipe).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run directory; default runs/<recipe>-s<seed>.")
+        Path | None, typer.Option("--out", help="Run directory; default: runs/<recipe>-s<seed>.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
+        bool, typer.Option("--resume", help="Resume from the newest checkpoint in --out.")
     ] = False,
     changed_data: Annotated[
         bool,
         typer.Option(
-            "--changed-data", help="With --resume: go on though pictures or features changed since the start."
+            "--changed-data",
+            help="With --resume: accept pictures or features that changed since the run began.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build everything, run two steps, print sizes, keep nothing.")
+        bool, typer.Option("--dry-run", help="Build everything, run two steps, print the cost, keep nothing.")
     ] = False,
     dry_batch: Annotated[
         int | None,
-        typer.Option(min=4, help="Pairs a step of the dry run; figures are scaled to the recipe's batch."),
+        typer.Option(
+            min=4, help="Pairs per step of the dry run; the figures are scaled to the recipe's batch."
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress line.")] = False,
 ) -> None:
-    """Train a recipe: its stages one after the other, ending in a model to load, encode and search with.
+    """Train the stages of a recipe one after the other, and save the model of the last stage.
 
-    --dry-run needs no data: without it the input is made up. It prints parameters, floating-point operations
-    a step, memory and time.
+    --dry-run prints the number of parameters, the floating-point operations per step, memory and time.
+    Without --data it uses generated input.
     """
     from limbeck.errors import LimbeckError
     from limbeck.notices import is_first
@@ -64,10 +67,10 @@ def train(
     if recipe is None:
         if not (resume and out is not None):
             raise LimbeckError(
-                "train: name a recipe (see: limbeck list recipes), or give --resume and --out RUN"
+                "train: no recipe; name one of limbeck list recipes, or give --resume and --out RUN"
             )
         if not is_run(out):
-            raise LimbeckError(f"{out}: holds no run to go on with; give the --out of one, or a recipe")
+            raise LimbeckError(f"{out}: holds no run to resume; give the --out of a run, or a recipe")
         recipe = str(out / "recipe.yaml")
     if data is not None:
         changes["data.pairs"] = str(data.resolve())
@@ -82,7 +85,7 @@ def train(
     except (Interrupted, KeyboardInterrupt):
         if not is_run(run):
             raise
-        echo(f"limbeck: stopped, state saved; go on with: limbeck train --resume --out {run}", err=True)
+        echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
     if is_first():
         echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
@@ -90,10 +93,10 @@ def train(
 
 @writes("json")
 def list_things(
-    what: Annotated[str, typer.Argument(help="recipes, grids, protocols or methods")],
+    what: Annotated[str, typer.Argument(help="recipes, grids, protocols or methods.")],
     json: Annotated[Path | None, typer.Option("--json", help="Also write the list to this file.")] = None,
 ) -> None:
-    """List what ships with limbeck: recipes, grids, protocols or methods."""
+    """List the recipes, grids, protocols or methods that limbeck contains."""
     from limbeck.errors import LimbeckError
 
     if what == "recipes":
@@ -115,7 +118,7 @@ def list_things(
 
         rows = [(name, (method.__doc__ or "").split("\n")[0]) for name, method in METHODS.items()]
     else:
-        raise LimbeckError(f"list: no {what!r}; choose recipes, grids, protocols or methods")
+        raise LimbeckError(f"list: unknown kind {what!r}; choose recipes, grids, protocols or methods")
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         echo(f"{name:<{width}}  {' '.join(text.split())}".rstrip())

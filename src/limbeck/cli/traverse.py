@@ -1,4 +1,4 @@
-"""``limbeck traverse``: from a picture to the root."""
+"""``limbeck traverse``: follow the geodesic from a picture to the root."""
 
 from __future__ import annotations
 
@@ -27,37 +27,40 @@ def traverse(
         Path | None, typer.Option("--features", help="Start at image features, .npy (D,) or (1, D).")
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option("--texts", help="Texts to pass, one a line, instead of the index's own.")
+        Path | None, typer.Option("--texts", help="Candidate texts, one per line, instead of the index's.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Instead: captions, tags and classes of a pairs directory.")
+        Path | None, typer.Option("--data", help="Take captions, tags and classes of this pairs directory.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Points on the way, both ends among them.")] = 50,
+    steps: Annotated[int, typer.Option("--steps", help="Points on the path, including both ends.")] = 50,
     all_texts: Annotated[
         bool,
-        typer.Option("--all", help="The nearest text at every step, whether it entails the step or not."),
+        typer.Option(
+            "--all", help="Take the nearest text at every step, even if it does not entail the step."
+        ),
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Also write every step to this file.")] = None,
     figure: Annotated[
-        Path | None, typer.Option("--figure", help="Also draw the way to this .png file.")
+        Path | None, typer.Option("--figure", help="Also draw the path to this .png file.")
     ] = None,
     media: Annotated[
-        Path | None, typer.Option("--media", help="Where the pictures are now, if they moved.")
+        Path | None, typer.Option("--media", help="Current folder or zip of the pictures, if they moved.")
     ] = None,
     device: str | None = DEVICE,
 ) -> None:
-    """Go from a picture to the root: at every step the nearest text that entails it.
+    """Follow the path from a picture to the root and show the nearest entailing text at every step.
 
-    The texts are the captions, tags and class names of the index's items, or those of --texts or --data.
+    The candidates are the captions, tags and class names of the index's items, or the texts of --texts or
+    --data.
     """
     if sum(start is not None for start in (image, like, features)) != 1:
         raise typer.BadParameter("give exactly one start: --image, --like or --features")
     if texts is not None and data is not None:
         raise typer.BadParameter("give --texts or --data, not both")
     if figure is not None and features is not None:
-        raise typer.BadParameter("--figure shows the picture; start at --image or --like")
+        raise typer.BadParameter("--figure needs a picture; start at --image or --like")
     if media is not None and (figure is None or like is None):
-        raise typer.BadParameter("--media says where --figure finds the picture of --like; give all three")
+        raise typer.BadParameter("--media locates the picture of --like for --figure; give all three")
     from limbeck.search import Index
 
     opened = Index.open(index)
@@ -67,7 +70,7 @@ def traverse(
 
         check_figure(figure)
         picture = _picture(opened, image, like, media)
-    found = opened.traverse(
+    traversal = opened.traverse(
         image=image,
         like=like,
         features=None if features is None else _features(features),
@@ -76,17 +79,17 @@ def traverse(
         entailed=not all_texts,
     )
     start = str(image or like or features)
-    _print(found, start)
+    _print(traversal, start)
     if json is not None:
         from limbeck.files import write_json
 
         about = {"index": str(opened.store.path), "space": opened.space.to_json(), "start": start}
-        write_json(json, about | found.to_json())
+        write_json(json, about | traversal.to_json())
     if figure is not None:
         from limbeck.reporting.traversal import write_figure
 
         assert picture is not None
-        write_figure(figure, found, picture)
+        write_figure(figure, traversal, picture)
         echo(f"figure: {figure}")
 
 
@@ -104,12 +107,14 @@ def _features(file: Path) -> Any:
 
     rows = open_queries(file)
     if len(rows) != 1:
-        raise LimbeckError(f"{file}: holds {len(rows)} rows; a traversal starts at one, give (D,) or (1, D)")
+        raise LimbeckError(
+            f"{file}: holds {len(rows)} rows; a traversal starts at one row, give (D,) or (1, D)"
+        )
     return rows
 
 
 def _texts(file: Path | None, data: Path | None) -> list[str] | None:
-    """None: the index's own."""
+    """Return the texts of a file or a pairs directory; None stands for those of the index."""
     if file is not None:
         from limbeck.index.texts import read_texts
 
@@ -123,7 +128,7 @@ def _texts(file: Path | None, data: Path | None) -> list[str] | None:
 
 
 def _print(found: Traversal, start: str) -> None:
-    """The chain as a table, and what a reader of it must know."""
+    """Print the chain as a table, with notes on empty cones and unknown texts."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -135,13 +140,13 @@ def _print(found: Traversal, start: str) -> None:
     held = f"{count:,} of {found.texts:,} texts {'entails' if count == 1 else 'entail'} it"
     echo(f"{start}, radius {found.radius:.3f}: {held}")
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("way", "radius", "inside", "entail"):
+    for name in ("path", "radius", "inside", "entailing"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("nearest text that entails" if found.entailed else "nearest text", overflow="fold")
     for step in found.chain:
         inside = "all" if step.inside is None else f"{degrees(step.inside):.1f}°"
-        way = f"{step.share:.0%}"
-        table.add_row(way, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
+        share = f"{step.share:.0%}"
+        table.add_row(share, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
     console().print(table)
     if not count:
         missed = f"{found.nearest_cone!r} misses it least, by {degrees(-found.nearest_inside):.1f}°"
@@ -149,4 +154,4 @@ def _print(found: Traversal, start: str) -> None:
         echo(f"no text but {ROOT} entails the start: {missed}{hint}")
     if found.unknown:
         some = ", ".join([*map(repr, found.unknown[:3]), *(["…"] * (len(found.unknown) > 3))])
-        echo(f"{len(found.unknown):,} text(s) left out, the model knows no word of them: {some}")
+        echo(f"{len(found.unknown):,} text(s) left out because the model knows none of their words: {some}")

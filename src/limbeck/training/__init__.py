@@ -1,4 +1,4 @@
-"""Training: recipes, the loop, stages, checkpoints. The only package that imports Fabric."""
+"""Train models: recipes, stages, the training loop, checkpoints. Only this package imports Fabric."""
 
 from __future__ import annotations
 

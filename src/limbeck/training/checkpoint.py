@@ -1,6 +1,6 @@
-"""Training state on disk: safetensors and JSON with checksums, published by rename.
+"""Save and restore training state: safetensors and JSON with checksums, published by rename.
 
-A kill leaves the last whole state; of damaged states the newest sound one before them counts.
+After a kill the last complete checkpoint remains. If a checkpoint is damaged, the newest sound one is used.
 """
 
 from __future__ import annotations
@@ -20,19 +20,27 @@ from limbeck.methods import Method
 
 FORMAT = 1
 STATE = Kind("checkpoint", r"state\.(json|safetensors)")
-_LATER = {"teacher"}  # what checkpoints from before do not name
+_LATER = {"teacher"}  # older checkpoints lack this key
 _TENSORS, _FACTS = "state.safetensors", "state.json"
 KEPT = 2
-"""States that stay: the newest, and the one before it should the newest be damaged."""
+"""The number of checkpoints to keep: the newest, and the one before it in case the newest is damaged."""
 
 
 class _Foreign(LimbeckError):
-    """A whole state, but of another method, recipe, data set or format: an older one is no better."""
+    """A sound checkpoint of another method, recipe, data set or format; older ones would not fit either."""
 
 
 @dataclass
 class Progress:
-    """Position and selection of a stage: what, beside tensors, a resume needs."""
+    """The position and best score of a stage: what a resume needs besides tensors.
+
+    Attributes:
+        step: training steps done.
+        best_score: best validation score so far.
+        best_step: the step of that score.
+        seconds: wall-clock time so far, validation included.
+        extra: ``best`` (folder and checksum of the best model) and ``training_seconds``.
+    """
 
     step: int = 0
     best_score: float | None = None
@@ -42,30 +50,30 @@ class Progress:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a directory."""
+    """Return the SHA-256 over the names and bytes of all files of a directory."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return sha256_json([[file.relative_to(folder).as_posix(), sha256_file(file)] for file in files])
 
 
 class BestModel:
-    """``best-<step>/``: the model of the best validated step; a state names its own by step and checksum."""
+    """``best-<step>/``: the model of the best validated step; checkpoints name folder and checksum."""
 
     @staticmethod
     def save(method: Method, folder: Path, progress: Progress) -> None:
-        """Write the model of ``progress.step`` and note it in ``progress``."""
+        """Write the model of ``progress.step`` and record it in ``progress``."""
         name = f"best-{progress.step:08d}"
         method.encoder.save(folder / name)
         progress.extra["best"] = {"folder": name, "sha256": folder_digest(folder / name)}
 
     @staticmethod
     def find(folder: Path, extra: Mapping[str, Any]) -> Path | None:
-        """Its directory as some progress names it; None where none was chosen.
+        """Return the directory that ``Progress.extra`` names, or None if no best model was saved.
 
         Raises:
-            LimbeckError: it is missing or damaged.
+            LimbeckError: the directory is missing or damaged.
         """
         noted = extra.get("best")
-        if noted is None:  # a state from before models of the best step had names
+        if noted is None:  # an older checkpoint, which does not name the best model
             return folder / "best" if (folder / "best").is_dir() else None
         place = folder / str(noted["folder"])
         if not place.is_dir():
@@ -76,7 +84,7 @@ class BestModel:
 
 
 def trainable_state(method: Method) -> dict[str, torch.Tensor]:
-    """The method's weights and buffers, without frozen pretrained weights that their source still holds."""
+    """Return the method's weights and buffers, without frozen pretrained weights that their source holds."""
     referenced = tuple(f"encoder.{prefix}" for prefix in method.encoder.referenced())
     return {
         name: tensor
@@ -86,7 +94,7 @@ def trainable_state(method: Method) -> dict[str, torch.Tensor]:
 
 
 class CheckpointFolder:
-    """``state-<step>/`` directories of a stage; the newest sound one counts, `KEPT` of them stay."""
+    """The checkpoints ``state-<step>/`` of a stage, of which the newest `KEPT` are kept."""
 
     def __init__(
         self,
@@ -96,27 +104,27 @@ class CheckpointFolder:
         also: Mapping[str, Sequence[Any]] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        """Nothing is read yet.
+        """Name the folder; read nothing yet.
 
         Args:
-            folder: of the stage.
-            identity: method, hashes of recipe, data and teacher: must agree between writer and reader.
-            also: further values of the identity that a state on disk may have.
-            say: gets a line for each damaged state, and one for a state without checksums.
+            folder: directory of the stage.
+            identity: method and the hashes of recipe, data and teacher; a checkpoint must have the same.
+            also: further values per key of the identity that a checkpoint may have.
+            say: receives one line per damaged checkpoint, and one for a checkpoint without checksums.
         """
         self.folder, self.identity, self.also = folder, identity, also or {}
         self.say = say or (lambda line: None)
-        # The state that stays beside the next one, and the model of the best step that it names.
+        # The checkpoint to keep with the next one, and the best model that it names.
         self._before: tuple[str, str | None] = ("", None)
 
     def states(self) -> list[Path]:
-        """All checkpoints, the newest first."""
+        """Return the directories of all checkpoints, the newest first."""
         return sorted(self.folder.glob("state-*"), key=lambda p: int(p.name.split("-")[1]), reverse=True)
 
     def save(
         self, method: Method, optimizer: torch.optim.Optimizer, names: list[str], progress: Progress
     ) -> None:
-        """Write everything that the next step depends on."""
+        """Write a checkpoint with everything that the next step depends on, and remove old ones."""
         tensors = {f"method/{name}": tensor for name, tensor in trainable_state(method).items()}
         state = optimizer.state_dict()["state"]
         for index, entry in state.items():
@@ -140,19 +148,27 @@ class CheckpointFolder:
         self._before = (target.name, best)
 
     def restore(self, method: Method, optimizer: torch.optim.Optimizer, names: list[str]) -> Progress:
-        """Load the newest sound checkpoint into method and optimizer; a fresh `Progress` when there is none.
+        """Load the newest sound checkpoint into method and optimizer.
+
+        Args:
+            method: receives weights and buffers.
+            optimizer: receives its moments.
+            names: parameter names in the optimizer's order.
+
+        Returns:
+            The stored progress; a new `Progress` if there is no checkpoint.
 
         Raises:
-            LimbeckError: no state is sound, a checkpoint of another method or recipe, a curvature out of its
-                bounds.
+            LimbeckError: no checkpoint is sound, the newest is of another method or recipe, or a curvature
+                is out of its bounds.
         """
         path, stored, tensors = self._newest_sound()
         if path is None:
             return Progress()
-        own = trainable_state(method)
+        current = trainable_state(method)
         saved = {n.removeprefix("method/"): t for n, t in tensors.items() if n.startswith("method/")}
-        if set(saved) != set(own):
-            odd = sorted(set(saved) ^ set(own))[0]
+        if set(saved) != set(current):
+            odd = sorted(set(saved) ^ set(current))[0]
             raise LimbeckError(
                 f"{path / _TENSORS}: does not hold this method's weights ({odd!r} differs); "
                 "choose another --out"
@@ -166,7 +182,7 @@ class CheckpointFolder:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
-                f"{path / _TENSORS}: damaged ({reason}); remove {path} to go on from an older state"
+                f"{path / _TENSORS}: damaged ({reason}); remove {path} to resume from an older checkpoint"
             ) from error
         method.encoder.lift.check(f"{path / _TENSORS}")
         self._before = (path.name, (stored["extra"].get("best") or {}).get("folder"))
@@ -184,30 +200,31 @@ class CheckpointFolder:
                 damaged.append(str(error))
                 continue
             for line in damaged:
-                self.say(f"{line}; going on from the older {path.name}")
+                self.say(f"{line}; resuming from the older {path.name}")
             return path, stored, tensors
         if damaged:
             raise LimbeckError(
-                f"{damaged[0]}; no older state is sound; remove {self.folder} to start the stage anew"
+                f"{damaged[0]}; no older checkpoint is sound; remove {self.folder} to restart the stage"
             )
         return None, {}, {}
 
     def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         stored = _read_facts(path / _FACTS)
         for key, value in self.identity.items():
-            found = stored.get(key, value if key in _LATER else None)
-            if found != value and found not in self.also.get(key, ()):
+            recorded = stored.get(key, value if key in _LATER else None)
+            if recorded != value and recorded not in self.also.get(key, ()):
                 raise _Foreign(
-                    f"{path}: checkpoint of another {key} ({found!r}, wanted {value!r}); choose another --out"
+                    f"{path}: checkpoint of another {key} ({recorded!r}, expected {value!r}); "
+                    "choose another --out"
                 )
         if "sha256" not in stored:
-            self.say(f"{path}: has no checksums (an older limbeck wrote it); taken as it is")
+            self.say(f"{path}: has no checksums (an older limbeck wrote it); used unchecked")
         elif not (path / _TENSORS).is_file() or sha256_file(path / _TENSORS) != stored["sha256"]:
             raise LimbeckError(f"{path / _TENSORS}: missing or damaged (its checksum differs)")
         return stored, load_tensors(path / _TENSORS)
 
     def clear(self) -> None:
-        """Remove all checkpoints (the stage is done)."""
+        """Remove all checkpoints, once the stage is done."""
         for old in self.folder.glob("state-*"):
             shutil.rmtree(old, ignore_errors=True)
 
@@ -227,9 +244,11 @@ def _load_optimizer(
 def _read_facts(file: Path) -> dict[str, Any]:
     stored = read_json(file)
     if not isinstance(stored, dict) or not vars(Progress()).keys() <= stored.keys():
-        raise LimbeckError(f"{file}: damaged")
+        raise LimbeckError(f"{file}: damaged; remove its folder")
     if stored.get("format") != FORMAT:
-        raise _Foreign(f"{file}: format {stored.get('format')!r}, this limbeck reads {FORMAT}; upgrade it")
+        raise _Foreign(
+            f"{file}: format {stored.get('format')!r}, but this limbeck reads {FORMAT}; upgrade limbeck"
+        )
     check = stored.pop("check", None)
     if check is not None and sha256_json(stored) != check:
         raise LimbeckError(f"{file}: damaged (its checksum differs)")

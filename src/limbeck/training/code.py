@@ -1,4 +1,4 @@
-"""Which files of one's own a run began with: noted at the start, compared when it goes on."""
+"""Record the user's code files that a run began with, and compare them when the run resumes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ CODE = "code.json"
 
 
 def code_of(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 by file of the classes ``FILE.py:CLASS`` of a recipe, the file as the recipe names it."""
+    """Return the SHA-256 per file of a recipe's classes ``FILE.py:CLASS``, by the recipe's file name."""
     names = [stage.method["name"] for stage in recipe.stages]
-    names += [own.kind for stage in recipe.stages for own in own_parts(stage).values()]
-    found = [own for name in names if (own := own_name(name)) is not None]
-    return {str(own.file): code_digest(own.file) for own in found}
+    names += [part.kind for stage in recipe.stages for part in own_parts(stage).values()]
+    classes = [name for text in names if (name := own_name(text)) is not None]
+    return {str(name.file): code_digest(name.file) for name in classes}
 
 
 def note_code(run: Path, recipe: Recipe) -> None:
-    """Write down what a run begins with, unless that stands there or there is none."""
-    found = code_of(recipe)
-    if found and not (run / CODE).exists():
-        write_json(run / CODE, found)
+    """Write the digests of the code that a run begins with, unless they exist or there is no such code."""
+    digests = code_of(recipe)
+    if digests and not (run / CODE).exists():
+        write_json(run / CODE, digests)
 
 
 def compare_code(run: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
-    """Say which files are other ones than when the run began; it goes on with them as they are now."""
+    """Report the code files that changed since the run began; the run continues with the current ones."""
     now = code_of(recipe)
     before = read_json(run / CODE) if now and (run / CODE).is_file() else {}
     for file, digest in now.items():
         if file not in before:
-            say(f"{run}: holds no record of {file}; a change since it began goes unnoticed")
+            say(f"{run}: holds no record of {file}; a change since the run began cannot be detected")
         elif before[file] != digest:
             say(
                 f"{file}: changed since {run} began (SHA-256 {before[file][:16]}, now {digest[:16]}); "
-                "going on with the file as it is now"
+                "continuing with the current file"
             )

@@ -1,4 +1,4 @@
-"""What a stage costs: pairs a second, floating-point operations a step, peak memory."""
+"""Measure the cost of a stage: pairs per second, floating-point operations per step, peak memory."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from limbeck.files import write_json
 from limbeck.training.metrics_log import MetricsLog
 
 SAMPLES = (8, 12, 16)
-"""Pairs of the small batches that are counted. A step costs a + b n + c n², which three of them settle."""
+"""Sizes n of the small batches to count. A step costs a + b n + c n², which three sizes determine."""
 
 
 class StageClock:
-    """Seconds of training without those of validation, beside each logged step, and the record at the end.
+    """Measure training time without validation; log it per logged step, and write a record at the end.
 
-    ``clock.jsonl`` stands apart from ``metrics.jsonl``, which two equal runs write alike byte by byte.
+    The times go to ``clock.jsonl``, so that two equal runs write the same bytes to ``metrics.jsonl``.
     """
 
     def __init__(self, folder: Path, batch_size: int, *, step: int, seconds: float) -> None:
-        """Go on at a step, after so many seconds."""
+        """Continue at ``step``, after ``seconds`` of earlier training."""
         self.folder, self.batch_size = folder, batch_size
         self.log = MetricsLog(folder / "clock.jsonl", resume_step=step)
         self.began = time.monotonic() - seconds
@@ -33,23 +33,23 @@ class StageClock:
 
     @property
     def seconds(self) -> float:
-        """Of training so far; saving counts, validation does not."""
+        """The seconds of training so far, with saving and without validation."""
         return time.monotonic() - self.began
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Time that does not count."""
+        """Exclude the time inside this context."""
         start = time.monotonic()
         yield
         self.began += time.monotonic() - start
 
     def note(self, step: int) -> None:
-        """Write down when a step was done."""
+        """Log the training time at the end of a step."""
         seconds = round(self.seconds, 3)
         self.log.write({"step": step, "pairs": step * self.batch_size, "seconds": seconds})
 
     def finish(self, step: int, flops: Callable[[], int] | None) -> None:
-        """Write ``efficiency.json``; operations are counted once time and memory are noted."""
+        """Write ``efficiency.json``; count operations last, so that they add no time and memory."""
         pairs, seconds = step * self.batch_size, self.seconds
         record: dict[str, Any] = {
             "pairs": pairs,
@@ -62,7 +62,7 @@ class StageClock:
 
 
 def extrapolate(counts: dict[int, int], batch_size: int) -> int:
-    """The value at ``batch_size`` of the parabola through three counts, in exact whole numbers."""
+    """Return the value at ``batch_size`` of the parabola through three counts, in exact integers."""
     (x0, y0), (x1, y1), (x2, y2) = sorted(counts.items())
     first = y0 * (batch_size - x1) * (batch_size - x2) * (x2 - x1)
     second = y1 * (batch_size - x0) * (batch_size - x2) * (x2 - x0)
@@ -71,7 +71,10 @@ def extrapolate(counts: dict[int, int], batch_size: int) -> int:
 
 
 def reset_peak() -> None:
-    """Start a new peak, since one process may train several runs; where that fails it is the process's."""
+    """Reset the peak memory, since one process may train several runs.
+
+    Where the system cannot do so, `peak_memory` returns the peak of the whole process.
+    """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
@@ -79,9 +82,9 @@ def reset_peak() -> None:
 
 
 def peak_memory() -> int | None:
-    """Bytes: on the GPU what tensors took at most, else the process's largest resident size.
+    """Return the peak memory in bytes: that of tensors on the GPU, else the process's largest resident set.
 
-    None where the system does not tell, as Windows.
+    Returns None on systems that do not report it, such as Windows.
     """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())

@@ -1,4 +1,4 @@
-"""What a run trains on, and what of it each stage sees."""
+"""Select the rows that a run trains on, and the part that each stage sees."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.metric_presets import as_in
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 
-_SALT = 20015  # the draw of rows has nothing to do with that of batches
+_SALT = 20015  # keeps the draw of rows independent of the draw of batches
 
 
 @dataclass(frozen=True)
 class Data:
-    """What every stage of a run trains on: training rows, held-out rows, and the protocol they come from.
+    """The data of a run: training rows, held-out rows, and the protocol that they come from.
 
-    ``shown`` has the rows of ``train`` with none but the texts that the protocol shows. ``database``: with
-    ``data.like`` what the held-out rows, then the test queries, are validated against; else None, train.
+    Attributes:
+        pairs: the pairs directory.
+        protocol: the protocol, resolved on ``pairs``.
+        train: the training rows with all texts that training may draw.
+        shown: the rows of ``train`` with only the texts that the protocol shows.
+        held_out: the validation queries; with ``data.like`` these are the test queries.
+        skipped: the number of rows without a text, if some stage reads texts; else 0.
+        database: with ``data.like`` the database split, which validation searches; else None, and
+            validation searches ``train``.
     """
 
     pairs: Pairs
@@ -49,15 +56,19 @@ class Data:
         seed: int = 0,
         reads_text: Sequence[bool] = (True,),
     ) -> Data:
-        """Cut validation from train; check texts and labels when a method needs them.
+        """Split validation from train; check texts and labels if a method needs them.
 
         Args:
-            pairs, protocol: where the rows come from.
-            supervised: some stage reads labels.
+            pairs, protocol: the source of the rows.
+            supervised: whether some stage reads labels.
             all_captions, permute_labels, limit, like: see `DataConfig`.
-            seed: of the rows that ``limit`` draws.
-            reads_text: of each stage. Rows without a text are left out at once when every stage reads it, by
-                the stages that do when only some read it, and not at all when none does.
+            seed: seed of the draw of ``limit``.
+            reads_text: for each stage, whether it reads texts. If all stages do, rows without a text are
+                left out here. If only some do, those stages leave them out later.
+
+        Raises:
+            LimbeckError: the protocol does not fit the pairs, there are fewer rows than ``limit``, texts or
+                labels that a method needs are missing, or all training rows share a label.
         """
         check_fits(protocol, pairs, "data.protocol")  # also refuses queries in train before time is spent
         protocol = protocol.on(pairs)
@@ -71,12 +82,12 @@ class Data:
             protocol, _ = as_in(protocol, like, selected=True, where="data.like")
             train_rows, held_out = rows, protocol.split(pairs, "query")
             items = protocol.split(pairs, "database")
-            said = [own or [""] for own in protocol.texts(pairs, items)]
-            database = Subset(pairs, items, said, pairs.labels(items))
+            item_texts = [texts_of_row or [""] for texts_of_row in protocol.texts(pairs, items)]
+            database = Subset(pairs, items, item_texts, pairs.labels(items))
         if supervised:
             _require_contrast(pairs, train_rows)
         if protocol.task == "hashing" and len(held_out):
-            pairs.require_labels(held_out)  # validation is scored by them, whether training reads any or not
+            pairs.require_labels(held_out)  # the validation score needs labels, even if training reads none
         if any(reads_text):
             pairs.require_texts(protocol.text.column, train_rows)
         labelled = supervised or protocol.task == "hashing"
@@ -84,7 +95,7 @@ class Data:
         shown: list[Subset] = []
         skipped = 0
         for part, own_rows in (("train", train_rows), ("held out", held_out)):
-            # Validation sees the first text: the protocol's choice comes first, then the rest of the column.
+            # Validation reads the first text, so the protocol's choice precedes the rest of the column.
             texts = few = protocol.texts(pairs, own_rows)
             if all_captions:
                 whole = protocol.model_copy(
@@ -102,7 +113,7 @@ class Data:
             if permute_labels is not None and part == "train":
                 owners = np.random.default_rng(permute_labels).permutation(kept)
             labels = pairs.labels(owners) if labelled else None
-            # A row of which the protocol shows no text keeps the others.
+            # If the protocol shows no text of a row, the row keeps its other texts.
             few = [own if _says(own) else every for own, every in zip(few, texts, strict=True)]
             for found, source in ((views, texts), (shown, few)):
                 chosen = [own for own, kept_row in zip(source, keep.tolist(), strict=True) if kept_row]
@@ -110,7 +121,7 @@ class Data:
         return cls(pairs, protocol, views[0], shown[0], views[1], skipped, database)
 
     def drawn(self, texts: str) -> Subset:
-        """The training rows with the texts that a stage draws, see `StageConfig`."""
+        """Return the training rows with the texts that a stage draws (``StageConfig.texts``)."""
         if texts != "mixed":
             return self.shown if texts == "shown" else self.train
         mixed = []
@@ -122,10 +133,13 @@ class Data:
         return Subset(self.pairs, train.rows, mixed, known, train.label_rows, train.hidden)
 
     def of_stage(self, stage: StageConfig, seed: int) -> Data:
-        """What a stage sees: rows with a text if it reads one, its ``pairs``, without what it must not know.
+        """Return the part of the data that a stage sees.
+
+        If the stage reads texts, rows without one are left out. Then its ``pairs`` are drawn by ``seed``, and
+        its ``hide`` is applied.
 
         Raises:
-            LimbeckError: more pairs asked for than there are, unknown labels, nothing left.
+            LimbeckError: ``pairs`` exceeds the training rows, a hidden label is unknown, or no row is left.
         """
         found, where = self, f"stages.{stage.name}"
         if reads_text(stage):
@@ -134,15 +148,15 @@ class Data:
             )
         if self.database is not None and (stage.pairs is not None or stage.hide is not None):
             raise LimbeckError(
-                f"{where}: pairs and hide change what validation sees; leave them or data.like out"
+                f"{where}: pairs and hide change what validation sees; remove them or data.like"
             )
         if stage.pairs is not None:
             if stage.pairs > len(found.train):
                 raise LimbeckError(
-                    f"{where}.pairs: {stage.pairs:,} asked for, train has {len(found.train):,} beside "
-                    "validation; ask for fewer"
+                    f"{where}.pairs: {stage.pairs:,} requested, but train has {len(found.train):,} without "
+                    "validation; request fewer"
                 )
-            # None but these texts are read, so validation comes out of them.
+            # The stage may read only these pairs, so validation is taken from them.
             drawn = _drawn(found.train.ids, seed)[: stage.pairs]
             few, most = stage.pairs // 5, self.protocol.validation.size or stage.pairs
             held = drawn[: min(few, most)]
@@ -183,7 +197,7 @@ class Data:
 
 
 def open_data(recipe: Recipe) -> Data:
-    """The pairs under the recipe's protocol, checked for what its methods need."""
+    """Open the pairs of a recipe under its protocol, and check that they have what its methods need."""
     assert recipe.data.pairs is not None
     return Data.open(
         Pairs.open(recipe.data.pairs),
@@ -199,7 +213,7 @@ def open_data(recipe: Recipe) -> Data:
 
 
 def reads_text(stage: StageConfig) -> bool:
-    """Whether a stage's method reads the pairs' texts; label prompts are none."""
+    """Return whether a stage's method reads the pairs' texts; label prompts do not count."""
     method, config = method_config(stage)
     return any(spec.column == "text" for spec in method.inputs(config).values())
 
@@ -209,7 +223,7 @@ def _says(texts: Sequence[str]) -> bool:
 
 
 def _drawn(ids: Sequence[str], seed: int) -> np.ndarray:
-    """Positions in an order drawn by seed from the sorted ids; its beginnings are nested samples."""
+    """Return positions in random order, drawn from the sorted ids; any prefix is a nested sample."""
     by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     return by_id[np.random.default_rng([seed, _SALT]).permutation(len(by_id))]
 
@@ -217,13 +231,14 @@ def _drawn(ids: Sequence[str], seed: int) -> np.ndarray:
 def _limited(pairs: Pairs, rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
     if limit > len(rows):
         raise LimbeckError(
-            f"data.limit: {limit:,} training rows asked for, the protocol has {len(rows):,}; ask for fewer"
+            f"data.limit: {limit:,} training rows requested, but the protocol has {len(rows):,}; "
+            "request fewer"
         )
     return rows[np.sort(_drawn([pairs.ids[row] for row in rows.tolist()], seed)[:limit])]
 
 
 def _require_contrast(pairs: Pairs, rows: np.ndarray) -> None:
-    """Labels that tell rows apart: with one that all share, every pair counts as similar."""
+    """Refuse a label that all rows share: with it every pair would count as similar."""
     labels = pairs.require_labels(rows)
     shared = np.flatnonzero(labels.all(axis=0))
     if len(shared) and len(rows) > 1:

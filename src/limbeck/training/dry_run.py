@@ -1,4 +1,4 @@
-"""``limbeck train --dry-run``: build every stage, run two steps, say what it all would take, keep nothing."""
+"""``limbeck train --dry-run``: build every stage, run two steps, estimate the cost, keep nothing."""
 
 from __future__ import annotations
 
@@ -30,23 +30,27 @@ from limbeck.training.stages import input_readers
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
-"""Pairs of the batches whose operations are counted: a large tower on a small machine takes no more."""
+"""Sizes of the batches whose operations are counted; they suit a large tower on a small machine."""
 SUSTAINED = 100e12
-"""Operations a second of one large accelerator on such a model, for the estimate: a third of its peak."""
+"""Operations per second assumed of one large accelerator, about a third of its peak."""
 
 
 def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
-    """Build every stage's method and report sizes, operations, memory and time; nothing is kept.
+    """Build every stage's method and report sizes, operations, memory and time; keep nothing.
 
     A stage that builds on another stage takes that stage's untrained model. Without ``data.pairs`` the input
-    is made up: random pictures, and as many words as the vocabularies hold.
+    is generated: random pictures, and as many words as the vocabularies hold.
 
     Args:
-        recipe: resolved.
-        batch: pairs a step of the rehearsal; the recipe's with data, at most 8 without.
+        recipe: the resolved recipe.
+        batch: pairs per step of the dry run; default: the recipe's batch with data, at most 8 without.
+
+    Returns:
+        Lines of text to print.
 
     Raises:
-        LimbeckError: bad data; precomputed features without ``data.pairs``, whose width nobody knows.
+        LimbeckError: the data is bad, or the recipe reads precomputed features (of unknown width) without
+            ``data.pairs``.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder, fake = Path(scratch), recipe.data.pairs is None
@@ -54,16 +58,16 @@ def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
             recipe, batch = _with_fake_data(recipe, folder), batch or FAKE_BATCH
         data = open_data(recipe)
         fabric = start_fabric(recipe)
-        said = "made-up input, no data.pairs" if fake else f"{len(data.train)} training pairs"
-        first = f"{recipe.name}: {said}, {len(data.held_out)} held out, protocol {recipe.data.protocol}"
-        lines = [f"{recipe.name}: {said}" if fake else first]
+        source = "generated input, no data.pairs" if fake else f"{len(data.train)} training pairs"
+        first = f"{recipe.name}: {source}, {len(data.held_out)} held out, protocol {recipe.data.protocol}"
+        lines = [f"{recipe.name}: {source}" if fake else first]
         for built in build_stages(recipe, data, folder / "built"):
             lines.append(_rehearse(recipe, built, fabric, batch, fake))
     return lines
 
 
 def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, fake: bool) -> str:
-    """Run two steps of a stage, and say what it takes."""
+    """Run two steps of a stage, and describe its cost."""
     stage, method, specs, data = built.stage, built.method, built.specs, built.data
     plan = stage.schedule
     method.to(fabric.device)
@@ -84,7 +88,7 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     total = sum(p.numel() for p in method.encoder.parameters())
     trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
     whole = plan.batch_size if fake else min(plan.batch_size, len(data.train))
-    epoch = "" if fake else f", {len(data.train) // whole} steps an epoch"
+    epoch = "" if fake else f", {len(data.train) // whole} steps per epoch"
     pace = 2 * size / sum(seconds)
     text = (
         f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
@@ -96,46 +100,46 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     if steps == 0:
         return text
     flops = count_flops(method, batches, fabric, recipe.seed, size=whole, counted=FEW)
-    told = _told(method, flops, kept / min(size, plan.chunk or size), min(whole, plan.chunk or whole))
+    cost = _cost(method, flops, kept / min(size, plan.chunk or size), min(whole, plan.chunk or whole))
     if steps is None:
-        return f"{text}\n    {told}\n    time unknown without data (the length is in epochs)"
+        return f"{text}\n    {cost}\n    time unknown without data (the length is in epochs)"
     scaled = f" (from steps of {size} pairs, scaled to {whole})" if size != whole else ""
     here, there = _span(steps * whole * seconds[-1] / size), _span(steps * flops / SUSTAINED)
     return (
-        f"{text}\n    {told}\n    about {here} for {steps:,} steps on this machine{scaled}; "
+        f"{text}\n    {cost}\n    about {here} for {steps:,} steps on this machine{scaled}; "
         f"{there} at a sustained {_short(SUSTAINED)}FLOP/s, teachers not counted"
     )
 
 
-def _told(method: Method, flops: int, per_pair: float, at_once: int) -> str:
-    """Operations and memory in words."""
+def _cost(method: Method, flops: int, per_pair: float, at_once: int) -> str:
+    """Describe operations and memory of one step."""
     trained = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in method.parameters() if not p.requires_grad)
     state = 4 * trained + frozen  # weights, gradients, two moments of AdamW
     memory = state + per_pair * at_once
     return (
-        f"{_short(flops)} FLOP a step without teachers, memory about {_short(memory)}B "
-        f"({_short(state)}B model and optimizer, {_short(per_pair)}B a pair, {at_once} at once)"
+        f"{_short(flops)} FLOP per step without teachers, memory about {_short(memory)}B "
+        f"({_short(state)}B model and optimizer, {_short(per_pair)}B per pair, {at_once} at once)"
     )
 
 
 class _Saved:
-    """Bytes that the graph keeps for the backward pass, each storage once, weights not counted."""
+    """Count the bytes that the graph keeps for the backward pass: each storage once, without weights."""
 
     def __init__(self, method: Method) -> None:
-        self.own = {p.untyped_storage().data_ptr() for p in method.parameters()}
-        self.found: dict[int, int] = {}
+        self.weights = {p.untyped_storage().data_ptr() for p in method.parameters()}
+        self.storages: dict[int, int] = {}
         self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.own:
-            self.found[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in self.weights:
+            self.storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     @property
     def bytes(self) -> int:
-        return sum(self.found.values())
+        return sum(self.storages.values())
 
     def __enter__(self) -> _Saved:
         self.hooks.__enter__()
@@ -146,11 +150,11 @@ class _Saved:
 
 
 def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe on random pictures, captions, tags and labels, under a protocol of its own task."""
+    """Return the recipe on generated pictures, texts, tags and labels, under a protocol of the same task."""
     stages = recipe.model_dump(mode="json")["stages"]
     if "features" in _values(stages, "kind"):
         raise LimbeckError(
-            "recipe: data.pairs is not set, and precomputed features cannot be made up; give --data DIR"
+            "recipe: data.pairs is not set, and precomputed features cannot be generated; give --data DIR"
         )
     rng = np.random.default_rng(0)
     media = folder / "media"
@@ -179,7 +183,7 @@ def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _captions(rng: np.random.Generator, vocabulary: int) -> list[list[str]]:
-    """Two long texts a row that hold enough distinct words, each twice, to fill every vocabulary."""
+    """Return two long texts per row, with enough distinct words, each twice, to fill every vocabulary."""
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     count = -(-int(1.25 * vocabulary) // FAKE_ROWS) * FAKE_ROWS
     words = ["".join(row) for row in letters[rng.integers(0, 26, (count, 7))].tolist()]
@@ -199,7 +203,7 @@ def _rules(protocol: Protocol) -> dict[str, Any]:
 
 
 def _values(tree: Any, key: str) -> list[Any]:
-    """Every value of a key, however deep."""
+    """Return every value of a key at any depth."""
     if isinstance(tree, list):
         return [value for inner in tree for value in _values(inner, key)]
     if not isinstance(tree, dict):

@@ -1,7 +1,7 @@
-"""Stages checked against each other before the first step, each built on untrained models of those before.
+"""Check all stages before the first step, each built on the untrained models of the stages before it.
 
-What a method asks of its towers, its teacher and the data is checked when it is built; so a stage that cannot
-work is refused at once, and not after the stages before it have trained.
+A method checks its towers, its teacher and the data when it is built. Building all stages first refuses a
+stage that cannot work at once, instead of after the earlier stages have trained.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAIRS = 8
 
 @dataclass(frozen=True)
 class Built:
-    """A stage with its method, its inputs by name, and what of the data it sees."""
+    """A stage with its method, its inputs by name, and the data that it sees."""
 
     stage: StageConfig
     method: Method
@@ -37,7 +37,7 @@ class Built:
 
 
 def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
-    """Build the stages one after the other; their models are left in ``folder`` as a run leaves them.
+    """Build the stages one after the other, and save their models in ``folder`` as a run does.
 
     Raises:
         LimbeckError: a stage does not fit its data, its towers, or a model that it reads.
@@ -55,10 +55,10 @@ def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
 
 @torch.no_grad()
 def look(built: Built, seed: int) -> None:
-    """The loss of a few pairs: what a method asks of its space and its inputs shows in the first batch.
+    """Compute the loss of a few pairs, which shows whether the space and the inputs suit the method.
 
     Raises:
-        LimbeckError: a space without an answer to the method, a picture that cannot be read.
+        LimbeckError: the space does not support the method, or a picture cannot be read.
     """
     method = built.method
     if built.stage.schedule.steps == 0 or method.needs_features:
@@ -74,7 +74,7 @@ def look(built: Built, seed: int) -> None:
 
 
 def check_stages(recipe: Recipe, data: Data) -> None:
-    """Build every stage and keep nothing; a single stage is built at its own beginning anyway.
+    """Build every stage and keep nothing; a single stage is checked when its training begins.
 
     Raises:
         LimbeckError: see `build_stages`; the stage is named.
@@ -83,12 +83,12 @@ def check_stages(recipe: Recipe, data: Data) -> None:
         return
     done: list[str] = []
     cache = BackboneCache().folder if recipe.cache else None
-    with tempfile.TemporaryDirectory() as scratch, remembered(cache):  # what is encoded here serves the run
+    with tempfile.TemporaryDirectory() as scratch, remembered(cache):  # the run reuses what is encoded here
         try:
             for built in build_stages(recipe, data, Path(scratch)):
                 look(built, recipe.seed)
                 done.append(built.stage.name)
         except LimbeckError as error:
             name = recipe.stages[len(done)].name
-            said = str(error)
-            raise LimbeckError(said if f"stages.{name}" in said else f"stages.{name}: {said}") from None
+            text = str(error)
+            raise LimbeckError(text if f"stages.{name}" in text else f"stages.{name}: {text}") from None

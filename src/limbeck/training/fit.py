@@ -1,4 +1,4 @@
-"""The loop. Every method trains here; nothing in it knows which."""
+"""The training loop, which is the same for every method."""
 
 from __future__ import annotations
 
@@ -31,18 +31,25 @@ from limbeck.training.recipe import StageConfig
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; its state is saved."""
+    """Raised when a signal stopped training, after the state was saved."""
 
 
 @dataclass
 class FitResult:
-    """How a stage ended."""
+    """The outcome of a stage.
+
+    Attributes:
+        steps: training steps done.
+        seconds: wall-clock time, validation included.
+        best_step, best_score: the best validated step and its score, if there was validation.
+        best: directory of the best model; None on other processes than the first.
+    """
 
     steps: int
     seconds: float
     best_step: int | None
     best_score: float | None
-    best: Path | None  # the model of the best step, on the first process
+    best: Path | None
 
 
 def fit(
@@ -62,14 +69,19 @@ def fit(
     """Train one stage, from its newest checkpoint if ``folder`` holds one.
 
     Args:
-        method: on ``fabric.device``, frozen parts already marked.
-        folder: of the stage; gets ``metrics.jsonl``, ``state-*/`` and, when validating, ``best-*/``.
+        method: the method on ``fabric.device``, with frozen parts already marked.
+        batches: the training batches.
+        stage: configuration of optimizer and schedule.
+        fabric: device, precision and processes.
+        folder: directory of the stage; receives ``metrics.jsonl``, ``state-*/`` and ``best-*/``.
+        seed: seed that methods get in `TrainState`.
         identity, also, say: see `CheckpointFolder`.
-        validate: returns numbers of which ``score`` (higher is better) selects the best step.
+        validate: returns numbers, of which ``score`` (higher is better) selects the best step.
+        quiet: print no progress line.
 
     Raises:
         Interrupted: after SIGINT or SIGTERM, once the state is saved.
-        LimbeckError: the loss is not finite; damaged or foreign checkpoint.
+        LimbeckError: the loss or a gradient is not finite; a checkpoint is damaged or of another recipe.
     """
     plan = stage.schedule
     total = plan.steps if plan.steps is not None else math.ceil((plan.epochs or 0) * batches.steps_per_epoch)
@@ -85,7 +97,7 @@ def fit(
     line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
     spent = progress.extra.get("training_seconds", 0.0)
     clock = StageClock(folder, batches.batch_size, step=progress.step, seconds=spent) if main else None
-    trains = False  # whether the modes are set: validation ends with others
+    trains = False  # whether train modes are set; validation changes them
     with line, _stop_flag() as stop:
         for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
             state = TrainState(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
@@ -128,7 +140,7 @@ def fit(
             if stop.is_set():
                 raise Interrupted
     if not total and validate is not None and progress.best_score is None:
-        # A stage without steps (sign codes, ITQ) is looked at once, so that a grid can tune what lies before.
+        # A stage without steps (sign codes, ITQ) is validated once, so that a grid can tune earlier stages.
         validated = validate()
         progress.best_score, progress.best_step = validated["score"], 0
         if main:
@@ -139,7 +151,7 @@ def fit(
     try:
         best = BestModel.find(folder, progress.extra) if main and progress.best_step else None
     except LimbeckError as error:
-        raise LimbeckError(f"{error}; add --resume to go on from an older state") from None
+        raise LimbeckError(f"{error}; add --resume to continue from an older checkpoint") from None
     return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score, best)
 
 
@@ -148,9 +160,20 @@ def forward_backward(
 ) -> tuple[Losses, Outputs]:
     """Compute the loss of the global batch and its gradients.
 
-    With ``chunk``, pairs are encoded in chunks without a graph, the loss is computed on all of them, and each
-    chunk is encoded again with the same random state to carry its gradient on (gradient caching, Gao et al.
-    2021). A step then needs the memory of one chunk and has the negatives of the whole batch.
+    With ``chunk``, this uses gradient caching (Gao et al. 2021): pairs are encoded in chunks without a graph,
+    the loss is computed on all of them, and each chunk is encoded again with the same random state to
+    back-propagate its gradient. A step then needs the memory of one chunk but has the negatives of the whole
+    batch.
+
+    Args:
+        method: the method to train.
+        batch: the pairs of this process.
+        state: step, epoch and seed.
+        fabric: precision and processes.
+        chunk: pairs per chunk; None encodes the batch at once.
+
+    Returns:
+        The losses, and the outputs of all processes.
     """
     size = len(batch)
     if chunk is None or chunk >= size:
@@ -204,12 +227,20 @@ def count_flops(
     size: int | None = None,
     counted: tuple[int, int, int] = SAMPLES,
 ) -> int:
-    """Floating-point operations of one step's forward and backward: two for each multiply-add.
+    """Count the floating-point operations of one forward and backward pass, two per multiply-add.
 
-    Matrix products, convolutions and attention are counted by torch, the rest is small; on three small
-    batches, with plain attention (fused kernels are not counted everywhere), and extended to the batch size.
-    What a cache holds, such as a teacher's outputs, costs nothing; what ``chunk`` computes twice counts once.
-    The method, its gradients and the random state stay as they were.
+    torch counts matrix products, convolutions and attention; the rest is small. The count is taken on three
+    small batches and extrapolated to the batch size. It uses plain attention, since fused kernels are not
+    counted on every device. Cached outputs, such as a teacher's, count as zero; work that ``chunk`` does
+    twice counts once. The method's weights and the random state stay unchanged.
+
+    Args:
+        method: the method to measure.
+        batches: source of the pairs.
+        fabric: device and precision.
+        seed: seed of the `TrainState`.
+        size: pairs per batch to extrapolate to; default: that of ``batches``.
+        counted: the three sizes to count.
     """
     batch, before = batches.at(0).to(fabric.device), _random_state()
     state = TrainState(step=0, total_steps=1, epoch=0, seed=seed)
@@ -231,7 +262,7 @@ def count_flops(
 
 
 def set_train_mode(method: Method) -> None:
-    """Training mode for what trains; evaluation mode (no dropout) for frozen towers and backbones."""
+    """Set training mode, but evaluation mode (no dropout) for frozen towers and backbones."""
     method.train()
     for tower in method.encoder.towers.values():
         if not any(p.requires_grad for p in tower.parameters()):
@@ -263,7 +294,7 @@ def _set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
 
 @contextlib.contextmanager
 def _stop_flag() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; the running step is finished and saved first."""
+    """Yield an event that SIGINT or SIGTERM sets, so that the loop can finish and save the current step."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

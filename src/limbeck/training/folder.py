@@ -1,4 +1,4 @@
-"""The directory of a run: whether it is one, who writes to it, and what a refused command takes back."""
+"""The directory of a run: recognise it, lock it for one writer, and undo a refused command."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BEGUN = (RECIPE, CONTENTS, PICTURES, CODE)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a directory is a run, finished or not: a recipe alone may be anybody's file."""
+    """Return whether a directory is a run, finished or not; a ``recipe.yaml`` alone does not make one."""
     return (folder / RECIPE).is_file() and ((folder / STAGES).is_dir() or (folder / "run.json").is_file())
 
 
 def is_free(folder: Path) -> bool:
-    """Whether a run may begin there: nothing, or no more than a training killed at its start leaves."""
+    """Return whether a run may begin there: nothing exists, or only remains of a training killed early."""
     if not folder.exists():
         return True
     if not folder.is_dir():
@@ -41,7 +41,7 @@ class RunFolder:
 
     Attributes:
         path: the directory.
-        fresh: no run stood there before.
+        fresh: whether the directory held no run before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +53,11 @@ class RunFolder:
     @classmethod
     @contextlib.contextmanager
     def claim(cls, path: Path) -> Iterator[RunFolder]:
-        """Make the directory if need be and hold its lock; the system frees it when the process dies.
+        """Create the directory if needed and hold its lock; the system frees the lock when the process dies.
 
         Raises:
-            LimbeckError: another process trains there (it is named); something else than a run stands there.
+            LimbeckError: another process trains there (the message names it), or the directory exists and is
+                not a run.
         """
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         if path.exists() and not is_run(path) and not is_free(path):
@@ -65,21 +66,21 @@ class RunFolder:
         try:
             with writer_lock(path, timeout=0):
                 try:
-                    # What another process wrote between the first look and the lock counts.
+                    # Another process may have written between the first check and the lock.
                     if not is_run(path) and not is_free(path):
                         raise LimbeckError(f"{path}: exists and is not a run; choose another --out")
                     yield cls(path)
                 finally:
                     if not locked_before and not is_run(path):
-                        with contextlib.suppress(OSError):  # an open file stays on Windows
+                        with contextlib.suppress(OSError):  # Windows keeps an open file
                             (path / LOCK_NAME).unlink()
         finally:
-            for folder in made:  # none but empty ones go
+            for folder in made:  # rmdir removes only empty folders
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
     def begin(self, recipe: str, contents: Contents) -> None:
-        """Write the recipe and what the data held; what stands there already is left alone."""
+        """Write the recipe and the record of the data, unless the same is already there."""
         (self.path / STAGES).mkdir(exist_ok=True)
         if Contents.load(self.path) != contents:
             contents.save(self.path)
@@ -87,9 +88,9 @@ class RunFolder:
             write_atomic(self.path / RECIPE, recipe)
 
     def take_back(self) -> None:
-        """After a command that was refused: what it wrote goes, what stood there before stays.
+        """Undo a refused command: remove what it wrote, and restore the files that were there before.
 
-        A run that has logged a step, or kept the batch that the guard stopped at, is no refused command.
+        A run that has logged a step, or saved a batch with a non-finite loss, is kept.
         """
         if self.fresh:
             logged = any(file.stat().st_size for file in self.path.glob(f"{STAGES}/*/metrics.jsonl"))
@@ -103,6 +104,6 @@ class RunFolder:
                     write_atomic(file, content)
 
     def _standing(self) -> list[str]:
-        """States and finished stages: what grows as a run goes on."""
-        found = [*self.path.glob(f"{STAGES}/*/state-*"), *self.path.glob(f"{STAGES}/*/done.json")]
-        return sorted(str(entry) for entry in found)
+        """Return the checkpoints and finished stages, which show whether a run has progressed."""
+        entries = [*self.path.glob(f"{STAGES}/*/state-*"), *self.path.glob(f"{STAGES}/*/done.json")]
+        return sorted(str(entry) for entry in entries)

@@ -1,4 +1,4 @@
-"""Gather the rows of all processes with gradient (ours; the usual gathers drop it)."""
+"""Gather the rows of all processes and keep their gradients, which `torch.distributed` does not (ours)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gather_outputs(outputs: OutputsT) -> OutputsT:
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Mean of the gradients over processes: each evaluates the same objective, a sum counts it world-fold."""
+    """Average the gradients over processes in place: each process computes the same loss of all rows."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return
     for p in parameters:

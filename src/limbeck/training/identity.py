@@ -1,4 +1,4 @@
-"""Whether two recipes give the same weights: everything but names, places and how often is logged."""
+"""Decide whether two recipes give the same weights, ignoring names, paths and logging intervals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from limbeck.training.recipe import Recipe, load_recipe
 
 
 def recipe_identity(recipe: Recipe, *, protocol: str | None = None) -> str:
-    """Hash of everything in a recipe that changes weights.
+    """Return the hash of everything in a recipe that changes weights.
 
-    A protocol in a file counts by its content, wherever the file lies; a packaged one by its name.
+    A protocol file counts by its content, independent of its path; a packaged protocol counts by its name.
 
     Args:
-        recipe: resolved.
-        protocol: hash of the protocol that a run was trained under, where that is known.
+        recipe: the resolved recipe.
+        protocol: hash of the protocol that a run was trained under, if it is known.
     """
     tree = weights_tree(recipe)
     if protocol_file(recipe.data.protocol) is not None:
@@ -32,12 +32,12 @@ def recipe_identity(recipe: Recipe, *, protocol: str | None = None) -> str:
 
 
 def identity_by_path(recipe: Recipe) -> str:
-    """`recipe_identity` of an older limbeck, for which a protocol's file counted by its path."""
+    """Return the `recipe_identity` of older versions, in which a protocol file counted by its path."""
     return sha256_json(identity(weights_tree(recipe)))
 
 
 def weights_tree(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without what changes no weight."""
+    """Return the recipe as a mapping, without the keys that change no weight."""
     tree = recipe.model_dump(mode="json")
     for key in ("name", "note", "cache"):
         tree.pop(key)
@@ -49,10 +49,10 @@ def weights_tree(recipe: Recipe) -> dict[str, Any]:
 
 
 def differing_key(run: Path, wanted: Recipe) -> str | None:
-    """The first key in which a run was trained with another recipe; None when it was not.
+    """Return the first key in which a run's recipe differs from ``wanted``; None if they agree.
 
     Raises:
-        LimbeckError: its recipe cannot be read.
+        LimbeckError: the run's recipe cannot be read.
     """
     found = load_recipe(run / "recipe.yaml", code=False)
     recorded = _protocol_on_record(run)
@@ -64,7 +64,7 @@ def differing_key(run: Path, wanted: Recipe) -> str | None:
 
 
 def check_same_recipe(run: Path, wanted: Recipe) -> None:
-    """Refuse to go on with a run of another recipe, naming the key."""
+    """Raise `LimbeckError` if a run was trained with another recipe; the message names the key."""
     key = differing_key(run, wanted)
     if key is not None:
         raise LimbeckError(
@@ -82,7 +82,7 @@ def _protocol_on_record(run: Path) -> str | None:
 
 
 def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Dotted keys at which two trees differ; a stage by its name."""
+    """Yield the dotted keys at which two trees differ; stages go by name."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             yield from _differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""Several processes: what a launcher started must be what the recipe says, and all must meet in time."""
+"""Start several processes: check the launcher against the recipe, and connect all processes in time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from limbeck.notices import say
 from limbeck.training.recipe import ComputeConfig
 
 JOIN_SECONDS = 120.0
-"""How long the processes of a run wait for each other at the start."""
+"""Seconds that the processes of a run wait for each other at the start."""
 WORK_SECONDS = 1800.0
-"""How long one may wait for another later on: the first one validates and writes alone."""
+"""Seconds that a process may wait for another later; the first one validates and writes alone."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher tells a process.
+    """The launcher of this process, read from the environment.
 
     Attributes:
-        launcher: its command.
-        processes: of the whole run.
-        on_node: of this machine; None when the launcher does not say.
+        launcher: command of the launcher.
+        processes: number of processes of the whole run.
+        on_node: number of processes on this machine; None if the launcher does not set it.
     """
 
     launcher: str
@@ -39,9 +39,9 @@ class Launch:
 
 
 def launched(env: Mapping[str, str]) -> Launch | None:
-    """What started this process beside others, by its environment; None for a process on its own.
+    """Return the launcher that started this process with others; None for a single process.
 
-    Processes that Fabric starts itself are no launch: they know of no ``RANK``.
+    Processes that Fabric starts itself do not count: they have no ``RANK``.
     """
     if "RANK" in env and _number(env, "WORLD_SIZE") > 1:
         return Launch("torchrun", _number(env, "WORLD_SIZE"), _number(env, "LOCAL_WORLD_SIZE") or None)
@@ -57,15 +57,15 @@ def launched(env: Mapping[str, str]) -> Launch | None:
 
 
 def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -> None:
-    """Refuse processes that the recipe does not expect: each of them would train a run of its own.
+    """Refuse a number of processes that the recipe does not name; each would train a separate run.
 
     Args:
-        compute: ``devices`` of one machine and ``nodes``, the number of machines.
-        env: the environment; this process's by default.
+        compute: ``devices`` per machine and ``nodes``, the number of machines.
+        env: the environment; default: that of this process.
 
     Raises:
-        LimbeckError: another number of processes than the recipe says, a launcher that cannot be used,
-            several machines without a launcher.
+        LimbeckError: the number of processes differs from the recipe, the launcher cannot be used, or there
+            are several machines without a launcher.
     """
     env = os.environ if env is None else env
     found = launched(env)
@@ -92,44 +92,47 @@ def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -
         return
     nodes, left = divmod(found.processes, found.on_node or found.processes)
     wanted = f"compute.devices={found.on_node or found.processes}" + f" compute.nodes={nodes}" * (nodes > 1)
-    mend = f"add {wanted}" if not left else "start as many processes on each machine"
+    hint = f"add {wanted}" if not left else "start the same number of processes on each machine"
     raise LimbeckError(
         f"{found.launcher} started {found.processes} processes, but the recipe says "
-        f"compute.devices={compute.devices}, compute.nodes={compute.nodes}; {mend}, or start limbeck alone"
+        f"compute.devices={compute.devices}, compute.nodes={compute.nodes}; {hint}, or start limbeck "
+        "without a launcher"
     )
 
 
 def join(fabric: Fabric, compute: ComputeConfig) -> None:
-    """Start Fabric's processes, or meet those that a launcher started.
+    """Start Fabric's processes, or connect to those that a launcher started.
 
     Raises:
-        LimbeckError: the others are not there in `JOIN_SECONDS`.
+        LimbeckError: the other processes do not connect within `JOIN_SECONDS`.
     """
     if compute.devices * compute.nodes == 1:
         fabric.launch()
         return
     place = f"{os.environ.get('MASTER_ADDR', 'this machine')}:{os.environ.get('MASTER_PORT', 'any port')}"
     if compute.nodes > 1:
-        say(f"waits at most {JOIN_SECONDS:.0f} s for {compute.devices * compute.nodes} processes at {place}")
+        say(
+            f"waiting at most {JOIN_SECONDS:.0f} s for {compute.devices * compute.nodes} processes at {place}"
+        )
     try:
         _await_first(os.environ)
         fabric.launch()
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise LimbeckError(
-            f"compute.devices={compute.devices}, compute.nodes={compute.nodes}: the processes did not meet "
-            f"at {place} ({reason[:160]}); start each machine with one MASTER_ADDR and MASTER_PORT"
+            f"compute.devices={compute.devices}, compute.nodes={compute.nodes}: the processes did not "
+            f"connect at {place} ({reason[:160]}); give all machines one MASTER_ADDR and MASTER_PORT"
         ) from error
     _wait_longer()
 
 
 def join_timeout() -> timedelta:
-    """What Fabric's strategy is given, for the start only."""
+    """Return the timeout for Fabric's strategy, which holds only for the start."""
     return timedelta(seconds=JOIN_SECONDS)
 
 
 def _await_first(env: Mapping[str, str]) -> None:
-    """A later process waits until the first one's port answers; torch would wait five minutes, silently."""
+    """Wait until the first process's port answers; torch would wait silently for five minutes."""
     rank = _number(env, "RANK") or _number(env, "NODE_RANK") or _number(env, "GROUP_RANK")
     if not rank or "MASTER_ADDR" not in env or env.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return
@@ -140,14 +143,14 @@ def _await_first(env: Mapping[str, str]) -> None:
             socket.create_connection(address, timeout=5).close()
         except OSError as error:
             if time.monotonic() > until:
-                raise OSError(f"process {rank} finds no process 0 there: {error}") from error
+                raise OSError(f"process {rank} cannot reach process 0: {error}") from error
             time.sleep(0.2)
         else:
             return
 
 
 def _wait_longer() -> None:
-    """The short wait was for the start."""
+    """Replace the short timeout of the start by `WORK_SECONDS`."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=WORK_SECONDS), None)
 

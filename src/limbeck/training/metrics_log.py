@@ -1,4 +1,4 @@
-"""What a person sees of training: metrics.jsonl, and one progress line with items/s and time left."""
+"""Log training to ``metrics.jsonl``, and show a progress line with pairs per second and the time left."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from limbeck.tables import split_lines
 
 
 class MetricsLog:
-    """Lines of ``metrics.jsonl``, one a logged step."""
+    """The file ``metrics.jsonl``, with one line per logged step."""
 
     def __init__(self, path: Path, *, resume_step: int) -> None:
-        """Open for appending; lines after ``resume_step`` (written before a kill) are dropped."""
+        """Open the file for appending; drop lines after ``resume_step``, which were written before a kill."""
         self.path = path
         kept = []
         if path.is_file():
@@ -39,7 +39,7 @@ class MetricsLog:
 
 
 class ProgressLine:
-    """A bar on a terminal; elsewhere one line every few seconds."""
+    """A progress bar on a terminal; elsewhere one line per 15 seconds."""
 
     def __init__(self, name: str, total: int, done: int, batch_size: int, *, quiet: bool = False) -> None:
         self.name, self.total, self.start, self.batch_size = name, total, done, batch_size

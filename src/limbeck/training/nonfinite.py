@@ -1,4 +1,4 @@
-"""The guard against NaN and infinity: names tensor and step, and keeps the batch for a post-mortem."""
+"""Stop at NaN or infinity: name the tensor and the step, and save the batch for inspection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT = Kind("kept batch", r"batch\.(json|safetensors)")
 def check_losses(
     losses: Losses, outputs: Outputs, batch: Batch, *, step: int, stage: str, folder: Path
 ) -> None:
-    """Raise `LimbeckError` when the loss is not finite; the first bad row block or part is named."""
+    """Raise `LimbeckError` if the loss is not finite; name the first bad input, output or loss part."""
     if torch.isfinite(losses.total):
         return
     bad = _bad_inputs(batch)
@@ -31,7 +31,7 @@ def check_losses(
 def check_gradients(
     norm: torch.Tensor, method: Method, batch: Batch, *, step: int, stage: str, folder: Path
 ) -> None:
-    """Raise `LimbeckError` when the norm of all gradients is not finite; an input or a weight is named."""
+    """Raise `LimbeckError` if the gradient norm is not finite; name the first bad input or weight."""
     if torch.isfinite(norm):
         return
     bad = _bad_inputs(batch)
@@ -53,7 +53,7 @@ def _stop(named: str, what: str, batch: Batch, *, step: int, stage: str, folder:
         write_json(aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch.ids})
     raise LimbeckError(
         f"stage {stage}: {what} is not finite at step {step + 1} (first in: {named}); "
-        f"its batch lies in {kept}; lower optim.lr or check the features"
+        f"the batch is saved in {kept}; lower optim.lr or check the features"
     )
 
 

@@ -1,4 +1,4 @@
-"""AdamW groups by tower and decay, warm-up and cosine."""
+"""Build AdamW with parameter groups by tower and weight decay, and the cosine schedule with warm-up."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from limbeck.training.recipe import OptimConfig
 
 
 def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Optimizer, list[str]]:
-    """AdamW over what may train: (optimizer, parameter names in its order).
+    """Build AdamW (Loshchilov and Hutter 2019) over the trainable parameters.
 
-    Norm gains, biases and temperatures (fewer than two dimensions) are never decayed; ``lr_scale`` multiplies
-    the rate of a tower and its head.
+    Parameters of fewer than two dimensions (norm gains, biases, temperatures) get no weight decay.
+    ``lr_scale`` multiplies the learning rate of a tower and its head.
+
+    Returns:
+        The optimizer, and the parameter names in its order.
     """
     groups: dict[tuple[float, bool], list[tuple[str, torch.nn.Parameter]]] = {}
     for name, parameter in method.named_parameters():
@@ -50,19 +53,19 @@ def _prefixes(tower: str) -> tuple[str, str]:
 
 
 class Schedule:
-    """Linear warm-up over a share of the steps, then cosine to zero."""
+    """Learning rate with linear warm-up over a share of the steps, then cosine decay to zero."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, total: int, warmup: float) -> None:
         self.optimizer, self.total, self.warmup = optimizer, total, round(warmup * total)
 
     def factor(self, step: int) -> float:
-        """Multiplier of the rate at a step."""
+        """Return the factor of the learning rate at a step."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.total - self.warmup)))
 
     def set(self, step: int) -> float:
-        """Set the rate of every group; returns the base rate."""
+        """Set the learning rate of every group, and return the largest."""
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("base_lr", 0.0) * self.factor(step)
         return float(max(group["lr"] for group in self.optimizer.param_groups))

@@ -1,4 +1,4 @@
-"""The towers and lifts of a stage that are classes of one's own."""
+"""Find and check the towers and lifts of a stage that are the user's classes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def own_parts(stage: StageConfig) -> dict[str, OwnConfig]:
-    """The configurations of such towers and of such a lift, by key."""
-    found: dict[str, Any] = {"lift": stage.lift}
+    """Return the configurations of towers and lift that name a user's class, by dotted key."""
+    configs: dict[str, Any] = {"lift": stage.lift}
     for modality in ("image", "text"):
         backbone = getattr(stage.towers, modality).backbone
-        found[f"towers.{modality}.backbone"] = backbone
+        configs[f"towers.{modality}.backbone"] = backbone
         parts = backbone.parts if isinstance(backbone, ConcatConfig) else []
-        found |= {f"towers.{modality}.backbone.parts.{i}": part for i, part in enumerate(parts)}
-    return {key: config for key, config in found.items() if isinstance(config, OwnConfig)}
+        configs |= {f"towers.{modality}.backbone.parts.{i}": part for i, part in enumerate(parts)}
+    return {key: config for key, config in configs.items() if isinstance(config, OwnConfig)}
 
 
 def check_own_parts(stage: StageConfig, where: str) -> None:
-    """Look at each class and its options; their files are said and run.
+    """Check each user's class and its options; print the names of their files, and run them.
 
     Raises:
-        LimbeckError: no such file or class, wrong options; ``where`` and the key are named.
+        LimbeckError: a file or class is missing, or options are wrong; the message names ``where`` and key.
     """
     for key, config in own_parts(stage).items():
         from limbeck.encoders.backbone import Backbone

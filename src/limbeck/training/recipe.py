@@ -1,7 +1,8 @@
-"""A recipe: data, then stages, each with a method, towers, a lift and an optimizer. Strict, defaults visible.
+"""Define and load recipes: data, then stages, each with a method, towers, a lift and an optimizer.
 
-``extends:`` starts from another recipe, ``a.b=c`` overrides a key, a stage inherits ``towers``, ``lift``,
-``optim`` and ``schedule`` of the recipe and may change parts of them. The resolved recipe lies in the run.
+``extends:`` starts from another recipe, and ``a.b=c`` overrides a key. A stage inherits ``towers``, ``lift``,
+``optim`` and ``schedule`` of the recipe and may change parts of them. Unknown keys are refused. The run holds
+the resolved recipe with all defaults.
 """
 
 from __future__ import annotations
@@ -30,19 +31,20 @@ from limbeck.training.own_parts import check_own_parts
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
-_LENGTHS = {"steps": "epochs", "epochs": "steps"}  # one displaces the other
+_LENGTHS = {"steps": "epochs", "epochs": "steps"}  # setting one removes the other
 
 
 class DataConfig(Strict):
-    """Which pairs, and under which protocol (its train part is trained on, its text column is read).
+    """The pairs and the protocol, which names the training split and the text column.
 
     ``captions``: train on the texts that the protocol shows, or on every text of its column.
-    ``permute_labels``: seed of a permutation of the training rows' labels among them, prompts included; a
-    control, since what is learnt of labels is then worth nothing. Validation keeps its own.
-    ``limit``: train on so many rows of train, validation cut from them; drawn by the recipe's seed, fewer
-    always being part of more.
-    ``like``: a public repository (`limbeck evaluate --like`); the best step is then chosen as it does it, on
-    the test queries by its metric, nothing is held out of train, and results say so and stand with no others.
+    ``permute_labels``: seed with which the labels of training rows, prompts included, are permuted among the
+    rows. This is a control: such labels teach nothing. Validation keeps the true labels.
+    ``limit``: train on this many rows of train, from which validation is split. The recipe's seed draws them;
+    a smaller limit draws a subset of a larger one.
+    ``like``: a public repository (`limbeck evaluate --like`). The best step is then chosen as there, by its
+    metric on the test queries, and no row is held out of train. Results say so and are not compared with
+    others.
     """
 
     pairs: str | None = None
@@ -54,7 +56,7 @@ class DataConfig(Strict):
 
 
 class OptimConfig(Strict):
-    """AdamW; norms, biases and temperatures are never decayed."""
+    """AdamW; norms, biases and temperatures get no weight decay."""
 
     lr: float = Field(default=1e-3, gt=0)
     lr_scale: dict[Literal["image", "text"], float] = Field(default_factory=dict)
@@ -65,7 +67,7 @@ class OptimConfig(Strict):
 
 
 class ScheduleConfig(Strict):
-    """How long, in steps or epochs; how many pairs a step; how often to look."""
+    """The length in steps or epochs, the pairs per step, and the intervals of validation and saving."""
 
     steps: int | None = Field(default=None, ge=0)
     epochs: float | None = Field(default=None, gt=0)
@@ -84,17 +86,17 @@ class ScheduleConfig(Strict):
 
 
 class TowersConfig(Strict):
-    """The two towers."""
+    """The image tower and the text tower."""
 
     image: TowerConfig
     text: TowerConfig
 
 
 class HideConfig(Strict):
-    """Labels that a stage must not know: in no prompt, no label vector, no similarity, nor in its validation.
+    """Labels to hide from a stage: from its prompts, label vectors, similarities and validation.
 
-    ``how``: `labels` takes them off their rows, as multi-label zero-shot learning does, and leaves out the
-    rows that have no other; `pictures` leaves out every row that has one.
+    ``how``: `labels` removes them from their rows, as in multi-label zero-shot learning, and leaves out rows
+    without another label; `pictures` leaves out every row that has one of them.
     """
 
     labels: list[str] = Field(min_length=1)
@@ -102,12 +104,12 @@ class HideConfig(Strict):
 
 
 class StageConfig(Strict):
-    """One stage: what it trains, from what it starts, what stays frozen.
+    """One stage: what it trains, where its weights start, and what stays frozen.
 
     ``texts``: with ``data.captions: all`` a stage may draw only the texts that the protocol shows (`shown`),
-    or these every other time (`mixed`); its vocabularies know them all.
-    ``pairs``: see no more than so many pairs of train, a fifth of them for validation (at most the protocol's
-    number); drawn by the recipe's seed, fewer always being part of more.
+    or draw these half of the time (`mixed`); its vocabularies contain all texts.
+    ``pairs``: train on at most this many pairs of train, with a fifth of them for validation (at most the
+    protocol's number). The recipe's seed draws them; a smaller number draws a subset of a larger one.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -125,29 +127,29 @@ class StageConfig(Strict):
     @model_validator(mode="after")
     def _method_is_named(self) -> StageConfig:
         if not isinstance(self.method.get("name"), str):
-            raise ValueError("method wants a name; see: limbeck list methods")
+            raise ValueError("method needs a name; see: limbeck list methods")
         return self
 
     @model_validator(mode="after")
     def _temperature_is_written_out(self) -> StageConfig:
-        """Only two towers of one source leave it open: theirs is read when they are."""
+        """Set the default logit_scale, unless both towers share a pretrained source, which gives its own."""
         if not isinstance(self.lift, SphereConfig) or self.lift.logit_scale is not None:
             return self
-        own = [getattr(tower.backbone, "source", None) for tower in (self.towers.image, self.towers.text)]
-        if own[0] is not None and own[0] == own[1] and not self.init:
+        sources = [getattr(tower.backbone, "source", None) for tower in (self.towers.image, self.towers.text)]
+        if sources[0] is not None and sources[0] == sources[1] and not self.init:
             return self
         return self.model_copy(update={"lift": self.lift.model_copy(update={"logit_scale": LOGIT_SCALE})})
 
 
 def _as_text(value: Any) -> Any:
-    """YAML reads 32 as a number."""
+    """Return an integer as text, since YAML reads 32 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class ComputeConfig(Strict):
-    """Where it runs. ``auto`` precision is bf16 where the processor has it in hardware, else 32.
+    """The hardware of a run: ``devices`` per machine, and ``nodes``, the number of machines.
 
-    ``devices`` of one machine, and ``nodes``, the number of machines.
+    The precision ``auto`` is bf16 if the processor supports it in hardware, else 32.
     """
 
     accelerator: str = "auto"
@@ -158,7 +160,7 @@ class ComputeConfig(Strict):
 
 
 class Recipe(Strict):
-    """A whole recipe, resolved."""
+    """A resolved recipe."""
 
     name: str
     note: str = ""
@@ -173,7 +175,7 @@ class Recipe(Strict):
         seen: set[str] = set()
         for stage in self.stages:
             if stage.name in seen:
-                raise ValueError(f"two stages are called {stage.name!r}")
+                raise ValueError(f"two stages are called {stage.name!r}; rename one")
             for modality, origin in stage.init.items():
                 if origin not in seen and "/" not in origin and not Path(origin).exists():
                     known = ", ".join(sorted(seen)) or "none"
@@ -189,12 +191,12 @@ class Recipe(Strict):
         return self
 
     def to_yaml(self) -> str:
-        """The resolved recipe as YAML."""
+        """Return the resolved recipe as YAML."""
         return yaml_text(self.model_dump(mode="json"))
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that ship with limbeck, sorted."""
+    """Return the sorted names of the recipes that limbeck contains."""
     return sorted(
         f.relative_to(FOLDER).with_suffix("").as_posix()
         for f in FOLDER.rglob("*.yaml")
@@ -208,12 +210,13 @@ def load_recipe(
     """Resolve a recipe by name, file or mapping.
 
     Args:
-        source: recipe name (see `list_recipes`), YAML file, or the mapping itself.
+        source: recipe name (see `list_recipes`), YAML file, or a mapping.
         overrides: values by dotted key, such as ``{"lift.bits": 16, "stages.student.optim.lr": 1e-3}``.
-        code: False runs no file of a class ``FILE.py:CLASS``, and leaves its options unchecked.
+        code: whether to run the files of classes ``FILE.py:CLASS`` and check their options.
 
     Raises:
-        LimbeckError: unknown recipe, unknown key (with the nearest known one), wrong type, unknown method.
+        LimbeckError: the recipe, a key (the nearest known one is named) or a method is unknown, or a value
+            has a wrong type.
     """
     where = str(source) if not isinstance(source, dict) else "recipe"
     tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
@@ -234,16 +237,16 @@ def load_recipe(
 
 
 def _by_name(error: LimbeckError, stages: list[dict[str, Any]]) -> LimbeckError:
-    """The same with a stage's name, as overrides name it, in place of its number."""
+    """Return the error with stage names, as overrides use them, instead of stage numbers."""
 
-    def name(found: re.Match[str]) -> str:
-        return f"stages.{stages[int(found[1])].get('name') or found[1]}"
+    def name(match: re.Match[str]) -> str:
+        return f"stages.{stages[int(match[1])].get('name') or match[1]}"
 
     return LimbeckError(re.sub(r"\bstages\.(\d+)\b", name, str(error)))
 
 
 def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
-    """(method class, its validated configuration) of a stage."""
+    """Return (method class, validated configuration) of a stage."""
     from limbeck.methods.plugins import find_method
 
     options = dict(stage.method)
@@ -259,7 +262,7 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``a.b=c`` to ("a.b", value); the value is read as YAML (`parse_yaml`)."""
+    """Parse ``a.b=c`` into ("a.b", value); the value is read as YAML (`parse_yaml`)."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise LimbeckError(f"{text!r}: an override looks like key=value, for example lift.bits=16")
@@ -271,14 +274,12 @@ def _find(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     if Path(name).is_file():
         return Path(name)
-    raise LimbeckError(
-        f"{name}: no such recipe file, nor a recipe by that name; {_near(name, list_recipes())}"
-    )
+    raise LimbeckError(f"{name}: neither a recipe file nor a known recipe; {_near(name, list_recipes())}")
 
 
 def _near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -302,7 +303,7 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merge(base: Any, change: Any) -> Any:
-    """Deep merge; a mapping whose ``kind`` differs, and any list but stages, is replaced."""
+    """Merge deeply; replace a mapping whose ``kind`` differs, and any list except stages."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return copy.deepcopy(change)
     if "kind" in change and base.get("kind") != change["kind"]:
@@ -317,7 +318,7 @@ def _merge(base: Any, change: Any) -> Any:
 
 
 def _check_top_keys(tree: dict[str, Any], where: str) -> None:
-    """Name a misspelt top key beside the shared ones, which the resolved model no longer has."""
+    """Refuse an unknown top-level key; shared keys are known too, though the resolved recipe lacks them."""
     known = [*Recipe.model_fields, *_INHERITED]
     for key in tree:
         if key not in known:
@@ -327,7 +328,7 @@ def _check_top_keys(tree: dict[str, Any], where: str) -> None:
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set a key. An inherited one is set wherever it stands, so that the override always wins."""
+    """Set a key; set an inherited one in every place that has it, so that the override always wins."""
     head, *path = dotted.split(".")
     stages = tree.get("stages")
     if head not in _INHERITED or not isinstance(stages, list):
@@ -357,7 +358,7 @@ def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
             named = [item for item in node if item.get("name") == part]
             if not named:
                 known = ", ".join(item.get("name", "?") for item in node)
-                raise LimbeckError(f"{dotted}: no stage {part!r}; there are {known}")
+                raise LimbeckError(f"{dotted}: no stage {part!r}; known are {known}")
             node = named[0]
         else:
             node = node.setdefault(part, {})
@@ -374,15 +375,15 @@ def _inherit(tree: dict[str, Any], where: str) -> dict[str, Any]:
     shared = {key: tree.pop(key) for key in _INHERITED if key in tree}
     stages = tree.get("stages")
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        raise LimbeckError(f"{where}: key 'stages' wants a list of stages")
+        raise LimbeckError(f"{where}: key 'stages' must be a list of stages")
     tree["stages"] = [_merge(shared, stage) for stage in stages]
     for stage in tree["stages"]:
         length = stage.get("schedule")
-        own: Any = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
-        # A stage that sets epochs overrides inherited steps, and the other way round.
-        if isinstance(length, dict) and isinstance(own, dict):
-            if "epochs" in own and "steps" not in own:
+        given: Any = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
+        # A stage that sets epochs overrides inherited steps, and vice versa.
+        if isinstance(length, dict) and isinstance(given, dict):
+            if "epochs" in given and "steps" not in given:
                 length.pop("steps", None)
-            if "steps" in own and "epochs" not in own:
+            if "steps" in given and "epochs" not in given:
                 length.pop("epochs", None)
     return tree

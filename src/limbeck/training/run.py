@@ -1,4 +1,4 @@
-"""A whole run: resolve the recipe, train its stages in order, leave ``model/`` behind."""
+"""Train a whole run: resolve the recipe, train its stages in order, save ``model/``."""
 
 from __future__ import annotations
 
@@ -44,22 +44,25 @@ def train(
     overrides: dict[str, Any] | None = None,
     **more: Any,
 ) -> Path:
-    """Train a recipe into a run directory and return it; ``limbeck.load`` reads the result.
+    """Train a recipe into a run directory; ``limbeck.load`` reads the result.
 
     Args:
         recipe: name, YAML file, mapping or resolved recipe.
-        out: the run directory; ``runs/<recipe>-s<seed>`` by default.
+        out: the run directory; default: ``runs/<recipe>-s<seed>``.
         pairs: pairs directory; overrides ``data.pairs``.
-        resume: go on from the newest sound checkpoint in ``out``; a finished run is returned as it is.
-        changed_data: go on though pictures or feature files hold something else than when the run began.
-        quiet: no progress line.
+        resume: resume from the newest sound checkpoint in ``out``; a finished run is returned unchanged.
+        changed_data: resume even if pictures or feature files changed since the run began.
+        quiet: print no progress line.
         overrides: values by dotted key.
         more: overrides as keywords, such as ``seed=1`` or ``**{"lift.bits": 16}``.
 
+    Returns:
+        The run directory.
+
     Raises:
-        LimbeckError: bad recipe or data, ``out`` taken or in use by another process, checkpoint of another
-            recipe, changed data. What stood in ``out`` before is then as it was.
-        limbeck.training.fit.Interrupted: stopped by a signal, state saved.
+        LimbeckError: the recipe or data is bad, ``out`` is taken or in use by another process, a checkpoint
+            is of another recipe, or the data changed. Files that ``out`` held before are restored.
+        limbeck.training.fit.Interrupted: a signal stopped training; the state is saved.
     """
     changes = {**(overrides or {}), **more}
     if isinstance(recipe, Recipe) and changes:
@@ -69,13 +72,13 @@ def train(
     resolved = _at_home_anywhere(resolved, pairs)
     if resolved.data.pairs is None:
         raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
-    # Launch first: with several processes each runs this function, and all must see the directory as it was.
+    # Launch first: each of several processes runs this function and must see the directory unchanged.
     fabric = start_fabric(resolved)
     begun = is_run(run)
     if begun:
         if not resume:
             raise LimbeckError(
-                f"{run}: holds a run already; add --resume to go on with it, or choose another --out"
+                f"{run}: holds a run already; add --resume to continue it, or choose another --out"
             )
         check_same_recipe(run, resolved)
         if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
@@ -94,7 +97,7 @@ def train(
         check_stages(resolved, data)
     fabric.barrier()
     if data.skipped and not quiet:
-        say(f"{data.skipped:,} rows without a text are left out of what reads texts")
+        say(f"{data.skipped:,} rows without a text are left out by stages that read texts")
     with contextlib.ExitStack() as stack:
         folder = _claim(stack, run, fabric, begun)
         began = time.monotonic()
@@ -119,7 +122,7 @@ def train(
 
 
 def _speaker(fabric: Fabric) -> Callable[[str], None]:
-    """Lines to standard error, from the first process alone."""
+    """Return a function that prints a line to standard error, from the first process only."""
 
     def say(line: str) -> None:
         if fabric.is_global_zero:
@@ -129,13 +132,13 @@ def _speaker(fabric: Fabric) -> Callable[[str], None]:
 
 
 def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) -> RunFolder | None:
-    """The directory for the first process, None for the others; all are refused when the first is."""
+    """Claim the directory in the first process, and return None in the others; if it fails, all raise."""
     folder, refused = None, None
     if fabric.is_global_zero:
         try:
             folder = stack.enter_context(RunFolder.claim(run))
             if folder.fresh == begun:
-                refused = f"{run}: another process wrote there meanwhile; try again"
+                refused = f"{run}: another process wrote there in the meantime; try again"
         except LimbeckError as error:
             refused = str(error)
     refused = fabric.broadcast(refused)
@@ -145,7 +148,7 @@ def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) 
 
 
 def _contents(recipe: Recipe, data: Data) -> Contents:
-    """What the data hold now; pictures only where a tower may read them."""
+    """Return the current contents of the data, with pictures only if a tower may read them."""
     rows: list[np.ndarray] = []
     if any(stage.towers.image.backbone.kind != "features" for stage in recipe.stages):
         views = (data.train, data.held_out, data.database)
@@ -154,37 +157,38 @@ def _contents(recipe: Recipe, data: Data) -> Contents:
 
 
 def _check_contents(run: Path, now: Contents, *, accepted: bool, say: Callable[[str], None]) -> None:
-    """Refuse to go on with other data than the run began with, unless the change of files is accepted.
+    """Refuse to resume if the data changed since the run began; changed files can be accepted.
 
     Raises:
-        LimbeckError: another table or protocol, or changed files that are not accepted; the first is named.
+        LimbeckError: the table or protocol is another, or files changed and this is not accepted; the message
+            names the first file.
     """
     before = Contents.load(run)
     if before is None:
-        say(f"{run}: holds no record of its data (an older limbeck began it); changed files go unnoticed")
+        say(f"{run}: holds no record of its data (an older limbeck began it); changes cannot be detected")
         return
-    found = before.changes(now)
-    if found.other:
+    changes = before.changes(now)
+    if changes.other:
         raise LimbeckError(
-            f"{run}: began with another data set (different: {', '.join(found.other)}); "
-            "give its own --data, or choose another --out"
+            f"{run}: began with another data set (different: {', '.join(changes.other)}); "
+            "give the original --data, or choose another --out"
         )
-    if found.copied:
+    if changes.copied:
         say(
-            f"{found.copied:,} pictures have new dates and their old sizes; "
-            f"{found.read:,} others were compared and are the same"
+            f"{changes.copied:,} pictures have new dates but their old sizes; "
+            f"{changes.read:,} others were compared and are the same"
         )
-    if not found.files:
+    if not changes.files:
         return
-    count = f"{len(found.files):,} file{'s' if len(found.files) > 1 else ''}"
-    said = f"{run}: {count} changed since it began (first: {found.files[0]})"
+    count = f"{len(changes.files):,} file{'s' if len(changes.files) > 1 else ''}"
+    message = f"{run}: {count} changed since it began (first: {changes.files[0]})"
     if not accepted:
-        raise LimbeckError(f"{said}; restore them, choose another --out, or go on with --changed-data")
-    say(f"{said}; going on as --changed-data says")
+        raise LimbeckError(f"{message}; restore them, choose another --out, or add --changed-data")
+    say(f"{message}; continuing, since --changed-data is given")
 
 
 def _at_home_anywhere(recipe: Recipe, pairs: str | Path | None) -> Recipe:
-    """The recipe with absolute paths, so that its run is read from any directory."""
+    """Return the recipe with absolute paths, so that its run can be read from any directory."""
     data = recipe.data
     where = data.pairs if pairs is None else pairs
     changes = {
@@ -195,12 +199,16 @@ def _at_home_anywhere(recipe: Recipe, pairs: str | Path | None) -> Recipe:
 
 
 def default_run(recipe: Recipe) -> Path:
-    """``runs/<recipe>-s<seed>``."""
+    """Return the default run directory, ``runs/<recipe>-s<seed>``."""
     return Path("runs") / f"{recipe.name.replace('/', '-')}-s{recipe.seed}"
 
 
 def start_fabric(recipe: Recipe) -> Fabric:
-    """Device, precision and processes; deterministic algorithms."""
+    """Start Fabric with the recipe's device, precision and processes, and with deterministic algorithms.
+
+    Raises:
+        LimbeckError: the accelerator is missing, or the processes do not fit the recipe or do not connect.
+    """
     compute = recipe.compute
     if compute.threads is not None:
         torch.set_num_threads(compute.threads)
@@ -222,18 +230,18 @@ def start_fabric(recipe: Recipe) -> Fabric:
     except (RuntimeError, ValueError) as error:
         raise LimbeckError(
             f"recipe: compute.accelerator={compute.accelerator}, compute.devices={compute.devices}: "
-            f"{str(error).splitlines()[0].rstrip('.')}; auto takes what this machine has"
+            f"{str(error).splitlines()[0].rstrip('.')}; use auto for what this machine has"
         ) from error
     join(fabric, compute)
-    # Without it the gradient of an embedding with repeated ids differs between runs, on the CPU too.
+    # Otherwise the gradient of an embedding with repeated ids differs between runs, even on the CPU.
     torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
-    # It also fills whatever memory is allocated, for those who read it unwritten: an eighth of a step.
+    # That mode also fills all allocated memory, which costs an eighth of a step; nothing here needs it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return fabric
 
 
 def has_bf16(accelerator: str) -> bool:
-    """True where bf16 runs in hardware: it is slower than float32 elsewhere."""
+    """Return whether bf16 runs in hardware; in software it is slower than float32."""
     if accelerator != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(environment()[1]["bf16"])
@@ -268,5 +276,5 @@ def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) 
 
 
 def read_run(run: Path | str) -> dict[str, Any]:
-    """``run.json`` of a finished run."""
+    """Return the content of ``run.json`` of a finished run."""
     return dict(read_json(Path(run) / "run.json"))

@@ -1,4 +1,4 @@
-"""One stage: fit the towers to the data, build the method, train, keep the model."""
+"""Run one stage: fit the towers to the data, build the method, train, save the model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,21 @@ def build_method(
     *,
     say: Callable[[str], None] = say,
 ) -> tuple[Method, dict[str, Input]]:
-    """The method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked."""
+    """Build the method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked.
+
+    Args:
+        stage: configuration of the stage.
+        data: the data that the stage sees.
+        earlier: model directories of the earlier stages by name.
+        seed: the recipe's seed.
+        say: receives one line per weight that comes from a pretrained source.
+
+    Returns:
+        The method, and its inputs by name.
+
+    Raises:
+        LimbeckError: a tower does not fit the method, or a model to start from or to learn from is missing.
+    """
     torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))
     method_class, config = method_config(stage)
     specs = method_class.inputs(config)
@@ -74,7 +88,7 @@ def build_method(
         except LimbeckError as error:
             raise LimbeckError(f"stages.{stage.name}.init.{modality}: {origin}: {error}") from None
     for modality, tower in encoder.towers.items():
-        tower.requires_grad_(True)  # a loaded model comes without gradients
+        tower.requires_grad_(True)  # a loaded model has gradients disabled
         if modality in stage.freeze:
             tower.requires_grad_(False)
             lift.freeze(modality)
@@ -94,14 +108,14 @@ def build_method(
 def input_readers(
     method: Method, specs: dict[str, Input], view: Subset, cache: BackboneCache | None = None
 ) -> dict[str, InputReader]:
-    """The inputs of a built method over a view, each for the tower that reads it: its own or a teacher's."""
+    """Return a reader per input of a method over a view, for the student's or the teacher's tower."""
     own = {name: method.encoder.towers[spec.tower].backbone for name, spec in specs.items()}
     backbones = own | method.teachers
     return {name: InputReader(view, spec, backbones[name], cache) for name, spec in specs.items()}
 
 
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
-    """A method that shows label lists wants a tower that reads them, and no other wants one."""
+    """Refuse a text tower that reads label lists under a method that shows texts, and vice versa."""
     reads = getattr(tower.backbone, "reads", "text")
     if spec.tower == "text" and (spec.column == "labels") != (reads == "labels"):
         shown = "label lists" if spec.column == "labels" else "texts"
@@ -122,10 +136,20 @@ def run_stage(
     quiet: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train a stage (or find it done) and return its model directory.
+    """Train a stage, unless it is finished, and return its model directory.
+
+    Args:
+        recipe: the resolved recipe.
+        stage: the stage to train.
+        data: the data of the run.
+        fabric: device, precision and processes.
+        run: the run directory.
+        earlier: model directories of the earlier stages by name.
+        quiet: print no progress line.
+        say: receives notes on damaged or old checkpoints.
 
     Raises:
-        LimbeckError: also when a finished stage's model is not the one that was written.
+        LimbeckError: the stage cannot be built or trained, or the model of a finished stage was changed.
     """
     folder = run / "stages" / stage.name
     model = folder / "model"
@@ -144,7 +168,7 @@ def run_stage(
     encoder = method.encoder
     view = data.drawn(stage.texts)
     train = input_readers(method, specs, view, cache)
-    # Validation looks at the student alone: a teacher need not read what is held out.
+    # Validation scores only the student, so a teacher need not read the held-out rows.
     own = {name: spec for name, spec in specs.items() if spec.teacher is None}
     held_out = input_readers(method, own, data.held_out, cache)
     database = (view, train)
@@ -212,14 +236,14 @@ def _check_model(folder: Path) -> None:
     noted = read_json(folder / "done.json").get("model_sha256")
     if noted is not None and folder_digest(folder / "model") != noted:
         raise LimbeckError(
-            f"{folder / 'model'}: damaged or changed (its checksum is not that of done.json); "
+            f"{folder / 'model'}: damaged or changed (its checksum differs from done.json); "
             f"remove {folder} to train this stage again"
         )
 
 
 @torch.no_grad()
 def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.Tensor:
-    """Tower features (n, dim) of every row's first item."""
+    """Return the tower features (n, dim) of every row's first item."""
     encoder.eval()
     tower = encoder.towers[spec.tower]
     positions = np.arange(len(source.view))
@@ -232,5 +256,5 @@ def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.T
 
 
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
-    """``done.json`` of every stage by name."""
+    """Return the content of ``done.json`` per stage, by name."""
     return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages}

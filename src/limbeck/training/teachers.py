@@ -1,4 +1,4 @@
-"""Models trained before that a stage reads: under a `run` backbone, or as a frozen teacher."""
+"""Load trained models that a stage reads, as a `run` backbone or as a frozen teacher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from limbeck.index.store import IndexStore
 
 
 def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
-    """A run or model directory, or an earlier stage of the same recipe by name."""
+    """Load a run or model directory, or an earlier stage of the same recipe by name.
+
+    Raises:
+        LimbeckError: there is no such directory or stage.
+    """
     folder = earlier.get(path, Path(path))
     if not folder.is_dir():
         raise LimbeckError(
@@ -28,27 +32,39 @@ def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
 
 
 def origin_of(origin: str, earlier: dict[str, Path]) -> Path:
-    """Where a side of a stage starts: an earlier stage, a run or model, or the model of an index."""
+    """Return the model directory that a tower starts from: an earlier stage, a run, a model, or an index's.
+
+    Raises:
+        LimbeckError: an index holds no model.
+    """
     place = earlier.get(origin, Path(origin))
     if not generations(place):
         return place
-    found = IndexStore.open(place).encoder_for("image")
-    if found is None:
+    encoder = IndexStore.open(place).encoder_for("image")
+    if encoder is None:
         raise LimbeckError(f"{place}: holds no model of its items; build it with --model RUN")
-    return found[0]
+    return encoder[0]
 
 
 def load_teachers(
     specs: dict[str, Input], earlier: dict[str, Path], where: str
 ) -> dict[str, RunBackbone | None]:
-    """The frozen model of each input that has one; None when it may be left out for want of that output.
+    """Load the frozen teacher of each input that has one.
+
+    Args:
+        specs: the method's inputs by name.
+        earlier: model directories of the earlier stages by name.
+        where: key of the method in the recipe, for messages.
+
+    Returns:
+        The teacher per input; None if the teacher is optional and its tower lacks patch features.
 
     Raises:
-        LimbeckError: no such model; patches asked of a tower that has none; a space without tangent
-            coordinates; a text tower that reads label lists.
+        LimbeckError: there is no such model, its tower lacks required patch features, its space has no
+            tangent space, or its text tower reads label lists.
     """
     models: dict[str, DualEncoder] = {}
-    found: dict[str, RunBackbone | None] = {}
+    teachers: dict[str, RunBackbone | None] = {}
     for name, spec in specs.items():
         if spec.teacher is None:
             continue
@@ -65,19 +81,19 @@ def load_teachers(
                     f"{where}.target: the teacher at {path!r} has no patch features; "
                     "set target: ema, auto or none"
                 )
-            found[name] = None
+            teachers[name] = None
             continue
-        found[name] = backbone
-    return found
+        teachers[name] = backbone
+    return teachers
 
 
 def fingerprint(readers: Mapping[str, RunBackbone]) -> str | None:
-    """Hash of the frozen models of some inputs, weights and transforms included; None without any.
+    """Return the hash of the teachers' weights and transforms, or None without teachers.
 
-    A recipe names a teacher by its place, and another one may stand there when training goes on.
+    A recipe names a teacher by its path, where another model may be when training resumes.
     """
-    found = {name: [reader.cache_key(), weights_digest(reader)] for name, reader in readers.items()}
-    return sha256_json(found) if found else None
+    digests = {name: [reader.cache_key(), weights_digest(reader)] for name, reader in readers.items()}
+    return sha256_json(digests) if digests else None
 
 
 def _check_usable(backbone: RunBackbone, where: str) -> None:
@@ -86,7 +102,7 @@ def _check_usable(backbone: RunBackbone, where: str) -> None:
     if not backbone.lift.has_tangent:
         raise LimbeckError(
             f"{where}: lift {backbone.lift.config.kind} has no tangent space; "
-            "take a lift of kind sphere, euclid, tangent or polar"
+            "use a teacher with a lift of kind sphere, euclid, tangent or polar"
         )
 
 

@@ -1,4 +1,4 @@
-"""How fast a recipe trains on this machine, measured with a few steps and thrown away."""
+"""Measure how fast a recipe trains on this machine with a few steps whose result is discarded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from limbeck.training.stages import build_method, input_readers
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
-    """Return pairs per second of the first stage (forward, backward, data) at the median step, after two."""
+    """Return pairs per second of the first stage: data, forward and backward of the median step.
+
+    The first two steps are not measured, and no weight is updated.
+
+    Args:
+        recipe: a resolved recipe with ``data.pairs``.
+        steps: number of measured steps.
+    """
     fabric = start_fabric(recipe)
     stage = recipe.stages[0]
     data = open_data(recipe).of_stage(stage, recipe.seed)

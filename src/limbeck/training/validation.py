@@ -1,4 +1,7 @@
-"""The score that selects a checkpoint, on pairs cut from train. Never on test queries."""
+"""Compute the validation score that selects the best step.
+
+Validation pairs are split from train, never from the test queries, unless a recipe sets ``data.like``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ MAX_QUERIES = 1_000
 
 @torch.no_grad()
 def points(encoder: DualEncoder, modality: str, source: InputReader, positions: np.ndarray) -> np.ndarray:
-    """Stored points (n, width) of some positions of a source; each row's first text."""
+    """Encode the first item of each row into stored form: hash codes or vectors, (n, width)."""
     was_training = encoder.training
     encoder.eval()
     device = encoder.device
@@ -25,9 +28,9 @@ def points(encoder: DualEncoder, modality: str, source: InputReader, positions: 
         inputs = {k: v.to(device) for k, v in source.inputs(positions[block]).items()}
         return encoder.lift.to_storage(encoder.embed(modality, inputs))
 
-    found = map_chunks(len(positions), 256, encode)
+    encoded = map_chunks(len(positions), 256, encode)
     encoder.train(was_training)
-    return found
+    return encoded
 
 
 def validation_score(
@@ -38,11 +41,19 @@ def validation_score(
     *,
     whole: bool = False,
 ) -> dict[str, float]:
-    """``score`` and its parts.
+    """Return ``score`` and its parts by name; the score is their mean.
 
-    Hashing: mAP@all both ways, held-out pairs as queries, (at most 10,000) training pairs as database.
-    With ``whole`` all of both count and the metric is the protocol's (``data.like``).
-    Retrieval: R@k both ways among (at most 1,000) held-out pairs; the score is the mean over both and ks.
+    Hashing: mAP@all in both directions, with at most 1,000 held-out pairs as queries and at most 10,000
+    training pairs as database. With ``whole`` (``data.like``) all pairs count, and the metric is the
+    protocol's.
+    Retrieval: R@k in both directions among at most 1,000 held-out pairs.
+
+    Args:
+        encoder: the model to score.
+        protocol: gives the task and the metric.
+        train: the database with its readers by modality.
+        held_out: the queries with their readers by modality.
+        whole: whether to score all pairs with the protocol's metric.
     """
     view, sources = held_out
     queries = np.arange(len(view) if whole else min(len(view), MAX_QUERIES))
