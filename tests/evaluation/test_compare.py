@@ -128,7 +128,7 @@ def test_other_labels_of_the_same_items_are_refused() -> None:
 
 
 def test_unknown_base_names_the_known() -> None:
-    with pytest.raises(LimbeckError, match="there are soda"):
+    with pytest.raises(LimbeckError, match="choose from soda"):
         compare([make()], base="nobody")
 
 

@@ -54,7 +54,7 @@ def test_another_split_pairs_with_nothing() -> None:
 def test_other_families_and_changed_draws_are_refused() -> None:
     with pytest.raises(LimbeckError, match=r"protocol p@2 .* differs from p .*; choose one with"):
         compare([of(0, "soda", 0, 0.8), of(2, "soda", 1, 0.8, family="e" * 64)])
-    with pytest.raises(LimbeckError, match="the protocol has changed, evaluate again"):
+    with pytest.raises(LimbeckError, match="the protocol has changed: evaluate again"):
         compare([of(1, "soda", 0, 0.8), of(1, "base", 0, 0.8).model_copy(update={"protocol_hash": "9" * 64})])
     other_items = of(1, "base", 0, 0.8).model_copy(update={"settings": {"items": "others"}})
     with pytest.raises(LimbeckError, match="run on other items"):

@@ -26,7 +26,7 @@ def test_floor_and_ceiling_as_rows(pairs: Pairs, hashing: Protocol) -> None:
 @pytest.mark.parametrize(
     ("codes", "given", "message"),
     [
-        ("random:12", True, "bits must be a multiple of 8; write random:64"),
+        ("random:12", True, "bits must be a multiple of 8; write for example random:64"),
         ("oracle:0", True, "bits must be a multiple of 8"),
         ("oracle:16", False, "need rows; give --data DIR and --protocol NAME"),
     ],

@@ -103,7 +103,7 @@ def test_every_preset_ends_in_a_table(coder: Any, pairs: Pairs, hashing: Protoco
 def test_what_cannot_be(coder: Any, pairs: Pairs, hashing: Protocol, retrieval: Protocol) -> None:
     with pytest.raises(LimbeckError, match="no such repository; did you mean 'qinlab'"):
         as_in(hashing, "quinlab")
-    with pytest.raises(LimbeckError, match="is for retrieval, not for hashing"):
+    with pytest.raises(LimbeckError, match="is for retrieval; choose a hashing protocol"):
         as_in(retrieval, "mith")
     with pytest.raises(LimbeckError, match="give --protocol NAME"):
         from limbeck.evaluation.external_codes import evaluate_codes

@@ -49,8 +49,8 @@ def packed(path: Path, text: str) -> Path:
 def test_damaged_packs_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.xz"
     for text, said in (
-        ('{"name": "a"}\n', "line 1 is no object"),
-        ('{"name": "a", "record": 1}\n{"name": "a", "record": 2}\n', "line 2: 'a' stands twice"),
+        ('{"name": "a"}\n', "line 1 is not an object"),
+        ('{"name": "a", "record": 1}\n{"name": "a", "record": 2}\n', "line 2: 'a' appears twice"),
         ('{"name": "a", "record": {"format": 9}}\n', "a: result format 9"),
     ):
         with pytest.raises(LimbeckError, match=said) as caught:
@@ -77,7 +77,7 @@ def test_compare_reads_a_pack_as_the_folder_it_was_made_of(tmp_path: Path) -> No
     folder, pack = (compare([tmp_path / place], base="one") for place in ("rows", "rows.jsonl.xz"))
     assert pack.to_json() == folder.to_json()
     write_pack(tmp_path / "empty.jsonl.xz", {"tune/one": {"trials": []}})
-    with pytest.raises(LimbeckError, match="holds no result"):
+    with pytest.raises(LimbeckError, match="has no results"):
         compare([tmp_path / "empty.jsonl.xz"])
 
 

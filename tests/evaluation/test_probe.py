@@ -91,9 +91,9 @@ def test_one_class_a_row(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = load_protocol(write_protocol(tmp_path))
-    with pytest.raises(LimbeckError, match="all training rows are of one class; it takes two"):
+    with pytest.raises(LimbeckError, match="all training rows have one class; use data with two"):
         linear_probe(Raw(), one_label(tmp_path / "a", keep=1), protocol)  # type: ignore[arg-type]
-    with pytest.raises(LimbeckError, match=r"not one of \d+ train rows has a class or label"):
+    with pytest.raises(LimbeckError, match=r"none of \d+ train rows has a class or label"):
         linear_probe(Raw(), one_label(tmp_path / "b", keep=0), protocol)  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(

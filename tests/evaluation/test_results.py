@@ -41,7 +41,7 @@ def test_results_of_two_protocols_never_mix(tmp_path: Path) -> None:
     with pytest.raises(LimbeckError, match="differs from"):
         compare([make(), other])
     assert len(compare([make(), other], protocol="q").groups) == 1
-    with pytest.raises(LimbeckError, match="none of the results"):
+    with pytest.raises(LimbeckError, match="no result of this protocol"):
         compare([make()], protocol="z")
     make().save(tmp_path / "run" / "result.json")
     other.save(tmp_path / "run" / "result-q.json")
@@ -56,7 +56,7 @@ def test_results_of_two_data_sets_never_mix() -> None:
 
 
 def test_a_changed_protocol_of_the_same_name_asks_for_another_evaluation() -> None:
-    with pytest.raises(LimbeckError, match="the protocol has changed, evaluate again"):
+    with pytest.raises(LimbeckError, match="the protocol has changed: evaluate again"):
         compare([make("one"), make("two", protocol_hash="b" * 64)])
 
 
@@ -65,7 +65,7 @@ def test_missing_sources_are_named(tmp_path: Path) -> None:
         compare([tmp_path / "nowhere"])
     with pytest.raises(LimbeckError, match=r"no result\*.json"):
         compare([tmp_path])
-    with pytest.raises(LimbeckError, match="nothing to compare"):
+    with pytest.raises(LimbeckError, match="there is nothing to compare"):
         compare([])
 
 

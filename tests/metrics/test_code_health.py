@@ -47,5 +47,5 @@ def test_one_code():
 
 
 def test_no_codes():
-    with pytest.raises(LimbeckError, match="none to measure"):
+    with pytest.raises(LimbeckError, match="there are none; give at least one"):
         code_health(np.zeros((0, 4), np.uint8))

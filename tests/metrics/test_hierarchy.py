@@ -133,5 +133,5 @@ def test_what_is_no_tree_is_refused(parents, match):
 
 
 def test_unknown_nodes_are_refused():
-    with pytest.raises(LimbeckError, match="up to 8 in a tree of 9"):
+    with pytest.raises(LimbeckError, match="exceeds 8; the tree has 9 nodes"):
         hierarchical(SHAPES, [9], [0])

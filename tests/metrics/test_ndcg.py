@@ -125,5 +125,5 @@ def test_a_ranking_by_distance_is_that_of_the_codes(seed, gain):
     [(np.zeros((2, 3)), np.zeros((2, 2), int)), (np.full((1, 2), np.nan), np.ones((1, 2), int)), ([], [])],
 )
 def test_bad_rankings_are_refused(similarity, grades):
-    with pytest.raises(LimbeckError, match="want two equal shapes"):
+    with pytest.raises(LimbeckError, match="give equal shapes"):
         ranking_ndcg(similarity, grades)

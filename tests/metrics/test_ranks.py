@@ -125,5 +125,5 @@ def test_errors(scores, relevant, ks, message):
 def test_points_are_checked_by_their_space():
     with pytest.raises(LimbeckError, match="queries: has width 3"):
         retrieval_ranks(np.zeros((1, 3), np.uint8), np.zeros((2, 2), np.uint8), [[0]], Hamming(16))
-    with pytest.raises(LimbeckError, match="nothing to rank"):
+    with pytest.raises(LimbeckError, match="give at least one of each"):
         retrieval_ranks(np.zeros((0, 2), np.uint8), np.zeros((2, 2), np.uint8), [], Hamming(16))

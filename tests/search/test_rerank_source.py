@@ -226,7 +226,7 @@ def test_an_index_of_version_0_1_opens_and_says_what_it_ranks_by(run, tmp_path):
     hits = index.search(like="i4", k=3, rerank=20)
     assert hits[0].score == pytest.approx(floats[hits[0].row] @ floats[4], rel=1e-6)
     status, _, err = run("search", tmp_path / "ix", "--like", "i4", "--rerank", 20)
-    assert status == 0 and "earlier version; build the index anew with --keep-embeddings" in " ".join(
+    assert status == 0 and "earlier version; rebuild the index with --keep-embeddings" in " ".join(
         err.split()
     )
     add_items(tmp_path / "ix", sign_codes(floats[:1]), items={"id": ["new"]}, embeddings=floats[:1])
@@ -245,7 +245,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     ]:
         with pytest.raises(LimbeckError, match=message):
             limbeck.Index.build(tmp_path / "no", codes, items=items, embeddings=array)
-    with pytest.raises(LimbeckError, match="the index keeps those of width 16"):
+    with pytest.raises(LimbeckError, match="the index needs float embeddings of width 16"):
         add_items(tmp_path / "ix", codes, items=items, embeddings=floats[:, :8])
     meta = StoreMeta(Hamming(8), embeddings=Kept("model", Lorentz(16, 1.0), 16))
     with pytest.raises(LimbeckError, match="ranks by the cosine of embeddings that were given"):

@@ -69,7 +69,7 @@ def test_what_is_refused() -> None:
         Euclid(0)
     with pytest.raises(LimbeckError, match="row 1 holds NaN"):
         SPACE.check(np.array([[0.0] * 6, [np.nan] * 6]))
-    with pytest.raises(LimbeckError, match=r"row 0 has length .*scale the vectors down"):
+    with pytest.raises(LimbeckError, match=r"row 0 has norm .*scale the vectors down"):
         SPACE.check(np.full((1, 6), 1e9))
     with pytest.raises(LimbeckError, match=r"radius: .*has no entailment cones"):
         SPACE.radius(some(0, 2))

@@ -304,12 +304,12 @@ def test_bad_points_are_one_line():
         (lambda: space.check(np.vstack([good, good * np.inf])), "row 2 holds NaN or infinity"),
         (
             lambda: space.check(far, what="a.npy"),
-            "a.npy: row 0 lies 12.1/√curv from the origin, .* at most 12/",
+            "a.npy: row 0 is 12.1/√curv from the origin, .* limit the radius to 12/",
         ),
-        (lambda: space.check(np.full((1, 4), 1e300)), "row 0 lies inf/√curv"),
+        (lambda: space.check(np.full((1, 4), 1e300)), "row 0 is inf/√curv"),
         (
             lambda: space.rescore(good, np.ones((3, 4))),
-            r"items: shape \(3, 4\) does not fit queries \(2, 4\)",
+            r"items: shape \(3, 4\) does not broadcast with queries \(2, 4\)",
         ),
         (lambda: space.entails(good, good[:, :3]), "specific: has width 3"),
         (lambda: space.radius(np.float32(1)), r"points: has shape \(\)"),
@@ -317,7 +317,7 @@ def test_bad_points_are_one_line():
         (lambda: space.interpolate(good, good, 2), "between 0 and 1"),
         (lambda: space.interpolate(good, good[0], 0), "the ends have shapes"),
         (lambda: space.mean(good, axis=1), "cannot be averaged over axis 1"),
-        (lambda: space.mean(good[:0]), "none given"),
+        (lambda: space.mean(good[:0]), "there are none"),
         *(
             (lambda k=k: space.cone_excess(good, good, k), "min_radius: .* is not a positive number")
             for k in (0, -1, np.nan, "a")

@@ -118,7 +118,7 @@ def test_sphere_mean_and_its_edge():
     np.testing.assert_allclose(Sphere(2).mean(np.eye(2)), [0.5**0.5] * 2, atol=1e-6)
     with pytest.raises(LimbeckError, match="cancel out"):
         Sphere(2).mean([[1.0, 0.0], [-1.0, 0.0]])
-    with pytest.raises(LimbeckError, match="none given"):
+    with pytest.raises(LimbeckError, match="there are none"):
         Sphere(2).mean(np.empty((0, 2), np.float32))
 
 

@@ -46,9 +46,9 @@ def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) 
         assert said["best_looks"][way] == max(seen) >= result.metrics[way]["map"] - 1e-6
     notes = " ".join(code_tables([result])[0].notes)
     assert "chosen on the test queries, as there: no figure of unseen data" in notes
-    assert "reports the best epoch" not in notes and "a random one is drawn" in notes
+    assert "reports the best epoch" not in notes and "captions at random" in notes
 
-    with pytest.raises(LimbeckError, match="the run chose its step like qinlab"):
+    with pytest.raises(LimbeckError, match="the run selected its step like qinlab"):
         evaluate(run, like="mith")
     plain = train(recipe, out=tmp_path / "plain", quiet=True)
     with pytest.raises(LimbeckError, match="differs from"):
@@ -60,7 +60,7 @@ def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("like", "student", "said"),
     [
-        ("ucch", {}, "data.like ucch: does not choose on the test queries"),
+        ("ucch", {}, "data.like ucch: does not select on the test queries"),
         ("quinlab", {}, "data.like quinlab: no such repository; did you mean 'qinlab'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Runners of protocols: a model or codes in, a `Result` out; and comparison of results over seeds."""
+"""Evaluate a model or external codes by a protocol into a `Result`, and compare results over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean average precision label by label: what the mean over queries hides of rare and of unseen labels."""
+"""Score mAP per label: the mean over queries hides how rare and unseen labels do."""
 
 from __future__ import annotations
 
@@ -24,28 +24,33 @@ def score_labels(
     unseen: Iterable[str] = (),
     directions: Sequence[str] = ("i2t", "t2i"),
 ) -> tuple[Scores, dict[str, Any]]:
-    """mAP of each label by itself: its queries, and of the items those that have it are relevant (ours).
+    """Compute the mAP of each label (ours): its queries have the label, and its items are relevant.
 
-    A query with the labels sky and river counts for both; what it finds for sky alone is nothing for river.
+    A query with the labels sky and river counts for both labels. An item that has only sky is not relevant
+    when the query is scored for river.
 
     Args:
-        space, sets, settings, directions: as of `score_hashing`.
+        space: as for `score_hashing`.
+        sets: as for `score_hashing`.
         names: the C label names.
-        train_labels: bool (n, C) of the training rows, which say what is rare.
-        unseen: labels that training did not know.
+        train_labels: bool (n, C), labels of the training rows. Their counts decide which labels are rare.
+        settings: as for `score_hashing`.
+        unseen: labels that were withheld in training.
+        directions: as for `score_hashing`.
 
     Returns:
-        Group ``label``, per direction: ``i2t/all``, the mean over labels; ``i2t/rare``, over the third of
-        them that the fewest training rows have; ``i2t/unseen`` and ``i2t/seen`` where some are unseen. Then
-        what each label has: ``train``, and per direction ``queries``, ``items`` and ``map``, None without
-        one of either.
+        The scores, in group ``label`` per direction. ``i2t/all`` is the mean over labels. ``i2t/rare`` is the
+        mean over the third of the labels with the fewest training rows. ``i2t/unseen`` and ``i2t/seen`` are
+        given where some labels are unseen. The second value lists the rare and unseen labels, and per label
+        ``train`` (rows) and per direction ``queries``, ``items`` and ``map``; ``map`` is None for a label
+        without a query or without an item.
 
     Raises:
-        LimbeckError: an unknown label among the unseen; no label with a query and an item.
+        LimbeckError: ``unseen`` names an unknown label; no label has both a query and an item.
     """
     unseen = set(unseen)
     if missing := sorted(unseen - set(names)):
-        raise LimbeckError(f"unseen: no label {missing[0]!r}; there are {', '.join(names)}")
+        raise LimbeckError(f"unseen: no label {missing[0]!r}; choose from {', '.join(names)}")
     counts = train_labels.sum(axis=0)
     by_number = sorted(range(len(names)), key=lambda c: (counts[c], names[c]))
     rare = {names[c] for c in by_number[: max(1, round(RARE * len(names)))]}
@@ -55,19 +60,21 @@ def score_labels(
         queries, items = (sets[name] for name in SIDES[direction])
         values: dict[str, float] = {}
         for column, name in enumerate(names):
-            asks, has = queries.labels[:, column], items.labels[:, column]
+            is_query, is_relevant = queries.labels[:, column], items.labels[:, column]
             value = None
-            if asks.any() and has.any():
-                own = Labelled(queries.points[asks], np.ones((int(asks.sum()), 1), dtype=bool))
-                value, _ = mean_precision(space, own, Labelled(items.points, has[:, None]), settings)
+            query_count, item_count = int(is_query.sum()), int(is_relevant.sum())
+            if query_count and item_count:
+                label_queries = Labelled(queries.points[is_query], np.ones((query_count, 1), dtype=bool))
+                label_items = Labelled(items.points, is_relevant[:, None])
+                value, _ = mean_precision(space, label_queries, label_items, settings)
                 values[name] = value
-            each[name][direction] = {"queries": int(asks.sum()), "items": int(has.sum()), "map": value}
+            each[name][direction] = {"queries": query_count, "items": item_count, "map": value}
         if not values:
             raise LimbeckError("by label: no label has both a query and an item; choose another protocol")
         kinds = {"all": set(values), "rare": rare, "unseen": unseen, "seen": set(values) - unseen}
         for kind, members in kinds.items():
-            found = [values[name] for name in values if name in members]
-            if found and (unseen or kind in ("all", "rare")):
-                scores.metrics["label"][f"{direction}/{kind}"] = float(np.mean(found))
+            kind_values = [values[name] for name in values if name in members]
+            if kind_values and (unseen or kind in ("all", "rare")):
+                scores.metrics["label"][f"{direction}/{kind}"] = float(np.mean(kind_values))
     about = {"rare": sorted(rare), "unseen": sorted(unseen), "each": each}
     return scores, about

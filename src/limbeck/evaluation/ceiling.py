@@ -1,8 +1,8 @@
-"""The ceiling of a hashing score: codes that know the labels of both sides, at the same number of bits.
+"""Learn the ceiling of a hashing score: hash codes made from the labels, at the same number of bits.
 
-Source: ours. No model that sees pictures and texts alone can be asked for more than codes learnt from the
-labels reach, so a score reads best between this ceiling and the floor of all-equal codes.
-Plain numpy: codes from elsewhere get their ceiling without torch being imported.
+Source: ours. A model sees pictures and texts only, so codes learnt from the labels are an upper reference.
+Read a score between this ceiling and the floor of all-equal codes.
+This module uses numpy only, so external codes get their ceiling without importing torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 
 from limbeck.codes import pack_bits
 
-# Every product stays within 64 · 64 · 64 multiplications, which BLAS does without waking its threads: with
-# large batches a step waits for them most of its time, thirty times as long on a busy machine.
+# Every matrix product stays within 64 · 64 · 64 multiplications, which BLAS computes on one thread. With
+# larger batches a step mostly waits for threads: it takes thirty times as long on a busy machine.
 HIDDEN = 64
 STEPS = 3000
 BATCH = 64
@@ -20,16 +20,17 @@ RATE = 1e-2
 
 
 def label_codes(labels: np.ndarray, bits: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
-    """Learn codes from label sets by the pairwise likelihood: equal sets get equal codes.
+    """Learn hash codes from label sets by the pairwise likelihood (ours); equal sets get equal codes.
 
-    One hidden layer on the unique label sets, log(1 + exp θ) − s·θ with θ = 4/√bits · u·v and s = "share a
-    label", Adam with a linearly falling rate; pairs are drawn as often as their sets occur.
+    The network has one hidden layer and reads the unique label sets. The loss of a pair is
+    log(1 + exp θ) − s·θ, with θ = 4/√bits · u·v and s = 1 where the two sets share a label. Adam minimises it
+    with a linearly falling learning rate. Pairs are sampled as often as their sets occur.
 
     Args:
         labels: bool (N, C), queries and items together.
         bits: length of the codes, a multiple of 8.
-        seed: of weights and draws; the same seed gives the same codes.
-        steps: training steps.
+        seed: seeds weights and sampling; the same seed gives the same codes.
+        steps: number of training steps.
 
     Returns:
         Packed codes, uint8 (N, bits / 8).
@@ -63,7 +64,7 @@ def _forward(inputs: np.ndarray, weights: list[np.ndarray]) -> tuple[np.ndarray,
 def _gradients(
     left: np.ndarray, right: np.ndarray, share: np.ndarray, weights: list[np.ndarray]
 ) -> list[np.ndarray]:
-    """Gradients of the mean pairwise likelihood with respect to both weight matrices."""
+    """Return the gradients of the mean pairwise loss with respect to both weight matrices."""
     scale = np.float32(4.0 / np.sqrt(weights[1].shape[1]))
     (hidden_left, u), (hidden_right, v) = _forward(left, weights), _forward(right, weights)
     theta = scale * (u @ v.T)
@@ -80,7 +81,7 @@ def _gradients(
 
 
 class _Adam:
-    """Adam in place, with the usual β = (0.9, 0.999)."""
+    """Update weights in place by Adam, with β = (0.9, 0.999)."""
 
     def __init__(self, weights: list[np.ndarray]) -> None:
         self.weights = weights

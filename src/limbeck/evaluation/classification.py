@@ -1,4 +1,4 @@
-"""Zero-shot classification: every picture takes the class whose prompts are nearest, nothing is trained."""
+"""Classify pictures zero-shot: each picture gets the class with the nearest prompts; nothing is trained."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ PICTURES_AT_ONCE = 4096
 
 
 def class_points(model: DualEncoder, classes: Classes, *, batch_size: int = 256) -> np.ndarray:
-    """One point a class, (C, width): the space's mean of its prompts.
+    """Return one class embedding per class, (C, width): the mean of its prompts in the model's space.
 
-    On the sphere that is the mean brought back to length 1 (CLIP), on the hyperboloid the mean in the tangent
-    space at the origin (MERU), for codes the majority of each bit.
+    On the sphere this is the mean, normalised to length 1 (CLIP). On the hyperboloid it is the mean in the
+    tangent space at the origin (MERU). For hash codes it is the majority of each bit.
+
+    Args:
+        model: encodes the prompts.
+        classes: C classes with an equal number of prompts each.
+        batch_size: prompts per forward pass.
     """
     flat = [prompt for prompts in classes.prompts for prompt in prompts]
     points = model.encode_text(flat, batch_size=batch_size)
@@ -32,7 +37,7 @@ def class_points(model: DualEncoder, classes: Classes, *, batch_size: int = 256)
 
 
 def unknown_classes(model: DualEncoder, classes: Classes) -> list[str]:
-    """The classes whose words say nothing to the text tower; they are guessed by what else a prompt holds."""
+    """List the classes whose name the text tower cannot read; only the rest of their prompts counts."""
     unknown = []
     for name, word in zip(classes.names, classes.words, strict=True):
         try:
@@ -43,19 +48,19 @@ def unknown_classes(model: DualEncoder, classes: Classes) -> list[str]:
 
 
 def zero_shot(model: DualEncoder, images: Side, classes: Classes, *, batch_size: int = 256) -> Scores:
-    """Classify pictures by the nearest class point; classes that tie count in expectation.
+    """Classify pictures by the nearest class embedding; tied classes count in expectation.
 
     Args:
-        model: encodes the prompts; its space says what is near.
-        images: points of the pictures, in the order of ``classes.numbers``.
+        model: encodes the prompts; its space gives the similarity.
+        images: embeddings of the pictures, in the order of ``classes.numbers``.
         classes: classes, prompts and tree; pictures without a class are left out.
-        batch_size: prompts in one forward pass.
+        batch_size: prompts per forward pass.
 
     Returns:
-        Group ``zero_shot``: ``top1``, ``mean_per_class`` (as MERU reports it), ``chance`` (1 / C); per query
-        1, 0, or a share where classes tie. With a tree group ``hierarchy``: ``tie``, ``lca``, ``jaccard``,
-        ``precision``, ``recall`` (`limbeck.metrics.hierarchical`); per query ``tie``. Per query None for a
-        picture without a class.
+        Group ``zero_shot``: ``top1``, ``mean_per_class`` (as MERU reports it) and ``chance`` (1 / C). Its
+        per-query values are 1, 0, or a share where classes tie. With a tree, group ``hierarchy`` holds
+        ``tie``, ``lca``, ``jaccard``, ``precision`` and ``recall`` (`limbeck.metrics.hierarchical`); its
+        per-query value is ``tie``. A picture without a class has None.
     """
     shown = np.flatnonzero(classes.numbers >= 0)
     true, points = classes.numbers[shown], images.points[shown]
@@ -81,7 +86,7 @@ def zero_shot(model: DualEncoder, images: Side, classes: Classes, *, batch_size:
 
 
 def _spread(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Values of some rows among all of them, NaN elsewhere."""
+    """Place the values of some rows into an array of ``count`` rows; the other rows are NaN."""
     out = np.full(count, np.nan)
     out[rows] = values
     return out

@@ -1,11 +1,11 @@
-"""Codes that come from elsewhere: ``.npz``, ``.safetensors``, or a directory of ``.npy`` files.
+"""Read hash codes of other programs from ``.npz``, ``.safetensors``, or a directory of ``.npy`` files.
 
-Arrays, all optional but one direction (``query_image`` with ``database_text``, or ``query_text`` with
-``database_image``):
+A file must hold the arrays of at least one direction: ``query_image`` with ``database_text``, or
+``query_text`` with ``database_image``. All other arrays are optional:
 
-* ``query_image``, ``query_text``, ``database_image``, ``database_text``: codes, uint8 (N, bits/8) packed as
-  by `numpy.packbits`, or (N, bits) of −1 and +1 in any signed number type;
-* ``query_labels``, ``database_labels``: (N, C) of booleans or 0 and 1, where no data set is given.
+* ``query_image``, ``query_text``, ``database_image``, ``database_text``: hash codes, uint8 (N, bits/8) packed
+  as by `numpy.packbits`, or (N, bits) of −1 and +1 in any signed number type;
+* ``query_labels``, ``database_labels``: (N, C) of booleans or 0 and 1, needed where no data set is given.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ _MEND = "save the arrays with numpy.savez or as .safetensors"
 
 @dataclass(frozen=True)
 class CodesFile:
-    """What a file of codes held: packed codes by name, labels if any, and the number of bits."""
+    """Hash codes as read from a file.
+
+    Attributes:
+        path: the file or directory.
+        codes: name → packed codes, uint8 (N, bits / 8).
+        labels: name → bool (N, C); empty where the file has no labels.
+        bits: length of the codes.
+    """
 
     path: Path
     codes: dict[str, np.ndarray]
@@ -41,11 +48,11 @@ class CodesFile:
 
 
 def read_codes(path: Path | str) -> CodesFile:
-    """Read codes from elsewhere and check that they fit together.
+    """Read the hash codes of another program and check that the arrays fit together.
 
     Raises:
-        LimbeckError: a pickle, an unreadable file, an unknown or wrongly shaped array, codes of several
-            lengths, or two arrays of one split with different row counts.
+        LimbeckError: the file is a pickle or unreadable; an array is unknown or has a wrong shape; codes have
+            several lengths; two arrays of one split differ in their row counts.
     """
     path = Path(path)
     arrays = _read_arrays(path)
@@ -60,8 +67,8 @@ def read_codes(path: Path | str) -> CodesFile:
         )
     widths = {name: array.shape[1] * 8 for name, array in codes.items()}
     if len(set(widths.values())) > 1:
-        found = ", ".join(f"{name} {bits}" for name, bits in widths.items())
-        raise LimbeckError(f"{path}: codes of several lengths in bits ({found}); save one length")
+        lengths = ", ".join(f"{name} {bits}" for name, bits in widths.items())
+        raise LimbeckError(f"{path}: codes of several lengths in bits ({lengths}); save one length")
     labels = {name: _bool_labels(path, name, arrays[name]) for name in LABELS if name in arrays}
     _check_counts(path, {**codes, **labels})
     return CodesFile(path, codes, labels, next(iter(widths.values())))
@@ -85,20 +92,23 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     raise LimbeckError(f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files")
 
 
-_SMALL, _RATIO = 1 << 28, 100  # bytes, and times its packed size, that a member of an .npz may have
+# A member of an .npz may unpack to _SMALL bytes, or to _RATIO times its packed size, whichever is more.
+_SMALL, _RATIO = 1 << 28, 100
 
 
 def _load_npz(path: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as members:
         for info in members.infolist():
             if info.file_size > max(_SMALL, _RATIO * info.compress_size):
-                raise ValueError(f"{info.filename} unpacks to {info.file_size:,} bytes, as no codes do")
+                raise ValueError(
+                    f"{info.filename} unpacks to {info.file_size:,} bytes, too many for hash codes"
+                )
     with np.load(path, allow_pickle=allow_pickle) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
-    """Call a reader; whatever it trips over in a damaged or pickled file becomes one clear line."""
+    """Call a reader and turn any error of a damaged or pickled file into a one-line `LimbeckError`."""
     regular_file(path)
     try:
         return reader(path)
@@ -110,7 +120,7 @@ def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
 
 
 def _is_pickle(path: Path) -> bool:
-    """A bare pickle by its first bytes, or torch's zip of one by its members."""
+    """Return whether a file is a pickle (by its first bytes) or torch's zip of a pickle (by its members)."""
     with path.open("rb") as stream:
         head = stream.read(2)
     if head in _PICKLE_HEADS and path.suffix != ".safetensors":
@@ -137,8 +147,8 @@ def _check_counts(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for split in ("query", "database"):
         counts = dict(_counts(arrays, split))
         if len(set(counts.values())) > 1:
-            found = ", ".join(f"{name} {rows}" for name, rows in counts.items())
-            raise LimbeckError(f"{path}: row counts differ within {split} ({found}); align the rows")
+            listed = ", ".join(f"{name} {rows}" for name, rows in counts.items())
+            raise LimbeckError(f"{path}: row counts differ within {split} ({listed}); align the rows")
     query, database = (arrays[name] for name in LABELS) if set(LABELS) <= set(arrays) else (None, None)
     if query is not None and database is not None and query.shape[1] != database.shape[1]:
         raise LimbeckError(

@@ -1,4 +1,4 @@
-"""Several results beside each other: mean and spread over seeds, paired differences from a base."""
+"""Compare results: mean and standard deviation over seeds, and paired differences from a base."""
 
 from __future__ import annotations
 
@@ -15,19 +15,28 @@ from limbeck.metrics import holm, paired_test, summarize
 
 LEVEL = 0.05
 LOWER_IS_BETTER = {"median_rank", "tie", "lca"}
-# Of codes, beside mAP: without trained items in the database, graded, at the first places, by look-up.
+# Secondary metrics of hash codes: mAP without trained items, NDCG, precision at 100, hash look-up.
 BESIDE = (
     "map_unseen", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall", "lookup_answered",
 )  # fmt: skip
-# How a folder of runs ends in its seed.
+# The seed suffix of a run's folder name.
 _SEED = re.compile(r"[-_]?s(eed)?\d+$")
-# Where points lie is told, not judged: no best, no differences.
+# These groups describe the embedding and are not judged: they get no best value and no differences.
 DESCRIPTIVE = ("cone", "radius")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A group minus the base, paired by split and seed: mean, 95 % t interval, p value and p after Holm."""
+    """The difference of a group from the base, paired by split and seed.
+
+    Attributes:
+        base: label of the base.
+        seeds: the seeds that both have.
+        mean: mean of group minus base.
+        low, high: 95 % t interval; None for one pair.
+        p: p value of the paired t test; None where it cannot be computed.
+        p_holm: p value after Holm's correction within the table.
+    """
 
     base: str
     seeds: list[int]
@@ -39,18 +48,22 @@ class Difference:
 
     @property
     def counts(self) -> bool:
-        """Whether the difference counts: p after Holm's correction within the table below .05."""
+        """Whether the difference is significant: p after Holm's correction is below .05."""
         return self.p_holm is not None and self.p_holm < LEVEL
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one method in one space, seeds (and draws of the protocol) apart.
+    """Runs of one method in one space that differ in the seed or in the draw of the protocol only.
 
     Attributes:
-        values: column → one value a result, in the order of ``results``. Columns: ``i2t map``, ``t2i r@1`` …,
-            and ``mean`` of the two directions; of the further ones (``zero_shot top1`` …) those that all its
-            results have.
+        label: name of the row.
+        space: name of the space.
+        bits: length of the codes; None for other spaces.
+        results: one result per run.
+        values: column → one value per result, in the order of ``results``. Columns are ``i2t map``,
+            ``t2i r@1`` …, and ``mean`` of the two directions. Of the secondary columns (``zero_shot top1`` …)
+            it holds those that all its results have.
         differences: column → difference from the base; empty for the base itself.
     """
 
@@ -63,32 +76,35 @@ class Group:
 
     @property
     def seeds(self) -> list[int | None]:
-        """Seeds of the results."""
+        """The seeds of the results."""
         return [result.seed for result in self.results]
 
     def mean(self, column: str) -> float:
-        """Mean over the results."""
+        """Return the mean of a column over the results."""
         return summarize(self.values[column]).mean
 
     def spread(self, column: str) -> float | None:
-        """Standard deviation over the results (n − 1); None for one result."""
+        """Return the standard deviation of a column over the results (n − 1); None for one result."""
         return summarize(self.values[column]).sd
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The groups of one protocol.
+    """A table of the groups of one protocol.
 
     Attributes:
-        protocol: its name, with several draws theirs too (`mirflickr15k/dcmh, @1, @2`).
-        protocol_hash: its hash; with several draws the one that they share.
+        protocol: its name; with several draws, all their names (`mirflickr15k/dcmh, @1, @2`).
+        protocol_hash: its hash; with several draws, the hash that they share.
+        task: ``hashing`` or ``retrieval``.
         columns: the columns that every group has, in the order shown.
-        further: columns of no direction (`GROUPS`), each had by at least one group: a model without cones
-            stands beside one that has them.
-        beside: figures of a direction that stand beside the columns (`BESIDE`), had by at least one group. Of
-            ``map_unseen`` there are differences too.
-        best: (bits, column) → label of the group with the best mean among those with equal bits; only where
-            at least two stand beside each other.
+        groups: the rows of the table.
+        base: label of the group that the others are compared with; None without one.
+        best: (bits, column) → label of the group with the best mean among those with equal bits. A column
+            that fewer than two of these groups have is left out.
+        further: columns that belong to no direction (`GROUPS`). At least one group has each of them, so that
+            a model without cones can be compared with one that has them.
+        beside: secondary metrics of a direction (`BESIDE`) that at least one group has. ``map_unseen`` gets
+            differences, too.
     """
 
     protocol: str
@@ -102,7 +118,7 @@ class Comparison:
     beside: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, for a file."""
+        """Return all figures as a JSON object."""
         return {
             "protocol": self.protocol,
             "protocol_hash": self.protocol_hash,
@@ -115,26 +131,27 @@ class Comparison:
 def compare(
     sources: Sequence[Path | str | Result], *, base: str | None = None, protocol: str | None = None
 ) -> Comparison:
-    """Put results into one table.
+    """Compare results in one table (ours: a paired t test per column with Holm's correction per table).
 
     Args:
         sources: results, result files, packs of rows, or run directories (every ``result*.json`` in them).
-        base: label of the method the others are compared with, bits for bits; no differences without it.
-        protocol: name of a protocol, or a pattern such as ``mirflickr15k/dcmh*``; results of others are left
-            out. Runs evaluated by several need it.
+        base: label of the method that the others are compared with, at equal bits. Without it there are no
+            differences.
+        protocol: name of a protocol, or a pattern such as ``mirflickr15k/dcmh*``. Results of other protocols
+            are left out. You need it for runs that were evaluated by several protocols.
 
     Raises:
-        LimbeckError: nothing given, a directory without results, results of several protocols, a base that
-            no result carries.
+        LimbeckError: there are no sources; a directory has no results; the results are of several protocols;
+            no result has the label ``base``.
     """
     if not sources:
-        raise LimbeckError("nothing to compare; name runs or result files")
+        raise LimbeckError("there is nothing to compare; name runs or result files")
     given = [source for source in sources if isinstance(source, Result)]
     results = given + load_results([source for source in sources if not isinstance(source, Result)])
     if protocol is not None:
         results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:
-            raise LimbeckError(f"--protocol {protocol}: none of the results is of it; evaluate by it first")
+            raise LimbeckError(f"--protocol {protocol}: no result of this protocol; evaluate by it first")
     same_protocol(results)
     columns, further = _columns(results), _further_columns(results)
     beside = [f"{way} {name}" for way in DIRECTIONS for name in BESIDE]
@@ -154,7 +171,7 @@ def compare(
 
 
 def _pooled(results: Sequence[Result]) -> tuple[str, str]:
-    """Name and hash of what the results are of: a protocol, or several draws of it."""
+    """Return name and hash of the protocol of the results, or of its draws."""
     first, *others = sorted({result.protocol for result in results})
     if not others:
         return first, results[0].protocol_hash
@@ -162,27 +179,27 @@ def _pooled(results: Sequence[Result]) -> tuple[str, str]:
 
 
 def _columns(results: Sequence[Result]) -> list[str]:
-    """Direction and metric of every figure that all results have; reference levels stand elsewhere."""
+    """List the columns (direction and metric) that all results have; floor and ceiling are left out."""
     names = [name for name in results[0].metrics.get(_directions(results[0])[0], {}) if _is_score(name)]
     columns = [f"{direction} {name}" for direction in DIRECTIONS for name in names]
     columns = [c for c in columns if all(_has(result, c) for result in results)]
     if not columns:
-        raise LimbeckError("the results share no figure; compare results of the same directions")
+        raise LimbeckError("the results have no metric in common; compare results of the same directions")
     if {c.split()[0] for c in columns} == set(DIRECTIONS) and "i2t map" in columns:
         columns.append("mean map")
     return columns
 
 
 def _further_columns(results: Sequence[Result]) -> list[str]:
-    """Figures of no direction that at least one result has, group by group."""
-    found = [f"{group} {name}" for group in GROUPS for r in results for name in r.metrics.get(group, {})]
-    return [column for column in dict.fromkeys(found) if column != "zero_shot chance"]
+    """List the columns of no direction that at least one result has, group by group."""
+    named = [f"{group} {name}" for group in GROUPS for r in results for name in r.metrics.get(group, {})]
+    return [column for column in dict.fromkeys(named) if column != "zero_shot chance"]
 
 
 def _values(members: Sequence[Result], columns: Sequence[str]) -> dict[str, list[float]]:
-    """The columns that all members of a group have."""
-    own = [c for c in columns if c.startswith("mean ") or all(_has(result, c) for result in members)]
-    return {column: [_value(result, column) for result in members] for column in own}
+    """Return the values of the columns that all members of a group have."""
+    common = [c for c in columns if c.startswith("mean ") or all(_has(result, c) for result in members)]
+    return {column: [_value(result, column) for result in members] for column in common}
 
 
 def _directions(result: Result) -> list[str]:
@@ -206,17 +223,18 @@ def _value(result: Result, column: str) -> float:
 
 
 def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], list[Result]]:
-    """By label, space and bits; a group that holds a seed twice on one split has no repeats: by run then.
+    """Group results by label, space and bits.
 
-    Runs of one recipe with other overrides are no repeats of each other: by folder without the seed then.
+    Runs of one recipe with different overrides are not repeats of each other; they are grouped by folder name
+    without the seed. Where a group holds a seed twice on one split, each of its runs becomes a group.
     """
     by_label: dict[tuple[str, str, int | None], list[Result]] = {}
     for result in results:
         by_label.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
     groups: dict[tuple[str, str, int | None], list[Result]] = {}
     for (label, space, bits), members in by_label.items():
-        for own, repeats in _by_settings(label, members).items():
-            groups[own, space, bits] = repeats
+        for name, repeats in _by_settings(label, members).items():
+            groups[name, space, bits] = repeats
     done: dict[tuple[str, str, int | None], list[Result]] = {}
     for (label, space, bits), members in groups.items():
         if len({member.observation for member in members}) == len(members):
@@ -227,36 +245,36 @@ def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], lis
         for member in members:
             key = (f"{label} ({Path(member.run).name})", space, bits)
             if key in done:
-                raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each once")
+                raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each run once")
             done[key] = [member]
     return done
 
 
 def _by_settings(label: str, members: list[Result]) -> dict[str, list[Result]]:
-    """Under the label itself where all have the same settings, as far as results say."""
+    """Group runs of one label by their recorded settings; equal or unknown settings keep the plain label."""
     kinds: dict[str | None, list[Result]] = {}
     for member in members:
         kinds.setdefault(member.settings.get("recipe"), []).append(member)
     if len(kinds.keys() - {None}) < 2:
         return {label: members}
-    names = {kind: {_SEED.sub("", Path(m.run).name) for m in own} for kind, own in kinds.items()}
-    told = [name for own in names.values() for name in own]
-    apart = len(told) == len(set(told)) == len(kinds)
+    names = {kind: {_SEED.sub("", Path(m.run).name) for m in runs} for kind, runs in kinds.items()}
+    folders = [name for kind_names in names.values() for name in kind_names]
+    distinct = len(folders) == len(set(folders)) == len(kinds)
     return {
-        f"{label} ({next(iter(names[kind])) if apart else (kind or 'unknown')[:8]})": own
-        for kind, own in kinds.items()
+        f"{label} ({next(iter(names[kind])) if distinct else (kind or 'unknown')[:8]})": runs
+        for kind, runs in kinds.items()
     }
 
 
 def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base: str) -> list[Group]:
-    """Paired differences from the base of the same bits (else from the base's only group).
+    """Add the paired differences from the base with the same bits (else from the base's only group).
 
-    Holm's correction runs over each table by itself, so that further figures take nothing from the first.
+    Holm's correction runs over each table separately: secondary columns do not weaken the main ones.
     """
     bases = [group for group in groups if group.label == base]
     if not bases:
         known = ", ".join(dict.fromkeys(group.label for group in groups))
-        raise LimbeckError(f"--base {base}: no result of that name; there are {known}")
+        raise LimbeckError(f"--base {base}: no result of that name; choose from {known}")
     raw: dict[tuple[int, str], Difference] = {}
     for number, group in enumerate(groups):
         partner = next((b for b in bases if b.bits == group.bits), bases[0] if len(bases) == 1 else None)
@@ -269,17 +287,17 @@ def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base
                     raw[number, column] = difference
     corrected: dict[tuple[int, str], float] = {}
     for columns in tables:
-        # "mean" restates the two directions: correcting for it as well would count the same evidence twice.
+        # "mean" repeats the two directions. Correcting for it would count the same evidence twice.
         kept = set(column for column in columns if not column.startswith("mean "))
         tested = {k: d.p for k, d in raw.items() if d.p is not None and k[1] in kept}
         corrected |= dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
     done = []
     for number, group in enumerate(groups):
-        own = {column: d for (at, column), d in raw.items() if at == number}
-        for column, d in own.items():
+        differences = {column: d for (at, column), d in raw.items() if at == number}
+        for column, d in differences.items():
             p_holm = corrected.get((number, column))
-            own[column] = Difference(d.base, d.seeds, d.mean, d.low, d.high, d.p, p_holm)
-        done.append(Group(group.label, group.space, group.bits, group.results, group.values, own))
+            differences[column] = Difference(d.base, d.seeds, d.mean, d.low, d.high, d.p, p_holm)
+        done.append(Group(group.label, group.space, group.bits, group.results, group.values, differences))
     return done
 
 
@@ -296,7 +314,7 @@ def _difference(group: Group, base: Group, column: str) -> Difference | None:
     if len(shared) == 1:
         return Difference(base.label, seeds, first[0] - second[0], None, None, None, None)
     test = paired_test(first, second, confidence=1 - LEVEL)
-    # Equal differences of a few seeds (median ranks) have no spread to test against, unless all are 0.
+    # Equal non-zero differences of a few seeds (median ranks) have no variance to test against.
     p = None if test.sd == 0 and test.difference != 0 else test.p
     return Difference(base.label, seeds, test.difference, test.low, test.high, p, None)
 

@@ -1,4 +1,4 @@
-"""Where pictures and texts lie in a space with entailment cones: matched pairs inside, radii by detail."""
+"""Score a space with entailment cones: matched pairs inside the cone, and mean radii by level of detail."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ def score_cones(
     details: Mapping[str, np.ndarray],
     bounded: Mapping[str, np.ndarray],
 ) -> Scores:
-    """Share of matched pairs inside the cone, mean radii, share of points at a bound of theirs.
+    """Score the share of matched pairs inside the cone, the mean radii, and the share of clipped points.
+
+    Source: the entailment cones of MERU; the shares and the radii by detail are ours.
 
     Args:
-        space: one that has cones.
-        images: points of the pictures, one a row.
-        texts: points of the texts, any number a row, all of rows that ``images`` has.
-        details: name of a level of detail → points of the texts of that level (`text_details`).
-        bounded: ``image`` and ``text`` → bool (n,), the points at a bound of the radius
-            (`DualEncoder.is_clipped`).
+        space: a space that has cones.
+        images: embeddings of the pictures, one per row.
+        texts: embeddings of the texts, any number per row; ``images`` must have all their rows.
+        details: level of detail → embeddings of the texts of that level (`text_details`).
+        bounded: ``image`` and ``text`` → bool (n,), true for embeddings that were clipped to the largest
+            radius (`DualEncoder.is_clipped`).
 
     Returns:
-        Group ``cone``: ``inside``, the share of (text, its picture) with the picture in the text's cone, per
-        text 1 or 0; ``capped_image`` and ``capped_text``, shares at a bound. Group ``radius``: mean distance
-        from the root of the pictures (``image``), the texts (``text``), and the texts of each level
-        (``text/NAME``), in the space's unit of length.
+        Group ``cone``: ``inside`` is the share of (text, its picture) pairs with the picture in the text's
+        cone, per text 1 or 0; ``capped_image`` and ``capped_text`` are the shares of clipped points. Group
+        ``radius``: the mean distance from the root of the pictures (``image``), of the texts (``text``) and
+        of the texts of each level (``text/NAME``), in the space's unit of length.
     """
     order = np.argsort(images.rows, kind="stable")
     partner = order[np.searchsorted(images.rows[order], texts.rows)]
@@ -68,24 +70,25 @@ def text_details(
     *,
     batch_size: int = 256,
 ) -> dict[str, np.ndarray]:
-    """Points of texts by their detail: name of the level → (n, width).
+    """Return the embeddings of texts by level of detail: name of the level → (n, width).
 
     Args:
-        model: encodes the texts that the protocol does not show.
+        model: encodes the texts that the protocol does not use.
         pairs: the data set.
-        protocol: with ``detail: order`` all texts of a row count, by their place: ``detail-1`` is the first,
-            the most detailed one. Otherwise the texts shown, by their number of words: ``words-5-8``.
+        protocol: with ``detail: order`` all texts of a row count and their position is the level:
+            ``detail-1`` is the first and most detailed text. Otherwise the texts of the protocol are grouped
+            by their number of words: ``words-5-8``.
         rows: the rows that ``texts`` was encoded from, in that order.
-        texts: points of the texts shown.
-        batch_size: texts in one forward pass.
+        texts: embeddings of the texts of the protocol.
+        batch_size: texts per forward pass.
     """
     if protocol.detail == "words":
-        shown = [text for own in protocol.texts(pairs, rows) for text in own]
+        shown = [text for row_texts in protocol.texts(pairs, rows) for text in row_texts]
         return _by_level(texts.points, [_words_level(text) for text in shown])
     column = pairs.texts(protocol.text.column, rows)
-    levels = [f"detail-{at}" for own in column for at, text in enumerate(own, start=1) if text.strip()]
-    spoken = [[normalize_text(text) for text in own if text.strip()] for own in column]
-    return _by_level(encode_texts(model, spoken, rows, batch_size=batch_size).points, levels)
+    levels = [f"detail-{at}" for row in column for at, text in enumerate(row, start=1) if text.strip()]
+    row_texts = [[normalize_text(text) for text in row if text.strip()] for row in column]
+    return _by_level(encode_texts(model, row_texts, rows, batch_size=batch_size).points, levels)
 
 
 def _words_level(text: str) -> str:
@@ -95,7 +98,7 @@ def _words_level(text: str) -> str:
 
 
 def _by_level(points: np.ndarray, levels: Sequence[str]) -> dict[str, np.ndarray]:
-    """Points of each level that occurs, levels in ascending order of their first number."""
-    own = np.array(levels)
-    found = sorted(set(levels), key=lambda level: int(level.split("-")[1].rstrip("+")))
-    return {level: points[own == level] for level in found}
+    """Group points by level, in ascending order of the first number in the level's name."""
+    level_of = np.array(levels)
+    ordered = sorted(set(levels), key=lambda level: int(level.split("-")[1].rstrip("+")))
+    return {level: points[level_of == level] for level in ordered}

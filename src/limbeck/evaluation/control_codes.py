@@ -1,4 +1,4 @@
-"""Codes that no model made: at random, the floor of a table, or learnt from the labels, its ceiling."""
+"""Make control codes without a model: random codes (floor), or codes learnt from the labels (ceiling)."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ _CONTROL = re.compile(r"(random|oracle):(\d+)")
 
 
 def is_control(codes: Path | str) -> bool:
-    """Whether it reads ``random:BITS`` or ``oracle:BITS`` and no such file is there."""
+    """Return whether ``codes`` is ``random:BITS`` or ``oracle:BITS`` and no file has that name."""
     return _CONTROL.fullmatch(str(codes)) is not None and not Path(codes).exists()
 
 
 def control_codes(
     codes: Path | str, pairs: Pairs | None, protocol: Protocol | None, *, seed: int = 0
 ) -> CodesFile:
-    """The codes of a control for the rows of a protocol.
+    """Make the hash codes of a control for the rows of a protocol (ours).
 
     Args:
-        codes: ``random:BITS``, independent fair bits for every row and modality, or ``oracle:BITS``, codes by
-            `limbeck.evaluation.ceiling.label_codes`, one for picture and text of a row.
+        codes: ``random:BITS`` gives independent fair bits for every row and modality. ``oracle:BITS`` gives
+            codes learnt from the labels (`limbeck.evaluation.ceiling.label_codes`); picture and text of a row
+            share one code.
         pairs: the data set.
-        protocol: whose query and database rows get codes.
-        seed: of the draw, or of the learning.
+        protocol: its query and database rows get codes.
+        seed: seeds the random bits or the learning.
 
     Raises:
-        LimbeckError: no data set or protocol, or bits that are no multiple of 8.
+        LimbeckError: there is no data set or no protocol, or the number of bits is not a multiple of 8.
     """
     match = _CONTROL.fullmatch(str(codes))
     assert match is not None
     kind, bits = match[1], int(match[2])
     if bits < 8 or bits % 8:
-        raise LimbeckError(f"{codes}: bits must be a multiple of 8; write {kind}:64, say")
+        raise LimbeckError(f"{codes}: bits must be a multiple of 8; write for example {kind}:64")
     if pairs is None or protocol is None:
-        raise LimbeckError(f"{codes}: codes of a control need rows; give --data DIR and --protocol NAME")
+        raise LimbeckError(f"{codes}: control codes need rows; give --data DIR and --protocol NAME")
     rows = {"query": protocol.split(pairs, "query"), "database": protocol.split(pairs, "database")}
     names = sorted({name for direction in protocol.directions for name in SIDES[direction]})
     if kind == "random":

@@ -1,4 +1,4 @@
-"""What a run cost, read from its directory, and quality at equal samples and at equal wall-clock."""
+"""Read the cost of a run from its directory, and compare scores at equal pairs seen or equal seconds."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ AXES = ("pairs", "seconds")
 
 
 def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """The cost of a run, and its validation scores against pairs seen and seconds.
+    """Read the cost of a run, and its validation scores against pairs seen and seconds.
 
     Args:
-        run: a run directory; one from before costs were recorded gives nothing.
+        run: a run directory. For a run of an old version without recorded costs, both results are empty.
 
     Returns:
-        ``pairs``, ``seconds`` (of training, without validation) and ``flops`` over all stages;
+        The cost: ``pairs``, ``seconds`` (of training, without validation) and ``flops`` over all stages;
         ``pairs_per_second`` and ``flops_per_step`` of the last stage that takes steps; ``peak_memory``
-        (bytes); ``parameters``. Then the points ``pairs``, ``seconds``, ``score`` of the last stage and of
-        those whose model it went on with (`_line`), what the stages before took included.
+        (bytes); ``parameters``. Then the validation points (``pairs``, ``seconds``, ``score``) of the last
+        stage and of the stages whose model it continues (`_line`). Pairs and seconds include earlier stages.
     """
     facts = _json(run / "run.json")
     stages = list(facts.get("stages") or {})
@@ -43,38 +43,38 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
         "pairs_per_second": record["pairs_per_second"],
         "parameters": facts["stages"][stages[-1]]["parameters"],
     }
-    if all(r["peak_memory"] for _, r in known):  # Windows does not tell
+    if all(r["peak_memory"] for _, r in known):  # not known on Windows
         cost["peak_memory"] = max(r["peak_memory"] for _, r in known)
     if all(r["flops_per_step"] for _, r in known):
         cost["flops_per_step"] = record["flops_per_step"]
         cost["flops"] = sum(r["flops_per_step"] * facts["stages"][name]["steps"] for name, r in known)
     points, line = [], _line(run, last)
     start = dict.fromkeys(AXES, 0.0)
-    for name, own in known:
+    for name, stage_cost in known:
         clock = {row["step"]: row for row in _lines(run / "stages" / name / "clock.jsonl")}
         points += [
             {**{axis: start[axis] + clock[row["step"]][axis] for axis in AXES}, "score": row["val/score"]}
             for row in _lines(run / "stages" / name / "metrics.jsonl")
             if name in line and row.get("val/score") is not None and row["step"] in clock
         ]
-        start = {axis: start[axis] + own[axis] for axis in AXES}
+        start = {axis: start[axis] + stage_cost[axis] for axis in AXES}
     return cost, points
 
 
 def _line(run: Path, last: str) -> set[str]:
-    """The stages that trained one model: both towers handed on, validated on the same rows."""
+    """Return the stages that trained one model: both towers come from the stage before, on the same rows."""
     file = run / "recipe.yaml"
     recipe = read_yaml(file) if file.is_file() else {}
     stages = {stage["name"]: stage for stage in recipe.get("stages", [])}
-    found, name = {last}, last
+    line, name = {last}, last
     while name in stages:
         init = stages[name].get("init") or {}
         before = stages.get(init.get("image")) if init.get("image") == init.get("text") else None
         if before is None or any(before.get(key) != stages[name].get(key) for key in ("pairs", "hide")):
             break
         name = before["name"]
-        found.add(name)
-    return found
+        line.add(name)
+    return line
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -89,11 +89,20 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in lines]
     except json.JSONDecodeError:
-        raise LimbeckError(f"{file}: a line is damaged; remove it") from None
+        raise LimbeckError(f"{file}: a line is not valid JSON; remove it") from None
 
 
 def score_at(result: Result, axis: str, place: float) -> float | None:
-    """Validation score at so many pairs or seconds, linear between looks; None outside what was looked at."""
+    """Interpolate the validation score at a number of pairs or seconds.
+
+    Args:
+        result: its ``progress`` holds the validation points.
+        axis: ``pairs`` or ``seconds``.
+        place: the position on that axis.
+
+    Returns:
+        The score, linear between two validations; None before the first and after the last.
+    """
     points = sorted((point[axis], point["score"]) for point in result.progress)
     if not points or not points[0][0] <= place <= points[-1][0]:
         return None
@@ -101,6 +110,6 @@ def score_at(result: Result, axis: str, place: float) -> float | None:
 
 
 def common_end(results: Sequence[Result], axis: str) -> float | None:
-    """How far the run goes that ends first; None where fewer than two have validation points."""
+    """Return the end of the shortest run on an axis; None where fewer than two have validation points."""
     ends = [max(point[axis] for point in result.progress) for result in results if result.progress]
     return min(ends) if len(ends) > 1 else None

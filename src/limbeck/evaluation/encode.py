@@ -1,4 +1,4 @@
-"""Points of a split: its pictures and its texts through a dual encoder."""
+"""Encode the pictures and the texts of a split with a dual encoder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PICTURES_AT_ONCE, PIXELS_AT_ONCE = 512, 1 << 27
 
 @dataclass(frozen=True)
 class Side:
-    """Points of one modality of a split.
+    """Embeddings of one modality of a split.
 
     Attributes:
-        points: stored form of the space, (N, width).
-        rows: row of the pairs table that each point belongs to, int64 (N,); a row with several texts appears
-            several times.
+        points: embeddings in the stored form of the space, (N, width).
+        rows: row of the pairs table of each embedding, int64 (N,). A row with several texts appears several
+            times.
     """
 
     points: np.ndarray
@@ -36,21 +36,24 @@ class Side:
         return len(self.points)
 
     def where(self, keep: np.ndarray) -> Side:
-        """The points for which the bool (N,) ``keep`` is true."""
+        """Return the embeddings for which the bool (N,) ``keep`` is true."""
         return Side(self.points[keep], self.rows[keep])
 
 
 def encode_pictures(
     encoder: DualEncoder, pairs: Pairs, rows: np.ndarray, *, output: Output = "points", batch_size: int = 256
 ) -> Side:
-    """Encode the pictures of some rows: from a feature file, or opened a few hundred at a time.
+    """Encode the pictures of some rows, from a feature file or from image files in bounded memory.
 
     Args:
-        encoder: says by ``image_input`` whether it reads pixels or ``features:NAME``.
+        encoder: its ``image_input`` is ``pixels`` or ``features:NAME``.
         pairs: the data set.
         rows: row numbers (N,).
         output: as for `DualEncoder.encode_image`.
-        batch_size: pictures in one forward pass.
+        batch_size: pictures per forward pass.
+
+    Returns:
+        The embeddings, one per row.
 
     Raises:
         LimbeckError: the data set lacks the feature file, or a picture is missing or unreadable.
@@ -67,7 +70,7 @@ def encode_pictures(
 
 
 def _blocks(pairs: Pairs, rows: Sequence[int]) -> Iterator[list[Image.Image]]:
-    """The pictures of rows, in blocks of bounded memory."""
+    """Yield the pictures of rows in blocks of bounded memory."""
     block: list[Image.Image] = []
     for row in rows:
         block.append(pairs.open_image(row))
@@ -91,13 +94,16 @@ def encode_texts(
 
     Args:
         encoder: the dual encoder.
-        texts: per row the texts that the protocol shows (`Protocol.texts`), length N.
+        texts: the texts of each row under the protocol (`Protocol.texts`), length N.
         rows: row numbers (N,).
         output: as for `DualEncoder.encode_text`.
-        batch_size: texts in one forward pass.
+        batch_size: texts per forward pass.
+
+    Returns:
+        The embeddings, one per text.
 
     Raises:
-        LimbeckError: not one row has a text.
+        LimbeckError: no row has a text.
     """
     flat = [text for row_texts in texts for text in row_texts]
     if not flat:

@@ -1,4 +1,4 @@
-"""Versions and machine that a result was made with, read without importing the heavy packages."""
+"""Describe the package versions and the machine of a result without importing heavy packages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PACKAGES = ("limbeck", "torch", "transformers", "numpy", "numba", "scipy")
 
 
 def environment() -> tuple[dict[str, str], dict[str, str | int | bool | None]]:
-    """Describe where a number was measured.
+    """Describe the software and the machine of a measurement.
 
     Returns:
-        ``versions`` (package → version, Python included) and ``machine``: processor model, cores that this
-        process may use, threads of torch where it is loaded, and two processor features that change times:
-        ``bf16`` (in hardware) and ``vector_popcount``; both are None where they cannot be read.
+        ``versions`` (package → version, Python included) and ``machine``: system, processor model, the number
+        of cores that this process may use, the number of threads, and two processor features that change
+        times: ``bf16`` (in hardware) and ``vector_popcount``. Both are None where they cannot be read.
     """
     flags = _processor_flags()
     machine: dict[str, str | int | bool | None] = {
@@ -71,7 +71,7 @@ def _usable_cores() -> int:
 
 
 def _threads() -> int:
-    torch = sys.modules.get("torch")  # asked only where it is loaded already: importing it takes seconds
+    torch = sys.modules.get("torch")  # importing torch takes seconds: use it only where it is loaded
     if torch is not None:
         return int(torch.get_num_threads())
     return int(os.environ.get("OMP_NUM_THREADS") or _usable_cores())

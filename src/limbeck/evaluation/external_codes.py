@@ -1,4 +1,4 @@
-"""Evaluate codes that come from elsewhere, against a data set or labels in their own file; no torch."""
+"""Evaluate external hash codes against a data set or against labels in their file, without torch."""
 
 from __future__ import annotations
 
@@ -35,23 +35,27 @@ def evaluate_codes(
     ceiling: bool = True,
     like: str | None = None,
 ) -> Result:
-    """Measure codes made by any other program.
+    """Evaluate hash codes of any program.
 
     Args:
         codes: ``.npz``, ``.safetensors`` or a directory of ``.npy`` (`limbeck.evaluation.codes_file`); or a
             control, ``random:BITS`` or ``oracle:BITS`` (`limbeck.evaluation.control_codes`).
-        pairs: the data set whose rows the codes follow, in the order of the protocol's id lists. Without it
-            the labels in the codes file are used, and the result compares only with results on equal labels.
-        protocol: hashing protocol; needed with ``pairs``, otherwise it only gives the rules of the metric.
-        json: also write the result there.
-        label: name of the row in tables; the file's name when not given.
-        seed: recorded with the result.
-        ceiling: also learn codes from the labels, to see the score beside them.
-        like: score with the metric of a public repository; needs ``protocol``.
+        pairs: the data set of the codes, whose rows are in the order of the protocol's id lists. Without it
+            the labels in the codes file are used, and you can compare the result only with results on equal
+            labels.
+        protocol: a hashing protocol. It is required with ``pairs``; otherwise it only sets the metric rules.
+        json: file that the result is also written to.
+        label: name of the row in tables; by default the file's name.
+        seed: seed to record with the result; it also seeds a control.
+        ceiling: also learn codes from the labels as an upper reference.
+        like: score with the metric of a public repository (`metric_presets.PRESETS`); needs ``protocol``.
+
+    Returns:
+        The result.
 
     Raises:
-        LimbeckError: a pickle, arrays that do not fit together, another number of rows than the protocol has,
-            a protocol that is not for hashing.
+        LimbeckError: the file is a pickle; its arrays do not fit together; its row count differs from the
+            protocol's; the protocol is not for hashing.
     """
     pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
@@ -61,11 +65,11 @@ def evaluate_codes(
     file = control_codes(codes, pairs, protocol, seed=seed or 0) if is_control(codes) else read_codes(codes)
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
-    said: dict[str, Any] = {}
+    preset: dict[str, Any] = {}
     if like is not None:
         if protocol is None:
             raise LimbeckError(f"--like {like}: changes the metric of a protocol; give --protocol NAME")
-        protocol, said = as_in(protocol, like)
+        protocol, preset = as_in(protocol, like)
     settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
     if pairs is not None:
         if protocol is None:
@@ -80,7 +84,8 @@ def evaluate_codes(
     directions = [direction for direction in wanted if set(SIDES[direction]) <= set(sets)]
     if not directions:
         raise LimbeckError(
-            f"{file.path}: holds the codes of no direction of protocol {name} ({', '.join(wanted)})"
+            f"{file.path}: has no codes for a direction of protocol {name} ({', '.join(wanted)}); save the "
+            "query and database codes of one direction"
         )
     space = Hamming(file.bits)
     scores = score_hashing(space, sets, settings, directions=directions, ceiling=ceiling)
@@ -100,7 +105,7 @@ def evaluate_codes(
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
         }
         | (_items(pairs, protocol) if pairs is not None and protocol is not None else {})
-        | ({"like": said} if said else {}),
+        | ({"like": preset} if preset else {}),
         seconds={"score": time.perf_counter() - started},
         **vars(scores),
     )
@@ -122,7 +127,7 @@ def _labels_of_pairs(file: CodesFile, pairs: Pairs, protocol: Protocol) -> dict[
         if len(codes) != len(rows[split]):
             raise LimbeckError(
                 f"{file.path}: {name} has {len(codes)} rows, split {split} of protocol {protocol.name} has "
-                f"{len(rows[split])}; save one code a row, in the order of the protocol"
+                f"{len(rows[split])}; save one code per row, in the order of the protocol"
             )
         trained = np.isin(rows[split], train) if split == "database" else None
         pairs.require_labels(rows[split])
@@ -137,14 +142,14 @@ def _labels_of_file(file: CodesFile) -> dict[str, Labelled]:
         labels = file.labels.get(wanted)
         if labels is None:
             raise LimbeckError(
-                f"{file.path}: no {wanted} in it; add them, or give the data set with --data DIR"
+                f"{file.path}: has no {wanted}; add them, or give the data set with --data DIR"
             )
         sets[name] = Labelled(codes, labels)
     return sets
 
 
 def _own_protocol(file: CodesFile, protocol: Protocol | None, settings: Mapping[str, Any]) -> tuple[str, str]:
-    """A name and hash for labels from the file: equal exactly for equal labels and equal rules."""
+    """Return a name and a hash for labels from the file; the hash covers the labels and the metric rules."""
     labels = {
         name: [list(array.shape), np.packbits(array).tobytes().hex()] for name, array in file.labels.items()
     }

@@ -1,4 +1,4 @@
-"""Score a split by shared labels: mean average precision both ways, between its floor and its ceiling."""
+"""Score a split by shared labels: mAP in both directions, with its floor and its ceiling."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Points with their labels.
+    """Embeddings with their labels.
 
     Attributes:
-        points: stored form of the space, (N, width).
+        points: embeddings in the stored form of the space, (N, width).
         labels: bool (N, C).
-        trained: bool (N,), true for items that were trained on; None where nobody knows.
+        trained: bool (N,), true for items that were in the training set; None where unknown.
     """
 
     points: np.ndarray
@@ -47,7 +47,7 @@ class Labelled:
 
 @dataclass
 class Scores:
-    """The parts of a `Result` that a runner fills."""
+    """The scores of an evaluation; its fields are those of `Result`."""
 
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     per_query: dict[str, list[float | None]] = field(default_factory=dict)
@@ -63,26 +63,26 @@ def score_hashing(
     directions: Sequence[str] = ("i2t", "t2i"),
     ceiling: bool = True,
 ) -> Scores:
-    """Mean average precision by shared labels.
+    """Compute mAP by shared labels, and the secondary metrics of hashing.
 
     Args:
-        space: codes are ranked by Hamming distance; vectors by their continuous similarity, which is the most
-            that codes cut from them can be expected to keep.
+        space: hash codes are ranked by Hamming distance. Vectors are ranked by their continuous similarity:
+            an upper reference for codes that are quantized from them.
         sets: ``query_image``, ``query_text``, ``database_image``, ``database_text``, as the directions need.
         settings: ``k``, ``ties``, ``normalizer``, ``empty`` of `limbeck.metrics.hamming_map`.
-        directions: ``i2t`` (picture queries, text database), ``t2i``.
-        ceiling: learn codes from the labels as well (codes only; a few seconds).
+        directions: ``i2t`` (picture queries, text database), ``t2i`` (text queries, picture database).
+        ceiling: also learn codes from the labels (hash codes only; this takes a few seconds).
 
     Returns:
-        For each direction ``map``, ``floor`` (all codes equal), ``ceiling``, ``map_unseen`` (trained items
-        taken out of the database, where any are known), ``without_relevant`` (how many queries share no label
-        with any item, where some do not), ``ndcg@k`` graded by the number of shared labels and
-        ``ndcg_floor@100`` (all codes equal), per-query values, and for codes the curves, ``p@100``, and the
-        look-up within radius 2: ``lookup_precision``, ``lookup_recall``, ``lookup_answered`` (share of
-        queries that find anything).
+        Per direction: ``map``; ``floor`` (all codes equal); ``ceiling``; ``map_unseen`` (without the trained
+        items of the database, where some are known); ``without_relevant`` (the number of queries that share
+        no label with any item, if there are any); ``ndcg@k``, graded by the number of shared labels;
+        ``ndcg_floor@100`` (all codes equal); and the per-query values. Hash codes also get the curves,
+        ``p@100``, and the look-up within Hamming radius 2: ``lookup_precision``, ``lookup_recall`` and
+        ``lookup_answered`` (share of queries with at least one hit).
 
     Raises:
-        LimbeckError: labels or points that do not fit together; no query with a relevant item.
+        LimbeckError: labels and points do not fit together, or no query has a relevant item.
     """
     verbs = _VERBS[space.storage]
     scores = Scores()
@@ -110,12 +110,12 @@ def score_hashing(
 def mean_precision(
     space: Space, queries: Labelled, items: Labelled, settings: Settings
 ) -> tuple[float, np.ndarray]:
-    """mAP of one direction, and its values by query (Q,); see `score_hashing`."""
+    """Return the mAP of one direction and its per-query values (Q,); see `score_hashing`."""
     return _VERBS[space.storage].mean_precision(space, queries, items, settings)
 
 
 def _unseen(items: Labelled) -> Labelled | None:
-    """The items that were not trained on; None where that is none of them or all of them."""
+    """Return the items that were not in the training set; None if that is unknown, none, or all of them."""
     if items.trained is None or not items.trained.any() or items.trained.all():
         return None
     keep = ~items.trained
@@ -131,7 +131,7 @@ _CEILINGS: dict[str, float] = {}
 
 
 def _ceiling(query_labels: np.ndarray, item_labels: np.ndarray, bits: int, settings: Settings) -> float:
-    """Codes learnt from the labels; kept for the process, for a run of evaluations on one protocol."""
+    """Return the mAP of codes learnt from the labels; the process caches it for repeated evaluations."""
     digest = hashlib.sha256(repr((bits, sorted(settings.items()), query_labels.shape)).encode())
     digest.update(query_labels.tobytes() + item_labels.tobytes())
     key = digest.hexdigest()
@@ -153,7 +153,7 @@ def _code_map(space: Space, queries: Labelled, items: Labelled, settings: Settin
 
 
 def _vector_map(space: Space, queries: Labelled, items: Labelled, settings: Settings) -> MapAndValues:
-    """`ranking_map` in blocks of queries; the rule for empty queries applies to the whole."""
+    """Compute `ranking_map` in blocks of queries; the rule for empty queries applies to all of them."""
     values = []
     for start in range(0, len(queries.points), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
@@ -172,17 +172,17 @@ def _code_curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
 
 
 def _code_more(queries: Labelled, items: Labelled, curves: Mapping[str, list[float]]) -> dict[str, float]:
-    """P@100 and the look-up within a radius."""
+    """Return P@100 and the scores of the look-up within `LOOKUP_RADIUS`."""
     radius = min(LOOKUP_RADIUS, len(curves["radii"]) - 1)
     lookup = {f"lookup_{name}": curves[name][radius] for name in ("precision", "recall", "answered")}
     return {"p@100": curves["precision_at"][DEFAULT_NS.index(100)]} | lookup
 
 
 def _graded(ndcg: dict[int, float], queries: Labelled, items: Labelled) -> dict[str, float]:
-    """NDCG at each k, and what it is without any order: a label that most rows have makes it high."""
+    """Return NDCG at each k and its floor (all codes equal), which is high where most rows share a label."""
     left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
-    least = hamming_ndcg(left, right, queries.labels, items.labels, ks=NDCG_AT[:1]).value[NDCG_AT[0]]
-    return {f"ndcg@{k}": value for k, value in ndcg.items()} | {f"ndcg_floor@{NDCG_AT[0]}": least}
+    floor = hamming_ndcg(left, right, queries.labels, items.labels, ks=NDCG_AT[:1]).value[NDCG_AT[0]]
+    return {f"ndcg@{k}": value for k, value in ndcg.items()} | {f"ndcg_floor@{NDCG_AT[0]}": floor}
 
 
 def _code_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
@@ -190,16 +190,16 @@ def _code_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, fl
 
 
 def _vector_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
-    """`ranking_ndcg` in blocks of queries."""
-    found: dict[int, list[np.ndarray]] = {k: [] for k in NDCG_AT}
+    """Compute `ranking_ndcg` in blocks of queries."""
+    values_at: dict[int, list[np.ndarray]] = {k: [] for k in NDCG_AT}
     for start in range(0, len(queries.points), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
         grades = queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)
         similarity = space.similarity(queries.points[rows], items.points)
         block = ranking_ndcg(similarity, grades.astype(np.int64), ks=NDCG_AT, empty="zero")
         for k, values in block.per_query.items():
-            found[k].append(np.where(grades.any(axis=1), values, np.nan))
-    return {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in found.items()}
+            values_at[k].append(np.where(grades.any(axis=1), values, np.nan))
+    return {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in values_at.items()}
 
 
 def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
@@ -217,7 +217,7 @@ def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
 
 @dataclass(frozen=True)
 class _Verbs:
-    """What a kind of storage can be asked."""
+    """The scoring functions of one kind of storage."""
 
     mean_precision: Callable[[Space, Labelled, Labelled, Settings], MapAndValues]
     bits: Callable[[Space], int]

@@ -1,7 +1,8 @@
-"""The metric of public repositories, by name: what each of them would print for the same codes.
+"""Define the metrics of public repositories by name: what each would print for the same hash codes.
 
-A score reproduces the formula alone; what a repository does around it (which epoch it reports, which captions
-it draws) is named with the result. A recipe's ``data.like`` also selects on the test queries, as most do.
+A preset reproduces the formula only. The result names the rest of the repository's procedure: which epoch it
+reports, which captions it samples. A recipe's ``data.like`` also selects the checkpoint on the test queries,
+as most repositories do.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from limbeck.files import sha256_json
 from limbeck.tables import split_lines
 
 _BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
-_CAPTIONS = "with several captions a random one is drawn, in evaluation too"
+_CAPTIONS = "it samples one of several captions at random, in evaluation too"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A repository's mean average precision.
+    """The mean average precision of a repository.
 
     Attributes:
-        repository: where the formula was read.
-        metric: its rules. Ties go by row (a stable sort; theirs is not stable: any order of equal distances
-            may come out, and of rows in random order this is one).
+        repository: the source of the formula.
+        metric: its rules. Ties are ordered by row (a stable sort). The repository's sort is not stable: it
+            may return equal distances in any order, and for rows in random order ours is one of them.
         does: the formula in words.
         selects: which epoch the repository reports.
-        on_queries: that this is chosen on the test queries, as ``data.like`` of a recipe does.
-        further: what else the repository's figure has beyond the formula.
+        on_queries: whether the repository selects the epoch on the test queries, as a recipe's ``data.like``.
+        further: other differences between the repository's figure and the formula.
     """
 
     repository: str
@@ -43,7 +44,7 @@ class Preset:
     further: str = ""
 
     def not_reproduced(self, selected: bool = False) -> str:
-        """What the repository's figure has beyond ours, whose step was ``selected`` on the queries or not."""
+        """Name what ours does not reproduce; ``selected``: our step was also selected on the test queries."""
         return "; ".join(filter(None, ["" if selected else self.selects, self.further]))
 
 
@@ -66,7 +67,7 @@ PRESETS: dict[str, Preset] = {
     "dchmt": Preset(
         "kalenforn/clip-based-cross-modal-hash, calc_map_k",
         _metric("relevant", "error"),
-        "mAP over the whole database; a query without a relevant item makes it NaN, refused here",
+        "mAP over the whole database; a query without a relevant item makes it NaN, an error here",
         _BEST_EACH,
         further=_CAPTIONS,
     ),
@@ -109,60 +110,64 @@ PRESETS: dict[str, Preset] = {
 def as_in(
     protocol: Protocol, like: str, *, selected: bool = False, where: str = "--like"
 ) -> tuple[Protocol, dict[str, Any]]:
-    """A hashing protocol with a repository's metric, and what to say of the result.
+    """Return a hashing protocol with a repository's metric, and a description for the result.
 
-    The name becomes ``PROTOCOL@LIKE`` and the hash another one: such figures stand in no table with others.
+    The name becomes ``PROTOCOL@LIKE`` and the hash changes: such scores are never compared with other scores.
 
     Args:
-        protocol: as it is.
+        protocol: the original protocol; it stays unchanged.
         like: a key of `PRESETS`.
-        selected: the model's step was chosen on the test queries (``data.like``): the name then ends in
-            ``-selected``, so that such a figure stands in no table with one that was not.
-        where: the option to blame.
+        selected: the model's step was selected on the test queries (``data.like``). The name then ends in
+            ``-selected``, so that such a score is never compared with one without that selection.
+        where: name of the option or key, for errors.
 
     Raises:
-        LimbeckError: unknown preset, or one that does not select on the queries; a protocol that is not for
-            hashing.
+        LimbeckError: the preset is unknown; ``selected`` with a preset that does not select on the queries;
+            the protocol is not for hashing.
     """
     if like not in PRESETS:
         near = difflib.get_close_matches(like, PRESETS, n=1, cutoff=0.7)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(PRESETS)}"
         raise LimbeckError(f"{where} {like}: no such repository; {hint}")
     if protocol.task != "hashing":
         raise LimbeckError(
-            f"{where} {like}: protocol {protocol.name} is for {protocol.task}, not for hashing"
+            f"{where} {like}: protocol {protocol.name} is for {protocol.task}; choose a hashing protocol"
         )
     preset = PRESETS[like]
     if selected and not preset.on_queries:
         raise LimbeckError(
-            f"{where} {like}: does not choose on the test queries ({preset.selects}); leave it out and score "
-            "with evaluate --like"
+            f"{where} {like}: does not select on the test queries ({preset.selects}); leave it out and "
+            "score with evaluate --like"
         )
     name = f"{like}-selected" if selected else like
     changed = protocol.model_copy(
         update={"name": f"{protocol.name}@{name}", "metric": preset.metric}, deep=True
     )
-    changed.__dict__.pop("hash", None)  # a cached property of the original
+    changed.__dict__.pop("hash", None)  # the copy must not keep the original's cached hash
     changed._family = sha256_json([protocol.family, name])
-    said = {
+    description = {
         "name": name,
         "repository": preset.repository,
         "metric": preset.does,
         "not_reproduced": preset.not_reproduced(selected),
     }
-    return changed, said
+    return changed, description
 
 
 def best_looks(folder: Path, stage: str) -> dict[str, float]:
-    """Best validation score of each direction by itself, over the looks of a stage of a run.
+    """Return the best mAP of each direction over the validations of a stage: direction → mAP.
 
-    Of a run with ``data.like`` these are the figures that its repository prints.
+    For a run with ``data.like`` these are the figures that the repository prints.
+
+    Args:
+        folder: the run directory.
+        stage: name of the stage.
     """
     file = folder / "stages" / stage / "metrics.jsonl"
     lines = split_lines(file.read_text(encoding="utf-8")) if file.is_file() else []
     looks = [json.loads(line) for line in lines if line.strip()]
-    found = {
-        way: [float(look[f"val/{way}/mAP"]) for look in looks if f"val/{way}/mAP" in look]
-        for way in ("i2t", "t2i")
+    scores = {
+        direction: [float(look[f"val/{direction}/mAP"]) for look in looks if f"val/{direction}/mAP" in look]
+        for direction in ("i2t", "t2i")
     }
-    return {way: max(values) for way, values in found.items() if values}
+    return {direction: max(values) for direction, values in scores.items() if values}

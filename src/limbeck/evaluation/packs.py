@@ -1,8 +1,8 @@
-"""Packs: many small records in one compressed file, one per line, every number kept bit for bit.
+"""Read and write packs: many small records in one compressed file, one per line, without loss of digits.
 
-A pack is named ``NAME.jsonl.xz``. Each line is a JSON object with two keys: ``name`` (of a row such as
-``soda-64-s0``, or ``tune/soda`` for the trials of a row) and ``record`` (what a file of that name holds).
-Lines are sorted by name. ``xzcat`` shows a pack.
+A pack is named ``NAME.jsonl.xz``. Each line is a JSON object with two keys. ``name`` is the name of a row,
+such as ``soda-64-s0``, or ``tune/soda`` for the trials of a row. ``record`` is the content of that file.
+Lines are sorted by name. You can view a pack with ``xzcat``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIX = ".jsonl.xz"
 
 
 def is_pack(path: Path | str) -> bool:
-    """Whether a path is named as a pack."""
+    """Return whether a path has the name of a pack."""
     return str(path).endswith(SUFFIX)
 
 
@@ -31,7 +31,7 @@ def read_pack(path: Path) -> dict[str, Any]:
         Name of each record → its content, in the order of the file.
 
     Raises:
-        LimbeckError: the file is missing, not readable or damaged, or names a record twice.
+        LimbeckError: the file is missing, unreadable or damaged, or has two records of one name.
     """
     import lzma
 
@@ -50,16 +50,16 @@ def read_pack(path: Path) -> dict[str, Any]:
             name, record = entry["name"], entry["record"]
         except (ValueError, KeyError, TypeError):
             raise LimbeckError(
-                f"{path}: line {number} is no object with name and record; restore it"
+                f"{path}: line {number} is not an object with name and record; restore it"
             ) from None
         if name in records:
-            raise LimbeckError(f"{path}: line {number}: {name!r} stands twice; remove one of the lines")
+            raise LimbeckError(f"{path}: line {number}: {name!r} appears twice; remove one of the lines")
         records[name] = record
     return records
 
 
 def write_pack(path: Path, records: Mapping[str, Any]) -> None:
-    """Write records, sorted by name, whole or not at all."""
+    """Write records, sorted by name; the file is written atomically."""
     import lzma
 
     lines = [json_text({"name": name, "record": records[name]}) + "\n" for name in sorted(records)]

@@ -1,4 +1,4 @@
-"""Linear probe: logistic regression on frozen image features before the lift (scikit-learn)."""
+"""Fit a linear probe: logistic regression on frozen image features before the lift (scikit-learn)."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
 
 CS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
-"""Inverse strengths of the penalty; the best on validation is taken, the smaller on a tie."""
+"""Inverse penalty strengths to try; the one with the best validation score is used, on a tie the smallest."""
 
 
 def linear_probe(
     model: DualEncoder, pairs: Pairs, protocol: Protocol, *, batch_size: int = 256
 ) -> tuple[Scores, dict[str, Any]]:
-    """How much of the classes a linear map reads off the image tower.
+    """Measure how well a linear classifier reads the classes from the image features.
 
-    Features are those of the trunk, before the lift: the space plays no part. They are centred and divided by
-    one scale of the training rows. C is chosen on the protocol's validation rows, without a refit.
+    The features are those before the lift, so the space has no effect. They are centred on the mean and
+    divided by the standard deviation (one number) of the training rows. C is selected on the protocol's
+    validation rows, and the classifier is not fitted again on both.
 
     Args:
         model: the dual encoder.
-        pairs: the data set, with the protocol's classes (section ``classification``), else with labels.
+        pairs: the data set, with the protocol's classes (section ``classification``) or else with labels.
         protocol: its train, validation and query rows are used.
-        batch_size: pictures in one forward pass.
+        batch_size: pictures per forward pass.
 
     Returns:
-        Group ``probe``. One class a row: ``top1`` and ``mean_per_class``, per query 1 or 0, None for a query
-        without a class or of one that no training row has. Several labels a row: ``map``, one classifier a
-        label, the mean over labels of the average precision of ranking the queries. Then what was chosen.
+        Group ``probe``. With one class per row: ``top1`` and ``mean_per_class``; per query 1 or 0, and None
+        for a query without a class or with a class that no training row has. With several labels per row:
+        ``map``, with one classifier per label, the mean over labels of the average precision of the ranked
+        queries. The second value holds the selected C, the number of classes and the row counts.
 
     Raises:
-        LimbeckError: the extra ``probe`` is missing; train, validation or query rows lack classes or labels;
-            fewer than two classes.
+        LimbeckError: the extra ``probe`` is not installed; the train, validation or query rows lack classes
+            or labels; there are fewer than two classes.
     """
     require("sklearn")
     train, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
     rows = {"train": train, "validation": held_out, "query": protocol.split(pairs, "query")}
     single, targets = _targets(pairs, protocol, rows)
     features = {}
-    for name, own in rows.items():
-        side = encode_pictures(model, pairs, own, output="features", batch_size=batch_size)
+    for name, split_rows in rows.items():
+        side = encode_pictures(model, pairs, split_rows, output="features", batch_size=batch_size)
         features[name] = np.asarray(side.points, np.float64)
     mean = features["train"].mean(axis=0)
     scale = float(features["train"].std()) or 1.0
@@ -60,9 +62,9 @@ def linear_probe(
     score = _single if single else _several
     trials = {c: score(features, targets, "validation", c) for c in CS}
     best = min(CS, key=lambda c: (-trials[c][0]["top1" if single else "map"], c))
-    found, per_query = score(features, targets, "query", best)
+    metrics, per_query = score(features, targets, "query", best)
     scores = Scores()
-    scores.metrics["probe"] = found
+    scores.metrics["probe"] = metrics
     if per_query is not None:
         scores.per_query["probe"] = plain(per_query)
     used = {name: int((_known(targets[name])).sum()) for name in rows}
@@ -72,27 +74,29 @@ def linear_probe(
 def _targets(
     pairs: Pairs, protocol: Protocol, rows: dict[str, np.ndarray]
 ) -> tuple[bool, dict[str, np.ndarray]]:
-    """Whether each row has one class; class numbers (n,), −1 for none, or bool labels (n, C)."""
+    """Return whether each row has one class, and the targets: numbers (n,), −1 for none, or bool (n, C)."""
     section = protocol.classification
-    own = class_names(pairs, section.classes if section is not None else "label")
+    row_classes = class_names(pairs, section.classes if section is not None else "label")
     if section is None and any(len(labels) > 1 for labels in pairs.labels_text):
-        found = {name: pairs.labels(some).astype(bool) for name, some in rows.items()}
+        targets = {name: pairs.labels(some).astype(bool) for name, some in rows.items()}
     else:
-        names = {name: at for at, name in enumerate(sorted({name for name in own if name}))}
-        found = {
-            name: np.array([names.get(own[row] or "", -1) for row in some.tolist()], np.int64)
+        names = {name: at for at, name in enumerate(sorted({name for name in row_classes if name}))}
+        targets = {
+            name: np.array([names.get(row_classes[row] or "", -1) for row in some.tolist()], np.int64)
             for name, some in rows.items()
         }
-    for name, values in found.items():
+    for name, values in targets.items():
         if not _known(values).any():
             raise LimbeckError(
-                f"{pairs.path}: --probe: not one of {len(values)} {name} rows has a class or label; "
+                f"{pairs.path}: --probe: none of {len(values)} {name} rows has a class or label; "
                 "import the data with labels, or leave --probe out"
             )
-    single = found["train"].ndim == 1
-    if single and len(np.unique(found["train"][_known(found["train"])])) < 2:
-        raise LimbeckError(f"{pairs.path}: --probe: all training rows are of one class; it takes two")
-    return single, found
+    single = targets["train"].ndim == 1
+    if single and len(np.unique(targets["train"][_known(targets["train"])])) < 2:
+        raise LimbeckError(
+            f"{pairs.path}: --probe: all training rows have one class; use data with two or more classes"
+        )
+    return single, targets
 
 
 def _known(targets: np.ndarray) -> np.ndarray:
@@ -118,30 +122,30 @@ def _single(
 def _several(
     features: dict[str, np.ndarray], targets: dict[str, np.ndarray], part: str, c: float
 ) -> tuple[dict[str, float], np.ndarray | None]:
-    """Labels that no training row or no row of the part has, or that all have, are left out."""
+    """Score each label; skip labels that no row or every row of the training rows or of ``part`` has."""
     precision = require("sklearn.metrics").average_precision_score
-    found = []
+    precisions = []
     for label in range(targets["train"].shape[1]):
-        own, true = targets["train"][:, label], targets[part][:, label]
-        if own.any() and not own.all() and true.any() and not true.all():
-            fitted = _fit(features["train"], own, c)
-            found.append(float(precision(true, fitted.decision_function(features[part]))))
-    return {"map": float(np.mean(found)) if found else 0.0}, None
+        train, true = targets["train"][:, label], targets[part][:, label]
+        if train.any() and not train.all() and true.any() and not true.all():
+            fitted = _fit(features["train"], train, c)
+            precisions.append(float(precision(true, fitted.decision_function(features[part]))))
+    return {"map": float(np.mean(precisions)) if precisions else 0.0}, None
 
 
 def _fit(features: np.ndarray, targets: np.ndarray, c: float) -> Any:
     model = require("sklearn.linear_model").LogisticRegression(C=c, max_iter=1000)
     with warnings.catch_warnings():
-        # At a large C the last digits need more steps than they are worth.
+        # At a large C the fit stops at max_iter; more steps would change the last digits only.
         warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
         return model.fit(features, targets)
 
 
 def require(module: str) -> Any:
-    """A module of scikit-learn.
+    """Import a module of scikit-learn.
 
     Raises:
-        LimbeckError: it is not installed; the message holds the line to type.
+        LimbeckError: scikit-learn is not installed; the message gives the command that installs it.
     """
     try:
         return importlib.import_module(module)

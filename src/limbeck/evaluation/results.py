@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: one JSON file that says what was measured, on what, and how."""
+"""Define the result of an evaluation: one JSON file with the scores, the data, and the settings."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def _now() -> str:
 
 
 class Result(BaseModel):
-    """One model measured by one protocol.
+    """The scores of one model by one protocol.
 
     Attributes:
         family: hash that draws of one protocol share (`limbeck.data.resampling`); None in older results.
-        metrics: direction → name → value. Hashing: ``map``, ``floor``, ``ceiling`` (codes only),
-            ``map_unseen`` (items that were trained on taken out of the database), ``without_relevant``
-            (queries without a relevant item, where there are any).
-            Retrieval: ``r@1`` …, ``median_rank``. Beside the directions, where they apply: ``zero_shot`` and
-            ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius`` (`….cones`),
-            ``probe`` (`….probe`), ``label`` (`….by_label`).
-        per_query: direction → one value a query, in the order of the protocol's queries: average precision,
-            or the rank of the first relevant item; None for a query without a relevant item. ``zero_shot``,
-            ``hierarchy``: a query picture; ``cone``: a query text.
+        metrics: direction → name → value. Hashing has ``map``, ``floor``, ``ceiling`` (hash codes only),
+            ``map_unseen`` (without the trained items of the database), ``without_relevant`` (the number of
+            queries without a relevant item, if there are any) and more (`limbeck.evaluation.hashing`).
+            Retrieval has ``r@1`` … and ``median_rank``. Groups without a direction are, where they apply:
+            ``zero_shot`` and ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius``
+            (`….cones`), ``probe`` (`….probe`), ``label`` (`….by_label`).
+        per_query: direction → one value per query, in the order of the protocol's queries: the average
+            precision, or the rank of the first relevant item. A query without a relevant item has None. For
+            ``zero_shot``, ``hierarchy`` and ``probe`` a query is a picture, for ``cone`` a text.
         curves: direction → name → numbers, for plots (``precision``, ``recall``, ``precision_at``, ``ns``).
-        health: set of codes (``database_image`` …) → numbers about its bits.
-        seconds: step → seconds (``encode``, ``score``), and ``train`` where the run says so.
-        efficiency, progress: what the run cost, and its validation scores against pairs and seconds; see
-            `limbeck.evaluation.efficiency`. Empty for a model that is no run.
+        health: set of codes (``database_image`` …) → statistics of its bits.
+        seconds: step → seconds (``encode``, ``score``), and ``train`` where the run records it.
+        efficiency: cost of the run (`limbeck.evaluation.efficiency`); empty for a model that is not a run.
+        progress: validation scores of the run against pairs and seconds; empty for a model that is not a run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,42 +72,54 @@ class Result(BaseModel):
 
     @property
     def pool(self) -> str:
-        """Hash of what results must share to stand in one table."""
+        """The hash that results must share to be compared in one table."""
         return self.family or self.protocol_hash
 
     @property
     def observation(self) -> tuple[str, int | None]:
-        """Split and seed: which of a method's observations it is, and what pairs it with another's."""
+        """The protocol (with its draw) and the seed: the key that pairs results of two methods."""
         return self.protocol, self.seed
 
     @property
     def label(self) -> str:
-        """Name of the result's row in a table: the recipe where the run names one, else the method."""
+        """The name of the result's row in a table: the label in ``settings``, else the method."""
         return str(self.settings.get("label") or self.method)
 
     def mean(self, name: str) -> float | None:
-        """Mean of a metric over the directions that were measured; None where one lacks it."""
-        values = [self.metrics[way].get(name) for way in DIRECTIONS if way in self.metrics]
+        """Return the mean of a metric over the measured directions; None where one of them lacks it."""
+        values = [self.metrics[direction].get(name) for direction in DIRECTIONS if direction in self.metrics]
         present = [value for value in values if value is not None]
         return sum(present) / len(present) if present and len(present) == len(values) else None
 
     def save(self, path: Path | str) -> Path:
-        """Write the result as JSON, whole or not at all."""
+        """Write the result as JSON; the file is written atomically."""
         write_json(Path(path), self.model_dump(mode="json"))
         return Path(path)
 
     @classmethod
     def load(cls, path: Path | str) -> Result:
-        """Read a result; a damaged or newer file is a `LimbeckError` that names it."""
+        """Read a result file.
+
+        Raises:
+            LimbeckError: the file is missing, damaged, or of another format.
+        """
         return cls.parse(read_json(Path(path)), str(path))
 
     @classmethod
     def parse(cls, content: Any, where: str) -> Result:
-        """Check the content of a result file; ``where`` names it in a `LimbeckError`."""
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
+        """Check the content of a result file.
+
+        Args:
+            content: the parsed JSON.
+            where: name of the file, for errors.
+
+        Raises:
+            LimbeckError: the content is not a result, or it is of another format.
+        """
+        version = content.get("format") if isinstance(content, dict) else None
+        if version != FORMAT:
             raise LimbeckError(
-                f"{where}: result format {found!r}, this version reads {FORMAT}; evaluate again"
+                f"{where}: result format {version!r}, this version reads {FORMAT}; evaluate again"
             )
         try:
             return cls.model_validate(content)
@@ -120,46 +132,47 @@ class Result(BaseModel):
 
 
 def plain(values: np.ndarray | Iterable[float]) -> list[float | None]:
-    """Numbers for JSON: NaN (a query without relevant items) becomes None, floats keep 7 digits."""
+    """Convert numbers for JSON: NaN (a query without relevant items) becomes None; 7 decimals are kept."""
     return [
         None if math.isnan(value) else round(float(value), 7) for value in np.asarray(values, float).tolist()
     ]
 
 
 def load_results(paths: Sequence[Path | str]) -> list[Result]:
-    """Results in files and packs named directly (`limbeck.evaluation.packs`) and in directories.
+    """Read the results of files, packs (`limbeck.evaluation.packs`) and directories.
 
-    Of a directory the ``result*.json``; where there is none, as in a folder of a grid's rows, ``*-s*.json``.
+    In a directory all ``result*.json`` are read. If there are none, as in a folder of a grid's rows, all
+    ``*-s*.json`` are read.
 
     Raises:
-        LimbeckError: a path that does not exist, a directory or pack without a result, a damaged file.
+        LimbeckError: a path does not exist; a directory or pack has no result; a file is damaged.
     """
     results: list[Result] = []
     for path in map(Path, paths):
         if path.is_dir():
             files = sorted(path.glob("result*.json")) or sorted(path.glob("*-s*.json"))
             if not files:
-                raise LimbeckError(f"{path}: no result*.json in it; run limbeck evaluate {path} first")
+                raise LimbeckError(f"{path}: has no result*.json; run limbeck evaluate {path} first")
             results += [Result.load(file) for file in files]
         elif is_pack(path):
             rows = {name: record for name, record in read_pack(path).items() if "/" not in name}
             if not rows:
-                raise LimbeckError(f"{path}: holds no result; run its grid first")
+                raise LimbeckError(f"{path}: has no results; run its grid first")
             results += [Result.parse(record, f"{path}: {name}") for name, record in rows.items()]
         elif path.exists():
             results.append(Result.load(path))
         else:
-            raise LimbeckError(f"{path}: no such file or directory")
+            raise LimbeckError(f"{path}: no such file or directory; check the path")
     return results
 
 
 def same_protocol(results: Sequence[Result]) -> None:
-    """Refuse results of different protocols or items: their figures do not compare.
+    """Check that results are of one protocol and of the same items, so that they can be compared.
 
-    Draws of one protocol pass, since each counts against another only on the same draw.
+    Several draws of one protocol are allowed, because comparisons pair results of the same draw.
 
     Raises:
-        LimbeckError: names the two protocols and runs that differ.
+        LimbeckError: two results differ; the message names their protocols and runs.
     """
     splits: dict[str, Result] = {}
     for result in results:
@@ -171,18 +184,18 @@ def same_protocol(results: Sequence[Result]) -> None:
                     f"{result.run}: holds results of {first.protocol} and {result.protocol}; choose one with "
                     "--protocol, or name a result file"
                 )
-            mend = (
+            advice = (
                 "choose one with --protocol"
                 if result.protocol != first.protocol
-                else "the protocol has changed, evaluate again"
+                else "the protocol has changed: evaluate again"
             )
             raise LimbeckError(
                 f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
-                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {mend}"
+                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {advice}"
             )
         for key, what in (("items", "other items"), ("relevance", "other labels of the items")):
-            own, others = result.settings.get(key), first.settings.get(key)
-            if None not in (own, others) and own != others:
+            this, other = result.settings.get(key), first.settings.get(key)
+            if None not in (this, other) and this != other:
                 raise LimbeckError(
                     f"{result.run}: protocol {result.protocol} was run on {what} than {first.run}; "
                     "evaluate both on the same data set"

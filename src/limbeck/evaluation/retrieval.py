@@ -1,4 +1,4 @@
-"""Score a split by its pairs: R@k and median rank both ways, several captions a picture."""
+"""Score a split by its pairs: R@k and median rank in both directions, any number of captions per picture."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def score_retrieval(
     median_rank: bool = True,
     directions: Sequence[str] = ("i2t", "t2i"),
 ) -> Scores:
-    """Recall and median rank among the pictures and texts of one split.
+    """Compute R@k and median rank among the pictures and texts of one split.
 
     Args:
         space: gives the similarity.
-        images: points of the pictures, one a row.
-        texts: points of the texts, any number a row.
-        ks: the places counted, e.g. (1, 5, 10).
-        median_rank: also the median over queries of the rank of the first relevant item.
-        directions: ``i2t``: each picture among all texts, any of its own is a hit; ``t2i``: each text among
-            all pictures.
+        images: embeddings of the pictures, one per row.
+        texts: embeddings of the texts, any number per row.
+        ks: the values of k, for example (1, 5, 10).
+        median_rank: also compute the median over queries of the rank of the first relevant item.
+        directions: ``i2t`` ranks all texts for each picture, and any text of the picture is a hit. ``t2i``
+            ranks all pictures for each text.
 
     Returns:
-        For each direction ``r@k`` (share of queries, 0 to 1) and ``median_rank`` (1 is best); per query the
-        rank of the first relevant item. Equal similarities count in expectation over their orders.
+        Per direction ``r@k`` (share of queries, 0 to 1) and ``median_rank`` (1 is best), and per query the
+        rank of the first relevant item. Ties count in expectation over all orders of equal similarities.
     """
     scores = Scores()
     for direction in directions:
@@ -50,7 +50,7 @@ def score_retrieval(
 
 
 def _same_row(queries: Side, items: Side) -> list[np.ndarray]:
-    """For each query the numbers of the items that belong to its row of the pairs table."""
+    """Return, for each query, the numbers of the items of the same row of the pairs table."""
     order = np.argsort(items.rows, kind="stable")
     ordered = items.rows[order]
     first = np.searchsorted(ordered, queries.rows, side="left")

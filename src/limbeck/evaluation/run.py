@@ -1,4 +1,4 @@
-"""Evaluate a model, or codes from elsewhere, by a protocol."""
+"""Evaluate a model by a protocol."""
 
 from __future__ import annotations
 
@@ -51,39 +51,40 @@ def evaluate(
     unseen: Sequence[str] | None = None,
     exact_words: bool = False,
 ) -> Result:
-    """Measure a model by a protocol.
+    """Evaluate a model by a protocol.
 
-    Beside retrieval or hashing: zero-shot classification where the protocol has a section ``classification``,
-    and the cones of a space that has them.
+    In addition to retrieval or hashing, it scores zero-shot classification where the protocol has a section
+    ``classification``, and the entailment cones of a space that has them.
 
     Args:
-        model: a dual encoder, a run or a model directory, or a hub id.
-        pairs: the data set; the one that the run was trained on when not given.
-        protocol: name, file or protocol; the run's own when not given.
-        json: also write the result there.
-        label: name of the row in tables; the run's recipe when not given.
-        seed: recorded with the result; the run's own when not given.
-        ceiling: for codes, also learn codes from the labels, to see the score beside them.
-        batch_size: pictures or texts in one forward pass.
-        like: score with the metric of a public repository (`metric_presets.PRESETS`); a run with
-            ``data.like`` is always scored so.
+        model: a dual encoder, a run directory, a model directory, or a hub id.
+        pairs: the data set; by default the one that the run was trained on.
+        protocol: name, file or protocol; by default the protocol of the run.
+        json: file that the result is also written to.
+        label: name of the row in tables; by default the run's recipe.
+        seed: seed to record with the result; by default the seed of the run.
+        ceiling: for hash codes, also learn codes from the labels as an upper reference.
+        batch_size: pictures or texts per forward pass.
+        like: score with the metric of a public repository (`metric_presets.PRESETS`). A run with
+            ``data.like`` always uses that repository's metric.
         probe: also fit a linear probe to the image features (extra ``probe``).
-        bits: measure the first so many bits of the codes, a row of its own ("64 bits, first 16").
-        by_label: also the mAP of each label by itself, of the rare and of the unseen ones.
-        unseen: labels that training did not know, for ``by_label``; by default what the run's stages hid.
-        exact_words: a control, a row of its own: in place of each text the prompt of the class names that it
-            says word for word (`limbeck.data.prompts.exact_words_prompt`).
+        bits: evaluate only the first ``bits`` bits of the codes of a nested model; the result is a separate
+            row ("64 bits, first 16").
+        by_label: also compute the mAP of each label, and its mean over rare and over unseen labels.
+        unseen: labels withheld in training, for ``by_label``; by default the labels that the run withheld.
+        exact_words: evaluate a control as a separate row: each text is replaced by a prompt of the class
+            names that it contains word for word (`limbeck.data.prompts.exact_words_prompt`).
 
     Returns:
-        The result; for a run directory it is also written into it: ``result.json`` under the run's own
-        protocol, ``result-NAME.json`` under another, and with ``-16bits`` at the end the first 16 bits, with
-        ``-exact-words`` that control.
+        The result. For a run directory it is also written into that directory: as ``result.json`` under the
+        protocol of the run, else as ``result-NAME.json``. The file name ends in ``-16bits`` for the first 16
+        bits and in ``-exact-words`` for that control.
 
     Raises:
-        LimbeckError: model, data set and protocol do not fit each other, or files are missing or damaged.
+        LimbeckError: model, data set and protocol do not fit together, or files are missing or damaged.
     """
     if isinstance(model, (str, Path)) and pairs is None and not Path(model).exists():
-        raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id needs --data, too)")
+        raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id also needs --data)")
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
     protocol = _open_protocol(protocol, facts)
@@ -93,23 +94,23 @@ def evaluate(
         say(drawn)
     by_label = by_label or unseen is not None
     if by_label and protocol.task != "hashing":
-        raise LimbeckError(f"protocol {protocol.name}: by label wants a hashing protocol, mAP by labels")
-    said: dict[str, Any] = {}
+        raise LimbeckError(f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one")
+    preset: dict[str, Any] = {}
     if facts.like is not None:
         if like not in (None, facts.like):
             raise LimbeckError(
-                f"--like {like}: the run chose its step like {facts.like}; leave the option out"
+                f"--like {like}: the run selected its step like {facts.like}; leave the option out"
             )
-        protocol, said = as_in(protocol, facts.like, selected=True, where="data.like")
-        said["best_looks"] = best_looks(Path(facts.folder or ""), facts.stage)
+        protocol, preset = as_in(protocol, facts.like, selected=True, where="data.like")
+        preset["best_looks"] = best_looks(Path(facts.folder or ""), facts.stage)
     elif like is not None:
-        protocol, said = as_in(protocol, like)
+        protocol, preset = as_in(protocol, like)
     if isinstance(model, (str, Path)):
         from limbeck.encoders.cache import BackboneCache
         from limbeck.encoders.load import load
 
         model = load(model)
-        model.cache = BackboneCache()  # the same texts are encoded for every run of a table
+        model.cache = BackboneCache()  # every run of a table encodes the same texts
     row, tail = label or facts.label, ""
     if bits is not None and bits != (whole := model.space.to_json().get("bits")):
         model = model.prefix(bits)
@@ -129,11 +130,11 @@ def evaluate(
         scores = score_hashing(space, sets, settings, directions=protocol.directions, ceiling=ceiling)
         if by_label:
             trained = pairs.labels(protocol.split(pairs, "train"))
-            found, extra["labels"] = score_labels(
+            label_scores, extra["labels"] = score_labels(
                 space, sets, pairs.label_names, trained, settings,
                 unseen=facts.hidden if unseen is None else unseen, directions=protocol.directions,
             )  # fmt: skip
-            scores.metrics |= found.metrics
+            scores.metrics |= label_scores.metrics
     else:
         settings = {"ks": protocol.metric.ks}
         scores = score_retrieval(
@@ -144,9 +145,9 @@ def evaluate(
         scores.metrics |= more.metrics
         scores.per_query |= more.per_query
     if probe:
-        found, extra["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
-        scores.metrics |= found.metrics
-        scores.per_query |= found.per_query
+        probe_scores, extra["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
+        scores.metrics |= probe_scores.metrics
+        scores.per_query |= probe_scores.per_query
     described = space.to_json()
     cost, progress = read_efficiency(facts.folder) if facts.folder is not None else ({}, [])
     result = Result(
@@ -173,7 +174,7 @@ def evaluate(
         | ({"recipe": facts.recipe} if label is None and facts.recipe else {})
         | _about(model, classes)
         | extra
-        | ({"like": said} if said else {}),
+        | ({"like": preset} if preset else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
         efficiency=cost,
         progress=progress,
@@ -186,7 +187,7 @@ def evaluate(
 def _open_pairs(pairs: Pairs | Path | str | None, facts: RunFacts) -> Pairs:
     if pairs is None:
         if facts.pairs is None:
-            raise LimbeckError(f"{facts.run}: names no data set; give one with --data DIR")
+            raise LimbeckError(f"{facts.run}: does not name a data set; give one with --data DIR")
         pairs = facts.pairs
     return Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
 
@@ -194,7 +195,7 @@ def _open_pairs(pairs: Pairs | Path | str | None, facts: RunFacts) -> Pairs:
 def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> Protocol:
     if protocol is None:
         if facts.protocol is None:
-            raise LimbeckError(f"{facts.run}: names no protocol; give one with --protocol NAME")
+            raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
         protocol = facts.protocol
     return load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
 
@@ -202,7 +203,7 @@ def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> P
 def _encode(
     model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int, exact_words: bool
 ) -> tuple[dict[str, Side], dict[str, int]]:
-    """The points that the protocol's directions need, and how many rows of a split have no text (if any)."""
+    """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
     if protocol.task == "retrieval":
         needed = {"query_image", "query_text"}
     else:
@@ -220,11 +221,11 @@ def _encode(
         if f"{split}_text" in needed:
             pairs.require_texts(protocol.text.column, rows)
             texts = protocol.texts(pairs, rows)
-            if lacking := sum(not any(text.strip() for text in own) for own in texts):
+            if lacking := sum(not any(text.strip() for text in row) for row in texts):
                 silent[split] = lacking
             if exact_words:
                 names = pairs.label_names
-                texts = [[exact_words_prompt(text, names) for text in own] for own in texts]
+                texts = [[exact_words_prompt(text, names) for text in row] for row in texts]
             sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
     return sides, silent
 
@@ -238,7 +239,7 @@ def _further(
     classes: Classes | None,
     batch_size: int,
 ) -> Iterator[Scores]:
-    """What is measured beside the protocol's task, of the query split."""
+    """Yield the scores of the query split that do not belong to the protocol's task."""
     if classes is not None:
         yield zero_shot(model, sides["query_image"], classes, batch_size=batch_size)
     if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
@@ -268,6 +269,6 @@ def _write(result: Result, json: Path | str | None, facts: RunFacts, tail: str) 
     if json is not None:
         result.save(json)
     if facts.folder is not None:
-        own = result.protocol_hash == facts.protocol_hash or facts.protocol in (None, result.protocol)
-        name = "result" if own else f"result-{result.protocol.replace('/', '-')}"
+        same = result.protocol_hash == facts.protocol_hash or facts.protocol in (None, result.protocol)
+        name = "result" if same else f"result-{result.protocol.replace('/', '-')}"
         result.save(facts.folder / f"{name}{tail}.json")

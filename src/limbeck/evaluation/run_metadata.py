@@ -1,4 +1,4 @@
-"""What a run directory says about itself: method, seed, protocol, data set, how long it trained."""
+"""Read the metadata of a run directory: method, seed, protocol, data set, training time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from limbeck.files import read_json, sha256_json
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Facts about a model's origin; what nobody wrote down is None.
+    """Facts about the origin of a model; a fact that was not recorded is None.
 
     Attributes:
-        folder: the run directory, None for a model that is no run.
-        run: how the model is called in results.
-        label: the recipe's name, else the method's.
-        hidden: labels that some stage was not to know.
-        like: the repository like which the step was chosen on the test queries (``data.like``).
+        run: name of the model in results.
+        label: name of the recipe, else of the method.
+        method: name of the method of the last stage.
+        folder: the run directory; None for a model that is not a run.
+        seed: the seed of the run.
+        protocol: name of the protocol.
+        protocol_hash: hash of the protocol.
+        pairs: path of the data set.
+        hidden: labels that some stage withheld.
+        like: the repository whose selection on the test queries chose the step (``data.like``).
         stage: name of the last stage.
-        recipe: hash of the settings, equal for runs that differ in nothing but seed, split and places.
+        recipe: hash of the settings; equal for runs that differ only in seed, split and paths.
+        seconds: ``train`` → seconds of training, where recorded.
     """
 
     run: str
@@ -42,7 +48,7 @@ class RunFacts:
 
 
 def read_run_facts(model: object) -> RunFacts:
-    """Facts about a run directory (or its ``model/``), another path, or a model in memory."""
+    """Read the facts of a run directory (or its ``model/``), another path, or a model in memory."""
     if not isinstance(model, (str, Path)):
         return RunFacts("in memory", type(model).__name__, type(model).__name__)
     path = Path(model)
@@ -80,7 +86,7 @@ def _from_run(folder: Path) -> RunFacts:
     )
 
 
-# Keys of a recipe that tell repeats of one method apart, or change no figure.
+# Recipe keys that may differ between repeats of one method, or that do not change any score.
 _OF_ONE_RUN = {
     "": {"name", "note", "cache", "seed", "compute"},
     "data": {"pairs", "protocol"},
@@ -89,14 +95,14 @@ _OF_ONE_RUN = {
 
 
 def settings_hash(run: Path) -> str:
-    """Hash of a run's recipe without what tells repeats of one method apart: seed, split, places.
+    """Return the hash of a run's recipe without seed, split and paths, which differ between repeats.
 
-    Another run that it reads counts by that run's own settings.
+    A path to another run is replaced by the hash of that run's settings.
     """
     recipe = _mapping(run / "recipe.yaml", read_yaml)
     stages = recipe.get("stages") or []
-    own = {str(stage.get("name")) for stage in stages if isinstance(stage, dict)}
-    return sha256_json(_settings(identity(recipe), "", own))
+    stage_names = {str(stage.get("name")) for stage in stages if isinstance(stage, dict)}
+    return sha256_json(_settings(identity(recipe), "", stage_names))
 
 
 def _settings(value: Any, key: str, stages: set[str]) -> Any:
@@ -105,7 +111,7 @@ def _settings(value: Any, key: str, stages: set[str]) -> Any:
         return {k: _settings(inner, k, stages) for k, inner in value.items() if k not in dropped}
     if isinstance(value, list):
         return [_settings(inner, "[]", stages) for inner in value]
-    # A stage's name is no folder, though one may be called so.
+    # The name of a stage is not a path, even where a folder has that name.
     if isinstance(value, str) and value not in stages and (Path(value) / "recipe.yaml").is_file():
         return settings_hash(Path(value))
     return value

@@ -1,4 +1,4 @@
-"""Metrics: arrays in, numbers out. No model, no data set, no torch."""
+"""Compute metrics from arrays, without models, data sets or torch."""
 
 from __future__ import annotations
 

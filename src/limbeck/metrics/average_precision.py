@@ -1,6 +1,6 @@
-"""Mean average precision with the tie rule, the normalizer and the empty rule in the open.
+"""Compute mean average precision with explicit rules for ties, the normalizer and empty queries.
 
-"mAP" means several things in the field, and on short codes they differ by more than most gains.
+The literature uses several definitions of "mAP". On short hash codes they differ by more than most gains.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from limbeck.metrics.tie_groups import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeanAveragePrecision:
-    """The score and how it was made.
+    """A mean average precision with its settings.
 
     Attributes:
         value: mean of ``per_query`` over the queries that count.
         per_query: float64 (Q,); NaN where a query without relevant items was skipped.
-        n_empty: queries without a relevant item among the items.
-        settings: k, ties, normalizer and empty, as asked.
+        n_empty: number of queries without a relevant item.
+        settings: the values of k, ties, normalizer and empty.
     """
 
     value: float
@@ -56,31 +56,32 @@ def hamming_map(
     empty: str = "skip",
     threads: int | None = None,
 ) -> MeanAveragePrecision:
-    """Mean average precision of a search by Hamming distance, without sorting and in constant memory.
+    """Compute the mAP of a ranking by Hamming distance, without sorting and in constant memory per thread.
 
     Args:
         query_codes: packed codes, uint8 (Q, B).
         item_codes: packed codes, uint8 (N, B).
         query_labels: bool (Q, C).
-        item_labels: bool (N, C); relevant are the items that share a label with the query.
-        k: only the first k places count; all N if None or larger than N.
-        ties: order among items at one distance. ``expected``: the exact mean over all orders. ``optimistic``,
-            ``pessimistic``: relevant items first, or last. ``id``: order of the rows.
-        normalizer: what the sum of the precisions at the relevant items among the first k is divided by.
-            ``relevant``: all R relevant items. ``min``: min(k, R). ``hits``: the relevant items among the
-            first k (0 / 0 = 0). ``first_k``: the mean over the first min(k, R) relevant items at any rank; it
-            has no ``expected``.
-        empty: a query without any relevant item is left out (``skip``), counts 0 (``zero``) or is refused
+        item_labels: bool (N, C); an item is relevant if it shares a label with the query.
+        k: only the first k ranks count; all N if None or larger than N.
+        ties: order of items at equal distance. ``expected`` gives the exact mean over all orders.
+            ``optimistic`` and ``pessimistic`` put relevant items first or last. ``id`` keeps the row order.
+        normalizer: divisor of the sum of the precisions at the relevant items among the first k.
+            ``relevant``: the number R of relevant items. ``min``: min(k, R). ``hits``: the number of relevant
+            items among the first k (0 / 0 = 0). ``first_k``: the mean over the first min(k, R) relevant items
+            at any rank; it cannot be combined with ``expected``.
+        empty: a query without a relevant item is left out (``skip``), counts 0 (``zero``) or raises an error
             (``error``).
-        threads: how many threads; one per core if None. The result does not depend on it.
+        threads: number of threads; one per core if None. The result does not depend on it.
 
     Returns:
-        `MeanAveragePrecision`.
+        The mean and the per-query values.
 
     Raises:
-        LimbeckError: for bad arrays or settings, or if no query has a relevant item and all are skipped.
+        LimbeckError: an array or a setting is invalid; a query has no relevant item and ``empty`` is
+            ``error``; no query has a relevant item, unless ``empty`` is ``zero``.
 
-    Source: the tie groups' closed form is ours (`limbeck.metrics.tie_groups`).
+    Source: the closed form for tie groups is ours (`limbeck.metrics.tie_groups`).
     """
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
     settings = _check_settings(k, ties, normalizer, empty)
@@ -114,18 +115,21 @@ def ranking_map(
     normalizer: str = "relevant",
     empty: str = "skip",
 ) -> MeanAveragePrecision:
-    """Mean average precision of any ranking, with the rules of `hamming_map`.
+    """Compute the mAP of any ranking, with the rules of `hamming_map`.
 
     Args:
-        similarity: real (Q, N), higher is nearer; exactly equal values tie. NaN is refused.
+        similarity: real (Q, N), higher is nearer; exactly equal values tie.
         relevant: bool (Q, N).
-        k: as in `hamming_map`, like the other settings.
-        ties: see `hamming_map`.
-        normalizer: see `hamming_map`.
-        empty: see `hamming_map`.
+        k: as for `hamming_map`.
+        ties: as for `hamming_map`.
+        normalizer: as for `hamming_map`.
+        empty: as for `hamming_map`.
 
     Returns:
-        `MeanAveragePrecision`.
+        The mean and the per-query values.
+
+    Raises:
+        LimbeckError: as for `hamming_map`, or a similarity is NaN.
     """
     scores, wanted = _check_ranking(similarity, relevant)
     settings = _check_settings(k, ties, normalizer, empty)
@@ -135,7 +139,7 @@ def ranking_map(
     for q, row in enumerate(scores):
         order = np.argsort(-row, kind="stable")
         ranked = row[order]
-        # in row order every item is a group of its own
+        # In row order every item is a group by itself.
         first = (
             np.arange(count) if ties == "id" else np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
         )
@@ -147,7 +151,7 @@ def ranking_map(
 
 
 def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
-    """Refuse settings that mean nothing; return them as a dict."""
+    """Check the settings and return them as a dict."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
         raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; leave it out to rank all items")
     for field, value, known in (("ties", ties, TIES), ("normalizer", normalizer, NORMALIZERS)):
@@ -155,9 +159,7 @@ def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> di
             raise LimbeckError(f"{field}: {value!r} is unknown; choose from {', '.join(known)}")
     check_empty(empty)
     if normalizer == "first_k" and ties == "expected":
-        raise LimbeckError(
-            "ties: 'expected' is not defined for normalizer 'first_k'; choose another of the two"
-        )
+        raise LimbeckError("ties: 'expected' is not defined for normalizer 'first_k'; change one of the two")
     return {"k": None if k is None else int(k), "ties": ties, "normalizer": normalizer, "empty": empty}
 
 
@@ -169,8 +171,8 @@ def _check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarr
     if wanted.shape != scores.shape or wanted.dtype != np.bool_:
         raise LimbeckError(f"relevant: is {wanted.dtype} {wanted.shape}, expected bool {scores.shape}")
     if scores.dtype.kind == "f" and np.isnan(scores).any():
-        raise LimbeckError("similarity: holds NaN; see what the encoder was given")
-    # a minus sign must not wrap around
+        raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
+    # Unsigned integers would wrap around when negated.
     return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
 
 
@@ -191,7 +193,7 @@ def _score_block(
     normalizer: int,
     out: np.ndarray,
 ) -> None:  # pragma: no cover
-    """Average precision of a block of queries, written to ``out`` (q,)."""
+    """Write the average precision of a block of queries to ``out`` (q,)."""
     table = np.zeros((queries.shape[0], 2, bits + 1), dtype=np.int64)
     count_block(queries, items, query_labels, item_labels, table)
     for q in range(queries.shape[0]):
@@ -214,7 +216,7 @@ def _row_order(
     k: int,
     normalizer: int,
 ) -> float:  # pragma: no cover
-    """Average precision with ties in row order; the histograms say where each distance begins."""
+    """Compute average precision with ties in row order; the histograms give the first rank per distance."""
     total = hits.sum()
     if total == 0:
         return np.nan

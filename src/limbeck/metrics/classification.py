@@ -1,4 +1,4 @@
-"""Accuracy of single-label classification: over the items (top-1) and as a mean over the classes."""
+"""Compute the accuracy of single-label classification: over items (top-1) and as a mean over classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from limbeck.errors import LimbeckError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Share of items whose class is predicted.
+    """The top-1 accuracy.
 
     Attributes:
         value: mean over the items, 0 to 1.
-        per_query: float64 (Q,), 1 right, 0 wrong, 1/n where the right class ties with n − 1 others.
+        per_query: float64 (Q,), 1 if right, 0 if wrong, 1/n where the true class ties with n − 1 others.
     """
 
     value: float
@@ -26,13 +26,13 @@ class Accuracy:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassAccuracy:
-    """Share of right items class by class.
+    """The accuracy per class.
 
     Attributes:
         value: mean over the classes that have items, 0 to 1.
         classes: int64 (K,), numbers of these classes, ascending.
-        per_class: float64 (K,), share of right items of each.
-        counts: int64 (K,), items of each.
+        per_class: float64 (K,), accuracy of each class.
+        counts: int64 (K,), number of items of each class.
     """
 
     value: float
@@ -42,28 +42,37 @@ class ClassAccuracy:
 
 
 def best_classes(similarity: ArrayLike) -> list[np.ndarray]:
-    """For each query the classes at its highest similarity, int64: one, or several that tie exactly.
+    """Return, for each query, the classes with the highest similarity: one, or several exact ties.
 
     Args:
-        similarity: real (Q, C), higher is nearer. NaN is refused.
+        similarity: real (Q, C), higher is nearer.
+
+    Returns:
+        Q arrays of class numbers, int64.
+
+    Raises:
+        LimbeckError: the array is not real (Q, C), or it has NaN.
     """
     scores = np.asarray(similarity)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
         raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, C)")
     best = scores.max(axis=1, keepdims=True)
     if best.dtype.kind == "f" and np.isnan(best).any():
-        raise LimbeckError("similarity: holds NaN; see what the encoder was given")
+        raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
     query, chosen = np.nonzero(scores == best)
     return np.split(chosen.astype(np.int64), np.flatnonzero(np.diff(query)) + 1)
 
 
 def top1(predicted: ArrayLike | Sequence[ArrayLike], true: ArrayLike) -> Accuracy:
-    """Share of items whose predicted class is the true one, in expectation over ties.
+    """Compute top-1 accuracy, in expectation over ties.
 
     Args:
-        predicted: class number of each item, int (Q,); or for each item the several classes that tie for the
-            first place (`best_classes`).
+        predicted: class number of each item, int (Q,); or for each item the classes that tie for the first
+            place (`best_classes`).
         true: class number of each item, int (Q,).
+
+    Raises:
+        LimbeckError: as for `flat_predictions`.
     """
     item, chosen, share, wanted = flat_predictions(predicted, true)
     right = np.bincount(item, weights=share * (chosen == wanted[item]), minlength=len(wanted))
@@ -71,10 +80,17 @@ def top1(predicted: ArrayLike | Sequence[ArrayLike], true: ArrayLike) -> Accurac
 
 
 def mean_per_class(predicted: ArrayLike | Sequence[ArrayLike], true: ArrayLike) -> ClassAccuracy:
-    """Mean over classes of the share of right items, every class counting alike; arguments as in `top1`.
+    """Compute the mean over classes of the accuracy per class.
 
-    This is what MERU and HyCoCLIP report as zero-shot accuracy (torchmetrics' macro average). Classes
-    without an item are left out of the mean.
+    MERU and HyCoCLIP report this as zero-shot accuracy (the macro average of torchmetrics). Classes without
+    an item are left out of the mean.
+
+    Args:
+        predicted: as for `top1`.
+        true: as for `top1`.
+
+    Raises:
+        LimbeckError: as for `flat_predictions`.
     """
     right = top1(predicted, true).per_query
     classes, member, counts = np.unique(np.asarray(true), return_inverse=True, return_counts=True)
@@ -85,24 +101,24 @@ def mean_per_class(predicted: ArrayLike | Sequence[ArrayLike], true: ArrayLike) 
 def flat_predictions(
     predicted: ArrayLike | Sequence[ArrayLike], true: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Both forms of predictions as P of them in a row: (item (P,), class (P,), share (P,), true (Q,)).
+    """Flatten both forms of predictions into P predictions: (item (P,), class (P,), share (P,), true (Q,)).
 
     The shares of an item's predictions are equal and add up to 1.
 
     Raises:
-        LimbeckError: no items, numbers that are no whole ones from 0, not one prediction an item or more.
+        LimbeckError: there are no items; a number is not an integer ≥ 0; an item has no prediction.
     """
     wanted = np.asarray(true)
     if wanted.ndim != 1 or not wanted.size or wanted.dtype.kind not in "iu" or wanted.min() < 0:
-        raise LimbeckError(f"true: is {wanted.dtype} {wanted.shape}, expected one class number an item")
+        raise LimbeckError(f"true: is {wanted.dtype} {wanted.shape}, expected one class number per item")
     if len(predicted) != len(wanted):  # type: ignore[arg-type]
         raise LimbeckError(
-            f"predicted: {len(predicted)} predictions for {len(wanted)} items"  # type: ignore[arg-type]
+            f"predicted: {len(predicted)} predictions for {len(wanted)} items; give one per item"  # type: ignore[arg-type]
         )
     parts = [np.atleast_1d(np.asarray(part)) for part in predicted]  # type: ignore[union-attr]
     counts = np.array([part.size for part in parts])
     chosen = np.concatenate(parts)
     if not counts.all() or chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < 0:
-        raise LimbeckError("predicted: give each item a class number, or a list of those that tie")
+        raise LimbeckError("predicted: give each item a class number, or a list of classes that tie")
     item = np.repeat(np.arange(len(parts)), counts)
     return item, chosen, 1.0 / counts[item], wanted

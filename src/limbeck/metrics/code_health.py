@@ -1,4 +1,4 @@
-"""Are the bits of a code set used well? Balance, entropy, correlation, collisions."""
+"""Measure how well a set of hash codes uses its bits: balance, entropy, correlation, collisions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class CodeHealth:
 
     Attributes:
         balance: float64 (b,), share of codes in which the bit is set; 0.5 is best.
-        entropy: float64 (b,), of each bit, in bits: 1 is best, 0 means that the bit never changes.
-        correlation: float64 (b, b), Pearson's between bits; 0 where a bit never changes.
+        entropy: float64 (b,), entropy of each bit, in bits; 1 is best, 0 means that the bit is constant.
+        correlation: float64 (b, b), Pearson correlation of two bits; 0 where a bit is constant.
         mean_correlation: mean absolute correlation of two different bits.
         max_correlation: largest absolute correlation of two different bits.
-        constant_bits: bits that never change.
-        unique_share: distinct codes / N.
-        collision_share: share of the codes that another item has too.
+        constant_bits: number of constant bits.
+        unique_share: number of distinct codes / N.
+        collision_share: share of items whose code another item has, too.
     """
 
     balance: np.ndarray
@@ -39,16 +39,23 @@ class CodeHealth:
 
 
 def code_health(codes: ArrayLike) -> CodeHealth:
-    """Measure a set of codes, uint8 (N, b / 8), N at least 1, without unpacking all of it at once."""
+    """Measure a set of hash codes (ours), unpacking a block at a time.
+
+    Args:
+        codes: packed codes, uint8 (N, b / 8), N at least 1.
+
+    Raises:
+        LimbeckError: the codes are invalid, or there are none.
+    """
     packed = check_codes(codes)
     if not len(packed):
-        raise LimbeckError("codes: there are none to measure")
+        raise LimbeckError("codes: there are none; give at least one code")
     bits = 8 * packed.shape[1]
     total, products = np.zeros(bits), np.zeros((bits, bits))
     for start in range(0, len(packed), _CHUNK):
         signs = unpack_bits(packed[start : start + _CHUNK]).astype(np.float32)
         total += signs.sum(axis=0, dtype=np.float64)
-        products += signs.T @ signs  # whole numbers below 2^24: exact in float32
+        products += signs.T @ signs  # integers below 2^24 are exact in float32
     mean = total / len(packed)
     covariance = products / len(packed) - np.outer(mean, mean)
     deviation = np.sqrt(np.maximum(1 - mean**2, 0))

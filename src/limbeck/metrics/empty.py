@@ -1,4 +1,4 @@
-"""What becomes of queries without any relevant item: said once, for every metric."""
+"""Apply the rule for queries without a relevant item; every metric uses this module."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ EMPTY = ("skip", "zero", "error")
 
 
 def check_empty(empty: str) -> None:
-    """Refuse an unknown rule."""
+    """Raise a `LimbeckError` for an unknown rule."""
     if empty not in EMPTY:
         raise LimbeckError(f"empty: {empty!r} is unknown; choose from {', '.join(EMPTY)}")
 
 
 def settle_empty(per_query: np.ndarray, empty: str) -> tuple[float, np.ndarray, int]:
-    """Apply the rule to values (Q,) in which NaN marks a query without relevant items.
+    """Apply the rule to per-query values, in which NaN marks a query without relevant items.
+
+    Args:
+        per_query: float64 (Q,).
+        empty: ``skip`` leaves such queries out of the mean and keeps their NaN; ``zero`` sets them to 0;
+            ``error`` raises an error.
 
     Returns:
-        (mean, values, number of such queries): ``skip`` leaves NaN and out of the mean, ``zero`` counts 0.
+        (mean, values, number of such queries).
 
     Raises:
-        LimbeckError: for ``error`` if there is one, and for ``skip`` if there are no others.
+        LimbeckError: ``error`` with at least one such query; ``skip`` or ``error`` without any other query.
     """
     lacking = np.isnan(per_query)
     count = int(lacking.sum())
     if count and empty == "error":
         raise LimbeckError(
-            f"queries: {count} have no relevant item, the first in row {int(np.argmax(lacking))}; "
-            "the metric asked for (empty: error) has no value then; take one that skips them or counts them "
-            "as zero, or leave them out of the query split"
+            f"queries: {count} have no relevant item, the first in row {int(np.argmax(lacking))}, and the "
+            "metric (empty: error) has no value for them; choose a metric that skips them or counts them as "
+            "zero, or remove them from the query split"
         )
     if empty == "zero":
         per_query = np.where(lacking, 0.0, per_query)

@@ -1,7 +1,7 @@
-"""Histograms of Hamming distance, the one pass over the data that every metric of codes needs.
+"""Count items by Hamming distance: one pass over the data that all metrics of hash codes share.
 
-Distances are whole numbers from 0 to the number of bits: per query, how many items and how many relevant
-items lie at each distance says all that average precision, precision-recall and P@N depend on (ours).
+Distances are integers from 0 to the number of bits. Average precision, precision-recall and P@N depend only
+on the number of items and of relevant items at each distance, per query (ours).
 """
 
 from __future__ import annotations
@@ -19,33 +19,47 @@ from limbeck.codes.words import as_words, fill_distances
 from limbeck.errors import LimbeckError
 from limbeck.metrics.relevance import label_word_pair
 
-CHUNK = 2048  # items whose codes, labels and distances fit the first-level cache together
-QUERY_BLOCK = 16  # queries that share one walk over the items
+CHUNK = 2048  # items whose codes, labels and distances fit into the L1 cache
+QUERY_BLOCK = 16  # queries that share one pass over the items
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelledCodes:
-    """Checked codes and labels of queries and items, as words for the kernels."""
+    """Checked codes and labels of queries and items, as words for the kernels.
 
-    queries: np.ndarray  # unsigned (Q, W)
-    items: np.ndarray  # unsigned (N, W)
-    query_labels: np.ndarray  # uint64 (Q, L)
-    item_labels: np.ndarray  # uint64 (N, L)
+    Attributes:
+        queries: unsigned integers (Q, W).
+        items: unsigned integers (N, W).
+        query_labels: uint64 (Q, L).
+        item_labels: uint64 (N, L).
+        bits: length of the codes.
+    """
+
+    queries: np.ndarray
+    items: np.ndarray
+    query_labels: np.ndarray
+    item_labels: np.ndarray
     bits: int
 
     @classmethod
     def read(
         cls, query_codes: ArrayLike, item_codes: ArrayLike, query_labels: ArrayLike, item_labels: ArrayLike
     ) -> LabelledCodes:
-        """Check the four arrays (packed uint8 codes, bool labels); a `LimbeckError` names the wrong one."""
+        """Check and convert the four arrays (packed uint8 codes, bool labels).
+
+        Raises:
+            LimbeckError: an array is invalid or empty; the message names it.
+        """
         queries, items = check_code_pair(query_codes, item_codes)
         if not len(queries) or not len(items):
-            raise LimbeckError(f"codes: {len(queries)} queries and {len(items)} items leave nothing to score")
+            raise LimbeckError(
+                f"codes: {len(queries)} queries and {len(items)} items; give at least one of each"
+            )
         labels = label_word_pair(query_labels, item_labels, len(queries), len(items))
         return cls(as_words(queries), as_words(items), *labels, bits=8 * queries.shape[1])
 
     def blocks(self) -> list[slice]:
-        """Blocks of queries, the unit of work of a thread."""
+        """Return the blocks of queries; each is the task of one thread."""
         return [slice(start, start + QUERY_BLOCK) for start in range(0, len(self.queries), QUERY_BLOCK)]
 
 
@@ -64,10 +78,13 @@ def distance_histograms(
         item_codes: packed codes, uint8 (N, B).
         query_labels: bool (Q, C).
         item_labels: bool (N, C); an item is relevant if it shares a label with the query.
-        threads: how many threads; one per core if None.
+        threads: number of threads; one per core if None.
 
     Returns:
         (counts, hits), both int64 (Q, 8 B + 1): column d counts the items at Hamming distance d.
+
+    Raises:
+        LimbeckError: an array is invalid.
     """
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
     result = np.zeros((len(data.queries), 2, data.bits + 1), dtype=np.int64)
@@ -114,8 +131,8 @@ def count_block(
 ) -> None:  # pragma: no cover
     """Add counts and hits by distance to ``result``, int64 (q, 2, bits + 1)."""
     bins = 2 * result.shape[2]
-    # two tables, for even and odd items: neighbours often fall into one bin, and a counter that was written a
-    # moment ago is slow to read
+    # There are two tables, for even and odd items: neighbours often fall into one bin, and reading a counter
+    # right after it was written is slow.
     tables = np.zeros((queries.shape[0], 2, bins), dtype=np.uint32)
     marks = np.empty(CHUNK, dtype=np.uint16)
     for start in range(0, items.shape[0], CHUNK):

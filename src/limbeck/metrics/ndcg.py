@@ -1,4 +1,4 @@
-"""Normalised discounted cumulative gain by Hamming distance or similarity, graded by shared labels."""
+"""Compute NDCG by Hamming distance or similarity, graded by the number of shared labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GAINS = {"exponential": lambda grade: 2.0**grade - 1, "linear": lambda grade: gr
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ndcg:
-    """The score and how it was made.
+    """NDCG with its settings.
 
     Attributes:
         value: k → mean over the queries that count.
         per_query: k → float64 (Q,); NaN where a query without relevant items was skipped.
-        n_empty: queries that share no label with any item.
-        settings: gain and empty, as asked.
+        n_empty: number of queries that share no label with any item.
+        settings: the values of gain and empty.
     """
 
     value: dict[int, float]
@@ -48,23 +48,26 @@ def hamming_ndcg(
     empty: str = "skip",
     threads: int | None = None,
 ) -> Ndcg:
-    """NDCG@k, in expectation over ties, without sorting and in constant memory.
+    """Compute NDCG@k in expectation over ties, without sorting and in constant memory per thread.
 
-    DCG@k = sum over the first k places of gain / log2(1 + place), divided by that of the best order.
-    Of items at one distance each place holds the group's mean gain on average (ours).
+    DCG@k is the sum over the first k ranks of gain / log2(1 + rank); NDCG@k divides it by the DCG@k of the
+    best order. At equal distance, every rank has the mean gain of the group in expectation (ours).
 
     Args:
         query_codes: packed codes, uint8 (Q, B).
         item_codes: packed codes, uint8 (N, B).
         query_labels: bool (Q, C).
         item_labels: bool (N, C); the grade of an item is the number of labels it shares with the query.
-        ks: places that count; those above N count as N.
-        gain: of a grade g, ``exponential`` 2^g - 1 (Burges et al. 2005) or ``linear`` g.
-        empty: as in `hamming_map`, for queries that share no label with any item.
-        threads: how many threads; one per core if None.
+        ks: the values of k; those above N count as N.
+        gain: gain of a grade g: ``exponential`` is 2^g - 1 (Burges et al. 2005), ``linear`` is g.
+        empty: as for `hamming_map`, for queries that share no label with any item.
+        threads: number of threads; one per core if None.
+
+    Returns:
+        The means and the per-query values for each k.
 
     Raises:
-        LimbeckError: for bad arrays, ks or settings.
+        LimbeckError: an array, a k or a setting is invalid.
     """
     data = LabelledCodes.read(query_codes, item_codes, query_labels, item_labels)
     _check_settings(ks, gain, empty)
@@ -92,9 +95,9 @@ def hamming_ndcg(
     full = np.asarray(grades[:, 1:].any(axis=1))
     value, per_query, n_empty = {}, {}, 0
     for k in ks:
-        found = _gained(counts, sums, discounts, min(k, n))
+        dcg = _gained(counts, sums, discounts, min(k, n))
         ideal = _gained(grades[:, ::-1], grades[:, ::-1] * gains[::-1], discounts, min(k, n))
-        scores = np.divide(found, ideal, out=np.full(len(full), np.nan), where=full)
+        scores = np.divide(dcg, ideal, out=np.full(len(full), np.nan), where=full)
         value[int(k)], per_query[int(k)], n_empty = settle_empty(scores, empty)
     return Ndcg(value, per_query, n_empty, {"gain": gain, "empty": empty})
 
@@ -107,29 +110,34 @@ def ranking_ndcg(
     gain: str = "exponential",
     empty: str = "skip",
 ) -> Ndcg:
-    """NDCG@k of rankings by a similarity, as `hamming_ndcg` has it for codes; ties in expectation.
+    """Compute NDCG@k of rankings by similarity, in expectation over ties, as `hamming_ndcg` for hash codes.
 
     Args:
-        similarity: (Q, N), higher is nearer.
-        grades: whole numbers (Q, N) from 0, such as the number of shared labels.
-        ks, gain, empty: as in `hamming_ndcg`.
+        similarity: real (Q, N), higher is nearer.
+        grades: integers (Q, N), 0 or more, such as the number of shared labels.
+        ks: as for `hamming_ndcg`.
+        gain: as for `hamming_ndcg`.
+        empty: as for `hamming_ndcg`.
+
+    Returns:
+        The means and the per-query values for each k.
 
     Raises:
-        LimbeckError: for bad arrays, ks or settings.
+        LimbeckError: an array, a k or a setting is invalid.
     """
     scores, grade = np.asarray(similarity, dtype=np.float64), np.asarray(grades)
     _check_settings(ks, gain, empty)
     if scores.ndim != 2 or grade.shape != scores.shape or not scores.size or not np.isfinite(scores).all():
         raise LimbeckError(
-            f"similarity {scores.shape} and grades {grade.shape}: want two equal shapes (Q, N), all finite"
+            f"similarity {scores.shape} and grades {grade.shape}: give equal shapes (Q, N), all finite"
         )
     count, n = scores.shape
     gains = np.asarray(GAINS[gain](grade.astype(np.float64)))
     discounts = np.append(0, np.cumsum(1 / np.log2(1 + np.arange(1, min(n, max(ks)) + 1))))
-    found, ideal = np.zeros((len(ks), count)), np.zeros((len(ks), count))
+    dcg, ideal = np.zeros((len(ks), count)), np.zeros((len(ks), count))
     most = int(grade.max(initial=0))
     ladder = np.asarray(GAINS[gain](np.arange(most, -1, -1, dtype=np.float64)))[None]
-    last = n - min(n, max(ks))  # what stands behind the last place that counts is not sorted
+    last = n - min(n, max(ks))  # ranks after max(ks) are not sorted
     for q in range(count):
         kept = np.flatnonzero(scores[q] >= np.partition(scores[q], last)[last])
         levels, group = np.unique(-scores[q, kept], return_inverse=True)  # the nearest first
@@ -137,12 +145,12 @@ def ranking_ndcg(
         sums = np.bincount(group, weights=gains[q, kept], minlength=len(levels))[None]
         best = np.bincount(grade[q], minlength=most + 1)[None, ::-1]
         for at, k in enumerate(ks):
-            found[at, q] = _gained(sizes, sums, discounts, min(k, n))[0]
+            dcg[at, q] = _gained(sizes, sums, discounts, min(k, n))[0]
             ideal[at, q] = _gained(best, best * ladder, discounts, min(k, n))[0]
     value, per_query, n_empty = {}, {}, 0
     full = grade.any(axis=1)
     for at, k in enumerate(ks):
-        each = np.divide(found[at], ideal[at], out=np.full(count, np.nan), where=full)
+        each = np.divide(dcg[at], ideal[at], out=np.full(count, np.nan), where=full)
         value[int(k)], per_query[int(k)], n_empty = settle_empty(each, empty)
     return Ndcg(value, per_query, n_empty, {"gain": gain, "empty": empty})
 
@@ -156,7 +164,7 @@ def _check_settings(ks: Sequence[int], gain: str, empty: str) -> None:
 
 
 def _gained(counts: np.ndarray, sums: np.ndarray, discounts: np.ndarray, k: int) -> np.ndarray:
-    """DCG@k (Q,) of groups of ``counts`` items (Q, G), best first, that bring ``sums`` of gain (Q, G)."""
+    """Return DCG@k (Q,) of tie groups, best first, with ``counts`` items and ``sums`` of gains (Q, G)."""
     ends = np.minimum(counts.cumsum(axis=1), k)
     starts = np.concatenate([np.zeros((len(ends), 1), np.int64), ends[:, :-1]], axis=1)
     mean = np.divide(sums, counts, out=np.zeros(counts.shape), where=counts > 0)
@@ -175,7 +183,7 @@ def _grade_block(
     sums: np.ndarray,
     grades: np.ndarray,
 ) -> None:  # pragma: no cover
-    """Add items (q, bits + 1), their gains, and items by grade (q, G) of a block of queries."""
+    """Add up a block of queries: items and gains by distance (q, bits + 1), and items by grade (q, G)."""
     distances = np.empty(CHUNK, dtype=np.uint16)
     for start in range(0, items.shape[0], CHUNK):
         chunk, labels = items[start : start + CHUNK], item_labels[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""Precision and recall of codes, by Hamming radius and by number of items returned."""
+"""Compute precision and recall of hash codes, by Hamming radius and by number of items returned."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DEFAULT_NS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Curves, each the mean over the queries that have a relevant item.
+    """Precision and recall curves; each is the mean over the queries that have a relevant item.
 
     Attributes:
         radii: int64 (bits + 1,), 0 to the number of bits.
-        precision: float64 (bits + 1,), share of relevant items among those within the radius; a query that
-            finds nothing counts 0 (a failed look-up).
-        recall: float64 (bits + 1,), share of the relevant items that lie within the radius.
-        answered: float64 (bits + 1,), share of the queries that find anything within the radius.
+        precision: float64 (bits + 1,), share of relevant items among the items within the radius. A query
+            without any item within the radius (a failed look-up) counts 0.
+        recall: float64 (bits + 1,), share of the relevant items that are within the radius.
+        answered: float64 (bits + 1,), share of the queries with at least one item within the radius.
         ns: int64 (M,), numbers of items returned.
         precision_at: float64 (M,), P@N in expectation over ties.
         recall_at: float64 (M,), share of all relevant items among the first N, in expectation over ties.
-        n_empty: queries without a relevant item, left out.
+        n_empty: number of queries without a relevant item; they are left out.
     """
 
     radii: np.ndarray
@@ -49,7 +49,7 @@ def precision_recall(
     ns: Sequence[int] = DEFAULT_NS,
     threads: int | None = None,
 ) -> PrecisionRecall:
-    """Precision-recall by radius and P@N, from one pass over the data.
+    """Compute precision and recall by Hamming radius and P@N in one pass over the data.
 
     Args:
         query_codes: packed codes, uint8 (Q, B).
@@ -57,13 +57,13 @@ def precision_recall(
         query_labels: bool (Q, C).
         item_labels: bool (N, C); an item is relevant if it shares a label with the query.
         ns: numbers of items returned, for P@N; those above N count as N.
-        threads: how many threads; one per core if None.
+        threads: number of threads; one per core if None.
 
     Returns:
-        `PrecisionRecall`.
+        The curves, averaged over queries.
 
     Raises:
-        LimbeckError: for bad arrays, an n below 1, or if no query has a relevant item.
+        LimbeckError: an array is invalid; an n is below 1; no query has a relevant item.
     """
     counts, hits = distance_histograms(query_codes, item_codes, query_labels, item_labels, threads=threads)
     wanted = np.asarray(ns, dtype=np.int64)
@@ -77,7 +77,7 @@ def precision_recall(
     returned, found = counts[full].cumsum(axis=1), hits[full].cumsum(axis=1)
     total = found[:, -1:]
     wanted = np.minimum(wanted, returned[0, -1])
-    # within a tie group the expected number of hits grows evenly, so it is read off a line between its ends
+    # Within a tie group the expected number of hits grows linearly: interpolate between its ends.
     expected = np.stack(
         [np.interp(wanted, np.append(0, x), np.append(0, y)) for x, y in zip(returned, found, strict=True)]
     )

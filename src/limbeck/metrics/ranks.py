@@ -1,7 +1,7 @@
-"""Any-hit recall and median rank, in expectation over ties, from three counts a query (ours).
+"""Compute any-hit recall and median rank, in expectation over ties, from three counts per query (ours).
 
-The first relevant item of a ranking is one of those that tie at the best relevant similarity. How many items
-stand before that tie group, how many are in it and how many of those are relevant decides everything here.
+The first relevant item of a ranking is in the tie group of the highest relevant similarity. Three counts
+determine all results: the items before that group, the items in it, and the relevant items in it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from limbeck.errors import LimbeckError
 from limbeck.metrics.empty import check_empty, settle_empty
 from limbeck.spaces import Space
 
-BLOCK_CELLS = 1 << 24  # similarities held at once by `retrieval_ranks`: 64 MB
+BLOCK_CELLS = 1 << 24  # similarities that `retrieval_ranks` keeps at once: 64 MB
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecallAtK:
-    """Any-hit recall.
+    """Any-hit recall: the share of queries with a relevant item among the first k.
 
     Attributes:
-        value: k -> mean over the queries that count.
-        per_query: k -> float64 (Q,), the probability of a hit among the first k; NaN where skipped.
-        n_empty: queries without a relevant item.
+        value: k → mean over the queries that count.
+        per_query: k → float64 (Q,), the probability of a hit among the first k; NaN where skipped.
+        n_empty: number of queries without a relevant item.
     """
 
     value: dict[int, float]
@@ -36,12 +36,12 @@ class RecallAtK:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FirstRelevant:
-    """Where the first relevant item of each query stands.
+    """The position of the first relevant item of each query.
 
     Attributes:
-        before: int64 (Q,), items more similar than every relevant one.
-        tied: int64 (Q,), items exactly as similar as the best relevant one, itself included.
-        relevant: int64 (Q,), the relevant ones among those; 0 for a query without relevant items.
+        before: int64 (Q,), number of items more similar than every relevant item.
+        tied: int64 (Q,), number of items exactly as similar as the most similar relevant item, including it.
+        relevant: int64 (Q,), number of relevant items among ``tied``; 0 for a query without relevant items.
     """
 
     before: np.ndarray
@@ -49,17 +49,20 @@ class FirstRelevant:
     relevant: np.ndarray
 
     def ranks(self) -> np.ndarray:
-        """Expected rank of the first relevant item, float64 (Q,), from 1; NaN without one.
+        """Return the expected rank of the first relevant item, float64 (Q,), from 1; NaN without one.
 
-        The first of r items drawn among n places stands at (n + 1) / (r + 1) on average.
+        The first of r items placed at random on n ranks has rank (n + 1) / (r + 1) in expectation.
         """
         rank = self.before + (self.tied + 1) / (self.relevant + 1)
         return np.where(self.relevant > 0, rank, np.nan)
 
     def hit_probability(self, k: int) -> np.ndarray:
-        """Probability of a relevant item among the first k, float64 (Q,); NaN without one."""
+        """Return the probability of a relevant item among the first k, float64 (Q,).
+
+        A query without relevant items has NaN.
+        """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
+            raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; give 1 or more")
         drawn = np.clip(k - self.before, 0, self.tied)
         certain = drawn > self.tied - self.relevant
         result = np.where(self.relevant > 0, certain.astype(np.float64), np.nan)
@@ -68,7 +71,7 @@ class FirstRelevant:
         return result
 
     def recall(self, ks: Iterable[int], *, empty: str = "skip") -> RecallAtK:
-        """Any-hit recall at each k; ``empty`` as in `recall_at_k`."""
+        """Return any-hit recall at each k; ``empty`` as for `recall_at_k`."""
         check_empty(empty)
         settled = {int(k): settle_empty(self.hit_probability(k), empty) for k in ks}
         if not settled:
@@ -80,7 +83,7 @@ class FirstRelevant:
         )
 
     def median_rank(self) -> float:
-        """Median over the queries that have a relevant item."""
+        """Return the median of `ranks` over the queries that have a relevant item."""
         ranks = self.ranks()
         if np.isnan(ranks).all():
             raise LimbeckError(f"queries: none of the {len(ranks)} has a relevant item; check the pairing")
@@ -94,28 +97,50 @@ def recall_at_k(
     *,
     empty: str = "skip",
 ) -> RecallAtK:
-    """Share of queries with at least one relevant item among the first k, in expectation over ties.
+    """Compute the share of queries with a relevant item among the first k, in expectation over ties.
+
+    Where k cuts a tie group of n items with r relevant ones after m of them, the probability of a hit is
+    1 - C(n - r, m) / C(n, m) (ours).
 
     Args:
-        similarity: real (Q, N), higher is nearer; exactly equal values tie. NaN is refused.
+        similarity: real (Q, N), higher is nearer; exactly equal values tie.
         relevant: bool (Q, N), or for each query the numbers of its relevant items.
-        ks: the numbers of places; more than N means all.
-        empty: a query without relevant items is left out (``skip``), counts 0 (``zero``) or is refused
+        ks: the values of k; those above N count as N.
+        empty: a query without a relevant item is left out (``skip``), counts 0 (``zero``) or raises an error
             (``error``).
 
     Returns:
-        `RecallAtK`. In the tie group that k cuts, a query hits with 1 - C(n - r, m) / C(n, m).
+        The recall at each k.
+
+    Raises:
+        LimbeckError: an array or a k is invalid; a similarity is NaN; ``empty`` applies to all queries.
     """
     return first_relevant(similarity, relevant).recall(ks, empty=empty)
 
 
 def median_rank(similarity: ArrayLike, relevant: ArrayLike | Sequence[ArrayLike]) -> float:
-    """Median over queries of the expected rank of the first relevant item; arguments as in `recall_at_k`."""
+    """Compute the median over queries of the expected rank of the first relevant item.
+
+    Args:
+        similarity: as for `recall_at_k`.
+        relevant: as for `recall_at_k`.
+
+    Raises:
+        LimbeckError: an array is invalid, or no query has a relevant item.
+    """
     return first_relevant(similarity, relevant).median_rank()
 
 
 def first_relevant(similarity: ArrayLike, relevant: ArrayLike | Sequence[ArrayLike]) -> FirstRelevant:
-    """Count what stands before and beside the first relevant item; arguments as in `recall_at_k`."""
+    """Count the items ranked before and tied with the first relevant item of each query.
+
+    Args:
+        similarity: as for `recall_at_k`.
+        relevant: as for `recall_at_k`.
+
+    Raises:
+        LimbeckError: an array is invalid, or a similarity is NaN.
+    """
     scores = np.asarray(similarity)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
         raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)")
@@ -125,25 +150,28 @@ def first_relevant(similarity: ArrayLike, relevant: ArrayLike | Sequence[ArrayLi
 def retrieval_ranks(
     queries: ArrayLike, items: ArrayLike, relevant: ArrayLike | Sequence[ArrayLike], space: Space
 ) -> FirstRelevant:
-    """`first_relevant` for points of a space, computed in blocks of queries: no Q x N matrix is ever held.
+    """Compute `first_relevant` for points of a space in blocks of queries, without a Q × N matrix in memory.
 
     Args:
         queries: points of ``space``, (Q, width).
         items: points of ``space``, (N, width).
         relevant: bool (Q, N), or for each query the numbers of its relevant items.
-        space: says what is near.
+        space: gives the similarity.
 
     Returns:
-        `FirstRelevant`, with ``.recall(ks)``, ``.median_rank()`` and ``.ranks()``.
+        The counts, with ``.recall(ks)``, ``.median_rank()`` and ``.ranks()``.
+
+    Raises:
+        LimbeckError: the points or ``relevant`` are invalid or empty.
     """
-    asked, stored = space.check(queries, what="queries"), space.check(items, what="items")
-    if not len(asked) or not len(stored):
-        raise LimbeckError(f"points: {len(asked)} queries and {len(stored)} items leave nothing to rank")
-    wanted = _relevant_rows(relevant, len(asked), len(stored))
-    step = max(1, BLOCK_CELLS // len(stored))
+    left, right = space.check(queries, what="queries"), space.check(items, what="items")
+    if not len(left) or not len(right):
+        raise LimbeckError(f"points: {len(left)} queries and {len(right)} items; give at least one of each")
+    wanted = _relevant_rows(relevant, len(left), len(right))
+    step = max(1, BLOCK_CELLS // len(right))
     parts = [
-        _count(space.similarity(asked[start : start + step], stored), wanted[start : start + step])
-        for start in range(0, len(asked), step)
+        _count(space.similarity(left[start : start + step], right), wanted[start : start + step])
+        for start in range(0, len(left), step)
     ]
     return FirstRelevant(
         before=np.concatenate([part.before for part in parts]),
@@ -156,7 +184,7 @@ def _count(scores: np.ndarray, wanted: Sequence[np.ndarray]) -> FirstRelevant:
     counts = np.zeros((3, len(scores)), dtype=np.int64)
     for q, (row, rows) in enumerate(zip(scores, wanted, strict=True)):
         if row.dtype.kind == "f" and np.isnan(row).any():
-            raise LimbeckError("similarity: holds NaN; see what the encoder was given")
+            raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
         if rows.size:
             best = row[rows].max()
             counts[:, q] = (row > best).sum(), (row == best).sum(), (row[rows] == best).sum()
@@ -164,7 +192,7 @@ def _count(scores: np.ndarray, wanted: Sequence[np.ndarray]) -> FirstRelevant:
 
 
 def _relevant_rows(relevant: ArrayLike | Sequence[ArrayLike], queries: int, items: int) -> list[np.ndarray]:
-    """Both ways to say what is relevant as one: int64 item numbers for each query."""
+    """Convert both forms of ``relevant`` to int64 item numbers per query."""
     if isinstance(relevant, np.ndarray) and relevant.dtype == np.bool_:
         if relevant.shape != (queries, items):
             raise LimbeckError(f"relevant: has shape {relevant.shape}, expected ({queries}, {items})")
@@ -175,7 +203,7 @@ def _relevant_rows(relevant: ArrayLike | Sequence[ArrayLike], queries: int, item
         and np.isin(relevant, (0, 1)).all()
     ):
         raise LimbeckError(
-            "relevant: numbers 0 and 1 are ambiguous; give bool (Q, N), or lists of item numbers"
+            "relevant: integers 0 and 1 are ambiguous; give bool (Q, N), or lists of item numbers"
         )
     if isinstance(relevant, np.ndarray | list | tuple) and len(relevant) == queries:
         return [_item_numbers(numbers, q, items) for q, numbers in enumerate(relevant)]
@@ -194,7 +222,7 @@ def _item_numbers(numbers: ArrayLike, query: int, items: int) -> np.ndarray:
 
 
 def _miss_probability(n: int, r: int, m: int) -> float:
-    """C(n - r, m) / C(n, m) as a product of min(m, r) factors below 1: nothing to overflow or cancel."""
+    """Return C(n - r, m) / C(n, m) as a product of min(m, r) factors below 1, without overflow."""
     steps, other = min(m, r), max(m, r)
     places = n - np.arange(steps)
     return float(np.prod((places - other) / places))

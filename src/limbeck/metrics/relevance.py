@@ -1,4 +1,4 @@
-"""Multi-hot labels as bit sets: two things are relevant to each other if they share at least one label."""
+"""Pack multi-hot labels into bit sets; two rows are relevant to each other if they share a label."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ from limbeck.errors import LimbeckError
 
 
 def label_words(labels: ArrayLike, rows: int, what: str) -> np.ndarray:
-    """Pack labels, bool (or 0/1) (N, C), into read-only uint64 (N, ceil(C / 64)).
+    """Pack labels into read-only uint64 words.
 
-    Sharing a label is then one AND of words, which keeps a 2,000 x 190,000 relevance matrix out of memory.
+    One AND of words then tests for a shared label, so no 2,000 × 190,000 relevance matrix is needed.
+
+    Args:
+        labels: bool (or 0 and 1), (N, C).
+        rows: the expected N.
+        what: name of the array, for errors.
+
+    Returns:
+        uint64 (N, ceil(C / 64)).
+
+    Raises:
+        LimbeckError: the shape or the values are invalid.
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, C) with one column a label")
+        raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, C) with one column per label")
     if len(array) != rows:
-        raise LimbeckError(f"{what}: has {len(array)} rows for {rows} codes")
+        raise LimbeckError(f"{what}: has {len(array)} rows for {rows} codes; give one row per code")
     if array.dtype != np.bool_:
         if array.dtype.kind not in "iuf" or not ((array == 0) | (array == 1)).all():
-            raise LimbeckError(f"{what}: must be bool, or 0 and 1 throughout")
+            raise LimbeckError(f"{what}: has other values than 0 and 1; give bool, or 0 and 1")
         array = array.astype(np.bool_)
     packed = np.packbits(array, axis=1)
     words = np.zeros((rows, -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
@@ -32,8 +43,10 @@ def label_words(labels: ArrayLike, rows: int, what: str) -> np.ndarray:
 def label_word_pair(
     query_labels: ArrayLike, item_labels: ArrayLike, queries: int, items: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`label_words` of both sides, which must know the same labels."""
+    """Pack the labels of queries and items by `label_words`; both must have the same columns."""
     left, right = np.asarray(query_labels), np.asarray(item_labels)
     if left.ndim == right.ndim == 2 and left.shape[1] != right.shape[1]:
-        raise LimbeckError(f"query_labels: {left.shape[1]} labels, but item_labels has {right.shape[1]}")
+        raise LimbeckError(
+            f"query_labels: {left.shape[1]} labels, but item_labels has {right.shape[1]}; give equal columns"
+        )
     return label_words(left, queries, "query_labels"), label_words(right, items, "item_labels")

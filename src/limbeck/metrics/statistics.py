@@ -1,4 +1,4 @@
-"""What a difference between runs is worth: intervals, paired tests over seeds, Holm, bootstrap."""
+"""Test differences between runs: confidence intervals, paired t tests over seeds, Holm, bootstrap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH_CELLS = 1 << 22  # numbers drawn at once by the bootstrap
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Mean over runs with its t interval; ``sd``, ``low`` and ``high`` are None for a single run."""
+    """The mean over runs with its t interval; ``sd``, ``low`` and ``high`` are None for a single run."""
 
     n: int
     mean: float
@@ -28,9 +28,10 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class PairedTest:
-    """Paired t-test over seeds: ``difference`` is mean(a - b), ``low`` to ``high`` its t interval.
+    """A paired t test over seeds: ``difference`` is mean(a - b), ``low`` to ``high`` is its t interval.
 
-    Without any spread ``t`` is 0 and ``p`` 1 for equal runs, otherwise ``t`` is infinite and ``p`` 0.
+    If all differences are equal, ``t`` is 0 and ``p`` is 1 where they are 0; otherwise ``t`` is infinite and
+    ``p`` is 0.
     """
 
     n: int
@@ -44,13 +45,13 @@ class PairedTest:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Pairs - 1."""
+        """The number of pairs − 1."""
         return self.n - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """Percentile interval of a mean over queries. It says nothing about other splits, seeds or data sets."""
+    """A percentile interval of a mean over queries; it does not cover other splits, seeds or data sets."""
 
     n: int
     mean: float
@@ -63,7 +64,15 @@ class Bootstrap:
 
 
 def summarize(values: ArrayLike, *, confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation (by n - 1) and t interval of the values of runs, real (n,), n at least 1."""
+    """Compute mean, standard deviation (by n − 1) and t interval of the values of runs.
+
+    Args:
+        values: real (n,), n at least 1.
+        confidence: confidence level of the interval, between 0 and 1.
+
+    Raises:
+        LimbeckError: the values are not a list of finite numbers, or the confidence level is out of range.
+    """
     sample = _sample(values, "values")
     _check_confidence(confidence)
     mean = float(sample.mean())
@@ -75,23 +84,27 @@ def summarize(values: ArrayLike, *, confidence: float = 0.95) -> Summary:
 
 
 def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> PairedTest:
-    """Two-sided paired t-test: does ``a`` differ from ``b``?
+    """Test by a two-sided paired t test whether ``a`` differs from ``b``.
 
     Args:
-        a: real (n,), one value a seed.
-        b: real (n,), of the same seeds in the same order; n at least 2.
-        confidence: of the interval.
+        a: real (n,), one value per seed, n at least 2.
+        b: real (n,), for the same seeds in the same order.
+        confidence: confidence level of the interval, between 0 and 1.
 
     Returns:
-        `PairedTest` with n - 1 degrees of freedom.
+        The test with n − 1 degrees of freedom.
 
-    Source: Student's t-test, as `scipy.stats.ttest_rel` (which takes a second to import).
+    Raises:
+        LimbeckError: the lists differ in length, have fewer than two values or values that are not finite,
+            or the confidence level is out of range.
+
+    Source: Student's t test, as `scipy.stats.ttest_rel` (which takes a second to import).
     """
     first, second = _sample(a, "a"), _sample(b, "b")
     if len(first) != len(second):
         raise LimbeckError(f"a, b: {len(first)} and {len(second)} runs cannot be paired; give the same seeds")
     if len(first) < 2:
-        raise LimbeckError("a, b: a paired test needs at least two seeds")
+        raise LimbeckError("a, b: there is one seed; a paired test needs at least two seeds")
     _check_confidence(confidence)
     change = first - second
     n, difference, sd = len(change), float(change.mean()), float(change.std(ddof=1))
@@ -105,7 +118,16 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Pair
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Adjusted p-values of m comparisons made together, float64 (m,): compare them with the level itself.
+    """Adjust the p values of m comparisons by Holm's method; compare the results with the level directly.
+
+    Args:
+        p_values: real (m,), between 0 and 1.
+
+    Returns:
+        The adjusted p values, float64 (m,).
+
+    Raises:
+        LimbeckError: a value is not between 0 and 1.
 
     Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
     """
@@ -122,19 +144,24 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def bootstrap_queries(
     per_query: ArrayLike, *, seed: int, resamples: int = 2000, confidence: float = 0.95
 ) -> Bootstrap:
-    """Percentile bootstrap of the mean over queries (Efron 1979); for two systems give their differences.
+    """Compute a percentile bootstrap of the mean over queries (Efron 1979).
+
+    To compare two systems, give their per-query differences.
 
     Args:
-        per_query: real (Q,); NaN, a skipped query, is left out.
-        seed: of the resampling; the same seed gives the same interval.
-        resamples: how many.
-        confidence: of the interval.
+        per_query: real (Q,); NaN marks a skipped query, which is left out.
+        seed: seeds the resampling; the same seed gives the same interval.
+        resamples: number of resamples.
+        confidence: confidence level of the interval, between 0 and 1.
+
+    Raises:
+        LimbeckError: there is no finite value, or ``resamples`` or ``confidence`` is out of range.
     """
     values = np.asarray(per_query, dtype=np.float64)
     sample = _sample(values[~np.isnan(values)], "per_query")
     _check_confidence(confidence)
     if resamples < 1:
-        raise LimbeckError(f"resamples: {resamples} is below 1")
+        raise LimbeckError(f"resamples: {resamples} is below 1; give 1 or more")
     generator = np.random.default_rng(seed)
     step = max(1, _BATCH_CELLS // len(sample))
     means = [
@@ -159,4 +186,4 @@ def _sample(values: ArrayLike, what: str) -> np.ndarray:
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise LimbeckError(f"confidence: {confidence} is not between 0 and 1")
+        raise LimbeckError(f"confidence: {confidence} is not between 0 and 1; give for example 0.95")

@@ -1,8 +1,8 @@
-"""Average precision of one ranking in which items tie, from the sizes of its tie groups alone (ours).
+"""Compute the average precision of one ranking with ties from the sizes of its tie groups (ours).
 
-A ranking is a row of tie groups, best first: ``counts[g]`` items, of which ``hits[g]`` are relevant. Below, p
-items and R relevant ones come before a group of n items with r relevant ones, and m of its places count (all
-n, but for the group that k cuts). H is the harmonic number and h = H(p + m) - H(p).
+A ranking is a list of tie groups, best first: ``counts[g]`` items, of which ``hits[g]`` are relevant. Below,
+p items and R relevant items come before a group of n items with r relevant ones. m ranks of the group count:
+all n, except in the group that k cuts. H is the harmonic number and h = H(p + m) - H(p).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TABLE = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _SMALL + 1))])  # H(0
 
 @kernel
 def harmonic_gap(p: int, m: int) -> float:  # pragma: no cover
-    """H(p + m) - H(p) = 1/(p+1) + ... + 1/(p+m), right to about 1e-15 without adding up the terms."""
+    """Return H(p + m) - H(p) = 1/(p+1) + ... + 1/(p+m) to about 1e-15, without adding up the terms."""
     if p + m <= _SMALL:
         return _TABLE[p + m] - _TABLE[p]
     start = 0.0
@@ -39,14 +39,14 @@ def harmonic_gap(p: int, m: int) -> float:  # pragma: no cover
 def group_average_precision(
     counts: np.ndarray, hits: np.ndarray, k: int, ties: int, normalizer: int
 ) -> float:  # pragma: no cover
-    """Average precision of a ranking, NaN without a relevant item.
+    """Return the average precision of a ranking; NaN without a relevant item.
 
     Args:
-        counts: int64 (G,), items a group, best group first; empty groups are allowed.
-        hits: int64 (G,), relevant items a group.
-        k: places that count, at most the number of items.
+        counts: int64 (G,), items per group, best group first; empty groups are allowed.
+        hits: int64 (G,), relevant items per group.
+        k: number of ranks that count, at most the number of items; for `FIRST_K` any number.
         ties: `EXPECTED`, `OPTIMISTIC` or `PESSIMISTIC`.
-        normalizer: a value of `NORMALIZERS`; `FIRST_K` not with `EXPECTED`.
+        normalizer: a value of `NORMALIZERS`; `FIRST_K` cannot be combined with `EXPECTED`.
     """
     total = hits.sum()
     if total == 0:
@@ -81,7 +81,7 @@ def group_average_precision(
 def normalized(
     precisions: float, found: int, total: int, k: int, normalizer: int
 ) -> float:  # pragma: no cover
-    """Divide the sum of precisions by what the normalizer says; 0 / 0 = 0."""
+    """Divide the sum of precisions by the divisor of the normalizer; 0 / 0 = 0."""
     if normalizer == RELEVANT:
         return precisions / total
     if normalizer == HITS:
@@ -91,10 +91,11 @@ def normalized(
 
 @kernel
 def _expected_precisions(m: int, n: int, r: int, p: int, found: int) -> float:  # pragma: no cover
-    """Expected sum of the precisions at the relevant items among the first m places of a group.
+    """Return the expected sum of the precisions at the relevant items among the first m ranks of a group.
 
-    Place j holds a relevant item with probability r / n, and then (j - 1)(r - 1) / (n - 1) of the places
-    before it in the group do on average: sum over j of r / n * (R + 1 + (j - 1)(r - 1) / (n - 1)) / (p + j).
+    Rank j of the group has a relevant item with probability r / n. Given that, (j - 1)(r - 1) / (n - 1) of
+    the ranks before it in the group have one in expectation. The result is the sum over j of
+    r / n * (R + 1 + (j - 1)(r - 1) / (n - 1)) / (p + j).
     """
     if r == 0 or m == 0:
         return 0.0
@@ -109,15 +110,15 @@ def _expected_precisions(m: int, n: int, r: int, p: int, found: int) -> float:  
 def _expected_over_hits(
     before: float, m: int, n: int, r: int, p: int, found: int
 ) -> float:  # pragma: no cover
-    """Expected (precisions / hits) when k cuts a group: the sum and the number of hits depend on each other.
+    """Return the expectation of (sum of precisions / hits) where k cuts a group; the two are dependent.
 
-    The number s of relevant items among the first m places is hypergeometric. Given s, they lie at random in
-    those m places, so the group's part is that of a whole group of m items with s relevant ones.
+    The number s of relevant items among the first m ranks is hypergeometric. Given s, their ranks are random
+    among the m, so the group contributes as much as a whole group of m items with s relevant ones.
     """
     low, high = max(0, m - (n - r)), min(r, m)
     peak = min(max((m + 1) * (r + 1) // (n + 2), low), high)
     total, weights = 0.0, 0.0
-    # weights relative to the most likely s, walked up and down by their exact ratio: no factorials
+    # Weights are relative to the most likely s. Their exact ratios give the others without factorials.
     for step in (1, -1):
         s, weight = peak, 1.0
         while low <= s <= high and weight > 1e-25:

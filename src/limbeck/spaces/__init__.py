@@ -1,7 +1,8 @@
-"""The spaces that points live in, numpy only: what a stored point is and what "near" means.
+"""Define the embedding spaces (numpy only): the stored form of an embedding and its similarity.
 
-A space is a small frozen object with the verbs of `Space`. Code that stores, searches or scores points asks
-the space, never *which* space it is. A further space is one more file here and one entry in `registry`.
+A space is a small frozen object with the methods of `Space`. Code that stores, searches or scores embeddings
+calls these methods and does not test which space it has. To add a space, add one file here and one entry in
+`registry`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every space can do, and the checks that they share."""
+"""Define the interface of a space, and the checks that the spaces share."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _UNIT_ROUNDOFF = 2.0**-24  # of float32
 
 @runtime_checkable
 class Space(Protocol):
-    """What every space can do. Points are rows: an array of shape (N, width) and of type `dtype`."""
+    """The interface of a space; points are the rows of an array of shape (N, width) and type `dtype`."""
 
     @property
     def name(self) -> str:
-        """Short name, as in `to_json`."""
+        """The short name, as in `to_json`."""
 
     @property
     def storage(self) -> Literal["vectors", "codes"]:
-        """Which engine searches the points and which kind of file holds them."""
+        """The storage form; it selects the search engine and the file format."""
 
     @property
     def width(self) -> int:
-        """Columns of a stored array."""
+        """The number of columns of a stored array."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of a stored array."""
+        """The type of a stored array."""
 
     @property
     def score_name(self) -> Literal["similarity", "distance"]:
-        """What `score` returns: "similarity" (higher is nearer) or "distance" (lower is nearer)."""
+        """The kind of `score`: "similarity" (higher is nearer) or "distance" (lower is nearer)."""
 
     @property
     def score_sign(self) -> int:
@@ -43,156 +43,183 @@ class Space(Protocol):
 
     @property
     def has_cones(self) -> bool:
-        """Whether points entail others; if not, the five verbs of cones, from `radius` on, are refused."""
+        """Whether the space has entailment cones; without them the cone methods raise an error."""
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """The points as a (N, width) array of `dtype`; anything else is a `LimbeckError` naming `what`."""
+        """Return the points as a (N, width) array of `dtype`.
+
+        Raises:
+            LimbeckError: the points are invalid; the message names ``what`` and the row.
+        """
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
-        """Rounded points (N, width), or of any length where only directions count, as `check` wants.
+        """Return rounded points (N, width) as valid points for `check`.
 
-        Errors count rows from ``first`` on.
+        On the sphere, vectors of any length except 0 are normalised.
+
+        Args:
+            points: (N, width), floats of any precision, or codes.
+            what: name of the points in errors.
+            first: row number of the first point in errors.
+
+        Raises:
+            LimbeckError: the points are invalid.
         """
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Similarity of every query to every item, (Q, N), higher is nearer."""
+        """Return the similarity of every query to every item, (Q, N); higher is nearer."""
 
     def score(self, raw: ArrayLike) -> np.ndarray:
-        """Turn what the exact engine returns into the score of a hit (see `score_name`), same shape."""
+        """Convert the raw output of the exact engine to scores (see `score_name`) of the same shape."""
 
     def index_items(self, points: ArrayLike) -> np.ndarray:
-        """The array that an engine stores, (N, columns)."""
+        """Return the array that an engine stores, (N, columns)."""
 
     def index_queries(self, points: ArrayLike) -> np.ndarray:
-        """The array that an engine is asked with, (Q, columns)."""
+        """Return the query array of an engine, (Q, columns)."""
 
     def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Score of each query with its own item, row by row, in full precision.
+        """Return the score of each query with the item of the same row, in full precision.
 
-        (…, width) and (…, width), leading dimensions broadcast, to (…). It depends on the two points alone,
-        so equal items have equal scores.
+        The score depends on the two points only, so equal items have equal scores.
+
+        Args:
+            queries: (…, width).
+            items: (…, width); leading dimensions broadcast.
+
+        Returns:
+            (…).
         """
 
     def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
-        """The engine's answer beyond which an item is certainly farther than a score, rounding included.
+        """Return the raw engine output beyond which an item is certainly farther than a score.
+
+        The limit includes the rounding error of the engine.
 
         Args:
             queries: (Q, width).
-            scores: (Q,), of `rescore`.
-            longest: greatest Euclidean norm of a row of `index_items`.
+            scores: (Q,), from `rescore`.
+            longest: largest Euclidean norm of a row of `index_items`.
 
         Returns:
-            (Q,): of an inner product in float32, summed in any order, what is below; of a Hamming distance
-            what is above.
+            (Q,). An item is farther if its inner product (float32, summed in any order) is below the limit,
+            or its Hamming distance above it.
         """
 
     def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """float32 (N, D) in which what is near in the space is near in Euclidean distance.
+        """Return float32 (N, D) whose Euclidean neighbours are neighbours in the space.
 
-        Where approximate engines look for candidates; only `rescore` orders them.
+        Approximate engines search candidates in these coordinates; only `rescore` ranks them.
         """
 
     def stretch(self, points: ArrayLike) -> np.ndarray:
-        """float32 (N,): the squared distance of two `coordinates`, times the stretch of both, orders as
-        the space does but for rounding."""
+        """Return a factor per point, float32 (N,).
+
+        The squared distance of two `coordinates` times the factors of both points gives the order of the
+        space, up to rounding.
+        """
 
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
-        """The point in the middle of the points along `axis` (not the last one), e.g. of several prompts."""
+        """Return the mean of the points along `axis` (not the last axis), for example of several prompts."""
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """The point a share `t` of the way from `a` to `b`; several `t` add a leading axis."""
+        """Return the point at share `t` (0 to 1) of the path from `a` to `b`.
+
+        Several values of `t` add a leading axis.
+        """
 
     def radius(self, points: ArrayLike) -> np.ndarray:
-        """Distance from the root, (…, width) to (…)."""
+        """Return the distance from the root, (…, width) to (…), in the space's unit of length."""
 
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """How far, in radians, each specific point lies outside the cone of its general one; negative inside.
+        """Return the angle, in radians, from the cone of each general point to its specific point.
 
-        (…, width) and (…, width), leading dimensions broadcast, to (…).
+        The angle is negative or 0 inside the cone. (…, width) and (…, width) give (…); leading dimensions
+        broadcast.
         """
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Whether each specific point lies in the cone of its general one; bool, shapes as `cone_excess`."""
+        """Return whether each specific point is in the cone of its general point; bool, as `cone_excess`."""
 
     def pairwise_entails(
         self, generals: ArrayLike, specifics: ArrayLike, min_radius: float = 0.1
     ) -> np.ndarray:
-        """`entails` of every row of one with every row of the other: (A, width), (B, width) to (A, B)."""
+        """Return `entails` for every pair of rows: (A, width) and (B, width) give bool (A, B)."""
 
     def root(self) -> np.ndarray:
-        """The most general point, (width,): it entails every other."""
+        """Return the most general point, (width,), which entails every other point."""
 
     def to_json(self) -> dict[str, Any]:
-        """The space as JSON; `space_from_json` reads it back."""
+        """Return the space as a JSON object for `space_from_json`."""
 
 
 class Vectors:
-    """A space whose points are float32 vectors (N, dim)."""
+    """The base class of spaces whose points are float32 vectors (N, dim)."""
 
     dim: int
 
     def __post_init__(self) -> None:
         require_whole("dim", self.dim)
         if self.dim < 1:
-            raise LimbeckError(f"dim: {self.dim} is below 1")
+            raise LimbeckError(f"dim: {self.dim} is below 1; give 1 or more")
 
     @property
     def width(self) -> int:
-        """Columns of a stored array."""
+        """The number of columns of a stored array."""
         return self.dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32."""
+        """The type of a stored array: float32."""
         return np.dtype(np.float32)
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
-        """The points themselves, float32: every vector is one."""
+        """Return the points as float32; every vector is a valid point."""
         return np.ascontiguousarray(require_floats(points, self, what), dtype=np.float32)
 
 
 class NoCones:
-    """A space without entailment: its verbs of cones are refused."""
+    """The base class of spaces without entailment cones: the cone methods raise a `LimbeckError`."""
 
     @property
     def has_cones(self) -> bool:
-        """False: no point of this space entails another."""
+        """Always False: the space has no entailment cones."""
         return False
 
     def radius(self, points: ArrayLike) -> np.ndarray:
-        """Refused."""
+        """Raise a `LimbeckError`: the space has no root."""
         self._refuse("radius")
 
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Refused."""
+        """Raise a `LimbeckError`: the space has no cones."""
         self._refuse("cone_excess")
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Refused."""
+        """Raise a `LimbeckError`: the space has no cones."""
         self._refuse("entails")
 
     def pairwise_entails(
         self, generals: ArrayLike, specifics: ArrayLike, min_radius: float = 0.1
     ) -> np.ndarray:
-        """Refused."""
+        """Raise a `LimbeckError`: the space has no cones."""
         self._refuse("pairwise_entails")
 
     def root(self) -> np.ndarray:
-        """Refused."""
+        """Raise a `LimbeckError`: the space has no root."""
         self._refuse("root")
 
     def _refuse(self, verb: str) -> NoReturn:
-        raise LimbeckError(f"{verb}: {self!r} has no entailment cones; take a model in the Lorentz space")
+        raise LimbeckError(f"{verb}: {self!r} has no entailment cones; use a model in the Lorentz space")
 
 
 def require_whole(field: str, value: Any) -> None:
-    """Refuse what is not a whole number."""
+    """Raise a `LimbeckError` unless the value is a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise LimbeckError(f"{field}: {value!r} is not a whole number")
+        raise LimbeckError(f"{field}: {value!r} is not a whole number; give an integer")
 
 
 def require_matrix(array: np.ndarray, width: int, wanted: str, what: str) -> None:
-    """Refuse what is not (N, width)."""
+    """Raise a `LimbeckError` unless the array has the shape (N, width)."""
     if array.ndim != 2:
         raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, {width})")
     if array.shape[1] != width:
@@ -200,7 +227,7 @@ def require_matrix(array: np.ndarray, width: int, wanted: str, what: str) -> Non
 
 
 def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
-    """The points as they are, if they are floats (N, width) and finite; else refused."""
+    """Return the points unchanged; raise a `LimbeckError` unless they are floats of shape (N, width)."""
     array = np.asarray(points)
     if array.dtype.kind != "f":
         raise LimbeckError(f"{what}: holds {array.dtype}, {space!r} needs float vectors")
@@ -209,13 +236,13 @@ def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
 
 
 def refuse_not_finite(array: np.ndarray, row: int, what: str) -> None:
-    """Refuse a suspect row if it holds NaN or infinity."""
+    """Raise a `LimbeckError` if a row holds NaN or infinity."""
     if not np.isfinite(array[row]).all():
         raise LimbeckError(f"{what}: row {row} holds NaN or infinity; see what the encoder was given there")
 
 
 def checked_rows(check: Callable[..., np.ndarray], points: ArrayLike, what: str) -> np.ndarray:
-    """Check points of shape (…, width)."""
+    """Check points of shape (…, width) by ``check`` and return them in that shape."""
     array = np.asarray(points)
     if array.ndim < 1:
         raise LimbeckError(f"{what}: has shape {array.shape}, expected (…, width)")
@@ -230,32 +257,39 @@ def checked_broadcast(
     try:
         np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
-        raise LimbeckError(f"{what[1]}: shape {second.shape} does not fit {what[0]} {first.shape}") from None
+        raise LimbeckError(
+            f"{what[1]}: shape {second.shape} does not broadcast with {what[0]} {first.shape}"
+        ) from None
     return first, second
 
 
 def checked_stack(check: Callable[..., np.ndarray], points: ArrayLike, axis: int) -> np.ndarray:
-    """Check points of shape (…, width) that are to be averaged over `axis`."""
+    """Check points of shape (…, width) before a mean over `axis`."""
     array = np.asarray(points)
     if array.ndim < 2 or not -array.ndim <= axis < array.ndim or axis % array.ndim == array.ndim - 1:
-        raise LimbeckError(f"points: shape {array.shape} cannot be averaged over axis {axis}")
+        raise LimbeckError(
+            f"points: shape {array.shape} cannot be averaged over axis {axis}; choose an axis but the last"
+        )
     if array.shape[axis] == 0:
-        raise LimbeckError("points: none given, so there is no mean")
+        raise LimbeckError("points: there are none, so there is no mean; give at least one")
     return checked_rows(check, array, "points")
 
 
 def checked_pair(
     check: Callable[..., np.ndarray], a: ArrayLike, b: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check two ends, both (width,) or both (N, width)."""
+    """Check the two ends of a path, both (width,) or both (N, width)."""
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape or first.ndim not in (1, 2):
-        raise LimbeckError(f"interpolate: the ends have shapes {first.shape} and {second.shape}")
+        raise LimbeckError(
+            f"interpolate: the ends have shapes {first.shape} and {second.shape}; "
+            "give both as (width,) or both as (N, width)"
+        )
     return checked_rows(check, first, "first end"), checked_rows(check, second, "second end")
 
 
 def for_shares(at: Callable[[float], np.ndarray], t: ArrayLike) -> np.ndarray:
-    """``at`` of a share between 0 and 1, or of several, stacked."""
+    """Call ``at`` with a share between 0 and 1, or with each of several shares, and stack the results."""
     shares = np.asarray(t, dtype=np.float64)
     if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise LimbeckError(f"t: {t!r} is not a number, or list of numbers, between 0 and 1")
@@ -263,10 +297,10 @@ def for_shares(at: Callable[[float], np.ndarray], t: ArrayLike) -> np.ndarray:
 
 
 def product_error(terms: int) -> float:
-    """Error of a float32 inner product by the norms of its vectors, whatever the order of summation.
+    """Return the error bound of a float32 inner product relative to the norms, for any order of summation.
 
-    gamma_n = n u / (1 - n u) with u = 2^-24 bounds the error by gamma_n times the sum of the terms' sizes
-    (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1), which Cauchy-Schwarz bounds
-    by the norms.
+    With gamma_n = n u / (1 - n u) and u = 2^-24, the error is at most gamma_n times the sum of the absolute
+    values of the terms (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1). By
+    Cauchy-Schwarz that sum is at most the product of the norms.
     """
     return terms * _UNIT_ROUNDOFF / (1 - terms * _UNIT_ROUNDOFF)

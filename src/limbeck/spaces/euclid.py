@@ -1,4 +1,4 @@
-"""Flat space, compared by Euclidean distance: what a hyperboloid becomes where it is not curved."""
+"""Define the Euclidean space: the limit of the hyperboloid at curvature 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from limbeck.spaces.base import (
     require_floats,
 )
 
-MAX_NORM = 1e6  # squares of squares stay within float32
+MAX_NORM = 1e6  # fourth powers stay finite in float32
 _BLOCK_CELLS = 1 << 20  # float64 products computed at once
 
 
@@ -38,7 +38,11 @@ class Euclid(Vectors, NoCones):
     score_sign: int = dataclasses.field(default=-1, init=False, repr=False)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """Floats of any precision become float32; wrong width, NaN and lengths over `MAX_NORM` are errors."""
+        """Convert floats of any precision to float32.
+
+        Raises:
+            LimbeckError: the width is wrong, or a row has NaN, infinity or a norm above `MAX_NORM`.
+        """
         given = require_floats(points, self, what)
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(given, dtype=np.float32)
@@ -47,69 +51,69 @@ class Euclid(Vectors, NoCones):
         if bad.size:
             refuse_not_finite(given, bad[0], what)
             raise LimbeckError(
-                f"{what}: row {bad[0]} has length {norms[bad[0]]:.4g}, at most {MAX_NORM:g} can be searched; "
+                f"{what}: row {bad[0]} has norm {norms[bad[0]]:.4g}, which exceeds {MAX_NORM:g}; "
                 "scale the vectors down"
             )
         return array
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Minus the distance, float32 (Q, N), computed in float64."""
-        asked = self.check(queries, what="queries").astype(np.float64)
-        stored = self.check(items, what="items")
-        result = np.empty((len(asked), len(stored)), dtype=np.float32)
-        step = max(64, _BLOCK_CELLS // max(1, len(asked)))
-        for start in range(0, len(stored), step):
-            block = stored[start : start + step].astype(np.float64)
-            squared = _squares(asked)[:, None] + _squares(block) - 2 * asked @ block.T
+        """Return minus the distance, float32 (Q, N), computed in float64."""
+        left = self.check(queries, what="queries").astype(np.float64)
+        right = self.check(items, what="items")
+        result = np.empty((len(left), len(right)), dtype=np.float32)
+        step = max(64, _BLOCK_CELLS // max(1, len(left)))
+        for start in range(0, len(right), step):
+            block = right[start : start + step].astype(np.float64)
+            squared = _squares(left)[:, None] + _squares(block) - 2 * left @ block.T
             result[:, start : start + step] = 0 - np.sqrt(np.maximum(squared, 0))
         return result
 
     def score(self, raw: ArrayLike) -> np.ndarray:
-        """The engine's inner product is minus the squared distance; see `rescore`."""
+        """Convert the engine's inner product, which is minus the squared distance, to a distance, float32."""
         return np.sqrt(np.maximum(-np.asarray(raw, dtype=np.float64), 0)).astype(np.float32)
 
     def index_items(self, points: ArrayLike) -> np.ndarray:
-        """(x, |x|^2, 1), float32 (N, dim + 2): its product with `index_queries` is -|x - y|^2."""
+        """Return (x, |x|^2, 1), float32 (N, dim + 2); its product with `index_queries` is -|x - y|^2."""
         array = self.check(points, what="items")
         return _joined(array, _squares(array), np.ones(len(array)))
 
     def index_queries(self, points: ArrayLike) -> np.ndarray:
-        """(2y, -1, -|y|^2), float32 (Q, dim + 2)."""
+        """Return (2y, -1, -|y|^2), float32 (Q, dim + 2)."""
         array = self.check(points, what="query")
         return _joined(2 * array, -np.ones(len(array)), -_squares(array))
 
     def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Distance, float64; exactly 0 for equal points."""
-        asked, stored = checked_broadcast(self.check, queries, items, ("queries", "items"))
-        return np.linalg.norm(asked.astype(np.float64) - stored.astype(np.float64), axis=-1)
+        """Return the distance, float64; it is exactly 0 for equal points."""
+        left, right = checked_broadcast(self.check, queries, items, ("queries", "items"))
+        return np.linalg.norm(left.astype(np.float64) - right.astype(np.float64), axis=-1)
 
     def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
-        """Minus the squared distance less the rounding of the float32 sum and of the stored squares.
+        """Return minus the squared distance, less the rounding of the float32 sum and the stored squares.
 
-        An item within that distance of a query is no longer than the query's length and the distance.
+        By the triangle inequality, the norm of an item is at most the norm of the query plus the distance.
         """
         square = _squares(self.check(queries, what="queries").astype(np.float64))
         reach = np.asarray(scores, dtype=np.float64)
-        own = np.sqrt(4 * square + 1 + square**2)
+        query_norm = np.sqrt(4 * square + 1 + square**2)
         far = (np.sqrt(square) + reach) ** 2
-        other = np.minimum(np.sqrt(far + far**2 + 1), longest)
-        return -(reach**2) - product_error(self.dim + 6) * own * other
+        item_norm = np.minimum(np.sqrt(far + far**2 + 1), longest)
+        return -(reach**2) - product_error(self.dim + 6) * query_norm * item_norm
 
     def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """The points themselves, float32 (N, dim)."""
+        """Return the points, float32 (N, dim)."""
         return self.check(points)
 
     def stretch(self, points: ArrayLike) -> np.ndarray:
-        """1 everywhere."""
+        """Return 1 for every point, float32 (N,)."""
         return np.ones(len(self.check(points)), dtype=np.float32)
 
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
-        """Arithmetic mean."""
+        """Return the arithmetic mean."""
         array = checked_stack(self.check, points, axis)
         return np.asarray(array.astype(np.float64).mean(axis=axis), dtype=np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """Along the straight line."""
+        """Return points on the straight line."""
         start, end = (p.astype(np.float64) for p in checked_pair(self.check, a, b))
 
         def at(share: float) -> np.ndarray:
@@ -118,12 +122,12 @@ class Euclid(Vectors, NoCones):
         return for_shares(at, t)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name": "euclid", "dim": 256}``."""
+        """Return for example ``{"name": "euclid", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}
 
 
 def _squares(array: np.ndarray) -> np.ndarray:
-    """Squared lengths of rows (N, D), float64."""
+    """Return the squared norms of rows (N, D), float64 (N,)."""
     return np.einsum("nd,nd->n", array, array, dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Packed binary codes, compared by Hamming distance."""
+"""Define the Hamming space: packed binary hash codes, compared by Hamming distance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BITS = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Hamming(NoCones):
-    """Binary codes, uint8 (N, bits / 8) in the order of `numpy.packbits`, compared by Hamming distance."""
+    """The space of binary hash codes, uint8 (N, bits / 8) as by `numpy.packbits`, with Hamming distance."""
 
     bits: int
     name: str = dataclasses.field(default="hamming", init=False, repr=False)
@@ -37,84 +37,90 @@ class Hamming(NoCones):
     def __post_init__(self) -> None:
         require_whole("bits", self.bits)
         if self.bits % 8 or not 8 <= self.bits <= MAX_BITS:
-            raise LimbeckError(f"bits: {self.bits} is not a multiple of 8 between 8 and {MAX_BITS}")
+            raise LimbeckError(
+                f"bits: {self.bits} is not a multiple of 8 between 8 and {MAX_BITS}; choose for example 64"
+            )
 
     @property
     def width(self) -> int:
-        """Bytes of a stored code."""
+        """The number of bytes of a stored code."""
         return self.bits // 8
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8."""
+        """The type of a stored array: uint8."""
         return np.dtype(np.uint8)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """Packed codes of this length pass; everything else is refused."""
+        """Return packed codes of this length unchanged.
+
+        Raises:
+            LimbeckError: the array is not uint8 (N, bits / 8).
+        """
         array = np.asarray(points)
         if array.dtype != np.uint8:
             raise LimbeckError(
-                f"{what}: holds {array.dtype}, not packed uint8 codes; pack it with limbeck.codes.pack_bits"
+                f"{what}: holds {array.dtype}, not packed uint8 codes; pack them with limbeck.codes.pack_bits"
             )
         require_matrix(array, self.width, f"{self.bits}-bit codes ({self.width} bytes)", what)
         return np.ascontiguousarray(array)
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
-        """The checked codes: bits are never rounded."""
+        """Return the checked codes; bits are never rounded."""
         return self.check(points, what=what)
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Minus the Hamming distance, int32 (Q, N)."""
+        """Return minus the Hamming distance, int32 (Q, N)."""
         left = _as_signs(self.check(queries, what="queries"))
         right = self.check(items, what="items")
         result = np.empty((len(left), len(right)), dtype=np.int32)
         step = max(1, (1 << 24) // self.bits)
         for start in range(0, len(right), step):
-            # u.v = bits - 2 * distance, and float32 holds such whole numbers exactly
+            # u.v = bits - 2 * distance, and float32 represents such integers exactly.
             product = left @ _as_signs(right[start : start + step]).T
             result[:, start : start + step] = (product - self.bits) / 2
         return result
 
     def score(self, raw: ArrayLike) -> np.ndarray:
-        """The engine's distance, int32."""
+        """Return the engine's distance as int32."""
         return np.asarray(raw, dtype=np.int32)
 
     def index_items(self, points: ArrayLike) -> np.ndarray:
-        """The checked codes, uint8 (N, bits / 8)."""
+        """Return the checked codes, uint8 (N, bits / 8)."""
         return self.check(points, what="items")
 
     def index_queries(self, points: ArrayLike) -> np.ndarray:
-        """The checked codes, uint8 (Q, bits / 8)."""
+        """Return the checked codes, uint8 (Q, bits / 8)."""
         return self.check(points, what="query")
 
     def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Hamming distance, int32."""
-        asked, stored = checked_broadcast(self.check, queries, items, ("queries", "items"))
-        return np.bitwise_count(asked ^ stored).sum(axis=-1, dtype=np.int32)
+        """Return the Hamming distance, int32."""
+        left, right = checked_broadcast(self.check, queries, items, ("queries", "items"))
+        return np.bitwise_count(left ^ right).sum(axis=-1, dtype=np.int32)
 
     def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
-        """The distance itself: the engine counts without rounding."""
+        """Return the distances unchanged: the engine counts without rounding."""
         return np.asarray(scores, dtype=np.int32)
 
     def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """±1, float32 (N, bits): the squared distance is four times that of the codes."""
+        """Return ±1, float32 (N, bits); the squared distance is four times the Hamming distance."""
         return _as_signs(self.check(points))
 
     def stretch(self, points: ArrayLike) -> np.ndarray:
-        """1 everywhere."""
+        """Return 1 for every point, float32 (N,)."""
         return np.ones(len(self.check(points)), dtype=np.float32)
 
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
-        """Majority of each bit; a draw gives +1, as sign(0) does."""
+        """Return the majority of each bit; a tie gives +1, like sign(0)."""
         array = checked_stack(self.check, points, axis)
         ones = np.unpackbits(array, axis=-1).sum(axis=axis, dtype=np.int64)
         return np.packbits(2 * ones >= array.shape[axis], axis=-1)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """Flip the first round(t * differing) of the differing bits, in bit order.
+        """Flip the first round(t * differing) of the differing bits, in bit order (ours).
 
-        The distance to ``a`` grows evenly with ``t`` and a larger ``t`` keeps the flips of a smaller one; in
-        a nested code the first bits are the coarse ones, so those change first.
+        The distance to ``a`` grows linearly with ``t``, and a larger ``t`` keeps the flips of a smaller one.
+        In a nested code the first bits are the coarse ones, and they change first.
         """
         start, end = checked_pair(self.check, a, b)
         differs = np.unpackbits(start ^ end, axis=-1)
@@ -127,13 +133,15 @@ class Hamming(NoCones):
         return for_shares(at, t)
 
     def prefix(self, bits: int) -> Hamming:
-        """The space of the first ``bits`` bits; its codes are ``codes[:, : bits // 8]``."""
+        """Return the space of the first ``bits`` bits; its codes are ``codes[:, : bits // 8]``."""
         if bits > self.bits:
-            raise LimbeckError(f"bits: a {self.bits}-bit code has no prefix of {bits} bits")
+            raise LimbeckError(
+                f"bits: a {self.bits}-bit code has no prefix of {bits} bits; give {self.bits} or fewer"
+            )
         return Hamming(bits)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name": "hamming", "bits": 64}``."""
+        """Return for example ``{"name": "hamming", "bits": 64}``."""
         return {"name": self.name, "bits": self.bits}
 
 

@@ -1,4 +1,4 @@
-"""Float embeddings kept beside codes: what they are, and how they rank items."""
+"""Describe the float embeddings that an index keeps with its hash codes, and score items by them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ _ORIGINS: dict[Origin, str] = {
     "codes": "the numbers whose signs are the codes",
     "given": "embeddings that were given with the codes",
     "unrecorded": "the numbers whose signs are the codes, kept by an earlier version; "
-    "build the index anew with --keep-embeddings to rank by the model",
+    "rebuild the index with --keep-embeddings to rank by the model",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """What the embeddings of an index are.
+    """A description of the embeddings of an index.
 
     Attributes:
-        of: ``model``, the model that the codes were made from; ``codes``, the numbers before their signs;
-            ``given``, embeddings from elsewhere; ``unrecorded``, as indexes of version 0.1 kept them.
-        space: whose score ranks them; None ranks by the inner product.
-        width: numbers in an embedding.
+        of: origin of the embeddings. ``model``: the model that the codes were made from. ``codes``: the real
+            numbers whose signs are the codes. ``given``: external embeddings. ``unrecorded``: those of
+            indexes of version 0.1.
+        space: space whose score ranks them; None ranks by the inner product.
+        width: dimension of an embedding.
     """
 
     of: Origin
@@ -40,7 +41,7 @@ class Kept:
 
     @property
     def score_name(self) -> str:
-        """What `scores` returns: "product" or "similarity" (higher is nearer), or "distance" (lower is)."""
+        """The kind of `scores`: "product" or "similarity" (higher is nearer), or "distance" (lower is)."""
         return "product" if self.space is None else self.space.score_name
 
     @property
@@ -49,7 +50,7 @@ class Kept:
         return 1 if self.space is None else self.space.score_sign
 
     def describe(self) -> str:
-        """For people: the score and what it is taken of."""
+        """Return a description for users: the score and the origin of the embeddings."""
         measure = "inner product" if self.space is None else f"{self.space.name} {self.space.score_name}"
         measure = {"sphere similarity": "cosine", "lorentz distance": "Lorentzian distance"}.get(
             measure, measure
@@ -57,52 +58,59 @@ class Kept:
         return f"{measure} of {_ORIGINS[self.of]}"
 
     def points(self, embeddings: ArrayLike, what: str = "embeddings", *, first: int = 0) -> np.ndarray:
-        """Embeddings of any float precision as float32 (N, width): points of `space`, rounding undone.
+        """Convert embeddings of any float precision to float32 (N, width), valid points of `space`.
 
-        Errors name ``what`` and count rows from ``first`` on.
+        Args:
+            embeddings: float (N, width).
+            what: name of the embeddings in errors.
+            first: row number of the first embedding in errors.
 
         Raises:
-            LimbeckError: another width or type, NaN or infinity, a row of zeros where directions count.
+            LimbeckError: the width or the type is wrong; a row has NaN or infinity; a row is all zeros in a
+                space that compares directions.
         """
         array = np.asarray(embeddings)
         if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] != self.width:
             raise LimbeckError(
-                f"{what}: {array.dtype} {array.shape}, the index keeps those of width {self.width}"
+                f"{what}: {array.dtype} {array.shape}; the index needs float embeddings of width {self.width}"
             )
         array = array.astype(np.float32, copy=False)
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             raise LimbeckError(
-                f"{what}: row {first + bad[0]} holds NaN or infinity; see what it was made from"
+                f"{what}: row {first + bad[0]} holds NaN or infinity; check the input of that row"
             )
         if self.space is None:
             return array
         return self.space.restored(array, what=what, first=first)
 
     def scores(self, query: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """float64 (N,): the score of one query (width,) with each item (N, width), both of `points`."""
+        """Return the score of one query (width,) with each item (N, width), float64 (N,).
+
+        Query and items must come from `points`.
+        """
         if self.space is None:
             return items.astype(np.float64) @ query.astype(np.float64)
         return self.space.rescore(query[None], items)
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest or an encoded set records it."""
+        """Return the description as a JSON object, for a manifest or an encoded set."""
         space = None if self.space is None else self.space.to_json()
         return {"of": self.of, "space": space, "width": self.width}
 
     @classmethod
     def from_json(cls, value: Any) -> Kept:
-        """What `to_json` wrote.
+        """Read the object that `to_json` returned.
 
         Raises:
-            LimbeckError: fields that are missing or of a wrong type.
+            LimbeckError: a field is missing or invalid.
         """
         fields = value if isinstance(value, dict) else {}
         of = next((known for known in get_args(Origin) if known == fields.get("of")), None)
         space, width = fields.get("space"), fields.get("width")
         if of is None or not isinstance(width, int) or isinstance(width, bool) or width < 1:
             raise LimbeckError(f"embeddings: {value!r} does not say what they are")
-        found = None if space is None else space_from_json(space)
-        if found is not None and (found.storage != "vectors" or found.width != width):
-            raise LimbeckError(f"embeddings: {found!r} does not fit a width of {width}")
-        return cls(of, found, width)
+        ranked_in = None if space is None else space_from_json(space)
+        if ranked_in is not None and (ranked_in.storage != "vectors" or ranked_in.width != width):
+            raise LimbeckError(f"embeddings: {ranked_in!r} does not fit a width of {width}")
+        return cls(of, ranked_in, width)

@@ -1,4 +1,4 @@
-"""Points of the hyperboloid, compared by geodesic distance; the space that has entailment cones."""
+"""Define the Lorentz space: points of the hyperboloid, geodesic distance, and entailment cones."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from limbeck.spaces.base import (
     require_floats,
 )
 
-MAX_RADIUS = 12.0  # in units of 1/√curv: float32 has no digits left beyond
+MAX_RADIUS = 12.0  # in units of 1/√curv; beyond it float32 has no correct digits
 _CURV_BOUNDS = (1e-6, 1e6)
 BLOCK_CELLS = 1 << 20  # float64 distances computed at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Lorentz(Vectors):
-    """Space parts of points on the hyperboloid of curvature -curv, float32 (N, dim), compared by geodesic
-    distance.
+    """The hyperboloid of curvature -curv, compared by geodesic distance.
 
-    The time part √(1/curv + ‖x‖²) is recomputed where it is needed. Lengths are in the unit of the
-    coordinates; the radius of curvature is 1/√curv. Equations: MERU (Desai et al. 2023).
+    A point is stored as its space part, float32 (N, dim). The time part √(1/curv + ‖x‖²) is recomputed where
+    it is needed. Lengths are in the unit of the coordinates; the radius of curvature is 1/√curv. Source: MERU
+    (Desai et al. 2023).
     """
 
     dim: int
@@ -59,91 +59,105 @@ class Lorentz(Vectors):
         object.__setattr__(self, "curv", float(self.curv))
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """Floats of any precision become float32; wrong width, NaN and radii over `MAX_RADIUS` are errors."""
+        """Convert floats of any precision to float32.
+
+        Raises:
+            LimbeckError: the width is wrong, or a row has NaN, infinity or a radius above `MAX_RADIUS`.
+        """
         given = require_floats(points, self, what)
-        with np.errstate(over="ignore", invalid="ignore"):  # such rows are refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # such rows raise an error below
             array = np.ascontiguousarray(given, dtype=np.float32)
             norms = np.sqrt(self.curv * np.einsum("nd,nd->n", array, array, dtype=np.float64))
         bad = np.flatnonzero(~(norms <= math.sinh(MAX_RADIUS)))
         if bad.size:
             refuse_not_finite(given, bad[0], what)
             raise LimbeckError(
-                f"{what}: row {bad[0]} lies {np.arcsinh(norms[bad[0]]):.4g}/√curv from the origin, "
-                f"where float32 has no digits left; bound the radius, at most {MAX_RADIUS:g}/√curv"
+                f"{what}: row {bad[0]} is {np.arcsinh(norms[bad[0]]):.4g}/√curv from the origin, "
+                f"where float32 has no correct digits; limit the radius to {MAX_RADIUS:g}/√curv"
             )
         return array
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Minus the geodesic distance, float32 (Q, N), computed in float64; digits for close points too."""
-        asked = self.check(queries, what="queries").astype(np.float64)
-        stored = self.check(items, what="items")
-        result = np.empty((len(asked), len(stored)), dtype=np.float32)
-        step = max(64, BLOCK_CELLS // max(1, len(asked)))
-        for start in range(0, len(stored), step):
-            block = stored[start : start + step].astype(np.float64)
-            z = hyperboloid.pairwise_excess(asked, block, self.curv)
+        """Return minus the geodesic distance, float32 (Q, N), computed in float64.
+
+        It is accurate for close points, too.
+        """
+        left = self.check(queries, what="queries").astype(np.float64)
+        right = self.check(items, what="items")
+        result = np.empty((len(left), len(right)), dtype=np.float32)
+        step = max(64, BLOCK_CELLS // max(1, len(left)))
+        for start in range(0, len(right), step):
+            block = right[start : start + step].astype(np.float64)
+            z = hyperboloid.pairwise_excess(left, block, self.curv)
             result[:, start : start + step] = 0 - hyperboloid.length(z, self.curv)
         return result
 
     def score(self, raw: ArrayLike) -> np.ndarray:
-        """The engine's inner product as a distance, float32: acosh(-curv · raw)/√curv.
+        """Convert the engine's inner product to a distance, float32: acosh(-curv · raw)/√curv.
 
-        It has few digits for close points, since the engine's float32 sum has lost them; `rescore` has all.
+        For close points it has few correct digits, because the engine sums in float32; `rescore` is accurate.
         """
         z = np.maximum(-self.curv * np.asarray(raw, dtype=np.float64) - 1, 0)
         return hyperboloid.length(z, self.curv).astype(np.float32)
 
     def index_items(self, points: ArrayLike) -> np.ndarray:
-        """(x, x_t), float32 (N, dim + 1): its inner product with `index_queries` is the Lorentzian one."""
+        """Return (x, x_t), float32 (N, dim + 1).
+
+        Its inner product with `index_queries` is the Lorentz inner product.
+        """
         return self._with_time(self.check(points, what="items"), 1)
 
     def index_queries(self, points: ArrayLike) -> np.ndarray:
-        """(y, -y_t), float32 (Q, dim + 1)."""
+        """Return (y, -y_t), float32 (Q, dim + 1)."""
         return self._with_time(self.check(points, what="query"), -1)
 
     def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Geodesic distance, float64; exactly 0 for equal points."""
-        asked, stored = checked_broadcast(self.check, queries, items, ("queries", "items"))
-        z = hyperboloid.excess(asked.astype(np.float64), stored.astype(np.float64), self.curv)
+        """Return the geodesic distance, float64; it is exactly 0 for equal points."""
+        left, right = checked_broadcast(self.check, queries, items, ("queries", "items"))
+        z = hyperboloid.excess(left.astype(np.float64), right.astype(np.float64), self.curv)
         return hyperboloid.length(z, self.curv)
 
     def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
-        """-cosh(√curv · distance)/curv less the rounding of the float32 sum and of the time parts.
+        """Return -cosh(√curv · distance)/curv, less the rounding of the float32 sum and of the time parts.
 
-        An item within that distance d of a query at radius r lies within r + d of the origin. So its time
-        part, and with it the rounding, is bounded even if `longest` comes from an item far out.
+        An item within distance d of a query at radius r is within r + d of the origin. This bounds its time
+        part and the rounding, even where `longest` comes from an item far from the origin.
         """
-        asked = self.check(queries, what="queries").astype(np.float64)
+        left = self.check(queries, what="queries").astype(np.float64)
         root, reach = math.sqrt(self.curv), np.asarray(scores, dtype=np.float64)
-        own = np.sqrt(2) * hyperboloid.time(asked, self.curv)
-        other = np.sqrt(2) * np.cosh(root * (self.radius(queries) + reach)) / root
-        error = product_error(self.dim + 5) * own * np.minimum(other, longest)
+        query_norm = np.sqrt(2) * hyperboloid.time(left, self.curv)
+        item_norm = np.sqrt(2) * np.cosh(root * (self.radius(queries) + reach)) / root
+        error = product_error(self.dim + 5) * query_norm * np.minimum(item_norm, longest)
         return -np.cosh(root * reach) / self.curv - error
 
     def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """Those of the Poincaré ball, √curv·x / (1 + √curv·x_t), float32 (N, dim).
+        """Return the coordinates in the Poincaré ball, √curv·x / (1 + √curv·x_t), float32 (N, dim).
 
-        The map keeps angles, so near neighbours stay near: of 200 candidates by Euclidean distance all ten
-        nearest are among them where space parts or the tangent space lose some (ours, measured).
+        The map preserves angles, so near neighbours stay near. In our measurements, 200 candidates by
+        Euclidean distance contain all ten nearest neighbours; with space parts or tangent vectors some are
+        missing.
         """
         array, root = self.check(points), math.sqrt(self.curv)
         time = hyperboloid.time(array.astype(np.float64), self.curv)[:, None]
         return np.asarray(root * array / (1 + root * time), dtype=np.float32)
 
     def stretch(self, points: ArrayLike) -> np.ndarray:
-        """1 / (1 − |u|²) = (1 + √curv·x_t) / 2, u of `coordinates`: cosh(√curv·d) − 1 = 2|u − v|² · both."""
+        """Return 1 / (1 − |u|²) = (1 + √curv·x_t) / 2, float32 (N,), with u from `coordinates`.
+
+        For two points u and v, cosh(√curv·d) − 1 is 2|u − v|² times both factors.
+        """
         array = self.check(points)
         time = np.sqrt(1 / self.curv + np.einsum("nd,nd->n", array, array, dtype=np.float64))
         return np.asarray((1 + math.sqrt(self.curv) * time) / 2, dtype=np.float32)
 
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
-        """exp0 of the mean of log0, the average in the tangent space at the origin (MERU, zero-shot)."""
+        """Return the mean in the tangent space at the origin: exp0 of the mean of log0 (MERU, zero-shot)."""
         array = checked_stack(self.check, points, axis).astype(np.float64)
         tangent = hyperboloid.log_map0(array, self.curv).mean(axis=axis)
         return hyperboloid.exp_map0(tangent, self.curv).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """Along the straight line in the tangent space at the origin (MERU, image traversals)."""
+        """Return points on the straight line in the tangent space at the origin (MERU, image traversals)."""
         start, end = (
             hyperboloid.log_map0(p.astype(np.float64), self.curv) for p in checked_pair(self.check, a, b)
         )
@@ -155,21 +169,23 @@ class Lorentz(Vectors):
         return for_shares(at, t)
 
     def radius(self, points: ArrayLike) -> np.ndarray:
-        """Geodesic distance from the origin, float64: asinh(√curv‖x‖)/√curv."""
+        """Return the geodesic distance from the origin, float64: asinh(√curv‖x‖)/√curv."""
         x = checked_rows(self.check, points, "points").astype(np.float64)
         root = math.sqrt(self.curv)
         return np.arcsinh(root * np.sqrt(hyperboloid.dot(x, x))) / root
 
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Exterior angle less half aperture, radians, float64 (MERU, entailment loss, before its clamp at 0).
+        """Return exterior angle minus half aperture, in radians, float64.
+
+        Source: MERU, the entailment loss before its clamp at 0.
 
         Args:
-            general: (…, dim), tips of the cones.
+            general: (…, dim), apexes of the cones.
             specific: (…, dim); leading dimensions broadcast.
-            min_radius: MERU's K, in units of 1/√curv; within 2K of the origin the cone is a half-space.
+            min_radius: MERU's K, in units of 1/√curv. Within 2K of the origin the cone is a half-space.
 
         Returns:
-            (…). A cone contains its own tip, and that of the origin everything.
+            (…). A cone contains its apex, and the cone of the origin contains every point.
         """
         _require_positive("min_radius", min_radius)
         x, y = (
@@ -180,13 +196,13 @@ class Lorentz(Vectors):
         return outer - hyperboloid.half_aperture(x, self.curv, min_radius)
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Whether each specific point lies in the cone of its general one; arguments as `cone_excess`."""
+        """Return whether each specific point is in the cone of its general point; Args as `cone_excess`."""
         return self.cone_excess(general, specific, min_radius) <= 0
 
     def pairwise_entails(
         self, generals: ArrayLike, specifics: ArrayLike, min_radius: float = 0.1
     ) -> np.ndarray:
-        """`entails` of every row with every row, (A, dim) and (B, dim) to (A, B)."""
+        """Return `entails` for every pair of rows: (A, dim) and (B, dim) give bool (A, B)."""
         _require_positive("min_radius", min_radius)
         x = self.check(generals, what="generals").astype(np.float64)
         y = self.check(specifics, what="specifics").astype(np.float64)
@@ -198,11 +214,11 @@ class Lorentz(Vectors):
         return inside
 
     def root(self) -> np.ndarray:
-        """The origin, float32 (dim,)."""
+        """Return the origin, float32 (dim,)."""
         return np.zeros(self.dim, dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
+        """Return for example ``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
         return {"name": self.name, "dim": self.dim, "curv": self.curv}
 
     def _with_time(self, points: np.ndarray, sign: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Spaces by name: how one is read back from JSON."""
+"""Read spaces from JSON by their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _SPACES: dict[str, Callable[..., Space]] = {
 
 
 def space_from_json(value: Any) -> Space:
-    """Read a space from what `Space.to_json` wrote; an unknown name or field is a `LimbeckError`."""
+    """Read a space from the object that `Space.to_json` returned.
+
+    Raises:
+        LimbeckError: the name is unknown, or a field is unknown, missing or invalid.
+    """
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise LimbeckError(f'space: {value!r} is not an object such as {{"name": "hamming", "bits": 64}}')
     fields = {key: item for key, item in value.items() if key != "name"}
@@ -29,7 +33,7 @@ def space_from_json(value: Any) -> Space:
         return _SPACES[value["name"]](**fields)
     except (KeyError, TypeError) as error:
         if value["name"] in _SPACES:
-            raise LimbeckError(f"space: {value!r} has wrong or missing fields") from error
+            raise LimbeckError(f"space: {value!r} has wrong or missing fields; restore the file") from error
         raise LimbeckError(
-            f"space: unknown name {value['name']!r}; known are {', '.join(sorted(_SPACES))}"
+            f"space: unknown name {value['name']!r}; choose from {', '.join(sorted(_SPACES))}"
         ) from None

@@ -1,4 +1,4 @@
-"""Unit vectors, compared by cosine."""
+"""Define the unit sphere: unit vectors, compared by cosine similarity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNIT_TOLERANCE = 1e-2  # half-precision towers round unit vectors by about 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Sphere(Vectors, NoCones):
-    """Unit vectors, float32 (N, dim), compared by cosine."""
+    """The space of unit vectors, float32 (N, dim), compared by cosine similarity."""
 
     dim: int
     name: str = dataclasses.field(default="sphere", init=False, repr=False)
@@ -37,7 +37,11 @@ class Sphere(Vectors, NoCones):
     score_sign: int = dataclasses.field(default=1, init=False, repr=False)
 
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
-        """Floats of any precision become float32; wrong width, NaN and lengths other than 1 are refused."""
+        """Convert floats of any precision to float32.
+
+        Raises:
+            LimbeckError: the width is wrong, or a row has NaN, infinity or a norm other than 1.
+        """
         array = require_floats(points, self, what)
         array = np.ascontiguousarray(array, dtype=np.float32)
         lengths = np.sqrt(np.einsum("nd,nd->n", array, array))
@@ -50,70 +54,70 @@ class Sphere(Vectors, NoCones):
         return array
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
-        """Vectors of any length but 0 at length 1, float32 (N, dim)."""
+        """Normalise vectors of any norm except 0 to norm 1, float32 (N, dim)."""
         array = require_floats(points, self, what).astype(np.float64)
         lengths = np.sqrt(np.einsum("nd,nd->n", array, array))
         bad = np.flatnonzero(~(lengths > 0))
         if bad.size:
             refuse_not_finite(array, bad[0], what)
             raise LimbeckError(
-                f"{what}: row {first + bad[0]} is all zeros and so has no direction; leave that item out"
+                f"{what}: row {first + bad[0]} is all zeros and has no direction; remove that item"
             )
         return np.ascontiguousarray(array / lengths[:, None], dtype=np.float32)
 
     def similarity(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Cosine, float32 (Q, N)."""
+        """Return the cosine similarity, float32 (Q, N)."""
         return self.check(queries, what="queries") @ self.check(items, what="items").T
 
     def score(self, raw: ArrayLike) -> np.ndarray:
-        """The engine's inner product is the cosine already."""
+        """Return the engine's inner product, which is the cosine similarity, as float32."""
         return np.asarray(raw, dtype=np.float32)
 
     def index_items(self, points: ArrayLike) -> np.ndarray:
-        """The checked vectors, float32 (N, dim)."""
+        """Return the checked vectors, float32 (N, dim)."""
         return self.check(points, what="items")
 
     def index_queries(self, points: ArrayLike) -> np.ndarray:
-        """The checked vectors, float32 (Q, dim)."""
+        """Return the checked vectors, float32 (Q, dim)."""
         return self.check(points, what="query")
 
     def rescore(self, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
-        """Cosine, float64."""
-        asked, stored = checked_broadcast(self.check, queries, items, ("queries", "items"))
-        return np.einsum("...d,...d->...", asked.astype(np.float64), stored.astype(np.float64))
+        """Return the cosine similarity, float64."""
+        left, right = checked_broadcast(self.check, queries, items, ("queries", "items"))
+        return np.einsum("...d,...d->...", left.astype(np.float64), right.astype(np.float64))
 
     def raw_limit(self, queries: ArrayLike, scores: ArrayLike, longest: float) -> np.ndarray:
-        """The cosine less the rounding of its float32 sum."""
+        """Return the cosine similarity less the rounding of its float32 sum."""
         norms = np.linalg.norm(self.check(queries, what="queries").astype(np.float64), axis=1)
         return np.asarray(scores, np.float64) - product_error(self.dim + 1) * norms * longest
 
     def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """The points themselves, float32 (N, dim): nearer on the sphere is nearer on the straight line."""
+        """Return the points, float32 (N, dim): Euclidean distance gives the same order as the cosine."""
         return self.check(points)
 
     def stretch(self, points: ArrayLike) -> np.ndarray:
-        """1 everywhere."""
+        """Return 1 for every point, float32 (N,)."""
         return np.ones(len(self.check(points)), dtype=np.float32)
 
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
-        """Mean vector, brought back to length 1."""
+        """Return the mean vector, normalised to norm 1."""
         array = checked_stack(self.check, points, axis)
         total = array.astype(np.float64).sum(axis=axis)
         length = np.linalg.norm(total, axis=-1, keepdims=True)
         if not (length > 1e-6).all():
-            raise LimbeckError("points: they cancel out, so their mean has no direction")
+            raise LimbeckError("points: they cancel out, so their mean has no direction; choose other points")
         return (total / length).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """Along the great circle at constant speed (slerp; Shoemake 1985)."""
+        """Return points on the great circle at constant speed (slerp; Shoemake 1985)."""
         start, end = checked_pair(self.check, a, b)
         x, y = start.astype(np.float64), end.astype(np.float64)
-        # atan2 of the chords keeps its digits where acos of the dot product loses them
+        # atan2 of the chords is accurate for small angles, where acos of the dot product is not.
         angle = 2 * np.arctan2(
             np.linalg.norm(x - y, axis=-1, keepdims=True), np.linalg.norm(x + y, axis=-1, keepdims=True)
         )
         if (angle > np.pi - 1e-4).any():
-            raise LimbeckError("interpolate: opposite points have no one shortest path")
+            raise LimbeckError("interpolate: opposite points have no unique shortest path; choose other ends")
 
         def at(share: float) -> np.ndarray:
             straight = angle < 1e-6
@@ -126,5 +130,5 @@ class Sphere(Vectors, NoCones):
         return for_shares(at, t)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name": "sphere", "dim": 256}``."""
+        """Return for example ``{"name": "sphere", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}
