@@ -239,7 +239,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     wrong[3] = 0
     items = {"id": [f"x{i}" for i in range(20)]}
     for array, message in [
-        (wrong, "embeddings: row 3 is all zeros and so has no direction"),
+        (wrong, "embeddings: row 3 is all zeros and has no direction"),
         (np.where(np.eye(20, 16) > 0, np.nan, floats), "row 0 holds NaN"),
         (floats[:, 0], r"embeddings: shape \(20,\); give one float row an item"),
     ]:

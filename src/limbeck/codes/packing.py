@@ -62,7 +62,7 @@ def sign_codes(x: ArrayLike) -> np.ndarray:
     unknown = np.isnan(array).any(axis=1)
     if unknown.any():
         raise LimbeckError(
-            f"x: row {int(np.argmax(unknown))} holds NaN; see what the encoder was given there"
+            f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row"
         )
     return pack_bits(array >= 0)
 

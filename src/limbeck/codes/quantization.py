@@ -88,7 +88,7 @@ def _points(x: ArrayLike) -> np.ndarray:
         raise LimbeckError(f"x: is {array.dtype} {array.shape}, expected real numbers (N, D)")
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        raise LimbeckError("x: holds NaN or infinity; see what the encoder was given")
+        raise LimbeckError("x: holds NaN or infinity; check the inputs of the encoder")
     return array
 
 

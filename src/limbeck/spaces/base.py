@@ -238,7 +238,7 @@ def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
 def refuse_not_finite(array: np.ndarray, row: int, what: str) -> None:
     """Raise a `LimbeckError` if a row holds NaN or infinity."""
     if not np.isfinite(array[row]).all():
-        raise LimbeckError(f"{what}: row {row} holds NaN or infinity; see what the encoder was given there")
+        raise LimbeckError(f"{what}: row {row} holds NaN or infinity; check the input of that row")
 
 
 def checked_rows(check: Callable[..., np.ndarray], points: ArrayLike, what: str) -> np.ndarray:
