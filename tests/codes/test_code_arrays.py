@@ -27,7 +27,7 @@ WRONG = [
     ((SIGNS > 0).astype(np.uint8), "holds only 0 and 1; pack the bits with numpy.packbits"),
     ((SIGNS > 0).astype(np.uint16), "integers 0 and 1, which could be bits"),
     (SIGNS * 2, "values other than -1 and \\+1"),
-    (SIGNS[:, :12].astype(np.int8), "has 12 bits; a multiple of 8 is needed"),
+    (SIGNS[:, :12].astype(np.int8), "has 12 bits; give a multiple of 8"),
     (SIGNS[0], r"has shape \(32,\)"),
 ]
 

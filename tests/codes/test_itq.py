@@ -61,7 +61,7 @@ def test_same_seed_same_result_and_seeds_differ():
 @pytest.mark.parametrize(
     ("x", "bits", "message"),
     [
-        (np.zeros((10, 8)), 16, "at most one bit a dimension"),
+        (np.zeros((10, 8)), 16, "at most one bit per dimension"),
         (np.zeros((10, 16)), 12, "multiple of 8"),
         (np.zeros((10, 16)), 0, "multiple of 8"),
         (np.zeros((1, 16)), 8, "two points"),

@@ -1,4 +1,4 @@
-"""Binary codes, numpy and numba: packing, Hamming distances, iterative quantization."""
+"""Handle binary hash codes with numpy and numba: packing, Hamming distances, iterative quantization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes that come from elsewhere, in any of the forms that the field writes, as packed codes."""
+"""Convert external hash codes, in any common form, to packed codes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import numpy as np
 from limbeck.codes.packing import looks_unpacked, pack_bits
 from limbeck.errors import LimbeckError
 
-_ROWS = 1 << 16  # looked at together
+_ROWS = 1 << 16  # rows per block
 
 
 def as_codes(array: np.ndarray, what: str) -> np.ndarray:
-    """Packed codes of an array (N, width), packed or not.
+    """Return the packed codes of an array (N, width), which may be packed already.
 
-    * uint8 (N, bits/8), packed as by `numpy.packbits`, is returned as it is; of zeros and ones alone it is
-      refused, since these are bits that were saved without packing;
+    * uint8 (N, bits/8), packed as by `numpy.packbits`, is returned unchanged. If it has only zeros and ones,
+      it raises an error, because these are bits that were saved without packing.
     * bool (N, bits), and −1 and +1 of any signed integer or float type (N, bits), are packed.
 
     Args:
-        array: as it was read; a memory map is looked at piece by piece.
-        what: named in errors.
+        array: the array as read; a memory map is processed in blocks.
+        what: name of the array in errors.
 
     Returns:
         uint8 (N, bits/8).
 
     Raises:
-        LimbeckError: no matrix, no columns, integers 0 and 1 (they could be bits or signs), other values, a
-            number of bits that is no multiple of 8.
+        LimbeckError: the array is not a matrix or has no columns; it has integers 0 and 1 (they could be bits
+            or signs) or other values; its number of bits is not a multiple of 8.
     """
     if array.ndim != 2 or array.shape[1] == 0:
         raise LimbeckError(
@@ -47,24 +47,24 @@ def as_codes(array: np.ndarray, what: str) -> np.ndarray:
             "give signs, booleans, or uint8 packed by numpy.packbits"
         )
     if array.shape[1] % 8:
-        raise LimbeckError(f"{what} has {array.shape[1]} bits; a multiple of 8 is needed")
+        raise LimbeckError(f"{what} has {array.shape[1]} bits; give a multiple of 8")
     pieces = (array[start : start + _ROWS] for start in range(0, len(array), _ROWS))
     packed = [pack_bits(piece if piece.dtype == np.bool_ else piece > 0) for piece in pieces]
     return np.concatenate(packed) if packed else np.empty((0, array.shape[1] // 8), np.uint8)
 
 
 def as_codes_or_vectors(array: np.ndarray, what: str) -> np.ndarray:
-    """As `as_codes`, but float arrays that hold more than −1 and +1 are vectors and stay as they are."""
+    """Return packed codes as `as_codes`; return float arrays with other values than ±1 unchanged."""
     if array.ndim == 2 and array.dtype.kind == "f" and not is_signs(array):
         return array
     return as_codes(array, what)
 
 
 def is_signs(array: np.ndarray) -> bool:
-    """Whether an array (N, bits) of 8 or more columns holds nothing but −1 and +1 of a signed type."""
+    """Return whether an array (N, bits) of 8 or more columns has only −1 and +1 of a signed type."""
     if array.dtype.kind not in "if" or array.shape[1] < 8 or not len(array):
         return False
-    for start in range(0, len(array), _ROWS):  # vectors are told by their first rows
+    for start in range(0, len(array), _ROWS):  # the first row of a block usually rules out vectors
         first = array[start : start + 1]
         if not (np.abs(first) == 1).all() or not (np.abs(array[start : start + _ROWS]) == 1).all():
             return False

@@ -1,4 +1,4 @@
-"""All Hamming distances of two small sets; searching or scoring large ones needs nothing of size Q x N."""
+"""Compute all Hamming distances of two small sets; for large sets limbeck builds no Q × N matrix."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from limbeck.codes.words import as_words, fill_distances
 
 
 def hamming_distances(queries: ArrayLike, items: ArrayLike, *, threads: int | None = None) -> np.ndarray:
-    """Hamming distance of every query to every item.
+    """Compute the Hamming distance of every query to every item.
 
     Args:
         queries: packed codes, uint8 (Q, B).
         items: packed codes, uint8 (N, B).
-        threads: how many threads; one per core if None.
+        threads: number of threads; one per core if None.
 
     Returns:
         int32 (Q, N).
+
+    Raises:
+        LimbeckError: the codes are invalid or differ in length.
     """
     left, right = (as_words(codes) for codes in check_code_pair(queries, items))
     result = np.empty((len(left), len(right)), dtype=np.int32)

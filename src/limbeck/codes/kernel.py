@@ -1,4 +1,4 @@
-"""The decorator of every compiled loop in limbeck."""
+"""Compile loops with numba; every compiled loop in limbeck uses this decorator."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numba import njit
 
 
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | None = None) -> Any:
-    """Compile a function at its first call, without the interpreter lock, and keep the result on disk.
+    """Compile a function at its first call, release the interpreter lock, and cache the result on disk.
 
-    Compiling takes seconds, so it should happen once a machine. Where no folder can be written, neither
-    beside the source nor in the user's cache (as in some containers), it happens once a process instead.
+    Compilation takes seconds and happens once per machine. Where neither the source folder nor the user's
+    cache is writable (as in some containers), it happens once per process.
     """
     if function is None:
         return lambda decorated: kernel(decorated, fastmath=fastmath)

@@ -1,4 +1,4 @@
-"""From signs to packed codes and back. Bit order is that of `numpy.packbits`; sign(0) = +1."""
+"""Convert signs to packed codes and back. The bit order is that of `numpy.packbits`; sign(0) = +1."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from numpy.typing import ArrayLike
 
 from limbeck.errors import LimbeckError
 
-MAX_BYTES = 512  # 4,096 bits; the kernels count distances in 16 bits
+MAX_BYTES = 512  # 4,096 bits; the kernels store distances in 16 bits
 
 
 def pack_bits(signs: ArrayLike) -> np.ndarray:
     """Pack signs into codes.
 
     Args:
-        signs: (N, bits), bool or ±1 of any integer or float type. Bits must be a multiple of 8.
+        signs: (N, bits), bool or ±1 of any integer or float type. The number of bits must be a multiple of 8.
 
     Returns:
-        uint8 (N, bits / 8); +1 and True are a set bit.
+        uint8 (N, bits / 8); +1 and True become a set bit.
 
     Raises:
-        LimbeckError: for 0/1 integers, which could mean bits or signs, and for anything that is not a sign.
+        LimbeckError: the array has integers 0 and 1, which could mean bits or signs, or values that are not
+            signs; the number of bits is not a multiple of 8.
     """
     array = _matrix(signs, "signs")
     if array.shape[1] == 0 or array.shape[1] % 8:
@@ -38,41 +39,53 @@ def pack_bits(signs: ArrayLike) -> np.ndarray:
         if array.dtype.kind in "iu" and bool(((array == 0) | positive).all()):
             raise LimbeckError("signs: integers 0 and 1 are ambiguous; give bool, or -1 and +1")
         wrong = array[~(positive | (array == -1))][0]
-        mend = "; use limbeck.codes.sign_codes for real numbers" if array.dtype.kind == "f" else ""
-        raise LimbeckError(f"signs: {wrong} is neither -1 nor +1{mend}")
+        advice = "; use limbeck.codes.sign_codes for real numbers" if array.dtype.kind == "f" else ""
+        raise LimbeckError(f"signs: {wrong} is neither -1 nor +1{advice}")
     return np.packbits(positive, axis=1)
 
 
 def unpack_bits(codes: ArrayLike) -> np.ndarray:
-    """Undo `pack_bits`: uint8 (N, bits / 8) to ±1, int8 (N, bits)."""
+    """Unpack codes, uint8 (N, bits / 8), to signs ±1, int8 (N, bits): the inverse of `pack_bits`."""
     bits = np.unpackbits(check_codes(codes), axis=1).view(np.int8)
     return 2 * bits - 1
 
 
 def looks_unpacked(codes: np.ndarray) -> bool:
-    """True for uint8 (N, 8 or more) of zeros and ones alone: bits that were saved without packing."""
+    """Return whether uint8 (N, 8 or more) has only zeros and ones: bits that were saved without packing."""
     return codes.dtype == np.uint8 and codes.shape[1] >= 8 and bool(codes.any()) and int(codes.max()) == 1
 
 
 def sign_codes(x: ArrayLike) -> np.ndarray:
-    """Codes of the signs of real numbers, (N, bits) to uint8 (N, bits / 8); sign(0) = +1, NaN is refused."""
+    """Return the packed codes of the signs of real numbers; sign(0) = +1.
+
+    Args:
+        x: real (N, bits).
+
+    Returns:
+        uint8 (N, bits / 8).
+
+    Raises:
+        LimbeckError: the array is not real (N, bits), has NaN, or bits is not a multiple of 8.
+    """
     array = _matrix(x, "x")
     if array.dtype.kind not in "iuf":
         raise LimbeckError(f"x: holds {array.dtype}, expected real numbers")
     unknown = np.isnan(array).any(axis=1)
     if unknown.any():
-        raise LimbeckError(
-            f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row"
-        )
+        raise LimbeckError(f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row")
     return pack_bits(array >= 0)
 
 
 def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
-    """Return packed codes as they are; refuse all but uint8 (N, 1 to 512), naming `what`."""
+    """Return packed codes unchanged.
+
+    Raises:
+        LimbeckError: the array is not uint8 (N, 1 to 512); the message names ``what``.
+    """
     array = _matrix(codes, what)
     if array.dtype != np.uint8:
         raise LimbeckError(
-            f"{what}: holds {array.dtype}, not packed uint8 codes; pack it with limbeck.codes.pack_bits"
+            f"{what}: holds {array.dtype}, not packed uint8 codes; pack them with limbeck.codes.pack_bits"
         )
     if not 1 <= array.shape[1] <= MAX_BYTES:
         raise LimbeckError(f"{what}: has width {array.shape[1]}, expected 1 to {MAX_BYTES} bytes")
@@ -80,7 +93,7 @@ def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
 
 
 def check_code_pair(queries: ArrayLike, items: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """`check_codes` for both, and one length for both."""
+    """Check queries and items by `check_codes`, and that they have the same length."""
     left, right = check_codes(queries, "queries"), check_codes(items, "items")
     if left.shape[1] != right.shape[1]:
         raise LimbeckError(

@@ -1,4 +1,4 @@
-"""Iterative quantization (ITQ): codes from any embeddings without training a network.
+"""Compute hash codes from embeddings by iterative quantization (ITQ), without training a network.
 
 Gong and Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary Codes", CVPR 2011.
 """
@@ -16,10 +16,10 @@ from limbeck.errors import LimbeckError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ITQ:
-    """A fitted projection: PCA, then the rotation that brings the points closest to the corners of a cube.
+    """A fitted projection: PCA, then the rotation that minimises the distance to the corners of a hypercube.
 
     Attributes:
-        mean: float64 (D,), subtracted first.
+        mean: float64 (D,), the mean that is subtracted first.
         projection: float64 (D, bits), PCA directions times rotation.
     """
 
@@ -28,20 +28,20 @@ class ITQ:
 
     @property
     def bits(self) -> int:
-        """Length of the codes."""
+        """The length of the codes."""
         return self.projection.shape[1]
 
     def project(self, x: ArrayLike) -> np.ndarray:
-        """Real numbers before the sign, (N, D) to float64 (N, bits)."""
+        """Project points (N, D) to the real numbers whose signs are the codes, float64 (N, bits)."""
         points = _points(x)
         if points.shape[1] != len(self.mean):
             raise LimbeckError(
-                f"x: has width {points.shape[1]}, this ITQ was fitted on width {len(self.mean)}"
+                f"x: has width {points.shape[1]}; this ITQ was fitted on width {len(self.mean)}"
             )
         return (points - self.mean) @ self.projection
 
     def encode(self, x: ArrayLike) -> np.ndarray:
-        """Packed codes, (N, D) to uint8 (N, bits / 8)."""
+        """Encode points (N, D) as packed codes, uint8 (N, bits / 8)."""
         return sign_codes(self.project(x))
 
 
@@ -50,26 +50,28 @@ def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = 50) -> ITQ:
 
     Args:
         x: float (N, D), finite, N at least 2.
-        bits: length of the codes, a multiple of 8, at most D (PCA has no more directions).
-        seed: of the random rotation that the iteration starts from; the same seed gives the same result.
-        iterations: alternations of "nearest corners" and "best rotation"; the paper uses 50.
+        bits: length of the codes, a multiple of 8, at most D (the number of PCA directions).
+        seed: seeds the random initial rotation; the same seed gives the same result.
+        iterations: number of alternations of "nearest corners" and "best rotation"; the paper uses 50.
 
     Returns:
-        The fitted `ITQ`.
+        The fitted projection.
 
     Raises:
-        LimbeckError: for bits above D or not a multiple of 8, fewer than two points, NaN.
+        LimbeckError: ``bits`` exceeds D or is not a multiple of 8; there are fewer than two points; a value is
+            NaN or infinite.
     """
     points = _points(x)
     count, width = points.shape
     if bits < 8 or bits % 8:
-        raise LimbeckError(f"bits: {bits} is not a positive multiple of 8")
+        raise LimbeckError(f"bits: {bits} is not a positive multiple of 8; give for example 64")
     if bits > width:
         raise LimbeckError(
-            f"bits: ITQ makes at most one bit a dimension, so {width}-d points give no {bits}-bit codes"
+            f"bits: ITQ makes at most one bit per dimension, the points have {width} dimensions; "
+            f"use {width - width % 8} bits or fewer"
         )
     if count < 2:
-        raise LimbeckError(f"x: ITQ needs at least two points, found {count}")
+        raise LimbeckError(f"x: ITQ needs at least two points; there are {count}")
     mean = points.mean(axis=0)
     centred = points - mean
     directions = _principal_directions(centred, bits)
@@ -93,7 +95,7 @@ def _points(x: ArrayLike) -> np.ndarray:
 
 
 def _principal_directions(centred: np.ndarray, count: int) -> np.ndarray:
-    """The `count` directions of largest variance, (D, count), each with its largest entry positive."""
+    """Return the `count` directions of largest variance, (D, count), each with its largest entry positive."""
     _, vectors = np.linalg.eigh(centred.T @ centred)
     directions = vectors[:, ::-1][:, :count]
     peak = directions[np.abs(directions).argmax(axis=0), np.arange(count)]
@@ -101,6 +103,6 @@ def _principal_directions(centred: np.ndarray, count: int) -> np.ndarray:
 
 
 def _random_rotation(size: int, seed: int) -> np.ndarray:
-    """A uniformly random orthogonal matrix; fixing the signs of R's diagonal makes QR unique."""
+    """Draw a uniformly random orthogonal matrix; positive diagonal entries of R make QR unique."""
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

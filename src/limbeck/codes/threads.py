@@ -1,6 +1,6 @@
-"""One way to use several cores: plain threads around numba kernels that release the interpreter lock.
+"""Use several cores by threads around numba kernels, which release the interpreter lock.
 
-Numba's own ``parallel=True`` crashes in a process that was forked after its first use (data loaders fork).
+Numba's ``parallel=True`` crashes in a process that is forked after its first use (data loaders fork).
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ T = TypeVar("T")
 
 
 def thread_count(threads: int | None) -> int:
-    """How many threads to use: as asked, else one for each core that this process may use."""
+    """Return the number of threads: ``threads``, or one per core that this process may use if None.
+
+    Raises:
+        LimbeckError: ``threads`` is not a whole number of at least 1.
+    """
     if threads is None:
         affinity = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise LimbeckError(f"threads: {threads!r} is not a whole number of at least 1")
+        raise LimbeckError(f"threads: {threads!r} is not a whole number of at least 1; give 1 or more")
     return threads
 
 
 def run_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
-    """Run tasks on up to ``threads`` threads, the caller's among them; results in the order of the tasks."""
+    """Run tasks on up to ``threads`` threads, including the caller's; return results in task order."""
     if threads == 1 or len(tasks) < 2:
         return [task() for task in tasks]
     lanes = [tasks[lane::threads] for lane in range(min(threads, len(tasks)))]
@@ -38,7 +42,7 @@ def run_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
 
 
 def spans(total: int, parts: int) -> list[tuple[int, int]]:
-    """Cut range(total) into at most ``parts`` neighbouring, nearly equal, non-empty pieces (start, stop)."""
+    """Split range(total) into at most ``parts`` consecutive, nearly equal, non-empty spans (start, stop)."""
     parts = max(1, min(parts, total))
     edges = [total * part // parts for part in range(parts + 1)]
     return list(itertools.pairwise(edges))
@@ -53,5 +57,5 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="limbeck")
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has no threads: let it start its own
+if hasattr(os, "register_at_fork"):  # a forked child has no threads and must start new ones
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,10 +1,10 @@
-"""Codes as machine words, and the popcount kernels that all Hamming code is built from.
+"""View codes as machine words, and define the popcount kernels that all Hamming code uses.
 
-A code of B bytes is read as W words of the widest unsigned type that divides B: no copy, no padding,
-any length.
+A code of B bytes is read as W words of the widest unsigned type that divides B. This works for any length,
+without copy or padding.
 
-Numba's cache looks at a kernel's own file only: after an edit here, delete the ``__pycache__`` folders, or
-the kernels elsewhere that call these go on with the old ones.
+Numba's cache checks only the file of a kernel. After an edit here, delete the ``__pycache__`` folders;
+otherwise kernels in other files still call the old versions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from limbeck.codes.kernel import kernel
 
 
 def _popcount(_typing_context: Any, x: Any) -> Any:
-    """Set bits of an unsigned integer, as one instruction (numba has no ``np.bitwise_count``)."""
+    """Count the set bits of an unsigned integer in one instruction (numba has no ``np.bitwise_count``)."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -32,8 +32,8 @@ popcount: Any = intrinsic(_popcount)
 def as_words(codes: np.ndarray) -> np.ndarray:
     """View uint8 (N, B) as read-only unsigned words (N, W).
 
-    Copies only what cannot be viewed (strided or unaligned arrays). The result is always C-ordered, aligned
-    and read-only, so that each kernel is compiled once per word type, memory-mapped arrays included.
+    Only strided or unaligned arrays are copied. The result is always C-ordered, aligned and read-only, so
+    each kernel is compiled once per word type, also for memory-mapped arrays.
     """
     width = codes.shape[1]
     size = next(size for size in (8, 4, 2, 1) if width % size == 0)
@@ -42,7 +42,7 @@ def as_words(codes: np.ndarray) -> np.ndarray:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A read-only view as a plain ndarray; numba compiles another variant for writable arrays."""
+    """Return a read-only view as a plain ndarray; numba compiles another variant for writable arrays."""
     view = np.asarray(array).view(np.ndarray)
     view.flags.writeable = False
     return view
@@ -50,10 +50,10 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 @kernel
 def fill_distances(items: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
-    """Distances of one query (W,) to items (n, W), written to ``out`` (n,).
+    """Write the distances of one query (W,) to items (n, W) to ``out`` (n,).
 
-    Pass ``items`` as a view from its first row on: an index range would keep numba from vectorising the loop.
-    The common lengths are spelt out, because a loop over W words inside would do so too.
+    Pass ``items`` as a view that begins at its first row: with an index range numba does not vectorise the
+    loop. Lengths of one and two words have separate loops, because an inner loop over words prevents it, too.
     """
     flat = items.reshape(items.size)
     if query.shape[0] == 1:

@@ -1,1 +1,1 @@
-"""Geometry of the hyperboloid: pure torch functions on points; they know no model, no method and no data."""
+"""Compute the geometry of the hyperboloid in pure torch functions, without models, methods or data."""

@@ -1,18 +1,18 @@
-"""The hyperboloid (Lorentz model) of curvature −curv, in forms that stay exact and finite in float32.
+"""Compute on the hyperboloid (Lorentz model) of curvature −curv, accurately and finitely in float32.
 
 A point is given by its *space part* x of D numbers; its time part x_t = √(1/curv + ‖x‖²) is recomputed.
-Lengths are in the unit of the coordinates (the radius of curvature is 1/√curv), angles in radians. `curv`
-is positive: a number, or a tensor of one element, with gradient if wanted. float64 points stay float64,
-everything else is cast to float32 and computed there, under autocast too. Nothing hides a NaN.
+Lengths are in the unit of the coordinates (the radius of curvature is 1/√curv); angles are in radians. `curv`
+is positive: a number, or a tensor of one element, which may need a gradient. float64 points stay float64.
+Other types are cast to float32 and computed in float32, also under autocast. No function hides a NaN.
 
 The equations are those of MERU (Desai et al. 2023, "Hyperbolic Image-Text Representations", preliminaries
-and entailment loss; cones after Ganea et al. 2018 and Le et al. 2019). The forms are ours: as published,
-acosh and acos have no digits left in float32 for close points and small angles, and no finite gradient at
-them. Errors are of float32 against float64 on the same float32 inputs, as the tests hold them.
+and entailment loss; cones after Ganea et al. 2018 and Le et al. 2019). The forms are ours: in the published
+forms, acosh and acos lose all digits in float32 for close points and small angles, and have no finite
+gradient there. Errors compare float32 with float64 on the same float32 inputs; the tests check these bounds.
 
-Every function raises `LimbeckError` on a curvature that is no positive number (the sign of a tensor is
-not read) or has several elements, on points of different width, and, if pairwise, on points that are no
-matrix.
+Every function raises `LimbeckError` if the curvature is not a positive number (the sign of a tensor is not
+checked) or has several elements, or if points differ in width. Pairwise functions also raise it if the points
+are not matrices.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from limbeck.errors import LimbeckError
 Curvature: TypeAlias = float | torch.Tensor
 
 _SMALL = 1e-14  # floor of z, and of squares before their root, in units of the curvature
-_PAIRWISE_FLOOR = {torch.float32: 1e-6, torch.float64: _SMALL}  # of z made by a matrix product
-_ANGLE_FLOOR = {torch.float32: 1e-12, torch.float64: 1e-20}  # under the root of the sine leg of an angle
-_SINE_LIMIT = 1 - 1e-6  # of the aperture: at the apex the slope of asin is infinite
-_SERIES_BELOW = 1e-4
+_PAIRWISE_FLOOR = {torch.float32: 1e-6, torch.float64: _SMALL}  # floor of z from a matrix product
+_ANGLE_FLOOR = {torch.float32: 1e-12, torch.float64: 1e-20}  # added under the root of the sine leg
+_SINE_LIMIT = 1 - 1e-6  # limit of the aperture's sine: at 1 the slope of asin is infinite
+_SERIES_BELOW = 1e-4  # below this radius the maps use their series
 
 
 def inner(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Lorentz inner product x·y − x_t y_t; −1/curv for a point with itself, smaller for any two others.
+    """Return the Lorentz inner product x·y − x_t y_t.
 
-    Use `distance` for points that may be close: what tells them apart is lost here.
+    It is −1/curv for a point with itself and smaller for two different points. Use `distance` for points that
+    may be close: their inner product has no digits to distinguish them.
 
     Args:
         x: (…, D) space parts.
         y: (…, D) space parts; leading dimensions broadcast.
+        curv: minus the curvature.
 
     Returns:
         (…), in squared lengths. Source: MERU, preliminaries. Error: 1e-6 of |x_t y_t|.
@@ -49,29 +51,31 @@ def inner(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
 
 
 def pairwise_inner(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """`inner` of every row of x with every row of y.
+    """Return `inner` of every row of x with every row of y.
 
     Args:
         x: (A, D) space parts.
         y: (B, D) space parts.
+        curv: minus the curvature.
 
     Returns:
-        (A, B), in squared lengths. Source and error as `inner`.
+        (A, B), in squared lengths. Source and error as for `inner`.
     """
     x, y, curv = _prepare(x, y, curv)
     return _pairwise_inner(x, y, curv)
 
 
 def distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Geodesic distance; MERU: acosh(−curv⟨x, y⟩) / √curv.
+    """Return the geodesic distance; MERU: acosh(−curv⟨x, y⟩) / √curv.
 
-    With D = (x − y)·(x + y) / (x_t + y_t), which is x_t − y_t without its cancellation, −curv⟨x, y⟩ − 1
-    is z = curv/2 · (‖x − y‖² − D²), and the distance is acosh(1 + z)/√curv. z has a floor of 1e-14:
-    at x = y the distance is 1.4e-7/√curv and its gradient 0.
+    Let D = (x − y)·(x + y) / (x_t + y_t), which is x_t − y_t without cancellation. Then −curv⟨x, y⟩ − 1 is
+    z = curv/2 · (‖x − y‖² − D²), and the distance is acosh(1 + z)/√curv. z has a floor of 1e-14: at x = y the
+    distance is 1.4e-7/√curv and its gradient is 0.
 
     Args:
         x: (…, D) space parts.
         y: (…, D) space parts; leading dimensions broadcast.
+        curv: minus the curvature.
 
     Returns:
         (…), in lengths. Source: MERU, preliminaries; form ours. Error: 1e-4 relative for √curv‖x‖ ≤ 10
@@ -84,31 +88,33 @@ def distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
 
 
 def pairwise_distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Geodesic distance of every row of x to every row of y, by one matrix product.
+    """Return the geodesic distance of every row of x to every row of y, by one matrix product.
 
-    z = −curv⟨x, y⟩ − 1 directly, with a floor of 1e-6 in float32 (a distance of 1.4e-3/√curv), 1e-14 in
-    float64.
+    z = −curv⟨x, y⟩ − 1 is computed directly. Its floor is 1e-6 in float32 (a distance of 1.4e-3/√curv) and
+    1e-14 in float64. Use `distance` for close points.
 
     Args:
         x: (A, D) space parts.
         y: (B, D) space parts.
+        curv: minus the curvature.
 
     Returns:
-        (A, B), in lengths. Source as `distance`. Error for √curv‖x‖ ≤ 10: 2e-4 relative where
-        √curv · distance ≥ 1, 2e-2/√curv absolute below; for close points take `distance`.
+        (A, B), in lengths. Source as for `distance`. Error for √curv‖x‖ ≤ 10: 2e-4 relative where
+        √curv · distance ≥ 1, and 2e-2/√curv absolute below.
     """
     x, y, curv = _prepare(x, y, curv)
     return _length(-curv * _pairwise_inner(x, y, curv) - 1, curv, _PAIRWISE_FLOOR[x.dtype])
 
 
 def exp_map0(u: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Point that the geodesic from the origin with velocity u reaches: sinh(r)/r · u with r = √curv‖u‖.
+    """Apply the exponential map at the origin: sinh(r)/r · u with r = √curv‖u‖.
 
-    It lies ‖u‖ from the origin. There is no cap: float32 overflows at r = 88, and bounds are the lift's
-    business.
+    The result is at distance ‖u‖ from the origin. There is no clipping: float32 overflows at r = 88, and the
+    lift limits the radius.
 
     Args:
         u: (…, D) tangent vectors at the origin.
+        curv: minus the curvature.
 
     Returns:
         (…, D) space parts. Source: MERU, preliminaries; below r = 1e-4 by series. Error: 1e-5 relative
@@ -116,17 +122,20 @@ def exp_map0(u: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """
     u, curv = _cast(u), _scalar(curv, u)
     square, r = _radius(u, curv)
-    # torch.sinh of one number has another last bit in another place of a tensor (MKL); cached points would
-    # differ from computed ones. expm1 has not.
+    # The last bit of torch.sinh depends on the position of a number in the tensor (MKL), so cached points
+    # would differ from computed ones. The result of expm1 does not depend on the position.
     sinh = (torch.expm1(r) - torch.expm1(-r)) / 2
     return torch.where(r < _SERIES_BELOW, 1 + square / 6, sinh / r).unsqueeze(-1) * u
 
 
 def log_map0(x: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Inverse of `exp_map0`: asinh(r)/r · x with r = √curv‖x‖; MERU has acosh(√(1 + r²)), the same number.
+    """Apply the logarithmic map at the origin, the inverse of `exp_map0`: asinh(r)/r · x with r = √curv‖x‖.
+
+    MERU writes acosh(√(1 + r²)), which equals asinh(r).
 
     Args:
         x: (…, D) space parts.
+        curv: minus the curvature.
 
     Returns:
         (…, D) tangent vectors at the origin. Source: MERU, preliminaries; below r = 1e-4 by series.
@@ -138,38 +147,42 @@ def log_map0(x: torch.Tensor, curv: Curvature) -> torch.Tensor:
 
 
 def half_aperture(x: torch.Tensor, curv: Curvature, min_radius: float = 0.1) -> torch.Tensor:
-    """Half the opening of the entailment cone at x: asin(2 · min_radius / (√curv‖x‖)).
+    """Return the half aperture of the entailment cone at x: asin(2 · min_radius / (√curv‖x‖)).
 
-    The sine is held below 1 − 1e-6: points with ‖x‖ ≤ 2 · min_radius/√curv, the apex, have the widest
-    cone, π/2 − 1.4e-3, and no gradient.
+    The sine is clipped to 1 − 1e-6. Points with ‖x‖ ≤ 2 · min_radius/√curv have the widest cone,
+    π/2 − 1.4e-3, and gradient 0.
 
     Args:
         x: (…, D) space parts.
+        curv: minus the curvature.
         min_radius: MERU's K, in units of 1/√curv.
 
     Returns:
-        (…), radians. Source: MERU, entailment loss. Error: 1e-6 relative from 1.1 times the apex's norm
-        on.
+        (…), in radians. Source: MERU, entailment loss. Error: 1e-6 relative for
+        ‖x‖ ≥ 1.1 · 2 · min_radius/√curv.
     """
     x, curv = _cast(x), _scalar(curv, x)
     return torch.asin((2 * min_radius / _radius(x, curv)[1]).clamp_max(_SINE_LIMIT))
 
 
 def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Angle at x between the ray from the origin through x, carried on, and the geodesic from x to y.
+    """Return the exterior angle at x, between the ray from the origin extended beyond x and the geodesic to y.
 
-    0 where y lies behind x, π where it lies before it; y is in the cone of x where the angle is at most
-    `half_aperture(x)`. MERU: acos((y_t + curv x_t⟨x, y⟩) / (‖x‖ √((curv⟨x, y⟩)² − 1))). Here: atan2 of
-    the two legs that this has when multiplied by its root. One is √(curv‖p‖² + 1e-12), in float64 1e-20,
-    p the part of y − x orthogonal to x. The other is curv(x_t s − ‖x‖ y_t), s the part of y along x; for
-    s > 0 this is a difference of near numbers and is taken as ((s − ‖x‖)(s + ‖x‖) − curv‖x‖²‖p‖²) / (x_t
-    s + ‖x‖ y_t). With the z of `distance` it is also −(x_t − y_t + x_t z)/‖x‖, but that has an error of
-    1e-2 at √curv‖x‖ = 1e-4 and misses 1e-5 below 0.2. Where it has no value (x = y, x at the origin) the
-    angle is π/2.
+    The angle is 0 where y is beyond x on the ray, and π where y is between the origin and x. y is in the cone
+    of x where the angle is at most `half_aperture(x)`. Where the angle is undefined (x = y, or x at the
+    origin) it is π/2.
+
+    MERU: acos((y_t + curv x_t⟨x, y⟩) / (‖x‖ √((curv⟨x, y⟩)² − 1))). Here it is atan2 of a sine leg and a
+    cosine leg, both scaled by that root. The sine leg is √(curv‖p‖² + 1e-12) (1e-20 in float64), where p is
+    the part of y − x orthogonal to x. The cosine leg is curv(x_t s − ‖x‖ y_t), where s is the component of y
+    along x. For s > 0 this difference cancels, and it is computed as
+    ((s − ‖x‖)(s + ‖x‖) − curv‖x‖²‖p‖²) / (x_t s + ‖x‖ y_t). With the z of `distance` it is also
+    −(x_t − y_t + x_t z)/‖x‖, but the error of that form is 1e-2 at √curv‖x‖ = 1e-4 and above 1e-5 below 0.2.
 
     Args:
-        x: (…, D) space parts, the tips of the cones.
+        x: (…, D) space parts, the apexes of the cones.
         y: (…, D) space parts; leading dimensions broadcast.
+        curv: minus the curvature.
 
     Returns:
         (…), radians in [0, π]. Source: MERU, entailment loss; form ours. Error: 2e-6 for √curv‖x‖ ≤ 10;
@@ -190,12 +203,12 @@ def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.T
 
 
 def _cast(x: torch.Tensor) -> torch.Tensor:
-    """float64 as it is, anything else as float32: autocast does not do it."""
+    """Return float64 unchanged and any other type as float32, which autocast does not do."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def _scalar(curv: Curvature, like: torch.Tensor) -> torch.Tensor:
-    """`curv` as a 0-d tensor of the type and device of `like`; a tensor's sign is not read."""
+    """Return `curv` as a 0-d tensor of the type and device of `like`; a tensor's sign is not checked."""
     if isinstance(curv, torch.Tensor):
         if curv.numel() != 1:
             raise LimbeckError(f"curv has {curv.numel()} elements; give one curvature for all points")
@@ -208,7 +221,7 @@ def _scalar(curv: Curvature, like: torch.Tensor) -> torch.Tensor:
 def _prepare(
     x: torch.Tensor, y: torch.Tensor, curv: Curvature
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Both sets of points in one type, and the curvature in the same."""
+    """Return both sets of points and the curvature in one type."""
     if x.shape[-1:] != y.shape[-1:]:
         raise LimbeckError(f"points of different width: x is {tuple(x.shape)}, y is {tuple(y.shape)}")
     x, y = _cast(x), _cast(y)
@@ -226,13 +239,13 @@ def _time(x: torch.Tensor, curv: torch.Tensor) -> torch.Tensor:
 
 
 def _radius(x: torch.Tensor, curv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """curv‖x‖² with its floor, and the root of it: √curv‖x‖, without unit."""
+    """Return curv‖x‖² with its floor, and its root √curv‖x‖; both are dimensionless."""
     square = (curv * _dot(x, x)).clamp_min(_SMALL)
     return square, square.sqrt()
 
 
 def _length(z: torch.Tensor, curv: torch.Tensor, floor: float) -> torch.Tensor:
-    """Distance where −curv⟨x, y⟩ − 1 is z: acosh(1 + z), by log1p (asinh takes ten times as long)."""
+    """Return the distance acosh(1 + z)/√curv, z = −curv⟨x, y⟩ − 1, by log1p (asinh is ten times slower)."""
     z = z.clamp_min(floor)
     return torch.log1p(z + z.sqrt() * (z + 2).sqrt()) / curv.sqrt()
 
@@ -240,5 +253,5 @@ def _length(z: torch.Tensor, curv: torch.Tensor, floor: float) -> torch.Tensor:
 def _pairwise_inner(x: torch.Tensor, y: torch.Tensor, curv: torch.Tensor) -> torch.Tensor:
     if x.ndim != 2 or y.ndim != 2:
         raise LimbeckError(f"pairwise needs (A, D) and (B, D); x is {tuple(x.shape)}, y is {tuple(y.shape)}")
-    with torch.autocast(x.device.type, enabled=False):  # which would take the product in half precision
+    with torch.autocast(x.device.type, enabled=False):  # autocast would multiply in half precision
         return x @ y.T - torch.outer(_time(x, curv), _time(y, curv))
