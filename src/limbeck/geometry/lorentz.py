@@ -166,7 +166,7 @@ def half_aperture(x: torch.Tensor, curv: Curvature, min_radius: float = 0.1) -> 
 
 
 def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
-    """Return the exterior angle at x, between the ray from the origin extended beyond x and the geodesic to y.
+    """Return the exterior angle at x, between the ray from the origin extended past x and the geodesic to y.
 
     The angle is 0 where y is beyond x on the ray, and π where y is between the origin and x. y is in the cone
     of x where the angle is at most `half_aperture(x)`. Where the angle is undefined (x = y, or x at the
