@@ -83,7 +83,7 @@ def test_a_way_is_measured_against_its_farthest_point(radius: float) -> None:
     assert shown["radius"] == f"{radius:.2f}" and shown["entailing"] == "12 of 3,400 texts entail it"
     assert shown["share"] == min(1.0, radius)
     other = shown_way(Way(picture, "a ring", "m", radius, 0, 3, False, stations))
-    assert other["entailing"] == "0 of 3 texts entail it, so the nearest are named, entailing or not"
+    assert other["entailing"] == "0 of 3 texts entail it; the nearest texts are shown, entailing or not"
     text, root = shown["stations"]
     assert text["share"] == min(1.0, 1 / radius) and len(text["pictures"]) == 3 and not text["root"]
     assert root["root"] and root["text"] == "the root" and root["share"] == 0 and root["pictures"] == []

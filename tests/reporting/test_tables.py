@@ -118,7 +118,7 @@ def test_a_comparison_writes_over_no_other_files(tmp_path: Path, hashing_results
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/notes.txt").write_text("mine")
     (tmp_path / "docs/table.md").write_text("mine")
-    with pytest.raises(LimbeckError, match=r"docs/table\.md: exists already and is not of a comparison"):
+    with pytest.raises(LimbeckError, match=r"docs/table\.md: exists and does not belong to a comparison"):
         write_comparison(tmp_path / "docs", comparison)
     assert {f.name: f.read_text() for f in (tmp_path / "docs").iterdir()} == {
         "notes.txt": "mine",

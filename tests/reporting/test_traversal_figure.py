@@ -66,5 +66,5 @@ def test_files(tmp_path: Path) -> None:
     picture = Image.new("RGB", (8, 8))
     write_figure(tmp_path / "new/way.png", way("a"), picture)
     assert (tmp_path / "new/way.png").read_bytes() == traversal_png(way("a"), picture)
-    with pytest.raises(LimbeckError, match=r"way\.svg: a figure is a picture; give it the ending \.png"):
+    with pytest.raises(LimbeckError, match=r"way\.svg: a figure is a picture; use a name that ends in \.png"):
         write_figure(tmp_path / "way.svg", way("a"), picture)

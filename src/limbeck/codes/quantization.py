@@ -58,8 +58,8 @@ def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = 50) -> ITQ:
         The fitted projection.
 
     Raises:
-        LimbeckError: ``bits`` exceeds D or is not a multiple of 8; there are fewer than two points; a value is
-            NaN or infinite.
+        LimbeckError: ``bits`` exceeds D or is not a multiple of 8; there are fewer than two points; a value
+            is NaN or infinite.
     """
     points = _points(x)
     count, width = points.shape

@@ -29,7 +29,7 @@ def score_cones(
     details: Mapping[str, np.ndarray],
     bounded: Mapping[str, np.ndarray],
 ) -> Scores:
-    """Score the share of matched pairs inside the cone, the mean radii, and the share of clipped points.
+    """Score the share of matched pairs inside the cone, the mean radii, and the share at a radius bound.
 
     Source: the entailment cones of MERU; the shares and the radii by detail are ours.
 
@@ -38,12 +38,12 @@ def score_cones(
         images: embeddings of the pictures, one per row.
         texts: embeddings of the texts, any number per row; ``images`` must have all their rows.
         details: level of detail → embeddings of the texts of that level (`text_details`).
-        bounded: ``image`` and ``text`` → bool (n,), true for embeddings that were clipped to the largest
+        bounded: ``image`` and ``text`` → bool (n,), true for embeddings at a bound of the lift's
             radius (`DualEncoder.is_clipped`).
 
     Returns:
         Group ``cone``: ``inside`` is the share of (text, its picture) pairs with the picture in the text's
-        cone, per text 1 or 0; ``capped_image`` and ``capped_text`` are the shares of clipped points. Group
+        cone, per text 1 or 0; ``capped_image`` and ``capped_text`` are the shares at a bound. Group
         ``radius``: the mean distance from the root of the pictures (``image``), of the texts (``text``) and
         of the texts of each level (``text/NAME``), in the space's unit of length.
     """

@@ -1,3 +1,3 @@
-"""Tables, plots and the report: results made readable. Charts need the extra ``limbeck[report]``."""
+"""Show results as tables, charts and an HTML report. Charts need the extra ``limbeck[report]``."""
 
 from __future__ import annotations

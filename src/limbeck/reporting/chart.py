@@ -1,4 +1,4 @@
-"""A chart is a few panels with one legend; it becomes one SVG file, or panels for a page that reflows."""
+"""Draw a chart: a few panels with one legend, as one SVG file or as separate panels for a web page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limbeck.reporting.style import Look, chart_settings, inline, light, light_s
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend; ``kind`` is ``line``, ``level`` (a level dotted line) or ``bar``."""
+    """One entry of a legend; ``kind`` is ``line``, ``level`` (a horizontal dotted line) or ``bar``."""
 
     label: str
     look: Look
@@ -23,7 +23,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: ``draw`` gets the matplotlib axes and fills them."""
+    """One pair of axes; ``draw`` is called with the matplotlib axes and draws into them."""
 
     title: str
     draw: Callable[[Any], None]
@@ -31,12 +31,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels of one size under one legend.
+    """Panels of equal size with one legend.
 
     Attributes:
-        name: file name without ending, and prefix of the ids on a page.
+        name: file name without suffix, and prefix of the ids on a page.
+        panels: the panels, row by row.
+        legend: entries of the legend.
         size: width and height of one panel in inches.
-        columns: most panels beside each other in the file.
+        columns: maximal number of panels per row in the file.
     """
 
     name: str
@@ -46,11 +48,11 @@ class Chart:
     columns: int = 2
 
     def svg(self) -> str:
-        """The whole chart as the text of one SVG file, light colours on white."""
+        """Return the whole chart as the text of an SVG file, in light colours on white."""
         return standalone(_figure(self._draw, *self._size()))
 
     def png(self, dpi: int = 144) -> bytes:
-        """The same as pixels."""
+        """Return the whole chart as a PNG file; ``dpi`` is in pixels per inch."""
         return _pixels(self._draw, *self._size(), dpi)
 
     def _grid(self) -> tuple[int, int]:
@@ -58,7 +60,7 @@ class Chart:
         return -(-len(self.panels) // columns), columns
 
     def _across(self) -> int:
-        """Entries of the legend beside each other."""
+        """Return the number of legend entries per row."""
         return max(1, int(self.size[0] * self._grid()[1] / 2.4))
 
     def _size(self) -> tuple[float, float]:
@@ -80,7 +82,7 @@ class Chart:
             )  # fmt: skip
 
     def inline(self) -> list[tuple[str, str]]:
-        """Title and inline SVG of each panel, without legend (the page draws it), see `style.inline`."""
+        """Return title and inline SVG of each panel; the page draws the legend (see `style.inline`)."""
         parts = []
         for number, panel in enumerate(self.panels):
             svg = _figure(partial(_alone, panel), *self.size)
@@ -100,7 +102,7 @@ def _pixels(draw: Callable[[Any], None], width: float, height: float, dpi: int) 
     with require("matplotlib").rc_context(light_settings()):
         figure = _drawn(draw, width, height)
         for artist in figure.findobj(lambda part: isinstance(getattr(part, "_color", None), str)):
-            artist.set_color(light(artist.get_color()))  # panels name stand-ins
+            artist.set_color(light(artist.get_color()))  # panels use placeholder colours
         figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 

@@ -1,4 +1,4 @@
-"""What codes are like beyond mAP: graded NDCG, look-ups, bits."""
+"""Make tables of hash codes beyond mAP: graded NDCG, hash look-up, bit statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIGURES = {
 }
 _BESIDE_NOTE = (
     "means over seeds; unseen: mAP without trained items in the database; NDCG: gain 2^(shared labels) - 1; "
-    "r≤2: look-up within Hamming radius 2, a query that finds nothing has precision 0"
+    "r≤2: look-up within Hamming radius 2, a query without hits has precision 0"
 )
 _BITS = {
     "entropy": "entropy",
@@ -29,7 +29,11 @@ _BITS = {
 
 
 def code_tables(results: Sequence[Result]) -> list[Table]:
-    """Two tables of the results that are codes: figures by direction, and the state of the bits."""
+    """Make the tables of results of hash codes: metrics per direction, and bit statistics.
+
+    Args:
+        results: any results; those without hash codes are left out.
+    """
     codes = [r for r in results if any("p@100" in r.metrics.get(way, {}) for way in DIRECTIONS)]
     if not codes:
         return []
@@ -40,8 +44,8 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
         if way in result.metrics
     ]
     notes = [
-        "NDCG: gain 2^(shared labels) - 1; r≤2: look-up within Hamming radius 2, a query that finds nothing "
-        "has precision 0"
+        "NDCG: gain 2^(shared labels) - 1; r≤2: look-up within Hamming radius 2, a query without hits has "
+        "precision 0"
     ]
     for like in (result.settings.get("like") for result in codes):
         if like:
@@ -51,17 +55,17 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
             if looks := like.get("best_looks"):
                 each = ", ".join(f"{DIRECTION_LABELS[way]} {figure(value)}" for way, value in looks.items())
                 notes.append(
-                    "the step was chosen on the test queries, as there: no figure of unseen data. "
-                    f"Best look of each direction by itself: {each}"
+                    "the step was selected on the test queries, as in the repository, so the scores are not "
+                    f"of unseen data. Best validation per direction: {each}"
                 )
     tables = [
         Table(f"Codes, {codes[0].protocol}", ["method", "", *_FIGURES.values()], rows, words=2, notes=notes)
     ]
     health = [
-        [result.label, name.replace("_", " "), *(_number(own.get(key)) for key in _BITS)]
+        [result.label, name.replace("_", " "), *(_number(statistics.get(key)) for key in _BITS)]
         for result in codes
-        for name, own in result.health.items()
-        if own
+        for name, statistics in result.health.items()
+        if statistics
     ]
     if health:
         note = "entropy of a bit (1 is best), mean |correlation| of bits, items that share their code"
@@ -70,9 +74,12 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def codes_table(comparison: Comparison, ordered: Sequence[Group]) -> Table | None:
-    """Means over seeds of what stands beside mAP, a row a group and direction; None where nobody has any.
+    """Make a table of the secondary metrics of hash codes: means over seeds, one row per group and direction.
 
-    The s.d. are in the spreadsheet and the JSON file: here they would make it too wide to read.
+    Standard deviations are in the CSV and JSON files; they would make this table too wide.
+
+    Returns:
+        The table; None if no group has such metrics.
     """
     names = {"map_unseen": "unseen"} | _FIGURES
     shown = [name for name in names if any(c.split()[1] == name for c in comparison.beside)]

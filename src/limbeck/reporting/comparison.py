@@ -1,4 +1,4 @@
-"""A comparison as tables, as a spreadsheet, and as files with its charts."""
+"""Show a comparison as tables, as CSV, and as a folder of files with charts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ DIFFERENCE_FIELDS = {"difference": "mean", "low": "low", "high": "high", "p": "p
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Mean ± s.d. over seeds, best of equal bits in bold; costs; with a base the differences last."""
+    """Make the tables of a comparison: means ± s.d. over seeds, costs, and differences if there is a base.
+
+    The best mean among equal code lengths is bold.
+    """
     tables = [_means(comparison), *further_means(comparison, _ordered(comparison))]
     codes = codes_table(comparison, _ordered(comparison))
     if codes is not None:
@@ -53,16 +56,16 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """All figures in long form, a line a group and column, unrounded."""
+    """Return all values as CSV in long form, one line per group and column, unrounded."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["method", "space", "bits", "figure", "n", "mean", "sd", *DIFFERENCE_FIELDS])
     for group in _ordered(comparison):
         for column in group.values:
             difference = group.differences.get(column)
-            own = [getattr(difference, name) for name in DIFFERENCE_FIELDS.values()] if difference else []
+            fields = [getattr(difference, name) for name in DIFFERENCE_FIELDS.values()] if difference else []
             scores = [len(group.results), group.mean(column), group.spread(column)]
-            writer.writerow([group.label, group.space, group.bits, column, *scores, *own])
+            writer.writerow([group.label, group.space, group.bits, column, *scores, *fields])
     return stream.getvalue()
 
 
@@ -70,20 +73,21 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
     """Write ``table.md``, ``table.csv``, ``comparison.json`` and the charts that apply as SVG.
 
     Args:
-        folder: made when missing; the files of an earlier comparison are replaced, others stay.
-        comparison: what `limbeck.evaluation.compare` returned.
+        folder: created if missing. The files of an earlier comparison are replaced; other files stay.
+        comparison: the result of `limbeck.evaluation.compare`.
 
     Returns:
         The files written.
 
     Raises:
-        LimbeckError: the folder holds a file of one of these names that is not of an earlier comparison, a
-            file cannot be written, or the extra ``report`` is missing (the tables stand then).
+        LimbeckError: the folder has a file of one of these names that does not belong to an earlier
+            comparison; a file cannot be written; the extra ``report`` is not installed (the tables are
+            written nevertheless).
     """
     folder = Path(folder)
     _require_ours(folder)
     tables = comparison_tables(comparison)
-    # First, since it marks the folder as one of limbeck's.
+    # This file comes first because it marks the folder as written by limbeck.
     write_json(folder / "comparison.json", comparison.to_json())
     write_atomic(folder / "table.md", "\n".join(table.markdown() for table in tables))
     write_atomic(folder / "table.csv", comparison_csv(comparison))
@@ -100,14 +104,14 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
 
 
 def _require_ours(folder: Path) -> None:
-    """Refuse to write over files of the same names that no comparison left."""
+    """Raise a `LimbeckError` if the folder has files of these names that do not belong to a comparison."""
     if _COMPARISON.marked(folder):
         return
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if re.fullmatch(_COMPARISON.files, file.name):
             raise LimbeckError(
-                f"{file}: exists already and is not of a comparison (no sound comparison.json beside it); "
-                "choose another --out, or move it away"
+                f"{file}: exists and does not belong to a comparison (its folder has no valid "
+                "comparison.json); choose another --out, or move the file"
             )
 
 
@@ -120,7 +124,7 @@ def _means(comparison: Comparison) -> Table:
     if comparison.task == "hashing":
         layout = [(group, "", comparison.columns) for group in ordered]
         head = ["method", "space", "n", *map(column_head, comparison.columns)]
-    else:  # retrieval has many figures a direction: a row each
+    else:  # retrieval has many metrics per direction: one row per direction
         names = list(dict.fromkeys(column.split()[1] for column in comparison.columns))
         ways = [d for d in DIRECTIONS if f"{d} {names[0]}" in comparison.columns]
         layout = [(group, way, [f"{way} {name}" for name in names]) for group in ordered for way in ways]
@@ -161,12 +165,12 @@ def _differences(comparison: Comparison) -> Table:
     table.rules = _changes_of_length(groups)
     table.notes = ["paired by seed and split, 95 % t interval; * p < .05 after Holm's correction"]
     if any(not column.startswith(("i2t", "t2i", "mean")) for group in groups for column in group.differences):
-        table.notes.append("Holm's correction runs over the directions and over the further figures apart")
+        table.notes.append("Holm's correction is separate for the directions and for the secondary metrics")
     return table
 
 
 def _changes_of_length(groups: Sequence[Group]) -> set[int]:
-    """Rows below which the code length changes; ``groups`` holds the group of each row."""
+    """Return the rows after which the code length changes; ``groups`` has one group per row."""
     return {row for row in range(len(groups) - 1) if groups[row].bits != groups[row + 1].bits}
 
 

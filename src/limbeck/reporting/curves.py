@@ -1,4 +1,4 @@
-"""The logged numbers of a run, stages in order, as the learning curves want them."""
+"""Read the logged metrics of a run, in the order of its stages, for learning curves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from limbeck.tables import split_lines
 
 
 def read_curves(run: Path | str) -> list[dict[str, Any]]:
-    """Rows of every ``metrics.jsonl`` of a run, each with the name of its ``stage`` added.
+    """Read the rows of every ``metrics.jsonl`` of a run, and add the name of the ``stage`` to each row.
 
     Args:
-        run: run directory with ``stages/NAME/metrics.jsonl``; stages come in the order of ``run.json`` where
-            it has them, else of the names.
+        run: run directory with ``stages/NAME/metrics.jsonl``. The stages are in the order of ``run.json``, or
+            of their names if it does not list them.
 
     Raises:
-        LimbeckError: a line that is not JSON, other than a last one cut short.
+        LimbeckError: a line other than the last is not JSON; an incomplete last line is ignored.
     """
     run = Path(run)
     files = {file.parent.name: file for file in sorted((run / "stages").glob("*/metrics.jsonl"))}
@@ -32,7 +32,9 @@ def read_curves(run: Path | str) -> list[dict[str, Any]]:
                 rows.append({**json.loads(line), "stage": stage})
             except (json.JSONDecodeError, TypeError):
                 if number < len(lines):
-                    raise LimbeckError(f"{files[stage]}: line {number} is damaged; remove it") from None
+                    raise LimbeckError(
+                        f"{files[stage]}: line {number} is not valid JSON; remove it"
+                    ) from None
     return rows
 
 

@@ -1,9 +1,10 @@
-"""A hyperbolic space on the Poincaré disk: the distance from the root is exact, the direction is a flat view.
+"""Draw a hyperbolic space on the Poincaré disk: radii are exact, angles are a linear projection (ours).
 
-Hundreds of dimensions do not fit on a page, so radius and angle are drawn apart. A point at geodesic distance
-r from the root stands at tanh(r / 2) from the middle, as in any Poincaré model. Its angle comes from a linear
-map of its direction to the plane, fitted to texts that name the leaves of a tree, so that leaves stand in the
-order of their tree (`fit_angles`). Everything else is placed by that map and had no say in it.
+A page cannot show hundreds of dimensions, so radius and angle are computed separately. A point at geodesic
+distance r from the root is drawn at tanh(r / 2) from the centre, as in any Poincaré model. Its angle comes
+from a linear map of its direction to the plane. The map is fitted to texts that name the leaves of a tree, so
+that the leaves are in the order of the tree (`fit_angles`). It places all other points but is not fitted to
+them.
 """
 
 from __future__ import annotations
@@ -20,24 +21,30 @@ from limbeck.reporting.style import GRID, INK, SOFT, Look, looks
 
 SIZE = (5.2, 5.2)
 RINGS = (0.5, 1.0, 1.5, 2.0, 3.0)
-RIDGE = 0.1  # penalty, relative to the mean eigenvalue of the directions' scatter
+RIDGE = 0.1  # ridge penalty, relative to the mean eigenvalue of the scatter matrix of the directions
 
 
 @dataclass(frozen=True)
 class Angles:
-    """A linear map of unit directions (n, d) to the plane, and the mean direction it was fitted around."""
+    """A linear map of unit directions to the plane.
+
+    Attributes:
+        weights: float64 (d, 2).
+        center: float64 (d,), mean direction of the fitted texts.
+    """
 
     weights: np.ndarray
     center: np.ndarray
 
     def place(self, points: np.ndarray, radii: np.ndarray, center: np.ndarray | None = None) -> np.ndarray:
-        """Where points stand on the disk, (n, 2).
+        """Return the positions of points on the disk, (n, 2).
 
         Args:
-            points: (n, d) space parts or tangent vectors; only their directions are read.
+            points: (n, d) space parts or tangent vectors; only their directions are used.
             radii: (n,) geodesic distances from the root in units of 1/√curv.
-            center: (d,) mean direction of their kind; that of the fitted texts when not given. Pictures and
-                texts lie in cones of their own, so pictures need theirs.
+            center: (d,) mean direction of the points' modality; by default that of the fitted texts. Pictures
+                and texts are in different cones (the modality gap), so give the mean of the pictures for
+                pictures.
         """
         flat = (directions(points) - (self.center if center is None else center)) @ self.weights
         length = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -45,12 +52,12 @@ class Angles:
 
 
 def fit_angles(points: np.ndarray, leaves: Sequence[str], paths: Iterable[Sequence[str]]) -> Angles:
-    """Ridge regression from directions to the unit circle.
+    """Fit a ridge regression from directions to the unit circle.
 
     Args:
-        points: (n, d) texts that name leaves, several a leaf.
-        leaves: (n,) the leaf that each names.
-        paths: paths of the tree, root first; the leaves stand at equal angles in the order of these.
+        points: (n, d) embeddings of texts that name leaves, any number per leaf.
+        leaves: (n,) the leaf of each text.
+        paths: paths of the tree, root first; the leaves are at equal angles in the order of the tree.
     """
     angle = leaf_angles(paths)
     turn = np.array([angle[leaf] for leaf in leaves])
@@ -63,13 +70,13 @@ def fit_angles(points: np.ndarray, leaves: Sequence[str], paths: Iterable[Sequen
 
 
 def directions(points: np.ndarray) -> np.ndarray:
-    """Unit vectors (n, d), float64; a space part on the hyperboloid has that of its tangent vector."""
+    """Return unit vectors (n, d), float64; a space part has the same direction as its tangent vector."""
     points = np.asarray(points, float)
     return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
 
 
 def leaf_angles(paths: Iterable[Sequence[str]]) -> dict[str, float]:
-    """Leaf → angle in radians: leaves at equal distances, siblings beside each other."""
+    """Return leaf → angle in radians; the angles are equally spaced, and siblings are adjacent."""
     names = {tuple(path) for path in paths}
     inner = {path[:at] for path in names for at in range(1, len(path))}
     leaves = sorted(names - inner)
@@ -78,14 +85,14 @@ def leaf_angles(paths: Iterable[Sequence[str]]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Disk:
-    """One model's disk.
+    """The disk of one model.
 
     Attributes:
-        spots: (n, 2) pictures.
-        branches: (n,) branch of the tree that each belongs to.
-        nodes: name → (2,) where the text that names a node stands.
-        edges: (parent, child) names; a parent that is no node is the root, in the middle.
-        node_branches: name → its branch; other nodes are drawn without a colour.
+        spots: (n, 2) positions of the pictures.
+        branches: (n,) branch of the tree of each picture.
+        nodes: name → (2,) position of the text that names a node.
+        edges: (parent, child) names; a parent that is not in ``nodes`` is the root, at the centre.
+        node_branches: name → its branch; other nodes are drawn in grey.
     """
 
     spots: np.ndarray
@@ -96,21 +103,21 @@ class Disk:
 
 
 def poincare_disks(models: Mapping[str, Disk], colors: Mapping[str, str] | None = None) -> Chart | None:
-    """Disks beside each other, pictures coloured by branch, the tree's texts named and joined by geodesics.
+    """Draw one disk per model: pictures coloured by branch, texts of the tree named and joined by geodesics.
 
     Args:
         models: label → its disk.
-        colors: branch → one of `SERIES`; in order of appearance when not given.
+        colors: branch → one of `SERIES`; by default colours in order of appearance.
 
     Returns:
-        None without a model.
+        The chart; None without a model.
     """
     if not models:
         return None
     branches = dict.fromkeys(b for disk in models.values() for b in disk.node_branches.values())
     look = looks(branches) if colors is None else {b: Look(colors[b], "o", "-") for b in branches}
     farthest = max(float(np.linalg.norm(disk.spots, axis=1).max(initial=0.5)) for disk in models.values())
-    limit = min(1.03, 1.12 * farthest)  # a rim without a point would make the tree too small to read
+    limit = min(1.03, 1.12 * farthest)  # the whole disk would make the tree too small to read
     panels = [Panel(label, partial(_panel, disk, look, limit)) for label, disk in models.items()]
     legend = [Key(branch, style, "bar") for branch, style in look.items()]
     return Chart("disk", panels, legend, SIZE)
@@ -123,8 +130,8 @@ def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
         spine.set_visible(False)
     _rings(limit, axis)
     for branch, style in look.items():
-        own = disk.spots[np.array([b == branch for b in disk.branches], bool)]
-        axis.scatter(own[:, 0], own[:, 1], s=10, color=style.color, alpha=0.4, linewidths=0, zorder=2)
+        spots = disk.spots[np.array([b == branch for b in disk.branches], bool)]
+        axis.scatter(spots[:, 0], spots[:, 1], s=10, color=style.color, alpha=0.4, linewidths=0, zorder=2)
     for parent, child in disk.edges:
         way = geodesic(disk.nodes.get(parent, np.zeros(2)), disk.nodes[child])
         axis.plot(way[:, 0], way[:, 1], color=_color(disk, look, child), linewidth=1.7, zorder=4)
@@ -142,7 +149,7 @@ def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
 
 
 def _rings(limit: float, axis: Any) -> None:
-    """Circles of equal distance from the root, and the rim where it is in sight."""
+    """Draw circles of equal distance from the root, and the boundary of the disk if it is visible."""
     turn = np.linspace(0, 2 * np.pi, 181)
     for radius in (*RINGS, np.inf):
         at = np.tanh(radius / 2)
@@ -154,19 +161,19 @@ def _rings(limit: float, axis: Any) -> None:
 
 
 def label_places(spots: np.ndarray, inner: float, least: float = 0.0) -> np.ndarray:
-    """Where names go, (n, 2): outside of all the points they name, on one circle, apart from each other.
+    """Return label positions, (n, 2), on one circle outside of all points and without overlap.
 
     Args:
-        spots: (n, 2) points.
-        inner: distance between the farthest of them and the circle.
-        least: radius below which names on the circle would cover each other.
+        spots: (n, 2) points to label.
+        inner: distance between the outermost point and the circle.
+        least: smallest radius of the circle; with a smaller one labels would overlap.
     """
     if not len(spots):
         return spots
     order = np.argsort(np.arctan2(spots[:, 1], spots[:, 0]))
     turn = np.arctan2(spots[order, 1], spots[order, 0])
     apart = min(0.36, 2 * np.pi / len(spots))
-    for _ in range(200):  # neighbours push each other away, around the circle
+    for _ in range(200):  # neighbours repel each other along the circle
         gaps = np.diff(np.append(turn, turn[0] + 2 * np.pi))
         push = np.maximum(apart - gaps, 0) / 2
         if push.max() < 1e-3:
@@ -184,9 +191,10 @@ def _color(disk: Disk, look: dict[str, Look], name: str) -> str:
 
 
 def geodesic(a: np.ndarray, b: np.ndarray, count: int = 24) -> np.ndarray:
-    """Points (count, 2) on the shortest way between two points of the disk.
+    """Return ``count`` points (count, 2) on the geodesic between two points of the disk.
 
-    The disk's isometry z → (z − a)/(1 − āz) takes a to the middle, from where the way is straight, and back.
+    The isometry z → (z − a)/(1 − āz) maps a to the centre, where geodesics are straight; its inverse maps the
+    points back.
     """
     start, end = complex(*a), complex(*b)
     aim = (end - start) / (1 - start.conjugate() * end)

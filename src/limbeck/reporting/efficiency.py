@@ -1,4 +1,4 @@
-"""Cost beside quality: speed, operations, memory, and validation at equal samples and equal wall-clock."""
+"""Make a table of training cost: speed, FLOPs, memory, and validation at equal pairs or equal seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COSTS = {
     "seconds": "train s",
 }
 NOTES = [
-    "means over seeds; a step's floating-point operations are twice its multiply-adds, forward and backward;",
-    "peak: of the GPU's tensors, else of the process; train s: without validation, all stages",
+    "means over seeds; FLOP/step: twice the multiply-adds of a step, forward and backward;",
+    "peak: memory of the GPU's tensors, else of the process; train s: all stages, without validation",
 ]
 
 
 def efficiency_table(comparison: Comparison, groups: Sequence[Group]) -> Table | None:
-    """A row a group whose runs recorded their cost; None without one."""
+    """Make a table with one row per group whose runs recorded their cost; None if no group has costs."""
     having = [group for group in groups if all(result.efficiency for result in group.results)]
     if not having:
         return None
@@ -34,9 +34,9 @@ def efficiency_table(comparison: Comparison, groups: Sequence[Group]) -> Table |
     head += [_place(axis, end) for axis, end in ends.items() if end is not None]
     table = Table(f"efficiency, {comparison.protocol}", head, [], words=2, notes=list(NOTES))
     if any(end is not None for end in ends.values()):
-        table.notes.append("at: validation score at equal pairs and equal seconds, linear between looks")
+        table.notes.append("at: validation score at equal pairs or seconds, linear between validations")
     if len({str(result.machine.get("processor")) for result in results}) > 1:
-        table.notes.append("runs of several processors: their seconds do not compare")
+        table.notes.append("the runs used several processors: do not compare their seconds")
     for group in having:
         costs = [_cost(group, key) for key in COSTS]
         scores = [_score(group, axis, end) for axis, end in ends.items() if end is not None]
@@ -55,7 +55,7 @@ def _cost(group: Group, key: str) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits and a prefix: 204.8 thousand is `205k`, 1.5e9 is `1.5G`."""
+    """Format a number with three digits and a prefix: 204,800 is `205k`, 1.5e9 is `1.5G`."""
     for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= 0.9995 * size:
             return f"{float(f'{value / size:.3g}'):g}{prefix}"
@@ -63,9 +63,9 @@ def short(value: float) -> str:
 
 
 def _score(group: Group, axis: str, end: float) -> str:
-    found = [score_at(result, axis, end) for result in group.results]
-    values = [value for value in found if value is not None]
-    if len(values) < len(found):
+    scores = [score_at(result, axis, end) for result in group.results]
+    values = [value for value in scores if value is not None]
+    if len(values) < len(scores):
         return "–"
-    told = summarize(values)
-    return figure(told.mean) if told.sd is None else f"{figure(told.mean)} ± {figure(told.sd)}"
+    summary = summarize(values)
+    return figure(summary.mean) if summary.sd is None else f"{figure(summary.mean)} ± {figure(summary.sd)}"

@@ -1,4 +1,4 @@
-"""A contact sheet: the pictures of search hits in rows, one row a query, as one image file."""
+"""Write a contact sheet: the pictures of search hits in one image file, one row per query."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Cell:
     """One hit on the sheet.
 
     Attributes:
-        picture: opens it; a `LimbeckError` leaves an empty field that says so.
-        lines: up to three short lines below it.
+        picture: opens the picture; if it raises a `LimbeckError`, the cell shows "no picture".
+        lines: up to three short lines below the picture.
     """
 
     picture: Callable[[], Image.Image]
@@ -38,19 +38,19 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
 
     Args:
         path: ``.png`` or ``.jpg``, or ``-`` for a PNG to standard output.
-        rows: (query, its hits), from top to bottom; long rows are folded after ``columns`` hits.
-        columns: hits side by side.
+        rows: (query, its hits), from top to bottom; long rows are wrapped after ``columns`` hits.
+        columns: number of hits per row.
 
     Raises:
-        LimbeckError: another file ending, nothing to show, or the file cannot be written.
+        LimbeckError: the suffix is wrong, there are no hits, or the file cannot be written.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     path = Path(path)
     if path != STANDARD_OUTPUT and path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise LimbeckError(f"{path}: a gallery is a picture; give it the ending .png or .jpg")
+        raise LimbeckError(f"{path}: a gallery is a picture; use a name that ends in .png or .jpg")
     if not any(cells for _, cells in rows):
-        raise LimbeckError(f"{path}: no hits to show; search with a larger -k")
+        raise LimbeckError(f"{path}: there are no hits to show; search with a larger -k")
     across = min(columns, max(len(cells) for _, cells in rows))
     tall = _CELL + _LINES * _LINE_HEIGHT + _GAP
     depths = [_TITLE + -(-len(cells) // across) * tall for _, cells in rows]
@@ -77,7 +77,7 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
 def _paste(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], font: object
 ) -> None:
-    """The whole picture, centred in its field; small ones are enlarged."""
+    """Paste the whole picture, centred in its cell; small pictures are enlarged."""
     left, top = corner
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_EMPTY)
     try:
@@ -89,7 +89,7 @@ def _paste(
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, font: object, width: int) -> str:
-    """A text cut with an ellipsis so that it fits."""
+    """Shorten a text with an ellipsis to fit into ``width`` pixels."""
     text = " ".join(text.split())
     if draw.textlength(text, font=font) <= width:  # type: ignore[arg-type]
         return text

@@ -1,4 +1,4 @@
-"""The ``report`` extra: imported late, and its absence told in one line."""
+"""Import the packages of the ``report`` extra on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def require(module: str) -> Any:
     """Import a module of the ``report`` extra.
 
     Raises:
-        LimbeckError: it is not installed; the message holds the line to type.
+        LimbeckError: the package is not installed; the message gives the command that installs it.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Models of any space side by side: what they find, what they weigh, what they cost."""
+"""Compare models of different spaces in one table: scores, bytes per embedding, training cost."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FURTHER = {"top1": "zero_shot", "tie": "hierarchy"}
 
 @dataclass(frozen=True)
 class Cost:
-    """One training.
+    """The cost of one training run.
 
     Attributes:
         label: name of the row.
-        parameters: of the model that is kept.
-        pairs: pairs seen, an epoch counts its pairs once more.
-        seconds: with everything that the training had to set up.
+        parameters: number of parameters of the saved model.
+        pairs: number of pairs seen; every epoch counts its pairs again.
+        seconds: duration including the setup.
     """
 
     label: str
@@ -31,11 +31,11 @@ class Cost:
 
 
 def overview_table(results: Sequence[Result], more: Mapping[str, Sequence[str]] | None = None) -> Table:
-    """One row a model: space, bytes of a stored picture, recall both ways, zero-shot accuracy, tree error.
+    """Make a table with one row per model: space, bytes per picture, recall, zero-shot accuracy, TIE.
 
     Args:
-        results: of one retrieval protocol.
-        more: further columns, head → a cell a result.
+        results: results of one retrieval protocol.
+        more: additional columns, head → one cell per result.
     """
     head = ["method", "space", "bytes"]
     head += [column_head(f"{way} {name}") for name in RECALLS for way in DIRECTIONS]
@@ -48,7 +48,7 @@ def overview_table(results: Sequence[Result], more: Mapping[str, Sequence[str]] 
         row += [score_text(n, result.metrics.get(group, {}).get(n)) for n, group in FURTHER.items()]
         table.rows.append(row + [cells[at] for cells in (more or {}).values()])
     chance = next((r.metrics["zero_shot"]["chance"] for r in results if "zero_shot" in r.metrics), None)
-    table.notes = ["bytes: of one stored picture; R@k and top-1 in per cent"]
+    table.notes = ["bytes: size of one stored picture embedding; R@k and top-1 in per cent"]
     if chance is not None:
         table.notes.append(
             f"top-1: zero-shot classes, chance {100 * chance:.1f}; TIE: edges from predicted to true class"
@@ -57,7 +57,7 @@ def overview_table(results: Sequence[Result], more: Mapping[str, Sequence[str]] 
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:
-    """What each training took."""
+    """Make a table of the cost of each training run."""
     rows = [
         [
             cost.label, f"{cost.parameters / 1e6:.2f} M", f"{cost.pairs:,}", f"{cost.seconds:.0f}",
@@ -65,4 +65,4 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         ]
         for cost in costs
     ]  # fmt: skip
-    return Table("what they cost", ["method", "parameters", "pairs seen", "seconds", "pairs/s"], rows)
+    return Table("training cost", ["method", "parameters", "pairs seen", "seconds", "pairs/s"], rows)

@@ -1,4 +1,4 @@
-"""Thumbnails for a page: small JPEGs inside the page itself."""
+"""Make thumbnails that are embedded in a page as JPEG."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def thumbnail(picture: Image.Image, side: int = 168, quality: int = 82) -> str:
-    """A square JPEG thumbnail as a ``data:`` address; what does not fit is cut off evenly.
+    """Return a square JPEG thumbnail as a ``data:`` URL; the picture is cropped at its centre.
 
     Args:
-        picture: any mode and size. Pictures smaller than the square keep their pixels and are enlarged in
-            whole steps, so that generated scenes of 64 px stay crisp.
+        picture: any mode and size. Pictures of at most half of ``side`` are enlarged by a whole factor
+            without interpolation, so generated scenes of 64 px stay sharp.
         side: edge in pixels.
-        quality: of the JPEG, 1 to 95.
+        quality: quality of the JPEG, 1 to 95.
     """
     from PIL import Image, ImageOps
 

@@ -1,4 +1,4 @@
-"""Charts of results: quality against code length, precision–recall, bit balance, learning curves."""
+"""Draw charts of results: mAP against code length, precision–recall, bit balance, learning curves."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ SIDES = {"database_image": Look("#0072b2", "", "-"), "database_text": Look("#d55
 
 
 def map_against_bits(results: Sequence[Result]) -> Chart | None:
-    """Mean average precision against code length, one panel a direction; mean and s.d. over seeds.
+    """Draw mAP against code length, one panel per direction, with mean and s.d. over seeds.
 
-    Continuous embeddings stand as dotted level lines; the floor of all-equal codes as a dashed line where it
-    is near, as a note where it is far below. None without a hashing result.
+    Continuous embeddings are horizontal dotted lines. The floor of all-equal codes is a dashed line where it
+    is near, and a note where it is far below.
+
+    Returns:
+        The chart; None without a hashing result.
     """
     hashing = [result for result in results if result.task == "hashing"]
     directions = [d for d in DIRECTIONS if any("map" in r.metrics.get(d, {}) for r in hashing)]
@@ -53,8 +56,8 @@ def _map_panel(
             axis.axhline(float(np.mean(points.pop(None))), color=style.color, linestyle=(0, (1, 1.6)), lw=1.8)
         if points:
             bits = sorted(bits for bits in points if bits is not None)
-            # A little sideways, so that the bars of methods that lie close can be told apart.
-            apart = min(0.035, 0.25 / len(look))  # octaves, so that many methods stay at their length
+            # Shift methods sideways, so that error bars of similar methods do not overlap.
+            apart = min(0.035, 0.25 / len(look))  # octaves; many methods stay near their code length
             place = [b * 2 ** (apart * (number - (len(look) - 1) / 2)) for b in bits]
             axis.errorbar(
                 place, [float(np.mean(points[b])) for b in bits],
@@ -95,11 +98,14 @@ def _by_bits(results: Sequence[Result], label: str, direction: str) -> dict[int 
 
 
 def precision_recall(results: Sequence[Result], bits: int | None = None) -> Chart | None:
-    """Precision against recall as the Hamming radius grows, one panel a direction, seeds averaged.
+    """Draw precision against recall for growing Hamming radius, one panel per direction, averaged over seeds.
 
     Args:
-        results: those without such a curve (continuous spaces) are left out.
-        bits: code length shown; when not given the longest of those that most methods have.
+        results: results without such a curve (continuous spaces) are left out.
+        bits: code length; by default the one that most methods have, on a tie the longest.
+
+    Returns:
+        The chart; None without such curves.
     """
     curved = [r for r in results if any("recall" in curve for curve in r.curves.values())]
     bits = bits or common_bits(curved)
@@ -125,7 +131,7 @@ def _recall_panel(results: Sequence[Result], direction: str, look: dict[str, Loo
 
 
 def common_bits(results: Sequence[Result]) -> int | None:
-    """The longest of the code lengths that most methods have."""
+    """Return the code length that most methods have, on a tie the longest; None without codes."""
     labels: dict[int, set[str]] = {}
     for result in results:
         if result.bits:
@@ -134,9 +140,12 @@ def common_bits(results: Sequence[Result]) -> int | None:
 
 
 def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | None:
-    """Share of ones in each bit, sorted, of database pictures and texts: a flat line at one half is ideal.
+    """Draw the share of ones per bit, sorted, for database pictures and texts; one half is ideal.
 
-    One panel a method, at one code length, its first seed. None without code health.
+    There is one panel per method, for one code length and the method's first seed.
+
+    Returns:
+        The chart; None without bit statistics.
     """
     healthy = [result for result in results if any("ones" in part for part in result.health.values())]
     bits = bits or common_bits(healthy)
@@ -160,7 +169,7 @@ def _balance_panel(result: Result, axis: Any) -> None:
         if isinstance(ones, list):
             share = np.sort(np.asarray(ones))
             edges = np.arange(len(ones) + 1)
-            # Bars without gaps: at 64 bits in a small panel single bars would run into each other.
+            # Steps without gaps: single bars of 64 bits would overlap in a small panel.
             axis.stairs(share, edges, baseline=0.5, fill=True, color=style.color, alpha=0.3)
             axis.stairs(share, edges, baseline=None, color=style.color, linewidth=1.6)
     axis.axhline(0.5, color=SOFT, linewidth=1.0)
@@ -169,11 +178,14 @@ def _balance_panel(result: Result, axis: Any) -> None:
 
 
 def learning_curves(curves: dict[str, list[dict[str, Any]]], column: str = "loss") -> Chart | None:
-    """One column of ``metrics.jsonl`` by step, a small panel a run; stages follow each other in colours.
+    """Draw one column of ``metrics.jsonl`` by step, one small panel per run and one colour per stage.
 
     Args:
         curves: run name → rows.
-        column: what to draw. Runs without it are left out; None when no run has it.
+        column: the column to draw; runs without it are left out.
+
+    Returns:
+        The chart; None if no run has the column.
     """
     series = {name: stage_series(rows, column) for name, rows in curves.items()}
     series = {name: stages for name, stages in series.items() if stages}
@@ -187,7 +199,7 @@ def learning_curves(curves: dict[str, list[dict[str, Any]]], column: str = "loss
 
 
 def _shared_limits(series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]) -> tuple[float, float]:
-    """One scale for all panels: scores of different runs compare, losses do not."""
+    """Return one y range for all panels: scores of different runs are comparable, losses are not."""
     values = np.concatenate([values for run in series.values() for _, values in run.values()])
     room = max(0.06 * float(np.ptp(values)), 1e-3)
     return float(values.min()) - room, float(values.max()) + room
@@ -204,7 +216,7 @@ def _learning_panel(
         if end:
             axis.axvline(end, color=GRID, linewidth=1.0, zorder=0)
         mark = look[stage].marker if len(steps) < 12 else ""
-        place = steps + (end if steps[0] < end else 0.0)  # stages that count from nought follow each other
+        place = steps + (end if steps[0] < end else 0.0)  # a stage that counts from 0 follows the one before
         axis.plot(place, values, color=look[stage].color, linewidth=1.6, marker=mark, markersize=4)
         end = float(place[-1])
     if limits is not None:
@@ -217,15 +229,15 @@ def _learning_panel(
 def stage_series(
     rows: Sequence[dict[str, Any]], column: str, most: int = 160
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps and values of one column, by stage, neighbours averaged to at most ``most`` points."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    """Return steps and values of one column per stage, averaged to at most ``most`` points."""
+    logged: dict[str, list[tuple[float, float]]] = {}
     for number, row in enumerate(rows):
         if isinstance(row.get(column), (int, float)):
-            found.setdefault(str(row.get("stage", "")), []).append(
+            logged.setdefault(str(row.get("stage", "")), []).append(
                 (float(row.get("step", number)), row[column])
             )
     series = {}
-    for stage, points in found.items():
+    for stage, points in logged.items():
         values = np.asarray(points, float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):

@@ -1,4 +1,4 @@
-"""Quality over samples and over time, P@N, and all charts of a comparison in one picture."""
+"""Draw validation scores against pairs and seconds, P@N, and all charts of a comparison in one picture."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ NAMES = {"pairs": "pairs seen", "seconds": "seconds of training"}
 
 
 def quality_over(results: Sequence[Result]) -> Chart | None:
-    """Validation score against pairs seen and against seconds: mean over seeds, band of one s.d.
+    """Draw the validation score against pairs seen and seconds: mean over seeds with a band of one s.d.
 
-    Between looks a run's score is taken as linear; a mean is drawn as far as all seeds go. Codes are shown at
-    one length, the longest of those that most methods have. None where no run recorded its way.
+    Scores are interpolated linearly between validations. A mean is drawn only where all seeds have scores.
+    Hash codes are shown at one length: the one that most methods have, on a tie the longest.
+
+    Returns:
+        The chart; None if no run recorded validation scores.
     """
     recorded = [result for result in results if result.progress]
     bits = plots.common_bits(recorded)
@@ -54,18 +57,18 @@ def _panel(series: dict[str, list[Result]], axis: str, look: dict[str, Look], pl
 
 
 def common_curves(members: Sequence[Result], axis: str) -> tuple[np.ndarray, np.ndarray]:
-    """Places (P,) that all runs have been at, and their scores (runs, P) there."""
-    ways = [np.array(sorted((point[axis], point["score"]) for point in run.progress)) for run in members]
-    low, high = max(way[0, 0] for way in ways), min(way[-1, 0] for way in ways)
-    at = np.unique(np.concatenate([way[:, 0] for way in ways]))
+    """Return positions (P,) in the range of all runs, and the scores there, (runs, P)."""
+    curves = [np.array(sorted((point[axis], point["score"]) for point in run.progress)) for run in members]
+    low, high = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    at = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
     at = at[(low <= at) & (at <= high)]
-    if not len(at):  # runs that do not overlap: each mean would be of other seeds
+    if not len(at):  # the runs do not overlap: a mean over their positions would mix different seeds
         at = np.array([high])
-    return at, np.stack([np.interp(at, way[:, 0], way[:, 1]) for way in ways])
+    return at, np.stack([np.interp(at, curve[:, 0], curve[:, 1]) for curve in curves])
 
 
 def precision_at(results: Sequence[Result], bits: int | None = None) -> Chart | None:
-    """P@N, one panel a direction, seeds averaged, at one code length; None without such curves."""
+    """Draw P@N at one code length, one panel per direction, averaged over seeds; None without such curves."""
     curved = [r for r in results if any("precision_at" in curve for curve in r.curves.values())]
     bits = bits or plots.common_bits(curved)
     shown = [result for result in curved if result.bits == bits]
@@ -99,23 +102,27 @@ def _precision_panel(results: Sequence[Result], direction: str, look: dict[str, 
 
 
 def write_figure(file: Path, results: Sequence[Result]) -> None:
-    """All charts that apply in one picture: quality over pairs and time; for codes mAP by bits, PR, P@N.
+    """Write all charts of a comparison in one picture.
+
+    The charts are validation scores over pairs and seconds; for hash codes also mAP by bits, precision–recall
+    and P@N.
 
     Args:
         file: ``.png`` or ``.svg``, or ``-`` for a PNG to standard output.
-        results: of one protocol.
+        results: results of one protocol.
 
     Raises:
-        LimbeckError: another ending, results without anything to draw, or the extra ``report`` is missing.
+        LimbeckError: the suffix is wrong; the results have nothing to draw; the extra ``report`` is not
+            installed.
     """
     if file != STANDARD_OUTPUT and file.suffix not in (".png", ".svg"):
-        raise LimbeckError(f"{file}: --figure wants a name that ends in .png or .svg")
+        raise LimbeckError(f"{file}: --figure needs a name that ends in .png or .svg")
     makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at)
     charts = [chart for chart in (make(results) for make in makers) if chart is not None]
     if not charts:
         raise LimbeckError(
-            f"{file}: nothing to draw: the results hold neither curves nor validation scores; "
-            "train again and evaluate"
+            f"{file}: nothing to draw: the results have neither curves nor validation scores; "
+            "train and evaluate again"
         )
     legend: dict[str, Key] = {}
     for chart in charts:

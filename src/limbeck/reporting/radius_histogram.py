@@ -1,4 +1,4 @@
-"""How far from the root the points of a hyperbolic space lie, by kind."""
+"""Draw histograms of the distance from the root in a hyperbolic space."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ BINS = 48
 
 
 def radius_histograms(models: Mapping[str, Mapping[str, np.ndarray]]) -> Chart | None:
-    """Histograms of radii, one panel a model, all on one scale.
+    """Draw histograms of radii, one panel per model, all on one scale.
 
     Args:
-        models: label → kind ("pictures", "detailed captions", …) → radii (n,), distances from the root in
-            units of 1/√curv, so that models of different curvature compare. A kind keeps its colour.
+        models: label → kind ("pictures", "detailed captions", …) → radii (n,). Radii are distances from the
+            root in units of 1/√curv, so models of different curvature are comparable. A kind has one colour
+            in all panels.
 
     Returns:
-        None without a model.
+        The chart; None without a model.
     """
     kinds = {
-        label: {k: np.asarray(r, float) for k, r in own.items() if len(r)} for label, own in models.items()
+        label: {kind: np.asarray(r, float) for kind, r in radii.items() if len(r)}
+        for label, radii in models.items()
     }
-    kinds = {label: own for label, own in kinds.items() if own}
+    kinds = {label: radii for label, radii in kinds.items() if radii}
     if not kinds:
         return None
-    look = looks(kind for own in kinds.values() for kind in own)
-    farthest = max(float(radii.max()) for own in kinds.values() for radii in own.values())
+    look = looks(kind for by_kind in kinds.values() for kind in by_kind)
+    farthest = max(float(radii.max()) for by_kind in kinds.values() for radii in by_kind.values())
     edges = np.linspace(0, 1.05 * max(farthest, 1e-6), BINS + 1)
-    panels = [Panel(label, partial(_panel, own, look, edges)) for label, own in kinds.items()]
+    panels = [Panel(label, partial(_panel, by_kind, look, edges)) for label, by_kind in kinds.items()]
     return Chart("radii", panels, [Key(kind, style, "bar") for kind, style in look.items()], SIZE, columns=3)
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows, for a reader who has nothing but a browser."""
+"""Write the report: one self-contained HTML file that needs only a browser."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Hit = tuple["Image.Image", str, float, bool | None]
 
 @dataclass(frozen=True)
 class SearchExample:
-    """One query and what came back.
+    """One query with its hits.
 
     Attributes:
-        query: the words, or the caption or id of the query picture.
-        kind: what was asked with, as shown: ``text``, ``picture``, ``like`` …
-        query_image: the query picture, if it was one.
-        hits: (picture, caption, score, relevant) nearest first; ``relevant`` None where nobody knows.
-        score: name of the score, e.g. ``distance``.
+        query: the text, or the caption or id of the query picture.
+        kind: kind of query, as shown: ``text``, ``picture``, ``like`` …
+        hits: (picture, caption, score, relevant), nearest first; ``relevant`` is None where unknown.
+        query_image: the query picture, if the query was a picture.
+        score: name of the score, for example ``distance``.
     """
 
     query: str
@@ -77,23 +77,26 @@ def write_report(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write a self-contained page: no request leaves it, it follows the reader's light or dark setting.
+    """Write a self-contained page, which makes no requests and follows the browser's light or dark setting.
 
     Args:
         path: the HTML file.
         title: heading of the page.
-        results: hashing results, any number of methods, code lengths and seeds.
+        results: hashing results of any number of methods, code lengths and seeds.
         retrieval: results of retrieval protocols.
         overview: tables shown first; they replace the score tables of ``retrieval``.
         curves: run name → rows of its ``metrics.jsonl`` (``step``, ``loss``, ``stage``, ``val/…``).
         searches: example searches.
-        ways: from pictures to the root of a hyperbolic space.
+        ways: traversals from pictures to the root of a hyperbolic space.
         disks: model → its points on the Poincaré disk.
         disk_colors: branch of the tree → its colour, one of `limbeck.reporting.style.SERIES`.
         radii: model → kind of point → distances from the root, see `radius_histograms`.
         facts: short facts for the head of the page, name → value.
-        commands: commands that made it, or that a reader may type next.
+        commands: commands that made the page, or that the reader can run next.
         notes: sentences for the summary.
+
+    Returns:
+        The path.
 
     Raises:
         LimbeckError: the extra ``report`` is not installed, or the file cannot be written.
@@ -137,19 +140,19 @@ def _space_sections(
         _Section(
             "disk",
             "The tree on the Poincaré disk",
-            "The black dot is the root, circles are distances from it in units of 1/√c; these distances are "
-            "exact. The angle is a flat view of many dimensions: a linear map, fitted to captions that name "
-            "the leaves so that they stand in the order of their tree. A named point is the mean of the "
-            "captions that say it; lines are geodesics. Pictures had no say in the map: where they gather "
-            "below their branch, the model put them there.",
+            "The black dot is the root. Circles are distances from it in units of 1/√c; these distances are "
+            "exact. The angle is a linear projection of many dimensions. It is fitted to captions that name "
+            "the leaves, so that the leaves are in the order of the tree. A named point is the mean of the "
+            "captions that name it; lines are geodesics. The projection is not fitted to pictures: where "
+            "they cluster near their branch, the model put them there.",
             _charts([poincare_disks(disks, colors)]),
         ),
         _Section(
             "radii",
             "Distance from the root",
-            "What is said in few words lies near the root, what is shown in full lies far out; a text's cone "
-            "holds what it entails, and is wider the nearer it lies to the root. The histograms count in "
-            "1/√c, the table's r in each space's own unit.",
+            "General texts are near the root; pictures and detailed texts are far from it. The cone of a "
+            "text contains what the text entails, and it is wider near the root. The histograms use the "
+            "unit 1/√c; r in the table is in the unit of each space.",
             _charts([radius_histograms(radii)]),
             cone_tables(retrieval),
         ),
@@ -165,35 +168,36 @@ def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str,
         _Section(
             "bits",
             "Quality against code length",
-            "Mean average precision over the whole database, in expectation over ties. The floor is what "
-            "codes reach that are all equal; dotted lines are embeddings that were not cut to bits.",
+            "Mean average precision over the whole database, in expectation over ties. The floor is the "
+            "score of codes that are all equal; dotted lines are continuous embeddings.",
             _charts([plots.map_against_bits(results)]),
         ),
         _Section(
             "recall",
             "Precision and recall",
-            "All within a Hamming radius of the query is returned; the radius grows from left to right.",
+            "All items within a Hamming radius of the query are returned; the radius grows to the right.",
             _charts([plots.precision_recall(results)]),
         ),
         _Section(
             "learning",
             "Learning curves",
-            "One panel a run; its stages follow each other. Losses of different methods do not compare. The "
-            "score on held-out training pairs is mean recall of towers, mean average precision of codes.",
+            "There is one panel per run, with its stages in order. You cannot compare losses of different "
+            "methods. The score on held-out training pairs is mean recall for continuous embeddings and "
+            "mean average precision for hash codes.",
             _charts(learning, captions),
         ),
         _Section(
             "health",
             "Code health",
-            "A bit that is always nought or always one carries nothing: the nearer to the middle line, the "
-            "better a bit is used. Bits are sorted, pictures and texts of the database apart.",
+            "A bit that is always 0 or always 1 carries no information: bits near the middle line are used "
+            "best. Bits are sorted separately for pictures and texts of the database.",
             _charts([plots.bit_balance(results)]),
         ),
     ]
 
 
 def _validation_column(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str | None:
-    """The ``val/`` column that most runs have; the mean of both directions where there is one."""
+    """Return the ``val/`` column that most runs have, and prefer the mean of both directions."""
     votes: dict[str, int] = {}
     for rows in runs.values():
         for column in {key for row in rows for key in row if key.startswith("val/")}:
@@ -238,7 +242,7 @@ def _number(score: float) -> str:
 
 
 def _made(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """Seeds, protocols, machine and versions, each once."""
+    """List protocols, seeds, machine and versions, each once."""
     if not results:
         return []
     seeds = sorted({result.seed for result in results if result.seed is not None})

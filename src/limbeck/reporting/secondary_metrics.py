@@ -1,4 +1,4 @@
-"""Tables of what stands beside retrieval and hashing: zero-shot classes, the is-a tree, cones, radii."""
+"""Make tables of secondary metrics: zero-shot classification, class tree, cones, radii, probe, labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limbeck.reporting.tables import Table, mean_spread, name_head, score_text, 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A table small enough for a terminal: its columns (`group name`, as a pattern) and what they mean."""
+    """A table that fits a terminal: its columns (a pattern of `group name`) and a note that explains them."""
 
     title: str
     pattern: str
@@ -28,7 +28,7 @@ KINDS = (
     _Kind(
         "errors in the class tree",
         r"hierarchy .*",
-        "TIE: edges between predicted and true class, best 0; all others: best 1, on sets of ancestors",
+        "TIE: edges between predicted and true class, best 0; others: sets of ancestors, best 1",
     ),
     _Kind(
         "cones and radii",
@@ -44,18 +44,18 @@ KINDS = (
     _Kind(
         "linear probe",
         r"probe .*",
-        "on image features before the lift; one class: per cent; several labels: mAP of ranking the queries",
+        "on image features before the lift; one class: per cent; several labels: mAP of the ranked queries",
     ),
     _Kind(
         "mAP by label",
         r"label .*",
-        "mean over labels, items with that label count; rare: the third that the fewest training rows have",
+        "mean over labels, items with that label are relevant; rare: the third with the fewest training rows",
     ),
 )
 
 
 def further_tables(results: Sequence[Result]) -> list[Table]:
-    """One table for each protocol and kind that any of the results has, a row a result."""
+    """Make one table per protocol and kind of secondary metric, with one row per result."""
     tables = []
     for protocol_hash in dict.fromkeys(result.protocol_hash for result in results):
         members = [result for result in results if result.protocol_hash == protocol_hash]
@@ -73,12 +73,12 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def cone_tables(results: Sequence[Result]) -> list[Table]:
-    """Of `further_tables`, the one of cones and radii."""
+    """Return the tables of `further_tables` that show cones and radii."""
     return [table for table in further_tables(results) if table.title.startswith(KINDS[2].title)]
 
 
 def further_means(comparison: Comparison, ordered: Sequence[Group]) -> list[Table]:
-    """The same over seeds: mean ± s.d., best of equal bits in bold; a row a group that has any."""
+    """Make the same tables over seeds: mean ± s.d., one row per group, best of equal bits in bold."""
     tables = []
     for kind in KINDS:
         columns = kind.columns(comparison.further)
@@ -120,12 +120,12 @@ def _cell(result: Result, column: str) -> str:
 
 
 def _without_value(result: Result) -> str:
-    """Labels that no mean holds, since they have queries and no item, or items and no query."""
+    """Name the labels without mAP, because they lack queries or items; no mean includes them."""
     each = result.settings.get("labels", {}).get("each", {})
     lost = {
-        name: f"{name} ({own['queries']:,} queries, {own['items']:,} items)"
-        for way in DIRECTIONS
+        name: f"{name} ({counts['queries']:,} queries, {counts['items']:,} items)"
+        for direction in DIRECTIONS
         for name, about in each.items()
-        if (own := about.get(way)) is not None and own["map"] is None
+        if (counts := about.get(direction)) is not None and counts["map"] is None
     }
     return f"in no mean: {', '.join(lost.values())}" if lost else ""

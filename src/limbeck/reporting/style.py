@@ -1,7 +1,8 @@
-"""One look for every chart: colours safe for colour-blind readers, a marker and a dash beside each colour.
+"""Define the style of all charts: colours safe for colour-blind readers, each with a marker and a dash.
 
-Charts are drawn with stand-in colours. In a page these become CSS variables, so that one chart serves a light
-and a dark page; in a file of its own they become the light values. Palette: after Okabe and Ito (2008).
+Charts are drawn with placeholder colours. In a page the placeholders become CSS variables, so one chart works
+in a light and a dark page; in a separate file they become the light values. Palette: after Okabe and Ito
+(2008).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 INK, SOFT, GRID = "#010101", "#020202", "#030303"
-"""Stand-ins for text and axes, lesser text, grid lines."""
+"""Placeholder colours of text and axes, secondary text, and grid lines."""
 
 _LIGHT = {INK: "#1f2430", SOFT: "#667085", GRID: "#e4e7ec"}
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)"}
@@ -24,7 +25,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5
 
 @dataclass(frozen=True)
 class Look:
-    """How one series is drawn wherever it appears."""
+    """The colour, marker and dash of one series in all charts."""
 
     color: str
     marker: str
@@ -32,7 +33,7 @@ class Look:
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """Give each distinct label, in order of appearance, a look of its own (after eight, dashes change)."""
+    """Give each distinct label, in order of appearance, a different look; dashes change after eight."""
     distinct = list(dict.fromkeys(labels))
     return {
         label: Look(SERIES[i % 8], MARKERS[i % 8], DASHES[(i // 8) % len(DASHES)])
@@ -41,9 +42,9 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
 
 
 def chart_settings() -> dict[str, Any]:
-    """Matplotlib settings under which every chart is drawn (for ``matplotlib.rc_context``)."""
+    """Return the matplotlib settings of all charts (for ``matplotlib.rc_context``)."""
     return {
-        "svg.fonttype": "none",  # text stays text: the page's own font, selectable
+        "svg.fonttype": "none",  # keep text as selectable text in the page's font
         "font.family": "DejaVu Sans",  # measures widths; the page may draw a narrower font
         "font.size": 10.5,
         "text.color": INK,
@@ -81,7 +82,7 @@ def chart_settings() -> dict[str, Any]:
 
 
 def light_settings() -> dict[str, Any]:
-    """`chart_settings` in the colours of a light page, on white: for charts written as pixels."""
+    """Return `chart_settings` with the colours of a light page on white, for charts written as PNG."""
     settings = chart_settings() | dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "#ffffff")
     return {
         key: _LIGHT.get(value, value) if isinstance(value, str) else value for key, value in settings.items()
@@ -89,23 +90,23 @@ def light_settings() -> dict[str, Any]:
 
 
 def light(color: str) -> str:
-    """A stand-in's colour on a light page."""
+    """Return the colour of a placeholder on a light page."""
     return _LIGHT.get(color, color)
 
 
 def standalone(svg: str) -> str:
-    """A chart as a file of its own: stand-ins become the colours of a light page, on white."""
+    """Return a chart as a separate SVG file in the colours of a light page on white."""
     for stand_in, color in _LIGHT.items():
         svg = svg.replace(stand_in, color)
     return re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1)
 
 
 def inline(svg: str, name: str) -> str:
-    """A chart to put into a page: no prolog, no metadata, ids of its own, colours as CSS variables.
+    """Return a chart for a page: without prolog and metadata, with unique ids, colours as CSS variables.
 
     Args:
-        svg: what matplotlib wrote.
-        name: prefix that keeps the ids of several charts on one page apart.
+        svg: SVG text from matplotlib.
+        name: prefix that makes the ids of several charts on one page unique.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -122,8 +123,8 @@ def inline(svg: str, name: str) -> str:
         svg = svg.replace(stand_in, variable)
     for number, color in enumerate(SERIES):
         svg = svg.replace(color, f"var(--s{number}, {color})")
-    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)  # the page's own typeface
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.S)  # would apply to the whole page
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)  # use the typeface of the page
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.S)  # it would apply to the whole page
     return re.sub(r"\n\s*", "\n", svg)
 
 
@@ -140,7 +141,7 @@ _SHAPES = {
 
 
 def swatch(look: Look, kind: str) -> str:
-    """The legend entry of a series as a little inline SVG: its line, dash and marker, or a filled box."""
+    """Return the legend entry of a series as a small inline SVG: line, dash and marker, or a filled box."""
     color = f"var(--s{SERIES.index(look.color)}, {look.color})" if look.color in SERIES else look.color
     if kind == "bar":
         body = f'<rect x="7" y="0" width="16" height="12" rx="2" fill="{color}"/>'

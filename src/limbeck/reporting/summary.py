@@ -1,4 +1,4 @@
-"""The report's tables, computed once for the template: scores between floor and ceiling, and code health."""
+"""Compute the tables of the report for its template: scores between floor and ceiling, and code health."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ HEALTH = {
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One protocol's scores; rows in blocks of equal code length. ``metered``: the last column is a meter."""
+    """The scores of one protocol.
+
+    Attributes:
+        title: name of the protocol.
+        head: column names.
+        blocks: (code length in words, rows) in ascending order.
+        metered: whether the last column shows the score between floor and ceiling as a bar.
+        seeds: largest number of seeds of a row.
+    """
 
     title: str
     head: list[str]
@@ -31,7 +39,7 @@ class ScoreTable:
 
 
 def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
-    """Group results by protocol, then by code length, seeds averaged; no row is marked as the best."""
+    """Group results by protocol and code length, averaged over seeds; no row is marked as the best."""
     tables = []
     look = looks(result.label for result in results)
     for protocol_hash in dict.fromkeys(result.protocol_hash for result in results):
@@ -54,7 +62,7 @@ def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
 
 
 def looks_color(color: str) -> str:
-    """A palette colour as the page's variable."""
+    """Return the CSS variable of a palette colour."""
     return f"var(--s{SERIES.index(color)})"
 
 
@@ -82,7 +90,7 @@ def _level(group: Group, name: str) -> float | None:
 
 
 def health_table(results: Sequence[Result]) -> dict[str, Any] | None:
-    """Numbers of code health of the first seed of each method and code length; None without any."""
+    """Return the code health of the first seed of each method and code length; None without any."""
     rows: dict[tuple[str, int | None], list[str]] = {}
     present = [
         (part, name)

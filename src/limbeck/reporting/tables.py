@@ -1,4 +1,4 @@
-"""Results as tables: for the terminal (rich) and for a page (Markdown)."""
+"""Show results as tables, in the terminal (rich) and in Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTES = {
     "floor": "floor: all codes equal",
     "ceiling": "ceiling: codes learnt from the labels of both sides",
     "unseen": "unseen: mean without trained items in the database",
-    "NDCG": "NDCG: the first 100 places, graded by the number of shared labels; for mAP one is enough",
+    "NDCG": "NDCG: the first 100 ranks, graded by the number of shared labels; for mAP one is enough",
 }
 EMPTY_QUERIES = {"skip": "left out of mAP", "zero": "they count 0 in mAP"}
 
@@ -34,13 +34,13 @@ class Table:
     """A small table of texts.
 
     Attributes:
-        title: shown above it.
+        title: title above the table.
         head: column names.
-        rows: cells, as many as names in each row.
-        words: number of leading columns that hold words (left-aligned); the rest are figures.
-        strong: (row, column) of cells to set off, the best of their group.
-        rules: rows below which a line is drawn.
-        notes: lines shown below it.
+        rows: cells; every row has one cell per column.
+        words: number of leading columns with words (left-aligned); the other columns have numbers.
+        strong: (row, column) of bold cells, the best of their group.
+        rules: rows with a line below them.
+        notes: lines below the table.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
-        """GitHub Markdown, best figures in bold."""
+        """Return the table as GitHub Markdown, with the best values in bold."""
         align = [":--" if i < self.words else "--:" for i in range(len(self.head))]
         lines = [self.head, align]
         for r, row in enumerate(self.rows):
@@ -63,7 +63,7 @@ class Table:
         return "\n\n".join([f"**{self.title}**", body, *self.notes]) + "\n"
 
     def rich(self) -> RichTable:
-        """For ``rich.print`` or a console."""
+        """Return the table for ``rich.print`` or a rich console."""
         from rich import box
         from rich.markup import escape
         from rich.table import Table as RichTable
@@ -75,7 +75,9 @@ class Table:
         )  # fmt: skip
         for index, name in enumerate(self.head):
             wordy = index < self.words
-            head = name if wordy else name.replace(" ", "\n")  # narrow: a terminal has 80 columns
+            head = (
+                name if wordy else name.replace(" ", "\n")
+            )  # keep columns narrow for terminals of 80 columns
             table.add_column(
                 escape(head), justify="left" if wordy else "right", no_wrap=not wordy, vertical="bottom",
                 overflow="fold",
@@ -89,7 +91,7 @@ class Table:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A score without its leading nought (``.831``), percentages and ranks with one digit; ``–`` for none."""
+    """Format a score without its leading zero (``.831``); None gives ``–``."""
     if value is None:
         return "–"
     text = f"{value:.{digits}f}"
@@ -97,7 +99,7 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def result_tables(results: Sequence[Result]) -> list[Table]:
-    """One table for each protocol, in order of appearance."""
+    """Make one table per protocol, in order of appearance."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.task, result.protocol_hash), []).append(result)
@@ -108,7 +110,7 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def hashing_table(results: Sequence[Result]) -> Table:
-    """Mean average precision both ways between its floor and ceiling, a row a result."""
+    """Make a table of mAP in both directions with floor and ceiling, one row per result."""
     rows = [_hashing_row(result) for result in results]
     head = ["method", "space", "seed", "i→t", "t→i", "mean", "floor", "ceiling", "unseen"]
     head += ["NDCG", "NDCG floor", "seconds"]
@@ -118,19 +120,18 @@ def hashing_table(results: Sequence[Result]) -> Table:
 
 
 def empty_notes(results: Sequence[Result]) -> list[str]:
-    """Queries without a relevant item or a text: how many, and what became of them."""
-    found: dict[str, None] = {}
+    """Note how many queries have no relevant item, how many texts are empty, and how they count."""
+    notes: dict[str, None] = {}
     for result in results:
         for way in (way for way in DIRECTIONS if "without_relevant" in result.metrics.get(way, {})):
             rule = EMPTY_QUERIES[result.settings.get("metric", {}).get("empty", "skip")]
-            lost, asked = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
-            found[f"{DIRECTION_LABELS[way]}: {lost:,} of {asked:,} queries have no relevant item, {rule}"] = (
-                None
-            )
+            lost, total = int(result.metrics[way]["without_relevant"]), len(result.per_query.get(way, []))
+            name = DIRECTION_LABELS[way]
+            notes[f"{name}: {lost:,} of {total:,} queries have no relevant item, {rule}"] = None
         for split, lost in result.settings.get("without_text", {}).items():
-            asked = result.settings["counts"][f"{split}_text"]
-            found[f"{lost:,} of {asked:,} {split} texts are empty, and encoded as such"] = None
-    return list(found)
+            total = result.settings["counts"][f"{split}_text"]
+            notes[f"{lost:,} of {total:,} {split} texts are empty, and encoded as such"] = None
+    return list(notes)
 
 
 def _hashing_row(result: Result) -> list[str]:
@@ -141,7 +142,7 @@ def _hashing_row(result: Result) -> list[str]:
 
 
 def retrieval_table(results: Sequence[Result]) -> Table:
-    """Recall at k (percent) and median rank, a row a result and direction."""
+    """Make a table of R@k (per cent) and median rank, one row per result and direction."""
     names = list(next(iter(results[0].metrics.values())))
     head = ["method", "space", "way", "seed", *map(name_head, names), "seconds"]
     rows = []
@@ -150,12 +151,12 @@ def retrieval_table(results: Sequence[Result]) -> Table:
         for direction in (d for d in DIRECTIONS if d in result.metrics):
             figures = [score_text(name, result.metrics[direction].get(name)) for name in names]
             rows.append([label, space, DIRECTION_LABELS[direction], seed, *figures, _seconds(result)])
-    notes = ["R@k in per cent: a right item among the first k, in expectation over ties."]
+    notes = ["R@k in per cent: a relevant item among the first k, in expectation over ties."]
     return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=3, notes=notes))
 
 
 def mean_spread(group: Group, column: str) -> str:
-    """Mean ± s.d. of a group's column, or the mean alone for one result."""
+    """Format mean ± s.d. of a group's column, or the mean only for one result."""
     name = column.split()[1]
     spread = group.spread(column)
     mean = score_text(name, group.mean(column))
@@ -167,7 +168,7 @@ def _who(result: Result) -> list[str]:
 
 
 def space_text(result: Result) -> str:
-    """The space of a result in words: `64 bits`, `sphere 256`; a curvature is one run's."""
+    """Name the space of a result: `64 bits`, `sphere 256`; the curvature differs per run and is left out."""
     if result.bits:
         return f"{result.bits} bits"
     return " ".join(str(result.space[key]) for key in ("name", "dim") if key in result.space)
@@ -179,14 +180,14 @@ def _seconds(result: Result) -> str:
 
 
 def score_text(name: str, value: float | None) -> str:
-    """A figure as tables show it: recall, accuracy in per cent, ranks with one digit, scores with three."""
+    """Format a metric: R@k and accuracy in per cent, ranks with one decimal, other scores with three."""
     if value is not None and (name in PERCENT or name.startswith("r@")):
         return f"{100 * value:.1f}"
     return figure(value, 1 if name == "median_rank" else 3)
 
 
 def column_head(column: str) -> str:
-    """Heading of a column such as `i2t map`, `mean map` or `zero_shot top1`."""
+    """Return the heading of a column such as `i2t map`, `mean map` or `zero_shot top1`."""
     direction, name = column.split()
     if direction in DIRECTION_LABELS:
         return f"{name_head(name)} {DIRECTION_LABELS[direction]}"
@@ -194,15 +195,15 @@ def column_head(column: str) -> str:
 
 
 def name_head(name: str) -> str:
-    """Heading of a figure: `mAP`, `R@10`, `med. rank`, `rare i→t`."""
+    """Return the heading of a metric: `mAP`, `R@10`, `med. rank`, `rare i→t`."""
     way, _, kind = name.partition("/")
     if way in DIRECTION_LABELS:
-        return f"{kind} {DIRECTION_LABELS[way]}"  # a blank, where a narrow terminal breaks it
+        return f"{kind} {DIRECTION_LABELS[way]}"  # a narrow terminal breaks the line at the space
     return HEADS.get(name, name.replace("r@", "R@").replace("text/", ""))
 
 
 def _drop_empty(table: Table) -> Table:
-    """Without the columns in which no row has a figure."""
+    """Remove the columns in which no row has a value."""
     keep = [i for i in range(len(table.head)) if i < table.words or any(row[i] != "–" for row in table.rows)]
     table.head = [table.head[i] for i in keep]
     table.rows = [[row[i] for i in keep] for row in table.rows]

@@ -1,4 +1,4 @@
-"""A traversal as a picture: what it starts from, and the texts above it, up to the root."""
+"""Draw a traversal: the picture at its start, and the texts above it up to the root."""
 
 from __future__ import annotations
 
@@ -17,37 +17,41 @@ from limbeck.traversal import Step, Traversal
 if TYPE_CHECKING:
     from PIL import Image
 
-# In inches: the page, the picture's edge, the gap beside things, the columns of texts and of radii.
+# In inches: width of the page, edge of the picture, gaps, width of the columns of texts and of radii.
 _WIDTH, _PICTURE, _GAP, _TEXTS, _RADII = 8.6, 2.0, 0.25, 4.1, 1.85
 _ROW, _LINE, _HEAD, _HEAD_GAP, _FOOT = 0.54, 0.16, 0.42, 0.1, 0.15
-_LETTERS = 40  # in a line of text
+_LETTERS = 40  # characters per line of text
 _WAY, _START = SERIES[0], SERIES[1]
 
 
 def check_figure(path: Path | str) -> None:
-    """Refuse a figure that could not be drawn, before anything is computed.
+    """Check before the computation that a figure can be drawn.
 
     Raises:
-        LimbeckError: another ending than ``.png``, or matplotlib is not installed.
+        LimbeckError: the suffix is not ``.png``, or matplotlib is not installed.
     """
     if Path(path) != STANDARD_OUTPUT and Path(path).suffix.lower() != ".png":
-        raise LimbeckError(f"{path}: a figure is a picture; give it the ending .png")
+        raise LimbeckError(f"{path}: a figure is a picture; use a name that ends in .png")
     require("matplotlib.figure")
 
 
 def write_figure(path: Path | str, found: Traversal, picture: Image.Image) -> None:
-    """Write `traversal_png` to a file; errors as of `check_figure`, or the file cannot be written."""
+    """Write `traversal_png` to a file.
+
+    Raises:
+        LimbeckError: as for `check_figure`, or the file cannot be written.
+    """
     check_figure(path)
     write_atomic(Path(path), traversal_png(found, picture))
 
 
 def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> bytes:
-    """A PNG: the picture on the left, beside it the chain of texts up to the root, each with its radius.
+    """Return a PNG: the picture on the left, and the chain of texts up to the root, each with its radius.
 
     Args:
         found: the traversal.
-        picture: where it starts.
-        dpi: pixels an inch; the figure is 8.6 inches wide.
+        picture: the picture at its start.
+        dpi: pixels per inch; the figure is 8.6 inches wide.
     """
     matplotlib, figures = require("matplotlib"), require("matplotlib.figure")
     steps = found.chain[::-1]  # the root on top
@@ -60,7 +64,7 @@ def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> byt
         figure = figures.Figure(figsize=(_WIDTH, height))
 
         def axes(left: float, width: float, top: float = body) -> Any:
-            """Axes at the lower margin whose y is in inches."""
+            """Add axes at the lower margin; their y unit is inches."""
             box = (left / _WIDTH, _FOOT / height, width / _WIDTH, top / height)
             axis = figure.add_axes(box, ylim=(0, top))
             axis.set(yticks=[], xticks=[])
@@ -77,7 +81,7 @@ def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> byt
 
 
 def _show(axis: Any, picture: Image.Image) -> None:
-    """The whole picture at the foot of its column; small ones in crisp pixels."""
+    """Draw the whole picture at the bottom of its column; small pictures are not interpolated."""
     small = max(picture.size) <= 160
     tall = _PICTURE * min(1.0, picture.height / picture.width)
     wide = tall * picture.width / picture.height / _PICTURE
@@ -89,7 +93,7 @@ def _show(axis: Any, picture: Image.Image) -> None:
 
 
 def _texts(axis: Any, found: Traversal, steps: list[Step], words: list[str], places: list[float]) -> None:
-    """The way from the picture's edge up to the root, with a dot and two lines of words a text."""
+    """Draw the path from the picture to the root, with one dot and two lines of words per text."""
     axis.set_xlim(0, _TEXTS)
     axis.grid(visible=False)
     turn, start = _GAP, _ROW / 2
@@ -100,8 +104,8 @@ def _texts(axis: Any, found: Traversal, steps: list[Step], words: list[str], pla
     head = "nearest text that entails the point" if found.entailed else "nearest text, entailing or not"
     axis.text(left, places[0] + _ROW / 2 + _HEAD_GAP, head, color=light(SOFT), fontsize=9)
     axis.text(left, _ROW - pad, "the picture", color=_START, va="top", fontweight="bold")
-    told = f"{_counted(found.steps[0].entailing, found.texts)} it"
-    axis.text(left, pad, told, color=light(SOFT), va="bottom", fontsize=8)
+    count = f"{_counted(found.steps[0].entailing, found.texts)} it"
+    axis.text(left, pad, count, color=light(SOFT), va="bottom", fontsize=8)
     for step, text, place in zip(steps, words, places, strict=True):
         half = (_ROW + _LINE * text.count("\n")) / 2 - pad
         weight = "bold" if step.number is None else "normal"
@@ -109,11 +113,11 @@ def _texts(axis: Any, found: Traversal, steps: list[Step], words: list[str], pla
             left, place + half, text, color=light(INK), va="top", weight=weight, linespacing=1.1,
             parse_math=False,
         )  # fmt: skip
-        axis.text(left, place - half, _told(step), color=light(SOFT), va="bottom", fontsize=8)
+        axis.text(left, place - half, _description(step), color=light(SOFT), va="bottom", fontsize=8)
 
 
 def _radii(axis: Any, found: Traversal, steps: list[Step], places: list[float]) -> None:
-    """The distance of each text, and of the picture, from the root."""
+    """Draw the distance of each text and of the picture from the root."""
     far = max(found.radius, *(step.radius for step in steps))
     axis.set_xlim(0, 1.3 * far)
     axis.text(0, places[0] + _ROW / 2 + _HEAD_GAP, "distance from the root", color=light(SOFT), fontsize=9)
@@ -125,13 +129,13 @@ def _radii(axis: Any, found: Traversal, steps: list[Step], places: list[float]) 
         axis.text(radius + 0.06 * far, place, f"{radius:.2f}", color=light(INK), fontsize=9, va="center")
 
 
-def _told(step: Step) -> str:
-    """When it becomes the nearest, how deep in its cone the point lies, how many others hold it too."""
+def _description(step: Step) -> str:
+    """Describe a step: where it becomes the nearest, the angle to its cone, and how many texts entail it."""
     if step.number is None:
-        return f"entails everything; nearest from {step.share:.0%} of the way"
+        return f"entails everything; nearest from {step.share:.0%} of the path"
     side = "inside" if step.inside is None or step.inside >= 0 else "outside"
     angle = degrees(abs(step.inside or 0.0))
-    return f"from {step.share:.0%} of the way; {angle:.1f}° {side} its cone; {_counted(step.entailing)}"
+    return f"from {step.share:.0%} of the path; {angle:.1f}° {side} its cone; {_counted(step.entailing)}"
 
 
 def _counted(count: int, of: int | None = None) -> str:

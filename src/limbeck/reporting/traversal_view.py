@@ -1,4 +1,4 @@
-"""Ways from a picture to the root of a hyperbolic space, as a page shows them."""
+"""Show traversals from a picture to the root of a hyperbolic space in the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Station:
-    """A text on the way, its distance from the root, and the pictures that it finds, nearest first."""
+    """A text on the path, its distance from the root, and its nearest pictures, nearest first."""
 
     text: str
     radius: float
@@ -24,15 +24,16 @@ class Station:
 
 @dataclass(frozen=True)
 class Way:
-    """From a picture to the root.
+    """A traversal from a picture to the root.
 
     Attributes:
-        picture: where it starts.
-        caption: its own.
-        model: in whose space it goes.
-        radius: its distance from the root.
-        entailing: how many of the ``texts`` candidates entail it.
-        entailed: whether texts that do not entail the step were passed over.
+        picture: the picture at the start.
+        caption: caption of the picture.
+        model: name of the model.
+        radius: distance of the picture from the root.
+        entailing: number of candidate texts that entail the picture.
+        texts: number of candidate texts.
+        entailed: whether texts that do not entail the point were skipped.
         stations: see `limbeck.traversal.Traversal.chain`; the last one is the root.
     """
 
@@ -47,7 +48,7 @@ class Way:
 
 
 def shown_way(way: Way) -> dict[str, Any]:
-    """For the page's template; ``share`` is the distance from the root as a share of the picture's."""
+    """Return the values for the page's template; ``share`` is the distance relative to the farthest point."""
     farthest = max(way.radius, *(station.radius for station in way.stations), 1e-9)
     return {
         "src": thumbnail(way.picture),
@@ -56,7 +57,7 @@ def shown_way(way: Way) -> dict[str, Any]:
         "radius": f"{way.radius:.2f}",
         "share": way.radius / farthest,
         "entailing": f"{way.entailing:,} of {way.texts:,} texts entail it"
-        + ("" if way.entailed else ", so the nearest are named, entailing or not"),
+        + ("" if way.entailed else "; the nearest texts are shown, entailing or not"),
         "stations": [
             {
                 "text": "the root" if station.text == ROOT else station.text,
