@@ -106,7 +106,7 @@ def test_report_shows_everything(page: str) -> None:
     for text in (
         "A &lt;title&gt; &amp; more", "a &lt;red&gt; square &amp; co", "One note.", "12,000",
         "16 bits", "64 bits", "continuous", "R@10", ".985", "3f5a9c000000", "prefers-color-scheme",
-        "2 of 4 relevant", "it ranks no methods", "limbeck search index",
+        "2 of 4 relevant", "it does not rank methods", "limbeck search index",
         "Poincaré", "a &lt;red&gt; ring", "a &lt;node&gt;", "another model", "the root", "model &lt;one&gt;",
         "0.90 from the root; 7 of 1,200 texts entail it", "1024",
     ):  # fmt: skip
