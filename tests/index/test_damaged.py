@@ -16,7 +16,7 @@ from limbeck.index.ann_index import open_derived, write_derived
 from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.arrays import npy_header, open_npy
 from limbeck.index.calibration import build_engine
-from limbeck.index.engines.base import Candidates
+from limbeck.index.engines.base import Candidates, RowMask
 from limbeck.index.export import export_index
 from limbeck.index.segments import file_entry
 from limbeck.index.store import IndexStore, verify_index
@@ -242,15 +242,32 @@ def test_a_prefix_of_other_rows(path):
         open_derived(path, "prefix").open(store.space)
 
 
-def test_an_id_table_of_other_rows(path):
+@pytest.mark.parametrize("row", [2**40, 2**64 - 5])
+def test_an_id_table_of_other_rows(path, row):
     (file,) = path.glob("segments/*/id_hash.npy")
     table = np.load(file)
-    table[1] = 2**40
+    table[1] = row
     np.save(file, table)
     resign(path)
     index = limbeck.Index.open(path)
     with pytest.raises(LimbeckError, match="its id table names rows that it has not; restore the file"):
         index.item("i05")
+
+
+@pytest.mark.parametrize("row", [-(2**40), 60])
+def test_rows_that_faiss_has_not(path, row):
+    pytest.importorskip("faiss")
+    store = IndexStore.open(path)
+    engine = write_derived(store, "faiss-flat", {}).open(store.space)
+
+    class Wrong:
+        def search(self, queries, count):
+            return np.zeros((len(queries), count), np.int32), np.full((len(queries), count), row)
+
+    engine.index = Wrong()
+    mask = RowMask(np.ones(60, bool), 1.0)
+    with pytest.raises(LimbeckError, match="finds rows that it has not; build the engine again"):
+        engine.search(CODES[:1], 2, {}, mask)
 
 
 def test_a_file_of_another_index_of_faiss(path):

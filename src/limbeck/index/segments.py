@@ -147,7 +147,7 @@ class Segment:
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """The ids of rows (n,), in their order; gathered by chunk."""
-        if len(rows) and rows.max() >= self.rows:
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
             raise LimbeckError(f"{self.directory}: its id table names rows that it has not; {RESTORE}")
         column = self.items.column("id")
         ends = np.cumsum([len(chunk) for chunk in column.chunks])

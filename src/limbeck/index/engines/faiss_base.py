@@ -75,7 +75,7 @@ class FaissEngine:
         self.apply(setting, fetched, allowed)
         with one_line_errors(self.name):
             distances, rows = self.index.search(np.ascontiguousarray(self.ready(queries)), fetched)
-        if rows.size and rows.max() >= self.rows:
+        if rows.size and (rows.min() < -1 or rows.max() >= self.rows):  # -1 marks a missing answer
             raise LimbeckError(f"{self.name}: finds rows that it has not; build the engine again")
         if allowed is not None:
             rows = np.where((rows >= 0) & allowed.mask[rows], rows, -1)
