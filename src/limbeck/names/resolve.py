@@ -34,6 +34,7 @@ class Resolved:
         first: an example of each rule, (asked, known).
         unclear: names that fit several known ones, or share one with another name, each with the reason.
         near: for names that nothing fits, a known name of the same file name.
+        cased: for names that nothing fits, the known name that differs in letter case alone.
     """
 
     found: list[str | None] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Resolved:
     first: dict[str, tuple[str, str]] = field(default_factory=dict)
     unclear: dict[str, str] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
+    cased: dict[str, str] = field(default_factory=dict)
 
     def notes(self, what: str) -> list[str]:
         """One line of counts by rule, where another rule than the path was needed."""
@@ -59,6 +61,8 @@ class Resolved:
         """A name that was not found, with the reason as far as one is known."""
         if name in self.unclear:
             return f"{show(name)}: {self.unclear[name]}"
+        if name in self.cased:
+            return f"{show(name)}; {show(self.cased[name])} differs in letter case only, write it like that"
         near = self.near.get(name)
         return show(name) + (f"; another folder has {show(near)}" if near is not None else "")
 
@@ -125,6 +129,12 @@ def resolve(
                 _match_keys(todo, sides, matched, result, "no ending" if drop else "")
         if any(rule in _BY_END for rule, _ in matched.values()):
             _one_prefix(matched, paths, plain, result)
+        if todo := rest():
+            folded = {name_form(path).casefold(): name for name, path in plain.items()}
+            for name in todo:
+                spelled = [name_form(path).casefold() for path in (paths[name], joined.get(name, ""))]
+                if other := next((folded[path] for path in spelled if path in folded), None):
+                    result.cased[name] = other
     _finish(asked, matched, result)
     return result
 
