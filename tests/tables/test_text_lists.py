@@ -35,7 +35,10 @@ def test_single_lines_of_another_encoding_are_counted():
     data = "über\nдом\nплот\n".encode() + b"caf\xe9\nplain\n"
     decoded = decode_text(data, "f.txt")
     assert decoded.text == "über\nдом\nплот\ncafé\nplain\n"
-    assert decoded.notes == ("f.txt: 1 lines are not UTF-8 and were read as cp1252 (first: line 4)",)
+    assert decoded.notes == (
+        "f.txt: 1 lines are not UTF-8 and were read as cp1252 (first: line 4); "
+        "if letters look wrong, save the file as UTF-8",
+    )
     # in a cp1252 file, a pair of letters that happens to be UTF-8 stays what it is
     assert decode_text("CAFÉ»\ncafé\n".encode("cp1252"), "f").text == "CAFÉ»\ncafé\n"
     assert "1 bytes that cp1252 does not know became U+FFFD" in decode_text(b"\x81\xe9", "f").notes[0]

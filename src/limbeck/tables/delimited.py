@@ -192,15 +192,18 @@ def _odd_row(data: Text, separator: str, names: list[str], name: str, number: in
             where = f"{name}: line {at}"
             fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
             if len(fields) != len(names):
-                return _unlike(where, len(fields), len(names), separator)
+                return _unlike(where, fields, len(names), separator)
     return LimbeckError(f"{name}: not a readable table; mend or restore it")
 
 
-def _unlike(where: str, found: int, width: int, separator: str) -> LimbeckError:
+def _unlike(where: str, fields: list[str], width: int, separator: str) -> LimbeckError:
+    found = len(fields)
     more = "more" if found > width else "fewer"
     mend = f"quote fields that hold {separator!r}" if separator != "\t" else "a field cannot hold a tab"
     if found < width:
         mend = f"write {separator!r} for empty fields too"
+    elif separator != "\t" and any(re.match(r'\s+"', field) for field in fields):
+        mend = "a blank stands before a quote, which is a character then; remove the blank"
     return LimbeckError(f"{where} has {more} fields than the header ({found}, not {width}); {mend}")
 
 
@@ -217,7 +220,7 @@ def _parse_multiline(
             if begin == 1 or not any(field.strip() for field in fields):
                 continue
             if len(fields) != len(names):
-                raise _unlike(f"{name}: line {number + begin}", len(fields), len(names), separator)
+                raise _unlike(f"{name}: line {number + begin}", fields, len(names), separator)
             lines.append(number + begin)
             for column, field in zip(cells, fields, strict=True):
                 column.append(field or None)

@@ -225,4 +225,5 @@ def _with_cp1252(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
     )
     if lost:
         said += f"; {lost:,} bytes that cp1252 does not know became U+FFFD"
+    said += "; if letters look wrong, save the file as UTF-8"
     return b"\n".join(lines), "cp1252" if whole else "UTF-8", (said,)
