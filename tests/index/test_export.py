@@ -85,3 +85,10 @@ def test_what_is_refused(tmp_path, monkeypatch):
     with pytest.raises(LimbeckError, match="faiss: not installed; pip install"):
         export_index(path, tmp_path / "z.faiss")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["i", "odd", "x.ids.txt"]
+
+
+def test_an_id_with_a_line_separator_is_one_line(tmp_path):
+    """U+2028 ends no line for our reader, so it may stand in a list of ids."""
+    odd = {"id": ["a\u2028b", "c\u0085d"], "point": [3, 4]}
+    IndexStore.build(tmp_path / "i", [(codes(2), odd)], StoreMeta(Hamming(16)))
+    assert read_codes_and_ids(*export_index(tmp_path / "i", tmp_path / "x.npy"))[1]["id"] == odd["id"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import zipfile
 import zlib
@@ -201,3 +203,15 @@ def test_arrays_and_tables_are_not_read_from_pipes(tmp_path, name):
     reader = {".npy": open_npy, ".npz": read_codes, ".parquet": open_parquet}[Path(name).suffix]
     with pytest.raises(LimbeckError, match=f"{name}: is a pipe, not a regular file"):
         reader(tmp_path / name)
+
+
+def test_odd_exif_costs_no_picture_and_is_not_printed(tmp_path):
+    """Pillow warns of it and names no file; in a process of its own, since pytest sets the filters anew."""
+    file = tmp_path / "odd.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0"  # two entries are promised, the first is cut
+    Image.new("RGB", (8, 8), "red").save(file, exif=exif)
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        Image.open(file).getexif()
+    code = "import sys; from limbeck.pictures import open_picture; print(open_picture(sys.argv[1]).size)"
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(8, 8)\n", "")
