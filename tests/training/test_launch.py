@@ -49,6 +49,7 @@ def test_launchers_by_their_environment(env: dict[str, str], wanted: Launch | No
             "torchrun started 4 processes, but .*add compute.devices=4, or start limbeck without a launcher",
         ),
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "2"}, {}, "add compute.devices=2 compute.nodes=2, or"),
+        (TORCHRUN, {"devices": 4, "nodes": 2}, "add compute.devices=4 compute.nodes=1, or"),
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "2"}, {"devices": 4}, "add compute.devices=2 compute.nodes=2, or"),
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "3"}, {}, "start the same number of processes on each machine"),
         (SRUN, {"devices": 2}, "srun started 4 .*add compute.devices=2 compute.nodes=2"),

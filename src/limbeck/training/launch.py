@@ -91,7 +91,9 @@ def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -
     if found.processes == compute.devices * compute.nodes and per_node == compute.devices:
         return
     nodes, left = divmod(found.processes, found.on_node or found.processes)
-    wanted = f"compute.devices={found.on_node or found.processes}" + f" compute.nodes={nodes}" * (nodes > 1)
+    wanted = f"compute.devices={found.on_node or found.processes}" + f" compute.nodes={nodes}" * (
+        max(nodes, compute.nodes) > 1
+    )
     hint = f"add {wanted}" if not left else "start the same number of processes on each machine"
     raise LimbeckError(
         f"{found.launcher} started {found.processes} processes, but the recipe says "
