@@ -124,7 +124,7 @@ def test_rows_that_an_engine_has_not(path, monkeypatch):
     search = ApproximateSearch(store, derived, {"probes": 4})
     wrong = Candidates(np.array([[3, 60]]), np.array([[1, 2]], np.int32))
     monkeypatch.setattr(type(derived.open(store.space)), "search", lambda *_: wrong)
-    with pytest.raises(LimbeckError, match="the engine is damaged: it finds rows that it has not"):
+    with pytest.raises(LimbeckError, match="the engine is damaged: it returns rows that do not exist"):
         search(CODES[:1], 2)
 
 

@@ -140,5 +140,5 @@ def test_queries_are_rows(tmp_path):
     np.save(tmp_path / "cube.npy", np.zeros((2, 2, 2), np.uint8))
     assert open_queries(tmp_path / "one.npy").shape == (1, 8)
     for name in ("none.npy", "cube.npy"):
-        with pytest.raises(LimbeckError, match="one row a query"):
+        with pytest.raises(LimbeckError, match="one row per query"):
             open_queries(tmp_path / name)

@@ -113,7 +113,7 @@ def test_models_that_do_not_fit_are_refused(place: Path, index: Path, tmp_path: 
 def test_codes_from_elsewhere_have_no_model(place: Path, tmp_path: Path) -> None:
     codes = np.zeros((3, 1), np.uint8)
     limbeck.Index.build(tmp_path / "codes", codes, items={"id": ["a", "b", "c"]})
-    with pytest.raises(LimbeckError, match="come from elsewhere"):
+    with pytest.raises(LimbeckError, match="are of no known model"):
         replace_query_encoder(tmp_path / "codes", place / "old")
     with pytest.raises(LimbeckError, match="holds no model of its items"):
         train(new_text(place, tmp_path / "codes"), out=tmp_path / "run", quiet=True)

@@ -65,7 +65,7 @@ def test_failures_are_one_line_and_status_1(run, files):
         (["search", files / "i", "--like", "nobody"], "no item with id 'nobody'"),
         (["search", files / "i", "--like", "bild-0-ü", "--gallery", files / "g.html"], "ending .png"),
         (["index", "build", *codes, "--ids", files / "short.txt", *new], "2 ids, but"),
-        (["index", "build", *codes, "--ids", files / "twice.txt", *new], "'a' stands in lines 1 and 2"),
+        (["index", "build", *codes, "--ids", files / "twice.txt", *new], "'a' is in lines 1 and 2"),
         (["index", "build", *codes, "--ids", files / "gap.txt", *new], "line 2 is empty"),
         (["index", "build", *codes, "--ids", files / "latin.txt", *new], "not a text file"),
         (["index", "build", *codes, "--ids", files / "ids.txt", "--out", files / "i"], "exists already"),

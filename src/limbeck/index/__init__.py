@@ -1,1 +1,1 @@
-"""The index on disk (manifests, segments, store), the encoded set, and exact search; numpy only, no torch."""
+"""Contains the index on disk, the encoded set, exact and approximate search, without torch."""

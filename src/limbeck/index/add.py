@@ -1,4 +1,4 @@
-"""Items join an index: one new segment, and with ``replace`` tombstones for those they take the place of."""
+"""Adds items to an index: one new segment per commit, and tombstones for the items that it replaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Added:
-    """How many items a commit brought, and how many of them took the place of older ones."""
+    """Counts the items that a commit added.
+
+    Attributes:
+        items: the number of items added.
+        replaced: the number of older items that they replaced.
+    """
 
     items: int
     replaced: int
@@ -42,24 +47,30 @@ def add_batches(
     hint: str | None = None,
     lock_timeout: float = WAIT_SECONDS,
 ) -> Added:
-    """Add (points, items) batches to an index in one commit; on any error the old state stands.
+    """Add (points, items) batches to an index in one commit; an error leaves the index unchanged.
 
-    The items may bring new columns, null in older ones, and may lack columns, which are null in them then.
+    The items may bring new columns, which are null for older items. Columns that the new items lack are null
+    for them.
 
     Args:
-        path: an index.
+        path: the index directory.
         batches: (n, width) points of the index's space and tables of n items.
-        meta: what they are; space, `space_id` and modality must be the index's, encoders are not taken.
-        ids: all ids that the batches may hold, where they are known: refused before a batch is asked for.
-        replace: items whose ids are in the index take the place of the old ones.
-        gone: ids of items that leave the index in the same commit, as far as they are in it.
-        hint: what to do beside ``replace`` about known ids; a part of the error.
+        meta: describes the items; space, `space_id` and modality must equal those of the index. Encoders are
+            ignored.
+        ids: all ids that the batches may hold, if they are known. They are checked before the first batch is
+            read.
+        replace: replace the items of the index that have the same ids.
+        gone: ids of items to remove in the same commit; ids that are not in the index are ignored.
+        hint: what the error about known ids proposes besides ``replace``.
         lock_timeout: seconds to wait for another writer.
 
+    Returns:
+        The numbers of added and replaced items.
+
     Raises:
-        LimbeckError: another space, known ids without ``replace``, repeated ids, a column of another type,
-            pictures outside the media root, points not of the space, nothing to add, a full disk, a held
-            lock.
+        LimbeckError: the space differs, ids are known (without ``replace``) or repeated, a column changes its
+            type, pictures lie outside the media root, points are not of the space, there is nothing to add,
+            the disk is full, or another writer holds the lock.
     """
     with changing(path, lock_timeout) as change:
         store, replaced = change.store, [np.empty(0, np.int64)]
@@ -86,7 +97,7 @@ def add_batches(
 
 
 def _without_unwanted(store: IndexStore, meta: StoreMeta, items: Items) -> Items:
-    """The items without embeddings that an index which keeps none could not say anything of."""
+    """Return the items, without their embeddings if the index keeps none."""
     if meta.embeddings is None or kept_of(store) is not None:
         return items
     return as_items(items).drop_columns([COLUMN])
@@ -120,12 +131,16 @@ def _check_repeated(store: IndexStore, ids: Sequence[str]) -> None:
 
 
 def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool, hint: str | None = None) -> np.ndarray:
-    """Rows (m,) of the ids that are in the index; refused unless they shall be replaced."""
+    """Return the rows (m,) of the ids that are in the index.
+
+    Raises:
+        LimbeckError: there is such a row and ``replace`` is False.
+    """
     rows = store.rows_of(ids)
     if not replace and (rows >= 0).any():
         known = [name for name, row in zip(ids, rows, strict=True) if row >= 0]
-        mend = "--replace takes the new items" if hint is None else f"{hint}, --replace encodes all again"
-        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {mend}")
+        advice = "--replace takes the new items" if hint is None else f"{hint}, --replace encodes all again"
+        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {advice}")
     return rows[rows >= 0]
 
 

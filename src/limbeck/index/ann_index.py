@@ -1,8 +1,9 @@
-"""Structures in ``derived/``: built from segments, never part of a commit, lost and built again at any time.
+"""Builds, opens and removes the derived indexes in ``derived/``: search structures made from segments.
 
-One directory an engine: its files and ``derived.json``, which names the segments that it covers. A segment
-never changes, so a derived index is right for as long as the segment is there; rows of other segments are
-searched exactly (`limbeck.index.ann_search`).
+A derived index is never part of a commit; you can delete it and build it again at any time. Each engine has
+one directory with its files and ``derived.json``, which names the segments that it covers. Segments never
+change, so a derived index is valid for as long as its segments exist. Rows of other segments are searched
+exactly (`limbeck.index.ann_search`).
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ from limbeck.typed import is_inside, typed
 
 FORMAT = 1
 FOLDER, ABOUT, MEASURED = "derived", "derived.json", "measured.json"
-# Not by its description: a damaged one is built again.
+# No description is checked: a damaged derived index can be replaced as well.
 ENGINE = Kind("engine", r"[a-z_]+\.(npy|faiss|json)")
 
 
 @dataclass(frozen=True)
 class _About:
-    """What ``derived.json`` says besides format and checksum."""
+    """Holds the fields of ``derived.json`` except format and checksum."""
 
     name: str
     options: dict[str, int]
@@ -61,17 +62,17 @@ class _About:
 
 @dataclass(frozen=True)
 class Derived:
-    """A derived index as its file describes it; nothing of the engine is read.
+    """Describes a derived index as ``derived.json`` records it; the engine itself is not read.
 
     Attributes:
-        folder: where it stands.
-        name: of the engine.
-        options: it was built with.
-        space: of the points, as JSON.
-        segments: it covers, in the order of its rows.
-        files: size and SHA-256 of each.
-        seconds: it took to build.
-        created: UTC time.
+        folder: its directory.
+        name: the name of the engine.
+        options: the options that it was built with.
+        space: the space of the points, as JSON.
+        segments: the segments that it covers, in the order of its rows.
+        files: size and SHA-256 of each file.
+        seconds: the build time.
+        created: the UTC time of the build.
     """
 
     folder: Path
@@ -85,63 +86,63 @@ class Derived:
 
     @property
     def rows(self) -> int:
-        """Rows that it was built over."""
+        """The number of rows that it was built over."""
         return sum(segment.rows for segment in self.segments)
 
     @property
     def bytes(self) -> int:
-        """On disk."""
+        """The size of its files in bytes."""
         return sum(entry.size for entry in self.files.values())
 
     def covered(self, store: IndexStore) -> int:
-        """Rows of a store that it covers."""
+        """Return the number of rows of a store that it covers."""
         names = {segment.name for segment in store.manifest.segments}
         return sum(segment.rows for segment in self.segments if segment.name in names)
 
     def open(self, space: Space) -> Engine:
-        """Open the engine, once its files were compared with their checksums.
+        """Open the engine after comparing its files with their checksums.
 
         Raises:
-            LimbeckError: of another space, a missing or damaged file, faiss not installed.
+            LimbeckError: the space differs, a file is missing or damaged, or faiss is not installed.
         """
         if self.space != space.to_json():
             raise LimbeckError(f"{self.folder}: built over points of another space; build it again")
-        for name, entry in self.files.items():  # above all those of faiss, which believes any length it reads
-            check_file(self.folder / name, entry, self._mend())
+        for name, entry in self.files.items():  # faiss trusts any length that it reads
+            check_file(self.folder / name, entry, self._advice())
         return engine_class(space.storage, self.name)(self.folder, self.rows)
 
     def verify(self) -> int:
-        """Compare every file with its SHA-256; the number of files.
+        """Compare every file with its SHA-256 and return the number of files.
 
         Raises:
-            LimbeckError: names each file that differs.
+            LimbeckError: a file differs; the error names each one.
         """
         with readable(self.folder):
             bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
         if bad:
-            raise LimbeckError(f"{self.folder}: damaged: {', '.join(bad)}; {self._mend()}")
-        _ = self.measured  # an error where it is damaged
+            raise LimbeckError(f"{self.folder}: damaged: {', '.join(bad)}; {self._advice()}")
+        _ = self.measured  # raises if the measurement is damaged
         return len(self.files)
 
     @property
     def measured(self) -> dict[str, Any] | None:
-        """What `limbeck.index.calibration` found for it, a `Measured` as JSON; None if it was not measured.
+        """The measurement by `limbeck.index.calibration`, a `Measured` as JSON; None if there is none.
 
         Raises:
-            LimbeckError: damaged, or of another build.
+            LimbeckError: the measurement is damaged or belongs to another build.
         """
         path = self.folder / MEASURED
-        return read_measured(path, self._fingerprint(), self._mend()) if path.exists() else None
+        return read_measured(path, self._fingerprint(), self._advice()) if path.exists() else None
 
     def keep_measured(self, value: Mapping[str, Any]) -> None:
-        """Write what was measured beside it."""
+        """Write a measurement into its directory."""
         check_plain(self.folder.parent, self.folder)
         write_measured(self.folder / MEASURED, self._fingerprint(), value)
 
     def _fingerprint(self) -> str:
         return sha256_json([self.created, {name: entry.sha256 for name, entry in self.files.items()}])
 
-    def _mend(self) -> str:
+    def _advice(self) -> str:
         return f"run limbeck index engine {self.folder.parent.parent} --engine {self.name} again"
 
 
@@ -152,16 +153,20 @@ def write_derived(
     *,
     lock_timeout: float = WAIT_SECONDS,
 ) -> Derived:
-    """Build an engine over all segments of a store; it replaces one of the same name when it stands.
+    """Build an engine over all segments of a store; once complete, it replaces one of the same name.
 
     Args:
-        store: an opened index; writers may go on meanwhile.
-        name: of the engine (`limbeck.index.engines.engine_names`).
-        options: as the engine knows them.
+        store: an opened index; other processes may write to the index during the build.
+        name: the name of the engine (`limbeck.index.engines.engine_names`).
+        options: build parameters of the engine; the others get their defaults.
         lock_timeout: seconds to wait for another build in the same index.
 
+    Returns:
+        The description of the derived index.
+
     Raises:
-        LimbeckError: an unknown engine or option, another build under way, a full disk.
+        LimbeckError: the engine or an option is unknown, the index is empty, another build holds the lock, or
+            the disk is full.
     """
     cls = engine_class(store.space.storage, name)
     if not store.rows:
@@ -195,12 +200,12 @@ def write_derived(
 
 
 def engine_points(space: Space) -> Any:
-    """What makes the points of a segment ready for an engine."""
+    """Return the function that converts stored points (n, width) into an engine's input (n, columns)."""
     return {"codes": np.asarray, "vectors": space.coordinates}[space.storage]
 
 
 def derived_names(path: Path) -> list[str]:
-    """Names of the derived indexes of an index directory."""
+    """Return the names of the derived indexes of an index directory, sorted."""
     return sorted(about.parent.name for about in (Path(path) / FOLDER).glob(f"[!.]*/{ABOUT}"))
 
 
@@ -208,7 +213,7 @@ def open_derived(path: Path, name: str) -> Derived:
     """Read the description of a derived index.
 
     Raises:
-        LimbeckError: there is none of this name, it is damaged, or of a newer format.
+        LimbeckError: there is none of this name, it is damaged, or its format is newer.
     """
     folder = Path(path) / FOLDER / name
     there = derived_names(path)
@@ -225,21 +230,21 @@ def open_derived(path: Path, name: str) -> Derived:
         )
     if "format" not in body or value.get("checksum") != sha256_json(body):
         raise LimbeckError(f"{folder / ABOUT}: damaged (checksum differs); build the engine again")
-    mend = "build the engine again"
+    advice = "build the engine again"
     body.pop("format")
-    about = typed(_About, body, folder / ABOUT, mend)
+    about = typed(_About, body, folder / ABOUT, advice)
     if about.name != name or not all(map(is_inside, about.files)) or ABOUT in about.files:
-        raise LimbeckError(f"{folder / ABOUT}: is not that of {name}; {mend}")
+        raise LimbeckError(f"{folder / ABOUT}: does not describe the engine {name}; {advice}")
     if any(segment.rows <= 0 for segment in about.segments) or not about.segments:
-        raise LimbeckError(f"{folder / ABOUT}: covers no rows; {mend}")
+        raise LimbeckError(f"{folder / ABOUT}: covers no rows; {advice}")
     return Derived(folder, **vars(about))
 
 
 def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS) -> None:
-    """Take a derived index away; the index itself stays whole.
+    """Remove a derived index; the index itself does not change.
 
     Raises:
-        LimbeckError: there is none of this name, another build under way.
+        LimbeckError: there is none of this name, or a build holds the lock.
     """
     root = Path(path) / FOLDER
     if name not in derived_names(path):
@@ -258,7 +263,10 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
 
 
 def engines_info(store: IndexStore) -> list[dict[str, Any]]:
-    """What each derived index covers of a store, as JSON values; one that cannot be read has ``error``."""
+    """Return the state of each derived index as JSON: options, bytes, and rows covered and not covered.
+
+    An entry that cannot be read has the keys ``name`` and ``error`` only.
+    """
     found: list[dict[str, Any]] = []
     for name in derived_names(store.path):
         try:
@@ -286,6 +294,6 @@ def engines_info(store: IndexStore) -> list[dict[str, Any]]:
 
 
 def _scanned(measured: Mapping[str, Any]) -> float:
-    """Share of the measured queries that went over to the exact scan, at the most thorough setting."""
+    """Return the share of measured queries that fell back to the exact scan at the most thorough setting."""
     entries = measured.get("settings", [{}])
     return max(entries[-1].get("scanned", {}).values(), default=0.0)

@@ -1,4 +1,4 @@
-"""Search through a derived index: its candidates, the exact answer for what it does not cover, one order."""
+"""Searches with a derived index, and exactly in the segments that it does not cover; merges both answers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
 
-_BLOCK_CELLS = 1 << 18  # coordinates of candidates held at once
-_SPARE = 16  # candidates scored beyond 2k, against rounding
+_BLOCK_CELLS = 1 << 18  # coordinates of candidates that are in memory at once
+_SPARE = 16  # candidates scored besides 2k, because of rounding errors
 
 
 class ApproximateSearch:
-    """An engine over the segments that it covers, the exact engine over the others.
+    """Searches the covered segments with an engine and the other segments exactly.
 
-    Scores are those of the exact search and so is the order, (distance, row). Removed rows and rows that a
-    filter excludes are never returned, and k hits come if so many may be found: a query for which the engine
-    has fewer is answered exactly.
+    Scores and order, (distance, row), equal those of the exact search. Removed rows and rows that a filter
+    excludes are never returned. A query for which the engine finds fewer than k items is answered by the
+    exact search, so that you get k hits whenever k items are allowed.
 
     Attributes:
-        scanned: queries that the exact scan answered, because the engine had too few or gave up.
+        scanned: the number of queries that the exact scan answered because the engine found too few items or
+            gave up.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class ApproximateSearch:
         Args:
             store: the index.
             derived: one of its derived indexes.
-            setting: of the search, one of the engine's.
-            exact_below: share of the covered rows; a filter that lets fewer through is searched exactly.
-            exact: the exact search of the store, if there is one already.
+            setting: search parameters, one of the engine's settings.
+            exact_below: a filter that allows a smaller share of the covered rows is searched exactly.
+            exact: the exact search of the store, if you have one already.
+
+        Raises:
+            LimbeckError: as `Derived.open`, or the setting lacks a parameter.
         """
         self._store, self._setting, self._exact_below = store, setting, exact_below
         self.scanned = 0
@@ -57,7 +61,7 @@ class ApproximateSearch:
         names = [segment.name for segment in store.manifest.segments]
         held = {segment.name for segment in derived.segments}
         self._starts = np.cumsum([0, *(segment.rows for segment in derived.segments)])
-        # of each segment of the derived index its first row in the store; -1 where it is gone
+        # for each segment of the derived index, its first row in the store; -1 if the store has dropped it
         self._offsets = np.array(
             [store.starts[names.index(one.name)] if one.name in names else -1 for one in derived.segments]
         )
@@ -68,16 +72,16 @@ class ApproximateSearch:
 
     @property
     def finds_all(self) -> bool:
-        """Whether it answers `within`."""
+        """Whether the engine is exact, so that `within` works."""
         return isinstance(self._engine, ExactEngine)
 
     @property
     def uncovered(self) -> int:
-        """Rows of the store that are searched exactly."""
+        """The number of rows of the store that the engine does not cover."""
         return 0 if self._rest is None else self._rest.rows
 
     def __call__(self, points: np.ndarray, k: int, mask: np.ndarray | None = None) -> Answer:
-        """As `ExactSearch`, but some of the k nearest may be missed for others that are farther."""
+        """Return scores and rows (Q, k) like `ExactSearch`; some of the k nearest may be missed."""
         k, asked = check_k(k), self._store.space.check(points, what="query")
         allowed = self._exact.allowed(mask)
         local = self._alive if mask is None else self._local(allowed)
@@ -105,13 +109,13 @@ class ApproximateSearch:
         return scores, rows
 
     def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
-        """As `ExactSearch.within`, through an engine that is exact.
+        """Return all items within a radius like `ExactSearch.within`; this needs an exact engine.
 
         Raises:
-            LimbeckError: another engine, which cannot promise everything within a radius.
+            LimbeckError: the engine is approximate, so that it may miss items within the radius.
         """
         if not isinstance(self._engine, ExactEngine):
-            raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+            raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
         asked, limit = self._store.space.check(points, what="query"), check_radius(self._store.space, radius)
         allowed = self._exact.allowed(mask)
         found = self._engine.within(asked, int(limit), self._setting, self._local(allowed))
@@ -132,7 +136,7 @@ class ApproximateSearch:
         return answers
 
     def _local(self, allowed: np.ndarray | None) -> RowMask | None:
-        """A mask over the store as the engine takes it; None if all of its rows may be found."""
+        """Convert a mask over the store into one over the engine's rows; None if all of them are allowed."""
         if allowed is None and (self._offsets >= 0).all():
             return None
         parts = []
@@ -147,17 +151,17 @@ class ApproximateSearch:
         return None if count == len(mask) else RowMask(mask, max(count, 1) / len(mask))
 
     def _in_store(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the engine as rows of the store; -1 stays."""
+        """Convert rows of the engine into rows of the store; -1 stays -1."""
         at = np.searchsorted(self._starts, np.maximum(rows, 0), side="right") - 1
         if rows.size and at.max() == len(self._offsets):
             raise LimbeckError(
-                f"{self._store.path}: the engine is damaged: it finds rows that it has not; "
+                f"{self._store.path}: the engine is damaged: it returns rows that do not exist; "
                 "build it again, and run limbeck index verify"
             )
         return np.where(rows < 0, -1, rows - self._starts[at] + self._offsets[at])
 
     def _settled(self, asked: np.ndarray, k: int, found: Candidates) -> Answer:
-        """Candidates with their scores and their rows in the store."""
+        """Return the scores of the candidates and their rows in the store."""
         rows, space = self._in_store(found.rows), self._store.space
         if found.distances is not None:
             return space.score(found.distances), rows
@@ -182,9 +186,9 @@ class ApproximateSearch:
         return np.concatenate([scores for scores, _ in answers]), np.concatenate([at for _, at in answers])
 
     def _scored(self, asked: np.ndarray, rows: np.ndarray, k: int, squares: np.ndarray | None) -> Answer:
-        """Scores by the space and rows (q, m); scores of -1 mean nothing.
+        """Return the space's scores and the rows (q, m); the score of a row -1 has no meaning.
 
-        Where the engine's own distances tell the order but for rounding, only the best candidates are scored.
+        If the engine gives distances that are correct up to rounding, only the best candidates are scored.
         """
         space, kept = self._store.space, 2 * k + _SPARE
         stored = self._store.points_at(np.maximum(rows, 0).ravel())

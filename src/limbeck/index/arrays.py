@@ -1,4 +1,4 @@
-"""Plain ``.npy`` arrays: appended to row by row, opened memory-mapped, never unpickled."""
+"""Writes ``.npy`` arrays row by row and opens them memory-mapped; pickled arrays are never loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER_BYTES = 128
 
 
 def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """A version 1.0 header of exactly 128 bytes, so that it can be rewritten once the rows are counted."""
+    """Return a version 1.0 header of exactly 128 bytes, so that it can be rewritten when N is known."""
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
     text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     room = _HEADER_BYTES - 10
@@ -26,9 +26,12 @@ def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
 
 
 class NpyWriter:
-    """Write a (N, width) array whose N is not known beforehand; use as a context manager.
+    """Writes a (N, width) array whose N is not known beforehand; use it as a context manager.
 
-    The file counts as finished (header with the true N, fsynced) when the block ends without an error.
+    The file is complete (its header has the true N, and it is fsynced) when the block ends without an error.
+
+    Attributes:
+        rows: the number of rows written so far.
     """
 
     def __init__(self, path: Path, dtype: np.dtype, width: int) -> None:
@@ -37,7 +40,11 @@ class NpyWriter:
         self._stream.write(npy_header(self.dtype, (0, width)))
 
     def append(self, rows: np.ndarray) -> None:
-        """Add (n, width) rows; the dtype must be the writer's."""
+        """Write (n, width) rows.
+
+        Raises:
+            ValueError: the shape or the dtype differs from the writer's.
+        """
         if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype != self.dtype:
             raise ValueError(f"{rows.dtype} {rows.shape} appended to {self.dtype} (N, {self.width})")
         self._stream.write(np.ascontiguousarray(rows).data)
@@ -60,22 +67,30 @@ class NpyWriter:
 
 
 def open_points(path: Path, storage: str) -> np.ndarray:
-    """A ``.npy`` file of ready-made points as `open_queries`; codes may be unpacked (`limbeck.codes.arrays`).
+    """Open a ``.npy`` file of encoded points like `open_queries`; codes are packed if needed.
+
+    Args:
+        path: the file.
+        storage: "codes" or "vectors". Codes may be packed bytes, booleans, or -1 and +1
+            (`limbeck.codes.arrays`).
+
+    Returns:
+        (Q, width): packed codes uint8, or the array as stored.
 
     Raises:
-        LimbeckError: as `open_queries`; of codes, what is neither packed nor booleans nor -1 and +1.
+        LimbeckError: as `open_queries`, or the array is in none of the forms of codes.
     """
     array = open_queries(path)
     return array if storage != "codes" or array.dtype == np.uint8 else as_codes(array, f"{path}: the array")
 
 
 def open_queries(path: Path) -> np.ndarray:
-    """A ``.npy`` file of one query (width,) or several (Q, width), as (Q, width).
+    """Open a ``.npy`` file of one query (width,) or several (Q, width) and return it as (Q, width).
 
     Raises:
-        LimbeckError: unreadable, no rows, or more than two dimensions.
+        LimbeckError: the file is unreadable, has no rows, or has more than two dimensions.
     """
     array = np.atleast_2d(open_npy(path))
     if array.ndim != 2 or not len(array):
-        raise LimbeckError(f"{path}: has shape {array.shape}; give one row a query, (Q, width) or (width,)")
+        raise LimbeckError(f"{path}: has shape {array.shape}; give one row per query, (Q, width) or (width,)")
     return array

@@ -1,7 +1,7 @@
-"""What a derived index gives and costs, measured on queries that it does not hold.
+"""Measures recall and latency of a derived index on held-out queries.
 
-Without queries of their own, stored items ask, each left out of its own answers. Recall counts a hit when its
-distance is at most that of the exact k-th, so that ties do not matter.
+If you give no queries, stored items are the queries, and each one is excluded from its own answer. Recall
+counts a hit if its distance is at most that of the exact k-th, so ties do not matter.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from limbeck.index.store import IndexStore
 
 KS = (10, 100)
 _QUERIES = 200
-_TIMED = 30  # queries asked one by one
-_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # of the rows, let through by a filter
+_TIMED = 30  # queries that are timed one by one
+_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # of the rows that a random filter allows
 _ENOUGH = 0.999
 _HOPELESS = 20.0  # times slower than exact search
-_LOSS = 0.02  # of recall under a filter
+_LOSS = 0.02  # of recall that a filter may cost
 
 Search = Callable[..., Answer]
 
@@ -37,7 +37,21 @@ def build_engine(
     *,
     recall: float = 0.95,
 ) -> Derived:
-    """Build an engine over all of a store and measure it; arguments as `write_derived` and `measure`."""
+    """Build an engine over all of a store and measure it.
+
+    Args:
+        store: an opened index.
+        name: the name of the engine.
+        options: build parameters of the engine.
+        queries: (Q, width) points to measure with; by default stored items.
+        recall: see `measure`.
+
+    Returns:
+        The description of the derived index.
+
+    Raises:
+        LimbeckError: as `write_derived` and `measure`.
+    """
     if queries is not None:
         store.space.check(queries, what="queries")
     derived = write_derived(store, name, options)
@@ -48,23 +62,26 @@ def build_engine(
 def measure(
     store: IndexStore, derived: Derived, queries: np.ndarray | None = None, *, recall: float = 0.95
 ) -> dict[str, Any]:
-    """Recall and time of each setting of an engine, and from which share of rows on a filter suits it.
+    """Measure recall and latency of each setting of an engine, with and without filters.
 
     Args:
-        store: the index, all of which the engine covers.
+        store: the index; the engine covers all of it.
         derived: one of its derived indexes.
-        queries: (Q, width) points to ask with; by default 200 stored items, each left out of its answers.
-        recall: the setting that filters are measured at is the fastest with so much at k = 10.
+        queries: (Q, width) query points; by default up to 200 stored items, each excluded from its answer.
+        recall: filters are measured at the fastest setting with this mean recall at the smallest k.
 
     Returns:
-        ``queries``, ``held_out`` ("items" or "given"), ``exact_ms`` {k: ms a query asked alone}, ``settings``
-        [{``setting``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k: …}, ``scanned`` {k: share of the
-        queries that went over to the exact scan}}] from fast to thorough, and
-        ``exact_below``: the least share of rows at which a random filter was answered faster than exactly
-        and at most .02 worse.
+        A dict with these keys:
+
+        * ``queries``: the number of queries; ``held_out``: "items" or "given".
+        * ``exact_ms``: {k: milliseconds per query of the exact search}, one query at a time.
+        * ``settings``: from fast to thorough, [{``setting``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k:
+          milliseconds per query}, ``scanned`` {k: share of queries that fell back to the exact scan}}].
+        * ``exact_below``: the least share of allowed rows at which the engine was faster than exact search
+          and lost at most .02 of its recall.
 
     Raises:
-        LimbeckError: queries of another width, fewer than two items.
+        LimbeckError: the queries have another width, there are none, or the index has fewer than two items.
     """
     asked, own = (queries, None) if queries is not None else _stored(store)
     asked = store.space.check(asked, what="queries")
@@ -102,7 +119,7 @@ def measure(
 
 
 def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
-    """Points (q, width) of some items and their rows (q,)."""
+    """Return the points (q, width) and rows (q,) of a random sample of items."""
     alive = None if store.alive is None else np.flatnonzero(store.alive)
     count = store.rows if alive is None else len(alive)
     if count < 2:
@@ -113,7 +130,7 @@ def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without(answer: Answer, own: np.ndarray | None, k: int) -> Answer:
-    """The first k hits of each query (q, k + 1), its own row left out."""
+    """Return the first k hits of each query (q, k + 1) without the query's own row."""
     scores, rows = answer
     if own is None:
         return scores[:, :k], rows[:, :k]
@@ -122,14 +139,14 @@ def _without(answer: Answer, own: np.ndarray | None, k: int) -> Answer:
 
 
 def _recall(sign: int, scores: np.ndarray, last: np.ndarray) -> list[float]:
-    """Mean share of hits as near as the exact k-th (q,), and its lower bound (one-sided 95 %)."""
+    """Return the mean share of hits as near as the exact k-th (q,), and its one-sided 95 % lower bound."""
     each = (sign * scores >= sign * last[:, None]).mean(axis=1)
     error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0.0
     return [round(float(each.mean()), 4), round(float(each.mean() - 1.645 * error), 4)]
 
 
 def _median_ms(search: Search, queries: np.ndarray, k: int, mask: np.ndarray | None = None) -> float:
-    """Median time of a query asked alone; the first, which compiles and maps, does not count."""
+    """Return the median milliseconds per query, one at a time; a first call, which compiles, is not timed."""
     search(queries[:1], k, mask)
     times = []
     for q in range(len(queries)):
@@ -147,7 +164,7 @@ def _exact_below(
     good: list[dict[str, Any]],
     k: int,
 ) -> float:
-    """Least share at which a random filter was still worth the engine; 1 where none was."""
+    """Return the least share of rows at which the engine beat exact search under a random filter, else 1."""
     if not good:
         return 1.0
     best = min(good, key=lambda entry: entry["ms"][str(k)])

@@ -1,8 +1,8 @@
-"""Files compared with their SHA-256 before the first byte of them counts.
+"""Compares files with their SHA-256 before their content is used.
 
-A file that was found sound is not read again for as long as its inode, size and times stay as they were: not
-in this process (`SOUND`), and from `STAMPED_BYTES` on not in later ones either (an empty file in the cache
-folder says so). `limbeck index verify` reads every file anew.
+A file that matched is not read again while its inode, size and times stay the same. This process remembers it
+in `SOUND`; for files of at least `STAMPED_BYTES`, an empty file in the cache folder tells later processes.
+`limbeck index verify` reads every file again.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from limbeck.files import cannot_read, sha256_json
 from limbeck.index.manifest import FileEntry
 
 STAMPED_BYTES = 1 << 26
-TICK_NS = 2_000_000_000  # two changes within it may bear one time, on some file systems
-SOUND: set[str] = set()  # stamps of the files that were found sound in this process
+TICK_NS = 2_000_000_000  # on some file systems, two changes within this time can have the same time stamp
+SOUND: set[str] = set()  # stamps of the files that matched in this process
 
 
 class CheckedFile:
-    """A file, mapped when this is made: it may be removed meanwhile and is still read as it was.
+    """Maps a file at construction, so that it stays readable even if it is removed later.
 
     Attributes:
-        path: of the file.
-        data: uint8 (bytes,), memory-mapped; not compared with anything before `check`.
+        path: the file.
+        data: uint8 (bytes,), memory-mapped; not verified before `check`.
     """
 
     def __init__(self, path: Path, entry: FileEntry, mend: str) -> None:
         """Map a file.
 
         Args:
-            path: of the file.
-            entry: what it should be.
-            mend: end of the error message: what to do about a damaged file.
+            path: the file.
+            entry: its recorded size and SHA-256.
+            mend: the end of the error message, which says what to do about a damaged file.
 
         Raises:
-            LimbeckError: another size, or no plain file.
-            FileNotFoundError: no such file.
+            LimbeckError: the size differs, or it is not a plain file.
+            FileNotFoundError: there is no such file.
         """
         self.path, self._entry, self._mend, self._checked = Path(path), entry, mend, False
         with readable(self.path):
@@ -58,10 +58,10 @@ class CheckedFile:
             self._stamp, self._settled = _stamp(self.path, entry)
 
     def check(self) -> None:
-        """Compare the file with its SHA-256, unless it was found sound before.
+        """Compare the file with its SHA-256, unless it matched before.
 
         Raises:
-            LimbeckError: it differs; it is named.
+            LimbeckError: the file differs.
         """
         if self._checked or _is_sound(self._stamp, self._entry.size):
             return
@@ -74,11 +74,11 @@ class CheckedFile:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """The system's refusal to read something of an index as one line that names it; what is missing passes.
+    """Turn an OSError of the block into a one-line error that names ``path``.
 
     Raises:
-        LimbeckError: no permission, a disk that fails.
-        FileNotFoundError: as it came, since a writer may have retired the file.
+        LimbeckError: the file may not be read, or the disk failed.
+        FileNotFoundError: unchanged, because a writer may have removed the file.
     """
     try:
         yield
@@ -89,10 +89,10 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def check_file(path: Path, entry: FileEntry, mend: str) -> None:
-    """`CheckedFile.check` of a file that is read by other means.
+    """Compare a file with its SHA-256 before other code reads it; arguments as `CheckedFile`.
 
     Raises:
-        LimbeckError: it is missing, or differs; it is named.
+        LimbeckError: the file is missing or differs.
     """
     try:
         CheckedFile(path, entry, mend).check()
@@ -106,7 +106,7 @@ def digest(data: np.ndarray) -> str:
 
 
 def _stamp(path: Path, entry: FileEntry) -> tuple[str, bool]:
-    """What a file is now, and whether any change from now on will be seen by its times."""
+    """Return an identifier of a file's state, and whether its times will show every later change."""
     about = path.stat()
     facts = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns, entry.sha256)
     return sha256_json(facts), time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > TICK_NS
@@ -125,6 +125,6 @@ def _is_sound(stamp: str, size: int) -> bool:
 def _remember(stamp: str, size: int) -> None:
     SOUND.add(stamp)
     if size >= STAMPED_BYTES:
-        with contextlib.suppress(OSError):  # where no folder can be written it is read again next time
+        with contextlib.suppress(OSError):  # without a writable cache, the next process reads the file again
             _folder().mkdir(parents=True, exist_ok=True)
             (_folder() / stamp).touch()

@@ -1,4 +1,4 @@
-"""All segments as one, without the removed rows."""
+"""Merges all segments of an index into one, without the removed rows."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from limbeck.index.transaction import changing
 def compact_index(
     path: Path | str, *, media_root: Path | str | None = None, lock_timeout: float = WAIT_SECONDS
 ) -> bool:
-    """Merge the segments of an index, row order kept, in one commit and in bounded memory.
+    """Merge the segments of an index in one commit and in bounded memory; the row order stays.
 
     Args:
-        path: an index.
-        media_root: a folder that holds the recorded media root; paths are made relative to it.
+        path: the index directory.
+        media_root: a folder that contains the recorded media root; paths become relative to it.
         lock_timeout: seconds to wait for another writer.
 
     Returns:
-        Whether there was anything to do.
+        True if the index was rewritten; False if there was nothing to do.
 
     Raises:
-        LimbeckError: no index, a root that does not hold the recorded one, a held lock, a full disk.
+        LimbeckError: there is no index, the root does not contain the recorded one, another writer holds the
+            lock, or the disk is full.
     """
     with changing(path, lock_timeout) as change:
         store = change.store

@@ -1,7 +1,7 @@
-"""Columns compared with a value as mathematics has it: no overflow, no rounding of whole numbers.
+"""Compares columns with a value without overflow and without rounding whole numbers.
 
-A whole number beside a column of floats, and a float beside one of narrower floats, is taken in the column's
-precision, so that ``score = 0.1`` finds what was stored as 0.1.
+A number that is compared with a column of floats is first rounded to the column's precision, so that
+``score = 0.1`` finds what was stored as 0.1.
 """
 
 from __future__ import annotations
@@ -28,29 +28,35 @@ _FLOATS = {16: np.float16, 32: np.float32, 64: np.float64}
 
 
 def compared(chunk: pa.Array, verb: str, value: Value) -> np.ndarray:
-    """bool (n,): where a column's values are ``verb`` than a value that `as_scalar` takes; False at nulls."""
+    """Return bool (n,): the rows for which ``column verb value`` holds; False at nulls.
+
+    Args:
+        chunk: (n,) values of a column.
+        verb: one of `ORDER`.
+        value: a number for a column of numbers, otherwise what `as_scalar` takes.
+    """
     kind = chunk.type
     if pa.types.is_integer(kind):
         assert isinstance(value, int | float)
         low, high = _bounds(kind)
         sign, whole = _whole(verb, value)
-        if not low <= whole <= high:  # every value lies on one side
+        if not low <= whole <= high:  # the comparison gives the same result for every value of the type
             holds = {"=": False, "!=": True}.get(sign, (whole > high) == sign.startswith("<"))
             return bools(pc.is_valid(chunk)) & holds
         return bools(ORDER[sign](chunk, pa.scalar(whole, kind)))
     if pa.types.is_floating(kind):
         assert isinstance(value, int | float)
-        if pa.types.is_float16(kind):  # Arrow compares none
+        if pa.types.is_float16(kind):  # Arrow cannot compare float16
             chunk = chunk.cast(pa.float32())
         number = _rounded(value, kind)
-        if math.isinf(number):  # beyond the column's type, which infinity alone exceeds
+        if math.isinf(number):  # outside the range of the column's type
             return bools(ORDER[verb](chunk.cast(pa.float64()), pa.scalar(float(value))))
         return bools(ORDER[verb](chunk, pa.scalar(number, chunk.type)))
     return bools(ORDER[verb](chunk, as_scalar(value, kind)))
 
 
 def among(chunk: pa.Array, values: Iterable[Value]) -> np.ndarray:
-    """bool (n,): where a column's values are one of some."""
+    """Return bool (n,): the rows whose value is one of ``values``; False at nulls."""
     kind = chunk.type
     if pa.types.is_integer(kind):
         low, high = _bounds(kind)
@@ -58,7 +64,7 @@ def among(chunk: pa.Array, values: Iterable[Value]) -> np.ndarray:
         wanted = pa.array([number for number in numbers if low <= number <= high], kind)
     elif pa.types.is_floating(kind):
         rounded = [_rounded(v, kind) for v in values if isinstance(v, int | float)]
-        rounded += [-number for number in rounded if number == 0]  # Arrow tells -0 from 0
+        rounded += [-number for number in rounded if number == 0]  # Arrow distinguishes -0 from 0
         if pa.types.is_float16(kind):
             chunk = chunk.cast(pa.float32())
         wanted = pa.array([number for number in rounded if math.isfinite(number)], chunk.type)
@@ -68,16 +74,17 @@ def among(chunk: pa.Array, values: Iterable[Value]) -> np.ndarray:
 
 
 def as_scalar(value: Value, kind: pa.DataType) -> pa.Scalar:
-    """A text, truth value or time in a column's type.
+    """Convert a text, boolean or time to a column's type.
 
     Raises:
-        pa.ArrowException: or ValueError, TypeError, OverflowError: it is none of that type.
+        pa.ArrowException: the value cannot be converted. ValueError, TypeError or OverflowError are possible
+            too.
     """
     return pa.scalar(value).cast(kind) if isinstance(value, str) else pa.scalar(value, kind)
 
 
 def bools(array: Any) -> np.ndarray:
-    """An Arrow array of truth values as bool (n,); False at nulls."""
+    """Convert an Arrow array of booleans to bool (n,); nulls become False."""
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
@@ -87,16 +94,16 @@ def _bounds(kind: pa.DataType) -> tuple[int, int]:
 
 
 def _whole(verb: str, value: int | float) -> tuple[str, int]:
-    """The comparison of whole numbers that says the same as one with a finite number."""
+    """Return the comparison with a whole number that equals the one with ``value``, for whole numbers."""
     below = math.floor(value)
     if below == value:
         return verb, below
-    if verb in ("=", "!="):  # no whole number equals it: one beyond all types stands for that
+    if verb in ("=", "!="):  # no whole number equals it, so compare with one outside every type
         return verb, 1 << 200
     return ("<=" if verb.startswith("<") else ">"), below
 
 
 def _rounded(value: int | float, kind: pa.DataType) -> float:
-    """A finite number in the precision of a float type; infinite where that is too narrow."""
+    """Round a finite number to a float type; the result is infinite if it is outside the type's range."""
     with np.errstate(over="ignore"):
         return float(np.asarray(float(value)).astype(_FLOATS[kind.bit_width]))

@@ -1,8 +1,8 @@
-"""Float embeddings kept beside codes, and what is ranked by them: short lists, and items of equal distance.
+"""Stores float embeddings next to codes, and ranks short lists and ties in distance by them.
 
-They stand in the items' column `COLUMN`, in half precision and memory-mapped like the others, so that only
-those that are asked for are read; adding, compacting and exporting take them along. What they are and how
-they rank is in the manifest (`limbeck.spaces.Kept`).
+The embeddings are the items' column `COLUMN`, in half precision and memory-mapped like the other columns, so
+that only the needed rows are read. Adding, compacting and exporting keep them. The manifest records what they
+are and how they rank (`limbeck.spaces.Kept`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ _HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def with_embeddings(items: Any, embeddings: np.ndarray, kept: Kept, *, first: int = 0) -> pa.Table:
-    """A table of items with their embeddings, float (N, kept.width), as a further column.
+    """Return a table of items with their embeddings as an additional column.
 
-    Stored in half precision; of an index that version 0.1 built, in single precision as its others are.
-    Errors count rows from ``first`` on.
+    The column is in half precision; for an index of version 0.1 it is in single precision, like its other
+    embeddings.
+
+    Args:
+        items: N items.
+        embeddings: float (N, kept.width).
+        kept: describes the embeddings.
+        first: the number of the first row, for errors.
 
     Raises:
-        LimbeckError: not one finite float row an item, of the width and kind that is kept, or a number above
-            the range of half precision.
+        LimbeckError: the embeddings are not one finite float row per item, their width or kind is not that of
+            ``kept``, or a number is outside the range of half precision.
     """
     table, array = as_items(items), np.asarray(embeddings)
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != len(table) or not array.shape[1]:
         raise LimbeckError(
-            f"embeddings: {array.dtype} {array.shape}; give one float row an item ({len(table)}, D)"
+            f"embeddings: {array.dtype} {array.shape}; give one float row per item ({len(table)}, D)"
         )
     points = kept.points(array, first=first)
     if kept.of != "unrecorded":
@@ -49,12 +55,12 @@ def with_embeddings(items: Any, embeddings: np.ndarray, kept: Kept, *, first: in
     values = pa.array(np.ascontiguousarray(points).ravel())
     column = pa.FixedSizeListArray.from_arrays(values, kept.width)
     if COLUMN in table.column_names:
-        raise LimbeckError(f"items: have a column {COLUMN!r} of their own; rename it")
+        raise LimbeckError(f"items: already have a column {COLUMN!r}; rename it")
     return table.append_column(COLUMN, column)
 
 
 def kept_in(schema: pa.Schema, recorded: Kept | None) -> Kept | None:
-    """What a column of embeddings holds, as recorded, or as version 0.1 left it; None without one."""
+    """Return what a schema's embeddings are: as recorded, or unrecorded (version 0.1); None without."""
     kind = schema.field(COLUMN).type if COLUMN in schema.names else None
     if kind is None or not pa.types.is_fixed_size_list(kind) or not pa.types.is_floating(kind.value_type):
         return None
@@ -64,10 +70,10 @@ def kept_in(schema: pa.Schema, recorded: Kept | None) -> Kept | None:
 
 
 def kept_of(store: IndexStore) -> Kept | None:
-    """What the embeddings of an index are; None where it keeps none, or has no codes.
+    """Return what the kept embeddings of an index are; None if it keeps none or its points are not codes.
 
     Raises:
-        LimbeckError: the manifest says something else of them than the column does.
+        LimbeckError: the manifest and the column contradict each other.
     """
     if store.space.storage != "codes":
         return None
@@ -82,21 +88,21 @@ def kept_of(store: IndexStore) -> Kept | None:
 
 
 def embedding_width(store: IndexStore) -> int | None:
-    """Numbers in a kept embedding; None where the index keeps none."""
+    """Return the width D of the kept embeddings; None if the index keeps none."""
     kept = kept_of(store)
     return None if kept is None else kept.width
 
 
 def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False) -> np.ndarray:
-    """float32 (n, D): the embeddings of some rows (n,), in their order.
+    """Return the embeddings, float32 (n, D), of the given rows, in their order.
 
     Args:
         store: an index that keeps embeddings.
-        rows: row numbers.
-        lenient: give NaN for an item without an embedding.
+        rows: row numbers (n,).
+        lenient: return NaN for an item without an embedding instead of an error.
 
     Raises:
-        LimbeckError: the index keeps none, one that is damaged, or one of the items has none.
+        LimbeckError: the index keeps no embeddings, one is damaged, or an item has none.
     """
     kept = kept_of(store)
     if kept is None:
@@ -117,16 +123,16 @@ def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False)
                 raise LimbeckError(
                     f"{store.path}: item {name!r} has no embedding; add it again with --replace"
                 )
-            values = taken.flatten().to_numpy().reshape(-1, kept.width)  # of nulls nothing
+            values = taken.flatten().to_numpy().reshape(-1, kept.width)  # `flatten` leaves nulls out
             found[those[there]] = kept.points(values, what=f"{store.path}: kept embeddings")
     return found
 
 
 def checked_queries(store: IndexStore, embeddings: np.ndarray) -> np.ndarray:
-    """Queries (Q, D) as the kept embeddings are: float32.
+    """Check query embeddings (Q, D) and convert them to the form of the kept ones, float32.
 
     Raises:
-        LimbeckError: none are kept, another width or type, NaN.
+        LimbeckError: the index keeps no embeddings, width or type differ, or the queries contain NaN.
     """
     kept = kept_of(store)
     if kept is None:
@@ -137,20 +143,20 @@ def checked_queries(store: IndexStore, embeddings: np.ndarray) -> np.ndarray:
 def reranked(
     store: IndexStore, embeddings: np.ndarray, shortlists: list[np.ndarray], k: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The k items of each short list whose embeddings are nearest to the query's, as their model measures it.
+    """Re-rank short lists by the kept embeddings, with the score of the model that made them.
 
     Args:
         store: an index that keeps embeddings.
-        embeddings: (Q, D) of the queries.
-        shortlists: rows (m,) for each query.
-        k: hits wanted.
+        embeddings: (Q, D), those of the queries.
+        shortlists: for each query the rows (m,) to re-rank.
+        k: the number of hits per query.
 
     Returns:
-        For each query scores float64 (k',), as `Kept.score_name` says, and rows int64 (k',), nearest first,
-        ties by row.
+        For each query the scores float64 (k',), named by `Kept.score_name`, and rows int64 (k',), nearest
+        first, ties by row.
 
     Raises:
-        LimbeckError: as `embeddings_at`, and queries of another width.
+        LimbeckError: as `embeddings_at`, or the queries have another width.
     """
     asked, kept = checked_queries(store, embeddings), kept_of(store)
     assert kept is not None
@@ -163,18 +169,19 @@ def reranked(
 
 
 def check_rerank(store: IndexStore, rerank: int, k: int | None, radius: float | None = None) -> int:
-    """The k (10 by default) of a search that ranks ``rerank`` items anew; refused where that is not possible.
+    """Check that a search can re-rank its ``rerank`` nearest codes, and return its k (10 by default).
 
     Raises:
-        LimbeckError: a radius, points that are no codes, no embeddings kept, k below 1, ``rerank`` below k.
+        LimbeckError: a radius is given, the points are not codes, the index keeps no embeddings, k is below
+            1, or ``rerank`` is below k.
     """
     if radius is not None:
-        raise LimbeckError("rerank: takes no radius; the nearest by codes are ranked anew")
+        raise LimbeckError("rerank: cannot be combined with a radius; leave one of the two out")
     if store.space.storage != "codes":
         raise LimbeckError(f"rerank: the points of {store.space!r} are floats already; leave it out")
     if kept_of(store) is None:
         raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
     wanted = check_k(10 if k is None else k)
     if isinstance(rerank, bool) or not isinstance(rerank, int | np.integer) or rerank < wanted:
-        raise LimbeckError(f"rerank: {rerank!r} is below k = {wanted}; rank at least as many as are wanted")
+        raise LimbeckError(f"rerank: {rerank!r} is below k = {wanted}; re-rank at least k items")
     return wanted

@@ -1,7 +1,7 @@
-"""The encoded set: what an encoder made of a collection, one point an item (docs/design.md §3.7).
+"""Reads and writes encoded sets: the output of an encoder, one point per item (docs/design.md §3.7).
 
-A directory with ``encoded.json``, ``items.parquet`` (``id``, ``path``, further metadata), ``points.npy``, and
-``skipped.jsonl`` where items could not be read.
+An encoded set is a directory with ``encoded.json``, ``items.parquet`` (``id``, ``path``, further metadata),
+``points.npy``, and ``skipped.jsonl`` if some items could not be read.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ ENCODED = Kind(
 
 @dataclass(frozen=True)
 class EncodedMeta:
-    """What the points of an encoded set are.
+    """Describes the points of an encoded set.
 
     Attributes:
-        space: of the points.
-        space_id: hash of item tower, lift and space; None for points from elsewhere.
-        modality: "image" or "text".
+        space: the space of the points.
+        space_id: hash of item tower, lift and space; None for points of other programs.
+        modality: the modality of the items, "image" or "text".
         model: the run or model directory that encoded them, for people to read.
         media_root: folder or zip that the items' ``path`` is relative to.
-        embeddings: what the items' column of embeddings holds, if they have one.
+        embeddings: describes the items' column of embeddings; None if they have none.
     """
 
     space: Space
@@ -60,7 +60,11 @@ class EncodedMeta:
 
 
 class EncodedWriter:
-    """Takes batches of points and items; made by `write_encoded`."""
+    """Writes batches of points and items; `write_encoded` makes it.
+
+    Attributes:
+        skipped: an ``{"id", "reason"}`` for each item that could not be encoded.
+    """
 
     def __init__(self, directory: Path, meta: EncodedMeta, points: NpyWriter) -> None:
         self._directory, self._meta, self._points = directory, meta, points
@@ -71,16 +75,20 @@ class EncodedWriter:
 
     @property
     def rows(self) -> int:
-        """Points taken so far."""
+        """The number of points written so far."""
         return self._points.rows
 
     def append(self, points: np.ndarray, items: Items) -> None:
-        """Add (n, width) points and their n items; all batches have the same columns."""
+        """Write (n, width) points and their n items; all batches must have the same columns.
+
+        Raises:
+            LimbeckError: points are not of the space, or their number or the columns do not fit.
+        """
         table = as_items(items)
         checked = self._meta.space.check(points)
         if len(checked) != len(table):
             raise LimbeckError(
-                f"encoded set: {len(checked)} points but {len(table)} items; give one item a point"
+                f"encoded set: {len(checked)} points but {len(table)} items; give one item per point"
             )
         if self._items is None:
             self._schema = table.schema
@@ -99,7 +107,7 @@ class EncodedWriter:
         self.skipped.append({"id": item_id, "reason": reason})
 
     def close(self) -> None:
-        """Finish the table of items; called by `write_encoded`, on errors too."""
+        """Finish the table of items; `write_encoded` calls this, after an error too."""
         if self._items is not None and self._buffer is not None:
             self._buffer.flush()
             self._items.close()
@@ -107,16 +115,26 @@ class EncodedWriter:
 
 
 def check_free(out: Path, *, replace: bool = False) -> None:
-    """Refuse a place that is taken, or with ``replace`` by anything else, before any work is done."""
+    """Check before any work that an encoded set can be written to ``out``.
+
+    Raises:
+        LimbeckError: ``out`` exists; with ``replace``, it is not an encoded set.
+    """
     check_new_directory(out, ENCODED if replace else None)
 
 
 @contextlib.contextmanager
 def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) -> Iterator[EncodedWriter]:
-    """Write an encoded set batch by batch; it appears whole when the block ends, and not at all on an error.
+    """Write an encoded set batch by batch; it appears when the block ends, and not at all after an error.
+
+    Args:
+        out: the new directory.
+        meta: describes the points.
+        replace: replace an encoded set that exists at ``out``.
 
     Raises:
-        LimbeckError: ``out`` exists, nothing was appended, ids repeat, points not of the space, disk full.
+        LimbeckError: ``out`` exists, nothing was written, ids repeat, points are not of the space, or the
+            disk is full.
     """
     with atomic_dir(out, replaces=ENCODED if replace else None) as aside:
         with (
@@ -147,7 +165,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
 
 @dataclass(frozen=True)
 class _About:
-    """The fields of ``encoded.json`` that are read."""
+    """Holds the fields of ``encoded.json`` that are read."""
 
     space: dict[str, Any]
     space_id: str | None
@@ -160,11 +178,11 @@ class _About:
 
 
 class Encoded:
-    """An encoded set, opened; points are memory-mapped, and compared with their checksum when asked for.
+    """Gives access to an encoded set; the points are memory-mapped and verified at their first use.
 
     Attributes:
         path: the directory.
-        meta: space, identity, modality, model, media root.
+        meta: describes the points.
     """
 
     def __init__(self, path: Path, meta: EncodedMeta, points: np.ndarray, sha256: dict[str, str]) -> None:
@@ -173,16 +191,16 @@ class Encoded:
 
     @property
     def points(self) -> np.ndarray:
-        """(n, width) stored points, memory-mapped."""
+        """The (n, width) stored points, memory-mapped."""
         self._files[POINTS].check()
         return self._points
 
     @classmethod
     def open(cls, path: Path | str) -> Encoded:
-        """Open an encoded set; row counts and shapes are checked, and the items' checksum.
+        """Open an encoded set and check row counts, shapes and the items' checksum.
 
         Raises:
-            LimbeckError: not an encoded set, a file missing or damaged, shapes that do not fit.
+            LimbeckError: it is not an encoded set, a file is missing or damaged, or shapes do not fit.
         """
         path = Path(path)
         value = read_json(path / META)
@@ -228,15 +246,15 @@ class Encoded:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the items' columns."""
+        """The names of the items' columns."""
         return list(self._table().schema_arrow.names)
 
     def items(self) -> pa.Table:
-        """The whole items table."""
+        """Return the whole items table."""
         return pa.concat_tables(table for _, table in self.batches())
 
     def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """(points, items) in row order, at most ``rows`` at a time."""
+        """Yield (points, items) in row order, at most ``rows`` rows per batch."""
         start, batches = 0, self._table().iter_batches(batch_size=rows)
         while True:
             try:
@@ -251,10 +269,10 @@ class Encoded:
             start += len(table)
 
     def check(self) -> None:
-        """Read everything: checksums, points of the space, unique ids.
+        """Verify the whole set: checksums, points of the space, unique ids.
 
         Raises:
-            LimbeckError: names what is wrong.
+            LimbeckError: one of these checks fails; the error names it.
         """
         for points, _ in self.batches():
             self.meta.space.check(points, what=str(self.path / POINTS))
@@ -262,7 +280,7 @@ class Encoded:
 
 
 def _checked(path: Path, sha256: str | None) -> CheckedFile:
-    """A file of an encoded set with its checksum; its size was not noted."""
+    """Map a file of an encoded set with its checksum; its size is not recorded."""
     try:
         return CheckedFile(path, FileEntry(path.stat().st_size, sha256 or ""), "encode again")
     except FileNotFoundError:
@@ -270,12 +288,12 @@ def _checked(path: Path, sha256: str | None) -> CheckedFile:
 
 
 def is_encoded(path: Path) -> bool:
-    """Whether a directory is an encoded set."""
+    """Return whether a directory is an encoded set."""
     return (Path(path) / META).is_file()
 
 
 def read_skipped(path: Path | str) -> list[dict[str, Any]]:
-    """The items that could not be encoded: ``[{"id", "reason"}, ...]``."""
+    """Return the items that could not be encoded: ``[{"id", "reason"}, ...]``."""
     file = Path(path) / SKIPPED
     return (
         [json.loads(line) for line in split_lines(file.read_text(encoding="utf-8"))] if file.is_file() else []
@@ -283,7 +301,11 @@ def read_skipped(path: Path | str) -> list[dict[str, Any]]:
 
 
 def check_unique_ids(ids: list[str], where: str) -> None:
-    """Refuse ids of which one repeats; it is named, with ``where`` they stand."""
+    """Check that ids are unique.
+
+    Raises:
+        LimbeckError: an id repeats; the error starts with ``where``, the name of their file.
+    """
     ordered = np.sort(hash_ids(ids))
     if (ordered[1:] == ordered[:-1]).any() and len(set(ids)) < len(ids):
         seen: set[str] = set()

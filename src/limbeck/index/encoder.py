@@ -1,4 +1,4 @@
-"""A new query encoder for an index: one manifest more, not one row touched."""
+"""Replaces the query encoder of an index without changing its rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from limbeck.index.writer import EncoderSource, write_encoder
 def replace_encoder(
     path: Path | str, source: EncoderSource, *, model: str | None = None, lock_timeout: float = WAIT_SECONDS
 ) -> Manifest:
-    """Publish a generation with the same rows and another query encoder; on any error the old one stands.
+    """Publish a generation with the same rows and another query encoder; an error leaves the index unchanged.
 
     Args:
-        path: an index.
-        source: the encoder, of the index's own space.
-        model: where it came from, for people to read; what the manifest says is kept otherwise.
+        path: the index directory.
+        source: the encoder; its space must be the index's.
+        model: where the encoder came from, for people to read; by default the manifest's entry stays.
         lock_timeout: seconds to wait for another writer.
 
+    Returns:
+        The new manifest.
+
     Raises:
-        LimbeckError: no index, points of no known model, an encoder of another space, a full disk, a held
-            lock.
+        LimbeckError: there is no index, its points are of no known model, the encoder's space differs, the
+            disk is full, or another writer holds the lock.
     """
     with changing(path, lock_timeout) as change:
         manifest = change.store.manifest
@@ -36,9 +39,7 @@ def replace_encoder(
 
 def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:
     if manifest.space_id is None:
-        raise LimbeckError(
-            f"{path}: its points come from elsewhere, of no known model; build it with --model"
-        )
+        raise LimbeckError(f"{path}: its points are of no known model; build it with --model")
     if source.space_id != manifest.space_id:
         raise LimbeckError(
             f"{path}: the model's codes are not the index's (space {source.space_id[:8]}, index "

@@ -1,4 +1,4 @@
-"""Which engine answers: the exact one, one by name, or the fastest that was measured to be good enough."""
+"""Selects a search engine: exact search, an engine by name, or the fastest with enough measured recall."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from limbeck.index.store import IndexStore
 from limbeck.index.ties import nearest_settled, ordered
 
 RECALL = 0.95
-_STALE = 0.2  # share of rows not covered from which on a new build is advised
+_STALE = 0.2  # above this share of uncovered rows, a new build is recommended
 MILVUS = "milvus"
 
 
 class Search(Protocol):
-    """What answers: `ExactSearch`, or an engine in its place."""
+    """Answers queries: `ExactSearch`, or an engine instead of it."""
 
     def __call__(self, points: np.ndarray, k: int, mask: Any = None, /) -> Answer:
-        """Scores and rows (Q, k) of the k nearest; ``mask`` as `Choice.allowed` gives it."""
+        """Return scores and rows (Q, k) of the k nearest; ``mask`` comes from `Choice.allowed`."""
 
     def within(self, points: np.ndarray, radius: float, mask: Any = None, /) -> list[Answer]:
-        """Scores and rows (m,) of everything within a radius, for each query."""
+        """Return for each query the scores and rows (m,) of all items within a radius."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, its setting, and the reason in words.
+    """Holds the selected engine, its search parameters, and the reason.
 
     Attributes:
         engine: "exact", the name of a derived index, or "milvus".
-        setting: of its search; empty for exact search.
-        why: one line for people.
-        recall: measured mean recall; 1 for exact search, None where nothing was measured.
-        ms: measured, of a query asked alone; None where nothing was.
-        uncovered: rows that the engine does not cover.
-        search: answers (points, k, mask), as `ExactSearch` does.
+        setting: its search parameters; empty for exact search.
+        why: the reason, in one line for people.
+        recall: measured mean recall; 1 for exact search, None if it was not measured.
+        ms: measured milliseconds per query, one query at a time; None if it was not measured.
+        uncovered: the number of rows that the engine does not cover.
+        search: answers (points, k, mask) like `ExactSearch`.
     """
 
     engine: str
@@ -58,13 +58,13 @@ class Choice:
     search: Search
 
     def allowed(self, store: IndexStore, where: str | None) -> Any:
-        """A filter as the search takes it: bool (rows,), for Milvus the parsed filter; None without one."""
+        """Convert a filter for the search: to bool (rows,), or to a parsed filter for Milvus; None stays."""
         if where is None:
             return None
         return Where(where, store.schema) if self.engine == MILVUS else store.where(where)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the search."""
+        """Return all fields except the search as JSON."""
         names = ("engine", "setting", "why", "recall", "ms", "uncovered")
         return {name: getattr(self, name) for name in names}
 
@@ -72,20 +72,30 @@ class Choice:
 def choose(
     store: IndexStore, exact: ExactSearch, engine: str, *, recall: float = RECALL, k: int | None = 10
 ) -> Choice:
-    """Choose for k hits, or for all within a radius (None): "exact", "auto", or an engine by its name.
+    """Select an engine and its setting.
 
-    A name is that of a derived index or the address of a collection of Milvus. A derived index takes the
-    fastest of its settings that was measured with the recall asked for, else the most thorough. "auto" takes
-    the fastest derived index with such a setting; what the index gained since is counted as searched
-    exactly. Recall is compared by the lower bound of its measurement.
+    A derived index uses its fastest setting whose measured recall is at least ``recall``, else the one of
+    highest recall. "auto" selects the fastest derived index with such a setting; the cost of rows that were
+    added after its build is that of exact search. The lower bound of the measured recall is what counts.
+
+    Args:
+        store: the index.
+        exact: the exact search of the store.
+        engine: "exact", "auto", the name of a derived index, or the address of a Milvus collection.
+        recall: the wanted recall, above 0 and at most 1.
+        k: the number of hits; None for all items within a radius.
+
+    Returns:
+        The selected engine, ready to search.
 
     Raises:
-        LimbeckError: no such derived index, one that was never measured, a recall not between 0 and 1.
+        LimbeckError: there is no such derived index, it was never measured, it cannot search a radius, or the
+            recall is not in range.
     """
     if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
         raise LimbeckError(f"recall: {recall!r} is not a number above 0, at most 1")
     if engine == "exact":
-        return _exact(store, exact, "asked for")
+        return _exact(store, exact, "requested")
     if is_address(engine):
         return _remote(store, engine)
     if engine != "auto":
@@ -96,13 +106,13 @@ def choose(
         note = "" if good else f"; none of its settings was measured with {recall:g}"
         choice = _chosen(store, exact, derived, best, at, exact_ms, note)
         if k is None and not (isinstance(choice.search, ApproximateSearch) and choice.search.finds_all):
-            raise LimbeckError("engine: everything within a radius is searched exactly; leave out the engine")
+            raise LimbeckError(f"engine: {engine} cannot find all items within a radius; leave it out")
         return choice
     if k is None:
-        return _exact(store, exact, "everything within a radius is searched exactly")
+        return _exact(store, exact, "a radius needs exact search")
     if not derived_names(store.path):
-        mend = f"limbeck index engine {store.path} builds one"
-        return _exact(store, exact, f"the index has no other engine; {mend}")
+        advice = f"limbeck index engine {store.path} builds one"
+        return _exact(store, exact, f"the index has no other engine; {advice}")
     found = []
     for name in derived_names(store.path):
         derived = open_derived(store.path, name)
@@ -131,14 +141,14 @@ def _remote(store: IndexStore, address: str) -> Choice:
 
 
 def _settings(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]]]:
-    """The measured k that stands for this one, the time of exact search, the settings from fast to slow."""
+    """Return the measured k that represents this k, the ms of exact search, and the settings by speed."""
     measured = derived.measured
     if measured is None:
         raise LimbeckError(
             f"{derived.folder}: was never measured (its build was cut short); build the engine again"
         )
     ks = sorted(int(number) for number in measured["exact_ms"])
-    # one hit more than measured may be asked for: the item that the query is, left out afterwards
+    # k may exceed the measured number by one: the query's own item, which is excluded afterwards
     at = str(next((number for number in ks if number + 1 >= k), ks[-1]))
     entries = sorted(measured["settings"], key=lambda entry: entry["ms"][at])
     return at, measured["exact_ms"][at], entries
@@ -160,10 +170,10 @@ def _chosen(
     setting = " ".join(f"{name}={value}" for name, value in entry["setting"].items())
     mean, bound = entry["recall"][at]
     share = search.uncovered / max(1, store.rows)
-    rest = f"; {share:.1%} of the rows came later and are searched exactly" if search.uncovered else ""
+    rest = f"; {share:.1%} of the rows were added later and are searched exactly" if search.uncovered else ""
     rest += ": build the engine again" if share > _STALE else ""
     why = (
-        f"recall@{at} {mean:.3f} (at least {bound:.3f}) in {entry['ms'][at]:.3g} ms a query, exact search "
+        f"recall@{at} {mean:.3f} (at least {bound:.3f}) in {entry['ms'][at]:.3g} ms per query, exact search "
         f"{exact_ms:.3g} ms, measured on {measured['queries']} held-out queries{rest}{note}"
     )
     return Choice(
@@ -173,14 +183,14 @@ def _chosen(
 
 
 class Engines:
-    """Engines of an opened index, each opened once for the numbers of hits measured together."""
+    """Searches an opened index with any of its engines; each engine is opened once per measured k."""
 
     def __init__(self, store: IndexStore) -> None:
         self._store, self._exact = store, ExactSearch(store)
         self._choices: dict[tuple[str, float, int], Choice] = {}
 
     def choose(self, engine: str, *, recall: float = RECALL, k: int | None = 10) -> Choice:
-        """As the function `choose`."""
+        """Select an engine like the function `choose`, and keep it open."""
         key = (engine, recall, -1 if k is None else next((n for n in KS if n + 1 >= k), k))
         if key not in self._choices:
             self._choices[key] = choose(self._store, self._exact, engine, recall=recall, k=k)
@@ -199,24 +209,36 @@ class Engines:
         recall: float = RECALL,
         embeddings: np.ndarray | None = None,
     ) -> list[Answer]:
-        """Scores and rows for each of several points (Q, width); arguments as `limbeck.Index.search`.
+        """Search for several points at once; arguments as `limbeck.Index.search`, except for these.
 
-        ``without`` is a row that is left out, or int (Q,) one a query, -1 for none. ``embeddings`` (Q, D) of
-        the queries, where codes have kept ones, order items of equal distance; a row of NaN is none, and
-        those that version 0.1 kept order nothing, so that its indexes answer as they did.
+        Args:
+            points: (Q, width) query points.
+            k: the number of hits, 10 by default; with a radius, the greatest number of hits.
+            where: a filter (docs/search.md).
+            radius: find all items within it.
+            along: "more-general" or "more-specific".
+            without: a row to exclude, or int (Q,), one row per query; -1 excludes none.
+            engine: see `choose`.
+            recall: see `choose`.
+            embeddings: (Q, D), those of the queries; they order items of equal Hamming distance if the index
+                keeps embeddings. A row of NaN means that the query has none. Embeddings of an index of
+                version 0.1 do not change the order.
+
+        Returns:
+            For each query scores (k',) and rows (k',), nearest first.
         """
         wanted = None if radius is not None else check_k(10 if k is None else k)
         choice = self.choose(engine, recall=recall, k=wanted)
         if along is not None and choice.engine == MILVUS:
             raise LimbeckError(
-                f"along: {along} needs the cones of the index's own points; use --engine exact"
+                f"along: {along} needs the cones of the points in the index; use --engine exact"
             )
         mask, search = choice.allowed(self._store, where), choice.search
         found: list[Answer] = []
         if embeddings is not None:
             if len(embeddings) != len(points):
                 raise LimbeckError(
-                    f"embeddings: {len(embeddings)} rows for {len(points)} points; give one each"
+                    f"embeddings: {len(embeddings)} rows for {len(points)} points; give one row per point"
                 )
             known = ~np.isnan(embeddings).any(axis=1)
             embeddings = np.where(known[:, None], embeddings, np.nan).astype(np.float32)
@@ -237,7 +259,7 @@ class Engines:
                     self._store, search, some, wanted + (without is not None), embeddings, allowed
                 )
             else:
-                # One more, since the row left out is among them, unless as many equal ones stand before it.
+                # One more, because the excluded row is among them unless k equal ones precede it.
                 found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
         if without is not None:
             own = zip(found, np.broadcast_to(without, len(found)), strict=True)

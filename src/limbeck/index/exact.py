@@ -1,4 +1,4 @@
-"""Exact search: every item is compared, ties fall by row, and the result never depends on the threads."""
+"""Searches exactly: every item is compared, ties go by row, and the result does not depend on the threads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from limbeck.errors import LimbeckError
 from limbeck.index.scan_codes import scan_nearest, scan_within
 from limbeck.index.scan_vectors import GROUP, scan_highest
 
-QUERY_BLOCK = 64  # queries that share one walk over the items
-WORTH_A_THREAD = 12 << 20  # bytes compared
-_SPARSE = 16  # a mask that allows fewer than one row in so many is faster searched on a copy of those rows
+QUERY_BLOCK = 64  # queries that share one pass over the items
+WORTH_A_THREAD = 12 << 20  # bytes to compare, below which another thread does not pay
+_SPARSE = 16  # below one allowed row in 16, searching a copy of the allowed rows is faster
 
 
 def search_codes(
@@ -28,22 +28,22 @@ def search_codes(
     threads: int | None = None,
     bits: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest codes by Hamming distance.
+    """Return the k nearest codes by Hamming distance.
 
     Args:
         queries: packed codes, uint8 (Q, B).
-        items: packed codes, uint8 (N, B); a memory map is read where it lies.
-        k: how many, at least 1; more than there are gives all.
-        mask: bool (N,), the rows that may be found; all if None.
-        threads: how many threads; one per core if None.
-        bits: compare the first bits alone, the coarse ones of nested codes; all by default.
+        items: packed codes, uint8 (N, B); a memory map is not copied.
+        k: the number of hits, at least 1; a larger k than items returns all.
+        mask: bool (N,), True for allowed rows; None allows all.
+        threads: the number of threads; None uses one per core.
+        bits: compare only the first bits, which are the coarse ones of a nested code; all by default.
 
     Returns:
         (distances int32 (Q, k'), rows int64 (Q, k')), ordered by (distance, row); k' is the smaller of k and
         the number of allowed rows.
 
     Raises:
-        LimbeckError: for arrays that are no codes or do not fit each other, k below 1, a wrong mask.
+        LimbeckError: the arrays are not codes or do not fit each other, k is below 1, or the mask is wrong.
     """
     left, right = check_code_pair(queries, items)
     allowed, wanted = _check_mask(mask, len(right)), _check_k(k)
@@ -88,21 +88,21 @@ def search_radius(
     threads: int | None = None,
     bits: int | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All codes within a Hamming radius.
+    """Return all codes within a Hamming radius.
 
     Args:
         queries: packed codes, uint8 (Q, B).
         items: packed codes, uint8 (N, B).
-        radius: largest distance that counts, at least 0.
-        mask: bool (N,), the rows that may be found; all if None.
-        threads: how many threads; one per core if None.
-        bits: compare the first bits alone; all by default.
+        radius: the greatest distance, at least 0.
+        mask: bool (N,), True for allowed rows; None allows all.
+        threads: the number of threads; None uses one per core.
+        bits: compare only the first bits; all by default.
 
     Returns:
         For each query (distances int32 (m,), rows int64 (m,)), ordered by (distance, row).
 
     Raises:
-        LimbeckError: as `search_codes`, and for a radius below 0.
+        LimbeckError: as `search_codes`, or the radius is below 0.
     """
     left, right = check_code_pair(queries, items)
     permitted = _mask_bytes(_check_mask(mask, len(right)))
@@ -131,23 +131,24 @@ def search_radius(
 def search_vectors(
     queries: ArrayLike, items: ArrayLike, k: int, *, mask: ArrayLike | None = None, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k vectors of highest inner product.
+    """Return the k vectors of highest inner product.
 
-    Equal vectors get equal scores wherever they stand, so ties are exact (`limbeck.index.scan_vectors`).
+    Equal vectors get equal scores in every row, so ties are exact (`limbeck.index.scan_vectors`).
 
     Args:
         queries: float (Q, D), finite.
-        items: float (N, D); a float32 memory map is read where it lies, other types are copied to float32.
-        k: how many, at least 1; more than there are gives all.
-        mask: bool (N,), the rows that may be found; all if None.
-        threads: how many threads; one per core if None.
+        items: float (N, D); a float32 memory map is not copied, other types are converted to float32.
+        k: the number of hits, at least 1; a larger k than items returns all.
+        mask: bool (N,), True for allowed rows; None allows all.
+        threads: the number of threads; None uses one per core.
 
     Returns:
         (scores float32 (Q, k'), rows int64 (Q, k')), ordered by (-score, row); k' is the smaller of k and the
         number of allowed rows.
 
     Raises:
-        LimbeckError: for arrays that are no vectors or do not fit each other, NaN, k below 1, a wrong mask.
+        LimbeckError: the arrays are not vectors or do not fit each other, they contain NaN, k is below 1, or
+            the mask is wrong.
     """
     left, right = _check_vectors(queries, "queries"), _check_vectors(items, "items")
     if left.shape[1] != right.shape[1]:
@@ -184,15 +185,15 @@ def search_vectors(
         scores[: len(left)].reshape(len(left), -1),
         rows[: len(left)].reshape(len(left), -1),
     )
-    # places without an item come last: they would tie with items whose score is -inf
+    # places without an item come last; otherwise they would tie with items of score -inf
     order = np.lexsort((flat_rows, -flat_scores, flat_rows < 0), axis=-1)[:, :wanted]
     return np.take_along_axis(flat_scores, order, axis=1), np.take_along_axis(flat_rows, order, axis=1)
 
 
 class _Plan:
-    """How a search is shared out: few queries cut the items into stretches, many are cut into blocks.
+    """Divides a search among threads: by stretches of items if queries are few, by query blocks if many.
 
-    A little work is not shared: waking a thread takes as long as reading some megabytes.
+    Little work stays on one thread, because waking a thread takes as long as reading some megabytes.
     """
 
     def __init__(self, queries: int, items: np.ndarray, wanted: int, workers: int) -> None:
@@ -206,7 +207,7 @@ class _Plan:
 
 
 def _merge(distances: np.ndarray, rows: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """Join the stretches' results; a stable sort keeps row order, since stretches follow one another."""
+    """Merge the stretches' results; a stable sort keeps the row order, because stretches are in row order."""
     if distances.shape[1] == 1:
         return distances[:, 0], rows[:, 0]
     flat_distances, flat_rows = distances.reshape(len(distances), -1), rows.reshape(len(rows), -1)
@@ -215,7 +216,7 @@ def _merge(distances: np.ndarray, rows: np.ndarray, wanted: int) -> tuple[np.nda
 
 
 def _kept_bits(bits: int | None, width: int) -> np.ndarray:
-    """Words with ones at the bits that count, as the kernels take them; empty if all do."""
+    """Return words (W,) with ones at the bits to compare, as the kernels take them; empty for all bits."""
     most = 8 * width
     count = most if bits is None else bits
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
@@ -240,7 +241,7 @@ def _check_mask(mask: ArrayLike | None, items: int) -> np.ndarray | None:
 
 
 def _mask_bytes(mask: np.ndarray | None) -> np.ndarray:
-    """The mask as the kernels take it; empty, as is every slice of it, if all rows are allowed."""
+    """Return the mask as uint8 (N,) for the kernels; empty, as are its slices, if all rows are allowed."""
     return read_only(np.empty(0, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8))
 
 

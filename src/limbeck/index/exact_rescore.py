@@ -1,8 +1,8 @@
-"""Exact nearest neighbours from any engine that ranks by a float32 inner product (ours).
+"""Finds exact nearest neighbours with any engine that ranks by a float32 inner product (ours).
 
-Such a sum has too few digits to tell near neighbours apart: on the hyperboloid two large numbers cancel. So
-more candidates than asked for are fetched and scored again by the space in float64. They are enough once the
-engine's last answer lies beyond the rounding error of any item as near as the k-th; else more are fetched.
+A float32 sum cannot distinguish near neighbours: on the hyperboloid, two large numbers cancel. Therefore more
+than k candidates are fetched, and the space scores them in float64. They suffice if the engine's last answer
+is farther than any item as near as the k-th could appear with rounding errors; otherwise more are fetched.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from limbeck.spaces import Space
 
 _GROWTH = 4
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-BLOCK_CELLS = 1 << 22  # answers of an engine, or coordinates of points, held at once
+BLOCK_CELLS = 1 << 22  # answers or coordinates that are in memory at once
 
 
 @dataclass(frozen=True)
 class Source:
-    """Items and an engine over them.
+    """Holds the items of a search and an engine over them.
 
     Attributes:
-        search: (queries of `Space.index_queries` (Q, columns), m) to (inner products (Q, m), rows (Q, m)),
-            highest first, for any m up to ``rows``.
-        points: row numbers (n,) to their stored points (n, width).
-        rows: how many items may be found.
-        longest: greatest Euclidean norm of a row of `Space.index_items`.
-        allowed: row numbers (rows,) that may be found, where these are not 0 to ``rows`` - 1.
+        search: maps (queries of `Space.index_queries` (Q, columns), m) to (inner products (Q, m), rows
+            (Q, m)), highest first, for any m up to ``rows``.
+        points: maps row numbers (n,) to their stored points (n, width).
+        rows: the number of allowed items.
+        longest: the greatest Euclidean norm of a row of `Space.index_items`.
+        allowed: the allowed row numbers (rows,); None if they are 0 to ``rows`` - 1.
     """
 
     search: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -40,25 +40,25 @@ class Source:
 
 
 def longest_row(vectors: np.ndarray) -> float:
-    """Greatest Euclidean norm of the rows (N, D); 0 without rows."""
+    """Return the greatest Euclidean norm of the rows (N, D); 0 without rows."""
     squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     return float(np.sqrt(squares.max(initial=0)))
 
 
 def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest items of each query, by the float64 score of the space.
+    """Return the k nearest items of each query, by the float64 score of the space.
 
     Args:
-        space: of the points; one whose engine answers with inner products.
-        source: items and engine.
+        space: the space of the points; its engine must return inner products.
+        source: the items and the engine.
         queries: (Q, width) points of the space.
-        k: at least 1; more than there are gives all.
+        k: the number of hits, at least 1; a larger k than items returns all.
 
     Returns:
         (scores float64 (Q, k'), rows int64 (Q, k')), nearest first, ties by row.
 
     Raises:
-        LimbeckError: queries that are no points of the space.
+        LimbeckError: the queries are not points of the space.
     """
     asked = space.index_queries(queries)
     k = min(k, source.rows)
@@ -67,7 +67,7 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
         return scores, rows
     todo, fetched = np.arange(len(asked)), 2 * k + 16
     while todo.size:
-        fetched = fetched if 2 * fetched <= source.rows else source.rows  # half of all: as well all
+        fetched = fetched if 2 * fetched <= source.rows else source.rows  # more than half: fetch all
         size, unsettled = max(1, BLOCK_CELLS // fetched), []
         for block in (todo[start : start + size] for start in range(0, len(todo), size)):
             raw, found = _candidates(source, asked[block], fetched)
@@ -90,21 +90,21 @@ def within(
     radius: float,
     allowed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every item within a radius of one query, by the float64 score of the space.
+    """Return every item within a radius of one query, by the float64 score of the space.
 
     Args:
-        space: of the points.
-        source: items; its engine is not asked.
-        arrays: rows of `Space.index_items`, in pieces that follow one another.
+        space: the space of the points.
+        source: the items; its engine is not used.
+        arrays: the rows of `Space.index_items`, in consecutive pieces.
         query: (1, width).
-        radius: greatest distance, or least similarity.
-        allowed: bool (N,), the rows that may be found; all by default.
+        radius: the greatest distance, or the least similarity.
+        allowed: bool (N,), True for allowed rows; all by default.
 
     Returns:
         scores float64 (m,) and rows int64 (m,), by row.
     """
     asked = space.index_queries(query)[0]
-    with np.errstate(over="ignore"):  # beyond everything there is: -inf
+    with np.errstate(over="ignore"):  # an overflow gives -inf: every item is a candidate
         limit = float(space.raw_limit(query, np.array([radius]), source.longest)[0])
     limit = max(limit, -_FLOAT32_MAX)  # comparable with float32
     near, start = [], 0
@@ -125,7 +125,7 @@ def within(
 
 
 def _candidates(source: Source, asked: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last inner product (Q,) and the rows (Q, fetched) that the engine gives; all rows without it."""
+    """Return the engine's last inner product (Q,) and rows (Q, fetched); if all rows fit, do not ask it."""
     if fetched == source.rows:
         every = np.arange(fetched) if source.allowed is None else source.allowed
         return np.full(len(asked), -np.inf), np.broadcast_to(every, (len(asked), fetched))
@@ -136,7 +136,7 @@ def _candidates(source: Source, asked: np.ndarray, fetched: int) -> tuple[np.nda
 def _best(
     space: Space, source: Source, query: np.ndarray, candidates: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows of the k nearest candidates of one query (1, width)."""
+    """Return scores and rows of the k nearest candidates of one query (1, width)."""
     size = max(1, BLOCK_CELLS // space.width)
     parts = [
         space.rescore(query, source.points(candidates[start : start + size]))

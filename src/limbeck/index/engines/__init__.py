@@ -1,8 +1,8 @@
-"""Approximate engines behind one interface: structures that find candidates without reading every point.
+"""Contains the search engines: structures that find candidates without reading every point.
 
-An engine is one file here and one entry in `_ENGINES`. It knows points and row numbers, not segments, ids or
-removed rows: `limbeck.index.ann_search` joins its candidates with those parts of an index that it does not
-cover, settles scores and order, and falls back to the exact scan where candidates run short.
+Each engine is one module of this package and one entry in `_ENGINES`. It knows points and row numbers, but
+not segments, ids or removed rows. `limbeck.index.ann_search` searches the segments that the engine does not
+cover, computes exact scores and their order, and falls back to the exact scan if candidates are too few.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from limbeck.errors import LimbeckError
 from limbeck.index.engines.base import Engine
 
-# storage -> name -> (module, class); imported when asked for, since faiss is optional and takes a while.
+# storage -> name -> (module, class); imported at first use, because faiss is optional and slow to import.
 _ENGINES: dict[str, dict[str, tuple[str, str]]] = {
     "codes": {
         "ivf": ("ivf", "InvertedCodes"),
@@ -35,15 +35,15 @@ _ENGINES: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def engine_names(storage: Literal["codes", "vectors"]) -> list[str]:
-    """Names of the engines for codes or vectors; "exact" is none of them, since it needs no structure."""
+    """Return the names of the engines for codes or vectors, without "exact", which needs no structure."""
     return list(_ENGINES[storage])
 
 
 def engine_class(storage: Literal["codes", "vectors"], name: str) -> type[Engine]:
-    """The engine of a name.
+    """Return the engine class of a name.
 
     Raises:
-        LimbeckError: no such engine for this kind of points, or faiss is not installed.
+        LimbeckError: there is no such engine for this kind of points, or faiss is not installed.
     """
     if name not in _ENGINES[storage]:
         other = next((kind for kind in _ENGINES if name in _ENGINES[kind]), None)

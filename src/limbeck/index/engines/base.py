@@ -1,4 +1,4 @@
-"""What an engine is: written over points into a folder, opened from it, asked for candidates."""
+"""Defines the interface of an engine: write it from points into a folder, open it, search candidates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Setting = dict[str, int]
 
 @dataclass(frozen=True)
 class Option:
-    """A whole number that a user may choose when an engine is built."""
+    """Describes a build parameter of an engine, a whole number from ``low`` to ``high``."""
 
     name: str
     default: int
@@ -26,11 +26,11 @@ class Option:
 
 @dataclass(frozen=True)
 class RowMask:
-    """The rows that may be found.
+    """Holds the rows that a search may return.
 
     Attributes:
-        mask: bool (rows,).
-        share: of the rows, above 0.
+        mask: bool (rows,), True for allowed rows.
+        share: the share of allowed rows, above 0.
     """
 
     mask: np.ndarray
@@ -39,12 +39,13 @@ class RowMask:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What an engine found.
+    """Holds the candidates that an engine returned.
 
     Attributes:
-        rows: int64 (Q, m), each at most once a query; -1 after the last where there are fewer.
-        distances: int32 (Q, m), true Hamming distances; None where the space shall score the rows.
-        squares: float32 (Q, m), squared distances of `Space.coordinates`; None where they are not known well.
+        rows: int64 (Q, m), each row at most once per query; -1 fills the end if there are fewer.
+        distances: int32 (Q, m), exact Hamming distances; None if the space has to score the rows.
+        squares: float32 (Q, m), squared distances of `Space.coordinates`; None if the engine has only rough
+            ones.
     """
 
     rows: np.ndarray
@@ -53,11 +54,15 @@ class Candidates:
 
 
 class Points:
-    """The points that an engine is built over: arrays in row order, made ready piece by piece.
+    """Gives an engine the points that it is built over, in row order and piece by piece.
 
     Args:
         parts: stored points (n_i, width), memory-mapped or not.
-        make: what an engine reads of a piece; (n, width) to (n, columns).
+        make: converts a piece (n, width) to the engine's input (n, columns).
+
+    Attributes:
+        rows: the number of points.
+        columns: the number of columns after ``make``.
     """
 
     def __init__(self, parts: Sequence[np.ndarray], make: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -66,13 +71,13 @@ class Points:
         self.columns: int = make(parts[0][:1]).shape[1]
 
     def pieces(self, rows: int = 1 << 18) -> Iterator[np.ndarray]:
-        """Every point in order, at most ``rows`` at a time."""
+        """Yield all points in row order, at most ``rows`` points per piece."""
         for part in self._parts:
             for start in range(0, len(part), rows):
                 yield self._make(part[start : start + rows])
 
     def sample(self, rows: int, seed: int = 0) -> np.ndarray:
-        """Up to ``rows`` different points, drawn by the seed, in row order."""
+        """Return up to ``rows`` random points without repetition, in row order."""
         rows = min(rows, self.rows)
         chosen = np.sort(np.random.default_rng(seed).choice(self.rows, rows, replace=False))
         found, start = [], 0
@@ -85,52 +90,52 @@ class Points:
 
 
 class Engine(Protocol):
-    """A structure in a folder of its own, opened; rows are those of the points it was written over."""
+    """Searches a structure in a folder; its rows are those of the points that it was built over."""
 
     name: ClassVar[str]
 
     def __init__(self, folder: Path, rows: int) -> None:
-        """Open what `write` wrote."""
+        """Open the folder that `write` wrote for ``rows`` points."""
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """What may be chosen when it is built over so many points."""
+        """Return the build parameters for ``rows`` points of ``columns`` columns."""
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Build over points into an empty folder."""
+        """Build the engine over points and write it into an empty folder."""
 
     def settings(self) -> list[Setting]:
-        """Settings of a search, from fast to thorough; ``shortlist`` is the least number of candidates."""
+        """Return the search parameters, from fast to thorough; ``shortlist`` is the least candidate count."""
 
     def search(
         self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
-        """Up to ``count`` candidates for each query (Q, columns), allowed rows only.
+        """Return up to ``count`` allowed candidates for each query (Q, columns).
 
-        A filter that lets a share s of the rows through widens the search by 1/s, so that as many allowed
-        points are looked at as without it.
+        A filter that allows a share s of the rows widens the search by 1/s, so that about as many allowed
+        points are examined as without it.
         """
 
 
 @runtime_checkable
 class ExactEngine(Protocol):
-    """An engine that misses nothing, and so finds everything within a radius as well.
+    """Searches exactly, within a radius as well.
 
-    It may give up a query, by no candidates at all, where the scan of all points would be faster.
+    It may give up a query if a scan of all points would be faster; the query then has no candidates.
     """
 
     def within(
         self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
-        """Distances and rows (m,) within a radius for each query (Q, columns); None for one given up."""
+        """Return distances and rows (m,) within a radius for each query (Q, columns); None if given up."""
 
 
 def choose_options(cls: type[Engine], rows: int, columns: int, given: Mapping[str, int]) -> dict[str, int]:
-    """The options of an engine with what was given put over the defaults.
+    """Return the build parameters of an engine: the given ones, and defaults for the others.
 
     Raises:
-        LimbeckError: an unknown option, no whole number, out of bounds.
+        LimbeckError: an option is unknown, not a whole number, or out of range.
     """
     known = {option.name: option for option in cls.options(rows, columns)}
     for name, value in given.items():
@@ -144,11 +149,11 @@ def choose_options(cls: type[Engine], rows: int, columns: int, given: Mapping[st
 
 
 def widened(value: int, allowed: RowMask | None, most: int) -> int:
-    """A number of things to look at, divided by the share of rows that are allowed."""
+    """Divide a count by the share of allowed rows, round up, and limit it to ``most``."""
     return min(most, value if allowed is None else int(np.ceil(value / allowed.share)))
 
 
 def packed_left(rows: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Move rows of -1 (Q, m) behind the others, which keep their order; further arrays follow them."""
+    """Move rows of -1 (Q, m) to the end of each line, and permute the other arrays (Q, m) likewise."""
     order = np.argsort(rows < 0, axis=1, kind="stable")
     return [np.take_along_axis(array, order, axis=1) for array in (rows, *others)]

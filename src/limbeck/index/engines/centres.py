@@ -1,4 +1,4 @@
-"""Centres of codes, the cells of an inverted file: k-means with majority votes (k-majority).
+"""Computes the centroids of an inverted file over codes: k-means with majority votes (k-majority).
 
 Grana, Borghesani, Manfredi and Cucchiara, "A fast approach for integrating ORB descriptors in the bag of
 words model", 2013.
@@ -14,12 +14,12 @@ _ROUNDS = 10
 
 
 def nearest_centres(codes: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """int64 (N,): the nearest centre of each code, the first of several as near."""
+    """Return int64 (N,): the nearest centroid of each code; ties go to the first."""
     return search_codes(codes, centres, 1)[1][:, 0]
 
 
 def majority_centres(sample: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Up to ``count`` different centres, uint8 (L, B), of a sample of codes (N, B)."""
+    """Return up to ``count`` distinct centroids, uint8 (L, B), of a sample of packed codes (N, B)."""
     rng = np.random.default_rng(seed)
     different = np.unique(sample, axis=0)
     centres = different[np.sort(rng.permutation(len(different))[:count])]

@@ -1,4 +1,4 @@
-"""What the engines of faiss share: one file each, read where it lies, filters by asking for more."""
+"""Contains what all faiss engines share: one memory-mapped file, and filters by fetching more candidates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "index.faiss"
 
 @contextlib.contextmanager
 def one_line_errors(what: object) -> Iterator[None]:
-    """Errors of faiss as a `LimbeckError` that names ``what``; they are C++ exceptions in many lines."""
+    """Turn a multi-line C++ exception of faiss into a one-line `LimbeckError` that names ``what``."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -26,15 +26,15 @@ def one_line_errors(what: object) -> Iterator[None]:
 
 
 class FaissEngine:
-    """An index of faiss in a file; a subclass says how it is made and what a setting means.
+    """Searches a faiss index file; a subclass defines how it is built and how a setting is applied.
 
-    Filters are applied to what faiss returns, since several of its indexes take none: a share s of the rows
-    is searched by asking for 1/s times as many.
+    Filters are applied to what faiss returns, because several of its indexes have none: if a share s of the
+    rows is allowed, 1/s times as many candidates are fetched.
     """
 
     name: ClassVar[str]
     binary: ClassVar[bool]
-    kind: ClassVar[str]  # class of faiss
+    kind: ClassVar[str]  # the faiss class
     lossy: ClassVar[bool] = False  # whether its distances are those of quantized points
 
     def __init__(self, folder: Path, rows: int) -> None:
@@ -54,29 +54,29 @@ class FaissEngine:
 
     @classmethod
     def save(cls, index: Any, folder: Path) -> None:
-        """Write an index of faiss."""
+        """Write a faiss index to its file."""
         import faiss
 
         (faiss.write_index_binary if cls.binary else faiss.write_index)(index, str(folder / FILE))
 
     def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
-        """Set the index to a setting of the search; ``count`` answers are asked for."""
+        """Apply search parameters to the index; the search will fetch ``count`` candidates."""
 
     def ready(self, queries: np.ndarray) -> np.ndarray:
-        """The queries as the index takes them."""
+        """Convert the queries (Q, columns) to the index's input."""
         return queries
 
     def search(
         self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
-        """Up to ``count`` candidates for each query, allowed rows only; see `Engine.search`."""
+        """Return up to ``count`` allowed candidates for each query; see `Engine.search`."""
         count = min(count, self.rows)
         fetched = widened(count, allowed, self.rows)
         self.apply(setting, fetched, allowed)
         with one_line_errors(self.name):
             distances, rows = self.index.search(np.ascontiguousarray(self.ready(queries)), fetched)
         if rows.size and (rows.min() < -1 or rows.max() >= self.rows):  # -1 marks a missing answer
-            raise LimbeckError(f"{self.name}: finds rows that it has not; build the engine again")
+            raise LimbeckError(f"{self.name}: returns rows that do not exist; build the engine again")
         if allowed is not None:
             rows = np.where((rows >= 0) & allowed.mask[rows], rows, -1)
         rows, distances = (array[:, :count] for array in packed_left(rows, distances))

@@ -1,4 +1,4 @@
-"""Flat indexes of faiss: every point is compared. Exact; a second opinion on our own kernels."""
+"""Searches flat faiss indexes, which compare every point; they check our own kernels independently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limbeck.index.engines.faiss_base import FaissEngine
 
 
 class FlatCodes(FaissEngine):
-    """IndexBinaryFlat."""
+    """Searches packed codes with IndexBinaryFlat, exactly."""
 
     name: ClassVar[str] = "faiss-flat"
     binary: ClassVar[bool] = True
@@ -19,12 +19,12 @@ class FlatCodes(FaissEngine):
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """None."""
+        """Return no build parameters."""
         return []
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Store the codes."""
+        """Store the packed codes."""
         import faiss
 
         index = faiss.IndexBinaryFlat(8 * points.columns)
@@ -33,12 +33,12 @@ class FlatCodes(FaissEngine):
         cls.save(index, folder)
 
     def settings(self) -> list[Setting]:
-        """One: everything is looked at."""
+        """Return one empty setting: every code is compared."""
         return [{}]
 
 
 class FlatVectors(FaissEngine):
-    """IndexFlatL2 over `Space.coordinates`."""
+    """Searches `Space.coordinates` with IndexFlatL2; the space scores a short list."""
 
     name: ClassVar[str] = "faiss-flat"
     binary: ClassVar[bool] = False
@@ -46,12 +46,12 @@ class FlatVectors(FaissEngine):
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """None."""
+        """Return no build parameters."""
         return []
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Store the coordinates."""
+        """Store `Space.coordinates`."""
         import faiss
 
         index = faiss.IndexFlatL2(points.columns)
@@ -60,5 +60,5 @@ class FlatVectors(FaissEngine):
         cls.save(index, folder)
 
     def settings(self) -> list[Setting]:
-        """Short lists, which the space puts in its own order."""
+        """Return short lists of growing length, which the space re-ranks."""
         return [{"shortlist": length} for length in (20, 50, 200)]

@@ -1,8 +1,9 @@
-"""Graphs of faiss, hierarchical navigable small worlds, over codes and over the coordinates of vectors.
+"""Searches HNSW graphs of faiss, over codes and over the coordinates of vectors.
 
 Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
-Small World graphs", 2018. A graph needs a distance: built on the inner product that ranks points of the
-hyperboloid it finds one neighbour in seven, so vectors are linked by `Space.coordinates` and scored again.
+Small World graphs", 2018. A graph needs a distance. With the inner product that ranks points of the
+hyperboloid, its recall is one in seven. The graph therefore uses the Euclidean distance of
+`Space.coordinates`, and the space re-ranks the candidates.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from limbeck.index.engines.faiss_base import FaissEngine
 
 
 class _Hnsw(FaissEngine, ABC):
-    """Walks the graph with a list of ``ef`` candidates."""
+    """Searches the graph with a list of ``ef`` candidates."""
 
     name: ClassVar[str] = "faiss-hnsw"
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``links`` of a point (M) and the candidates ``ef`` while building."""
+        """Return ``links`` per point (M) and ``ef``, the candidates during the build (efConstruction)."""
         return [Option("links", 16, 2, 128), Option("ef", 80, 4, 2000)]
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Add all points; minutes a million."""
+        """Add all points; this takes minutes per million points."""
         index = cls.empty(points.columns, options["links"])
         index.hnsw.efConstruction = options["ef"]
         for piece in points.pieces():
@@ -38,44 +39,44 @@ class _Hnsw(FaissEngine, ABC):
     @classmethod
     @abstractmethod
     def empty(cls, columns: int, links: int) -> Any:
-        """An index without points."""
+        """Return a faiss index without points."""
 
     def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
-        """Set the length of the list; it holds at least the answers."""
+        """Set efSearch, which is at least ``count``."""
         self.index.hnsw.efSearch = max(count, widened(setting["ef"], allowed, self.rows))
 
 
 class HnswCodes(_Hnsw):
-    """IndexBinaryHNSW."""
+    """Searches packed codes with IndexBinaryHNSW."""
 
     binary: ClassVar[bool] = True
     kind: ClassVar[str] = "IndexBinaryHNSW"
 
     @classmethod
     def empty(cls, columns: int, links: int) -> Any:
-        """An index without points."""
+        """Return a faiss index without points."""
         import faiss
 
         return faiss.IndexBinaryHNSW(8 * columns, links)
 
     def settings(self) -> list[Setting]:
-        """Longer and longer lists."""
+        """Return values of efSearch, ascending."""
         return [{"ef": ef} for ef in (16, 32, 64, 128, 256, 512, 1024)]
 
 
 class HnswVectors(_Hnsw):
-    """IndexHNSWFlat by Euclidean distance of `Space.coordinates`."""
+    """Searches `Space.coordinates` with IndexHNSWFlat by Euclidean distance."""
 
     binary: ClassVar[bool] = False
     kind: ClassVar[str] = "IndexHNSWFlat"
 
     @classmethod
     def empty(cls, columns: int, links: int) -> Any:
-        """An index without points."""
+        """Return a faiss index without points."""
         import faiss
 
         return faiss.IndexHNSWFlat(columns, links)
 
     def settings(self) -> list[Setting]:
-        """Longer and longer lists, all of which the space scores."""
+        """Return values of efSearch, ascending; the space scores up to 256 candidates."""
         return [{"ef": ef, "shortlist": min(ef, 256)} for ef in (16, 32, 64, 128, 256, 512, 1024)]

@@ -1,7 +1,7 @@
-"""IndexIVFPQ of faiss over `Space.coordinates`: inverted lists of vectors quantized in parts.
+"""Searches `Space.coordinates` with faiss IndexIVFPQ, an inverted file with product quantization.
 
-Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011. One byte a part: a
-sixteenth of the vectors' memory by default; the space scores a short list from the stored points.
+Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011. Each part takes
+one byte, by default a sixteenth of the vectors' memory. The space re-ranks a short list by the stored points.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from limbeck.index.engines.base import Option, Points, RowMask, Setting, widened
 from limbeck.index.engines.faiss_base import FaissEngine
 
-_SAMPLE = 64  # vectors a centre is learned from
+_SAMPLE = 64  # training vectors per centroid
 _SHORT, _LONG = 64, 256  # candidates that the space scores
 
 
 class IvfPqVectors(FaissEngine):
-    """Looks at the ``probes`` lists whose centres are nearest to the query."""
+    """Scans the ``probes`` lists (nprobe) whose centroids are nearest to the query."""
 
     name: ClassVar[str] = "faiss-ivfpq"
     binary: ClassVar[bool] = False
@@ -29,13 +29,13 @@ class IvfPqVectors(FaissEngine):
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``lists``, about 4·√rows, and ``parts`` of one byte, one to every four columns."""
+        """Return ``lists`` (nlist), about 4·√rows, and ``parts`` (M), one byte per four columns."""
         lists = min(max(1, rows // 4), 2 ** round(np.log2(4 * np.sqrt(rows))))
         return [Option("lists", lists, 1, rows), Option("parts", -(-columns // 4), 1, columns)]
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Learn centres and parts from a sample, then add all points."""
+        """Train centroids and quantizers on a sample, then add all points."""
         import faiss
 
         width = -(-points.columns // options["parts"]) * options["parts"]
@@ -48,16 +48,16 @@ class IvfPqVectors(FaissEngine):
         cls.save(index, folder)
 
     def settings(self) -> list[Setting]:
-        """More and more probes, first with a short list to score, then with a long one."""
+        """Return numbers of probes, ascending, each with a short list of 64 and of 256."""
         probes = [2**power for power in range(10) if 2**power <= max(1, self.index.nlist // 2)]
         return [{"probes": number, "shortlist": length} for number in probes for length in (_SHORT, _LONG)]
 
     def ready(self, queries: np.ndarray) -> np.ndarray:
-        """Columns of zeros at the end, until the parts are of one width."""
+        """Append columns of zeros, so that all parts have the same width."""
         return _padded(queries, self.index.d)
 
     def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
-        """Set the probes."""
+        """Set nprobe."""
         self.index.nprobe = widened(setting["probes"], allowed, self.index.nlist)
 
 

@@ -1,6 +1,7 @@
-"""IndexBinaryMultiHash of faiss: codes that share one of several parts, but for a few bits.
+"""Searches faiss IndexBinaryMultiHash: it finds codes of which one part differs in few bits.
 
-Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012, stopped early.
+Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012; this
+engine stops early, so that it is approximate.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class MultiHashCodes(FaissEngine):
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``parts``: of 16 bits, or of 8 for the shortest codes."""
+        """Return ``parts``, by default of 16 bits, or of 8 for codes of 8 bits."""
         return [Option("parts", max(1, 8 * columns // 16), 1, 8 * columns)]
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Put every code into each part's table."""
+        """Add every code to the hash table of each part."""
         import faiss
 
         bits = 8 * points.columns
@@ -42,10 +43,10 @@ class MultiHashCodes(FaissEngine):
         cls.save(index, folder)
 
     def settings(self) -> list[Setting]:
-        """0 to 3 flips; each costs about ten times the one before."""
+        """Return 0 to 3 flips; each one more costs about ten times as much."""
         return [{"flips": flips} for flips in range(min(4, self.index.b))]
 
     def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
-        """Set the flips; one more, which looks at about ten times the codes, for a filter of a tenth."""
+        """Set nflip; a filter that allows a tenth of the rows adds one flip, which examines ten times more."""
         more = 0 if allowed is None else round(-np.log10(allowed.share))
         self.index.nflip = min(setting["flips"] + more, self.index.b, _MOST)

@@ -1,7 +1,7 @@
-"""Inverted file over codes (ours): codes sorted by their nearest centre, memory-mapped, scanned list by list.
+"""Searches an inverted file over codes (ours): codes sorted by nearest centroid and scanned list by list.
 
-Sivic and Zisserman, "Video Google", ICCV 2003, with Hamming distance throughout. Unlike that of faiss it is
-read where it lies on disk, keeps rows in 4 bytes, and filters while it scans.
+The structure is that of Sivic and Zisserman, "Video Google", ICCV 2003, with Hamming distances. Unlike the
+one of faiss, it is memory-mapped, stores row numbers in 4 bytes, and filters during the scan.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from limbeck.index.engines.centres import majority_centres, nearest_centres
 from limbeck.index.engines.scan_lists import scan_lists
 from limbeck.index.exact import search_codes
 
-_SAMPLE = 32  # codes a centre is learned from
+_SAMPLE = 32  # training codes per centroid
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class InvertedCodes:
-    """Looks at the codes in the ``probes`` lists whose centres are nearest to the query."""
+    """Scans the ``probes`` lists (nprobe) whose centroids are nearest to the query."""
 
     name: ClassVar[str] = "ivf"
 
@@ -52,13 +52,13 @@ class InvertedCodes:
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``lists``, about 4·√rows."""
+        """Return ``lists`` (nlist), by default about 4·√rows."""
         wanted = 2 ** round(np.log2(4 * np.sqrt(rows)))
         return [Option("lists", min(rows, wanted), 1, rows)]
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Learn the centres from a sample, then sort all codes by list, in row order within each."""
+        """Train the centroids on a sample, then sort all codes by list, in row order within each list."""
         centres = majority_centres(points.sample(_SAMPLE * options["lists"]), options["lists"])
         cells = np.empty(points.rows, dtype=np.uint32)
         at = 0
@@ -86,13 +86,13 @@ class InvertedCodes:
         np.save(folder / "starts.npy", starts[:, None])
 
     def settings(self) -> list[Setting]:
-        """1, 2, 4, … probes."""
+        """Return the numbers of probes to measure: 1, 2, 4, …, at most half of the lists."""
         return [{"probes": probes} for probes in _PROBES if probes <= max(1, len(self._centres) // 2)]
 
     def search(
         self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
-        """The ``count`` nearest codes in the nearest lists, distances true."""
+        """Return the ``count`` nearest codes of the nearest lists, with exact distances."""
         probes = widened(setting["probes"], allowed, len(self._centres))
         chosen = search_codes(queries, self._centres, probes)[1]
         asked = as_words(queries)

@@ -1,10 +1,9 @@
-"""Multi-index hashing, exact: codes sorted by each of their parts, searched by growing radius.
+"""Searches exactly with multi-index hashing: codes sorted by each of their parts, probed by growing radius.
 
 Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014. Two
-codes that differ in few bits differ in very few bits of some part. A bucket holds the rest of its codes, not
-their row numbers alone, so that it is read in one piece where it lies on disk (ours). A query whose radius
-grows until buckets would cost as much as the scan of all codes is given up, and scanned
-(`limbeck.index.ann_search`).
+codes that differ in few bits differ in very few bits of some part. Ours: a bucket holds the other parts of
+its codes besides their row numbers, so that one sequential read suffices. A query is given up if its buckets
+would cost as much as a scan of all codes; the scan then answers it (`limbeck.index.ann_search`).
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from limbeck.index.engines.scan_buckets import keys_of, place_entries, search_bu
 
 _WIDEST = 24  # bits of a part: its table of 2^24 starts takes 64 MB
 _SAMPLE = 20_000
-_LOOKUP = 40.0  # finding a bucket costs as much as so many codes in it
-_PERCENT = 3  # of the codes may be looked at: then the scan is nearly as fast
-_FEW = 256  # codes that room is made for at first where all within a radius are wanted
+_LOOKUP = 40.0  # the cost of finding a bucket, in codes of a bucket
+_PERCENT = 3  # of the codes may be examined; beyond that the scan is about as fast
+_FEW = 256  # initial capacity of the answer to a radius search
 
 
 class MultiIndex:
-    """Exact; ``budget`` is the share of the codes, in percent, at which a query is left to the scan."""
+    """Searches exactly; ``budget`` is the percentage of examined codes at which a query is given up."""
 
     name: ClassVar[str] = "mih"
 
@@ -57,7 +56,7 @@ class MultiIndex:
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``parts``: so many that the buckets of a part are about as many as the rows."""
+        """Return ``parts``, by default so that a part has about as many buckets as there are rows."""
         bits = 8 * columns
         least = -(-bits // _WIDEST)
         wanted = round(bits / max(1.0, np.log2(rows)))
@@ -65,9 +64,9 @@ class MultiIndex:
 
     @classmethod
     def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
-        """Sort the codes by each part, in row order within a bucket."""
+        """Sort the codes by each part, in row order within a bucket, and write the tables."""
         if points.rows >= 1 << 32:
-            raise LimbeckError("engine: mih counts rows in 32 bits; use ivf for more")
+            raise LimbeckError("engine: mih takes fewer than 2^32 rows; use ivf")
         parts = options["parts"]
         order, widths = _ordered(points.sample(_SAMPLE), parts)
         np.save(folder / "order.npy", order[:, None])
@@ -90,13 +89,13 @@ class MultiIndex:
                 entries.append(sorted_by)
 
     def settings(self) -> list[Setting]:
-        """One."""
+        """Return one setting, the budget."""
         return [{"budget": _PERCENT}]
 
     def search(
         self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
-        """The ``count`` nearest codes, distances true; none for a query that is given up."""
+        """Return the ``count`` nearest codes with exact distances; none for a query that is given up."""
         nearest, _ = self.nearest(self.cut(queries), count, self._bits, setting, allowed)
         none = (nearest < 0) | (nearest >> 32 > self._bits)
         rows = np.where(none, -1, nearest & 0xFFFFFFFF)
@@ -105,11 +104,11 @@ class MultiIndex:
     def within(
         self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
-        """Distances and rows (m,) of all codes within a radius, for each query; None for one given up."""
+        """Return distances and rows (m,) within a radius for each query (Q, B); None if given up."""
         radius, count = min(radius, self._bits), _FEW
         asked, open_ = self.cut(queries), np.arange(len(queries))
         found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
-        while len(open_):  # more room, as long as a list comes back full
+        while len(open_):  # a full answer may be incomplete: search again with more capacity
             count = min(count, self._entries.shape[1])
             nearest, _ = self.nearest(asked[open_], count, radius, setting, allowed)
             full = (nearest[:, -1] >= 0) & (nearest[:, -1] >> 32 <= radius) & (count < self._entries.shape[1])
@@ -121,13 +120,13 @@ class MultiIndex:
         return found
 
     def cut(self, queries: np.ndarray) -> np.ndarray:
-        """uint32 (Q, m): the parts of codes (Q, B)."""
+        """Return uint32 (Q, m): the m parts of packed codes (Q, B)."""
         return _keys(queries, self._table)
 
     def nearest(
         self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What `search_buckets` writes for queries cut into parts, uint32 (Q, m): nearest and work."""
+        """Return ``nearest`` and ``work`` of `search_buckets` for queries cut into parts, uint32 (Q, m)."""
         rows = self._entries.shape[1]
         mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
         nearest = np.empty((len(asked), min(count, rows)), dtype=np.int64)
@@ -155,15 +154,15 @@ class MultiIndex:
 
 
 def _ordered(sample: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bits in the order of the parts, (b,), and bits a part, (m,): alike bits go to different parts.
+    """Assign bits to parts, correlated bits to different parts; return bits (b,) by part and widths (m,).
 
-    As section 6 of the paper: each part in turn takes the bit that correlates least with those it has.
+    This follows section 6 of the paper: each part in turn takes the bit that correlates least with its bits.
     """
     bits = np.unpackbits(sample, axis=1).astype(np.float32)
-    order = np.argsort(-bits.std(axis=0), kind="stable")  # of as good ones the most even is taken
+    order = np.argsort(-bits.std(axis=0), kind="stable")  # the most balanced bit wins a tie
     alike = np.zeros((len(order), len(order)))
     if len(sample) > 1:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a constant bit correlates with none
+        with np.errstate(divide="ignore", invalid="ignore"):  # a constant bit has no correlation
             alike = np.abs(np.nan_to_num(np.corrcoef(bits[:, order].T)))
     widths = np.array([len(some) for some in np.array_split(order, parts)], dtype=np.int64)
     chosen: list[list[int]] = [[] for _ in range(parts)]
@@ -177,7 +176,7 @@ def _ordered(sample: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(order: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """uint32 (B, 256, m): what each value of each byte gives to each part."""
+    """Return uint32 (B, 256, m): what each value of each byte contributes to each part."""
     table = np.zeros((len(order) // 8, 256, len(widths)), dtype=np.uint32)
     part = np.repeat(np.arange(len(widths)), widths)
     place = np.concatenate([np.arange(width) for width in widths])
@@ -188,7 +187,7 @@ def _table(order: np.ndarray, widths: np.ndarray) -> np.ndarray:
 
 
 def _keys(codes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """uint32 (n, m): the parts of codes (n, B)."""
+    """Return uint32 (n, m): the m parts of packed codes (n, B)."""
     keys = np.empty((len(codes), table.shape[2]), dtype=np.uint32)
     keys_of(read_only(np.ascontiguousarray(codes)), table, keys)
     return keys

@@ -1,7 +1,7 @@
-"""A column of the codes' first bits: a short list by the prefix, then the whole codes (ours).
+"""Searches a column of the codes' first bits, then re-ranks a short list by the whole codes (ours).
 
-Of a nested code the first bits are a good short code by themselves (docs/papers/soda.md). Read from a column
-of their own they cost a half or a quarter of the memory traffic; cut out of the codes they would save none.
+The first bits of a nested code are a good short code by themselves (docs/papers/soda.md). A separate column
+of them needs half or a quarter of the memory traffic; reading them from the whole codes would save nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHORTLISTS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 class PrefixColumn:
-    """Looks at the ``shortlist`` items of nearest prefix; the space scores them by the whole code."""
+    """Finds the ``shortlist`` items of nearest prefix; the space scores them by the whole code."""
 
     name: ClassVar[str] = "prefix"
 
@@ -33,7 +33,7 @@ class PrefixColumn:
 
     @classmethod
     def options(cls, rows: int, columns: int) -> list[Option]:
-        """``bytes`` of the prefix: half of the code, at most 4."""
+        """Return ``bytes`` of the prefix, by default half of the code and at most 4."""
         return [Option("bytes", max(1, min(4, columns // 2)), 1, columns)]
 
     @classmethod
@@ -44,13 +44,13 @@ class PrefixColumn:
                 column.append(piece[:, : options["bytes"]])
 
     def settings(self) -> list[Setting]:
-        """Longer and longer short lists."""
+        """Return lengths of the short list, ascending."""
         return [{"shortlist": length} for length in _SHORTLISTS if length <= max(20, self._all // 4)]
 
     def search(
         self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
     ) -> Candidates:
-        """The ``count`` items of nearest prefix; fewer where fewer are allowed."""
+        """Return the ``count`` items of nearest prefix; fewer if fewer are allowed."""
         mask = None if allowed is None else allowed.mask
         width = self._column.shape[1]
         return Candidates(search_codes(queries[:, :width], self._column, count, mask=mask)[1])

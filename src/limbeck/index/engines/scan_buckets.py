@@ -1,4 +1,4 @@
-"""The kernels of multi-index hashing: buckets of codes that share a part, and the search through them."""
+"""Contains the kernels of multi-index hashing, which fill and search buckets of codes that share a part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from limbeck.codes.kernel import kernel
 from limbeck.codes.words import popcount
 
-_TOGETHER = 64  # buckets looked up before any is read, so that their memory is fetched at once
+_TOGETHER = 64  # buckets looked up before one is read, so that their memory accesses overlap
 
 
 @kernel
@@ -24,9 +24,9 @@ def keys_of(codes: np.ndarray, table: np.ndarray, keys: np.ndarray) -> None:  # 
 def place_entries(
     keys: np.ndarray, first_row: int, part: int, free: np.ndarray, entries: np.ndarray
 ) -> None:  # pragma: no cover
-    """Put codes (n, m) into the buckets of a part: their other parts and their rows.
+    """Put codes, cut into parts (n, m), into the buckets of one part: their other parts and their rows.
 
-    ``free`` is the next place in each bucket; entries are uint32 (N, m).
+    ``free`` (buckets,) holds the next free place of each bucket and is updated; ``entries`` is uint32 (N, m).
     """
     for i in range(keys.shape[0]):
         at = free[keys[i, part]]
@@ -53,10 +53,10 @@ def search_buckets(
     nearest: np.ndarray,
     work: np.ndarray,
 ) -> None:  # pragma: no cover
-    """The k nearest of each query, by growing radius around each of its parts.
+    """Find the k nearest codes of each query, by growing radius around each of its parts.
 
-    A code at distance s * m + p or less is within s of one of the parts up to p, or within s - 1 of another
-    (Norouzi, Punjani and Fleet 2014, section 2): once all these buckets were read, it was met.
+    A code at distance s * m + p or less is within s of the query in one of the parts up to p, or within s - 1
+    in another part (Norouzi, Punjani and Fleet 2014, section 2). It is found once all these buckets are read.
 
     Args:
         queries: uint32 (q, m), cut as `keys_of` does.
@@ -65,12 +65,12 @@ def search_buckets(
         offsets: int64 (m,), where the starts of each part begin.
         entries: uint32 (m, n, m), the other parts and the row of each code, by part and bucket.
         mask: uint8 (n,), 1 for allowed rows; empty if all are.
-        lookup_cost: of a bucket, in codes.
-        budget: codes that may be looked at; a query that needs more is given up.
-        reach: distance that counts at most.
+        lookup_cost: the cost of finding a bucket, in codes.
+        budget: the number of codes that may be examined; a query that needs more is given up.
+        reach: the greatest distance that counts.
         nearest: int64 (q, k), written: distance << 32 | row, ascending, distance ``reach + 1`` where there is
             no further code; -1 where the query was given up.
-        work: int64 (q, 2), written: buckets and codes looked at.
+        work: int64 (q, 2), written: the numbers of buckets and codes examined.
     """
     parts = widths.shape[0]
     first = np.empty(_TOGETHER, dtype=np.int64)
@@ -107,7 +107,7 @@ def search_buckets(
                         spent += lookup_cost
                         if radius == 0:
                             flip = end
-                        else:  # the next number of as many ones
+                        else:  # the next number with the same number of ones
                             low = flip & (~flip + np.uint64(1))
                             high = flip + low
                             flip = (((high ^ flip) >> np.uint64(2)) // low) | high
@@ -139,7 +139,7 @@ def search_buckets(
 
 @kernel
 def _met_before(entry: np.ndarray, rest: np.ndarray, part: int, radius: int) -> bool:  # pragma: no cover
-    """Whether another part has brought this code already: an earlier one as near, or any that is nearer."""
+    """Return whether another part has found this code already: an earlier one as near, or a nearer one."""
     for other in range(rest.shape[0]):
         apart = np.int64(popcount(entry[other] ^ rest[other]))
         if apart < radius or (apart == radius and other < part):
@@ -149,7 +149,7 @@ def _met_before(entry: np.ndarray, rest: np.ndarray, part: int, radius: int) -> 
 
 @kernel
 def _replace_farthest(heap: np.ndarray, value: int) -> None:  # pragma: no cover
-    """Put a value in the place of the first of a heap, the largest."""
+    """Replace the first value of a heap, the largest, by another."""
     at = 0
     while True:
         below = 2 * at + 1

@@ -1,4 +1,4 @@
-"""The kernel of the inverted file: the k nearest codes among a few lists (ours)."""
+"""Contains the kernel of the inverted file: it finds the k nearest codes of a few lists (ours)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def scan_lists(
     distances: np.ndarray,
     rows: np.ndarray,
 ) -> None:  # pragma: no cover
-    """The k nearest of each query among its own lists, ordered by distance.
+    """Find the k nearest codes of each query in the lists chosen for it, ordered by distance.
 
     Args:
         codes: unsigned words (n, W), list after list.
