@@ -206,6 +206,6 @@ def test_an_index_in_a_folder_of_pictures(encoder, tmp_path):
     write_pictures(tmp_path / "proj/encoders", range(2))
     before = tree(tmp_path)
     for source in (tmp_path / "proj/segments", tmp_path / "proj"):
-        with pytest.raises(LimbeckError, match=r"so it is no index|the source"):
+        with pytest.raises(LimbeckError, match=r"so it is not an index|the source"):
             Index.build(tmp_path / "proj", source, model=encoder, replace=True)
         assert tree(tmp_path) == before

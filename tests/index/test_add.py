@@ -169,7 +169,7 @@ def test_one_media_root(tmp_path):
     outside = StoreMeta(Hamming(16), media_root=str(root / "c"))
     with pytest.raises(LimbeckError, match=rf"index compact .* --media-root {root} makes both relative to"):
         add(tmp_path / "i", codes(1), {"id": ["z"], "path": ["z.jpg"]}, outside)
-    with pytest.raises(LimbeckError, match="no folder below"):
+    with pytest.raises(LimbeckError, match="not a folder below"):
         compact_index(tmp_path / "i", media_root=root / "c")
     assert compact_index(tmp_path / "i", media_root=root)
     add(tmp_path / "i", codes(1), {"id": ["z"], "path": ["z.jpg"]}, outside)

@@ -98,7 +98,7 @@ def test_a_half_built_directory_is_refused_and_built_over(tmp_path):
     half.mkdir(parents=True)
     (half / "points.npy").write_bytes(b"half")
     (tmp_path / "i/writer.lock").touch()  # taken before anything is written
-    with pytest.raises(LimbeckError, match="its build was cut short"):
+    with pytest.raises(LimbeckError, match="its build was interrupted"):
         IndexStore.open(tmp_path / "i")
     assert len(build(tmp_path / "i")) == 50
     assert not (tmp_path / "i/segments/dead").exists()

@@ -250,7 +250,7 @@ def test_an_id_table_of_other_rows(path, row):
     np.save(file, table)
     resign(path)
     index = limbeck.Index.open(path)
-    with pytest.raises(LimbeckError, match="its id table names rows that it has not; restore the file"):
+    with pytest.raises(LimbeckError, match="its id table names rows that do not exist; restore the file"):
         index.item("i05")
 
 

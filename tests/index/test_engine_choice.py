@@ -207,7 +207,7 @@ def test_from_the_command_line(run, tmp_path):
     assert [len(answer["hits"]) for answer in answers] == [10, 10]
 
     status, _, err = run("search", index, "--like", "i3", "--engine", "ivf", "--radius", 3)
-    assert status == 1 and "leave out the engine" in err
+    assert status == 1 and "leave it out" in err
     status, _, err = run("search", index, "--like", "i3", "--engine", "hnsw")
     assert status == 1 and "no engine 'hnsw' built" in err
     status, _, err = run("index", "engine", index, "--engine", "ivf", "lists=many")

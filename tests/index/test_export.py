@@ -79,7 +79,7 @@ def test_what_is_refused(tmp_path, monkeypatch):
     IndexStore.build(tmp_path / "odd", [(codes(1), odd)], StoreMeta(Hamming(16)))
     with pytest.raises(LimbeckError, match="holds a line break; export"):
         export_index(tmp_path / "odd", tmp_path / "y.npy")
-    with pytest.raises(LimbeckError, match="column 'point' of their own"):
+    with pytest.raises(LimbeckError, match="already have a column 'point'"):
         export_index(tmp_path / "odd", tmp_path / "y.parquet")
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(LimbeckError, match="faiss: not installed; pip install"):

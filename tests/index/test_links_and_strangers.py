@@ -63,7 +63,7 @@ def test_folders_that_are_no_indexs_stay(tmp_path, names, replace):
         (tmp_path / "proj" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "proj" / name).write_bytes(name.encode())
     before = tree(tmp_path)
-    with pytest.raises(LimbeckError, match=r"proj: holds .*, so it is no index"):
+    with pytest.raises(LimbeckError, match=r"proj: holds .*, so it is not an index"):
         build(tmp_path / "proj", 3, meta=META, replace=replace)
     assert tree(tmp_path) == before
 
@@ -143,7 +143,7 @@ def linked(tmp_path, monkeypatch):
 def test_no_verb_writes_or_removes_through_a_link(tmp_path, linked, name, verb):
     path = linked(name)
     before = tree(tmp_path)
-    with pytest.raises(LimbeckError, match=rf"{name}: a link"):
+    with pytest.raises(LimbeckError, match=rf"{name}: (is )?a link"):
         VERBS[verb](path)
     assert tree(tmp_path) == before
 
@@ -230,7 +230,7 @@ def test_every_change_without_hard_links_and_directory_sync(tmp_path, monkeypatc
 def test_an_export_into_the_index_is_refused(tmp_path):
     build(tmp_path / "i", 3)
     before = tree(tmp_path)
-    with pytest.raises(LimbeckError, match="lies in the index"):
+    with pytest.raises(LimbeckError, match="is inside the index directory"):
         export_index(tmp_path / "i", tmp_path / "i/segments/out.parquet")
     assert tree(tmp_path) == before
 

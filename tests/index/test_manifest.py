@@ -92,7 +92,7 @@ def test_a_newer_format_is_refused_by_its_minimum_reader(tmp_path):
             "negative",
         ),
         ({"media_root": ["/"]}, "media_root is a list, not str"),
-        ({"schema": [["id"]]}, "its schema is no list of names and types"),
+        ({"schema": [["id"]]}, "its schema is not a list of names and types"),
         ({"space": {"name": ["hamming"]}}, "is not an object such as"),
         ({"space": {"name": "klein"}}, "unknown name 'klein'"),
         ({"space": {"name": "hamming", "bits": 32}}, "expected uint8"),

@@ -123,7 +123,11 @@ def test_through_the_index(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [([5, 60], "not 2 rows of its segment"), ([-1, 3], "not 2 rows"), ([3], "not 2 rows")],
+    [
+        ([5, 60], "does not hold 2 rows of its segment"),
+        ([-1, 3], "does not hold 2 rows"),
+        ([3], "does not hold 2 rows"),
+    ],
 )
 def test_tombstones_that_do_not_fit(tmp_path, rows, message):
     build(tmp_path / "i")

@@ -147,9 +147,9 @@ def test_old_generations_go_when_nobody_can_need_them(tmp_path):
 
 def test_a_place_that_holds_other_things_is_left_alone(tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(LimbeckError, match=r"holds letters.txt, so it is no index"):
+    with pytest.raises(LimbeckError, match=r"holds letters.txt, so it is not an index"):
         build(tmp_path)
-    with pytest.raises(LimbeckError, match="a file, not an index directory"):
+    with pytest.raises(LimbeckError, match="is a file, not an index directory"):
         build(tmp_path / "letters.txt")
     assert [file.name for file in tmp_path.iterdir()] == ["letters.txt"]
 
@@ -209,7 +209,7 @@ def test_a_damaged_encoder_is_not_built_upon(tmp_path):
 
 def test_an_encoder_of_another_space_is_refused(tmp_path):
     source = EncoderSource(_encoder, "xyz", {"text": "text"})
-    with pytest.raises(LimbeckError, match=r"query encoder of space xyz, the items are in space abc"):
+    with pytest.raises(LimbeckError, match=r"query encoder is of space xyz, the items are of space abc"):
         build(tmp_path / "i", meta=StoreMeta(Hamming(16), "abc", encoders=[source]))
     assert list(tmp_path.iterdir()) == []
 

@@ -119,9 +119,9 @@ def test_an_index_without_embeddings_and_points(run, photos, encoder, index, tmp
         assert status == 1 and "keeps no embeddings; build it with --keep-embeddings" in err
     np.save(tmp_path / "p.npy", plain.store.point(0))
     assert run("search", index.store.path, "--codes", tmp_path / "p.npy", "--rerank", 20)[0] == 2
-    with pytest.raises(LimbeckError, match="takes no radius"):
+    with pytest.raises(LimbeckError, match="cannot be combined with a radius"):
         list(answer_file(index, file, radius=3, rerank=20))
-    with pytest.raises(LimbeckError, match="takes no radius"):
+    with pytest.raises(LimbeckError, match="cannot be combined with a radius"):
         index.search("red", radius=3, rerank=20)
 
 

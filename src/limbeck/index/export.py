@@ -1,4 +1,4 @@
-"""An index as files that other programs read; removed rows stay behind."""
+"""Exports an index to files that other programs read, without the removed rows."""
 
 from __future__ import annotations
 
@@ -20,32 +20,37 @@ POINT = "point"
 
 
 def export_index(path: Path | str, out: Path | str) -> list[Path]:
-    """Write the live rows of an index, in row order, to one file; its suffix says which.
+    """Export the live rows of an index in row order; the suffix of ``out`` selects the format.
 
-    * ``.parquet``: all columns, and ``point`` (codes as fixed-size binary, vectors as a fixed-size list
-      of float32); the file's metadata hold ``limbeck.space``.
-    * ``.npy``: the stored points, and beside it ``.ids.txt``, one id a line, as `index build --codes` reads.
-    * ``.faiss``: a flat index of faiss (binary for codes, else inner product over `Space.index_items`), whose
-      ids are places in the ``.ids.txt`` beside it.
+    * ``.parquet``: all columns and ``point`` (codes as fixed-size binary, vectors as a fixed-size list of
+      float32); the file's metadata include ``limbeck.space``.
+    * ``.npy``: the stored points, and a file ``.ids.txt`` with one id per line, which `index build --codes`
+      reads.
+    * ``.faiss``: a flat faiss index (binary for codes, else inner product over `Space.index_items`), and a
+      file ``.ids.txt``: faiss id i is line i of it, counted from 0.
+
+    Args:
+        path: the index directory.
+        out: the file to write.
 
     Returns:
         The files written.
 
     Raises:
-        LimbeckError: no index, another suffix, ``out`` is there already, a column named ``point``, an id with
-            a line break, faiss is not installed, a full disk.
+        LimbeckError: there is no index, the suffix is unknown, ``out`` exists or lies in the index, a column
+            is named ``point``, an id has a line break, faiss is not installed, or the disk is full.
     """
     out = Path(out)
     writers = {".parquet": _parquet, ".npy": _npy, ".faiss": _faiss}
     if out.suffix not in writers:
-        raise LimbeckError(f"{out}: cannot tell the form; end the name in .parquet, .npy or .faiss")
+        raise LimbeckError(f"{out}: unknown export format; end the name in .parquet, .npy or .faiss")
     files = [out] if out.suffix == ".parquet" else [out, out.with_suffix(".ids.txt")]
     for file in files:
         if file.exists():
             raise LimbeckError(f"{file}: exists already; choose another name, or remove it")
     store = IndexStore.open(path)
     if Path(path).resolve() in out.resolve().parents:
-        raise LimbeckError(f"{out}: lies in the index, which holds its own files alone; choose another place")
+        raise LimbeckError(f"{out}: is inside the index directory; choose another place")
     if len(files) > 1:
         write_atomic(files[1], _ids(store))
     try:
@@ -60,9 +65,7 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
 
 def _parquet(store: IndexStore, stream: BinaryIO) -> None:
     if POINT in store.schema.names:
-        raise LimbeckError(
-            f"{store.path}: its items have a column {POINT!r} of their own; export .npy instead"
-        )
+        raise LimbeckError(f"{store.path}: its items already have a column {POINT!r}; export .npy instead")
     width, codes = store.space.width, store.space.storage == "codes"
     kind = pa.binary(width) if codes else pa.list_(pa.float32(), width)
     about = {

@@ -1,7 +1,7 @@
-"""What the file of an item was when it was encoded: by this `limbeck index sync` tells what changed.
+"""Records the state of an item's file at encoding time, so that `limbeck index sync` finds what changed.
 
-It stands in the items' column `COLUMN`: size, time of the last change, SHA-256; null where nothing is known,
-as in indexes of version 0.1 and for items that are no file of a folder.
+The items' column `COLUMN` holds size, modification time and SHA-256. It is null for indexes of version 0.1
+and for items that are not files of a folder.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ TYPE = pa.struct([("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.
 
 @dataclass(frozen=True)
 class FileState:
-    """Size in bytes, time of the last change in nanoseconds, hex SHA-256."""
+    """Holds size in bytes, modification time in nanoseconds, and hex SHA-256 of a file."""
 
     size: int
     mtime_ns: int
     sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        """A value of the column."""
+        """Return the state as a value of the column."""
         return {"size": self.size, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
 
     @classmethod
     def from_json(cls, value: Any) -> FileState | None:
-        """What `to_json` wrote; None for anything else."""
+        """Read what `to_json` wrote; return None for anything else."""
         if not isinstance(value, dict) or not all(value.get(name) is not None for name in TYPE.names):
             return None
         return cls(value["size"], value["mtime_ns"], value["sha256"])
 
 
 def state_after(path: Path, before: os.stat_result) -> FileState | None:
-    """The state of a file that was read since ``before``; None if it changed meanwhile or cannot be read."""
+    """Return the state of a file that was read after ``before``; None if it changed or is unreadable."""
     try:
         digest, after = sha256_file(path), path.stat()
     except OSError:
@@ -50,5 +50,5 @@ def state_after(path: Path, before: os.stat_result) -> FileState | None:
 
 
 def column_of(states: list[FileState | None]) -> pa.Array:
-    """States as a column."""
+    """Convert states to an Arrow column; None becomes null."""
     return pa.array([None if state is None else state.to_json() for state in states], TYPE)

@@ -1,6 +1,6 @@
-"""Conditions on the columns of an items table, evaluated by Arrow; made by `limbeck.index.filter_parser`.
+"""Evaluates conditions on the columns of an items table with Arrow; `limbeck.index.filter_parser` makes them.
 
-A test of a missing value does not hold, and `not` turns any answer round: no third truth value.
+A test of a missing value is false, and `not` inverts it to true; there is no third truth value.
 """
 
 from __future__ import annotations
@@ -20,44 +20,53 @@ _SHOWN = 40  # characters of a value in an error
 
 
 class Condition(Protocol):
-    """Something that holds for a row or does not."""
+    """Evaluates to true or false for each row of a table."""
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse a value or test that does not fit its column."""
+        """Check that each value and test fits its column.
+
+        Raises:
+            LimbeckError: one does not; the error names the column.
+        """
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """bool (N,): the rows for which it holds."""
+        """Return bool (N,): the rows for which the condition is true."""
 
 
 @dataclass(frozen=True)
 class Not:
-    """What the other does not hold for."""
+    """Is true where the inner condition is false."""
 
     inner: Condition
 
     def check(self, schema: pa.Schema) -> None:
-        """As the inner one."""
+        """Check the inner condition."""
         self.inner.check(schema)
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """The other rows."""
+        """Return bool (N,): the rows for which the inner condition is false."""
         return ~self.inner.mask(table)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """`and` (``every``) or `or` of two or more conditions."""
+    """Joins two or more conditions.
+
+    Attributes:
+        parts: the conditions.
+        every: True for `and`, False for `or`.
+    """
 
     parts: tuple[Condition, ...]
     every: bool
 
     def check(self, schema: pa.Schema) -> None:
-        """Each of them."""
+        """Check each condition."""
         for part in self.parts:
             part.check(schema)
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """Rows of all, or of any."""
+        """Return bool (N,): the rows for which all conditions, or any, are true."""
         found = self.parts[0].mask(table)
         for part in self.parts[1:]:
             found = found & part.mask(table) if self.every else found | part.mask(table)
@@ -66,12 +75,12 @@ class Joined:
 
 @dataclass(frozen=True)
 class Test:
-    """One column against values.
+    """Tests one column against values.
 
     Attributes:
-        column: its name.
+        column: the name of the column.
         verb: a comparison, or ``in``, ``has``, ``like``, ``startswith``, ``is null``.
-        values: what it is compared with; none for ``is null``.
+        values: the values to compare with; none for ``is null``.
     """
 
     column: str
@@ -79,10 +88,10 @@ class Test:
     values: tuple[Value, ...] = ()
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse what does not fit the column's type.
+        """Check that the test and its values fit the column's type.
 
         Raises:
-            LimbeckError: names the column and the test that fits.
+            LimbeckError: they do not; the error names the column and a test that fits.
         """
         kind = schema.field(self.column).type
         is_list = pa.types.is_list(kind)
@@ -94,14 +103,14 @@ class Test:
         if is_list and self.verb != "has":
             raise LimbeckError(f"where: {self.column!r} holds lists; write {self.column} has VALUE")
         if not is_list and self.verb == "has":
-            raise LimbeckError(f"where: {self.column!r} holds one value a row; write {self.column} = VALUE")
+            raise LimbeckError(f"where: {self.column!r} holds one value per row; write {self.column} = VALUE")
         if self.verb in ("like", "startswith") and not pa.types.is_string(inner):
             raise LimbeckError(f"where: {self.column!r} holds {inner}, not text; {self.verb} needs text")
         for value in self.values:
             self._fits(value, inner)
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """The rows for which it holds; see `check`."""
+        """Return bool (N,): the rows for which the test is true; call `check` first."""
         column = table.column(self.column)
         chunks = [self._of_chunk(chunk) for chunk in column.chunks]
         return np.concatenate(chunks) if chunks else np.empty(0, dtype=bool)
@@ -110,7 +119,9 @@ class Test:
         if self.verb == "is null":
             return bools(pc.is_null(chunk))
         if self.verb == "has":
-            found = among(chunk.flatten(), self.values)  # of this slice alone, without what null rows hide
+            found = among(
+                chunk.flatten(), self.values
+            )  # `flatten` takes this slice only, without values under null rows
             holds = np.zeros(len(chunk), dtype=bool)
             holds[pc.list_parent_indices(chunk).to_numpy()[found]] = True
             return holds
@@ -123,7 +134,11 @@ class Test:
         return compared(chunk, self.verb, self.values[0])
 
     def _fits(self, value: Value, kind: pa.DataType) -> None:
-        """Refuse a value that is none of the column's type."""
+        """Check that a value fits a column's type.
+
+        Raises:
+            LimbeckError: it does not; the error names the column and the value.
+        """
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return
@@ -143,6 +158,6 @@ class Test:
 
 
 def _like(glob: str) -> str:
-    """``*`` (any run of characters) and ``?`` (one) as the pattern of SQL's LIKE."""
+    """Convert a pattern with ``*`` (any characters) and ``?`` (one character) to one of SQL's LIKE."""
     escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("*", "%").replace("?", "_")

@@ -1,4 +1,4 @@
-"""The small language of filters, such as ``labels has sky and width > 300`` (docs/search.md).
+"""Parses filters such as ``labels has sky and width > 300`` (docs/search.md). The grammar is:
 
 expression := term {"or" term}          term := factor {"and" factor}
 factor     := "not" factor | "(" expression ")" | test
@@ -31,7 +31,7 @@ _VERBS = (*COMPARISONS, "has", "in", "like", "startswith", "is")
 _KEYWORDS = {"and", "or", "not", "has", "in", "like", "startswith", "is", "null"}
 _MAX_DEPTH = 50
 _MAX_LENGTH = 10_000
-_MAX_DIGITS = 300  # of a whole number; more than 64 bits ever need
+_MAX_DIGITS = 300  # of a whole number, more than 64 bits need
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class _Token:
 
 
 class Where:
-    """A parsed filter.
+    """Holds a parsed filter.
 
     Attributes:
-        text: as it was given.
-        condition: the tree.
+        text: the filter as given.
+        condition: its syntax tree.
     """
 
     def __init__(self, text: str, schema: pa.Schema) -> None:
         """Parse a filter for tables of a schema.
 
         Raises:
-            LimbeckError: no filter, an unknown column (the nearest is named), a value of another type.
+            LimbeckError: the text is not a filter, a column is unknown, or a value has another type.
         """
         if not isinstance(text, str) or not text.strip():
             raise LimbeckError("where: empty; write a test such as: labels has sky and width > 300")
@@ -64,7 +64,7 @@ class Where:
         self.condition.check(schema)
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """bool (N,): the rows of a table, or of anything with its `column`, for which it holds."""
+        """Return bool (N,): the rows for which the filter is true; ``table`` only needs a method `column`."""
         return self.condition.mask(table)
 
 
@@ -72,12 +72,12 @@ def _number(text: str) -> int | float:
     whole = re.fullmatch(r"[-+]?\d+", text)
     fits = len(text) < _MAX_DIGITS and -(2**63) <= int(text) < 2**64 if whole else math.isfinite(float(text))
     if not fits:
-        raise LimbeckError(f"where: {text[:24]} is beyond the numbers of any column; write a smaller one")
+        raise LimbeckError(f"where: {text[:24]} is outside the range of every column; write a smaller number")
     return int(text) if whole else float(text)
 
 
 class _Parser:
-    """Recursive descent over the tokens."""
+    """Parses the tokens by recursive descent."""
 
     def __init__(self, text: str, columns: Sequence[str]) -> None:
         self._text, self._columns, self._next, self._depth = text, columns, 0, 0
@@ -93,7 +93,7 @@ class _Parser:
             at = match.end()
 
     def parse(self) -> Condition:
-        """The whole text as one expression."""
+        """Parse the whole text as one expression."""
         found = self._expression()
         if self._next < len(self._tokens):
             self._refuse("and, or, or the end")

@@ -1,4 +1,4 @@
-"""What a writer, holding the lock, may remove: files that no reader can still need."""
+"""Removes files that no reader can still need; the writer that holds the lock calls this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from limbeck.index.manifest import generations, manifest_path, read_manifest
 FOLDERS = ("segments", "encoders", "tombstones", "derived")
 _OURS = re.compile(r"manifest-\d+\.json|\.manifest-\d+\.json\.[0-9a-f]+\.tmp")
 MIN_AGE_SECONDS = 3600.0
-# What writers put into the folders; anything else there is not theirs to remove.
+# Names that writers create in the folders; nothing else there is removed.
 _ENTRIES = {
     "segments": re.compile(r"[0-9a-f]{32}"),
     "encoders": re.compile(r"[0-9a-f]{32}|\.[0-9a-f]{32}\.[0-9a-f]{8}\.(tmp|old)"),
@@ -30,16 +30,16 @@ _SEGMENT_FILE = re.compile(r"(points|id_hash)\.npy|items\.arrow|id_hash\.runs")
 
 
 def require_index_directory(path: Path) -> None:
-    """Refuse to write an index into a place that holds anything else.
+    """Check that an index can be written to a directory without touching other files.
 
-    Without a manifest the place is new, or a build was cut short there: that left its lock file, and in the
-    folders names of a writer's making alone. A user's folder that is named ``segments`` by chance is neither.
+    A directory without a manifest must be new or left by an interrupted build, which has a lock file and only
+    names that writers create. A folder of yours that is named ``segments`` by chance is neither.
 
     Raises:
-        LimbeckError: a file, a directory with foreign entries, a link among those of an index.
+        LimbeckError: ``path`` is a file, the directory has other entries, or one of the entries is a link.
     """
     if path.exists() and not path.is_dir():
-        raise LimbeckError(f"{path}: a file, not an index directory; choose another --out")
+        raise LimbeckError(f"{path}: is a file, not an index directory; choose another --out")
     if not path.is_dir():
         return
     for entry in path.iterdir():
@@ -60,14 +60,14 @@ def require_index_directory(path: Path) -> None:
 
 
 def _refuse(path: Path, name: str) -> NoReturn:
-    raise LimbeckError(f"{path}: holds {name}, so it is no index; choose another --out or empty it")
+    raise LimbeckError(f"{path}: holds {name}, so it is not an index; choose another --out or empty it")
 
 
 def require_plain(path: Path) -> None:
-    """Refuse to change an index in which a link takes the place of a folder or of an entry of one.
+    """Check that no folder of an index, and no entry of one, is a link.
 
     Raises:
-        LimbeckError: names the link.
+        LimbeckError: there is a link; the error names it.
     """
     places = [path / name for name in (LOCK_NAME, HOLDER_NAME, *FOLDERS)]
     check_plain(*places, *(entry for folder in FOLDERS for entry in _entries(path / folder)))
@@ -78,10 +78,10 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def collect_garbage(path: Path) -> None:
-    """Remove what the last two manifests do not refer to and what is older than an hour.
+    """Remove what the last two manifests do not refer to, if it is older than an hour.
 
-    Without any manifest, everything is left over from a build cut short: no reader can have it open, and the
-    caller holds the lock, so its age does not matter.
+    Without any manifest, all files are left over from an interrupted build. No reader can have them open, and
+    the caller holds the lock, so their age does not matter.
     """
     published = generations(path)
     kept: set[Path] = set()
@@ -89,7 +89,7 @@ def collect_garbage(path: Path) -> None:
         try:
             manifest = read_manifest(path, generation)
         except LimbeckError:
-            return  # what a damaged manifest refers to is not known, so nothing is garbage
+            return  # a damaged manifest may refer to any file, so keep all
         kept |= {path / owner for owner in manifest.owners}
     newest_allowed = time.time() - MIN_AGE_SECONDS if published else float("inf")
     old_manifests = [manifest_path(path, generation) for generation in published[:-2]]

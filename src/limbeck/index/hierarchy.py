@@ -1,4 +1,4 @@
-"""Search along the hierarchy: only items that are more general, or more specific, than a point."""
+"""Restricts a search to items that are more general, or more specific, than the query point."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
 
 Along = Literal["more-general", "more-specific"]
-_BLOCK_CELLS = 1 << 20  # coordinates held at once, in float64
+_BLOCK_CELLS = 1 << 20  # float64 coordinates that are in memory at once
 
 
 def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> np.ndarray:
-    """bool (rows,): the items that entail a point and lie nearer to the root, or the other way round.
+    """Return bool (rows,): the items that entail a point and are nearer to the root, or the reverse.
 
-    Entailment is that of MERU's cones (`Space.entails`); two near points may lie in each other's cones, so
-    the radius decides which is the general one. A point is neither of itself.
+    Entailment is that of MERU's cones (Desai et al. 2023; `Space.entails`). Two near points may lie in each
+    other's cones; then the one with the smaller radius is the more general. No point is more general or more
+    specific than itself.
 
     Args:
-        space: one with cones.
+        space: a space with entailment cones.
         parts: stored points of the segments, (n_i, width) each.
         point: (1, width).
-        along: "more-general": items in whose cone the point lies; "more-specific": items in its cone.
+        along: "more-general" for items whose cone contains the point; "more-specific" for items in its cone.
 
     Raises:
-        LimbeckError: a space without cones, another word.
+        LimbeckError: the space has no cones, or ``along`` is another word.
     """
     if along not in get_args(Along):
         raise LimbeckError(f"along: {along!r} is neither of {', '.join(get_args(Along))}")
     if not space.has_cones:
-        raise LimbeckError(f"{along}: {space!r} has no entailment cones; take an index of a Lorentz model")
+        raise LimbeckError(f"{along}: {space!r} has no entailment cones; use an index of a Lorentz model")
     own, up = space.radius(point)[0], along == "more-general"
     step, found = max(1, _BLOCK_CELLS // space.width), []
     for part in parts:
@@ -48,9 +49,10 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
 
 
 def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> float:
-    """By how many degrees the cone of `in_hierarchy` misses the item that it comes nearest to; 0 inside.
+    """Return by how many degrees the nearest item is outside the cone of `in_hierarchy`; 0 if it is inside.
 
-    Only items on the right side of the point's radius count; infinity where there is none.
+    Only items of smaller radius (more general) or of larger radius (more specific) count; without one the
+    result is infinity. Arguments as `in_hierarchy`.
     """
     own, up = space.radius(point)[0], along == "more-general"
     step, least = max(1, _BLOCK_CELLS // space.width), np.inf
@@ -67,10 +69,16 @@ def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
 def with_masks(
     store: IndexStore, points: np.ndarray, mask: np.ndarray | None, along: str | None
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Queries with the rows that they may find: all together, or each with its part of the hierarchy.
+    """Return the queries with their masks: all queries together, or one by one with a hierarchy mask each.
+
+    Args:
+        store: the index.
+        points: (Q, width).
+        mask: bool (rows,), True for allowed rows; None allows all.
+        along: as `in_hierarchy`; None for no restriction.
 
     Raises:
-        LimbeckError: as `in_hierarchy`, and points of another width.
+        LimbeckError: as `in_hierarchy`, or the points have another width.
     """
     if along is None:
         return [(points, mask)]

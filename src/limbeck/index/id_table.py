@@ -1,4 +1,4 @@
-"""The id table of a segment: sorted hashes, each with its row; made and checked in bounded memory."""
+"""Writes and checks the id table of a segment, sorted hashes with their rows, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from limbeck.errors import LimbeckError
 from limbeck.index.arrays import npy_header
 from limbeck.index.segments import Segment
 
-RUN = 1 << 22  # pairs sorted at once
+RUN = 1 << 22  # pairs of hash and row that are sorted at once
 
 
 class IdTableWriter:
-    """Takes hashes in row order; `write` puts them sorted into a (2, n) ``.npy`` file.
+    """Takes hashes in row order and writes them sorted to a (2, n) ``.npy`` file.
 
-    What does not fit one run is spilled in sorted runs beside the file and merged by ranges of hashes: these
-    are uniform, so equal ranges hold about equally many.
+    Hashes beyond one run are spilled to disk in sorted runs and merged by ranges of hashes. The hashes are
+    uniform, so equal ranges contain about equally many.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class IdTableWriter:
             self._runs.append(np.memmap(self._spill, np.dtype("<u8"), "r", offset=start, shape=run.shape))
 
     def write(self) -> None:
-        """Write the table, fsynced."""
+        """Write and fsync the table."""
         last = self._sorted()
         runs: list[np.ndarray] = [*self._runs, last] if last.size else self._runs
         with self._path.open("xb") as stream:
@@ -57,7 +57,7 @@ class IdTableWriter:
         self._spill.unlink(missing_ok=True)
 
     def _sorted(self) -> np.ndarray:
-        """(2, m): the held hashes ascending, and their rows; equal ones by row."""
+        """Return (2, m): the waiting hashes, ascending, and their rows; equal hashes by row."""
         hashes = np.concatenate(self._held) if self._held else np.empty(0, "<u8")
         order = np.argsort(hashes, kind="stable")
         rows = order + self._rows
@@ -67,16 +67,16 @@ class IdTableWriter:
 
 
 def _by_range(runs: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """(2, m) pieces of the merged runs, ascending."""
+    """Yield the merged runs in (2, m) pieces, ascending."""
     for slices in _ranges([hashes for hashes, _ in runs]):
         hashes = np.concatenate([run[0][part] for run, part in zip(runs, slices, strict=True)])
         rows = np.concatenate([run[1][part] for run, part in zip(runs, slices, strict=True)])
-        order = np.argsort(hashes, kind="stable")  # runs follow one another by row
+        order = np.argsort(hashes, kind="stable")  # runs are in row order
         yield np.stack([hashes[order], rows[order]])
 
 
 def _ranges(tables: Sequence[np.ndarray]) -> Iterator[list[slice]]:
-    """Equal ranges of hashes that hold about `RUN` of them together: the slice of each sorted table."""
+    """Yield each table's slice of equal ranges of hashes, of about `RUN` hashes per range in all tables."""
     pieces = -(-sum(map(len, tables)) // RUN) or 1
     starts = [0] * len(tables)
     for number in range(1, pieces + 1):
@@ -87,10 +87,10 @@ def _ranges(tables: Sequence[np.ndarray]) -> Iterator[list[slice]]:
 
 
 def check_unique(segments: Sequence[Segment]) -> None:
-    """Refuse an id that two rows share, within a segment or across segments; removed rows do not count.
+    """Check that no two live rows, in one segment or in several, have the same id.
 
     Raises:
-        LimbeckError: names the id.
+        LimbeckError: two rows do; the error names the id.
     """
     tables = [segment.sorted_hashes() for segment in segments]
     for slices in _ranges(tables):

@@ -1,4 +1,4 @@
-"""The items table of an index or encoded set: ids, paths and whatever else shall come back with a hit."""
+"""Handles the items table of an index or encoded set: ids, paths and other columns returned with a hit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Items: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 
 
 def as_items(items: Items) -> pa.Table:
-    """An Arrow table with a string column ``id`` first; all-null columns become strings.
+    """Convert items to an Arrow table whose first column is ``id``; all-null columns become strings.
 
     Raises:
-        LimbeckError: no ``id`` column, or ids that are not non-empty strings.
+        LimbeckError: there is no column ``id``, ``id`` or ``path`` are not strings, an id is empty, or a
+            column mixes types.
     """
     table = items if isinstance(items, pa.Table) else pa.table({k: _column(k, v) for k, v in items.items()})
     if "id" not in table.column_names:
@@ -48,7 +49,7 @@ def _column(name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type stored: strings for nulls and for the several string layouts, alone and in lists."""
+    """Return the type to store: string for nulls and all string layouts, also within lists."""
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_dictionary(kind):
@@ -59,10 +60,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def joint_schema(schemas: Iterable[pa.Schema], what: str) -> pa.Schema:
-    """All columns of several tables, in the order they appear.
+    """Return all columns of several schemas, in order of appearance.
 
     Raises:
-        LimbeckError: a column of two types; it is named.
+        LimbeckError: a column has two types; the error starts with ``what`` and names the column.
     """
     fields: dict[str, pa.Field] = {}
     for schema in schemas:
@@ -77,7 +78,7 @@ def joint_schema(schemas: Iterable[pa.Schema], what: str) -> pa.Schema:
 
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with all columns of a schema: those that it lacks are null, of one small piece repeated."""
+    """Return the table with all columns of a schema; missing ones are null."""
     rows, columns = len(table), []
     for field in schema:
         if field.name in table.column_names:
@@ -91,10 +92,10 @@ def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def as_new_items(items: Items, known: pa.Schema, what: str) -> pa.Table:
-    """Items as `as_items` gives them, with the columns of an index first; a column of nulls takes its type.
+    """Convert items like `as_items`, with the columns of an index first; null columns take the index's type.
 
     Raises:
-        LimbeckError: as `as_items`, and a column of another type than the index has.
+        LimbeckError: as `as_items`, or a column has another type than in the index.
     """
     table = items if isinstance(items, pa.Table) else pa.table({k: _column(k, v) for k, v in items.items()})
     for number, field in enumerate(table.schema):
@@ -106,31 +107,31 @@ def as_new_items(items: Items, known: pa.Schema, what: str) -> pa.Table:
 
 
 def _untyped(kind: pa.DataType) -> bool:
-    """Nulls, or lists of nulls: what empty values alone give."""
+    """Return whether a type is null or list of null, which Arrow infers from empty values only."""
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return pa.types.is_null(kind.value_type if is_list else kind)
 
 
 def plain_value(scalar: pa.Scalar) -> Any:
-    """The Python value of a cell; a time too fine for Python as ISO text, a duration as numpy has it."""
+    """Return a cell's Python value; times out of range become ISO text, durations numpy values."""
     try:
         return scalar.as_py()
-    except (ValueError, OverflowError):  # nanoseconds, or years that `datetime` lacks
+    except (ValueError, OverflowError):  # nanoseconds, or years outside the range of `datetime`
         if pa.types.is_duration(scalar.type):
             return np.timedelta64(scalar.value, scalar.type.unit)
         if pa.types.is_timestamp(scalar.type):
-            zone = "Z" if scalar.type.tz else ""  # with a zone the stored number counts from UTC
+            zone = "Z" if scalar.type.tz else ""  # with a time zone, the stored number is in UTC
             return f"{np.datetime64(scalar.value, scalar.type.unit)}{zone}"
         return scalar.cast(pa.string()).as_py()
 
 
 def schema_json(schema: pa.Schema) -> list[list[str]]:
-    """``[[column, type], ...]`` as a manifest records it."""
+    """Return ``[[column, type], ...]``, as a manifest records it."""
     return [[field.name, str(field.type)] for field in schema]
 
 
 def hash_ids(ids: Iterable[str]) -> np.ndarray:
-    """(n,) uint64: the first 8 bytes of BLAKE2b of each id's UTF-8 form."""
+    """Return (n,) uint64: the 8-byte BLAKE2b hash of each id's UTF-8 form."""
     digests = b"".join(
         hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest() for value in ids
     )
@@ -142,21 +143,21 @@ class _TableWriter(Protocol):
 
 
 class TableBuffer:
-    """Gathers small tables and hands them on in pieces of ``rows`` rows: few, even chunks in a file."""
+    """Collects small tables and writes them in pieces of ``rows`` rows, which gives few, even chunks."""
 
     def __init__(self, writer: _TableWriter, rows: int = 1 << 16) -> None:
         self._writer, self._rows, self._held = writer, rows, 0
         self._waiting: list[pa.Table] = []
 
     def append(self, table: pa.Table) -> None:
-        """Add rows; writes whole pieces as they fill up."""
+        """Add rows and write each piece that is full."""
         self._waiting.append(table)
         self._held += len(table)
         while self._held >= self._rows:
             self._flush(self._rows)
 
     def flush(self) -> None:
-        """Write what is still held."""
+        """Write the remaining rows."""
         if self._held:
             self._flush(self._held)
 

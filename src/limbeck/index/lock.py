@@ -1,4 +1,4 @@
-"""One writer at a time: an operating-system lock that names its holder."""
+"""Locks an index for one writer at a time with an operating-system lock, and records the holder's name."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ WAIT_SECONDS = 30.0
 
 @contextlib.contextmanager
 def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
-    """Make an index directory if need be and hold its writer's lock; the system frees it if the process dies.
+    """Create an index directory if needed and hold its writer's lock; it is released if the process dies.
+
+    Args:
+        root: the directory.
+        timeout: seconds to wait for another writer.
 
     Raises:
-        LimbeckError: another process still holds it after ``timeout`` seconds (it is named); a link in the
-            place of a file of the lock; a place that this user cannot write to, a full disk.
+        LimbeckError: another process still holds the lock after ``timeout`` seconds (the error names it), a
+            file of the lock is a link, the directory is not writable, or the disk is full.
     """
-    # The holder's name stands in a file of its own: opening a lock file truncates it.
+    # The holder's name has a separate file, because opening a lock file truncates it.
     holder = Path(root) / HOLDER_NAME
     try:
         lock = _acquire(Path(root), timeout)
@@ -45,7 +49,7 @@ def writer_lock(root: Path, timeout: float = WAIT_SECONDS) -> Iterator[None]:
 def _write_holder(holder: Path) -> None:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
-        holder.unlink(missing_ok=True)  # of a holder that was killed
+        holder.unlink(missing_ok=True)  # left by a holder that was killed
         with holder.open("x", encoding="utf-8") as stream:  # never through a link
             stream.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
     except OSError as error:
@@ -69,11 +73,11 @@ def _acquire(root: Path, timeout: float) -> BaseFileLock:
             except OSError:
                 name = "another process"
             raise LimbeckError(
-                f"{root}: being written by {name}; wait for it or stop it, then try again"
+                f"{root}: is being written by {name}; wait for it or stop it, then try again"
             ) from None
         except OSError as error:
             raise cannot_write(root, error) from None
-        # A holder that failed removes a directory it had made: the lock waited for is then no file any more.
+        # A holder that failed removes the directory that it made, and the lock file with it.
         if (root / LOCK_NAME).exists():
             return lock
         lock.release()

@@ -1,7 +1,7 @@
-"""Numbered manifests: the one file that says what an index consists of, published by an atomic link.
+"""Reads and publishes manifests: each one lists the files of one generation of an index.
 
-A commit writes its files first and ``manifest-<generation>.json`` last. The highest number wins; a damaged
-manifest is an error, never silently an older state (docs/index-format.md).
+A commit writes its files first and ``manifest-<generation>.json`` last, by an atomic link. The highest number
+is the current state. A damaged manifest is an error; an older state never replaces it (docs/index-format.md).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, fsync_path, json_text, publish_new, read_json, sha256_json
 from limbeck.typed import is_inside, typed
 
-READER = 2  # what this code can open
-WITH_REMOVED = 2  # least reader of an index with removed rows, or with columns that came later
+READER = 2  # the format that this code can open
+WITH_REMOVED = 2  # least reader for an index with removed rows or with columns added later
 _NAME = re.compile(r"manifest-([1-9][0-9]*)\.json")
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """Size in bytes and hex SHA-256 of one file of the index."""
+    """Holds size in bytes and hex SHA-256 of one file of the index."""
 
     size: int
     sha256: str
@@ -32,7 +32,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """One immutable run of rows in ``segments/<name>/``."""
+    """Describes an immutable segment of ``rows`` rows in ``segments/<name>/``."""
 
     name: str
     rows: int
@@ -40,7 +40,7 @@ class SegmentEntry:
 
 @dataclass(frozen=True)
 class TombstoneEntry:
-    """The removed rows of a segment: ``rows`` numbers in ``tombstones/<name>``."""
+    """Describes the removed rows of a segment: ``rows`` row numbers in ``tombstones/<name>``."""
 
     name: str
     segment: str
@@ -49,7 +49,7 @@ class TombstoneEntry:
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """A query encoder in ``encoders/<name>/``; ``modalities`` maps "text" and "image" to the input read."""
+    """Describes a query encoder in ``encoders/<name>/``; ``modalities`` maps "text", "image" to its input."""
 
     name: str
     space_id: str
@@ -58,9 +58,10 @@ class EncoderEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The state of an index at one generation; row order is the order of ``segments``.
+    """Describes an index at one generation; the rows are in the order of ``segments``.
 
-    ``embeddings`` is what `limbeck.spaces.Kept` says of kept embeddings; None without, and in version 0.1.
+    ``embeddings`` describes the kept embeddings (`limbeck.spaces.Kept`); it is None if there are none, and in
+    indexes of version 0.1.
     """
 
     generation: int
@@ -80,17 +81,17 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of all segments, removed ones too."""
+        """The number of rows of all segments, including removed ones."""
         return sum(segment.rows for segment in self.segments)
 
     @property
     def removed(self) -> int:
-        """Rows that were removed and still lie in a segment."""
+        """The number of removed rows that are still in a segment."""
         return sum(entry.rows for entry in self.tombstones)
 
     @property
     def owners(self) -> set[str]:
-        """The directories and files that `files` may lie in or name: ``segments/<name>`` and so on."""
+        """The paths that entries of `files` may have or lie in: ``segments/<name>`` and so on."""
         names = {
             "segments": [entry.name for entry in self.segments],
             "encoders": [entry.name for entry in self.encoders],
@@ -99,20 +100,24 @@ class Manifest:
         return {f"{folder}/{name}" for folder, inside in names.items() for name in inside}
 
     def files_in(self, folder: str) -> dict[str, FileEntry]:
-        """Entries of the files of a directory such as ``segments/<name>``, by their names within it."""
+        """Return the entries of a directory such as ``segments/<name>``, by file name within it."""
         start = f"{folder}/"
         return {
             name.removeprefix(start): entry for name, entry in self.files.items() if name.startswith(start)
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON value of a manifest file, its own checksum included."""
+        """Return the JSON value of a manifest file, with its checksum."""
         value = {"format": self.min_reader, **asdict(self)}
         return {**value, "checksum": sha256_json(value)}
 
     @classmethod
     def from_json(cls, value: Any, path: Path) -> Manifest:
-        """Check and read a manifest's JSON value; ``path`` is named in errors."""
+        """Check and read a manifest's JSON value.
+
+        Raises:
+            LimbeckError: it is not a manifest, is damaged, or needs a newer reader; the error names ``path``.
+        """
         if not isinstance(value, dict) or not isinstance(value.get("format"), int):
             raise LimbeckError(f"{path}: not an index manifest; restore the file or rebuild the index")
         needs = value.get("min_reader")
@@ -124,7 +129,7 @@ class Manifest:
         body = {key: item for key, item in value.items() if key != "checksum"}
         if value.get("checksum") != sha256_json(body):
             raise LimbeckError(f"{path}: damaged (checksum differs); restore the file or rebuild the index")
-        # A later format may add keys that this reader can do without: it says so by its min_reader.
+        # A later format may add keys that this reader can ignore; then its min_reader stays low.
         known = {key: item for key, item in body.items() if key in cls.__dataclass_fields__}
         manifest = typed(cls, known, path, "restore the file or rebuild the index")
         _check_names(manifest, path)
@@ -132,7 +137,7 @@ class Manifest:
 
 
 def _check_names(manifest: Manifest, path: Path) -> None:
-    """Every name stays inside the index: one from elsewhere must not make a reader open other files."""
+    """Check that every name is inside the index, so that a foreign manifest cannot open other files."""
     folders = [owner.partition("/")[2] for owner in manifest.owners]
     for name in [*manifest.files, *folders]:
         if not is_inside(name) or (name in folders and "/" in name):
@@ -141,7 +146,7 @@ def _check_names(manifest: Manifest, path: Path) -> None:
     if not manifest.owners <= held:
         raise LimbeckError(f"{path}: names no files of {min(manifest.owners - held)}; restore the file")
     if any(len(column) != 2 for column in manifest.schema):
-        raise LimbeckError(f"{path}: its schema is no list of names and types; restore the file")
+        raise LimbeckError(f"{path}: its schema is not a list of names and types; restore the file")
     numbers = [entry.size for entry in manifest.files.values()]
     numbers += [entry.rows for entry in manifest.segments] + [entry.rows for entry in manifest.tombstones]
     if min(numbers, default=0) < 0:
@@ -149,12 +154,12 @@ def _check_names(manifest: Manifest, path: Path) -> None:
 
 
 def manifest_path(root: Path, generation: int) -> Path:
-    """Where the manifest of a generation stands."""
+    """Return the path of a generation's manifest."""
     return Path(root) / f"manifest-{generation}.json"
 
 
 def generations(root: Path) -> list[int]:
-    """Published generations, oldest first; [] when there is none or no directory."""
+    """Return the published generations, oldest first; [] if there is none or no directory."""
     root = Path(root)
     if not root.is_dir():
         return []
@@ -166,7 +171,11 @@ def generations(root: Path) -> list[int]:
 
 
 def read_manifest(root: Path, generation: int) -> Manifest:
-    """Read and check one manifest."""
+    """Read and check one manifest.
+
+    Raises:
+        LimbeckError: as `Manifest.from_json`, or the file is missing or of another generation.
+    """
     path = manifest_path(root, generation)
     manifest = Manifest.from_json(read_json(path), path)
     if manifest.generation != generation:
@@ -177,10 +186,10 @@ def read_manifest(root: Path, generation: int) -> Manifest:
 
 
 def newest_manifest(root: Path) -> Manifest:
-    """The manifest of the highest generation.
+    """Return the manifest of the highest generation.
 
     Raises:
-        LimbeckError: no directory, no manifest (never built, or its build was cut short), or a damaged one.
+        LimbeckError: there is no directory, no manifest, or the manifest is damaged.
     """
     root = Path(root)
     if not root.is_dir():
@@ -188,21 +197,22 @@ def newest_manifest(root: Path) -> Manifest:
     published = generations(root)
     if not published:
         raise LimbeckError(
-            f"{root}: no manifest, so no index (or its build was cut short); run limbeck index build"
+            f"{root}: no manifest, so no index (or its build was interrupted); run limbeck index build"
         )
     return read_manifest(root, published[-1])
 
 
 class Unsettled(OSError):
-    """A commit failed and may yet be found after a power cut: its files must stay until they are old."""
+    """Signals that a failed commit may still appear after a power cut, so that its files must stay."""
 
 
 def publish(root: Path, manifest: Manifest) -> Path:
-    """Make a generation visible, all at once; returns only when it is on disk.
+    """Publish a generation atomically, and return its path when it is on disk.
 
     Raises:
         LimbeckError: another writer has published the same generation.
-        OSError: the disk failed; the generation is then not published (`Unsettled`: as far as can be told).
+        OSError: the disk failed and the generation is not published. `Unsettled` means that this is not
+            certain.
     """
     root = Path(root)
     target = manifest_path(root, manifest.generation)
@@ -213,7 +223,7 @@ def publish(root: Path, manifest: Manifest) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
         try:
-            # A link, unlike a rename, fails where the name exists: two writers never publish one generation.
+            # Unlike a rename, a link fails if the name exists, so two writers cannot publish one generation.
             publish_new(aside, target)
         except FileExistsError:
             raise LimbeckError(

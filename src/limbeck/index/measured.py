@@ -1,4 +1,4 @@
-"""What a derived index gives and costs, as ``measured.json`` keeps it."""
+"""Reads and writes ``measured.json``: recall and latency of a derived index."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from limbeck.typed import typed
 
 @dataclass(frozen=True)
 class Measurement:
-    """One setting of a search; the keys of the dicts are numbers of hits.
+    """Holds the measurement of one setting; the keys of ``recall``, ``ms`` and ``scanned`` are values of k.
 
     Attributes:
-        setting: of the engine.
-        recall: mean and lower bound.
-        ms: of a query asked alone.
-        scanned: share of the queries that went over to the exact scan.
+        setting: the search parameters.
+        recall: mean recall and its lower bound.
+        ms: milliseconds per query, one query at a time.
+        scanned: share of the queries that fell back to the exact scan.
     """
 
     setting: dict[str, int]
@@ -31,14 +31,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that was measured for a derived index.
+    """Holds all measurements of a derived index.
 
     Attributes:
-        queries: how many asked.
-        held_out: "items" or "given".
-        exact_ms: ms of exact search, by number of hits.
-        settings: from fast to thorough.
-        exact_below: least share of rows at which a filter was answered faster than exactly.
+        queries: the number of queries.
+        held_out: "items" if stored items were the queries, "given" for your own queries.
+        exact_ms: milliseconds per query of exact search, by k.
+        settings: the measured settings, from fast to thorough.
+        exact_below: the least share of allowed rows at which the engine beat exact search.
     """
 
     queries: int
@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def fits(self) -> bool:
-        """Whether every setting was measured for the same numbers of hits."""
+        """Whether every setting was measured for the same values of k, and the numbers are in range."""
         ks = self.exact_ms.keys()
         return (
             bool(ks)
@@ -62,14 +62,22 @@ class Measured:
 
 
 def read_measured(path: Path, build: str, mend: str) -> dict[str, Any]:
-    """Read what `write_measured` wrote for a build, which a fingerprint names; a `Measured` as JSON.
+    """Read what `write_measured` wrote for a build.
+
+    Args:
+        path: the file.
+        build: the fingerprint of the build.
+        mend: the end of the error message, which says what to do.
+
+    Returns:
+        A `Measured` as JSON.
 
     Raises:
-        LimbeckError: damaged, or of another build.
+        LimbeckError: the file is damaged or belongs to another build.
     """
     value = read_json(path)
     of = value.pop("of", None) if isinstance(value, dict) else None
-    if of not in (sha256_json([build, value]), build):  # the fingerprint alone: as version 0.1 wrote it
+    if of not in (sha256_json([build, value]), build):  # version 0.1 wrote the fingerprint alone
         raise LimbeckError(f"{path}: damaged or of another build; {mend}")
     found = typed(Measured, value, path, mend)
     if not found.fits:
@@ -78,6 +86,6 @@ def read_measured(path: Path, build: str, mend: str) -> dict[str, Any]:
 
 
 def write_measured(path: Path, build: str, value: Mapping[str, Any]) -> None:
-    """Write what was measured for a build, under a fingerprint of both."""
+    """Write a build's measurement with a fingerprint of both."""
     body = {key: item for key, item in value.items() if key != "of"}
     write_json(path, {"of": sha256_json([build, body]), **body})

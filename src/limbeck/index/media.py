@@ -1,4 +1,4 @@
-"""One media root an index: what it is relative to when pictures from elsewhere join."""
+"""Keeps one media root per index: it rewrites picture paths when pictures of another folder are added."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from limbeck.index.store import IndexStore
 
 
 def join_root(store: IndexStore, given: str | None) -> tuple[str | None, str]:
-    """The media root of an index that takes paths relative to ``given``, and what to put before these.
+    """Return the media root of an index after paths relative to ``given`` are added, and the paths' prefix.
 
     Raises:
-        LimbeckError: the new pictures lie elsewhere; says what can be done.
+        LimbeckError: the new pictures are outside the media root; the error says what to do.
     """
     recorded = store.manifest.media_root
     if given is None or recorded == given:
@@ -25,22 +25,22 @@ def join_root(store: IndexStore, given: str | None) -> tuple[str | None, str]:
         if _has_paths(store):
             raise LimbeckError(
                 f"{store.path}: its paths are relative to no recorded folder, these to {given}; "
-                "build an index of its own for them"
+                "build a separate index for them"
             )
         return given, ""
     if Path(recorded) in Path(given).parents:
         return recorded, Path(given).relative_to(recorded).as_posix() + "/"
     raise LimbeckError(
         f"{store.path}: its paths are relative to {recorded}, the new pictures lie in {given}; "
-        + _mend(store, recorded, given)
+        + _advice(store, recorded, given)
     )
 
 
 def above(store: IndexStore, root: Path | str) -> str:
-    """What to put before an index's paths for a new media root that holds the recorded one.
+    """Return the prefix of an index's paths for a new media root that contains the recorded one.
 
     Raises:
-        LimbeckError: no recorded root, or one that is not below the new one.
+        LimbeckError: there is no recorded root, or it is not below the new one.
     """
     recorded, wanted = store.manifest.media_root, Path(root).resolve()
     if recorded is None:
@@ -49,14 +49,14 @@ def above(store: IndexStore, root: Path | str) -> str:
         return ""
     if wanted not in Path(recorded).parents or not Path(recorded).is_dir():
         raise LimbeckError(
-            f"{store.path}: its paths are relative to {recorded}, which is no folder below {wanted}; "
-            "give a folder that holds it"
+            f"{store.path}: its paths are relative to {recorded}, which is not a folder below {wanted}; "
+            "give a folder that contains it"
         )
     return Path(recorded).relative_to(wanted).as_posix() + "/"
 
 
 def with_prefix(table: pa.Table, prefix: str) -> pa.Table:
-    """The table with a prefix before each path that it has."""
+    """Return the table with a prefix added to each path; null paths stay null."""
     if not prefix or "path" not in table.column_names:
         return table
     number, column = table.column_names.index("path"), table.column("path")
@@ -71,8 +71,8 @@ def _has_paths(store: IndexStore) -> bool:
     )
 
 
-def _mend(store: IndexStore, recorded: str, given: str) -> str:
+def _advice(store: IndexStore, recorded: str, given: str) -> str:
     if not Path(recorded).is_dir():
-        return f"put them into {recorded}, or build an index of their own"
+        return f"put them into {recorded}, or build a separate index"
     common = os.path.commonpath([recorded, given])
     return f"limbeck index compact {store.path} --media-root {common} makes both relative to {common}"

@@ -1,4 +1,4 @@
-"""Exact search over the segments of a store, merged into one ranking."""
+"""Searches the segments of a store exactly and merges the answers into one ranking."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Engine = Callable[..., Answer]  # (queries, items, k, mask=)
 
 
 def engine_for(storage: str) -> tuple[Engine, int]:
-    """The exact engine of "codes" or "vectors", and +1 if its higher answers are nearer, else -1."""
-    # Here, because numba takes a while to import and opening an index does not need it.
+    """Return the exact engine of "codes" or "vectors", and +1 if higher values are nearer, else -1."""
+    # Imported here, because numba is slow to import and opening an index does not need it.
     import limbeck.index.exact as exact
 
     engines: dict[str, tuple[Engine, int]] = {
@@ -30,17 +30,22 @@ def engine_for(storage: str) -> tuple[Engine, int]:
 
 
 def check_k(k: int) -> int:
-    """A number of hits, at least 1; anything else is a `LimbeckError`."""
+    """Return k as an int.
+
+    Raises:
+        LimbeckError: k is not a whole number of at least 1.
+    """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
     return int(k)
 
 
 class ExactSearch:
-    """Exact search in a store: nearest first, ties by row.
+    """Searches a store exactly: nearest first, ties by row.
 
-    The store's row order runs through its segments, so that several segments answer as one would. Distances
-    of codes are whole numbers; scores of vectors are settled in float64 (`limbeck.index.exact_rescore`).
+    Rows are numbered through all segments, so the answer does not depend on how rows are split into segments.
+    Distances of codes are integers; scores of vectors are computed in float64
+    (`limbeck.index.exact_rescore`).
     """
 
     def __init__(self, store: IndexStore | SegmentView) -> None:
@@ -49,18 +54,19 @@ class ExactSearch:
         self._longest: float | None = None
 
     def __call__(self, points: np.ndarray, k: int, mask: np.ndarray | None = None) -> Answer:
-        """The k nearest items of each query.
+        """Return the k nearest items of each query.
 
         Args:
             points: (Q, width) points of the store's space.
-            k: at least 1; more than may be found gives all of them.
-            mask: bool (rows,), the rows that may be found; all by default. Removed rows never are.
+            k: the number of hits, at least 1; a larger k than allowed rows returns all of them.
+            mask: bool (rows,), True for allowed rows; all by default. Removed rows are never returned.
 
         Returns:
-            scores (Q, k), int32 distances of codes, float64 of vectors, and rows int64 (Q, k) of the store.
+            (scores (Q, k'), rows int64 (Q, k')): the scores are int32 Hamming distances of codes or float64
+            scores of vectors; k' is the smaller of k and the number of allowed rows.
 
         Raises:
-            LimbeckError: k below 1, points of another width or type.
+            LimbeckError: k is below 1, or the points have another width or type.
         """
         k, points, allowed = check_k(k), np.asarray(points), self.allowed(mask)
         if self._store.space.storage == "codes":
@@ -69,18 +75,19 @@ class ExactSearch:
         return nearest(self._store.space, self._source(allowed), points, k)
 
     def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
-        """Everything within a radius of each query.
+        """Return all items within a radius of each query.
 
         Args:
             points: (Q, width) points of the store's space.
-            radius: greatest distance, or least similarity, as the space scores.
-            mask: as in a search for the nearest.
+            radius: the greatest distance, or the least similarity, by the space's score.
+            mask: bool (rows,), True for allowed rows; all by default.
 
         Returns:
-            For each query scores (m,) and rows int64 (m,), nearest first, ties by row.
+            For each query the scores (m,) and rows int64 (m,), nearest first, ties by row.
 
         Raises:
-            LimbeckError: a radius that is no number or negative, or no whole number for codes; other points.
+            LimbeckError: the radius is not a number, is a negative distance, or is not whole for codes; or
+                the points have another width or type.
         """
         space, points, allowed = self._store.space, np.asarray(points), self.allowed(mask)
         asked, limit = space.index_queries(points), check_radius(space, radius)
@@ -102,7 +109,7 @@ class ExactSearch:
         return [_ordered(space.score_sign, scores, rows) for scores, rows in answers]
 
     def allowed(self, mask: np.ndarray | None) -> np.ndarray | None:
-        """The mask without the removed rows; None if every row may be found."""
+        """Return the mask without the removed rows; None if every row is allowed."""
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (self._store.rows,)):
             raise LimbeckError(f"mask: {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)")
         alive = self._store.alive
@@ -121,13 +128,13 @@ class ExactSearch:
         )
 
     def _items(self) -> list[np.ndarray]:
-        """What the engine searches, by segment; made once, since it checks every point."""
+        """Return the engine's items of each segment; made once, as this checks every point."""
         if self._arrays is None:
             self._arrays = [self._store.space.index_items(part) for part in self._store.points]
         return self._arrays
 
     def _raw(self, asked: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Answer:
-        """The engine's answers (Q, k) and rows int64 (Q, k) over all segments, nearest first, ties by row."""
+        """Return the engine's values (Q, k) and rows int64 (Q, k) in all segments, nearest first."""
         engine, sign = engine_for(self._store.space.storage)
         starts = self._store.starts
         found = [
@@ -143,7 +150,11 @@ class ExactSearch:
 
 
 def check_radius(space: Space, radius: float) -> float:
-    """A radius as the space scores: a whole number for codes, at least 0 for distances, finite."""
+    """Return the radius as a float.
+
+    Raises:
+        LimbeckError: it is not finite, is a negative distance, or is not whole for codes.
+    """
     number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
     if not number or not np.isfinite(radius) or (space.score_name == "distance" and radius < 0):
         raise LimbeckError(f"radius: {radius!r} is not a {space.score_name} (a number of at least 0)")
@@ -153,7 +164,7 @@ def check_radius(space: Space, radius: float) -> float:
 
 
 def _part(allowed: np.ndarray | None, start: int, rows: int) -> np.ndarray | None:
-    """The mask of one segment; None where all of it may be found."""
+    """Return the mask of one segment; None if all its rows are allowed."""
     if allowed is None:
         return None
     part = allowed[start : start + rows]
@@ -161,7 +172,7 @@ def _part(allowed: np.ndarray | None, start: int, rows: int) -> np.ndarray | Non
 
 
 def _joined(parts: Sequence[Answer], starts: Sequence[int]) -> Answer:
-    """Answers of the segments to one query, rows counted through all of them."""
+    """Concatenate the segments' answers to one query, with rows numbered through all segments."""
     rows = [part + start for (_, part), start in zip(parts, starts, strict=False)]
     return np.concatenate([scores for scores, _ in parts]), np.concatenate(rows)
 

@@ -1,4 +1,4 @@
-"""Items leave an index: their rows get tombstones, and no search finds them again."""
+"""Removes items from an index: their rows get tombstones, so that no search returns them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def remove_items(
     where: str | None = None,
     lock_timeout: float = WAIT_SECONDS,
 ) -> int:
-    """Remove items by id, or those that a filter holds for, in one commit.
+    """Remove items by id or by a filter, in one commit.
 
-    Rows stay in their segment until it is written anew: at once where more than a fifth of it is removed,
-    else by `compact`.
+    Rows stay in their segment until it is rewritten: at once if more than a fifth of it is removed, otherwise
+    by `compact_index`.
 
     Args:
-        path: an index.
-        ids: of the items; one given twice is removed once.
-        where: instead, a filter on the columns (docs/search.md).
+        path: the index directory.
+        ids: the ids of the items; a repeated id counts once.
+        where: a filter on the columns (docs/search.md), instead of ids.
         lock_timeout: seconds to wait for another writer.
 
     Returns:
-        How many items were removed; with 0 nothing is written.
+        The number of removed items; if it is 0, nothing is written.
 
     Raises:
-        LimbeckError: unknown ids (all are named, and nothing is removed), a filter that cannot be read, not
-            exactly one of the two, no index, a held lock, a full disk.
+        LimbeckError: an id is unknown (nothing is removed then), the filter is invalid, not exactly one of
+            ids and filter is given, there is no index, another writer holds the lock, or the disk is full.
     """
     if (ids is None) == (where is None):
         raise LimbeckError("remove: give either ids or a filter (where)")

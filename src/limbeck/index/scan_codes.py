@@ -1,8 +1,8 @@
-"""Kernels of the exact Hamming search (ours).
+"""Contains the kernels of the exact Hamming search (ours).
 
-Finding the k nearest codes is mostly finding out that a slice of codes holds none of them. So per slice
-only the smallest distance is computed, which vectorises to a few instructions for eight codes and runs at the
-speed of memory; a slice is looked at again only if its smallest distance beats the k-th best so far.
+Most slices of codes contain none of the k nearest. The first pass over a slice therefore computes only its
+smallest distance, which vectorises to a few instructions per eight codes and runs at memory speed. A slice is
+examined again only if its smallest distance is below the k-th best so far.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from limbeck.codes.kernel import kernel
 from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
-# A few queries wait for memory: smaller slices cost nothing, and less is looked at again, k = 100 above all.
+# Few queries are bound by memory: smaller slices cost nothing and save second passes, above all at k = 100.
 STEP = 1024
 FEW = 4
-PART = 64  # codes looked at again together
+PART = 64  # codes per second pass
 _FAR = np.uint16(0xFFFF)
 
 
@@ -31,20 +31,20 @@ def scan_nearest(
     distances: np.ndarray,
     rows: np.ndarray,
 ) -> None:  # pragma: no cover
-    """The k nearest of one stretch of items to each of a few queries, ordered by (distance, row).
+    """Find the k nearest codes of one stretch of items for each query, ordered by (distance, row).
 
     Args:
         items: unsigned words (n, W).
         queries: unsigned words (q, W).
-        keep: unsigned words (W,), ones at the bits that count; empty if all do.
-        mask: uint8 (n,), 1 for allowed rows; empty if all are.
+        keep: unsigned words (W,), ones at the bits to compare; empty for all bits.
+        mask: uint8 (n,), 1 for allowed rows; empty if all are allowed.
         first_row: number of the first item, added to the rows.
         bits: length of the codes.
-        distances: int32 (q, k), written; ``bits + 1`` marks places for which there was no item.
+        distances: int32 (q, k), written; ``bits + 1`` marks places without an item.
         rows: int64 (q, k), written.
     """
     count, wanted = queries.shape[0], distances.shape[1]
-    # Nearest so far, in row order, not sorted. `limit` is the distance that a new item must stay below.
+    # The nearest so far, in row order. A new item must have a distance below `limit`.
     room = min(2 * wanted + PART, items.shape[0])
     held_distances = np.empty((count, room), dtype=np.uint16)
     held_rows = np.empty((count, room), dtype=np.int64)
@@ -59,7 +59,7 @@ def scan_nearest(
     for start in range(0, items.shape[0], step):
         for q in range(count):
             query = queries[q]
-            # A view of one flat array costs nothing beside the pass itself; views of all the arrays do.
+            # A view of one flat array is cheap compared with the pass; views of all arrays are not.
             if bare and _smallest_word(flat[start : start + step], query[0]) >= limit[q]:
                 continue
             piece, allowed = items[start : start + step], mask[start : start + step]
@@ -96,9 +96,10 @@ def scan_nearest(
 def scan_within(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, first_row: int, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
-    """All items within ``radius``: distances int32 (m,), rows int64 (m,), ordered by (distance, row).
+    """Return all items within ``radius``: distances int32 (m,), rows int64 (m,), ordered by (distance, row).
 
-    Two passes, count and place, so that the result is sorted as it is written.
+    The first pass counts and the second one places, so that the result is written in order. Arguments as
+    `scan_nearest`; ``query`` has shape (W,).
     """
     scratch = np.empty(SLICE, dtype=np.uint16)
     slices = (items.shape[0] + SLICE - 1) // SLICE
@@ -135,7 +136,7 @@ def scan_within(
 def _smallest(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, scratch: np.ndarray
 ) -> int:  # pragma: no cover
-    """Smallest distance to any allowed item; far beyond any limit if none is allowed."""
+    """Return the smallest distance to an allowed item; 65535 if none is allowed."""
     smallest = np.uint64(_FAR)
     if mask.shape[0] or keep.shape[0]:
         found = scratch[: items.shape[0]]
@@ -163,7 +164,7 @@ def _smallest(
 
 @kernel
 def _smallest_word(words: np.ndarray, query: int) -> int:  # pragma: no cover
-    """Smallest distance of one word to words (n,)."""
+    """Return the smallest distance of one word to words (n,)."""
     smallest = np.uint64(_FAR)
     for i in range(words.shape[0]):
         smallest = min(smallest, np.uint64(popcount(words[i] ^ query)))
@@ -174,7 +175,7 @@ def _smallest_word(words: np.ndarray, query: int) -> int:  # pragma: no cover
 def _fill_allowed(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, out: np.ndarray
 ) -> None:  # pragma: no cover
-    """`fill_distances` over the bits to keep, with rows that are not allowed put out of reach."""
+    """Write the distances over the bits to keep, and 65535 for rows that are not allowed."""
     if keep.shape[0]:
         _fill_kept(items, query, keep, out)
     else:
@@ -187,7 +188,7 @@ def _fill_allowed(
 def _fill_kept(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, out: np.ndarray
 ) -> None:  # pragma: no cover
-    """`fill_distances` over the bits that are ones in ``keep``, a word at a time: each pass vectorises."""
+    """Write the distances over the bits that are ones in ``keep``."""
     flat, words = items.reshape(items.size), query.shape[0]
     if words == 1:
         only, kept = query[0], keep[0]
@@ -203,7 +204,7 @@ def _fill_kept(
 
 @kernel
 def _compact(distances: np.ndarray, rows: np.ndarray, limit: int, ties: int) -> int:  # pragma: no cover
-    """Drop what can no longer be among the k nearest; keep the first ``ties`` items at the limit itself."""
+    """Drop items beyond the limit, keep the first ``ties`` items at the limit, and return the new count."""
     kept = 0
     for i in range(distances.shape[0]):
         if distances[i] > limit:
@@ -222,7 +223,7 @@ def _compact(distances: np.ndarray, rows: np.ndarray, limit: int, ties: int) -> 
 def _write_sorted(
     held_distances: np.ndarray, held_rows: np.ndarray, bits: int, distances: np.ndarray, rows: np.ndarray
 ) -> None:  # pragma: no cover
-    """Counting sort by distance, which keeps the row order within a distance."""
+    """Write the items by a counting sort on distance, which keeps the row order within a distance."""
     place = np.zeros(bits + 2, dtype=np.int64)
     for i in range(held_distances.shape[0]):
         place[held_distances[i] + 1] += 1

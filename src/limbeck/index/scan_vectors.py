@@ -1,9 +1,9 @@
-"""Kernel of the exact search by inner product (ours).
+"""Contains the kernel of the exact search by inner product (ours).
 
-BLAS may compute one product in several ways, depending on where in a matrix it stands; equal items would then
-differ in the last digit, and ties would fall by chance. Here a score depends on the two vectors alone: not on
-the row, the other queries, or the number of threads. Four queries share each read of an item, which makes
-this as fast as a matrix product followed by a selection.
+BLAS may compute a product differently at different places of a matrix. Equal items would then differ in the
+last digit, and ties would be broken by chance. Here a score depends on the two vectors only, not on the row,
+the other queries, or the number of threads. Four queries share each read of an item, so that this is as fast
+as a matrix product followed by a selection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from limbeck.codes.kernel import kernel
 
-SLICE = 512  # items whose vectors stay in the second-level cache while all queries pass over them
+SLICE = 512  # items whose vectors stay in the second-level cache for all queries
 GROUP = 4  # queries that share a read
 
 
@@ -25,18 +25,18 @@ def scan_highest(
     scores: np.ndarray,
     rows: np.ndarray,
 ) -> int:  # pragma: no cover
-    """The k items of highest inner product of one stretch of items, for each of a few queries, in no order.
+    """Find the k items of highest inner product in one stretch of items for each query, unordered.
 
     Args:
         items: float32 (n, D).
         queries: float32 (q, D), q a multiple of `GROUP`.
-        mask: uint8 (n,), 1 for allowed rows; empty if all are.
+        mask: uint8 (n,), 1 for allowed rows; empty if all are allowed.
         first_row: number of the first item, added to the rows.
         scores: float32 (q, k), written as a heap with the worst on top.
-        rows: int64 (q, k), written; -1 marks places for which there was no item.
+        rows: int64 (q, k), written; -1 marks places without an item.
 
     Returns:
-        -1, or the row of an item whose score is not a number.
+        -1, or the row of an item whose score is NaN.
     """
     held = np.zeros(queries.shape[0], dtype=np.int64)
     found = np.empty((GROUP, SLICE), dtype=np.float32)
@@ -81,7 +81,7 @@ def _products(items: np.ndarray, queries: np.ndarray, out: np.ndarray) -> None: 
 
 @kernel
 def _any_above(line: np.ndarray, bar: float) -> bool:  # pragma: no cover
-    """Whether any value is above the bar or NaN; a sum, not an early exit, so that it vectorises."""
+    """Return whether a value is above the bar or NaN; without an early exit, so that it vectorises."""
     above = 0
     for i in range(line.shape[0]):
         above += not line[i] <= bar
@@ -95,7 +95,7 @@ def _worse(score: float, row: int, other_score: float, other_row: int) -> bool: 
 
 @kernel
 def _rise(scores: np.ndarray, rows: np.ndarray, at: int, score: float, row: int) -> None:  # pragma: no cover
-    """Put a new entry at the end of the heap and let it rise while it is worse than its parent."""
+    """Insert an entry at the end of the heap and move it up while it is worse than its parent."""
     while at > 0:
         parent = (at - 1) // 2
         if not _worse(score, row, scores[parent], rows[parent]):
@@ -107,7 +107,7 @@ def _rise(scores: np.ndarray, rows: np.ndarray, at: int, score: float, row: int)
 
 @kernel
 def _sink(scores: np.ndarray, rows: np.ndarray, score: float, row: int) -> None:  # pragma: no cover
-    """Replace the worst entry, on top, and let the new one sink below all that are worse."""
+    """Replace the worst entry, at the top, and move the new one down below all worse ones."""
     at, size = 0, scores.shape[0]
     while 2 * at + 1 < size:
         child = 2 * at + 1

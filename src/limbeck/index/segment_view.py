@@ -1,4 +1,4 @@
-"""Some of an index's segments, as if they were all of it."""
+"""Shows some segments of an index as if they were the whole index."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from limbeck.spaces import Space
 
 
 class SegmentView:
-    """What a search needs of a store, for the segments of the given numbers alone.
+    """Gives a search access to the segments with the given numbers only.
 
-    Rows count through these segments; `to_store` gives their numbers in the store.
+    Rows are numbered through these segments; `to_store` converts them to rows of the store.
     """
 
     def __init__(self, store: IndexStore, numbers: Sequence[int]) -> None:
@@ -26,19 +26,19 @@ class SegmentView:
         self.alive = None if store.alive is None else self.cut(store.alive)
 
     def cut(self, mask: np.ndarray) -> np.ndarray:
-        """These segments' part of a mask over the store's rows."""
+        """Return these segments' part of a mask over the store's rows."""
         if self.rows == len(mask):
             return mask
         spans = [(start, len(part)) for start, part in zip(self._offsets, self.points, strict=True)]
         return np.concatenate([mask[start : start + size] for start, size in spans] or [np.empty(0, bool)])
 
     def to_store(self, rows: np.ndarray) -> np.ndarray:
-        """Row numbers of the store for those of this view; any shape, negative ones stay as they are."""
+        """Convert rows of this view, of any shape, to rows of the store; negative ones do not change."""
         if self.rows == self._store.rows:
             return rows
         at = np.searchsorted(self.starts, np.maximum(rows, 0), side="right") - 1
         return np.where(rows < 0, rows, rows - np.asarray(self.starts)[at] + self._offsets[at])
 
     def points_at(self, rows: np.ndarray) -> np.ndarray:
-        """(n, width): the stored points of some rows (n,), in their order."""
+        """Return the stored points (n, width) of rows (n,), in their order."""
         return self._store.points_at(self.to_store(rows))

@@ -1,4 +1,4 @@
-"""Writing a segment: points, items and id table, streamed batch by batch, each file fsynced."""
+"""Writes a segment batch by batch: points, items and id table; each file is fsynced."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Batches = Iterable[tuple[np.ndarray, Items]]
 def write_segment(
     directory: Path, batches: Batches, space: Space, *, empty: pa.Schema | None = None
 ) -> tuple[SegmentEntry, dict[str, FileEntry]]:
-    """Write the files of a segment from (points, items) batches; every batch has the first one's columns.
+    """Write the files of a segment from (points, items) batches; all batches must have the same columns.
 
     Args:
         directory: a new directory ``segments/<uuid>``; its name becomes the segment's.
-        batches: (n, width) stored points with a table of n rows, any number of times.
-        space: checks the points.
-        empty: columns of a segment that may stay without rows; refused by default.
+        batches: (n, width) stored points and a table of n items, any number of times.
+        space: the space of the points, which are checked.
+        empty: the columns of a segment without rows; by default such a segment is an error.
 
     Returns:
-        The manifest's entries: the segment, and {path relative to the index: size and SHA-256}.
+        The manifest's entries: the segment, and its files by path relative to the index.
 
     Raises:
-        LimbeckError: nothing to write, points that are not of the space, rows that do not pair up.
+        LimbeckError: there are no rows, points are not of the space, or their number is not the items'.
         OSError: the disk failed; the caller removes the directory.
     """
     directory = Path(directory)
@@ -51,7 +51,7 @@ def write_segment(
             checked = space.check(points)
             if len(checked) != len(table):
                 raise LimbeckError(
-                    f"index: {len(checked)} points but {len(table)} items; give one item a point"
+                    f"index: {len(checked)} points but {len(table)} items; give one item per point"
                 )
             points_file.append(checked)
             items_file.append(table)
@@ -67,7 +67,7 @@ def write_segment(
 
 
 class _ItemsFile:
-    """The Arrow file of a segment, in even chunks; opened by its first table, or at once given a schema."""
+    """Writes the Arrow file of a segment in even chunks; its first table, or the schema, opens it."""
 
     def __init__(self, path: Path, schema: pa.Schema | None) -> None:
         self._path = path

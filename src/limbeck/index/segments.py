@@ -1,6 +1,6 @@
-"""Immutable segments: points, items and a sorted id table in one directory, memory-mapped when read.
+"""Reads segments: immutable directories with points, items and a sorted id table, memory-mapped.
 
-Writing them is in `limbeck.index.segment_writer`.
+`limbeck.index.segment_writer` writes them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from limbeck.index.items import plain_value, with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
-_ROWS = 1 << 16  # read at once
+_ROWS = 1 << 16  # rows per piece of an iteration
 RESTORE = "restore the file or rebuild the index"
 POINTS, ITEMS, ID_HASH = "points.npy", "items.arrow", "id_hash.npy"
 
 
 class Segment:
-    """One segment, opened: mapped at once, compared with its checksums and read when it is asked for.
+    """Gives access to one segment; its files are mapped at once, and verified and read at their first use.
 
     Attributes:
-        removed: int64 row numbers, ascending, that were removed since.
+        removed: int64 row numbers, ascending, of the removed rows.
     """
 
     def __init__(
@@ -42,7 +42,18 @@ class Segment:
         removed: np.ndarray | None = None,
         files: Mapping[str, FileEntry] | None = None,
     ) -> None:
-        """Map the files of a segment; those in ``files`` are compared with it before they are read."""
+        """Map the files of a segment.
+
+        Args:
+            directory: ``segments/<name>``.
+            entry: its entry in the manifest.
+            space: the space of the points.
+            removed: int64 row numbers, ascending, of the removed rows.
+            files: sizes and checksums of its files, which are verified before use; not verified if None.
+
+        Raises:
+            LimbeckError: a file is missing in ``files`` or does not have the expected shape or type.
+        """
         self.directory, self.name, self.rows = Path(directory), entry.name, entry.rows
         self.removed = np.empty(0, np.int64) if removed is None else removed
         if files is not None and not {POINTS, ITEMS, ID_HASH} <= files.keys():
@@ -64,22 +75,22 @@ class Segment:
                 f"{self.directory / ID_HASH}: {self._ids.dtype} {self._ids.shape}, "
                 f"expected uint64 (2, {entry.rows}); rebuild the index"
             )
-        self._sound: set[str] = set()  # columns whose values were checked
+        self._sound: set[str] = set()  # columns whose values are checked
 
     def _check(self, name: str) -> None:
-        """Compare a file with its SHA-256 before it is read, once."""
+        """Compare a file with its SHA-256, if that has not been done."""
         if name in self._mapped:
             self._mapped[name].check()
 
     @property
     def points(self) -> np.ndarray:
-        """(n, width) memory-mapped stored points."""
+        """The (n, width) stored points, memory-mapped."""
         self._check(POINTS)
         return self._points
 
     @functools.cached_property
     def own_items(self) -> pa.Table:
-        """The table of its own file, n rows."""
+        """The table in the segment's file, n rows."""
         self._check(ITEMS)
         path = self.directory / ITEMS
         try:
@@ -93,26 +104,26 @@ class Segment:
 
     @functools.cached_property
     def items(self) -> pa.Table:
-        """Its table, memory-mapped; in a store with the columns of all segments, null where it has none."""
+        """The n items, memory-mapped; in a store, columns of other segments only are null."""
         schema = self.own_items.schema if self._joint is None else self._joint()
         return self.own_items if self.has_columns(schema) else with_columns(self.own_items, schema)
 
     def joined(self, schema: Callable[[], pa.Schema]) -> None:
-        """Show all columns of a schema, which is asked for when items are."""
+        """Set the schema that `items` shows; the function is called when items are first read."""
         self._joint = schema
 
     def without(self, removed: np.ndarray) -> Segment:
-        """The same segment with other removed rows (m,), ascending."""
+        """Return the same segment with other removed rows (m,), ascending."""
         other = copy.copy(self)
         other.removed = removed
         return other
 
     def has_columns(self, schema: pa.Schema) -> bool:
-        """Whether its own file has all columns of a schema, in its order."""
+        """Return whether the segment's file has exactly the columns of a schema, in this order."""
         return list(self.own_items.column_names) == schema.names
 
     def _checked(self, values: Any) -> Any:
-        """Arrow values whose offsets lie within the file: from a damaged one Arrow would read elsewhere."""
+        """Check the offsets of Arrow values, so that a damaged file cannot cause stray reads; return them."""
         try:
             values.validate(full=True)
         except pa.ArrowInvalid as error:
@@ -123,7 +134,7 @@ class Segment:
         return values
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """A whole column of the items, checked once."""
+        """Return a whole column of the items; its values are checked once."""
         found = self.items.column(name)
         if name not in self._sound:
             self._checked(found)
@@ -131,48 +142,48 @@ class Segment:
         return found
 
     def item_table(self, row: int) -> pa.Table:
-        """One row as a table. A slice, not a take: a take would gather the whole table."""
+        """Return one row as a table, by a slice, because a take would gather the whole table."""
         return self._checked(self.items.slice(row, 1))
 
     def item(self, row: int, without: Collection[str] = ()) -> dict[str, Any]:
-        """The columns of one row, but for some."""
+        """Return the columns of one row except those in ``without``."""
         table = self.item_table(row)
         return {
             name: plain_value(table.column(name)[0]) for name in table.column_names if name not in without
         }
 
     def id_of(self, row: int) -> str:
-        """The id of one row."""
+        """Return the id of one row."""
         return self._checked(self.items.column("id").slice(row, 1))[0].as_py()
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
-        """The ids of rows (n,), in their order; gathered by chunk."""
+        """Return the ids of rows (n,), in their order."""
         if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
-            raise LimbeckError(f"{self.directory}: its id table names rows that it has not; {RESTORE}")
+            raise LimbeckError(f"{self.directory}: its id table names rows that do not exist; {RESTORE}")
         column = self.items.column("id")
         ends = np.cumsum([len(chunk) for chunk in column.chunks])
         number = np.searchsorted(ends, rows, side="right")
         found = np.empty(len(rows), dtype=object)
         for at in np.unique(number):
             here, chunk = number == at, column.chunk(int(at))
-            if (mark := f"id {at}") not in self._sound:  # by chunk, so that nothing else is read
+            if (mark := f"id {at}") not in self._sound:  # check by chunk, so that no other chunk is read
                 self._checked(chunk)
                 self._sound.add(mark)
             found[here] = chunk.take(pa.array(rows[here] - (ends[at] - len(chunk)))).to_pylist()
         return found.tolist()
 
     def _id_table(self) -> np.ndarray:
-        """uint64 (2, n): sorted hashes, and their rows; contiguous, so that a look-up copies nothing."""
+        """Return uint64 (2, n): sorted hashes and their rows."""
         self._check(ID_HASH)
         return self._ids
 
     def rows_of(self, ids: Sequence[str], hashes: np.ndarray) -> np.ndarray:
-        """int64 (n,): the row of each id, given with its hash, or -1; removed rows are not found."""
+        """Return int64 (n,): the live row of each id, given with its hash, or -1."""
         found = np.full(len(ids), -1, dtype=np.int64)
         table, order = self._id_table()
         at = np.searchsorted(table, hashes)
         open_ = np.flatnonzero(at < self.rows)
-        while open_.size:  # once, unless hashes collide
+        while open_.size:  # one pass, unless hashes collide
             open_ = open_[table[at[open_]] == hashes[open_]]
             rows = order[at[open_]].astype(np.int64)
             same = np.array([ids[i] == own for i, own in zip(open_, self.ids_of(rows), strict=True)], bool)
@@ -184,12 +195,12 @@ class Segment:
         return found
 
     def live_items(self) -> pa.Table:
-        """The items without those that were removed."""
+        """Return the items without the removed ones."""
         items = self._checked(self.items)
         return items.filter(pa.array(self.alive())) if len(self.removed) else items
 
     def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """(points, items) of the rows that were not removed, piece by piece."""
+        """Yield (points, items) of the rows that are not removed, piece by piece."""
         for start in range(0, self.rows, _ROWS):
             points, table = self.points[start : start + _ROWS], self._checked(self.items.slice(start, _ROWS))
             alive = self.alive(start, start + _ROWS)
@@ -199,14 +210,14 @@ class Segment:
                 yield points, table
 
     def is_removed(self, rows: np.ndarray) -> np.ndarray:
-        """bool (n,): which of some rows (n,) were removed."""
+        """Return bool (n,): which of the rows (n,) are removed."""
         at = np.searchsorted(self.removed, rows)
         found = at < len(self.removed)
         found[found] = self.removed[at[found]] == rows[found]
         return found
 
     def alive(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """bool: which rows of a stretch were not removed."""
+        """Return bool (stop - start,): which rows of a stretch are not removed."""
         stop = self.rows if stop is None else min(stop, self.rows)
         low, high = np.searchsorted(self.removed, [start, stop])
         found = np.ones(stop - start, dtype=bool)
@@ -214,11 +225,11 @@ class Segment:
         return found
 
     def sorted_hashes(self) -> np.ndarray:
-        """(n,) uint64 hashes of the ids, ascending."""
+        """Return the (n,) uint64 hashes of the ids, ascending."""
         return self._id_table()[0]
 
     def rows_of_hash(self, value: np.uint64) -> np.ndarray:
-        """Rows whose id has this hash, ascending."""
+        """Return the rows whose id has this hash, ascending."""
         table, order = self._id_table()
         low, high = np.searchsorted(table, [value, value + np.uint64(1)])
         if value == np.iinfo(np.uint64).max:
@@ -227,10 +238,10 @@ class Segment:
 
 
 def file_entry(path: Path) -> FileEntry:
-    """Size and SHA-256 of a finished file."""
+    """Return size and SHA-256 of a finished file."""
     return FileEntry(path.stat().st_size, sha256_file(path))
 
 
 def same_file(path: Path, entry: FileEntry) -> bool:
-    """Whether a file still has the size and SHA-256 of its entry."""
+    """Return whether a file has the size and SHA-256 of its entry."""
     return path.is_file() and path.stat().st_size == entry.size and sha256_file(path) == entry.sha256

@@ -1,6 +1,6 @@
-"""The reading half of an index: segments and query encoders, opened at one generation.
+"""Reads an index: its segments and query encoders at one generation.
 
-A reader takes no lock and writes nothing. The writing half is `limbeck.index.writer`; docs/index-format.md
+A reader takes no lock and writes nothing. `limbeck.index.writer` writes indexes; docs/index-format.md
 describes both.
 """
 
@@ -31,7 +31,15 @@ from limbeck.spaces import Space, space_from_json
 
 
 class IndexStore:
-    """An index opened at one generation; later commits do not touch it."""
+    """Gives access to an index at one generation; later commits do not change it.
+
+    Attributes:
+        path: the index directory.
+        manifest: the manifest of the generation.
+        space: the space of the points.
+        segments: the segments in row order.
+        starts: the first row of each segment, and at the end the number of rows.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path, self.manifest = Path(path), manifest
@@ -60,11 +68,11 @@ class IndexStore:
 
     @functools.cached_property
     def schema(self) -> pa.Schema:
-        """The columns of all segments together; their files are read for it."""
+        """The columns of all segments together; reading it opens the segments' items files."""
         return joint_schema((segment.own_items.schema for segment in self.segments), str(self.path))
 
     def _removed(self) -> dict[str, np.ndarray]:
-        """The removed rows of each segment that has any."""
+        """Return the removed rows of each segment that has some."""
         found, segments = {}, {entry.name: entry.rows for entry in self.manifest.segments}
         for entry in self.manifest.tombstones:
             file = self.path / "tombstones" / entry.name
@@ -73,21 +81,24 @@ class IndexStore:
             end = segments.get(entry.segment, 0)
             fits = rows.shape == (entry.rows,) and rows.dtype == np.int64 and entry.rows > 0
             if not fits or not 0 <= rows[0] <= rows[-1] < end:
-                raise LimbeckError(f"{file}: not {entry.rows} rows of its segment; restore the file")
+                raise LimbeckError(
+                    f"{file}: does not hold {entry.rows} rows of its segment; restore the file"
+                )
             found[entry.segment] = np.asarray(rows)
         return found
 
     @classmethod
     def open(cls, path: Path | str) -> IndexStore:
-        """Open the newest generation: sizes checked, everything mapped at once, little read.
+        """Open the newest generation: check file sizes and map all files.
 
-        Checksums are compared when a file is first read (`limbeck.index.checked`).
+        Checksums are compared at the first use of a file (`limbeck.index.checked`).
 
         Raises:
-            LimbeckError: no index there, a damaged or newer manifest, a missing or truncated file.
+            LimbeckError: there is no index, the manifest is damaged or newer, or a file is missing or
+                truncated.
         """
         path, missing = Path(path), ""
-        for _ in range(3):  # a writer may retire files between the manifest's reading and theirs
+        for _ in range(3):  # a writer may remove files after the manifest is read
             manifest = newest_manifest(path)
             try:
                 with readable(path):
@@ -106,33 +117,37 @@ class IndexStore:
         replace: bool = False,
         lock_timeout: float = WAIT_SECONDS,
     ) -> IndexStore:
-        """Build an index from (points, items) batches; on any error nothing of it is left.
+        """Build an index from (points, items) batches; an error leaves nothing of it.
 
         Args:
-            path: directory, new or empty or left over from a build cut short.
+            path: a directory that is new, empty, or left over from an interrupted build.
             batches: (n, width) points of ``meta.space`` and tables of n items (unique string column ``id``).
             meta: space, identity and query encoders.
-            replace: put the new state over an existing index; readers keep the old one until it stands.
+            replace: replace an existing index; readers see the old state until the new one is complete.
             lock_timeout: seconds to wait for another writer.
 
+        Returns:
+            The new index, opened.
+
         Raises:
-            LimbeckError: bad input, a duplicate id, an encoder of another space, a full disk, a held lock.
+            LimbeckError: the input is invalid, an id repeats, an encoder is of another space, the disk is
+                full, or another writer holds the lock.
         """
         commit(Path(path), [batches], meta, replace=replace, lock_timeout=lock_timeout)
         return cls.open(path)
 
     def __len__(self) -> int:
-        """Items that may be found: rows without the removed ones."""
+        """Return the number of items: rows that are not removed."""
         return self.manifest.rows - self.manifest.removed
 
     @property
     def rows(self) -> int:
-        """Row numbers in use, those of removed rows too."""
+        """The number of rows, including removed ones."""
         return int(self.starts[-1])
 
     @functools.cached_property
     def alive(self) -> np.ndarray | None:
-        """bool (rows,), the rows that were not removed; None if none was."""
+        """bool (rows,): the rows that are not removed; None if none is removed."""
         if not self.manifest.removed:
             return None
         return np.concatenate([segment.alive() for segment in self.segments])
@@ -149,12 +164,12 @@ class IndexStore:
         return self.segments[number], row - self.starts[number]
 
     def point(self, row: int) -> np.ndarray:
-        """(1, width): the stored point of a row."""
+        """Return the stored point (1, width) of a row."""
         segment, local = self._locate(row)
         return np.array(segment.points[local : local + 1])
 
     def points_at(self, rows: np.ndarray) -> np.ndarray:
-        """(n, width): the stored points of some rows (n,), in their order."""
+        """Return the stored points (n, width) of rows (n,), in their order."""
         number = np.searchsorted(self.starts, rows, side="right") - 1
         found = np.empty((len(rows), self.space.width), dtype=self.space.dtype)
         for at in np.unique(number):
@@ -165,20 +180,20 @@ class IndexStore:
     def metadata(
         self, rows: Sequence[int] | np.ndarray, without: Collection[str] = ()
     ) -> list[dict[str, Any]]:
-        """The columns of the items in the given rows, ``id`` included, but for some."""
+        """Return the columns of the items in the given rows, with ``id``, except those in ``without``."""
         located = [self._locate(int(row)) for row in rows]
         return [segment.item(local, without) for segment, local in located]
 
     def items_at(self, rows: np.ndarray) -> pa.Table:
-        """The items of some rows (n,), in their order, with all columns."""
+        """Return the items of rows (n,), in their order, with all columns."""
         located = [self._locate(int(row)) for row in rows]
         return pa.concat_tables([segment.item_table(local) for segment, local in located]).combine_chunks()
 
     def row_of(self, item_id: str) -> int:
-        """The row of an id.
+        """Return the row of an id.
 
         Raises:
-            LimbeckError: no such id.
+            LimbeckError: there is no such id.
         """
         row = int(self.rows_of([item_id])[0])
         if row < 0:
@@ -187,12 +202,12 @@ class IndexStore:
         return row
 
     def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """(points, items) of the rows that were not removed, in row order, piece by piece."""
+        """Yield (points, items) of the rows that are not removed, in row order, piece by piece."""
         for segment in self.segments:
             yield from segment.live_batches()
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """int64 (n,): the row of each id, -1 where there is none or it was removed."""
+        """Return int64 (n,): the row of each id; -1 if there is none or it is removed."""
         hashes, found = hash_ids(ids), np.full(len(ids), -1, dtype=np.int64)
         for start, segment in zip(self.starts, self.segments, strict=False):
             local = segment.rows_of(ids, hashes)
@@ -200,16 +215,17 @@ class IndexStore:
         return found
 
     def where(self, text: str) -> np.ndarray:
-        """bool (rows,): the rows for which a filter holds (`limbeck.index.filter_parser`), removed ones too.
+        """Return bool (rows,): the rows for which a filter is true, including removed rows.
 
         Raises:
-            LimbeckError: a filter that cannot be read, an unknown column, a value of another type.
+            LimbeckError: the filter is invalid, a column is unknown, or a value has another type
+                (`limbeck.index.filter_parser`).
         """
         where = Where(text, self.schema)
         return np.concatenate([where.mask(segment) for segment in self.segments])
 
     def encoder_for(self, modality: str) -> tuple[Path, EncoderEntry] | None:
-        """Directory and entry of the first query encoder that takes "text" or "image", or None.
+        """Return directory and entry of the first query encoder for "text" or "image"; None without one.
 
         Raises:
             LimbeckError: one of its files is missing or differs from its SHA-256.
@@ -223,7 +239,7 @@ class IndexStore:
         return None
 
     def info(self) -> dict[str, Any]:
-        """What the index holds, as a JSON value; reads no rows."""
+        """Return a JSON summary of the index; no rows are read."""
         manifest = self.manifest
         return {
             "path": str(self.path),
@@ -245,15 +261,15 @@ class IndexStore:
         }
 
     def verify(self) -> int:
-        """Read every file again, compare its SHA-256 with the manifest, and check ids and points.
+        """Compare every file with its SHA-256, and check ids and points.
 
-        A file too damaged to be opened is told by `verify_index`.
+        Use `verify_index` for an index whose files are too damaged to be opened.
 
         Returns:
             The number of files checked.
 
         Raises:
-            LimbeckError: names each file that differs.
+            LimbeckError: files differ (the error names each one), ids repeat, or points are not of the space.
         """
         _check_files(self.path, self.manifest)
         check_unique(self.segments)
@@ -268,7 +284,14 @@ class IndexStore:
 
 
 def verify_index(path: Path | str) -> int:
-    """`IndexStore.verify`, but checksums come first, so that all damaged files are named, readable or not."""
+    """Verify an index like `IndexStore.verify`, with the checksums first, so that it need not be openable.
+
+    Returns:
+        The number of files checked.
+
+    Raises:
+        LimbeckError: as `IndexStore.verify`.
+    """
     _check_files(Path(path), newest_manifest(Path(path)))
     return IndexStore.open(path).verify()
 

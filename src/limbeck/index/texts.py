@@ -1,4 +1,4 @@
-"""The texts that lie in an items table: captions, tags, labels and class paths of all items, each once."""
+"""Collects the distinct texts of an items table: captions, tags, labels and class paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = ("labels", "class_path")
 
 
 def table_texts(table: pa.Table) -> list[str]:
-    """Distinct texts of a table's text columns, lists or single strings; class names in plain words."""
+    """Return the distinct texts of a table's text columns, with class names in plain words."""
     found: dict[str, None] = {}
     for column in _COLUMNS:
         if column not in table.column_names:
@@ -35,10 +35,10 @@ def table_texts(table: pa.Table) -> list[str]:
 
 
 def stored_texts(store: IndexStore) -> list[str]:
-    """Distinct texts of all items of an index.
+    """Return the distinct texts of all items of an index.
 
     Raises:
-        LimbeckError: its items have no captions, tags, labels or class paths.
+        LimbeckError: the items have no captions, tags, labels or class paths.
     """
     texts = [text for segment in store.segments for text in table_texts(segment.live_items())]
     if not texts:
@@ -49,14 +49,14 @@ def stored_texts(store: IndexStore) -> list[str]:
 
 
 def read_texts(path: Path | str) -> list[str]:
-    """Distinct texts of a file, one per line (`limbeck.tables.read_list`); empty lines are passed over.
+    """Read the distinct texts of a file, one per line (`limbeck.tables.read_list`), without empty lines.
 
     Raises:
-        LimbeckError: no such file, not text, or nothing in it.
+        LimbeckError: there is no such file, it is not text, or it is empty.
     """
     found = read_list(path)
     warn_notes(found.notes)
     texts = list(dict.fromkeys(text for line in found.entries if (text := line.strip())))
     if not texts:
-        raise LimbeckError(f"{path}: empty; give texts, one a line")
+        raise LimbeckError(f"{path}: is empty; give one text per line")
     return texts

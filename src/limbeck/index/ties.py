@@ -1,7 +1,7 @@
-"""Items of equal distance: the kept embeddings decide, then the row.
+"""Orders items of equal Hamming distance by the kept embeddings, then by row.
 
-Codes are short, so many items lie at one distance. Where the index keeps embeddings and the query has one,
-the nearer embedding comes first; and the group at the k-th distance is taken whole before it is cut.
+Codes are short, so many items have the same distance. If the index keeps embeddings and the query has one,
+the nearer embedding comes first. All items at the k-th distance are ordered before the answer is cut to k.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limbeck.index.query import Answer
 from limbeck.index.store import IndexStore
 
 _GROWTH = 8
-_CELLS = 1 << 20  # answers of a search held at once
+_CELLS = 1 << 20  # answers that are in memory at once
 Nearest = Callable[[np.ndarray, int, Any], Answer]  # (points (Q, width), k, mask) to scores and rows (Q, k)
 
 
@@ -28,18 +28,18 @@ def nearest_settled(
     embeddings: np.ndarray,
     mask: Any = None,
 ) -> list[Answer]:
-    """The k nearest items of each query by (distance, embedding, row).
+    """Return the k nearest items of each query by (distance, embedding, row).
 
     Args:
         store: an index of codes that keeps embeddings.
-        search: an engine; its answers are ordered by (distance, row).
+        search: an engine whose answers are ordered by (distance, row).
         points: (Q, width).
-        k: at least 1.
-        embeddings: float32 (Q, D), of `checked_queries`; a row of NaN leaves its query's ties to the row.
-        mask: the items that may be found, as the engine takes it.
+        k: the number of hits, at least 1.
+        embeddings: float32 (Q, D) from `checked_queries`; for a row of NaN, ties go by row.
+        mask: the allowed items, in the engine's form.
 
     Returns:
-        For each query distances (k',) and rows (k',).
+        For each query the distances (k',) and rows (k',).
     """
     found: dict[int, Answer] = {}
     todo, wanted = np.arange(len(points)), 2 * k + 16
@@ -48,7 +48,7 @@ def nearest_settled(
         for block in (todo[start : start + size] for start in range(0, len(todo), size)):
             distances, rows = search(points[block], wanted, mask)
             for at, q in enumerate(block.tolist()):
-                # As many as asked for, and the last as near as the k-th: there may be more of that distance.
+                # The answer is full and its last item is as near as the k-th, so more ties may follow.
                 if distances.shape[1] == wanted and distances[at, -1] == distances[at, k - 1]:
                     open_.append(q)
                     continue
@@ -60,9 +60,16 @@ def nearest_settled(
 def ordered(
     store: IndexStore, distances: np.ndarray, rows: np.ndarray, embedding: np.ndarray, k: int | None = None
 ) -> Answer:
-    """The first k of some items (m,), in the order of distance and row, by (distance, embedding, row).
+    """Return the first k items by (distance, embedding, row).
 
-    An item without an embedding comes after those of its distance that have one.
+    Items without an embedding come last among those of their distance.
+
+    Args:
+        store: an index of codes that keeps embeddings.
+        distances: (m,), ascending.
+        rows: (m,), in the order of (distance, row).
+        embedding: (D,), that of the query; NaN for none.
+        k: the number of items; all by default.
     """
     kept, most = kept_of(store), len(rows) if k is None else min(k, len(rows))
     if kept is None or not most or np.isnan(embedding).any():
@@ -81,6 +88,6 @@ def ordered(
 
 
 def _repeated(values: np.ndarray) -> np.ndarray:
-    """The values (m,) that stand more than once."""
+    """Return the values (m,) that occur more than once."""
     distinct, counts = np.unique(values, return_counts=True)
     return distinct[counts > 1]

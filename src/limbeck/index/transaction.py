@@ -1,4 +1,4 @@
-"""Changing an index that exists: new segments and tombstones, then one manifest (docs/index-format.md)."""
+"""Changes an existing index: writes segments and tombstones, then one manifest (docs/index-format.md)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from limbeck.index.segments import Segment, file_entry
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import discard, sync_folders, undo
 
-DEAD_SHARE = 0.2  # a segment with more removed rows than this is written anew within the commit
-SMALL_ROWS, SMALL_SEGMENTS = 1 << 16, 16  # more small segments than this are merged within the commit
+DEAD_SHARE = 0.2  # the commit rewrites a segment with a greater share of removed rows
+SMALL_ROWS, SMALL_SEGMENTS = 1 << 16, 16  # the commit merges more than 16 small segments
 Rewrite = Callable[[pa.Table], pa.Table]
 
 
 @contextlib.contextmanager
 def changing(path: Path | str, lock_timeout: float = WAIT_SECONDS) -> Iterator[Change]:
-    """Hold the writer's lock on an index; what the block has not published is removed again.
+    """Hold the writer's lock on an index for a commit; an error removes what is not published.
 
     Raises:
-        LimbeckError: no index there, a held lock, a full disk.
+        LimbeckError: there is no index, another writer holds the lock, or the disk is full.
     """
     path = Path(path)
-    newest_manifest(path)  # before a lock file is put into what is no index
+    newest_manifest(path)  # raises before a lock file is created in another directory
     try:
         require_plain(path)
         with writer_lock(path, lock_timeout):
@@ -64,14 +64,14 @@ def changing(path: Path | str, lock_timeout: float = WAIT_SECONDS) -> Iterator[C
 
 
 class Change:
-    """One commit under way.
+    """Collects the changes of one commit.
 
     Attributes:
-        store: the index as it was found.
-        segments: as they shall be; `removed` of each is what will be published.
-        generation: the one to publish.
+        store: the index before the commit.
+        segments: the segments after the commit, each with its removed rows.
+        generation: the generation to publish.
         written: new files and directories.
-        files: their manifest entries.
+        files: the manifest entries of new files.
     """
 
     def __init__(self, store: IndexStore) -> None:
@@ -82,7 +82,7 @@ class Change:
         self.files: dict[str, FileEntry] = {}
 
     def remove(self, rows: np.ndarray) -> None:
-        """Mark rows of the store (n,) as removed, each once; they must be alive."""
+        """Mark live, distinct rows (n,) of the store as removed."""
         rows = np.sort(rows)
         edges = np.searchsorted(rows, self.store.starts)
         for number, (low, high) in enumerate(itertools.pairwise(edges)):
@@ -92,7 +92,7 @@ class Change:
                 self.segments[number] = segment.without(np.union1d(segment.removed, local))
 
     def append(self, batches: Batches, *, empty: pa.Schema | None = None) -> Segment:
-        """Write one segment behind the others."""
+        """Write a new segment and append it to the others; arguments as `write_segment`."""
         directory = self.path / "segments" / uuid.uuid4().hex
         self.written.append(directory)
         entry, files = write_segment(directory, batches, self.store.space, empty=empty)
@@ -102,14 +102,14 @@ class Change:
         return segment
 
     def merge(self, start: int, stop: int, rewrite: Rewrite | None = None) -> None:
-        """Put one segment, without the removed rows, in place of some that follow one another."""
+        """Replace consecutive segments ``start`` to ``stop`` by one without the removed rows."""
         old = self.segments[start:stop]
         schema = joint_schema([self.store.schema, *(segment.items.schema for segment in old)], str(self.path))
         self.append(_live(old, schema, rewrite), empty=schema)
         self.segments[start:stop] = [self.segments.pop()]
 
     def tidy(self) -> None:
-        """Write segments anew that hold many removed rows; merge runs of small ones when there are many."""
+        """Rewrite segments with many removed rows, and merge runs of small segments if there are many."""
         for number in reversed(range(len(self.segments))):
             segment = self.segments[number]
             if len(segment.removed) == segment.rows and len(self.segments) > 1:
@@ -126,7 +126,10 @@ class Change:
                 stop -= count
 
     def publish(self, **fields: Any) -> Manifest:
-        """Write the tombstones and publish; ``fields`` are those of the manifest that change besides.
+        """Write the tombstones and publish; ``fields`` are further fields of the manifest to change.
+
+        Returns:
+            The published manifest.
 
         Raises:
             OSError: the disk failed.
@@ -160,20 +163,20 @@ class Change:
         return manifest
 
     def drop_unused(self) -> None:
-        """Remove what was written on the way and is in no manifest."""
+        """Remove new files that the published manifest does not name."""
         published = newest_manifest(self.path)
         if published.generation == self.generation:
             kept = {self.path / owner for owner in published.owners}
             discard([entry for entry in self.written if entry not in kept])
 
     def _bury(self, segment: Segment) -> TombstoneEntry:
-        """Write the removed rows of a segment."""
+        """Write the tombstone file of a segment."""
         name = f"{segment.name}-{self.generation}.npy"
         file = self.path / "tombstones" / name
         file.parent.mkdir(exist_ok=True)
         self.written.append(file)
         rows = segment.removed.astype("<i8")
-        # A commit that was cut short may have left a file of this name, which no manifest refers to.
+        # An interrupted commit may have left a file of this name, which no manifest refers to.
         file.unlink(missing_ok=True)
         with file.open("xb") as stream:
             stream.write(npy_header(rows.dtype, (len(rows),)))
@@ -185,14 +188,14 @@ class Change:
 
 
 def _owner(name: str) -> str:
-    """``segments/<name>``, ``encoders/<name>`` or ``tombstones/<name>`` of a file."""
+    """Return the first two parts of a file's path, such as ``segments/<name>``."""
     return "/".join(name.split("/")[:2])
 
 
 def _live(
     segments: Sequence[Segment], schema: pa.Schema, rewrite: Rewrite | None
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Points and items of the rows that are left, piece by piece."""
+    """Yield points and items of the live rows, piece by piece."""
     for segment in segments:
         for points, table in segment.live_batches():
             full = with_columns(table, schema)

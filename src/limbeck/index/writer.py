@@ -1,6 +1,6 @@
-"""The writing half of an index: a commit writes new files, then publishes them with one manifest.
+"""Writes a new generation of an index: first its files, then one manifest that publishes them.
 
-See docs/index-format.md for the order of steps and what each failure leaves behind.
+docs/index-format.md describes the order of steps and what each failure leaves behind.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from limbeck.spaces import Kept, Space
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """A query encoder to put into an index.
+    """Describes a query encoder to store in an index.
 
     Attributes:
-        write: writes the encoder's files into the empty directory that it is given.
-        space_id: the space that it encodes into; must be the index's.
-        modalities: {"text": "text", "image": "pixels" or "features:NAME"}, what it can encode.
+        write: writes the encoder's files into a given empty directory.
+        space_id: the space that it encodes into; it must be the index's.
+        modalities: its inputs, {"text": "text", "image": "pixels" or "features:NAME"}.
     """
 
     write: Callable[[Path], object]
@@ -49,16 +49,16 @@ class EncoderSource:
 
 @dataclass(frozen=True)
 class StoreMeta:
-    """What an index says of itself besides its rows.
+    """Describes the items of an index.
 
     Attributes:
-        space: of the stored points.
-        space_id: hash of item tower, lift and space; None for points from elsewhere.
-        modality: of the items, "image" or "text".
+        space: the space of the stored points.
+        space_id: hash of item tower, lift and space; None for points of other programs.
+        modality: the modality of the items, "image" or "text".
         media_root: folder or zip that the items' ``path`` is relative to.
         model: where the item encoder came from, for people to read.
-        encoders: query encoders to put into the index.
-        embeddings: what the items' column of embeddings holds, if they have one.
+        encoders: query encoders to store in the index.
+        embeddings: describes the items' column of embeddings; None if they have none.
     """
 
     space: Space
@@ -78,10 +78,11 @@ def commit(
     replace: bool = False,
     lock_timeout: float = WAIT_SECONDS,
 ) -> None:
-    """Publish one new generation with a segment for each part; on any error nothing of it is left.
+    """Publish a new generation with one segment per part; an error leaves nothing of it.
 
     Raises:
-        LimbeckError: ``path`` exists, bad input, a duplicate id, a foreign encoder, a full disk, a held lock.
+        LimbeckError: ``path`` exists (without ``replace``), the input is invalid, an id repeats, an encoder
+            is of another space, the disk is full, or another writer holds the lock.
     """
     check_directory_name(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -91,8 +92,8 @@ def commit(
         with writer_lock(path, lock_timeout):
             published = generations(path)
             if published and not replace:
-                raise LimbeckError(f"{path}: exists already; choose another place, or replace or remove it")
-            require_index_directory(path)  # once more: it may have been changed while the lock was waited for
+                raise LimbeckError(f"{path}: exists already; choose another place, replace it or remove it")
+            require_index_directory(path)  # check again: it may have changed before the lock was acquired
             collect_garbage(path)
             try:
                 for folder in made:
@@ -110,16 +111,18 @@ def commit(
 
 
 def _write_generation(path: Path, generation: int, parts: Sequence[Batches], meta: StoreMeta) -> None:
-    """Write segments and encoders, then publish; whatever is not published is removed again."""
+    """Write segments and encoders, then publish; an error removes what is not published."""
     written: list[Path] = []
     try:
         segments: list[SegmentEntry] = []
         encoders: list[EncoderEntry] = []
         files: dict[str, FileEntry] = {}
-        for source in meta.encoders:  # first, so that a foreign one is refused before any row is written
+        for (
+            source
+        ) in meta.encoders:  # first, so that an encoder of another space is refused before any row is written
             if source.space_id != meta.space_id:
                 raise LimbeckError(
-                    f"{path}: query encoder of space {source.space_id}, the items are in space "
+                    f"{path}: the query encoder is of space {source.space_id}, the items are of space "
                     f"{meta.space_id}; use the model that encoded them"
                 )
             entry, entries = write_encoder(path, source, written)
@@ -161,7 +164,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
 
 
 def sync_folders(path: Path) -> None:
-    """Make new names in an index last: in its folders, the folders' own, and that of a new index."""
+    """Fsync the folders of an index and the index directory, so that new names survive a power cut."""
     for folder in FOLDERS:
         if (path / folder).is_dir():
             fsync_path(path / folder)
@@ -169,15 +172,15 @@ def sync_folders(path: Path) -> None:
 
 
 def undo(path: Path, generation: int, written: Sequence[Path], error: BaseException) -> None:
-    """Remove what a failed commit wrote, unless its generation stands, or may be found after a power cut."""
-    # Interrupted just after the link, the generation stands and its files must stay.
+    """Remove what a failed commit wrote, unless its generation is or may be published."""
+    # If it was interrupted just after the link, the generation is published and its files must stay.
     if manifest_path(path, generation).exists() or isinstance(error, Unsettled):
         return
     discard(written)
 
 
 def discard(entries: Sequence[Path]) -> None:
-    """Remove files and directories, those that are there."""
+    """Remove those of the files and directories that exist."""
     for entry in entries:
         remove_tree(entry)
 
@@ -185,7 +188,19 @@ def discard(entries: Sequence[Path]) -> None:
 def write_encoder(
     path: Path, source: EncoderSource, written: list[Path]
 ) -> tuple[EncoderEntry, dict[str, FileEntry]]:
-    """Write an encoder into ``encoders/<hash of its files>``; an earlier generation may have put it there."""
+    """Write an encoder into ``encoders/<hash of its files>``, unless an earlier generation has done so.
+
+    Args:
+        path: the index directory.
+        source: the encoder.
+        written: new files and directories; this function appends its own.
+
+    Returns:
+        The manifest's entries: the encoder, and its files by path relative to the index.
+
+    Raises:
+        LimbeckError: the encoder wrote no files, or a link.
+    """
     aside = path / "encoders" / uuid.uuid4().hex
     aside.mkdir(parents=True)
     written.append(aside)
@@ -202,7 +217,9 @@ def write_encoder(
         for file in aside.rglob("*"):
             fsync_path(file)
         fsync_path(aside)
-        if target.exists():  # damaged: names are never written twice, so keep ours under its own
+        if (
+            target.exists()
+        ):  # the target is damaged; files are never overwritten, so keep the new directory's name
             target, digest = aside, aside.name
         else:
             aside.rename(target)
@@ -214,9 +231,9 @@ def write_encoder(
 
 
 def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
-    """(relative name, file) of the plain files under a directory, sorted; links are refused."""
+    """Yield (relative name, file) of the plain files below a directory, sorted; a link is an error."""
     for file in sorted(directory.rglob("*")):
         if file.is_symlink():
-            raise LimbeckError(f"{file}: a link; an index holds plain files only")
+            raise LimbeckError(f"{file}: is a link; an index holds plain files only")
         if file.is_file():
             yield file.relative_to(directory).as_posix(), file

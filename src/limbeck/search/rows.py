@@ -249,7 +249,7 @@ def _kept_of(embeddings: np.ndarray, encoder: DualEncoder | None) -> Kept:
     if encoder is not None:
         return encoder.kept
     if embeddings.ndim != 2 or not embeddings.shape[1]:
-        raise LimbeckError(f"embeddings: shape {embeddings.shape}; give one float row an item (N, D)")
+        raise LimbeckError(f"embeddings: shape {embeddings.shape}; give one float row per item (N, D)")
     return Kept("given", Sphere(embeddings.shape[1]), embeddings.shape[1])
 
 

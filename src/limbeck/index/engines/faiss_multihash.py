@@ -47,6 +47,6 @@ class MultiHashCodes(FaissEngine):
         return [{"flips": flips} for flips in range(min(4, self.index.b))]
 
     def apply(self, setting: Setting, count: int, allowed: RowMask | None) -> None:
-        """Set nflip; a filter that allows a tenth of the rows adds one flip, which examines ten times more."""
+        """Set nflip; a filter that allows a tenth of the rows adds one flip (ten times the codes)."""
         more = 0 if allowed is None else round(-np.log10(allowed.share))
         self.index.nflip = min(setting["flips"] + more, self.index.b, _MOST)

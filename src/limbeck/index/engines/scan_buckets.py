@@ -64,7 +64,7 @@ def search_buckets(
         starts: uint32, where each bucket begins, part after part.
         offsets: int64 (m,), where the starts of each part begin.
         entries: uint32 (m, n, m), the other parts and the row of each code, by part and bucket.
-        mask: uint8 (n,), 1 for allowed rows; empty if all are.
+        mask: uint8 (n,), 1 for allowed rows; empty if all are allowed.
         lookup_cost: the cost of finding a bucket, in codes.
         budget: the number of codes that may be examined; a query that needs more is given up.
         reach: the greatest distance that counts.

@@ -28,9 +28,9 @@ def scan_lists(
         starts: int64 (L + 1,), where each list begins.
         chosen: int64 (q, p), the lists of each query.
         queries: unsigned words (q, W).
-        mask: uint8 (rows,), 1 for allowed rows; empty if all are.
+        mask: uint8 (rows,), 1 for allowed rows; empty if all are allowed.
         bits: length of the codes.
-        distances: int32 (q, k), written; ``bits + 1`` marks places for which there was no item.
+        distances: int32 (q, k), written; ``bits + 1`` marks places without an item.
         rows: int64 (q, k), written; -1 there.
     """
     wanted = distances.shape[1]
