@@ -123,7 +123,7 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
         ("a.csv", "name,year\nx,1\n", {}, "no column of pictures; there are name, year: name one with"),
         ("a.csv", "name,year\nx,1\n", {"image_column": "nam"}, "no column 'nam'; there are name, year"),
         ("a.csv", "name,year\nx,1\n", {"image_column": "year"}, None),
-        ("a.csv", "path\n", {}, "no rows in it"),
+        ("a.csv", "path\n", {}, "has no rows"),
         ("a.csv", "path,x\na,b,c\n", {}, "a.csv: line 2 has more fields than the header"),
         ("a.jsonl", "{\n", {}, "a.jsonl: line 1 is not JSON"),
         ("a.jsonl", '{"path": {"a": 3}}\n', {"image_column": "path"}, None),
@@ -146,7 +146,7 @@ def test_shards_with_other_columns_are_named(tmp_path):
     pq.write_table(pa.table({"path": ["a"], "x": [1]}), tmp_path / "2.parquet")
     with pytest.raises(LimbeckError, match=r"2.parquet: has other columns than 1.parquet"):
         open_source(tmp_path)
-    with pytest.raises(LimbeckError, match="no table; leave out --image-column"):
+    with pytest.raises(LimbeckError, match="is not a table; leave out --image-column"):
         write_pictures(tmp_path / "p", range(1))
         open_source(tmp_path / "p", image_column="x")
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_is_listed(encoder, photos, points, tmp_path):
     assert [entry["id"] for entry in read_skipped(tmp_path / "e")] == ["0001.png", "0003.png"]
     for file in (tmp_path / "p").iterdir():
         file.write_bytes(b"no picture")
-    with pytest.raises(LimbeckError, match=r"not one of 5 items could be read \(the last: .*not a picture"):
+    with pytest.raises(LimbeckError, match=r"none of 5 items could be read \(the last: .*not a picture"):
         encode_source(encoder, tmp_path / "p", tmp_path / "f")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "p"]
     for options, message in (({"batch_size": 0}, "batch_size: 0"), ({"workers": 0}, "workers: 0")):
@@ -283,7 +283,7 @@ def test_another_input_does_not_go_on_with_it(encoder, photos, tmp_path, small_p
 
     with monkeypatch.context() as patched:
         patched.setattr(encode_parts.Parts, "batches", full)
-        with pytest.raises(LimbeckError, match=r"No space .*; 20 items are kept in .*e.part: the same"):
+        with pytest.raises(LimbeckError, match=r"No space .*; 20 items are kept in .*e.part: run the same"):
             encode_source(encoder, photos, tmp_path / "e")
     write_pictures(tmp_path / "other", range(3))
     with pytest.raises(LimbeckError, match=r"an unfinished encoding with another source and rows; remove"):
@@ -343,7 +343,7 @@ def test_embeddings_are_kept_by_encode_and_by_add(photos, tmp_path):
     encode_source(encoder, photos, tmp_path / "e", keep_embeddings=True)
     index = limbeck.Index.build(tmp_path / "i", tmp_path / "e", model=encoder, embeddings=True)
     encode_source(encoder, photos, tmp_path / "plain")
-    with pytest.raises(LimbeckError, match="encoded without; encode it anew with --keep-embeddings"):
+    with pytest.raises(LimbeckError, match="has no embeddings; encode it again with --keep-embeddings"):
         limbeck.Index.build(tmp_path / "j", tmp_path / "plain", model=encoder, embeddings=True)
     wanted = encoder.encode_image([photos / f"{i:04}.png" for i in range(N)], output="embeddings")
     add_items(tmp_path / "i", photos, replace=True)

@@ -150,7 +150,7 @@ def test_a_folder_named_part_that_is_no_encoding_stays(encoder, photos, tmp_path
         (tmp_path / "set.part" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set.part" / name).write_text('{"mine": 1}')
     before = tree(tmp_path)
-    with pytest.raises(LimbeckError, match=r"set\.part: .*; what is done of an encoding is kept"):
+    with pytest.raises(LimbeckError, match=r"set\.part: .*; an unfinished encoding is kept"):
         encode_source(encoder, photos, tmp_path / "set")
     assert tree(tmp_path) == before
 

@@ -75,7 +75,7 @@ def test_what_was_guessed_is_said_and_types_are_declared(place):
     assert items(place / "t.csv", types=declared) == [row]
     with pytest.raises(LimbeckError, match="no column 'cost'; there are id, path, price, year"):
         items(place / "t.csv", types={"cost": "float"})
-    with pytest.raises(LimbeckError, match="no table; leave out --types"):
+    with pytest.raises(LimbeckError, match="is not a table; leave out --types"):
         open_source(place / "p", types=declared)
 
 

@@ -56,7 +56,7 @@ def test_a_held_index_built_anew_with_another_model_says_so(
         other.towers["image"].backbone.mean.add_(1)
     for _ in range(3):
         limbeck.Index.build(tmp_path / "ix", pairs, model=other, replace=True)
-    with pytest.raises(LimbeckError, match=r"was built anew with another model since .*; open it again"):
+    with pytest.raises(LimbeckError, match=r"was rebuilt with another model since .*; open it again"):
         held.search("red", k=5)
     # without a newer state the damage itself is told
     folder = limbeck.Index.open(tmp_path / "ix").store.encoder_for("text")[0]

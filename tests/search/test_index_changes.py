@@ -70,7 +70,7 @@ def test_an_encoded_set_joins_if_it_is_of_the_same_model(index, tmp_path, encode
     encode_source(pixel_encoder(seed=1), tmp_path / "photos/new", tmp_path / "e1")
     with pytest.raises(LimbeckError, match=r"are of space \w{8}, the new ones of space \w{8}; encode"):
         add_items(index, tmp_path / "e1")
-    with pytest.raises(LimbeckError, match="encodes with the model that it holds"):
+    with pytest.raises(LimbeckError, match="encodes with its stored model"):
         add_items(index, tmp_path / "photos/new", model=encoder)
 
 

@@ -98,7 +98,7 @@ def test_what_cannot_be_ranked_anew_is_refused(index, tmp_path):
     for wrong in (embeddings[:3], embeddings.astype(int), embeddings * np.nan):
         with pytest.raises(LimbeckError, match="embeddings: "):
             limbeck.Index.build(tmp_path / "wrong", codes, items=items, embeddings=wrong)
-    with pytest.raises(LimbeckError, match="has none of its own"):
+    with pytest.raises(LimbeckError, match="has no embeddings; give them"):
         limbeck.Index.build(tmp_path / "wrong", codes, items=items, embeddings=True)
 
 

@@ -183,4 +183,4 @@ def test_encode_keeps_embeddings_for_build(run, photos, encoder, tmp_path, monke
     status, _, err = run(
         "index", "build", tmp_path / "without", "--out", tmp_path / "no", "--keep-embeddings"
     )
-    assert status == 1 and "encode it anew with --keep-embeddings" in err
+    assert status == 1 and "encode it again with --keep-embeddings" in err

@@ -231,7 +231,7 @@ def test_sources_that_cannot_be(pairs, feature_model, pixel_model, tmp_path):
     for source, options, message in [
         (tmp_path / "none", {"model": pixel_model}, "no such directory"),
         (tmp_path / "empty", {"model": pixel_model}, "no pictures in it"),
-        (tmp_path / "bad", {"model": pixel_model}, "not one of 1 items could be read"),
+        (tmp_path / "bad", {"model": pixel_model}, "none of 1 items could be read"),
         (pairs.path.parent / "media", {"model": feature_model}, "reads features 'mobile', not pixels"),
         (pairs.path, {}, "give a model"),
         (codes, {}, "give ids"),

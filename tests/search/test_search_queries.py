@@ -107,13 +107,13 @@ def test_queries_on_the_command_line(run, index, tmp_path):
 def test_a_bad_line_is_listed_and_the_others_are_answered(run, index, tmp_path):
     file, good = tmp_path / "q.jsonl", '{"like": "id-1"}'
     faults = [
-        ("{}", "is no query"),
-        ("[3]", "is no query"),
+        ("{}", "is not a query"),
+        ("[3]", "is not a query"),
         ('{"like": 3}', "holds no string"),
-        ('{"word": "x"}', "is no query"),
+        ('{"word": "x"}', "is not a query"),
         ("{", "is not JSON"),
         ("[" * 100_000, "is nested too deeply"),
-        ('{"text": "\\ud800"}', "holds half a surrogate pair"),
+        ('{"text": "\\ud800"}', "holds half of a surrogate pair"),
         ('{"image": "a\\u0000b"}', "a\x00b"),
         ('{"text": "5", "text": "6"}', "has the field 'text' twice"),
     ]

@@ -210,7 +210,7 @@ def test_what_is_no_folder_of_the_index_is_refused(run, index, photos, encoder, 
     table = pa.table({"id": ["first"], "path": ["old/0000.png"]})
     meta = StoreMeta(encoder.space, encoder.space_id, media_root=str(photos.resolve()))
     IndexStore.build(tmp_path / "named", [(np.zeros((1, 2), np.uint8), table)], meta)
-    with pytest.raises(LimbeckError, match=r"'old/0000\.png' has the id 'first' in it, as in a table"):
+    with pytest.raises(LimbeckError, match=r"'old/0000\.png' has the id 'first', which a table gave it"):
         sync_folder(tmp_path / "named", photos)
     # a grown folder: index add names the verb
     write_pictures(photos / "new", range(20, 21))

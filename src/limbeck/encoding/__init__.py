@@ -1,4 +1,4 @@
-"""From a collection to an encoded set: sources, a dual encoder, parts that survive a stop."""
+"""Encodes a collection into an encoded set with a dual encoder; an interrupted encoding can be resumed."""
 
 from limbeck.encoding.encode import Batch, OnSkip, encode_batches, encode_source
 from limbeck.encoding.sources import PairsSource, PictureFolder, Source, open_source, split_rows

@@ -1,4 +1,4 @@
-"""Pictures decoded and made ready by threads while the model works; order is kept, batches are full."""
+"""Decodes and preprocesses pictures in threads while the model works, in order and in full batches."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 @dataclass
 class Step:
-    """A batch's worth of rows.
+    """Holds the rows of one batch.
 
     Attributes:
-        rows: readable rows, in order.
-        failed: (row, reason) of those that are not.
-        seen: rows taken from the source since the step before, readable or not.
+        rows: the readable rows, in order.
+        failed: (row, reason) of the unreadable rows.
+        seen: the number of rows read from the source for this batch, readable or not.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Step:
 
 
 def default_workers() -> int:
-    """Threads that decode: one a core that this process may use, at most 16."""
+    """Return the default number of decoding threads: one per core that this process may use, at most 16."""
     usable = getattr(os, "sched_getaffinity", None)
     return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
 
@@ -39,19 +39,23 @@ def default_workers() -> int:
 def decoded_batches(
     rows: Sequence[int], read: Callable[[int], T], size: int, workers: int | None = None
 ) -> Iterator[tuple[Step, list[T]]]:
-    """Read rows in threads and hand them on in their order, ``size`` readable ones at a time.
+    """Read rows in threads and yield them in order, ``size`` readable rows per batch.
 
-    At most two batches and one row a thread are read ahead, so memory stays bounded. PIL works without the
-    interpreter's lock, so threads do; a process pool would copy every picture.
+    At most two batches plus one row per thread are read ahead, so memory is bounded. Threads suffice, because
+    PIL releases the interpreter's lock; a process pool would have to copy every picture.
 
     Args:
         rows: row numbers.
-        read: a row to what the model takes; a `LimbeckError` means that it cannot be read.
-        size: readable rows in a batch; the last one may be smaller.
-        workers: threads; `default_workers` by default.
+        read: reads a row and returns the model's input; a `LimbeckError` means that the row is unreadable.
+        size: readable rows per batch; the last batch may be smaller.
+        workers: the number of threads; `default_workers` by default.
+
+    Yields:
+        The rows of a batch and their inputs.
 
     Raises:
-        Exception: whatever else ``read`` raises, at its place.
+        SourceDamaged: ``read`` raised it.
+        Exception: any other exception of ``read``, at its row.
     """
     count = default_workers() if workers is None else workers
     pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
@@ -89,4 +93,4 @@ def decoded_batches(
 
 
 class SourceDamaged(LimbeckError):
-    """More than one item cannot be read: a shard of the source is damaged. Never passed over."""
+    """Signals a damaged shard of the source, which makes many items unreadable; it stops the encoding."""

@@ -1,4 +1,4 @@
-"""From a collection to points: pictures or features through a dual encoder, batch by batch, resumable."""
+"""Encodes pictures or features to points with a dual encoder, batch by batch; a stopped encoding resumes."""
 
 from __future__ import annotations
 
@@ -45,23 +45,26 @@ def encode_batches(
     keep_embeddings: bool | Kept = False,
     may_be_none: bool = False,
 ) -> Iterator[Batch]:
-    """Points and items, batch by batch in row order; what cannot be read is passed over and reported.
+    """Encode a source batch by batch in row order; unreadable items are skipped and reported.
 
     Args:
-        encoder: its ``image_input`` says whether pictures are opened or features looked up.
-        source: from `open_source`.
+        encoder: the dual encoder; its ``image_input`` selects pictures or features.
+        source: a source of `open_source`.
         rows: row numbers (n,) of the source; all by default.
-        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
-        workers: threads that decode pictures; one a core by default.
+        batch_size: items per forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: decoding threads; one per core by default.
         on_skip: called with id and reason of each item that cannot be read.
-        progress: show items/s and the time left on standard error.
-        keep_embeddings: put the floats that stand behind the points into the items' column ``embedding``:
-            those of `DualEncoder.kept`, or of another kind that an index keeps.
-        may_be_none: it is no error if not one item can be read.
+        progress: show items per second and the remaining time on standard error.
+        keep_embeddings: store float embeddings in the items' column ``embedding``: those of
+            `DualEncoder.kept`, or of the kind that an index keeps.
+        may_be_none: allow that no item can be read.
+
+    Yields:
+        Points (n, width) and a table of their n items.
 
     Raises:
-        LimbeckError: no rows, a source without the features that the model reads, not one readable item, or
-            a damaged shard.
+        LimbeckError: there are no rows, the source lacks the features that the model reads, no item can be
+            read, or a shard is damaged.
     """
     wanted, kept = _wanted(source, rows), _kept(encoder, keep_embeddings)
     done, reason = 0, ""
@@ -78,11 +81,15 @@ def encode_batches(
             done += len(step.rows)
             advance(step.seen)
     if not done and not may_be_none:
-        raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {reason})")
+        raise LimbeckError(f"encode: none of {len(wanted)} items could be read (the last: {reason})")
 
 
 def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
-    """What is kept of each item, None for nothing; refused if the encoder gives no such floats."""
+    """Return what embeddings to keep, None for none.
+
+    Raises:
+        LimbeckError: the encoder does not give them.
+    """
     if isinstance(wanted, bool):
         return encoder.kept if wanted else None
     if wanted.of != "unrecorded" and wanted != encoder.kept:
@@ -97,8 +104,8 @@ def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
     wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
     if not wanted:
         raise LimbeckError("encode: no rows to encode; the data set or split is empty")
-    if isinstance(source, TableSource):  # hours later is too late; folders and pairs repeat none
-        with contextlib.suppress(SourceDamaged):  # which is told where it is reached
+    if isinstance(source, TableSource):  # check before hours of work; ids of folders and pairs are unique
+        with contextlib.suppress(SourceDamaged):  # the error is raised when its rows are reached
             check_unique_ids(source.ids(wanted), str(source.root))
     return wanted
 
@@ -115,9 +122,9 @@ def _steps(
     workers: int | None,
     kept: Kept | None,
 ) -> Iterator[tuple[Step, np.ndarray, np.ndarray]]:
-    """Steps through the rows, each with the embeddings (n, d) and floats (n, D) of its readable ones.
+    """Yield batches of rows with the embeddings (n, d) and the floats to keep (n, D) of the readable ones.
 
-    Floats are those to be kept; the embeddings where none are, or where those of version 0.1 are.
+    The floats equal the embeddings if none are kept, or if those of version 0.1 are kept.
     """
     both = kept is not None and kept.of != "unrecorded"
     kind, _, name = encoder.image_input.partition(":")
@@ -151,7 +158,7 @@ def _steps(
             with ROOM.keep():
                 return dict(backbone.collate([source.open_image(row)]))
         except MemoryError:
-            message = f"{_id_of(source, row)}: not enough memory to make it ready; scale the picture down"
+            message = f"{_id_of(source, row)}: not enough memory to preprocess it; scale the picture down"
             raise PictureError(message, Kind.TOO_LARGE) from None
 
     for step, inputs in decoded_batches(rows, read, size, workers):
@@ -179,25 +186,28 @@ def encode_source(
     replace: bool = False,
     keep_embeddings: bool = False,
 ) -> Encoded:
-    """Encode a collection into an encoded set (docs/design.md §3.7); goes on where an earlier call stopped.
+    """Encode a collection into an encoded set (docs/design.md §3.7), or resume an interrupted encoding.
 
-    What is done is kept in ``OUT.part`` beside ``out`` until the set is whole.
+    Finished rows are kept in ``OUT.part``, next to ``out``, until the set is complete.
 
     Args:
         encoder: the dual encoder.
         source: folder of pictures, pairs directory, table, or `Pairs`.
-        out: directory of the encoded set; unreadable items are listed in its ``skipped.jsonl``.
+        out: directory of the encoded set; its ``skipped.jsonl`` lists the unreadable items.
         rows: row numbers (n,); all by default.
         model: the run or model directory, recorded for people to read.
-        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
-        workers: threads that decode pictures; one a core by default.
-        progress: show items/s and the time left on standard error.
-        replace: write over an existing encoded set.
-        keep_embeddings: as in `encode_batches`.
+        batch_size: items per forward pass; 64 pictures or 1,024 feature rows by default.
+        workers: decoding threads; one per core by default.
+        progress: show items per second and the remaining time on standard error.
+        replace: replace an existing encoded set.
+        keep_embeddings: store the float embeddings of `DualEncoder.kept`.
+
+    Returns:
+        The encoded set, opened.
 
     Raises:
-        LimbeckError: nothing to encode or nothing readable, ``out`` exists, an unfinished set of other input,
-            a damaged shard, disk full.
+        LimbeckError: there is nothing to encode, no item is readable, ``out`` exists, ``OUT.part`` is an
+            unfinished encoding of other input, a shard is damaged, or the disk is full.
     """
     opened = open_source(source)
     wanted = _wanted(opened, rows)
@@ -205,7 +215,7 @@ def encode_source(
     meta = EncodedMeta(encoder.space, encoder.space_id, "image", model, opened.media_root, kept)
     check_apart(out, *source_places(opened), model)
     check_free(Path(out), replace=replace)
-    # Names alone do not tell two folders apart, nor two tables whose pictures lie in different ones.
+    # Two folders, or two tables with different picture folders, may have the same names.
     place = [_identity(opened), opened.media_root]
     about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
     about["embeddings"] = None if kept is None else kept.to_json()
@@ -222,7 +232,7 @@ def encode_source(
                 advance(step.seen)
         if not parts.rows:
             last = parts.skipped[-1]["reason"]
-            raise LimbeckError(f"encode: not one of {len(wanted)} items could be read (the last: {last})")
+            raise LimbeckError(f"encode: none of {len(wanted)} items could be read (the last: {last})")
         with write_encoded(out, meta, replace=replace) as writer:
             for points, items in parts.batches():
                 writer.append(points, items)
@@ -232,5 +242,5 @@ def encode_source(
 
 
 def _identity(source: Source) -> Any:
-    """What an encoding that goes on must find again."""
+    """Return what must be equal for an encoding to resume."""
     return source.identity if isinstance(source, TableSource) else sha256_json(source.ids())

@@ -1,4 +1,4 @@
-"""An encoding under way: what is done lies in ``OUT.part``, and the same command goes on after it stopped."""
+"""Keeps the finished parts of an encoding in ``OUT.part``, so that the same command can resume it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from limbeck.tables import split_lines
 
 FORMAT = "limbeck.encoding/1"
 PROGRESS = "progress.json"
-# A killed one may leave what stood aside: `.000001.<hex>.tmp`.
+# A killed process may leave temporary directories such as `.000001.<hex>.tmp`.
 _FILES = (
     rf"{LOCK_NAME}|{HOLDER_NAME}|{re.escape(PROGRESS)}|\d{{6}}\.jsonl|\..*\.[0-9a-f]{{8}}\.(tmp|old)(/.*)?"
     rf"|\d{{6}}/({ENCODED.files})"
 )
 _BARE = Kind("unfinished encoding", _FILES)
 STARTED = Kind("unfinished encoding", _FILES, PROGRESS, lambda value: value.get("format") == FORMAT)
-PART_ITEMS, PART_SECONDS = 4096, 20.0  # a part is closed after so many items, or so long
+PART_ITEMS, PART_SECONDS = 4096, 20.0  # a part is closed after this many items or seconds
 
 
 class Parts:
-    """The parts of an encoding: encoded sets of their own, and lists of what could not be read.
+    """Writes and reads the parts of an encoding: small encoded sets, and lists of unreadable items.
 
-    A part counts from the moment that ``progress.json`` names it. What was in none yet is encoded again.
+    A part is finished when ``progress.json`` names it. Rows that are in no finished part are encoded again
+    after an interruption.
 
     Attributes:
         folder: ``OUT.part``.
-        seen: rows of the source that are done, readable or not.
-        rows: points among them.
-        skipped: the others, as `read_skipped` gives them.
+        seen: the number of rows of the source that are done, readable or not.
+        rows: the number of points among them.
+        skipped: the unreadable items, like `read_skipped` returns them.
     """
 
     def __init__(self, folder: Path, meta: EncodedMeta) -> None:
@@ -60,10 +61,16 @@ class Parts:
     @classmethod
     @contextlib.contextmanager
     def open(cls, out: Path, meta: EncodedMeta, about: dict[str, Any]) -> Iterator[Parts]:
-        """Begin, or go on with what is there if it is ``about`` the same; on an error what is done is kept.
+        """Start an encoding or resume an interrupted one; an error keeps the finished rows.
+
+        Args:
+            out: the directory of the encoded set.
+            meta: describes the points.
+            about: what identifies the encoding; to resume, it must equal that of the interrupted one.
 
         Raises:
-            LimbeckError: an unfinished encoding of something else, another process that is at it, disk full.
+            LimbeckError: the unfinished encoding is of other input, another process works on it, or the disk
+                is full.
         """
         folder = out.with_name(out.name + ".part")
         _require_ours(folder)
@@ -78,7 +85,7 @@ class Parts:
                 kept = sum(part["rows"] for part in parts._progress["parts"])
                 if kept and isinstance(error, LimbeckError):
                     raise LimbeckError(
-                        f"{error}; {kept} items are kept in {folder}: the same command goes on"
+                        f"{error}; {kept} items are kept in {folder}: run the same command to resume"
                     ) from error
                 raise
             finally:
@@ -96,7 +103,7 @@ class Parts:
         if differ:
             raise LimbeckError(
                 f"{self.folder}: an unfinished encoding with another {' and '.join(differ)}; "
-                "remove it to start anew"
+                "remove it to start again"
             )
         for part in self._progress["parts"]:
             self.seen, self.rows = self.seen + part["seen"], self.rows + part["rows"]
@@ -108,7 +115,7 @@ class Parts:
     def append(
         self, points: np.ndarray, items: pa.Table | None, failed: Sequence[tuple[str, Reason]], seen: int
     ) -> None:
-        """Take a step of ``seen`` rows: points (n, width) with items, and (id, reason) of the others."""
+        """Add a batch of ``seen`` rows: points (n, width) with items, and (id, reason) of the others."""
         if items is not None:
             self._points.append(points)
             self._items.append(items)
@@ -119,7 +126,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Close the part, so that it counts."""
+        """Write the current part and name it in ``progress.json``."""
         if not self._held:
             return
         parts = self._progress["parts"]
@@ -137,10 +144,10 @@ class Parts:
         self._begin()
 
     def batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Points and items of all parts, and of what is in none yet, in order.
+        """Yield points and items of all parts and of the rows not yet in a part, in order.
 
         Raises:
-            LimbeckError: a part that was damaged meanwhile.
+            LimbeckError: a part is damaged.
         """
         for part in self._progress["parts"]:
             if part["rows"]:
@@ -150,15 +157,15 @@ class Parts:
         yield from zip(self._points, self._items, strict=True)
 
     def remove(self) -> None:
-        """Remove the parts; the set is whole."""
+        """Remove the parts; call it when the encoded set is complete."""
         remove_tree(self.folder)
 
 
 def _require_ours(folder: Path) -> None:
-    """Refuse a directory of this name that no encoding left.
+    """Check that a directory, if it exists, was left by an encoding.
 
     Raises:
-        LimbeckError: it is a file or a link, holds another file, or its progress is of another format.
+        LimbeckError: it is a file or a link, holds another file, or its progress has another format.
     """
     if not folder.is_symlink() and not folder.exists():
         return
@@ -168,6 +175,6 @@ def _require_ours(folder: Path) -> None:
         why = (STARTED if begun else _BARE).foreign(folder) or ""
     if why:
         raise LimbeckError(
-            f"{folder}: {why}; what is done of an encoding is kept under this name: move it away, or choose "
+            f"{folder}: {why}; an unfinished encoding is kept under this name; move it away, or choose "
             "another --out"
         )

@@ -1,4 +1,4 @@
-"""Where the pictures of a table lie: as given, or in another spelling that `limbeck.names` finds."""
+"""Finds the picture files of a table: by the given path, or by another spelling of it (`limbeck.names`)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from limbeck.names import Resolved, clean_path, is_text, name_form, resolve
 from limbeck.tables import warn_notes
 
-# These find the same path in another spelling; others would guess a picture that the table does not name.
+# These rules find another spelling of a path; the others could find a picture that the table does not name.
 _SAME_PATH = frozenset({"path", "separators", "form"})
 
 
 class Places:
-    """Paths of a table by their files, relative to the table's folder.
+    """Maps the paths of a table to files, relative to the table's folder.
 
-    A path that is there costs one look. With the first that is not, all paths of the table are compared once
-    with the files of the folders that they name, so that no file gets two names.
+    A path that exists costs one look-up. At the first path that does not, all paths of the table are compared
+    once with the files of their folders, so that no two paths get the same file.
 
     Args:
-        folder: what relative paths count from.
-        paths: gives all paths of the table.
+        folder: the folder that paths are relative to.
+        paths: returns all paths of the table.
     """
 
     def __init__(self, folder: Path, paths: Callable[[], Iterable[str]]) -> None:
@@ -30,7 +30,7 @@ class Places:
         self._lock = threading.Lock()
 
     def find(self, path: str) -> str:
-        """The path of the file that a path of the table means; the path itself where there is none."""
+        """Return the path of the file that a path of the table means; the path itself if there is none."""
         try:
             if (self._folder / path).exists():
                 return path
@@ -56,7 +56,7 @@ class Places:
         return chosen
 
     def _files(self, folder: str) -> list[str]:
-        """Files of a folder, relative; of folders of another Unicode form too."""
+        """Return the relative paths of a folder's files; the folder's name may have another Unicode form."""
         places = [""]
         for part in folder.split("/") if folder else []:
             places = [

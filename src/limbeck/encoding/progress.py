@@ -1,4 +1,4 @@
-"""The progress bar of an encoding."""
+"""Shows the progress bar of an encoding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class EncodingBar:
-    """A progress bar on standard error, or nothing; yields a function that takes the items just done."""
+    """Shows a progress bar on standard error if wanted; its context is a function that adds items."""
 
     def __init__(self, shown: bool, total: int, done: int = 0) -> None:
         self._shown, self._total, self._done = shown, total, done
@@ -32,7 +32,9 @@ class EncodingBar:
         def advance(count: int) -> None:
             self._progress.advance(task, count)
             state = self._progress.tasks[0]
-            speed = state.speed or count / max(state.elapsed or 0, 1e-3)  # none yet after the first batch
+            speed = state.speed or count / max(
+                state.elapsed or 0, 1e-3
+            )  # rich has no speed yet after the first batch
             self._progress.update(task, rate=f"{speed:,.0f} items/s")
 
         return advance

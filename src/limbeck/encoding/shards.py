@@ -1,4 +1,4 @@
-"""The files of a table of pictures, read in groups of rows, in plain types (`limbeck.tables`)."""
+"""Reads the files of a table of pictures in groups of rows, in plain types (`limbeck.tables`)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from limbeck.tables.arrow import first_line
 
 
 class Shard(ABC):
-    """One file, read in groups of rows.
+    """Reads one file in groups of rows.
 
     Attributes:
         path: the file.
         schema: its columns in plain types.
-        starts: number of the first row of each group, and at the end the number of rows.
+        starts: the first row of each group, and at the end the number of rows.
     """
 
     path: Path
@@ -31,24 +31,24 @@ class Shard(ABC):
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return self.starts[-1]
 
     @abstractmethod
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a group, of some columns or of all."""
+        """Return the rows of a group, with the given columns or all."""
 
     def where(self, row: int) -> str:
-        """Place of a row, for an error."""
+        """Return the place of a row, for an error message."""
         return f"{self.path}: row {row}"
 
     def may_lack(self, column: str) -> bool:
-        """Whether a column, or a field ``a.b`` of one, may be null in a row."""
+        """Return whether a column, or a field ``a.b`` of one, may be null in a row."""
         return True
 
 
 class ParquetShard(Shard):
-    """A Parquet file; row groups are read as they are asked for."""
+    """Reads a Parquet file, one row group at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,7 +65,11 @@ class ParquetShard(Shard):
             raise SourceDamaged(str(error)) from None
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        """As `Shard.read`; a damaged group is a `SourceDamaged` that names its rows."""
+        """Return the rows of a row group.
+
+        Raises:
+            SourceDamaged: the group is damaged; the error names its rows.
+        """
         try:
             return plain_table(self._open().read_row_group(group, columns=columns))
         except (pa.ArrowException, OSError) as error:
@@ -74,7 +78,7 @@ class ParquetShard(Shard):
             raise SourceDamaged(f"{self.path}: damaged at {where} ({reason}); restore it") from None
 
     def may_lack(self, column: str) -> bool:
-        """As `Shard.may_lack`, by the statistics of the file."""
+        """Return whether a column may be null, by the statistics of the file."""
         for group in range(self._about.num_row_groups):
             about = self._about.row_group(group)
             for at in range(about.num_columns):
@@ -87,7 +91,7 @@ class ParquetShard(Shard):
 
 
 class TextShard(Shard):
-    """A CSV, TSV, JSON or JSON lines file, whole in memory; what was guessed is said as warnings."""
+    """Reads a whole CSV, TSV, JSON or JSON lines file into memory, and warns about guesses."""
 
     def __init__(
         self, path: Path, text: tuple[str, ...], types: Mapping[str, str] | None, multiline: bool
@@ -98,10 +102,10 @@ class TextShard(Shard):
         self.schema, self.starts = self._table.columns.schema, [0, len(self._table)]
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        """As `Shard.read`."""
+        """Return all rows, which are the only group."""
         table = self._table.columns
         return table if columns is None else table.select(columns)
 
     def where(self, row: int) -> str:
-        """File and line."""
+        """Return file and line of a row."""
         return self._table.where(row)

@@ -1,4 +1,4 @@
-"""What is encoded: a folder of pictures, a pairs directory, a table; rows with ids, pictures and features."""
+"""Opens what is to be encoded: a folder of pictures, a pairs directory or a table."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class PictureFolder:
-    """The pictures under a folder, at any depth, in the order of their relative paths: their ids.
+    """Lists the pictures below a folder, in the order of their relative paths, which are their ids.
 
-    What is no picture by its ending or its first bytes, and what is hidden, a linked folder or a broken link,
-    is in ``passed``, by reason.
+    ``passed`` counts by reason what is skipped: files that are not pictures by suffix or first bytes, hidden
+    entries, linked folders and broken links.
 
     Args:
         root: the folder.
-        below: a folder that holds it, which ids and paths shall be relative to; ``root`` by default.
+        below: a folder that contains it; ids and paths are relative to that. By default it is ``root``.
     """
 
     def __init__(self, root: Path | str, below: Path | str | None = None) -> None:
         from limbeck.pictures import list_folder
 
-        self._states: dict[int, FileState | None] = {}  # of pictures opened, until their items are asked for
+        self._states: dict[int, FileState | None] = {}  # of opened pictures, until `items` returns them
         self.root = Path(root)
         if not self.root.is_dir():
             raise LimbeckError(
@@ -60,7 +60,7 @@ class PictureFolder:
         self.prefix = "" if inside == "." else inside + "/"
 
     def below(self, base: Path | str) -> PictureFolder:
-        """The same pictures with ids and paths relative to a folder that holds this one."""
+        """Return the same pictures with ids and paths relative to a folder that contains this one."""
         moved = copy.copy(self)
         moved._states = {}
         moved._place(Path(base))
@@ -70,35 +70,35 @@ class PictureFolder:
         return len(self.names)
 
     def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
-        """Ids of some rows; all by default."""
+        """Return the ids of some rows; all by default."""
         return [self.prefix + self.names[row] for row in (range(len(self)) if rows is None else rows)]
 
     def open_image(self, row: int) -> Image.Image:
-        """The picture of a row, RGB and upright."""
+        """Open the picture of a row, RGB and upright."""
         from limbeck.pictures import open_picture
 
         file = self.root / self.names[row]
         before = file.stat() if file.exists() else None
         picture = open_picture(file)
-        # Here, in a thread that decodes, and after the picture: what may not be opened is never read.
+        # After the picture, so that a file that must not be opened is not read; in a decoding thread.
         self._states[row] = None if before is None else state_after(file, before)
         return picture
 
     def items(self, rows: Sequence[int]) -> pa.Table:
-        """``id`` and ``path`` of some rows, and what their files were when they were opened."""
+        """Return ``id`` and ``path`` of some rows, and the state of their files at opening."""
         names = pa.array(self.ids(rows), pa.string())
         states = column_of([self._states.pop(row, None) for row in rows])
         return pa.table({"id": names, "path": names, STATE: states})
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        """Refused: a folder of pictures has no features."""
+        """Raise an error, because a folder of pictures has no features."""
         raise LimbeckError(
             f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory with them"
         )
 
 
 class PairsSource:
-    """The rows of a pairs directory as things to encode, with what shall come back with a hit."""
+    """Gives access to the rows of a pairs directory: pictures or features, and the columns of an index."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
@@ -124,24 +124,24 @@ class PairsSource:
         return len(self.pairs)
 
     def open_image(self, row: int) -> Image.Image:
-        """The picture of a row, RGB and upright."""
+        """Open the picture of a row, RGB and upright."""
         return self.pairs.open_image(row)
 
     def items(self, rows: Sequence[int]) -> pa.Table:
-        """Id, picture path, labels, tags and captions of some rows, as far as the data set has them."""
+        """Return id, picture path and the other columns of some rows that the data set has."""
         return self._table.take(pa.array(rows, pa.int64()))
 
     def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
-        """Ids of some rows; all by default."""
+        """Return the ids of some rows; all by default."""
         ids: list[str] = self._table.column("id").to_pylist()
         return ids if rows is None else [ids[row] for row in rows]
 
     def texts(self) -> list[str]:
-        """Distinct captions, tags and class names of all rows."""
+        """Return the distinct captions, tags and class names of all rows."""
         return table_texts(self._table)
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        """Features (n, D) of those of the rows that have any, and these rows."""
+        """Return features (n, D) of the rows that have some, and these rows."""
         known = pc.is_valid(
             self.pairs.table.column("feature_row").take(pa.array(rows, pa.int64()))
         ).to_pylist()
@@ -159,16 +159,16 @@ def open_source(
     types: Mapping[str, str] | None = None,
     multiline: bool = False,
 ) -> Source:
-    """A pairs directory, a table with pictures, or else a folder of pictures.
+    """Open a pairs directory, a table with pictures, or a folder of pictures.
 
     Args:
-        source: a path or what is open already.
-        image_column: of a table, as ``types`` and ``multiline`` are: see `TableSource`.
-        types: as above.
-        multiline: as above.
+        source: a path, or an opened source or `Pairs`.
+        image_column: the column of pictures of a table; see `TableSource`.
+        types: column types of a table; see `TableSource`.
+        multiline: allow line ends in quoted fields of a table; see `TableSource`.
 
     Raises:
-        LimbeckError: none of them, damaged, or options of a table for what is none.
+        LimbeckError: the source is invalid or damaged, or options of a table are given for another source.
     """
     from limbeck.data.pairs import Pairs
 
@@ -176,7 +176,7 @@ def open_source(
         return TableSource(source, image_column, types=types, multiline=multiline)
     for option, given in (("image-column", image_column), ("types", types), ("multiline", multiline)):
         if given:
-            raise LimbeckError(f"{source}: no table; leave out --{option}")
+            raise LimbeckError(f"{source}: is not a table; leave out --{option}")
     if isinstance(source, PictureFolder | PairsSource | TableSource):
         return source
     if isinstance(source, Pairs):
@@ -187,13 +187,17 @@ def open_source(
 
 
 def source_places(source: Source) -> list[Path | str | None]:
-    """Directory or table of a source, and where its pictures lie: what must not be written over."""
+    """Return the path of a source and that of its pictures, which must not be overwritten."""
     place = source.pairs.path if isinstance(source, PairsSource) else source.root
     return [place, source.media_root]
 
 
 def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
-    """Rows (n,) of a split of a protocol, "query", "database" or "train"; only pairs have splits."""
+    """Return the rows (n,) of a protocol's split, "query", "database" or "train".
+
+    Raises:
+        LimbeckError: the source is not a pairs directory, or the protocol or split is unknown.
+    """
     from limbeck.data.protocol import SplitName
     from limbeck.data.protocols import load_protocol
 

@@ -1,4 +1,4 @@
-"""Tables of pictures: CSV, TSV, JSON, JSON lines, a Parquet file, or a folder of Parquet shards."""
+"""Reads tables of pictures: CSV, TSV, JSON, JSON lines, a Parquet file, or a folder of Parquet shards."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _IMAGE = ("image", "file_name", "filename", "image_path", "filepath", "path")
-_GROUPS = 2  # row groups of Parquet held at once
+_GROUPS = 2  # row groups of Parquet that are in memory at once
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is a table that `TableSource` reads."""
+    """Return whether a path is a table that `TableSource` reads."""
     if path.is_dir():
         own = any((path / name).is_file() for name in ("pairs.json", "encoded.json"))
         return not own and next(path.glob("*.parquet"), None) is not None
@@ -35,11 +35,11 @@ def is_table(path: Path) -> bool:
 
 
 class TableSource:
-    """Rows of a table, each with a picture: a path relative to the table's folder, or its bytes (Parquet).
+    """Reads a table with one picture per row: a path relative to the table's folder, or bytes (Parquet).
 
-    Parquet is read by row group as rows are asked for; text tables are parsed whole. The id is the column
-    ``id``, else the picture's path, else shard and row; ids and paths are text. The other columns come back
-    with a hit. A row ``{bytes: null, path: …}`` of Parquet opens its path.
+    Parquet is read one row group at a time; text tables are read whole. The id is the column ``id``, else the
+    picture's path, else shard and row number; ids and paths are text. The other columns are returned with a
+    hit. For a Parquet row ``{bytes: null, path: …}``, the path is opened.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class TableSource:
 
         Args:
             path: the file, or a folder of Parquet files.
-            image_column: where the pictures are; found by its name by default.
-            types: types of further columns of a text table (`limbeck.tables.TYPES`), instead of guesses.
+            image_column: the column of pictures; by default a known name such as ``image`` is used.
+            types: types of columns of a text table (`limbeck.tables.TYPES`); the others are guessed.
             multiline: allow line ends inside quoted fields of CSV.
 
         Raises:
-            LimbeckError: no such file, not readable, no rows, no column of pictures (those there are named).
+            LimbeckError: there is no such file, it is unreadable, has no rows, or has no column of pictures.
         """
         self.root = Path(path)
         if not self.root.exists():
@@ -69,7 +69,7 @@ class TableSource:
         if files[0].suffix.lower() == ".parquet":
             if types or multiline:
                 raise LimbeckError(
-                    f"{self.root}: Parquet has types of its own; leave out --types, --multiline"
+                    f"{self.root}: Parquet files define their types; leave out --types, --multiline"
                 )
             self._shards = list(map(ParquetShard, files))
         else:
@@ -77,11 +77,13 @@ class TableSource:
             self._shards = [TextShard(files[0], text, types, multiline)]
         self._starts = [0, *itertools.accumulate(shard.rows for shard in self._shards)]
         if not len(self):
-            raise LimbeckError(f"{self.root}: no rows in it; give at least one")
+            raise LimbeckError(f"{self.root}: has no rows; give at least one")
         schema = self._shards[0].schema
         for shard in self._shards:
             if not shard.schema.equals(schema):
-                raise LimbeckError(f"{shard.path}: has other columns than {files[0].name}; make them alike")
+                raise LimbeckError(
+                    f"{shard.path}: has other columns than {files[0].name}; give all shards the same ones"
+                )
         self._image = _image_column(self.root, schema, image_column)
         self._form = _form(self.root, self._image, schema.field(self._image).type)
         if self._form == "either" and not any(s.may_lack(f"{self._image}.bytes") for s in self._shards):
@@ -98,11 +100,11 @@ class TableSource:
 
     @property
     def identity(self) -> list[list[Any]]:
-        """What tells this source from another: names and rows of its shards, and the column of pictures."""
+        """What identifies this source: names and rows of its shards, and the column of pictures."""
         return [[self._image, 0], *([shard.path.name, shard.rows] for shard in self._shards)]
 
     def _slice(self, row: int) -> pa.Table:
-        """One row as a table, from a piece that is kept."""
+        """Return one row as a table, from a cached row group."""
         number = bisect.bisect_right(self._starts, row) - 1
         shard, local = self._shards[number], row - self._starts[number]
         group = bisect.bisect_right(shard.starts, local) - 1
@@ -115,7 +117,7 @@ class TableSource:
             return self._held[number, group].slice(local - shard.starts[group], 1)
 
     def open_image(self, row: int) -> Image.Image:
-        """The picture of a row, RGB and upright."""
+        """Open the picture of a row, RGB and upright."""
         import io
 
         from limbeck.pictures import decode_picture, open_picture
@@ -131,7 +133,7 @@ class TableSource:
         return open_picture(self._folder / self._places.find(path))
 
     def items(self, rows: Sequence[int]) -> pa.Table:
-        """``id``, ``path`` where pictures are files, and the other columns of some rows."""
+        """Return ``id``, ``path`` (if pictures are files) and the other columns of some rows."""
         kept = [name for name in self._shards[0].schema.names if name != self._image or self._form != "bytes"]
         table = pa.concat_tables([self._slice(row).select(kept) for row in rows]).combine_chunks()
         columns = {"id": pa.array(self._ids(table, rows), pa.string())}
@@ -148,7 +150,7 @@ class TableSource:
         return pa.table(columns)
 
     def _paths(self) -> Iterator[str]:
-        """Every path that the column of pictures holds."""
+        """Yield every path in the column of pictures."""
         for shard in self._shards:
             for group in range(len(shard.starts) - 1):
                 for value in shard.read(group, [self._image]).column(self._image).to_pylist():
@@ -174,7 +176,7 @@ class TableSource:
         return f"{self._shards[number].path.stem}/{row - self._starts[number]}"
 
     def ids(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str]:
-        """Ids of some rows; all by default."""
+        """Return the ids of some rows; all by default."""
         if self._id_column is None:
             return [self._number(int(row)) for row in (range(len(self)) if rows is None else rows)]
         found: list[str] = []
@@ -185,7 +187,7 @@ class TableSource:
         return found if rows is None else [found[row] for row in rows]
 
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        """Refused: a table of pictures has no features."""
+        """Raise an error, because a table of pictures has no features."""
         raise LimbeckError(
             f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory"
         )
@@ -201,7 +203,7 @@ def _image_column(root: Path, schema: pa.Schema, asked: str | None) -> str:
 
 
 def _form(root: Path, name: str, kind: pa.DataType) -> str:
-    """Whether the column holds pictures as "path", as "bytes", or in each row "either"."""
+    """Return whether the column holds pictures as "path", "bytes", or "either" per row."""
     if pa.types.is_string(kind):
         return "path"
     if pa.types.is_binary(kind):

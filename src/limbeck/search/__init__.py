@@ -1,4 +1,4 @@
-"""The index as its users see it: build, search, change; queries from text, pictures, points and files."""
+"""Contains the user's view of an index: build, search and change it by text, picture, point or file."""
 
 from limbeck.search.batch import answer_file
 from limbeck.search.index import Hit, Index

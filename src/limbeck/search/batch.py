@@ -1,4 +1,4 @@
-"""Many queries from a file, answered one by one: what `limbeck search --queries` writes."""
+"""Answers the queries of a file, for `limbeck search --queries`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from limbeck.search.index import Hit, Index
 from limbeck.tables import load_json, read_list, warn_notes
 
 KINDS = ("text", "image", "like")
-_SHOWN = 200  # characters of a line that is no query
-_TOGETHER = 256  # queries that share one walk over the index
+_SHOWN = 200  # characters of an invalid line that are shown
+_TOGETHER = 256  # queries that share one pass over the index
 
 
 @dataclass(frozen=True)
 class Query:
-    """One line of a file of queries: ``{kind: value}`` with a kind of `KINDS`, or why it is none."""
+    """Holds one line of a query file.
+
+    Attributes:
+        line: its number, from 1.
+        asked: ``{kind: value}`` with a kind of `KINDS`.
+        fault: why the line is not a query; None if it is one.
+    """
 
     line: int
     asked: dict[str, str]
@@ -32,26 +38,29 @@ class Query:
 
 
 def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
-    """Queries of a file, and notes on its reading: JSON lines, or in any other file a text per line.
+    """Read a query file: JSON lines (``.jsonl``, ``.ndjson``), or one text per line in any other file.
 
-    Images are relative to the file's folder; empty lines are passed over. A line that is no query is kept
-    with its fault, so that the others are answered.
+    Image paths are relative to the file's folder. Empty lines are skipped. An invalid line is returned with
+    its fault, so that the other queries can be answered.
+
+    Returns:
+        The queries, and notes about the reading of the file.
 
     Raises:
-        LimbeckError: no such file, not text, no queries.
+        LimbeckError: there is no such file, it is not text, or it has no queries.
     """
     found = read_list(path)
     is_json = Path(path).suffix.lower() in (".jsonl", ".ndjson")
     lines = [(number, text.strip()) for number, text in found.numbered() if text.strip()]
     if not lines:
-        raise LimbeckError(f"{path}: empty; give one query per line")
+        raise LimbeckError(f"{path}: is empty; give one query per line")
     if not is_json:
         return [Query(number, {"text": text}) for number, text in lines], found.notes
     return [_query(Path(path), number, text) for number, text in lines], found.notes
 
 
 def _query(path: Path, number: int, text: str) -> Query:
-    """The query of a JSON line."""
+    """Parse a JSON line as a query."""
     where = f"{path}: line {number}"
     shown = {"text": text if len(text) <= _SHOWN else text[:_SHOWN] + "…"}
     try:
@@ -59,14 +68,16 @@ def _query(path: Path, number: int, text: str) -> Query:
     except LimbeckError as error:
         return Query(number, shown, str(error))
     if not isinstance(query, dict) or len(query) != 1 or next(iter(query)) not in KINDS:
-        return Query(number, shown, f'{where} is no query; write {{"text": "…"}}, image or like')
+        return Query(number, shown, f'{where} is not a query; write {{"text": "…"}}, image or like')
     kind, value = next(iter(query.items()))
     if not isinstance(value, str):
         return Query(number, shown, f"{where} holds no string; give a text, a path or an id")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        return Query(number, shown, f"{where} holds half a surrogate pair, which is no character; mend it")
+        return Query(
+            number, shown, f"{where} holds half of a surrogate pair, which is not a character; correct it"
+        )
     return Query(number, {kind: str(path.parent / value) if kind == "image" else value})
 
 
@@ -82,14 +93,27 @@ def answer_file(
     recall: float = RECALL,
     rerank: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` of each query, in the file's order.
+    """Answer the queries of a file in its order.
 
-    A query that cannot be asked (no known word, an unreadable picture, an unknown id) and a line that is
-    none have ``"line"`` and ``"error"`` instead of hits, and the others are still answered. Arguments are
-    those of `Index.search`.
+    Args:
+        index: the index.
+        path: the query file (`read_queries`).
+        k: the number of hits per query.
+        where: see `Index.search`, as for all further arguments.
+        radius: see above.
+        along: see above.
+        engine: see above.
+        recall: see above.
+        rerank: see above.
+
+    Yields:
+        ``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` per query. An invalid line, and a query
+        that fails (no known word, an unreadable picture, an unknown id), has ``"line"`` and ``"error"``
+        instead of hits; the other queries are still answered.
 
     Raises:
-        LimbeckError: a bad file, filter or radius, no such engine, a space without cones, no embeddings kept.
+        LimbeckError: the file, the filter or the radius is invalid, there is no such engine, the space has no
+            cones, or the index keeps no embeddings.
     """
     read, notes = read_queries(path)
     warn_notes(notes)
@@ -100,11 +124,11 @@ def answer_file(
         check_rerank(index.store, rerank, k, radius)
     index.choose(engine, recall=recall, k=None if k is None and radius is not None else rerank or k or 10)
     if where is not None:
-        index.store.where(where)  # a mistake in it is no query's fault
+        index.store.where(where)  # an invalid filter is an error of the call, not of a query
     options: dict[str, Any] = {"where": where, "along": along, "engine": engine, "recall": recall}
     while block := list(islice(queries, _TOGETHER)):
         asked: list[tuple[np.ndarray, ...]] = []
-        own: list[int] = []  # rows left out, -1 for none
+        own: list[int] = []  # rows to exclude, -1 for none
         errors: dict[int, str] = {}
         for number, query in enumerate(block):
             try:
@@ -117,7 +141,7 @@ def answer_file(
                 own.append(index.store.row_of(query.asked["like"]) if "like" in query.asked else -1)
         found: Iterator[list[Hit] | LimbeckError] = iter([])
         if asked:
-            # One more hit is fetched for a row left out, so nothing is said of it where there is none.
+            # An excluded row needs one hit more, so pass None if there is none.
             options["without"] = np.array(own) if max(own) >= 0 else None
             arrays = [np.concatenate(parts) for parts in zip(*asked, strict=True)]
             if rerank is None:
@@ -134,9 +158,9 @@ def answer_file(
 
 
 def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
-    """The point (1, width) of a query, and its embedding (1, D) where the index keeps any.
+    """Return the point (1, width) of a query, and its embedding (1, D) if the index keeps embeddings.
 
-    Without ``embedded`` that may be NaN, where it cannot be had.
+    Without ``embedded``, the embedding is NaN if it is not available.
     """
     asked = {"image": query.get("image"), "like": query.get("like")}
     if embedded:
@@ -156,7 +180,7 @@ def _reranked(
     rerank: int,
     options: dict[str, Any],
 ) -> list[list[Hit] | LimbeckError]:
-    """Hits of each query; where an item without an embedding is in a short list, that query has the error."""
+    """Return the hits of each query, or its error if its short list has an item without an embedding."""
     try:
         return [*index.search_reranked(points, embeddings, k, rerank=rerank, **options)]
     except LimbeckError as error:

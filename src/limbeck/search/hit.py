@@ -1,4 +1,4 @@
-"""What a search answers: an item with its score, its other columns, its picture."""
+"""Defines a hit of a search: an item with its score, other columns and picture."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-_HIDDEN = (EMBEDDING, FILE_STATE)  # columns that say nothing to people
+_HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer of a search.
+    """Holds one hit of a search.
 
     Attributes:
-        id: of the item.
-        score: similarity (cosine), or Hamming or geodesic distance; ``Index.score_name`` says which.
+        id: the id of the item.
+        score: cosine similarity, Hamming distance or geodesic distance; ``Index.score_name`` names the kind.
         metadata: the item's other columns, such as ``path``, ``labels``, ``tags``, ``captions``.
         row: the item's row in the index.
     """
@@ -38,7 +38,7 @@ class Hit:
 
 
 def hits_of(store: IndexStore, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
-    """Scores and rows (k,) of a store with their items."""
+    """Return the hits for scores (k,) and rows (k,) of a store."""
     found = []
     for score, row, item in zip(scores.tolist(), rows.tolist(), store.metadata(rows, _HIDDEN), strict=True):
         found.append(Hit(item.pop("id"), score, item, row))
@@ -46,7 +46,7 @@ def hits_of(store: IndexStore, scores: np.ndarray, rows: np.ndarray) -> list[Hit
 
 
 def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:
-    """The picture of a hit; see `limbeck.Index.picture`."""
+    """Open the picture of a hit; see `limbeck.Index.picture`."""
     from limbeck.pictures import open_picture
 
     root, path = media or store.manifest.media_root, hit.metadata.get("path")

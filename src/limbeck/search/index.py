@@ -1,7 +1,6 @@
-"""`limbeck.Index`: a store, its engines and a query encoder, joined.
+"""Defines `limbeck.Index`, which joins a store, its engines and a query encoder.
 
-Torch is imported only when something must be encoded: a search by stored item or by ready-made points never
-loads it.
+Torch is imported only to encode: a search by stored item or by points never imports it.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """A collection that can be searched by words, picture, features, stored item or ready-made points.
+    """Searches a collection by text, picture, features, stored item or encoded points.
 
     Attributes:
-        store: the files on disk.
+        store: the index on disk.
         space: the space of the points.
         score_name: "similarity" (higher is nearer) or "distance" (lower is nearer).
     """
@@ -53,10 +52,10 @@ class Index:
 
     @classmethod
     def open(cls, path: Path | str) -> Index:
-        """Open an index; nothing but its manifest is read, and no model is loaded.
+        """Open an index without loading a model; of its files little more than the manifest is read.
 
         Raises:
-            LimbeckError: no index there, damaged, or of a newer format.
+            LimbeckError: there is no index, it is damaged, or its format is newer.
         """
         return cls(IndexStore.open(path))
 
@@ -76,28 +75,28 @@ class Index:
         on_skip: OnSkip | None = None,
         embeddings: bool | np.ndarray = False,
     ) -> Index:
-        """Build an index; it appears whole or not at all.
+        """Build an index; an error leaves nothing of it.
 
         Args:
-            path: directory of the index.
+            path: the new index directory.
             source: pairs directory, folder of pictures, encoded set, or an array of points: packed codes
                 uint8 (N, bits/8), unit vectors float32 (N, dim), or points of ``space``.
-            model: run, model directory or encoder. Pairs and pictures are encoded with it; its copy in the
-                index encodes the queries. Without one, an encoded set or array can be searched by item and by
-                points only.
+            model: run, model directory or encoder. It encodes pairs and pictures; its copy in the index
+                encodes queries. Without it, you can search an encoded set or array by item and points only.
             items: with an array, its N items: ``{"id": [...], further columns}``.
-            rows: with pairs or pictures, the row numbers (n,) to take; all by default.
+            rows: with pairs or pictures, the row numbers (n,) to encode; all by default.
             space: with an array, its space; by default `Hamming` for uint8 and `Sphere` for floats.
-            batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
-            replace: put the new index over an existing one.
-            progress: show items/s and the time left on standard error.
+            batch_size: items per forward pass; 64 pictures or 1,024 feature rows by default.
+            replace: replace an existing index.
+            progress: show items per second and the remaining time on standard error.
             on_skip: called with id and reason of each item that cannot be read.
-            embeddings: keep the floats behind the codes (`DualEncoder.kept`), which order items of equal
-                distance and ``search(rerank=)``; with an array of points an array (N, D) of them, those of
-                ``model`` or, without one, vectors to be compared by their cosine.
+            embeddings: True keeps the float embeddings of the codes (`DualEncoder.kept`), for ties in
+                distance and for ``search(rerank=)``. With an array of points, give their embeddings (N, D):
+                those of ``model`` or, without one, vectors to compare by cosine.
 
         Raises:
-            LimbeckError: bad source, repeated ids, a model of another space, ``path`` taken, disk full.
+            LimbeckError: the source is invalid, ids repeat, the model is of another space, ``path`` exists,
+                or the disk is full.
         """
         check_apart(path, getattr(source, "path", source))
         encoder, name = load_model(model)
@@ -119,12 +118,12 @@ class Index:
         return len(self.store)
 
     def add(self, source: Path | str | Pairs | Source | Encoded | np.ndarray, **options: Any) -> Index:
-        """The index with more items, see `limbeck.search.add_items`; this object stays at its own state."""
+        """Add items (`limbeck.search.add_items`) and return the new state; this object does not change."""
         add_items(self.store.path, source, **options)
         return Index.open(self.store.path)
 
     def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> Index:
-        """The index without some items, see `remove_items`; this object stays at its own state."""
+        """Remove items (`remove_items`) and return the new state; this object does not change."""
         remove_items(self.store.path, ids, where=where)
         return Index.open(self.store.path)
 
@@ -144,32 +143,31 @@ class Index:
         recall: float = RECALL,
         rerank: int | None = None,
     ) -> list[Hit]:
-        """The k nearest items to one query, nearest first.
+        """Return the items nearest to one query, nearest first.
 
-        Of items at equal distance the nearer kept embedding comes first, where the index keeps embeddings
-        and the query has one; then the row decides.
-
-        Exactly one query is given.
+        Give exactly one of query, image, like, features and points. Items of equal distance are ordered by
+        the kept embeddings, if the index keeps some and the query has one, and then by row.
 
         Args:
-            query: words.
-            k: hits wanted, at least 1; by default 10, or with a radius all within it.
+            query: a text.
+            k: the number of hits, at least 1; by default 10, or all items within a radius.
             image: a picture or its file.
-            like: id of an item of this index; the item itself is left out of the hits.
+            like: the id of an item of this index; the item itself is excluded from the hits.
             features: (D,) or (1, D) image features, as the model reads them.
-            points: (width,) or (1, width) ready-made point of the index's space.
-            where: only items for which this filter on their columns holds, such as "labels has sky".
-            radius: only items this near: at most this distance, or at least this similarity.
-            along: "more-general" or "more-specific": only items that entail the query, or that it entails.
-            engine: "exact", one that was built (`limbeck index engine`), "auto", or milvus://HOST:PORT/NAME.
-            recall: that an engine shall reach; see `choose`.
-            rerank: take so many by their codes, then the k nearest by the floats that the index keeps
-                (``embeddings`` of `build`), compared as their model does; `Index.kept` names that score.
+            points: (width,) or (1, width), an encoded point of the index's space.
+            where: a filter on the columns, such as "labels has sky"; only items that match are returned.
+            radius: return only items with at most this distance, or at least this similarity.
+            along: "more-general": only items that entail the query; "more-specific": only items it entails.
+            engine: "exact", an engine that you built (`limbeck index engine`), "auto", or
+                milvus://HOST:PORT/NAME.
+            recall: the recall that the engine has to reach; see `choose`.
+            rerank: re-rank this many nearest codes by the stored float embeddings (``embeddings`` of `build`)
+                and return the best k. `Index.kept` names their score.
 
         Raises:
-            LimbeckError: not exactly one query, k below 1, an unknown id, a point or feature row of another
-                width, a text without one known word, no encoder in the index, a model that reads no pixels,
-                a filter that cannot be read, a radius that is none, a space without cones, no such engine.
+            LimbeckError: not exactly one query is given, k is below 1, an id is unknown, a point or feature
+                row has another width, a text has no known word, the index has no encoder for the query, the
+                filter or radius is invalid, the space has no cones, or there is no such engine.
         """
         options: dict[str, Any]
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
@@ -179,7 +177,7 @@ class Index:
         options = {"where": where, "along": along, "without": row, "engine": engine, "recall": recall}
         if rerank is not None:
             if points is not None:
-                raise LimbeckError("rerank: needs a query with an embedding; ask by words or like")
+                raise LimbeckError("rerank: needs a query with an embedding; search by text or like")
             check_rerank(self.store, rerank, k, radius)  # before anything is encoded
             asked, embeddings = self.embed(query, image=image, like=like, features=features)
             return self.search_reranked(asked, embeddings, k, rerank=rerank, **options)[0]
@@ -204,12 +202,10 @@ class Index:
         recall: float = RECALL,
         embeddings: np.ndarray | None = None,
     ) -> list[list[Hit]]:
-        """`search` for each of several points (Q, width), ``without`` a row, or one each (Q,), -1 for none.
+        """Return the hits for each of several points (Q, width); arguments and errors as `search`.
 
-        ``embeddings`` (Q, D) of the queries order items of equal distance; a row of NaN leaves it to the row.
-
-        Raises:
-            LimbeckError: as `search`.
+        ``without`` excludes a row, or one row per query, int (Q,), where -1 excludes none. ``embeddings``
+        (Q, D), those of the queries, order items of equal distance; for a row of NaN, ties go by row.
         """
         options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": without}
         options["embeddings"] = embeddings
@@ -219,17 +215,18 @@ class Index:
     def search_reranked(
         self, points: np.ndarray, embeddings: np.ndarray, k: int | None = None, *, rerank: int, **options: Any
     ) -> list[list[Hit]]:
-        """`search` with ``rerank`` for each of several points (Q, width) and their embeddings (Q, D).
+        """Return the hits for each of several points, re-ranked by the kept embeddings.
 
         Args:
-            points: for the short lists.
-            embeddings: for the order within them.
-            k: hits wanted; 10 by default.
-            rerank: length of the short lists, at least k.
-            options: as `search_many`, but for a radius.
+            points: (Q, width), which select the short lists.
+            embeddings: (Q, D), those of the queries, which order the short lists.
+            k: the number of hits; 10 by default.
+            rerank: the length of the short lists, at least k.
+            options: as `search_many`, without a radius.
 
         Raises:
-            LimbeckError: as `search`; points that are no codes, no embeddings kept, ``rerank`` below k.
+            LimbeckError: as `search`, the points are not codes, the index keeps no embeddings, or ``rerank``
+                is below k.
         """
         wanted = check_rerank(self.store, rerank, k)
         found = self._engines.find(points, rerank, embeddings=embeddings, **options)
@@ -239,13 +236,13 @@ class Index:
     def embed(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (Q, width) and embeddings (Q, D) of one query of `encode`, or of an item of this index.
+        """Return points (Q, width) and embeddings (Q, D) of a query as in `encode`, or of a stored item.
 
         The embeddings are of the kind that the index keeps.
 
         Raises:
-            LimbeckError: as `encode`; an unknown id, an item without an embedding, an encoder without such
-                embeddings.
+            LimbeckError: as `encode`, the id is unknown, the item has no embedding, or the encoder does not
+                give such embeddings.
         """
         if like is not None:
             row = self.store.row_of(like)
@@ -255,7 +252,7 @@ class Index:
     def asked(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `embed`, but None, or a row of NaN, in the place of embeddings that cannot be had."""
+        """Return the same as `embed`, but None, or a row of NaN, for embeddings that are not available."""
         kept = kept_of(self.store)
         if like is not None:
             row = self.store.row_of(like)
@@ -267,23 +264,27 @@ class Index:
 
     @property
     def kept(self) -> Kept:
-        """What a search with ``rerank`` ranks by; `LimbeckError` where no embeddings are kept."""
+        """What a search with ``rerank`` ranks by.
+
+        Raises:
+            LimbeckError: the index keeps no embeddings.
+        """
         kept = kept_of(self.store)
         if kept is None:
             raise LimbeckError(f"{self.store.path}: keeps no embeddings; build it with --keep-embeddings")
         return kept
 
     def choose(self, engine: str = "auto", *, recall: float = RECALL, k: int | None = 10) -> Choice:
-        """The engine that `search` takes, its setting, and why.
+        """Return the engine that `search` uses, its setting, and the reason.
 
         Args:
-            engine: "exact", the name of an engine that was built, or "auto": the fastest that was measured
-                to reach the recall, exact search if none is faster.
-            recall: share of the true k nearest, above 0, at most 1.
-            k: hits wanted; None for a radius, which only exact search answers.
+            engine: "exact", the name of an engine that you built, or "auto": the fastest engine with enough
+                measured recall, or exact search if none is faster.
+            recall: the wanted recall@k, above 0 and at most 1.
+            k: the number of hits; None for a radius, which needs an exact engine.
 
         Raises:
-            LimbeckError: no such engine, one that was never measured, a recall out of bounds.
+            LimbeckError: there is no such engine, it was never measured, or the recall is out of range.
         """
         return self._engines.choose(engine, recall=recall, k=k)
 
@@ -296,27 +297,27 @@ class Index:
         engine: str = "exact",
         recall: float = RECALL,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest items of each of several points.
+        """Return scores and rows of the k nearest items of several points.
 
         Args:
-            points: (Q, width) of this index's space.
-            k: hits wanted, at least 1; an index of fewer items gives all of them.
-            where: only items for which this filter holds.
+            points: (Q, width) points of this index's space.
+            k: the number of hits, at least 1; an index of fewer items returns all of them.
+            where: a filter; only items that match are returned.
             engine: as in `search`.
             recall: as in `search`.
 
         Returns:
-            scores (Q, k), int32 distances of codes or float64, and rows int64 (Q, k); `hits` turns them into
-            `Hit` lists.
+            (scores (Q, k), rows int64 (Q, k)): the scores are int32 distances of codes, or float64. `hits`
+            converts both to `Hit` lists.
 
         Raises:
-            LimbeckError: k below 1, points of another width or type, a filter that cannot be read.
+            LimbeckError: k is below 1, the points have another width or type, or the filter is invalid.
         """
         choice = self.choose(engine, recall=recall, k=check_k(k))
         return choice.search(points, k, choice.allowed(self.store, where))
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
-        """Scores and rows (Q, k) with their items."""
+        """Convert scores and rows (Q, k) to hits."""
         return [hits_of(self.store, *found) for found in zip(scores, rows, strict=True)]
 
     def traverse(
@@ -330,19 +331,19 @@ class Index:
         steps: int = 50,
         entailed: bool = True,
     ) -> Traversal:
-        """From a picture (or a text) to the root, through the texts that entail it; see `traverse`.
+        """Interpolate from a query to the root and return the nearest texts (MERU, image traversals).
 
         Args:
-            query: words.
+            query: a text.
             image: a picture or its file.
-            like: id of an item of this index.
+            like: the id of an item of this index.
             features: (D,) or (1, D) image features, as the model reads them.
-            texts: candidates; by default all captions, tags and class names of the items.
-            steps: points on the way, both ends among them.
-            entailed: pass over texts that do not entail the point.
+            texts: candidate texts; by default all captions, tags and class names of the items.
+            steps: the number of points on the way, including both ends.
+            entailed: skip texts that do not entail the point.
 
         Raises:
-            LimbeckError: a space without cones, no texts, none with a known word, and what `search` refuses.
+            LimbeckError: the space has no cones, there are no texts, none has a known word, or as `search`.
         """
         require_cones(self.space)
         check_steps(steps)
@@ -364,27 +365,27 @@ class Index:
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Points (Q, width) of a text or several, of a picture, or of image features (D,) or (Q, D).
+        """Encode one or several texts, a picture, or image features (D,) or (Q, D) to points (Q, width).
 
         Raises:
-            LimbeckError: the index has no encoder for it, or the encoder cannot read it.
+            LimbeckError: the index has no encoder for the query, or the encoder cannot read it.
         """
         return self._queries.encode(text, image=image, features=features)
 
     def item(self, item_id: str) -> Hit:
-        """An item of this index as a hit, with a score of 0."""
+        """Return an item of this index as a hit with score 0."""
         row = self.store.row_of(item_id)
         return hits_of(self.store, np.zeros(1, np.int64), np.array([row]))[0]
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
-        """The picture of a hit, RGB and upright, from the folder or zip recorded at build time.
+        """Open the picture of a hit, RGB and upright.
 
         Args:
-            hit: of this index.
-            media: where the pictures are now, if they moved.
+            hit: a hit of this index.
+            media: the folder or zip of the pictures; by default the one recorded in the index.
 
         Raises:
-            LimbeckError: the items have no pictures, or this one cannot be read.
+            LimbeckError: the item has no picture, or it cannot be read.
         """
         return picture_of(self.store, hit, media)
 

@@ -1,4 +1,4 @@
-"""What turns queries into points: the encoder that an index carries, or one that was handed in.
+"""Encodes queries into points with the encoder stored in an index, or with one that is given.
 
 Torch is imported only when something is encoded.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
 
 
-MAX_TEXT = 20_000  # characters; a model reads some dozen words, and tokenizers take long over megabytes
+MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
 
 
 class QueryEncoder:
-    """The query encoder of an index, loaded at its first use."""
+    """Encodes queries with the encoder of an index, which is loaded at its first use."""
 
     def __init__(self, store: IndexStore, encoder: DualEncoder | None = None) -> None:
         self.store = store
@@ -39,10 +39,10 @@ class QueryEncoder:
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Points (Q, width) of a text or several, of a picture, or of image features (D,) or (Q, D).
+        """Encode one or several texts, a picture, or image features (D,) or (Q, D) to points (Q, width).
 
         Raises:
-            LimbeckError: the index has no encoder for it, or the encoder cannot read it.
+            LimbeckError: the index has no encoder for the query, or the encoder cannot read it.
         """
         encoder, modality, items = self._inputs(text, image, features)
         return encoder.encode_text(items) if modality == "text" else encoder.encode_image(items)
@@ -50,22 +50,22 @@ class QueryEncoder:
     def embed(
         self, kept: Kept, text: str | None, *, image: Any = None, features: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (Q, width) of queries as in `encode`, and their embeddings (Q, D) as an index keeps them.
+        """Encode queries like `encode`, to points (Q, width) and embeddings (Q, D) of the kind ``kept``.
 
         Raises:
-            LimbeckError: as `encode`; embeddings from elsewhere, or an encoder that gives others.
+            LimbeckError: as `encode`, or the encoder does not give embeddings of this kind.
         """
         encoder, modality, items = self._inputs(text, image, features)
         if kept.of != "unrecorded" and encoder.kept != kept:
             raise LimbeckError(
                 f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
-                "this query; ask by --like ID, or give --codes FILE with --embeddings FILE"
+                "this query; use --like ID, or give --codes FILE with --embeddings FILE"
             )
         embeddings, floats = encoder.encode_both(modality, items)
         return encoder.points_of(embeddings), embeddings if kept.of == "unrecorded" else floats
 
     def gives(self, kept: Kept, text: str | None, features: np.ndarray | None) -> bool:
-        """Whether the encoder of a query gives the embeddings that an index keeps."""
+        """Return whether the encoder of a query gives embeddings of the kind ``kept``."""
         reads = "text" if text is not None else "pixels" if features is None else "features"
         encoder = self.reading("text" if text is not None else "image", reads)
         return kept.of == "unrecorded" or encoder.kept == kept
@@ -73,7 +73,7 @@ class QueryEncoder:
     def _inputs(
         self, text: str | Sequence[str] | None, image: Any, features: np.ndarray | None
     ) -> tuple[DualEncoder, str, Any]:
-        """The encoder of a query, "text" or "image", and what it reads of it."""
+        """Return the encoder of a query, its modality "text" or "image", and the encoder's input."""
         if text is not None:
             encoder = self.reading("text")
             texts = [text] if isinstance(text, str) else list(text)
@@ -99,10 +99,14 @@ class QueryEncoder:
         return encoder, "image", array.astype(np.float32, copy=False)
 
     def reading(self, modality: str, wanted: str = "text") -> DualEncoder:
-        """The encoder for "text" or "image"; whether it reads ``wanted`` is known before it is loaded.
+        """Return the encoder for "text" or "image"; its input is checked before it is loaded.
+
+        Args:
+            modality: "text" or "image".
+            wanted: the input that it must read: "text", "pixels" or "features".
 
         Raises:
-            LimbeckError: there is none, or it reads something else.
+            LimbeckError: there is no such encoder, or it reads another input.
         """
         if self._encoder is not None:
             _check_reads(inputs_of(self._encoder), modality, wanted)
@@ -117,26 +121,30 @@ class QueryEncoder:
         return self._encoder
 
     def _newer(self) -> IndexStore | None:
-        """The index as it is now, where it went on since it was opened; a writer removes old encoders.
+        """Open the current generation of the index, if it is newer; a writer may have removed old encoders.
 
-        Every encoder of an index encodes into the space of its points, so a newer one answers for these too.
+        Every encoder of an index encodes into the space of its points, so the newer encoder fits the old
+        points as well.
+
+        Returns:
+            The newer index; None if the opened generation is the current one.
 
         Raises:
-            LimbeckError: the index was built anew with a model of another space.
+            LimbeckError: the index was rebuilt with a model of another space.
         """
         newer = IndexStore.open(self.store.path)
         if newer.manifest.generation == self.store.manifest.generation:
             return None
         if newer.manifest.space_id != self.store.manifest.space_id:
             raise LimbeckError(
-                f"{self.store.path}: was built anew with another model since it was opened, and the encoder "
-                "of its old state is gone; open it again"
+                f"{self.store.path}: was rebuilt with another model since it was opened, and its old encoder "
+                "was removed; open it again"
             )
         return newer
 
 
 def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
-    """The encoder of an index for "text" or "image", if it reads ``wanted``."""
+    """Load the encoder of an index for "text" or "image" after checking that it reads ``wanted``."""
     found = store.encoder_for(modality)
     if found is None:
         raise LimbeckError(
@@ -150,12 +158,16 @@ def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
 
     encoder = placed(DualEncoder.load(folder, bundled=True))
     if encoder.space_id != entry.space_id:
-        raise LimbeckError(f"{folder}: a model of another space than the index; rebuild the index")
+        raise LimbeckError(f"{folder}: the model is of another space than the index; rebuild the index")
     return encoder
 
 
 def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
-    """Refuse an encoder that does not read ``wanted``; it need not be loaded for that."""
+    """Check that an encoder with these inputs reads ``wanted``.
+
+    Raises:
+        LimbeckError: it does not.
+    """
     if modality not in inputs:
         raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
     kind, _, name = inputs[modality].partition(":")
@@ -166,13 +178,13 @@ def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
 
 
 def check_text(text: str) -> None:
-    """Refuse what is no query text.
+    """Check the text of a query.
 
     Raises:
-        LimbeckError: longer than `MAX_TEXT` characters, or halves of surrogate pairs, which are no Unicode.
+        LimbeckError: it is longer than `MAX_TEXT` characters, or has half of a surrogate pair.
     """
     if len(text) > MAX_TEXT:
-        raise LimbeckError(f"query: {len(text)} characters, at most {MAX_TEXT}; ask by a shorter text")
+        raise LimbeckError(f"query: {len(text)} characters, at most {MAX_TEXT}; give a shorter text")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -182,15 +194,15 @@ def check_text(text: str) -> None:
 
 
 def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) -> None:
-    """Give an index another query encoder: a new text tower on its codes, no item encoded again.
+    """Replace the query encoder of an index by one with a new text tower; no item is encoded again.
 
     Args:
-        index: directory of the index.
-        model: run, model directory or encoder whose image side is that of the index, as `freeze: [image]`
-            leaves it.
+        index: the index directory.
+        model: a run, model directory or encoder. Its image side must be that of the index, which
+            `freeze: [image]` preserves in training.
 
     Raises:
-        LimbeckError: no index; a model of another space; a text tower that reads label lists.
+        LimbeckError: there is no index, the model is of another space, or its text tower reads label lists.
     """
     from limbeck.encoders.load import load
     from limbeck.index.encoder import replace_encoder
@@ -201,7 +213,7 @@ def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) ->
         name, model = str(model), load(model)
     reads = model.towers["text"].backbone.reads
     if reads != "text":
-        raise LimbeckError(f"{name or 'model'}: its text tower reads {reads}, not texts; take another model")
+        raise LimbeckError(f"{name or 'model'}: its text tower reads {reads}, not texts; use another model")
     encoder = model
     source = EncoderSource(
         lambda folder: encoder.save(folder, bundle=True),

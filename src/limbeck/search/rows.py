@@ -1,4 +1,4 @@
-"""What goes into an index: a collection, an encoded set or an array as batches of points and items."""
+"""Converts a collection, an encoded set or an array to batches of points and items for an index."""
 
 from __future__ import annotations
 
@@ -41,17 +41,29 @@ def open_rows(
     embeddings: bool | np.ndarray | Kept = False,
     may_be_none: bool = False,
 ) -> tuple[Batches, StoreMeta]:
-    """Batches for a store, with what they are; arguments as `limbeck.Index.build`, ``name`` of the model.
+    """Return the batches of a source and their description; arguments as `limbeck.Index.build` and these.
 
-    ``may_be_none``: it is no error if not one item of a collection can be read.
+    Args:
+        source: see `limbeck.Index.build`.
+        encoder: encodes pairs and pictures, and is stored as query encoder; None for none.
+        name: the path of the model, recorded for people to read.
+        items: see `limbeck.Index.build`, as for all further arguments but the last two.
+        rows: see above.
+        space: see above.
+        batch_size: see above.
+        progress: see above.
+        on_skip: see above.
+        embeddings: see above; or the kind of embeddings that an index keeps.
+        may_be_none: allow that no item of a collection can be read.
 
     Raises:
-        LimbeckError: a bad source, one that must be encoded without an encoder, a model of another space.
+        LimbeckError: the source is invalid, it needs an encoder and none is given, or the encoder is of
+            another space.
     """
     encoders = [] if encoder is None else [query_encoder(encoder)]
     if isinstance(source, np.ndarray):
         if items is None:
-            raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
+            raise LimbeckError("index: an array needs items with a column 'id'; give one id per row")
         if space is None or space.storage == "codes":
             source = as_codes_or_vectors(source, "points: the array")
         space_id = None if encoder is None else encoder.space_id
@@ -60,16 +72,18 @@ def open_rows(
         if isinstance(embeddings, np.ndarray):
             kept = _kept_of(embeddings, encoder)
         elif embeddings:
-            raise LimbeckError("embeddings: an array of points has none of its own; give an array of them")
+            raise LimbeckError(
+                "embeddings: an array of points has no embeddings; give them as an array (N, D)"
+            )
         meta = StoreMeta(points, space_id, model=name, encoders=encoders, embeddings=kept)
         return _slices(source, items, embeddings if kept is not None else None, kept), meta
     if isinstance(embeddings, np.ndarray):
-        raise LimbeckError("embeddings: an array of them goes with an array of points")
+        raise LimbeckError("embeddings: give an array of embeddings only with an array of points")
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
         encoded = source if isinstance(source, Encoded) else Encoded.open(source)
         encoded.check()
         if embeddings and COLUMN not in encoded.columns:
-            raise LimbeckError(f"{encoded.path}: encoded without; encode it anew with --keep-embeddings")
+            raise LimbeckError(f"{encoded.path}: has no embeddings; encode it again with --keep-embeddings")
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
                 f"{encoded.path}: encoded by another model or space; give the model that encoded it"
@@ -123,20 +137,25 @@ def add_items(
     """Add items to an index in one commit; pairs and pictures are encoded with the model in the index.
 
     Args:
-        path: an index.
+        path: the index directory.
         source: pairs directory, folder of pictures, encoded set, or an array of points.
-        model: with an array, the run, model directory or encoder that made it, if any did.
+        model: with an array, the run, model directory or encoder that made it; None for points of other
+            programs.
         items: with an array, its N items: ``{"id": [...], further columns}``.
-        rows: with pairs or pictures, the row numbers (n,) to take; all by default.
-        batch_size: items in one forward pass; 64 pictures or 1,024 feature rows by default.
-        replace: items whose ids are in the index take the place of the old ones.
-        progress: show items/s and the time left on standard error.
+        rows: with pairs or pictures, the row numbers (n,) to encode; all by default.
+        batch_size: items per forward pass; 64 pictures or 1,024 feature rows by default.
+        replace: replace the items of the index that have the same ids.
+        progress: show items per second and the remaining time on standard error.
         on_skip: called with id and reason of each item that cannot be read.
-        embeddings: with an array, floats (N, D) of the kind that the index keeps.
+        embeddings: with an array, embeddings (N, D) of the kind that the index keeps.
+
+    Returns:
+        The numbers of added and replaced items.
 
     Raises:
-        LimbeckError: no index, points of another space or width, known or repeated ids, a column of another
-            type, pictures outside the media root, another writer, a full disk; the index is as it was then.
+        LimbeckError: there is no index, points are of another space or width, ids are known or repeated, a
+            column has another type, pictures are outside the media root, another writer holds the lock, or
+            the disk is full. The index does not change then.
     """
     store = IndexStore.open(path)
     encoded = _as_encoded(source)
@@ -148,17 +167,19 @@ def add_items(
         batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
         if embeddings is not None:
             if (kept := kept_of(store)) is None:
-                raise LimbeckError(f"{path}: keeps no embeddings; add the codes alone")
+                raise LimbeckError(f"{path}: keeps no embeddings; leave out the embeddings")
             if items is None:
-                raise LimbeckError("index: an array needs items with a column 'id'; give ids, one a row")
+                raise LimbeckError("index: an array needs items with a column 'id'; give one id per row")
             given = (
                 as_codes_or_vectors(source, "points: the array") if store.space.storage == "codes" else source
             )
             batches = _slices(given, items, embeddings, kept)
     elif embeddings is not None:
-        raise LimbeckError("embeddings: an array of them goes with an array of points")
+        raise LimbeckError("embeddings: give an array of embeddings only with an array of points")
     elif model is not None:
-        raise LimbeckError(f"{path}: encodes with the model that it holds; give a model with codes only")
+        raise LimbeckError(
+            f"{path}: encodes with its stored model; leave out the model, which goes with codes only"
+        )
     elif encoded is not None:
         known = encoded.items().column("id").to_pylist()
         batches, meta = open_rows(encoded, None, None)
@@ -190,7 +211,7 @@ def _as_encoded(source: object) -> Encoded | None:
 
 
 def open_below(source: Any, media_root: str | None) -> Source:
-    """The source; ids and paths of a folder below the media root are relative to that."""
+    """Open a source; ids and paths of a picture folder below the media root become relative to that root."""
     from limbeck.encoding import PictureFolder, open_source
 
     opened = open_source(source)
@@ -201,7 +222,11 @@ def open_below(source: Any, media_root: str | None) -> Source:
 
 
 def own_encoder(store: IndexStore) -> DualEncoder:
-    """The encoder in an index that made its items."""
+    """Load the encoder of an index for its items.
+
+    Raises:
+        LimbeckError: the index has none.
+    """
     from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder
 
@@ -214,7 +239,7 @@ def own_encoder(store: IndexStore) -> DualEncoder:
 
 
 def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:
-    """The encoder, and the path it came from, if any."""
+    """Load a model and return the encoder and its path; an encoder is returned as it is, without a path."""
     if not isinstance(model, Path | str):
         return model, None
     from limbeck.encoders.load import load
@@ -223,13 +248,13 @@ def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | No
 
 
 def inputs_of(encoder: DualEncoder) -> dict[str, str]:
-    """What an encoder reads as text and as image, as an index records it."""
+    """Return the inputs of an encoder, {"text": ..., "image": ...}, as an index records them."""
     return ({"text": "text"} if encoder.text_input == "text" else {}) | {"image": encoder.image_input}
 
 
 def query_encoder(encoder: DualEncoder) -> EncoderSource:
-    """An encoder as a store takes it."""
-    # Bundled: an index must still answer when the hub, or the run that it came from, is gone.
+    """Return an encoder in the form in which a store takes it."""
+    # Bundled, so that the index works without the hub and without the run.
     return EncoderSource(
         lambda folder: encoder.save(folder, bundle=True), encoder.space_id, inputs_of(encoder)
     )
@@ -245,7 +270,7 @@ def _space_of(points: np.ndarray) -> Space:
 
 
 def _kept_of(embeddings: np.ndarray, encoder: DualEncoder | None) -> Kept:
-    """What an array of embeddings is: with a model its floats, else vectors compared by their cosine."""
+    """Describe an array of embeddings: those of a model, or else vectors that are compared by cosine."""
     if encoder is not None:
         return encoder.kept
     if embeddings.ndim != 2 or not embeddings.shape[1]:
@@ -258,7 +283,7 @@ def _slices(
 ) -> Iterator[tuple[np.ndarray, Any]]:
     table = as_items(items)
     if len(table) != len(points):
-        raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id a point")
+        raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id per point")
     if kept is not None and len(embeddings) != len(points):
         raise LimbeckError(f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point")
     for start in range(0, len(points), _ROWS):

@@ -1,4 +1,4 @@
-"""An index brought up to date with a folder that went on: only what is new or changed is encoded."""
+"""Synchronises an index with a folder of pictures: only new and changed pictures are encoded."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
 from limbeck.search.rows import open_below, open_rows, own_encoder
 
-_ROWS = 1024  # items taken over together
+_ROWS = 1024  # items per batch whose file state is updated
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync found.
+    """Counts the results of a synchronisation.
 
     Attributes:
-        new: pictures that the index did not have, encoded now.
-        changed: pictures whose content changed, encoded again.
-        unchanged: pictures that stay as they are; a new time of the same content is noted.
-        gone: ids of items whose file is not there any more.
-        removed: whether these were removed.
-        skipped: pictures that could not be read; an older state of them stays.
-        unrecorded: of the changed ones those of which the index did not know what their file had been.
+        new: the number of new pictures, which were encoded.
+        changed: the number of pictures with changed content, which were encoded again.
+        unchanged: the number of unchanged pictures; a changed modification time is recorded.
+        gone: the ids of items whose file no longer exists.
+        removed: whether these items were removed.
+        skipped: the number of pictures that could not be read; the index keeps their older items.
+        unrecorded: the number of changed pictures for which the index had no file state.
     """
 
     new: int
@@ -50,7 +50,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Row numbers of the folder that are new and changed, items to be noted anew, and ids that are gone."""
+    """Holds the folder's new and changed rows, the file states to update, and the ids of missing files."""
 
     new: list[int]
     changed: list[int]
@@ -69,27 +69,32 @@ def sync_folder(
     progress: bool = False,
     on_skip: OnSkip | None = None,
 ) -> Synced:
-    """Encode what is new or changed in a folder of pictures, in one commit; until then the old state stands.
+    """Encode the new and changed pictures of a folder in one commit; an error leaves the index unchanged.
 
-    A file is unchanged if size and time of its last change are those noted in the index, or else its SHA-256.
-    An item without such a note, as version 0.1 wrote them, is encoded again.
+    A file is unchanged if its size and modification time equal those in the index, or else its SHA-256 does.
+    An item without a recorded state, as in version 0.1, is encoded again.
 
     Args:
-        path: an index of a folder: its own, one above it, or one below.
-        folder: the folder; what lies outside it is left alone.
-        remove: take items out whose file is not there any more; they are counted only by default.
-        batch_size: items in one forward pass; 64 pictures by default.
-        progress: show items/s and the time left on standard error.
+        path: the index directory; its media root is the folder, or a folder above it.
+        folder: the folder; items outside it do not change.
+        remove: remove items whose file no longer exists; by default they are only counted.
+        batch_size: pictures per forward pass; 64 by default.
+        progress: show items per second and the remaining time on standard error.
         on_skip: called with id and reason of each picture that cannot be read.
 
+    Returns:
+        The counts of new, changed and unchanged pictures, and the missing ones.
+
     Raises:
-        LimbeckError: no index, no folder or no picture in it, a folder outside the media root, items that
-            were named by a table, no model in the index, another writer, a full disk.
+        LimbeckError: there is no index, no folder or no picture in it, the folder is outside the media root,
+            ids come from a table, the index has no model, another writer holds the lock, or the disk is full.
     """
     store = IndexStore.open(path)
     opened = open_below(folder, store.manifest.media_root)
     if not isinstance(opened, PictureFolder):
-        raise LimbeckError(f"{folder}: index sync takes a folder of pictures; use limbeck index add for this")
+        raise LimbeckError(
+            f"{folder}: is not a folder of pictures, which index sync needs; use limbeck index add"
+        )
     join_root(store, opened.media_root)
     failed: set[str] = set()
 
@@ -120,7 +125,7 @@ def sync_folder(
 
 
 def _plan(store: IndexStore, opened: PictureFolder, skip: Callable[[str, str], None]) -> _Plan:
-    """Compare a folder with what the index noted of it."""
+    """Compare a folder with the file states in the index."""
     ids = opened.ids()
     known = _known(store, set(ids), opened.prefix)
     new, changed, touched, unchanged, unrecorded = [], [], {}, 0, 0
@@ -140,14 +145,14 @@ def _plan(store: IndexStore, opened: PictureFolder, skip: Callable[[str, str], N
     gone = []
     for item_id in known:
         if (opened.root / item_id.removeprefix(opened.prefix)).exists():
-            skip(item_id, "is no picture any more; what the index has of it stays")
+            skip(item_id, "is no longer a picture; the index keeps its item")
         else:
             gone.append(item_id)
     return _Plan(new, changed, unrecorded, touched, unchanged, gone)
 
 
 def _state_now(file: Path, noted: FileState | None) -> FileState | None:
-    """The state of a file; not read where size and time are as noted, None where it cannot be told."""
+    """Return the state of a file, read only if its time differs; None if unreadable or of another size."""
     try:
         about = file.stat()
     except OSError:
@@ -158,10 +163,10 @@ def _state_now(file: Path, noted: FileState | None) -> FileState | None:
 
 
 def _known(store: IndexStore, ids: set[str], prefix: str) -> dict[str, tuple[int, FileState | None]]:
-    """By id the row and the noted state of the items of a folder: those whose id is their path below it.
+    """Return row and recorded state, by id, of the items of a folder, whose id is their path.
 
     Raises:
-        LimbeckError: a picture of the folder is in the index under another id.
+        LimbeckError: a picture of the folder is in the index with another id.
     """
     found: dict[str, tuple[int, FileState | None]] = {}
     for start, segment in zip(store.starts, store.segments, strict=False):
@@ -178,8 +183,8 @@ def _known(store: IndexStore, ids: set[str], prefix: str) -> dict[str, tuple[int
                 found[item_id] = (start + local, FileState.from_json(states[local]))
             elif at in ids:
                 raise LimbeckError(
-                    f"{store.path}: the picture {at!r} has the id {item_id!r} in it, as in a table; "
-                    "index sync takes indexes of folders, so use limbeck index add with the table"
+                    f"{store.path}: the picture {at!r} has the id {item_id!r}, which a table gave it; "
+                    "index sync needs an index of a folder; use limbeck index add with the table"
                 )
     return found
 
@@ -192,7 +197,7 @@ def _encoded(
     progress: bool,
     skip: OnSkip,
 ) -> tuple[Batches, StoreMeta]:
-    """Batches of the rows to be encoded, and what they are; no model is loaded where there are none."""
+    """Return the batches of the rows to encode and their description; without rows, no model is loaded."""
     kept = kept_of(store)
     if not rows:
         recorded = None if kept is None or kept.of == "unrecorded" else kept
@@ -214,7 +219,7 @@ def _encoded(
 
 
 def _noted(store: IndexStore, touched: dict[int, FileState]) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Points and items as they are, with another state of their file."""
+    """Yield stored points and items with a new file state."""
     rows = list(touched)
     for start in range(0, len(rows), _ROWS):
         some = np.array(rows[start : start + _ROWS])
