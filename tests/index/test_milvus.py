@@ -97,7 +97,7 @@ def test_rows_that_came_or_went_since(tmp_path, client, space):
     add_batches(store.path, [(points_of(space, 50, 9), items(50, 300))], StoreMeta(space))
     store = IndexStore.open(store.path)
     search = open_search(store, AT)
-    assert search.uncovered == 50 and "14.3% of the rows came later" in search.why
+    assert search.uncovered == 50 and "14.3% of the rows were added later" in search.why
     same(store)
     compact_index(store.path)
     with pytest.raises(
@@ -196,7 +196,7 @@ def test_collections_that_do_not_fit(tmp_path, client):
     )
     with pytest.raises(LimbeckError, match=r"another model \(space_id None, the index other\)"):
         open_search(named, AT)
-    with pytest.raises(LimbeckError, match=r"has no lists to probe; leave out \?probes="):
+    with pytest.raises(LimbeckError, match=r"has no lists; leave out \?probes="):
         open_search(store, f"{AT}?probes=4")
     client.describe_index("pictures", "point")["index_type"] = "HNSW"
     with pytest.raises(
@@ -229,7 +229,7 @@ def test_addresses():
 )
 def test_bad_addresses(rest):
     with pytest.raises(
-        LimbeckError, match=r"^milvus: .* is no address; write milvus://HOST:19530/NAME .*MILVUS_TOKEN$"
+        LimbeckError, match=r"^milvus: .* is not an address; write milvus://HOST:19530/NAME .*MILVUS_TOKEN$"
     ):
         Address.parse(f"milvus://{rest}")
 

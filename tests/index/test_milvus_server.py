@@ -195,7 +195,7 @@ def test_a_life(server, tmp_path, run):
     push_index(store.path, at)
     check(store, at)
     assert open_search(store, at).uncovered == 0
-    with pytest.raises(LimbeckError, match=rf"^{at}: Milvus fails"):
+    with pytest.raises(LimbeckError, match=rf"^{at}: Milvus failed"):
         open_before(asked(space), 3)  # its collection is gone
     other = make(tmp_path / "other", Sphere(16))
     status, out, err = run("index", "push", other.path, at)

@@ -1,6 +1,6 @@
-"""Milvus as an engine behind the same search: for indexes that one machine no longer scans fast enough.
+"""Uses Milvus as a search engine, for indexes that are too large for the exact scan on one machine.
 
-The index stays what it is, with its points, items and query encoder. `push_index` loads a copy of its codes
-or vectors, ids and metadata into a collection of a Milvus server; `MilvusSearch` asks it and settles scores
-and order here. pymilvus is imported when a server is spoken to, never before.
+The index itself does not change. `push_index` loads a copy of its codes or vectors, ids and metadata into a
+collection of a Milvus server. `MilvusSearch` queries the collection and computes scores and order locally.
+pymilvus is imported only to connect to a server.
 """

@@ -1,4 +1,4 @@
-"""Where a collection is: ``milvus://HOST:PORT/NAME``, and a client for it."""
+"""Parses addresses of collections, ``milvus://HOST:PORT/NAME``, and connects to their server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limbeck.errors import LimbeckError
 
 SCHEMES = ("milvus://", "milvus+tls://")
 TOKEN = "MILVUS_TOKEN"
-CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0  # after which pymilvus tries no more
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0  # time limits of pymilvus
 _PORT = 19530
 _ADDRESS = re.compile(
     r"milvus(?P<tls>\+tls)?://(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?"
@@ -24,20 +24,20 @@ _ADDRESS = re.compile(
 
 
 def is_address(engine: str) -> bool:
-    """Whether an engine's name is the address of a collection."""
+    """Return whether an engine's name is the address of a collection."""
     return engine.startswith(SCHEMES)
 
 
 @dataclass(frozen=True)
 class Address:
-    """A collection on a server.
+    """Holds the address of a collection on a server.
 
     Attributes:
-        host: name or number of the machine.
-        port: 19530 unless said.
-        name: of the collection.
-        tls: speak TLS.
-        probes: lists to look at, where the collection has lists.
+        host: host name or IP address.
+        port: the port, by default 19530.
+        name: the name of the collection.
+        tls: whether to use TLS.
+        probes: the number of lists to scan (nprobe) in a collection with lists; None for the default.
     """
 
     host: str
@@ -48,28 +48,28 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read ``milvus://HOST:PORT/NAME`` (``milvus+tls://`` for TLS), with ``?probes=N`` or without.
+        """Parse ``milvus://HOST:PORT/NAME`` (``milvus+tls://`` for TLS), with an optional ``?probes=N``.
 
         Raises:
-            LimbeckError: another form; a password in it belongs into the environment.
+            LimbeckError: the address is invalid. It must not hold a password; set `TOKEN` for that.
         """
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"] or _PORT) > 65535:
             raise LimbeckError(
-                f"milvus: {text!r} is no address; write milvus://HOST:{_PORT}/NAME (letters, digits, _), "
-                f"a user's token goes into {TOKEN}"
+                f"milvus: {text!r} is not an address; write milvus://HOST:{_PORT}/NAME (letters, digits, "
+                f"_), and put a token into the environment variable {TOKEN}"
             )
         probes = None if match["probes"] is None else int(match["probes"])
         return cls(match["host"], int(match["port"] or _PORT), match["name"], bool(match["tls"]), probes)
 
     @property
     def server(self) -> str:
-        """``HOST:PORT``."""
+        """The server, ``HOST:PORT``."""
         return f"{self.host}:{self.port}"
 
     @property
     def uri(self) -> str:
-        """As pymilvus takes it."""
+        """The address in pymilvus' form."""
         return f"http{'s' if self.tls else ''}://{self.server}"
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Address:
 
 
 def connect(address: Address) -> Any:
-    """A client of the server, which must answer; its token is read from the environment (`TOKEN`).
+    """Connect to a server and return a client; the environment variable `TOKEN` holds the token.
 
     Raises:
         LimbeckError: pymilvus is not installed, no server answers, or it refuses the token.
@@ -86,10 +86,10 @@ def connect(address: Address) -> Any:
         import pymilvus
     except ImportError:
         raise LimbeckError("milvus: pymilvus is not installed; pip install 'limbeck[milvus]'") from None
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # every error is raised as well
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # every logged error is raised as well
     try:
         return pymilvus.MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
-    except Exception as error:  # pymilvus and gRPC raise their own, several kinds
+    except Exception as error:  # pymilvus and gRPC raise several kinds
         cause = _cause(error)
         raise LimbeckError(
             f"milvus: no server answers at {address.server} ({cause}); start it, or correct the address"
@@ -98,14 +98,14 @@ def connect(address: Address) -> Any:
 
 @contextlib.contextmanager
 def one_line_errors(address: Address) -> Iterator[None]:
-    """Errors of pymilvus, and of gRPC below it, as a `LimbeckError` that names the collection."""
+    """Turn errors of pymilvus and gRPC into a one-line `LimbeckError` that names the collection."""
     kinds = (("pymilvus", "MilvusException"), ("grpc", "RpcError"))
     known = tuple(getattr(sys.modules[module], name) for module, name in kinds if module in sys.modules)
     try:
         yield
     except known as error:
         raise LimbeckError(
-            f"{address}: Milvus fails ({_cause(error)}); see that the server runs, and its log"
+            f"{address}: Milvus failed ({_cause(error)}); check that the server runs, and its log"
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""The items' columns in a collection: which fields, and their values.
+"""Maps the items' columns to fields of a collection.
 
-Milvus 2.3 knows no missing values. A column that has some gets a field beside it that says so.
+Milvus 2.3 has no null values. A column with nulls gets a second, boolean field, which is false for null.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limbeck.index.embeddings import COLUMN as EMBEDDING
 from limbeck.index.store import IndexStore
 
 ROW, POINT = "row", "point"
-MAX_TEXT, MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the most that Milvus takes
+MAX_TEXT, MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the limits of Milvus
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
 _TAKEN = {
     ROW, POINT, "and", "or", "not", "in", "like", "exists", "true", "false", "is", "null",
@@ -28,13 +28,13 @@ _FILL: dict[str, Any] = {"text": "", "whole": 0, "real": 0.0, "truth": False, "t
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the items as a collection holds it.
+    """Maps a column of the items to a field of a collection.
 
     Attributes:
-        name: in the index.
-        field: in the collection.
-        kind: "text", "whole", "real", "truth", or of lists "texts", "wholes".
-        present: field that is false where the value is missing; None if every row has one.
+        name: the column's name in the index.
+        field: the field's name in the collection.
+        kind: "text", "whole" (integer), "real" (float), "truth" (boolean), or for lists "texts", "wholes".
+        present: the field that is false for null values; None if the column has no nulls.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Column:
 
 
 def columns_of(store: IndexStore) -> list[Column]:
-    """The columns that a collection can hold and filter; others are left out."""
+    """Return the columns that a collection can store and filter; the others are left out."""
     found = []
     for number, field in enumerate(store.schema):
         kind = _kind(field.type)
@@ -65,7 +65,7 @@ def columns_of(store: IndexStore) -> list[Column]:
 
 
 def _kind(kind: pa.DataType) -> str | None:
-    """How Milvus stores a type; None where it cannot."""
+    """Return the `Column.kind` of an Arrow type; None if Milvus cannot store it."""
     if pa.types.is_list(kind):
         inner = _kind(kind.value_type)
         return (
@@ -83,22 +83,22 @@ def _kind(kind: pa.DataType) -> str | None:
 
 
 def is_time(kind: pa.DataType) -> bool:
-    """Whether it is a date or a moment, stored as its whole number of days, seconds or parts of them."""
+    """Return whether a type is a date or timestamp, which are stored as integers in the type's unit."""
     return pa.types.is_date(kind) or pa.types.is_timestamp(kind)
 
 
 def as_number(array: Any) -> Any:
-    """Dates and moments (array or scalar) as the whole numbers that they are."""
+    """Convert dates and timestamps (array or scalar) to their integers."""
     return (
         array.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(array.type) else array.cast(pa.int64())
     )
 
 
 def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
-    """The values of a column's fields for the rows of a table.
+    """Return the values of a column's fields for the rows of a table, by field.
 
     Raises:
-        LimbeckError: a text or list longer than Milvus takes; its item is named.
+        LimbeckError: a text or list is too long for Milvus; the error names its item.
     """
     array = table.column(column.name)
     if is_time(array.type):
@@ -119,7 +119,7 @@ def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
 def _check_lengths(column: Column, values: list[Any], table: pa.Table) -> None:
     for row, value in enumerate(values):
         texts = [value] if column.kind == "text" else value if column.kind == "texts" else []
-        # of 4 bytes a letter at most, so that few are counted
+        # a character has at most 4 bytes, so that few texts must be encoded
         long = any(4 * len(text) > MAX_TEXT and len(text.encode()) > MAX_TEXT for text in texts)
         if long or (column.kind != "text" and len(value) > MAX_ENTRIES):
             item = table.column("id")[row].as_py()[:80]

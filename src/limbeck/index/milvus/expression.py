@@ -1,7 +1,7 @@
-"""A filter of ours as an expression of Milvus: from the parsed tree, never from text that a user wrote.
+"""Translates a parsed filter to an expression of Milvus; a user's text is never passed on unescaped.
 
-The tree knows two truth values (`limbeck.index.filter_ast`): a test of a missing value fails, `not` turns any
-answer round. What is always or never true is folded away here, since Milvus has no word for it.
+Filters have two truth values (`limbeck.index.filter_ast`): a test of a null value is false, and `not` makes
+it true. Parts that are always true or always false are eliminated here, as Milvus has no constants.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _SIGNS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 
 
 def expression(condition: Condition, columns: Mapping[str, Column], schema: pa.Schema) -> Expression:
-    """The filter in Milvus' language; True or False where it holds for every row or none.
+    """Return the filter as an expression of Milvus; True or False if it holds for all rows or none.
 
     Args:
         condition: the tree of a `Where`, checked against the schema.
-        columns: of the collection, by their names in the index.
-        schema: of the index.
+        columns: the columns of the collection, by their names in the index.
+        schema: the schema of the index.
 
     Raises:
-        LimbeckError: a column that the collection does not hold, a pattern that Milvus cannot match.
+        LimbeckError: the collection lacks a column, or Milvus cannot match a pattern or compare a number.
     """
     if isinstance(condition, Not):
         inner = expression(condition.inner, columns, schema)
@@ -51,7 +51,7 @@ def expression(condition: Condition, columns: Mapping[str, Column], schema: pa.S
     if column is None:
         raise LimbeckError(
             f"where: the Milvus collection has no {condition.column!r}; push the index again if the column "
-            "is new, else (lists of lists, bytes, …) search with --engine exact"
+            "is new; otherwise (lists of lists, bytes, …) use --engine exact"
         )
     if condition.verb == "is null":
         return False if column.present is None else f"{column.present} == false"
@@ -78,14 +78,18 @@ def _literal(value: Any) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        raise LimbeckError(f"where: {value} is beyond the numbers that Milvus compares; write a smaller one")
+        raise LimbeckError(
+            f"where: {value} is outside the range that Milvus compares; write a smaller number"
+        )
     return value
 
 
 def _inside(value: Any) -> Any:
-    """A value beside whole numbers, which Milvus keeps in 64 bits with a sign."""
+    """Return a value to compare with integers, which must be in the range of signed 64-bit integers."""
     if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
-        raise LimbeckError(f"where: {value} is beyond the numbers that Milvus compares; write a smaller one")
+        raise LimbeckError(
+            f"where: {value} is outside the range that Milvus compares; write a smaller number"
+        )
     return value
 
 
@@ -97,8 +101,8 @@ def _text(test: Test, field: str, kind: pa.DataType) -> Expression:
         start = value.rstrip("*")
         if "*" in start or "?" in start or len(value) > len(start) + 1:
             raise LimbeckError(
-                f"where: Milvus matches the start of a text alone, not {value!r}; write {test.column} "
-                "startswith …, or search with --engine exact"
+                f"where: Milvus matches only the start of a text, not {value!r}; write {test.column} "
+                "startswith …, or use --engine exact"
             )
         return f"{field} == {_literal(value)}" if value == start else _starts(field, start)
     if test.verb == "startswith":
@@ -107,7 +111,7 @@ def _text(test: Test, field: str, kind: pa.DataType) -> Expression:
 
 
 def _starts(field: str, start: str) -> Expression:
-    """As a range, which needs no escapes: from the start itself up to the next text that has another one."""
+    """Return a test for the start of a text, as a range up to the next start, which needs no escaping."""
     if not start:
         return True
     low, kept = f"{field} >= {_literal(start)}", start.rstrip("\U0010ffff")
@@ -125,7 +129,7 @@ def _whole(test: Test, field: str, kind: pa.DataType) -> Expression:
     if test.verb == "in":
         return _any_of(field, [int(value) for value in values if value == int(value)])
     value, sign = values[0], test.verb
-    if value != int(value):  # beside whole numbers: 2.5 lies between 2 and 3
+    if value != int(value):  # 2.5 is between the integers 2 and 3
         if sign in ("=", "!="):
             return sign == "!="
         value = math.ceil(value) if sign in ("<", ">=") else math.floor(value)
@@ -133,7 +137,9 @@ def _whole(test: Test, field: str, kind: pa.DataType) -> Expression:
 
 
 def _real(test: Test, field: str, kind: pa.DataType) -> Expression:
-    values = [float(pa.scalar(value, kind).as_py()) for value in test.values]  # as exact as the column
+    values = [
+        float(pa.scalar(value, kind).as_py()) for value in test.values
+    ]  # rounded to the column's precision
     if test.verb == "in":
         return _any_of(field, values)
     return f"{field} {_SIGNS[test.verb][0]} {_literal(values[0])}"

@@ -1,4 +1,4 @@
-"""Loading an index into a collection: into a fresh one, which takes the name over when it is whole."""
+"""Loads an index into a new collection, which gets the name when it is complete."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ from limbeck.index.milvus.columns import MAX_ENTRIES, MAX_TEXT, POINT, ROW, Colu
 from limbeck.index.milvus.record import Layout, Record
 from limbeck.index.store import IndexStore
 
-_BATCH_BYTES = 8 << 20  # of points and metadata in one message; servers take 64 MB
+_BATCH_BYTES = 8 << 20  # of points and metadata per message; servers accept 64 MB
 _MAX_LISTS = 65536
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What `push_index` did: items loaded, columns left out, the collection that bears the name now."""
+    """Reports a push.
+
+    Attributes:
+        rows: the number of items loaded.
+        left_out: the columns that Milvus cannot store.
+        collection: the collection that the alias now names.
+    """
 
     rows: int
     left_out: list[str]
@@ -45,29 +51,30 @@ def push_index(
     replace: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Pushed:
-    """Load the live items of an index into a collection of Milvus.
+    """Load the live items of an index into a Milvus collection.
 
-    All or nothing: items go into a fresh collection; once it is whole, indexed and in memory, the name (an
-    alias) moves to it and the one before is dropped. A push that was cut short leaves a collection that
-    nobody asks; the next one drops it.
+    The push is atomic: items go into a new collection. When it is complete, indexed and loaded, the name (an
+    alias) moves to it, and the previous collection is dropped. An interrupted push leaves an unused
+    collection, which the next push drops.
 
     Args:
-        path: of the index.
+        path: the index directory.
         address: ``milvus://HOST:PORT/NAME``.
-        lists: 0 to compare every item; else so many lists, of which a search looks at some.
-        replace: take the name over from another index or model.
+        lists: the number of inverted lists (nlist), of which a search scans some; 0 compares every item.
+        replace: replace the collection of another index or model.
         advance: called with the number of items just sent.
 
+    Returns:
+        The number of loaded items, the columns left out, and the collection.
+
     Raises:
-        LimbeckError: no index, no server, pymilvus missing, the name taken by something else, another push
-            of this index under way, or what Milvus refuses.
+        LimbeckError: there is no index or no server, pymilvus is missing, the name is in use, another push of
+            this index is running, or Milvus reports an error.
     """
     store, target = IndexStore.open(path), Address.parse(address)
     if isinstance(lists, bool) or not isinstance(lists, int) or not 0 <= lists <= min(_MAX_LISTS, len(store)):
         most = min(_MAX_LISTS, len(store))
-        raise LimbeckError(
-            f"lists: {lists!r} is not a whole number from 0 to {most}, 0 to compare every item"
-        )
+        raise LimbeckError(f"lists: {lists!r} is not a whole number from 0 to {most} (0 compares every item)")
     if not len(store):
         raise LimbeckError(f"{store.path}: holds no items; add some first")
     client = connect(target)
@@ -108,7 +115,11 @@ def push_index(
 
 
 def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -> str | None:
-    """The collection that bears the name now; refused if that must not be taken away."""
+    """Return the collection that the alias names; None if there is none.
+
+    Raises:
+        LimbeckError: it may not be replaced: it is not ours, or it is of another index or model.
+    """
     if not client.has_collection(target.name):
         return None
     found = client.describe_collection(target.name)
@@ -118,14 +129,12 @@ def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -
             f"{target}: a collection that limbeck index push did not make has this name; choose another"
         )
     if not replace and not Record.from_text(found.get("description", ""), target).is_of(store):
-        raise LimbeckError(
-            f"{target}: holds another index or model; choose another name, or --replace to take it over"
-        )
+        raise LimbeckError(f"{target}: holds another index or model; choose another name, or use --replace")
     return name
 
 
 def _drop_leftovers(client: Any, target: Address, current: str | None) -> None:
-    """Collections of pushes to this name that were cut short."""
+    """Drop the collections of interrupted pushes to this name."""
     for name in client.list_collections():
         if re.fullmatch(rf"{target.name}_[0-9a-f]{{8}}", name) and name != current:
             found = client.describe_collection(name)
@@ -160,7 +169,7 @@ def _create(client: Any, name: str, record: Record, layout: Layout, columns: int
 
 
 def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[list[dict[str, Any]]]:
-    """The live rows of a store as Milvus takes them, a message's worth at a time."""
+    """Yield the live rows of a store in Milvus' form, one message at a time."""
     for start, segment in zip(store.starts, store.segments, strict=False):
         each = segment.points[:1].nbytes + segment.items.nbytes // max(1, segment.rows)
         step = max(1, min(1 << 14, _BATCH_BYTES // (1 + each)))
@@ -179,7 +188,11 @@ def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[
 
 
 def _make_ready(client: Any, name: str, record: Record, layout: Layout) -> None:
-    """Write, index and load what was inserted; every item must have arrived."""
+    """Flush, index and load the inserted items.
+
+    Raises:
+        LimbeckError: items are missing in the collection.
+    """
     client.flush(name)
     wanted = client.prepare_index_params()
     params = {"nlist": record.lists} if record.lists else {}

@@ -1,4 +1,4 @@
-"""What a collection says about itself: one JSON value, its description in Milvus."""
+"""Describes the content of a collection as JSON, in the collection's description field."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Layout:
-    """How points lie in a collection, and by which metric Milvus compares them.
+    """Defines how points are stored in a collection, and the metric by which Milvus compares them.
 
-    Codes by Hamming distance. Vectors, where every one is compared, by the inner product that gives their
-    order in the space (`Space.index_items`); where lists are searched by Euclidean distance of
-    `Space.coordinates`, since on the hyperboloid that inner product is no distance, and a structure built on
+    Codes are compared by Hamming distance. Vectors without lists are compared by the inner product that gives
+    their order in the space (`Space.index_items`). With lists, they are compared by Euclidean distance of
+    `Space.coordinates`: on the hyperboloid the inner product is not a distance, and an inverted file built on
     it is silently wrong.
+
+    Attributes:
+        metric: the metric type of Milvus.
+        kind: the index type of Milvus.
+        items: converts stored points (n, width) to vectors of the collection.
+        queries: converts query points (Q, width) to query vectors.
     """
 
     metric: str
@@ -36,7 +42,7 @@ class Layout:
 
     @classmethod
     def of(cls, space: Space, lists: int) -> Layout:
-        """The layout of a space's points, compared one by one or in so many lists."""
+        """Return the layout of a space's points, with ``lists`` inverted lists or 0."""
         if space.storage == "codes":
             name = "BIN_IVF_FLAT" if lists else "BIN_FLAT"
             return cls("HAMMING", name, space.index_items, space.index_queries)
@@ -47,19 +53,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class Record:
-    """One state of an index, as it was pushed.
+    """Describes the state of an index that was pushed.
 
     Attributes:
-        space: of the points, as JSON.
-        space_id: identity of the image side that made them.
-        index: path of the index, for people.
-        generation: of the index.
-        segments: that were pushed, in the order of their rows; a row's number in the collection counts
-            through all of them.
-        rows: pushed, without those that had been removed.
-        columns: of the items.
-        lists: 0 where every item is compared.
-        longest: greatest Euclidean norm of a vector in the collection; 0 for codes.
+        space: the space of the points, as JSON.
+        space_id: identity of the image side that encoded them.
+        index: path of the index, for people to read.
+        generation: the generation of the index.
+        segments: the pushed segments in row order; rows of the collection are numbered through all of them.
+        rows: the number of pushed rows, without removed ones.
+        columns: the columns of the items.
+        lists: the number of inverted lists; 0 if every item is compared.
+        longest: the greatest Euclidean norm of a vector in the collection; 0 for codes or with lists.
     """
 
     space: dict[str, Any]
@@ -73,15 +78,15 @@ class Record:
     longest: float
 
     def to_text(self) -> str:
-        """As it stands in the description."""
+        """Return the text for the description of the collection."""
         return json.dumps({"limbeck": FORMAT, **asdict(self)}, ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str, what: object) -> Record:
-        """Read a description.
+        """Parse a description.
 
         Raises:
-            LimbeckError: not one of ours, or of a newer format.
+            LimbeckError: `push_index` did not write it, or its format is newer; the error names ``what``.
         """
         try:
             value = json.loads(text)
@@ -97,22 +102,22 @@ class Record:
         return cls(**value)
 
     def is_of(self, store: IndexStore) -> bool:
-        """Whether it was pushed from this index, in this state or an earlier one."""
+        """Return whether it was pushed from this index, in this or an earlier state."""
         names = {entry.name for entry in store.manifest.segments}
         known = any(entry.name in names for entry in self.segments)
         same = self.space == store.space.to_json() and self.space_id == store.manifest.space_id
         return same and (known or self.index == str(Path(store.path).resolve()))
 
     def check(self, store: IndexStore, what: object) -> None:
-        """Refuse a collection whose rows are not rows of this state of the index.
+        """Check that the rows of the collection are rows of this state of the index.
 
         Raises:
-            LimbeckError: another space, another model, segments that the index no longer has.
+            LimbeckError: the space or the model differs, or the index no longer has a segment.
         """
         if self.space != store.space.to_json():
             raise LimbeckError(
                 f"{what}: holds points of {_named(self.space)}, the index of "
-                f"{_named(store.space.to_json())}; name the collection of this index"
+                f"{_named(store.space.to_json())}; give the collection of this index"
             )
         if self.space_id != store.manifest.space_id:
             raise LimbeckError(

@@ -1,4 +1,4 @@
-"""Search through a collection: its candidates, settled here; what it lacks is searched exactly."""
+"""Searches a Milvus collection, scores its candidates locally, and searches missing rows exactly."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
 
-MOST = 16384  # hits that Milvus gives for a query
-_TOGETHER = 1 << 18  # hits asked for in one message
+MOST = 16384  # the most hits per query that Milvus returns
+_TOGETHER = 1 << 18  # hits per message
 _SPARE, _GROWTH = 16, 4
-_SHORTLIST, _PROBES = 200, 16  # of a collection with lists
-_STALE = 0.2  # share of rows not in the collection from which on a new push is advised
+_SHORTLIST, _PROBES = 200, 16  # defaults for a collection with lists
+_STALE = 0.2  # above this share of missing rows, a new push is recommended
 
 
 class MilvusSearch:
-    """A collection of Milvus for the segments that it holds, the exact engine for the others.
+    """Searches a Milvus collection for the segments that it holds, and the other segments exactly.
 
-    It answers as `ExactSearch` does, in scores and in order. More items are asked for than wanted; while the
-    last of them is not certainly farther than the k-th (equal distances, rounding, removed rows), more again,
-    up to what Milvus gives; a query that even this does not settle is answered by the exact engine of the
-    index. With lists only those near the query are looked at, so that nearest items may be missed.
+    Scores and order equal those of `ExactSearch`. More than k items are fetched. While the last of them is
+    not certainly farther than the k-th (because of ties, rounding or removed rows), more are fetched, up to
+    the limit of Milvus; then the exact engine answers the query. With lists, only the lists near the query
+    are scanned, so that some of the nearest items may be missed.
     """
 
     def __init__(
         self, store: IndexStore, client: Any, address: Address, collection: str, record: Record
     ) -> None:
-        """Take `open_search`, which checks what is given here."""
+        """Store checked arguments; use `open_search` to make one."""
         self._store, self._client, self._address, self._collection = store, client, address, collection
         self._record, self._layout = record, Layout.of(store.space, record.lists)
         self._columns = {column.name: column for column in record.columns}
@@ -50,7 +50,7 @@ class MilvusSearch:
 
     @property
     def uncovered(self) -> int:
-        """Rows of the index that the collection lacks."""
+        """The number of rows of the index that are not in the collection."""
         return 0 if self._rest is None else self._rest.rows
 
     @property
@@ -60,21 +60,21 @@ class MilvusSearch:
 
     @property
     def probes(self) -> int:
-        """Lists that a search looks at."""
+        """The number of lists that a search scans (nprobe)."""
         return min(self._address.probes or _PROBES, self._record.lists)
 
     @property
     def why(self) -> str:
-        """One line for people."""
+        """A description of the search, in one line for people."""
         lists, share = self._record.lists, self.uncovered / max(1, self._store.rows)
         how = f"{self.probes} of {lists} lists, recall not measured" if lists else "every item compared"
-        rest = f"; {share:.1%} of the rows came later and are searched here" if self.uncovered else ""
+        rest = f"; {share:.1%} of the rows were added later and are searched here" if self.uncovered else ""
         rest += ": push again" if share > _STALE else ""
         what = f"{self._record.rows:,} items of generation {self._record.generation}"
         return f"{what} in {self._address}, {how}{rest}"
 
     def __call__(self, points: np.ndarray, k: int, where: Where | None = None) -> Answer:
-        """The k nearest items of each query, as `ExactSearch`, with a filter in the place of a mask."""
+        """Return the k nearest items like `ExactSearch`, with a filter instead of a mask."""
         k, space = check_k(k), self._store.space
         asked = space.check(points, what="query")
         if k > MOST or not len(asked):
@@ -85,7 +85,7 @@ class MilvusSearch:
 
         count = max(2 * k + _SPARE, 0 if self.exact else _SHORTLIST)
         found, open_ = self._gather(asked, count, where, settled)
-        if not self.exact:  # nothing is certain there, but k hits come if there are so many
+        if not self.exact:  # the answer is approximate, but has k hits if there are k items
             open_ = [q for q, (scores, _) in enumerate(found) if len(scores) < k]
         if self._rest is not None and self._rest_search is not None:
             more, numbers = self._rest_search(asked, k, self._mask(where, self._others))
@@ -99,9 +99,13 @@ class MilvusSearch:
         return np.stack([one[:width] for one, _ in found]), np.stack([rows[:width] for _, rows in found])
 
     def within(self, points: np.ndarray, radius: float, where: Where | None = None) -> list[Answer]:
-        """Everything within a radius of each query, as `ExactSearch.within`; refused with lists."""
+        """Return all items within a radius like `ExactSearch.within`.
+
+        Raises:
+            LimbeckError: the collection has lists, so that items may be missed.
+        """
         if not self.exact:
-            raise LimbeckError("radius: everything within it is searched exactly; use --engine exact")
+            raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
         space = self._store.space
         asked, limit = space.check(points, what="query"), check_radius(space, radius)
 
@@ -130,7 +134,7 @@ class MilvusSearch:
         where: Where | None,
         settled: Callable[[np.ndarray, np.ndarray, float], bool],
     ) -> tuple[list[Answer], list[int]]:
-        """Candidates in the collection for each query, in order, and the queries that stay unsettled."""
+        """Return the ordered candidates of each query, and the queries that the limit of Milvus left open."""
         space, none = self._store.space, np.empty(0, np.int64)
         found = [(space.rescore(asked[:0], asked[:0]), none)] * len(asked)
         allowed = True if where is None else expression(where.condition, self._columns, self._store.schema)
@@ -152,7 +156,7 @@ class MilvusSearch:
         return found, []
 
     def _ask(self, asked: np.ndarray, count: int, text: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows of the collection and Milvus' own answers, best first, of each query."""
+        """Return rows of the collection and Milvus' scores, best first, for each query."""
         ready = self._layout.queries(asked)
         data = [query.tobytes() for query in ready] if self._layout.metric == "HAMMING" else list(ready)
         params = {"nprobe": self.probes} if self._record.lists else {}
@@ -165,12 +169,12 @@ class MilvusSearch:
                 anns_field=POINT,
                 search_params={"metric_type": self._layout.metric, "params": params},
                 timeout=ANSWER_SECONDS,
-                consistency_level="Eventually",  # nothing is written once it bears the name: wait for nothing
+                consistency_level="Eventually",  # a named collection is never written to
             )
         return [(np.array(one.ids, dtype=np.int64), np.array(one.distances)) for one in hits]
 
     def _alive(self, rows: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the store for those of the collection, without what was removed since."""
+        """Convert rows of the collection to rows of the store, without rows removed since."""
         at = np.searchsorted(self._starts, rows, side="right") - 1
         local, numbers = rows - self._starts[at], self._numbers[at]
         alive = np.ones(len(rows), dtype=bool)
@@ -180,27 +184,27 @@ class MilvusSearch:
         return (local + np.asarray(self._store.starts)[numbers])[alive], raw[alive]
 
     def _scored(self, query: np.ndarray, rows: np.ndarray, raw: np.ndarray) -> Answer:
-        """Hamming distances are exact as they come; vectors are scored by the space in float64."""
+        """Return scores: Milvus' Hamming distances, which are exact, or the space's float64 scores."""
         if self._store.space.storage == "codes":
             return self._store.space.score(raw), rows
         return self._store.space.rescore(query, self._store.points_at(rows)), rows
 
     def _beyond(self, query: np.ndarray, score: float, last: float) -> bool:
-        """Whether what comes after Milvus' last answer is certainly farther than a score."""
+        """Return whether all items after Milvus' last one are certainly farther than a score."""
         space = self._store.space
-        with np.errstate(over="ignore"):  # beyond everything there is: -inf
+        with np.errstate(over="ignore"):  # an overflow gives -inf
             limit = float(space.raw_limit(query, np.array([score]), self._record.longest)[0])
         return last > limit if space.storage == "codes" else last < limit
 
     def _mask(self, where: Where | None, numbers: list[int] | None = None) -> np.ndarray | None:
-        """The filter as the exact engine takes it, for all segments or those of some numbers."""
+        """Return the filter as a mask for the exact engine, for all or the given segments."""
         segments = self._store.segments
         chosen = segments if numbers is None else [segments[number] for number in numbers]
         return None if where is None else np.concatenate([where.mask(segment.items) for segment in chosen])
 
 
 def _ordered(sign: int, *answers: Answer) -> Answer:
-    """Answers to one query as one: nearest first, ties by row."""
+    """Merge answers to one query: nearest first, ties by row."""
     scores = np.concatenate([scores for scores, _ in answers])
     rows = np.concatenate([rows for _, rows in answers])
     order = np.lexsort((rows, -sign * scores))
@@ -208,10 +212,11 @@ def _ordered(sign: int, *answers: Answer) -> Answer:
 
 
 def open_search(store: IndexStore, text: str) -> MilvusSearch:
-    """Open the collection at an address for an index.
+    """Open the collection at an address for searches of an index.
 
     Raises:
-        LimbeckError: no address, no server, no such collection, one of another index, model or state.
+        LimbeckError: the address is invalid, no server answers, there is no such collection, or it is of
+            another index, model or state.
     """
     address = Address.parse(text)
     client = connect(address)
@@ -221,12 +226,12 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
                 f"{address}: no such collection; limbeck index push {store.path} {address} loads one"
             )
         found = client.describe_collection(address.name)
-        # its own name, not the alias: a push in the meantime must not change what rows mean
+        # not the alias: a later push must not change what rows mean
         name = str(found["collection_name"])
         record = Record.from_text(found.get("description", ""), address)
         record.check(store, address)
         if address.probes is not None and not record.lists:
-            raise LimbeckError(f"{address}: has no lists to probe; leave out ?probes=, or push with --lists")
+            raise LimbeckError(f"{address}: has no lists; leave out ?probes=, or push with --lists")
         layout, index = Layout.of(store.space, record.lists), client.describe_index(name, POINT)
         if (index["index_type"], index["metric_type"]) != (layout.kind, layout.metric):
             raise LimbeckError(
