@@ -42,13 +42,13 @@ class Places:
         return self._found.get(path, path)
 
     def _resolve(self) -> dict[str, str]:
-        asked = list(dict.fromkeys(path for path in self._paths() if path and "\0" not in path))
-        folders = {clean_path(path, (str(self._folder),)).rpartition("/")[0] for path in asked}
+        paths = list(dict.fromkeys(path for path in self._paths() if path and "\0" not in path))
+        folders = {clean_path(path, (str(self._folder),)).rpartition("/")[0] for path in paths}
         known = [name for folder in sorted(folders) for name in self._files(folder)]
-        result = resolve(asked, known, folder=self._folder)
+        result = resolve(paths, known, folder=self._folder)
         chosen = {
             path: name
-            for path, name in zip(asked, result.found, strict=True)
+            for path, name in zip(paths, result.found, strict=True)
             if name is not None and result.rules[path] in _SAME_PATH
         }
         by = {rule: count for rule, count in result.by.items() if rule in _SAME_PATH}

@@ -29,8 +29,8 @@ _GROUPS = 2  # row groups of Parquet that are in memory at once
 def is_table(path: Path) -> bool:
     """Return whether a path is a table that `TableSource` reads."""
     if path.is_dir():
-        own = any((path / name).is_file() for name in ("pairs.json", "encoded.json"))
-        return not own and next(path.glob("*.parquet"), None) is not None
+        is_other_format = any((path / name).is_file() for name in ("pairs.json", "encoded.json"))
+        return not is_other_format and next(path.glob("*.parquet"), None) is not None
     return path.suffix.lower() in ENDINGS
 
 
@@ -193,12 +193,12 @@ class TableSource:
         )
 
 
-def _image_column(root: Path, schema: pa.Schema, asked: str | None) -> str:
-    there = schema.names
-    found = next((name for name in ([asked] if asked else _IMAGE) if name in there), None)
+def _image_column(root: Path, schema: pa.Schema, wanted: str | None) -> str:
+    names = schema.names
+    found = next((name for name in ([wanted] if wanted else _IMAGE) if name in names), None)
     if found is None:
-        what = f"no column {asked!r}" if asked else "no column of pictures"
-        raise LimbeckError(f"{root}: {what}; there are {', '.join(there)}: name one with --image-column")
+        what = f"no column {wanted!r}" if wanted else "no column of pictures"
+        raise LimbeckError(f"{root}: {what}; names are {', '.join(names)}: name one with --image-column")
     return found
 
 

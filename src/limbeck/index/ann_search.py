@@ -82,20 +82,20 @@ class ApproximateSearch:
 
     def __call__(self, points: np.ndarray, k: int, mask: np.ndarray | None = None) -> Answer:
         """Return scores and rows (Q, k) like `ExactSearch`; some of the k nearest may be missed."""
-        k, asked = check_k(k), self._store.space.check(points, what="query")
+        k, queries = check_k(k), self._store.space.check(points, what="query")
         allowed = self._exact.allowed(mask)
         local = self._alive if mask is None else self._local(allowed)
         covered = int(self._starts[-1]) if local is None else round(local.share * self._starts[-1])
         if 2 * k >= covered or (local is not None and mask is not None and local.share < self._exact_below):
-            return self._exact(asked, k, mask)
-        ready = engine_points(self._store.space)(asked)
+            return self._exact(queries, k, mask)
+        ready = engine_points(self._store.space)(queries)
         count = max(k, self._setting.get("shortlist", 0))
-        found = self._engine.search(ready, count, self._setting, local)
-        given_up = (found.rows < 0).all(axis=1)  # what the other segments have would hide it
-        scores, rows = self._settled(asked, k, found)
+        candidates = self._engine.search(ready, count, self._setting, local)
+        given_up = (candidates.rows < 0).all(axis=1)  # what the other segments have would hide it
+        scores, rows = self._settled(queries, k, candidates)
         if self._rest is not None and self._rest_search is not None:
             part = None if allowed is None else self._rest.cut(allowed)
-            more, numbers = self._rest_search(asked, k, part)
+            more, numbers = self._rest_search(queries, k, part)
             scores = np.concatenate([scores, more], axis=1)
             rows = np.concatenate([rows, self._rest.to_store(numbers)], axis=1)
         order = np.lexsort((rows, -self._store.space.score_sign * scores, rows < 0), axis=1)[:, :k]
@@ -103,9 +103,9 @@ class ApproximateSearch:
         short = np.flatnonzero((rows < 0).any(axis=1) | given_up)
         self.scanned += len(short)
         if rows.shape[1] < k or len(short) == len(rows):
-            return self._exact(asked, k, mask)
+            return self._exact(queries, k, mask)
         if len(short):  # the others have k, so there are k
-            scores[short], rows[short] = self._exact(asked[short], k, mask)
+            scores[short], rows[short] = self._exact(queries[short], k, mask)
         return scores, rows
 
     def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
@@ -116,16 +116,19 @@ class ApproximateSearch:
         """
         if not isinstance(self._engine, ExactEngine):
             raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
-        asked, limit = self._store.space.check(points, what="query"), check_radius(self._store.space, radius)
+        queries, limit = (
+            self._store.space.check(points, what="query"),
+            check_radius(self._store.space, radius),
+        )
         allowed = self._exact.allowed(mask)
-        found = self._engine.within(asked, int(limit), self._setting, self._local(allowed))
+        engine_answers = self._engine.within(queries, int(limit), self._setting, self._local(allowed))
         part = None if allowed is None or self._rest is None else self._rest.cut(allowed)
-        more = [] if self._rest_search is None else self._rest_search.within(asked, radius, part)
+        more = [] if self._rest_search is None else self._rest_search.within(queries, radius, part)
         answers = []
-        for q, answer in enumerate(found):
+        for q, answer in enumerate(engine_answers):
             if answer is None:
                 self.scanned += 1
-                answers += self._exact.within(asked[q : q + 1], radius, mask)
+                answers += self._exact.within(queries[q : q + 1], radius, mask)
                 continue
             scores, rows = self._store.space.score(answer[0]), self._in_store(answer[1])
             if self._rest is not None:
@@ -160,7 +163,7 @@ class ApproximateSearch:
             )
         return np.where(rows < 0, -1, rows - self._starts[at] + self._offsets[at])
 
-    def _settled(self, asked: np.ndarray, k: int, found: Candidates) -> Answer:
+    def _settled(self, queries: np.ndarray, k: int, found: Candidates) -> Answer:
         """Return the scores of the candidates and their rows in the store."""
         rows, space = self._in_store(found.rows), self._store.space
         if found.distances is not None:
@@ -176,7 +179,11 @@ class ApproximateSearch:
         ]
         tasks = [
             functools.partial(
-                self._scored, asked[a:b], rows[a:b], k, None if found.squares is None else found.squares[a:b]
+                self._scored,
+                queries[a:b],
+                rows[a:b],
+                k,
+                None if found.squares is None else found.squares[a:b],
             )
             for a, b in blocks
         ]
@@ -185,7 +192,7 @@ class ApproximateSearch:
             return np.empty(rows.shape), rows
         return np.concatenate([scores for scores, _ in answers]), np.concatenate([at for _, at in answers])
 
-    def _scored(self, asked: np.ndarray, rows: np.ndarray, k: int, squares: np.ndarray | None) -> Answer:
+    def _scored(self, queries: np.ndarray, rows: np.ndarray, k: int, squares: np.ndarray | None) -> Answer:
         """Return the space's scores and the rows (q, m); the score of a row -1 has no meaning.
 
         If the engine gives distances that are correct up to rounding, only the best candidates are scored.
@@ -197,4 +204,4 @@ class ApproximateSearch:
             best = np.argpartition(order, kept, axis=1)[:, :kept]
             stored = np.take_along_axis(stored.reshape(*rows.shape, -1), best[..., None], axis=1)
             rows = np.take_along_axis(rows, best, axis=1)
-        return space.rescore(asked[:, None], stored.reshape(*rows.shape, -1)), rows
+        return space.rescore(queries[:, None], stored.reshape(*rows.shape, -1)), rows

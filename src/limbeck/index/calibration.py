@@ -83,37 +83,37 @@ def measure(
     Raises:
         LimbeckError: the queries have another width, there are none, or the index has fewer than two items.
     """
-    asked, own = (queries, None) if queries is not None else _stored(store)
-    asked = store.space.check(asked, what="queries")
-    if not len(asked):
+    query_points, query_rows = (queries, None) if queries is not None else _stored(store)
+    query_points = store.space.check(query_points, what="queries")
+    if not len(query_points):
         raise LimbeckError("queries: none; give at least one")
     exact = ExactSearch(store)
     ks = [k for k in KS if k < store.rows] or [1]
-    truth = {k: _without(exact(asked, k + 1), own, k)[0][:, -1] for k in ks}
-    timed = asked[:_TIMED]
+    truth = {k: _without(exact(query_points, k + 1), query_rows, k)[0][:, -1] for k in ks}
+    timed = query_points[:_TIMED]
     exact_ms = {str(k): _median_ms(exact, timed, k) for k in ks}
-    found, engine = [], derived.open(store.space)
+    entries, engine = [], derived.open(store.space)
     for setting in engine.settings():
         search = ApproximateSearch(store, derived, setting, exact=exact)
         entry: dict[str, Any] = {"setting": setting, "recall": {}, "ms": {}, "scanned": {}}
         for k in ks:
             before = search.scanned
-            scores = _without(search(asked, k + 1), own, k)[0]
-            entry["scanned"][str(k)] = round((search.scanned - before) / len(asked), 4)
+            scores = _without(search(query_points, k + 1), query_rows, k)[0]
+            entry["scanned"][str(k)] = round((search.scanned - before) / len(query_points), 4)
             entry["recall"][str(k)] = _recall(store.space.score_sign, scores, truth[k])
             entry["ms"][str(k)] = _median_ms(search, timed, k)
-        found.append(entry)
+        entries.append(entry)
         mean, bound = (min(pair[i] for pair in entry["recall"].values()) for i in (0, 1))
         slower = entry["ms"][str(ks[0])] / exact_ms[str(ks[0])]
         if mean >= _ENOUGH or slower > _HOPELESS or (bound >= recall and slower > 1):
             break
     first = str(ks[0])
-    good = [entry for entry in found if entry["recall"][first][0] >= recall]
+    good = [entry for entry in entries if entry["recall"][first][0] >= recall]
     return {
-        "queries": len(asked),
-        "held_out": "items" if own is not None else "given",
+        "queries": len(query_points),
+        "held_out": "items" if query_rows is not None else "given",
         "exact_ms": exact_ms,
-        "settings": found,
+        "settings": entries,
         "exact_below": _exact_below(store, derived, exact, timed, good, ks[0]),
     }
 
@@ -129,12 +129,12 @@ def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
     return store.points_at(rows), rows
 
 
-def _without(answer: Answer, own: np.ndarray | None, k: int) -> Answer:
+def _without(answer: Answer, query_rows: np.ndarray | None, k: int) -> Answer:
     """Return the first k hits of each query (q, k + 1) without the query's own row."""
     scores, rows = answer
-    if own is None:
+    if query_rows is None:
         return scores[:, :k], rows[:, :k]
-    order = np.argsort(rows == own[:, None], axis=1, kind="stable")[:, :k]
+    order = np.argsort(rows == query_rows[:, None], axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 

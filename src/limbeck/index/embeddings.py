@@ -78,13 +78,13 @@ def kept_of(store: IndexStore) -> Kept | None:
     if store.space.storage != "codes":
         return None
     recorded = None if store.manifest.embeddings is None else Kept.from_json(store.manifest.embeddings)
-    found = kept_in(store.schema, recorded)
-    if found is None and recorded is not None:
+    described = kept_in(store.schema, recorded)
+    if described is None and recorded is not None:
         raise LimbeckError(
             f"{store.path}: its manifest names kept embeddings of width {recorded.width}, its items have no "
             f"such column; restore the index from a copy or rebuild it"
         )
-    return found
+    return described
 
 
 def embedding_width(store: IndexStore) -> int | None:
@@ -107,7 +107,7 @@ def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False)
     kept = kept_of(store)
     if kept is None:
         raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
-    found = np.full((len(rows), kept.width), np.nan, dtype=np.float32)
+    result = np.full((len(rows), kept.width), np.nan, dtype=np.float32)
     number = np.searchsorted(store.starts, rows, side="right") - 1
     for at in np.unique(number):
         here = np.flatnonzero(number == at)
@@ -124,8 +124,8 @@ def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False)
                     f"{store.path}: item {name!r} has no embedding; add it again with --replace"
                 )
             values = taken.flatten().to_numpy().reshape(-1, kept.width)  # `flatten` leaves nulls out
-            found[those[there]] = kept.points(values, what=f"{store.path}: kept embeddings")
-    return found
+            result[those[there]] = kept.points(values, what=f"{store.path}: kept embeddings")
+    return result
 
 
 def checked_queries(store: IndexStore, embeddings: np.ndarray) -> np.ndarray:
@@ -158,14 +158,14 @@ def reranked(
     Raises:
         LimbeckError: as `embeddings_at`, or the queries have another width.
     """
-    asked, kept = checked_queries(store, embeddings), kept_of(store)
+    query_embeddings, kept = checked_queries(store, embeddings), kept_of(store)
     assert kept is not None
-    found = []
-    for query, rows in zip(asked, shortlists, strict=True):
+    answers = []
+    for query, rows in zip(query_embeddings, shortlists, strict=True):
         scores = kept.scores(query, embeddings_at(store, rows))
         order = np.lexsort((rows, -kept.score_sign * scores))[:k]
-        found.append((scores[order], rows[order]))
-    return found
+        answers.append((scores[order], rows[order]))
+    return answers
 
 
 def check_rerank(store: IndexStore, rerank: int, k: int | None, radius: float | None = None) -> int:

@@ -113,7 +113,7 @@ def choose(
     if not derived_names(store.path):
         advice = f"limbeck index engine {store.path} builds one"
         return _exact(store, exact, f"the index has no other engine; {advice}")
-    found = []
+    fast_enough = []
     for name in derived_names(store.path):
         derived = open_derived(store.path, name)
         at, exact_ms, measured = _settings(derived, k)
@@ -121,10 +121,10 @@ def choose(
         for entry in measured:
             cost = entry["ms"][at] + rest * exact_ms
             if k <= int(at) + 1 and entry["recall"][at][1] >= recall and cost < exact_ms:
-                found.append((cost, name, derived, entry, at, exact_ms))
-    if not found:
+                fast_enough.append((cost, name, derived, entry, at, exact_ms))
+    if not fast_enough:
         return _exact(store, exact, f"no other engine was measured to be faster at recall@{k} {recall:g}")
-    _, _, derived, entry, at, exact_ms = min(found, key=lambda one: one[:2])
+    _, _, derived, entry, at, exact_ms = min(fast_enough, key=lambda one: one[:2])
     return _chosen(store, exact, derived, entry, at, exact_ms, "")
 
 
@@ -234,7 +234,7 @@ class Engines:
                 f"along: {along} needs the cones of the points in the index; use --engine exact"
             )
         mask, search = choice.allowed(self._store, where), choice.search
-        found: list[Answer] = []
+        answers: list[Answer] = []
         if embeddings is not None:
             if len(embeddings) != len(points):
                 raise LimbeckError(
@@ -251,18 +251,19 @@ class Engines:
                 near = search.within(some, radius, allowed)
                 if embeddings is not None:
                     near = [
-                        ordered(self._store, *one, own) for one, own in zip(near, embeddings, strict=True)
+                        ordered(self._store, *one, floats)
+                        for one, floats in zip(near, embeddings, strict=True)
                     ]
-                found += near
+                answers += near
             elif embeddings is not None:
-                found += nearest_settled(
+                answers += nearest_settled(
                     self._store, search, some, wanted + (without is not None), embeddings, allowed
                 )
             else:
                 # One more, because the excluded row is among them unless k equal ones precede it.
-                found += zip(*search(some, wanted + (without is not None), allowed), strict=True)
+                answers += zip(*search(some, wanted + (without is not None), allowed), strict=True)
         if without is not None:
-            own = zip(found, np.broadcast_to(without, len(found)), strict=True)
-            found = [(scores[rows != row], rows[rows != row]) for (scores, rows), row in own]
+            excluded_rows = zip(answers, np.broadcast_to(without, len(answers)), strict=True)
+            answers = [(scores[rows != row], rows[rows != row]) for (scores, rows), row in excluded_rows]
         most = k if wanted is None else wanted
-        return [(scores[:most], rows[:most]) for scores, rows in found]
+        return [(scores[:most], rows[:most]) for scores, rows in answers]

@@ -53,7 +53,7 @@ def search_codes(
         return distances, kept[rows]
     wanted = min(wanted, len(right) if allowed is None else int(np.count_nonzero(allowed)))
     keep, length = _kept_bits(bits, left.shape[1]), 8 * left.shape[1]
-    asked, stored, permitted = as_words(left), as_words(right), _mask_bytes(allowed)
+    query_words, stored, permitted = as_words(left), as_words(right), _mask_bytes(allowed)
     if not wanted or not len(left):
         return np.empty((len(left), wanted), np.int32), np.empty((len(left), wanted), np.int64)
     workers = thread_count(threads)
@@ -64,7 +64,7 @@ def search_codes(
         functools.partial(
             scan_nearest,
             stored[start:stop],
-            asked[block],
+            query_words[block],
             keep,
             permitted[start:stop],
             start,
@@ -109,12 +109,12 @@ def search_radius(
     if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 0:
         raise LimbeckError(f"radius: {radius!r} is not a whole number of at least 0")
     reach = min(int(radius), 8 * left.shape[1])
-    asked, stored, workers = as_words(left), as_words(right), thread_count(threads)
+    query_words, stored, workers = as_words(left), as_words(right), thread_count(threads)
     keep = _kept_bits(bits, left.shape[1])
     stretches = spans(len(right), workers if len(left) < workers else 1)
     tasks = [
         functools.partial(scan_within, stored[start:stop], query, keep, permitted[start:stop], start, reach)
-        for query in asked
+        for query in query_words
         for start, stop in stretches
     ]
     found = run_threads(tasks, workers)
@@ -159,17 +159,17 @@ def search_vectors(
     wanted = min(wanted, len(right) if allowed is None else int(np.count_nonzero(allowed)))
     if not wanted or not len(left):
         return np.empty((len(left), wanted), np.float32), np.empty((len(left), wanted), np.int64)
-    asked = np.zeros((-(-len(left) // GROUP) * GROUP, left.shape[1]), dtype=np.float32)
-    asked[: len(left)] = left
+    padded_queries = np.zeros((-(-len(left) // GROUP) * GROUP, left.shape[1]), dtype=np.float32)
+    padded_queries[: len(left)] = left
     permitted, workers = _mask_bytes(allowed), thread_count(threads)
-    plan = _Plan(len(asked), right, wanted, workers)
-    scores = np.empty((len(asked), plan.parts, plan.width), dtype=np.float32)
-    rows = np.empty((len(asked), plan.parts, plan.width), dtype=np.int64)
+    plan = _Plan(len(padded_queries), right, wanted, workers)
+    scores = np.empty((len(padded_queries), plan.parts, plan.width), dtype=np.float32)
+    rows = np.empty((len(padded_queries), plan.parts, plan.width), dtype=np.int64)
     tasks = [
         functools.partial(
             scan_highest,
             right[start:stop],
-            read_only(asked[block]),
+            read_only(padded_queries[block]),
             permitted[start:stop],
             start,
             scores[block, part],

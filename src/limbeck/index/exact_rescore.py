@@ -60,18 +60,18 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
     Raises:
         LimbeckError: the queries are not points of the space.
     """
-    asked = space.index_queries(queries)
+    engine_queries = space.index_queries(queries)
     k = min(k, source.rows)
-    scores, rows = np.empty((len(asked), k)), np.empty((len(asked), k), dtype=np.int64)
+    scores, rows = np.empty((len(engine_queries), k)), np.empty((len(engine_queries), k), dtype=np.int64)
     if not k:
         return scores, rows
-    todo, fetched = np.arange(len(asked)), 2 * k + 16
+    todo, fetched = np.arange(len(engine_queries)), 2 * k + 16
     while todo.size:
         fetched = fetched if 2 * fetched <= source.rows else source.rows  # more than half: fetch all
         size, unsettled = max(1, BLOCK_CELLS // fetched), []
         for block in (todo[start : start + size] for start in range(0, len(todo), size)):
-            raw, found = _candidates(source, asked[block], fetched)
-            for q, last, candidates in zip(block, raw, found, strict=True):
+            raw, candidate_rows = _candidates(source, engine_queries[block], fetched)
+            for q, last, candidates in zip(block, raw, candidate_rows, strict=True):
                 query = queries[q : q + 1]
                 scores[q], rows[q] = _best(space, source, query, candidates, k)
                 if fetched < source.rows:
@@ -103,7 +103,7 @@ def within(
     Returns:
         scores float64 (m,) and rows int64 (m,), by row.
     """
-    asked = space.index_queries(query)[0]
+    engine_queries = space.index_queries(query)[0]
     with np.errstate(over="ignore"):  # an overflow gives -inf: every item is a candidate
         limit = float(space.raw_limit(query, np.array([radius]), source.longest)[0])
     limit = max(limit, -_FLOAT32_MAX)  # comparable with float32
@@ -111,8 +111,8 @@ def within(
     for array in arrays:
         size = max(1, BLOCK_CELLS // array.shape[1])
         for first in range(0, len(array), size):
-            found = np.flatnonzero(array[first : first + size] @ asked >= limit) + first + start
-            near.append(found if allowed is None else found[allowed[found]])
+            candidates = np.flatnonzero(array[first : first + size] @ engine_queries >= limit) + first + start
+            near.append(candidates if allowed is None else candidates[allowed[candidates]])
         start += len(array)
     rows = np.concatenate(near) if near else np.empty(0, dtype=np.int64)
     size = max(1, BLOCK_CELLS // space.width)
@@ -124,13 +124,13 @@ def within(
     return scores[kept], rows[kept]
 
 
-def _candidates(source: Source, asked: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(source: Source, engine_queries: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the engine's last inner product (Q,) and rows (Q, fetched); if all rows fit, do not ask it."""
     if fetched == source.rows:
         every = np.arange(fetched) if source.allowed is None else source.allowed
-        return np.full(len(asked), -np.inf), np.broadcast_to(every, (len(asked), fetched))
-    raw, found = source.search(asked, fetched)
-    return np.asarray(raw, dtype=np.float64)[:, -1], found
+        return np.full(len(engine_queries), -np.inf), np.broadcast_to(every, (len(engine_queries), fetched))
+    raw, candidate_rows = source.search(engine_queries, fetched)
+    return np.asarray(raw, dtype=np.float64)[:, -1], candidate_rows
 
 
 def _best(

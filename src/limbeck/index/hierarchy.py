@@ -35,8 +35,8 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
         raise LimbeckError(f"along: {along!r} is neither of {', '.join(get_args(Along))}")
     if not space.has_cones:
         raise LimbeckError(f"{along}: {space!r} has no entailment cones; use an index of a Lorentz model")
-    own, up = space.radius(point)[0], along == "more-general"
-    step, found = max(1, _BLOCK_CELLS // space.width), []
+    point_radius, up = space.radius(point)[0], along == "more-general"
+    step, blocks = max(1, _BLOCK_CELLS // space.width), []
     for part in parts:
         for start in range(0, len(part), step):
             block = part[start : start + step]
@@ -44,8 +44,8 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
             inside = (
                 space.pairwise_entails(block, point)[:, 0] if up else space.pairwise_entails(point, block)[0]
             )
-            found.append(inside & (radius < own if up else radius > own))
-    return np.concatenate(found) if found else np.empty(0, dtype=bool)
+            blocks.append(inside & (radius < point_radius if up else radius > point_radius))
+    return np.concatenate(blocks) if blocks else np.empty(0, dtype=bool)
 
 
 def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> float:
@@ -54,13 +54,13 @@ def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
     Only items of smaller radius (more general) or of larger radius (more specific) count; without one the
     result is infinity. Arguments as `in_hierarchy`.
     """
-    own, up = space.radius(point)[0], along == "more-general"
+    point_radius, up = space.radius(point)[0], along == "more-general"
     step, least = max(1, _BLOCK_CELLS // space.width), np.inf
     for part in parts:
         for start in range(0, len(part), step):
             block = part[start : start + step]
             radius = space.radius(block)
-            block = block[radius < own if up else radius > own]
+            block = block[radius < point_radius if up else radius > point_radius]
             excess = space.cone_excess(block, point) if up else space.cone_excess(point, block)
             least = min(least, float(np.min(excess, initial=np.inf)))
     return float(np.rad2deg(max(least, 0.0)))
@@ -82,9 +82,9 @@ def with_masks(
     """
     if along is None:
         return [(points, mask)]
-    asked = store.space.check(points, what="query")
-    found = []
-    for q in range(len(asked)):
-        inside = in_hierarchy(store.space, store.points, asked[q : q + 1], along)
-        found.append((asked[q : q + 1], inside if mask is None else inside & mask))
-    return found
+    checked = store.space.check(points, what="query")
+    pairs = []
+    for q in range(len(checked)):
+        inside = in_hierarchy(store.space, store.points, checked[q : q + 1], along)
+        pairs.append((checked[q : q + 1], inside if mask is None else inside & mask))
+    return pairs

@@ -90,13 +90,13 @@ class ExactSearch:
                 the points have another width or type.
         """
         space, points, allowed = self._store.space, np.asarray(points), self.allowed(mask)
-        asked, limit = space.index_queries(points), check_radius(space, radius)
+        engine_queries, limit = space.index_queries(points), check_radius(space, radius)
         starts = self._store.starts
         if space.storage == "codes":
             from limbeck.index.exact import search_radius
 
             parts = [
-                search_radius(asked, array, int(limit), mask=_part(allowed, start, len(array)))
+                search_radius(engine_queries, array, int(limit), mask=_part(allowed, start, len(array)))
                 for array, start in zip(self._items(), starts, strict=False)
             ]
             answers = [_joined(one, starts) for one in zip(*parts, strict=True)]
@@ -104,7 +104,7 @@ class ExactSearch:
             source = self._source(allowed)
             answers = [
                 within(space, source, self._items(), points[q : q + 1], limit, allowed)
-                for q in range(len(asked))
+                for q in range(len(engine_queries))
             ]
         return [_ordered(space.score_sign, scores, rows) for scores, rows in answers]
 
@@ -133,17 +133,19 @@ class ExactSearch:
             self._arrays = [self._store.space.index_items(part) for part in self._store.points]
         return self._arrays
 
-    def _raw(self, asked: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Answer:
+    def _raw(self, engine_queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Answer:
         """Return the engine's values (Q, k) and rows int64 (Q, k) in all segments, nearest first."""
         engine, sign = engine_for(self._store.space.storage)
         starts = self._store.starts
-        found = [
-            engine(asked, array, k, mask=_part(allowed, start, len(array)))
+        answers = [
+            engine(engine_queries, array, k, mask=_part(allowed, start, len(array)))
             for array, start in zip(self._items(), starts, strict=False)
         ]
-        raw = np.concatenate([values for values, _ in found], axis=1)
-        rows = np.concatenate([part + start for (_, part), start in zip(found, starts, strict=False)], axis=1)
-        if len(found) > 1:
+        raw = np.concatenate([values for values, _ in answers], axis=1)
+        rows = np.concatenate(
+            [part + start for (_, part), start in zip(answers, starts, strict=False)], axis=1
+        )
+        if len(answers) > 1:
             order = np.lexsort((rows, -sign * raw), axis=1)[:, :k]
             raw, rows = np.take_along_axis(raw, order, 1), np.take_along_axis(rows, order, 1)
         return raw, rows.astype(np.int64, copy=False)

@@ -54,8 +54,8 @@ def remove_items(
 
 
 def _matching(store: IndexStore, where: str) -> np.ndarray:
-    found = store.where(where)
-    return np.flatnonzero(found if store.alive is None else found & store.alive)
+    mask = store.where(where)
+    return np.flatnonzero(mask if store.alive is None else mask & store.alive)
 
 
 def _known(store: IndexStore, ids: Sequence[str]) -> np.ndarray:

@@ -179,20 +179,22 @@ class Segment:
 
     def rows_of(self, ids: Sequence[str], hashes: np.ndarray) -> np.ndarray:
         """Return int64 (n,): the live row of each id, given with its hash, or -1."""
-        found = np.full(len(ids), -1, dtype=np.int64)
+        result = np.full(len(ids), -1, dtype=np.int64)
         table, order = self._id_table()
         at = np.searchsorted(table, hashes)
         open_ = np.flatnonzero(at < self.rows)
         while open_.size:  # one pass, unless hashes collide
             open_ = open_[table[at[open_]] == hashes[open_]]
             rows = order[at[open_]].astype(np.int64)
-            same = np.array([ids[i] == own for i, own in zip(open_, self.ids_of(rows), strict=True)], bool)
+            same = np.array(
+                [ids[i] == item_id for i, item_id in zip(open_, self.ids_of(rows), strict=True)], bool
+            )
             alive = same & ~self.is_removed(rows)
-            found[open_[alive]] = rows[alive]
+            result[open_[alive]] = rows[alive]
             open_ = open_[~same]
             at[open_] += 1
             open_ = open_[at[open_] < self.rows]
-        return found
+        return result
 
     def live_items(self) -> pa.Table:
         """Return the items without the removed ones."""

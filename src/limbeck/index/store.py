@@ -208,11 +208,11 @@ class IndexStore:
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Return int64 (n,): the row of each id; -1 if there is none or it is removed."""
-        hashes, found = hash_ids(ids), np.full(len(ids), -1, dtype=np.int64)
+        hashes, rows = hash_ids(ids), np.full(len(ids), -1, dtype=np.int64)
         for start, segment in zip(self.starts, self.segments, strict=False):
             local = segment.rows_of(ids, hashes)
-            found[local >= 0] = local[local >= 0] + start
-        return found
+            rows[local >= 0] = local[local >= 0] + start
+        return rows
 
     def where(self, text: str) -> np.ndarray:
         """Return bool (rows,): the rows for which a filter is true, including removed rows.

@@ -127,30 +127,30 @@ def answer_file(
         index.store.where(where)  # an invalid filter is an error of the call, not of a query
     options: dict[str, Any] = {"where": where, "along": along, "engine": engine, "recall": recall}
     while block := list(islice(queries, _TOGETHER)):
-        asked: list[tuple[np.ndarray, ...]] = []
-        own: list[int] = []  # rows to exclude, -1 for none
+        encoded: list[tuple[np.ndarray, ...]] = []
+        excluded_rows: list[int] = []  # rows to exclude, -1 for none
         errors: dict[int, str] = {}
         for number, query in enumerate(block):
             try:
                 if query.fault is not None:
                     raise LimbeckError(query.fault)
-                asked.append(_asked(index, query.asked, rerank is not None))
+                encoded.append(_asked(index, query.asked, rerank is not None))
             except LimbeckError as error:
                 errors[number] = str(error)
             else:
-                own.append(index.store.row_of(query.asked["like"]) if "like" in query.asked else -1)
-        found: Iterator[list[Hit] | LimbeckError] = iter([])
-        if asked:
+                excluded_rows.append(index.store.row_of(query.asked["like"]) if "like" in query.asked else -1)
+        answers: Iterator[list[Hit] | LimbeckError] = iter([])
+        if encoded:
             # An excluded row needs one hit more, so pass None if there is none.
-            options["without"] = np.array(own) if max(own) >= 0 else None
-            arrays = [np.concatenate(parts) for parts in zip(*asked, strict=True)]
+            options["without"] = np.array(excluded_rows) if max(excluded_rows) >= 0 else None
+            arrays = [np.concatenate(parts) for parts in zip(*encoded, strict=True)]
             if rerank is None:
                 floats = arrays[1] if len(arrays) > 1 else None
-                found = iter(index.search_many(arrays[0], k, radius=radius, embeddings=floats, **options))
+                answers = iter(index.search_many(arrays[0], k, radius=radius, embeddings=floats, **options))
             else:
-                found = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
+                answers = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
         for number, query in enumerate(block):
-            answer = errors[number] if number in errors else next(found)
+            answer = errors[number] if number in errors else next(answers)
             if isinstance(answer, str | LimbeckError):
                 yield {"query": query.asked, "line": query.line, "error": str(answer)}
             else:
@@ -162,10 +162,10 @@ def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndar
 
     Without ``embedded``, the embedding is NaN if it is not available.
     """
-    asked = {"image": query.get("image"), "like": query.get("like")}
+    others = {"image": query.get("image"), "like": query.get("like")}
     if embedded:
-        return index.embed(query.get("text"), **asked)
-    point, floats = index.asked(query.get("text"), **asked)
+        return index.embed(query.get("text"), **others)
+    point, floats = index.asked(query.get("text"), **others)
     width = embedding_width(index.store)
     if width is None:
         return (point,)
@@ -186,12 +186,12 @@ def _reranked(
     except LimbeckError as error:
         if len(points) == 1:
             return [error]
-    found: list[list[Hit] | LimbeckError] = []
+    answers: list[list[Hit] | LimbeckError] = []
     for q in range(len(points)):
-        own = options["without"]
-        alone = options | {"without": None if own is None else own[q : q + 1]}
-        found += _reranked(index, points[q : q + 1], embeddings[q : q + 1], k, rerank, alone)
-    return found
+        excluded = options["without"]
+        alone = options | {"without": None if excluded is None else excluded[q : q + 1]}
+        answers += _reranked(index, points[q : q + 1], embeddings[q : q + 1], k, rerank, alone)
+    return answers
 
 
 def _json(rank: int, hit: Hit) -> dict[str, Any]:

@@ -179,15 +179,15 @@ class Index:
             if points is not None:
                 raise LimbeckError("rerank: needs a query with an embedding; search by text or like")
             check_rerank(self.store, rerank, k, radius)  # before anything is encoded
-            asked, embeddings = self.embed(query, image=image, like=like, features=features)
-            return self.search_reranked(asked, embeddings, k, rerank=rerank, **options)[0]
+            query_points, embeddings = self.embed(query, image=image, like=like, features=features)
+            return self.search_reranked(query_points, embeddings, k, rerank=rerank, **options)[0]
         if points is not None:
-            asked, floats = np.atleast_2d(points), None
+            query_points, floats = np.atleast_2d(points), None
         else:
-            asked, floats = self.asked(query, image=image, like=like, features=features)
-        if len(asked) != 1:
-            raise LimbeckError(f"search: {len(asked)} queries at once; use search_points for several")
-        return self.search_many(asked, k, radius=radius, embeddings=floats, **options)[0]
+            query_points, floats = self.asked(query, image=image, like=like, features=features)
+        if len(query_points) != 1:
+            raise LimbeckError(f"search: {len(query_points)} queries at once; use search_points for several")
+        return self.search_many(query_points, k, radius=radius, embeddings=floats, **options)[0]
 
     def search_many(
         self,

@@ -95,10 +95,10 @@ class InvertedCodes:
         """Return the ``count`` nearest codes of the nearest lists, with exact distances."""
         probes = widened(setting["probes"], allowed, len(self._centres))
         chosen = search_codes(queries, self._centres, probes)[1]
-        asked = as_words(queries)
+        query_words = as_words(queries)
         mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
-        distances = np.empty((len(asked), count), dtype=np.int32)
-        rows = np.empty((len(asked), count), dtype=np.int64)
+        distances = np.empty((len(query_words), count), dtype=np.int32)
+        rows = np.empty((len(query_words), count), dtype=np.int64)
         workers = thread_count(None)
         tasks = [
             functools.partial(
@@ -107,13 +107,13 @@ class InvertedCodes:
                 self._rows,
                 self._starts,
                 read_only(chosen[start:stop]),
-                read_only(asked[start:stop]),
+                read_only(query_words[start:stop]),
                 read_only(mask),
                 self._bits,
                 distances[start:stop],
                 rows[start:stop],
             )
-            for start, stop in spans(len(asked), workers)
+            for start, stop in spans(len(query_words), workers)
         ]
         run_threads(tasks, workers)
         return Candidates(rows, distances)

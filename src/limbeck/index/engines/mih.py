@@ -106,36 +106,36 @@ class MultiIndex:
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Return distances and rows (m,) within a radius for each query (Q, B); None if given up."""
         radius, count = min(radius, self._bits), _FEW
-        asked, open_ = self.cut(queries), np.arange(len(queries))
-        found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
+        query_parts, open_ = self.cut(queries), np.arange(len(queries))
+        answers: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
         while len(open_):  # a full answer may be incomplete: search again with more capacity
             count = min(count, self._entries.shape[1])
-            nearest, _ = self.nearest(asked[open_], count, radius, setting, allowed)
+            nearest, _ = self.nearest(query_parts[open_], count, radius, setting, allowed)
             full = (nearest[:, -1] >= 0) & (nearest[:, -1] >> 32 <= radius) & (count < self._entries.shape[1])
             for q, held in zip(open_[~full], nearest[~full], strict=True):
                 if held[0] >= 0:
                     held = held[held >> 32 <= radius]
-                    found[q] = (held >> 32).astype(np.int32), held & 0xFFFFFFFF
+                    answers[q] = (held >> 32).astype(np.int32), held & 0xFFFFFFFF
             open_, count = open_[full], 8 * count
-        return found
+        return answers
 
     def cut(self, queries: np.ndarray) -> np.ndarray:
         """Return uint32 (Q, m): the m parts of packed codes (Q, B)."""
         return _keys(queries, self._table)
 
     def nearest(
-        self, asked: np.ndarray, count: int, reach: int, setting: Setting, allowed: RowMask | None
+        self, query_parts: np.ndarray, count: int, reach: int, setting: Setting, allowed: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ``nearest`` and ``work`` of `search_buckets` for queries cut into parts, uint32 (Q, m)."""
         rows = self._entries.shape[1]
         mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
-        nearest = np.empty((len(asked), min(count, rows)), dtype=np.int64)
-        work = np.empty((len(asked), 2), dtype=np.int64)
+        nearest = np.empty((len(query_parts), min(count, rows)), dtype=np.int64)
+        work = np.empty((len(query_parts), 2), dtype=np.int64)
         workers = thread_count(None)
         tasks = [
             functools.partial(
                 search_buckets,
-                read_only(asked[start:stop]),
+                read_only(query_parts[start:stop]),
                 self._widths,
                 self._starts,
                 self._offsets,
@@ -147,7 +147,7 @@ class MultiIndex:
                 nearest[start:stop],
                 work[start:stop],
             )
-            for start, stop in spans(len(asked), workers)
+            for start, stop in spans(len(query_parts), workers)
         ]
         run_threads(tasks, workers)
         return nearest, work

@@ -76,27 +76,27 @@ class MilvusSearch:
     def __call__(self, points: np.ndarray, k: int, where: Where | None = None) -> Answer:
         """Return the k nearest items like `ExactSearch`, with a filter instead of a mask."""
         k, space = check_k(k), self._store.space
-        asked = space.check(points, what="query")
-        if k > MOST or not len(asked):
-            return self._exact(asked, k, self._mask(where))
+        queries = space.check(points, what="query")
+        if k > MOST or not len(queries):
+            return self._exact(queries, k, self._mask(where))
 
         def settled(query: np.ndarray, scores: np.ndarray, last: float) -> bool:
             return len(scores) >= k and self._beyond(query, scores[k - 1], last)
 
         count = max(2 * k + _SPARE, 0 if self.exact else _SHORTLIST)
-        found, open_ = self._gather(asked, count, where, settled)
+        answers, open_ = self._gather(queries, count, where, settled)
         if not self.exact:  # the answer is approximate, but has k hits if there are k items
-            open_ = [q for q, (scores, _) in enumerate(found) if len(scores) < k]
+            open_ = [q for q, (scores, _) in enumerate(answers) if len(scores) < k]
         if self._rest is not None and self._rest_search is not None:
-            more, numbers = self._rest_search(asked, k, self._mask(where, self._others))
+            more, numbers = self._rest_search(queries, k, self._mask(where, self._others))
             rest = zip(more, self._rest.to_store(numbers), strict=True)
-            found = [_ordered(space.score_sign, *pair) for pair in zip(found, rest, strict=True)]
+            answers = [_ordered(space.score_sign, *pair) for pair in zip(answers, rest, strict=True)]
         if open_:
-            scores, rows = self._exact(asked[open_], k, self._mask(where))
+            scores, rows = self._exact(queries[open_], k, self._mask(where))
             for q, answer in zip(open_, zip(scores, rows, strict=True), strict=True):
-                found[q] = answer
-        width = min(k, *(len(rows) for _, rows in found))
-        return np.stack([one[:width] for one, _ in found]), np.stack([rows[:width] for _, rows in found])
+                answers[q] = answer
+        width = min(k, *(len(rows) for _, rows in answers))
+        return np.stack([one[:width] for one, _ in answers]), np.stack([rows[:width] for _, rows in answers])
 
     def within(self, points: np.ndarray, radius: float, where: Where | None = None) -> list[Answer]:
         """Return all items within a radius like `ExactSearch.within`.
@@ -107,57 +107,57 @@ class MilvusSearch:
         if not self.exact:
             raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
         space = self._store.space
-        asked, limit = space.check(points, what="query"), check_radius(space, radius)
+        queries, limit = space.check(points, what="query"), check_radius(space, radius)
 
         def settled(query: np.ndarray, scores: np.ndarray, last: float) -> bool:
             return self._beyond(query, limit, last)
 
-        found, open_ = self._gather(asked, 256, where, settled)
+        answers, open_ = self._gather(queries, 256, where, settled)
         sign = space.score_sign
         near = [
-            (scores[kept], rows[kept]) for scores, rows in found for kept in [sign * scores >= sign * limit]
+            (scores[kept], rows[kept]) for scores, rows in answers for kept in [sign * scores >= sign * limit]
         ]
         if self._rest is not None and self._rest_search is not None:
-            more = self._rest_search.within(asked, limit, self._mask(where, self._others))
+            more = self._rest_search.within(queries, limit, self._mask(where, self._others))
             rest = [(scores, self._rest.to_store(rows)) for scores, rows in more]
             near = [_ordered(sign, *pair) for pair in zip(near, rest, strict=True)]
         if open_:
-            answers = self._exact.within(asked[open_], limit, self._mask(where))
-            for q, answer in zip(open_, answers, strict=True):
+            exact_answers = self._exact.within(queries[open_], limit, self._mask(where))
+            for q, answer in zip(open_, exact_answers, strict=True):
                 near[q] = answer
         return near
 
     def _gather(
         self,
-        asked: np.ndarray,
+        queries: np.ndarray,
         count: int,
         where: Where | None,
         settled: Callable[[np.ndarray, np.ndarray, float], bool],
     ) -> tuple[list[Answer], list[int]]:
         """Return the ordered candidates of each query, and the queries that the limit of Milvus left open."""
         space, none = self._store.space, np.empty(0, np.int64)
-        found = [(space.rescore(asked[:0], asked[:0]), none)] * len(asked)
+        answers = [(space.rescore(queries[:0], queries[:0]), none)] * len(queries)
         allowed = True if where is None else expression(where.condition, self._columns, self._store.schema)
         if allowed is False:
-            return found, []
-        text, todo = "" if allowed is True else allowed, list(range(len(asked)))
+            return answers, []
+        text, todo = "" if allowed is True else allowed, list(range(len(queries)))
         while todo:
             count, unsettled = min(count, MOST), []
             step = max(1, _TOGETHER // count)
             for block in (todo[start : start + step] for start in range(0, len(todo), step)):
-                for q, (rows, raw) in zip(block, self._ask(asked[block], count, text), strict=True):
-                    query = asked[q : q + 1]
-                    found[q] = _ordered(space.score_sign, self._scored(query, *self._alive(rows, raw)))
-                    if len(rows) == count and not settled(query, found[q][0], float(raw[-1])):
+                for q, (rows, raw) in zip(block, self._ask(queries[block], count, text), strict=True):
+                    query = queries[q : q + 1]
+                    answers[q] = _ordered(space.score_sign, self._scored(query, *self._alive(rows, raw)))
+                    if len(rows) == count and not settled(query, answers[q][0], float(raw[-1])):
                         unsettled.append(q)
             if count == MOST or not self.exact:
-                return found, unsettled
+                return answers, unsettled
             todo, count = unsettled, _GROWTH * count
-        return found, []
+        return answers, []
 
-    def _ask(self, asked: np.ndarray, count: int, text: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _ask(self, queries: np.ndarray, count: int, text: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return rows of the collection and Milvus' scores, best first, for each query."""
-        ready = self._layout.queries(asked)
+        ready = self._layout.queries(queries)
         data = [query.tobytes() for query in ready] if self._layout.metric == "HAMMING" else list(ready)
         params = {"nprobe": self.probes} if self._record.lists else {}
         with one_line_errors(self._address):
@@ -215,7 +215,7 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
     """Open the collection at an address for searches of an index.
 
     Raises:
-        LimbeckError: the address is invalid, no server answers, there is no such collection, or it is of
+        LimbeckError: the address is invalid, no server about, there is no such collection, or it is of
             another index, model or state.
     """
     address = Address.parse(text)
@@ -225,10 +225,10 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
             raise LimbeckError(
                 f"{address}: no such collection; limbeck index push {store.path} {address} loads one"
             )
-        found = client.describe_collection(address.name)
+        about = client.describe_collection(address.name)
         # not the alias: a later push must not change what rows mean
-        name = str(found["collection_name"])
-        record = Record.from_text(found.get("description", ""), address)
+        name = str(about["collection_name"])
+        record = Record.from_text(about.get("description", ""), address)
         record.check(store, address)
         if address.probes is not None and not record.lists:
             raise LimbeckError(f"{address}: has no lists; leave out ?probes=, or push with --lists")
