@@ -199,7 +199,7 @@ def test_a_lock_file_that_is_deleted_under_a_writer_loses_no_commit(tmp_path):
     from limbeck.index.writer import StoreMeta
     from limbeck.spaces import Hamming
 
-    with pytest.raises(LimbeckError, match="published by another writer meanwhile; run the command again"):
+    with pytest.raises(LimbeckError, match="another writer has published it; run the command again"):
         add_batches(tmp_path / "i", slow(), StoreMeta(Hamming(64)))
     index = limbeck.Index.open(tmp_path / "i")
     assert len(index) == ROWS + 1 and index.item("i600").id == "i600"

@@ -162,7 +162,7 @@ def test_an_engine_that_was_not_measured_is_not_chosen(store):
 
 def test_nothing_to_measure_on(tmp_path):
     store = build(tmp_path / "one", 1)
-    with pytest.raises(LimbeckError, match="nothing to measure"):
+    with pytest.raises(LimbeckError, match="needs at least two to be measured"):
         build_engine(store, "ivf")
     small = build(tmp_path / "two", 2)
     assert measure(small, build_engine(small, "ivf"))["settings"]

@@ -198,7 +198,7 @@ def _image_column(root: Path, schema: pa.Schema, wanted: str | None) -> str:
     found = next((name for name in ([wanted] if wanted else _IMAGE) if name in names), None)
     if found is None:
         what = f"no column {wanted!r}" if wanted else "no column of pictures"
-        raise LimbeckError(f"{root}: {what}; names are {', '.join(names)}: name one with --image-column")
+        raise LimbeckError(f"{root}: {what}; columns are {', '.join(names)}; choose one with --image-column")
     return found
 
 

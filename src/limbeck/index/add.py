@@ -69,7 +69,7 @@ def add_batches(
 
     Raises:
         LimbeckError: the space differs, ids are known (without ``replace``) or repeated, a column changes its
-            type, pictures lie outside the media root, points are not of the space, there is nothing to add,
+            type, pictures are outside the media root, points are not of the space, there is nothing to add,
             the disk is full, or another writer holds the lock.
     """
     with changing(path, lock_timeout) as change:

@@ -106,7 +106,7 @@ class Derived:
             LimbeckError: the space differs, a file is missing or damaged, or faiss is not installed.
         """
         if self.space != space.to_json():
-            raise LimbeckError(f"{self.folder}: built over points of another space; build it again")
+            raise LimbeckError(f"{self.folder}: was built over points of another space; build it again")
         for name, entry in self.files.items():  # faiss trusts any length that it reads
             check_file(self.folder / name, entry, self._advice())
         return engine_class(space.storage, self.name)(self.folder, self.rows)

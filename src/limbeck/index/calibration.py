@@ -123,7 +123,7 @@ def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
     alive = None if store.alive is None else np.flatnonzero(store.alive)
     count = store.rows if alive is None else len(alive)
     if count < 2:
-        raise LimbeckError(f"{store.path}: {count} item(s); nothing to measure an engine on")
+        raise LimbeckError(f"{store.path}: has {count} items; an engine needs at least two to be measured")
     rows = np.random.default_rng(0).choice(count, min(_QUERIES, count), replace=False)
     rows = rows if alive is None else alive[rows]
     return store.points_at(rows), rows

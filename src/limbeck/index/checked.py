@@ -34,24 +34,24 @@ class CheckedFile:
         data: uint8 (bytes,), memory-mapped; not verified before `check`.
     """
 
-    def __init__(self, path: Path, entry: FileEntry, mend: str) -> None:
+    def __init__(self, path: Path, entry: FileEntry, advice: str) -> None:
         """Map a file.
 
         Args:
             path: the file.
             entry: its recorded size and SHA-256.
-            mend: the end of the error message, which says what to do about a damaged file.
+            advice: the end of the error message, which says what to do about a damaged file.
 
         Raises:
             LimbeckError: the size differs, or it is not a plain file.
             FileNotFoundError: there is no such file.
         """
-        self.path, self._entry, self._mend, self._checked = Path(path), entry, mend, False
+        self.path, self._entry, self._advice, self._checked = Path(path), entry, advice, False
         with readable(self.path):
             if not self.path.exists():
                 raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
             if not self.path.is_file() or self.path.stat().st_size != entry.size:
-                raise LimbeckError(f"{self.path}: missing or truncated; {mend}")
+                raise LimbeckError(f"{self.path}: missing or truncated; {advice}")
             self.data: np.ndarray = (
                 np.memmap(self.path, np.uint8, "r") if entry.size else np.empty(0, np.uint8)
             )
@@ -66,7 +66,7 @@ class CheckedFile:
         if self._checked or _is_sound(self._stamp, self._entry.size):
             return
         if digest(self.data) != self._entry.sha256:
-            raise LimbeckError(f"{self.path}: damaged (checksum differs); {self._mend}")
+            raise LimbeckError(f"{self.path}: damaged (checksum differs); {self._advice}")
         self._checked = True
         if self._settled:
             _remember(self._stamp, self._entry.size)
@@ -88,16 +88,16 @@ def readable(path: Path) -> Iterator[None]:
         raise cannot_read(path, error) from None
 
 
-def check_file(path: Path, entry: FileEntry, mend: str) -> None:
+def check_file(path: Path, entry: FileEntry, advice: str) -> None:
     """Compare a file with its SHA-256 before other code reads it; arguments as `CheckedFile`.
 
     Raises:
         LimbeckError: the file is missing or differs.
     """
     try:
-        CheckedFile(path, entry, mend).check()
+        CheckedFile(path, entry, advice).check()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: missing or truncated; {mend}") from None
+        raise LimbeckError(f"{path}: missing or truncated; {advice}") from None
 
 
 def digest(data: np.ndarray) -> str:

@@ -145,7 +145,7 @@ def _settings(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]
     measured = derived.measured
     if measured is None:
         raise LimbeckError(
-            f"{derived.folder}: was never measured (its build was cut short); build the engine again"
+            f"{derived.folder}: was never measured (its build was interrupted); build the engine again"
         )
     ks = sorted(int(number) for number in measured["exact_ms"])
     # k may exceed the measured number by one: the query's own item, which is excluded afterwards

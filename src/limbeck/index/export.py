@@ -37,8 +37,8 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
         The files written.
 
     Raises:
-        LimbeckError: there is no index, the suffix is unknown, ``out`` exists or lies in the index, a column
-            is named ``point``, an id has a line break, faiss is not installed, or the disk is full.
+        LimbeckError: there is no index, the suffix is unknown, ``out`` exists or is inside the index, a
+            column is named ``point``, an id has a line break, faiss is not installed, or the disk is full.
     """
     out = Path(out)
     writers = {".parquet": _parquet, ".npy": _npy, ".faiss": _faiss}

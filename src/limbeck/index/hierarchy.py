@@ -18,7 +18,7 @@ _BLOCK_CELLS = 1 << 20  # float64 coordinates that are in memory at once
 def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> np.ndarray:
     """Return bool (rows,): the items that entail a point and are nearer to the root, or the reverse.
 
-    Entailment is that of MERU's cones (Desai et al. 2023; `Space.entails`). Two near points may lie in each
+    Entailment is that of MERU's cones (Desai et al. 2023; `Space.entails`). Two near points may be in each
     other's cones; then the one with the smaller radius is the more general. No point is more general or more
     specific than itself.
 

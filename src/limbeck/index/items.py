@@ -37,7 +37,7 @@ def as_items(items: Items) -> pa.Table:
     ids = table.column("id")
     empty = [row for row, value in enumerate(ids.to_pylist()) if not value]
     if empty:
-        raise LimbeckError(f"items: row {empty[0]} has no id; ids are non-empty unique strings")
+        raise LimbeckError(f"items: row {empty[0]} has no id; give each item a non-empty unique string")
     return table.select(["id", *[name for name in table.column_names if name != "id"]])
 
 

@@ -91,7 +91,7 @@ class Manifest:
 
     @property
     def owners(self) -> set[str]:
-        """The paths that entries of `files` may have or lie in: ``segments/<name>`` and so on."""
+        """The paths that entries of `files` may have, or be inside: ``segments/<name>`` and so on."""
         names = {
             "segments": [entry.name for entry in self.segments],
             "encoders": [entry.name for entry in self.encoders],
@@ -226,9 +226,7 @@ def publish(root: Path, manifest: Manifest) -> Path:
             # Unlike a rename, a link fails if the name exists, so two writers cannot publish one generation.
             publish_new(aside, target)
         except FileExistsError:
-            raise LimbeckError(
-                f"{target}: published by another writer meanwhile; run the command again"
-            ) from None
+            raise LimbeckError(f"{target}: another writer has published it; run the command again") from None
         try:
             fsync_path(root)
         except BaseException as error:

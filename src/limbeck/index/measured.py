@@ -61,13 +61,13 @@ class Measured:
         )
 
 
-def read_measured(path: Path, build: str, mend: str) -> dict[str, Any]:
+def read_measured(path: Path, build: str, advice: str) -> dict[str, Any]:
     """Read what `write_measured` wrote for a build.
 
     Args:
         path: the file.
         build: the fingerprint of the build.
-        mend: the end of the error message, which says what to do.
+        advice: the end of the error message, which says what to do.
 
     Returns:
         A `Measured` as JSON.
@@ -78,10 +78,10 @@ def read_measured(path: Path, build: str, mend: str) -> dict[str, Any]:
     value = read_json(path)
     of = value.pop("of", None) if isinstance(value, dict) else None
     if of not in (sha256_json([build, value]), build):  # version 0.1 wrote the fingerprint alone
-        raise LimbeckError(f"{path}: damaged or of another build; {mend}")
-    found = typed(Measured, value, path, mend)
+        raise LimbeckError(f"{path}: damaged or of another build; {advice}")
+    found = typed(Measured, value, path, advice)
     if not found.fits:
-        raise LimbeckError(f"{path}: its numbers do not fit each other; {mend}")
+        raise LimbeckError(f"{path}: its numbers do not fit each other; {advice}")
     return asdict(found)
 
 

@@ -31,7 +31,7 @@ def join_root(store: IndexStore, given: str | None) -> tuple[str | None, str]:
     if Path(recorded) in Path(given).parents:
         return recorded, Path(given).relative_to(recorded).as_posix() + "/"
     raise LimbeckError(
-        f"{store.path}: its paths are relative to {recorded}, the new pictures lie in {given}; "
+        f"{store.path}: its paths are relative to {recorded}, the new pictures are in {given}; "
         + _advice(store, recorded, given)
     )
 

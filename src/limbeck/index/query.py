@@ -159,9 +159,10 @@ def check_radius(space: Space, radius: float) -> float:
     """
     number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
     if not number or not np.isfinite(radius) or (space.score_name == "distance" and radius < 0):
-        raise LimbeckError(f"radius: {radius!r} is not a {space.score_name} (a number of at least 0)")
+        least = " of at least 0" if space.score_name == "distance" else ""
+        raise LimbeckError(f"radius: {radius!r} is not a {space.score_name} (give a finite number{least})")
     if space.storage == "codes" and radius != int(radius):
-        raise LimbeckError(f"radius: {radius!r} is not whole; distances of codes are whole numbers")
+        raise LimbeckError(f"radius: {radius!r} is not whole; give a whole number of bits")
     return float(radius)
 
 

@@ -84,7 +84,8 @@ class _ItemsFile:
             self._open(table.schema)
         if not table.schema.equals(self._schema):
             raise LimbeckError(
-                f"index: items change their columns from {self._schema.names} to {table.schema.names}"
+                f"index: items change their columns from {self._schema.names} to {table.schema.names}; "
+                "give every batch the same ones"
             )
         self._buffer.append(table)
 

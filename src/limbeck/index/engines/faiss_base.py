@@ -22,7 +22,7 @@ def one_line_errors(what: object) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         cause = str(error).strip().splitlines()[-1][-120:]
-        raise LimbeckError(f"{what}: faiss refuses ({cause}); build the engine again") from None
+        raise LimbeckError(f"{what}: faiss failed ({cause}); build the engine again") from None
 
 
 class FaissEngine:

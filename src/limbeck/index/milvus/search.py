@@ -215,7 +215,7 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
     """Open the collection at an address for searches of an index.
 
     Raises:
-        LimbeckError: the address is invalid, no server about, there is no such collection, or it is of
+        LimbeckError: the address is invalid, no server answers, there is no such collection, or it is of
             another index, model or state.
     """
     address = Address.parse(text)
