@@ -121,7 +121,7 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
     ("name", "content", "options", "message"),
     [
         ("a.csv", "name,year\nx,1\n", {}, "no column of pictures; columns are name, year; choose one with"),
-        ("a.csv", "name,year\nx,1\n", {"image_column": "nam"}, "no column 'nam'; there are name, year"),
+        ("a.csv", "name,year\nx,1\n", {"image_column": "nam"}, "no column 'nam'; columns are name, year"),
         ("a.csv", "name,year\nx,1\n", {"image_column": "year"}, None),
         ("a.csv", "path\n", {}, "has no rows"),
         ("a.csv", "path,x\na,b,c\n", {}, "a.csv: line 2 has more fields than the header"),

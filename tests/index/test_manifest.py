@@ -33,7 +33,7 @@ def test_the_highest_generation_wins_by_number_not_by_name(tmp_path):
 def test_one_generation_is_published_once(tmp_path):
     manifest = build(tmp_path / "i").manifest
     before = manifest_path(tmp_path / "i", 1).read_bytes()
-    with pytest.raises(LimbeckError, match="published by another writer"):
+    with pytest.raises(LimbeckError, match="another writer has published it"):
         publish(tmp_path / "i", manifest)
     assert manifest_path(tmp_path / "i", 1).read_bytes() == before
     assert not list((tmp_path / "i").glob(".manifest*"))

@@ -174,7 +174,9 @@ def test_names_of_others_are_not_taken(tmp_path, client):
         open_search(store, AT)
     client.drop_collection("pictures")
     push_index(store.path, AT)
-    with pytest.raises(LimbeckError, match="holds another index or model; choose another name, or --replace"):
+    with pytest.raises(
+        LimbeckError, match="holds another index or model; choose another name, or use --replace"
+    ):
         push_index(other.path, AT)
     push_index(other.path, AT, replace=True)
     with pytest.raises(LimbeckError, match="stale"):

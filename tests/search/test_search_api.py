@@ -234,7 +234,7 @@ def test_sources_that_cannot_be(pairs, feature_model, pixel_model, tmp_path):
         (tmp_path / "bad", {"model": pixel_model}, "none of 1 items could be read"),
         (pairs.path.parent / "media", {"model": feature_model}, "reads features 'mobile', not pixels"),
         (pairs.path, {}, "give a model"),
-        (codes, {}, "give ids"),
+        (codes, {}, "give one id per row"),
         (codes, {"items": {"id": ["a"]}}, "2 points but 1 ids"),
         (codes, {"items": {"id": ["a", "a"]}}, "'a' appears more than once"),
         (codes[0], {"items": {"id": ["a"]}}, "give codes"),

@@ -167,7 +167,7 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
         ([index, *like, "--texts", tmp_path / "none.txt"], "none.txt: no such file"),
         ([index, *like, "--texts", tmp_path], "is a folder"),
         ([index, *like, "--texts", tmp_path / "latin.txt"], "not a text file"),
-        ([index, *like, "--texts", tmp_path / "empty.txt"], "empty.txt: empty"),
+        ([index, *like, "--texts", tmp_path / "empty.txt"], "empty.txt: is empty"),
         ([index, *like, "--texts", tmp_path / "strange.txt"], "knows no word of the 2 texts"),
         ([index, *like, "--data", tmp_path], "pairs.json"),
         ([index, *like, "--figure", "t.jpg"], "t.jpg: a figure is a picture; use a name that ends in .png"),
