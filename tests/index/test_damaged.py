@@ -266,7 +266,7 @@ def test_rows_that_faiss_has_not(path, row):
 
     engine.index = Wrong()
     mask = RowMask(np.ones(60, bool), 1.0)
-    with pytest.raises(LimbeckError, match="finds rows that it has not; build the engine again"):
+    with pytest.raises(LimbeckError, match="returns rows that do not exist; build the engine again"):
         engine.search(CODES[:1], 2, {}, mask)
 
 
