@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,9 @@ WRONG = [
     ((SIGNS > 0).astype(np.int8), "integers 0 and 1, which could be bits or a packed code"),
     ((SIGNS > 0).astype(np.uint8), "holds only 0 and 1; pack the bits with numpy.packbits"),
     ((SIGNS > 0).astype(np.uint16), "integers 0 and 1, which could be bits"),
+    ((SIGNS > 0).astype(np.float32), r"\(float32\) holds only 0 and 1; give booleans"),
+    ((SIGNS > 0).astype(np.float16), r"\(float16\) holds only 0 and 1; give booleans"),
+    (np.where(np.arange(32) == 5, 0.0, SIGNS), r"\(float64\) holds values other than -1 and \+1; give signs"),
     (SIGNS * 2, "values other than -1 and \\+1"),
     (SIGNS[:, :12].astype(np.int8), "has 12 bits; give a multiple of 8"),
     (SIGNS[0], r"has shape \(32,\)"),
@@ -70,6 +75,8 @@ def test_what_is_no_code_is_refused_alike(run, tmp_path, array, message):
         tmp_path / "ix",
     )
     assert status == 1 and len(err.strip().splitlines()) == 1 and not (tmp_path / "ix").exists()
+    if array.ndim == 2 and (array.dtype.kind != "f" or np.abs(array).max() <= 1):
+        assert re.search(message, err), err
     np.savez(tmp_path / "e.npz", query_image=array, database_text=array)
     with pytest.raises(LimbeckError, match=message):
         read_codes(tmp_path / "e.npz")
@@ -78,6 +85,8 @@ def test_what_is_no_code_is_refused_alike(run, tmp_path, array, message):
 def test_vectors_stay_vectors_and_are_no_codes(tmp_path):
     vectors = SIGNS.astype(np.float32) / np.sqrt(np.float32(32))
     assert as_codes_or_vectors(vectors, "x") is vectors
+    axes = np.eye(32, dtype=np.float32) * np.where(np.arange(32) % 3, 1, -1)[:, None]  # unit vectors
+    assert as_codes_or_vectors(axes, "x") is axes
     almost = SIGNS.astype(np.float32)
     almost[19, 31] = 0.5
     assert as_codes_or_vectors(almost, "x") is almost

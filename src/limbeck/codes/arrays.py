@@ -25,7 +25,7 @@ def as_codes(array: np.ndarray, what: str) -> np.ndarray:
         uint8 (N, bits/8).
 
     Raises:
-        LimbeckError: the array is not a matrix or has no columns; it has integers 0 and 1 (they could be bits
+        LimbeckError: the array is not a matrix or has no columns; it has numbers 0 and 1 (they could be bits
             or signs) or other values; its number of bits is not a multiple of 8.
     """
     if array.ndim != 2 or array.shape[1] == 0:
@@ -42,6 +42,11 @@ def as_codes(array: np.ndarray, what: str) -> np.ndarray:
                 f"{what} ({array.dtype}) holds integers 0 and 1, which could be bits or a packed code; "
                 "give booleans, -1 and +1, or uint8 packed by numpy.packbits"
             )
+        if array.dtype.kind == "f" and len(array) and array.min() == 0 and _is_ternary(array):
+            raise LimbeckError(
+                f"{what} ({array.dtype}) holds only 0 and 1; "
+                "give booleans, -1 and +1, or uint8 packed by numpy.packbits"
+            )
         raise LimbeckError(
             f"{what} ({array.dtype}) holds values other than -1 and +1; "
             "give signs, booleans, or uint8 packed by numpy.packbits"
@@ -54,8 +59,12 @@ def as_codes(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def as_codes_or_vectors(array: np.ndarray, what: str) -> np.ndarray:
-    """Return packed codes as `as_codes`; return float arrays with other values than ±1 unchanged."""
-    if array.ndim == 2 and array.dtype.kind == "f" and not is_signs(array):
+    """Return packed codes as `as_codes`; return float arrays of vectors unchanged.
+
+    Floats are vectors, except arrays of only ±1, and of only −1, 0 and 1 in rows that are no unit vectors.
+    The latter are codes in a wrong form, so `as_codes` refuses them with its advice.
+    """
+    if array.ndim == 2 and array.dtype.kind == "f" and not is_signs(array) and not _is_malformed_code(array):
         return array
     return as_codes(array, what)
 
@@ -68,4 +77,21 @@ def is_signs(array: np.ndarray) -> bool:
         first = array[start : start + 1]
         if not (np.abs(first) == 1).all() or not (np.abs(array[start : start + _ROWS]) == 1).all():
             return False
+    return True
+
+
+def _is_malformed_code(array: np.ndarray) -> bool:
+    """Return whether floats (N, 8 or more) have only −1, 0 and 1, and some row has two that are not 0."""
+    if array.shape[1] < 8 or not _is_ternary(array):
+        return False
+    starts = range(0, len(array), _ROWS)
+    return any((np.count_nonzero(array[start : start + _ROWS], axis=1) > 1).any() for start in starts)
+
+
+def _is_ternary(array: np.ndarray) -> bool:
+    """Return whether an array (N, width) has only −1, 0 and 1."""
+    for start in range(0, len(array), _ROWS):  # the first row of a block usually rules out vectors
+        for block in (array[start : start + 1], array[start : start + _ROWS]):
+            if not np.isin(block, (-1, 0, 1)).all():
+                return False
     return True
