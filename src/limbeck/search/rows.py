@@ -288,6 +288,17 @@ def _slices(
         raise LimbeckError(f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point")
     for start in range(0, len(points), _ROWS):
         some = table.slice(start, _ROWS)
+        _require_finite(points, start, "points")
         if kept is not None:
+            _require_finite(embeddings, start, "embeddings")
             some = with_embeddings(some, embeddings[start : start + _ROWS], kept, first=start)
         yield points[start : start + _ROWS], some
+
+
+def _require_finite(array: np.ndarray, first: int, what: str) -> None:
+    """Refuse NaN and infinity in the batch from row ``first`` on; the error names a memory map's file."""
+    rows = array[first : first + _ROWS]
+    if rows.dtype.kind == "f" and not (finite := np.isfinite(rows)).all():
+        bad = first + int(np.flatnonzero(~finite.reshape(len(rows), -1).all(axis=1))[0])
+        name = getattr(array, "filename", None) or what
+        raise LimbeckError(f"{name}: row {bad} holds NaN or infinity; see what it was made from")
