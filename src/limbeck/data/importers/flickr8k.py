@@ -64,7 +64,7 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
     first = lines[0] if lines else ""
     header = [field.strip().strip('"').lower() for field in re.split(r"[,|]", first)]
     if header == ["image", "caption"]:
-        yield from _read_csv(lines, file)
+        yield from _comma_rows(lines, file)
         return
     barred = header == ["image_name", "comment_number", "comment"] and "|" in first
     if not barred and not _TOKEN.fullmatch(first):
@@ -80,8 +80,11 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
             )
 
 
-def _read_csv(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
-    """Rows of ``image,caption``; what follows the first comma is the caption, quoted or not."""
+def _comma_rows(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
+    """Rows of ``image,caption``; what follows the first comma is the caption, quoted or not.
+
+    No other table is read so: `limbeck.tables` refuses the bare commas in captions of the usual download.
+    """
     for number, line in enumerate(lines[1:], start=2):
         where = f"{file}: line {number}"
         fields = line_fields(line, ",", where)
