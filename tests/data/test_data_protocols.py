@@ -209,5 +209,7 @@ def test_a_collection_too_small_to_ask_itself(tmp_path):
     Pairs.write(
         tmp_path / "pairs", {"id": list("abc"), "labels": [["x"]] * 3}, {"name": "p", "label_names": ["x"]}
     )
-    with pytest.raises(LimbeckError, match=r"folder/labels: 3 rows .* have a label, too few for 0 queries"):
+    with pytest.raises(
+        LimbeckError, match=r"folder/labels: 3 rows .* have a label, too few to cut into 10 parts"
+    ):
         load_protocol("folder/labels").split(Pairs.open(tmp_path / "pairs"), "query")

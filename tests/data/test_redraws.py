@@ -130,9 +130,11 @@ def test_refusals(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(LimbeckError, match=re.escape(told)):
             load_protocol(f"{file}{tail}")
-    with pytest.raises(LimbeckError, match="too few for 15 queries and 20 to train on"):
+    with pytest.raises(LimbeckError, match="too few to give 15 queries and 20 to train on"):
         load_protocol(f"{file}@fold1of2").split(pairs, "query")
-    with pytest.raises(LimbeckError, match="too few for 0 queries"):
+    with pytest.raises(
+        LimbeckError, match="too few to cut into 99 parts, one of which asks: at least 99 are needed"
+    ):
         load_protocol(f"{file}@fold1of99").split(pairs, "query")
     with pytest.raises(LimbeckError, match="'mirflickr15k/dcmh@next'; behind @ a number is a draw"):
         load_protocol("mirflickr15k/dcmh@next")

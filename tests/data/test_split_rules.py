@@ -208,3 +208,36 @@ def test_own_pictures_and_captions_need_no_features(tmp_path: Path, recipe: str)
     }
     run = train(recipe, pairs=tmp_path / "own", out=tmp_path / "run", overrides=small, quiet=True)
     assert (run / "model/model.safetensors").is_file()
+
+
+def test_a_split_column_without_train_trains_on_the_database(tmp_path: Path) -> None:
+    pairs = put(tmp_path / "own", split=[("query", "database", "database", None)[n % 4] for n in range(40)])
+    for name in ("folder/hashing", "folder/hashing-tags"):
+        rules = load_protocol(name)
+        own = rules.on(pairs)
+        assert ids(pairs, own, "query") == [f"p{n}" for n in range(0, 40, 4)]
+        database = [f"p{n}" for n in range(40) if n % 4 in (1, 2)]
+        assert (
+            ids(pairs, own, "train") == ids(pairs, rules, "train") == ids(pairs, own, "database") == database
+        )
+        assert own.hash != rules.hash == own.general_hash
+        said = f"{pairs.path}: its split column has no part for train; train is the whole database"
+        assert own.said(pairs) == rules.said(pairs) == said
+        report = check_pairs(pairs, rules)
+        assert [f.items for f in report.findings if f.kind == "drawn"] == [[said]]
+        assert report.number("error") == 0
+    with pytest.raises(LimbeckError, match="no split 'train'"):  # no database that train could join
+        load_protocol("folder/retrieval").split(pairs, "train")
+
+
+def test_too_few_rows_say_what_is_missing(tmp_path: Path) -> None:
+    columns = {"id": list("abcdefghijkl"), "captions": [[]] * 12, "labels": [["a"]] * 12}
+    Pairs.write(tmp_path / "o", columns, {"name": "own", "label_names": ["a"]})
+    pairs = Pairs.open(tmp_path / "o")
+    with pytest.raises(LimbeckError) as caught:
+        load_protocol("folder/hashing").split(pairs, "query")
+    assert str(caught.value) == (
+        f"protocol folder/hashing: 0 rows of {pairs.path} have a label and captions (12 have a label, 0 have "
+        "captions), too few to cut into 10 parts, one of which asks: at least 10 are needed; add captions or "
+        "choose another protocol"
+    )

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from limbeck.cli.app import app
 from limbeck.data.classes import Classification
-from limbeck.data.protocol import Metric, Protocol, Split, Splits, Text, Validation
+from limbeck.data.protocol import Metric, Protocol, Text, Validation
 from limbeck.data.protocols import load_protocol
+from limbeck.data.splits import Split, Splits
 from limbeck.encoders import config as towers
 from limbeck.grid import plan as grids
 from limbeck.grid import read_grid

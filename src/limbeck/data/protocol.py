@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from limbeck.data.classes import FROM_PATHS, Classes, Classification, read_classes
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import clean_class_name
-from limbeck.data.split_rules import Draw
+from limbeck.data.splits import Splits, Strict
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.pictures import normalize_text
@@ -26,11 +26,7 @@ from limbeck.pictures import normalize_text
 SplitName = Literal["query", "database", "train"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Text(_Strict):
+class Text(Strict):
     """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart.
 
     Of ``labels`` the class names in plain words (`clean_class_name`): asked where nobody wrote a text.
@@ -42,85 +38,7 @@ class Text(_Strict):
     unique: bool = False  # the query split's texts must differ from each other
 
 
-class Split(_Strict):
-    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column.
-
-    ``or_value`` stands in for ``column_value`` in data sets whose split column has none of its values.
-    """
-
-    file: str | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    column_value: str | list[str] | None = None
-    or_value: str | list[str] | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.file is None) == (self.column_value is None):
-            raise ValueError("give either file (with sha256) or column_value")
-        if (self.file is None) != (self.sha256 is None):
-            raise ValueError("file and sha256 belong together")
-        if self.or_value is not None and self.column_value is None:
-            raise ValueError("or_value stands beside column_value; give both")
-        return self
-
-    def on(self, there: list[str]) -> Split:
-        """The split in a data set with some values in its split column, without candidates."""
-        other = Split(column_value=self.or_value).values if self.or_value is not None else []
-        instead = not set(self.values) & set(there) and set(other) & set(there)
-        changes = {"or_value": None} | ({"column_value": self.or_value} if instead else {})
-        return self.model_copy(update=changes)
-
-    @property
-    def values(self) -> list[str]:
-        """The values of the split column, as a list."""
-        value = self.column_value or []
-        return [value] if isinstance(value, str) else list(value)
-
-
-class Splits(_Strict):
-    """Query, database and train, or a rule that draws all three.
-
-    Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets that have
-    no split column.
-    """
-
-    query: Split | None = None
-    train: Split | None = None
-    database: Split | None = None
-    draw: Draw | None = None
-    otherwise: Draw | None = None
-
-    @model_validator(mode="after")
-    def _lists_or_rule(self) -> Self:
-        given = [split is not None for split in (self.query, self.train)]
-        if self.draw is not None and (any(given) or self.database is not None):
-            raise ValueError("give either draw or query, database and train")
-        if self.draw is None and not all(given):
-            raise ValueError("give query and train, or draw")
-        columns = [own for own in (self.query, self.train, self.database) if own is not None]
-        if self.otherwise is not None and not all(own.values for own in columns):
-            raise ValueError("otherwise stands in for a split column; give every split by column_value")
-        if self.otherwise is not None and self.otherwise.database is not (self.database is not None):
-            raise ValueError(
-                "otherwise: its database must be true where splits.database is given, else false"
-            )
-        return self
-
-    @property
-    def has_database(self) -> bool:
-        """Whether there is a database beside the queries."""
-        return self.draw.database if self.draw is not None else self.database is not None
-
-    @property
-    def depends(self) -> bool:
-        """Whether the splits depend on the split column that a data set has."""
-        given = (self.query, self.train, self.database)
-        return self.otherwise is not None or any(
-            own is not None and own.or_value is not None for own in given
-        )
-
-
-class Metric(_Strict):
+class Metric(Strict):
     """Scoring. ``hashing``: mAP@k (null: all) with its tie rule; ``retrieval``: recall at ks, median rank."""
 
     k: int | None = None
@@ -131,7 +49,7 @@ class Metric(_Strict):
     median_rank: bool = False
 
 
-class Validation(_Strict):
+class Validation(Strict):
     """Rows kept from training to choose the best epoch.
 
     Either ``size`` rows of train drawn by ``seed`` (at most a fifth of train, so that small data sets work),
@@ -153,7 +71,7 @@ class Validation(_Strict):
         return self
 
 
-class Protocol(_Strict):
+class Protocol(Strict):
     """A strict, hashed description of an experiment on a pairs table."""
 
     name: str
@@ -176,6 +94,7 @@ class Protocol(_Strict):
     _drawn: dict[str, dict[str, list[str]]] = PrivateAttr(default_factory=dict)
     _family: str | None = PrivateAttr(default=None)
     _general: str | None = PrivateAttr(default=None)
+    _joined: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
@@ -240,6 +159,10 @@ class Protocol(_Strict):
         given = {name: getattr(self.splits, name) for name in ("query", "train", "database")}
         there = pairs.split_names
         own = {name: None if split is None else split.on(there) for name, split in given.items()}
+        if self.splits.model_copy(update=own).train_joins(there):
+            found = self._with(Splits.model_validate(own | {"train": own["database"]}))
+            found._joined = True
+            return found
         return self._with(Splits.model_validate({name: split for name, split in own.items() if split}))
 
     def _with(self, splits: Splits) -> Protocol:
@@ -250,8 +173,10 @@ class Protocol(_Strict):
 
     def said(self, pairs: Pairs) -> str | None:
         """How the rows were chosen where the data set does not say; None where it does."""
-        if self.splits.otherwise is not None and not pairs.split_names:
-            return self.by_rule().said(pairs)
+        if self.splits.depends:
+            return self.on(pairs).said(pairs)
+        if self._joined:
+            return f"{pairs.path}: its split column has no part for train; train is the whole database"
         if self.splits.draw is None or self._general is None:
             return None
         return f"{pairs.path}: no split column; {self.splits.draw.in_words}"

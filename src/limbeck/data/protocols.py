@@ -12,8 +12,9 @@ from limbeck.data.classes import FROM_PATHS
 from limbeck.data.config_errors import describe
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocol import Protocol, Split, Validation
+from limbeck.data.protocol import Protocol, Validation
 from limbeck.data.resampling import FORM, base_name, redraw
+from limbeck.data.splits import Split
 from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.tables import TextList, decode_text, split_lines, warn_notes

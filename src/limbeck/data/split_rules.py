@@ -83,12 +83,17 @@ class Draw(BaseModel):
             LimbeckError: more or fewer rows count than the protocol says, too few for the draw, other ids.
         """
         counts = np.full(len(pairs), pool is None)
+        having: dict[str, int] = {}
         if pool is not None:
             counts[pool] = True
         if "labels" in self.need:
-            counts &= pairs.labels().any(axis=1)
+            labelled = pairs.labels().any(axis=1)
+            having["labels"] = int((counts & labelled).sum())
+            counts &= labelled
         if "text" in self.need:
-            counts &= np.array([any(map(str.strip, own)) for own in pairs.texts(column)], dtype=bool)
+            told = np.array([any(map(str.strip, own)) for own in pairs.texts(column)], dtype=bool)
+            having[column] = int(told.sum() if pool is None else told[pool].sum())
+            counts &= told
         found = int(counts.sum())
         has = " and ".join({"labels": "a label", "text": column}[n] for n in self.need)
         what = f"have {has}" if has else "count"
@@ -100,8 +105,7 @@ class Draw(BaseModel):
         asked = self.query or len(_part(range(found), *self._part_of))
         if not 0 < asked < found or (self.train or 0) > found - asked:
             raise LimbeckError(
-                f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, too few for "
-                f"{asked:,} queries and {self.train or 1:,} to train on; choose another protocol"
+                f"protocol {protocol}: {self._too_few(str(pairs.path), what, found, asked, having)}"
             )
         ids = sorted((pairs.ids[row] for row in np.flatnonzero(counts).tolist()), key=_by_number)
         rng = random.Random(self.seed)
@@ -117,6 +121,22 @@ class Draw(BaseModel):
                     f"the complete data set or choose another protocol"
                 )
         return drawn
+
+    def _too_few(self, path: str, what: str, found: int, asked: int, having: dict[str, int]) -> str:
+        """What is missing and the mend; ``having`` is how many rows have each thing that is needed."""
+        each = ", ".join(f"{count:,} have {'a label' if n == 'labels' else n}" for n, count in having.items())
+        each = f" ({each})" if len(having) > 1 else ""
+        if not asked:
+            of = self._part_of[1]
+            wanted = f"cut into {of:,} parts, one of which asks: at least {of:,} are needed"
+        else:
+            train = self.train or 1
+            wanted = (
+                f"give {asked:,} queries and {train:,} to train on: at least {asked + train:,} are needed"
+            )
+        missing = " and ".join(n for n, count in having.items() if not count) or "more rows"
+        mend = f"add {missing} or choose another protocol"
+        return f"{found:,} rows of {path} {what}{each}, too few to {wanted}; {mend}"
 
 
 def _part(values: Sequence[_T], part: int, of: int) -> Sequence[_T]:

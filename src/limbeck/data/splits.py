@@ -1,0 +1,102 @@
+"""Where the splits of a protocol come from: a split column, id lists, or a rule that draws them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from limbeck.data.split_rules import Draw
+
+
+class Strict(BaseModel):
+    """Unknown keys and values of another type are refused; what was read stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Split(Strict):
+    """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column.
+
+    ``or_value`` stands in for ``column_value`` in data sets whose split column has none of its values.
+    """
+
+    file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    column_value: str | list[str] | None = None
+    or_value: str | list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.column_value is None):
+            raise ValueError("give either file (with sha256) or column_value")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError("file and sha256 belong together")
+        if self.or_value is not None and self.column_value is None:
+            raise ValueError("or_value stands beside column_value; give both")
+        return self
+
+    def on(self, there: list[str]) -> Split:
+        """The split in a data set with some values in its split column, without candidates."""
+        other = Split(column_value=self.or_value).values if self.or_value is not None else []
+        instead = not set(self.values) & set(there) and set(other) & set(there)
+        changes = {"or_value": None} | ({"column_value": self.or_value} if instead else {})
+        return self.model_copy(update=changes)
+
+    @property
+    def values(self) -> list[str]:
+        """The values of the split column, as a list."""
+        value = self.column_value or []
+        return [value] if isinstance(value, str) else list(value)
+
+
+class Splits(Strict):
+    """Query, database and train, or a rule that draws all three.
+
+    Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets that have
+    no split column; of it comes also a train that the split column lacks (`train_joins`).
+    """
+
+    query: Split | None = None
+    train: Split | None = None
+    database: Split | None = None
+    draw: Draw | None = None
+    otherwise: Draw | None = None
+
+    @model_validator(mode="after")
+    def _lists_or_rule(self) -> Self:
+        given = [split is not None for split in (self.query, self.train)]
+        if self.draw is not None and (any(given) or self.database is not None):
+            raise ValueError("give either draw or query, database and train")
+        if self.draw is None and not all(given):
+            raise ValueError("give query and train, or draw")
+        columns = [own for own in (self.query, self.train, self.database) if own is not None]
+        if self.otherwise is not None and not all(own.values for own in columns):
+            raise ValueError("otherwise stands in for a split column; give every split by column_value")
+        if self.otherwise is not None and self.otherwise.database is not (self.database is not None):
+            raise ValueError(
+                "otherwise: its database must be true where splits.database is given, else false"
+            )
+        return self
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database beside the queries."""
+        return self.draw.database if self.draw is not None else self.database is not None
+
+    def train_joins(self, there: list[str]) -> bool:
+        """Whether train is the whole database, by the rule ``otherwise``, since a data set has no train.
+
+        Of splits without candidates; ``there`` are the values of the data set's split column.
+        """
+        if self.otherwise is None or self.otherwise.train is not None or not (self.train and self.database):
+            return False
+        return not set(self.train.values) & set(there) and bool(set(self.database.values) & set(there))
+
+    @property
+    def depends(self) -> bool:
+        """Whether the splits depend on the split column that a data set has."""
+        given = (self.query, self.train, self.database)
+        return self.otherwise is not None or any(
+            own is not None and own.or_value is not None for own in given
+        )
