@@ -1,7 +1,7 @@
-"""From a point to the root, through the texts that entail it (MERU, image traversals).
+"""Traverse from a point to the root, through the texts that entail it (MERU, image traversals).
 
-The way is the straight line in the tangent space at the origin, in equal steps, both ends among them. Each
-step takes the nearest text among those in whose cone its point lies; the root entails everything.
+The path is the straight line in the tangent space at the origin, in equal steps including both ends. Each
+step selects the nearest text whose cone contains the point of the step; the root entails every point.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ ROOT = "[ROOT]"
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the way.
+    """One step of the path.
 
     Attributes:
-        share: of the way done, 0 at the point and 1 at the root.
+        share: position on the path, 0 at the point and 1 at the root.
         text: the nearest text, or `ROOT`.
-        number: its place among the texts; None for the root.
-        radius: of the text, its distance from the root.
-        distance: of the text from the step's point.
-        inside: radians that the step's point lies within the text's cone, negative outside; None for the
-            root, which holds everything.
-        entailing: how many texts entail the step's point, the root not counted.
+        number: its position in the list of texts; None for the root.
+        radius: distance of the text from the root.
+        distance: distance of the text from the point of the step.
+        inside: angle in radians by which the point is inside the cone of the text, negative outside; None for
+            the root, which entails every point.
+        entailing: number of texts that entail the point, without the root.
     """
 
     share: float
@@ -44,16 +44,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Traversal:
-    """A way to the root, and what it went among.
+    """A path from a point to the root, and statistics of its candidates.
 
     Attributes:
-        radius: of the starting point.
-        steps: from the point to the root, see `traverse`.
-        texts: how many candidates there were.
-        nearest_cone: the text in whose cone the starting point lies deepest, or which it misses least.
-        nearest_inside: radians that it lies within that cone, negative outside.
-        unknown: texts left out because the model knows no word of them.
-        entailed: whether texts that do not entail the step were passed over.
+        radius: distance of the starting point from the root.
+        steps: steps from the point to the root, see `traverse`.
+        texts: number of candidate texts.
+        nearest_cone: the text with the smallest difference of exterior angle and half aperture at the start.
+        nearest_inside: angle in radians by which the starting point is inside that cone, negative outside.
+        unknown: texts left out because the model knows none of their words.
+        entailed: whether texts that do not entail the point of a step were skipped.
     """
 
     radius: float
@@ -76,21 +76,21 @@ class Traversal:
         entailed: bool = True,
         unknown: Sequence[str] = (),
     ) -> Traversal:
-        """`traverse` among at least one text; arguments and errors are its own."""
-        found = traverse(space, point, text_points, texts, steps=steps, entailed=entailed)
+        """Call `traverse` with at least one text, and add the statistics; Args and errors are as there."""
+        path = traverse(space, point, text_points, texts, steps=steps, entailed=entailed)
         start = np.reshape(point, -1)
         excess = space.cone_excess(text_points, start)
         best = int(excess.argmin())
         radius = float(space.radius(start))
-        return cls(radius, found, len(texts), texts[best], -float(excess[best]), [*unknown], entailed)
+        return cls(radius, path, len(texts), texts[best], -float(excess[best]), [*unknown], entailed)
 
     @property
     def chain(self) -> list[Step]:
-        """The first step at each text: what a person reads."""
+        """The first step at each text."""
         return chain(self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON value, ``chain`` and all ``steps``."""
+        """Return the traversal as a JSON object, with ``chain`` and all ``steps``."""
         return asdict(self) | {"chain": [asdict(step) for step in self.chain]}
 
 
@@ -104,39 +104,39 @@ def traverse(
     min_radius: float = 0.1,
     entailed: bool = True,
 ) -> list[Step]:
-    """Go from a point to the root.
+    """Traverse from a point to the root.
 
-    On this way the set of entailing texts only shrinks, and the root stays nearest once it is (both by
-    convexity), so the last step is at the root and no other text follows it.
+    On this path the set of entailing texts can only shrink, and the root stays nearest once it is nearest
+    (both by convexity). The last step is therefore the root, and no other text follows it.
 
     Args:
-        space: one with cones.
-        point: (width,) or (1, width), where the way starts.
-        text_points: (N, width), N may be 0.
+        space: a space with cones.
+        point: (width,) or (1, width), the start of the path.
+        text_points: embeddings of the texts, (N, width); N may be 0.
         texts: the N texts, none of them `ROOT`.
-        steps: points on the way, both ends among them; MERU takes 50.
+        steps: number of points on the path, including both ends; MERU uses 50.
         min_radius: MERU's K, see `Lorentz.cone_excess`.
-        entailed: pass over texts that do not entail the step's point; if not, the nearest of all is taken, as
-            MERU does for CLIP.
+        entailed: skip texts that do not entail the point of a step. Otherwise the nearest of all texts is
+            selected, as MERU does for CLIP.
 
     Returns:
         ``steps`` steps; ties go to the root, then to the first text.
 
     Raises:
-        LimbeckError: a space without cones, fewer than two steps, another number of texts than points, a text
-            named like the root, points of another width.
+        LimbeckError: the space has no cones; there are fewer than two steps; the numbers of texts and points
+            differ; a text equals `ROOT`; points have a wrong width.
     """
     require_cones(space)
     check_steps(steps)
     refuse_root(texts)
     start = space.check(np.atleast_2d(point), what="point")
     if len(start) != 1:
-        raise LimbeckError(f"traverse: {len(start)} points at once; give one")
+        raise LimbeckError(f"traverse: {len(start)} points; give one")
     places = space.check(text_points, what="texts")
     if len(places) != len(texts):
-        raise LimbeckError(f"traverse: {len(texts)} texts, but {len(places)} points; give one a text")
+        raise LimbeckError(f"traverse: {len(texts)} texts, but {len(places)} points; give one point per text")
     root = space.root()
-    candidates = np.concatenate([root[None], places])  # the root first: a tie is its
+    candidates = np.concatenate([root[None], places])  # the root comes first and wins ties
     shares = np.linspace(0, 1, steps)
     way = space.interpolate(start[0], root, shares)
     holds = space.pairwise_entails(candidates, way, min_radius)  # (1 + N, steps)
@@ -160,18 +160,22 @@ def traverse(
 
 
 def chain(steps: Sequence[Step]) -> list[Step]:
-    """The first step at each text, in order; the last is the root's."""
-    found: dict[int | None, Step] = {}
+    """Return the first step at each text, in order; the last one is the root."""
+    first: dict[int | None, Step] = {}
     for step in steps:
-        found.setdefault(step.number, step)
-    return list(found.values())
+        first.setdefault(step.number, step)
+    return list(first.values())
 
 
 def split_known(texts: Sequence[str], check: Callable[[str], None]) -> tuple[list[str], list[str]]:
-    """Texts that ``check`` lets pass (an encoder's, for words it knows), and the others.
+    """Split texts into those that ``check`` accepts and those that make it raise a `LimbeckError`.
+
+    Args:
+        texts: candidate texts.
+        check: for example the check of a text encoder for known words.
 
     Raises:
-        LimbeckError: no texts, one named like the root, or none passes.
+        LimbeckError: there are no texts, one equals `ROOT`, or none is accepted.
     """
     refuse_root(texts)
     if not texts:
@@ -184,26 +188,26 @@ def split_known(texts: Sequence[str], check: Callable[[str], None]) -> tuple[lis
         except LimbeckError:
             unknown.append(text)
     if not known:
-        raise LimbeckError(f"traverse: the model knows no word of the {len(texts)} texts; give it others")
+        raise LimbeckError(f"traverse: the model knows no word of the {len(texts)} texts; give other texts")
     return known, unknown
 
 
 def refuse_root(texts: Sequence[str]) -> None:
-    """Refuse a text that could be taken for the root."""
+    """Raise a `LimbeckError` if a text equals `ROOT`."""
     if ROOT in texts:
-        raise LimbeckError(f"texts: {ROOT!r} is the root's own name, which always stands there; remove it")
+        raise LimbeckError(f"texts: {ROOT!r} is the name of the root, which is always a candidate; remove it")
 
 
 def check_steps(steps: int) -> None:
-    """Refuse what is no number of steps: a way has two ends."""
+    """Raise a `LimbeckError` unless ``steps`` is a whole number of at least 2."""
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 2:
         raise LimbeckError(f"steps: {steps!r} is not a whole number of at least 2")
 
 
 def require_cones(space: Space) -> None:
-    """Refuse a space without entailment."""
+    """Raise a `LimbeckError` if the space has no entailment cones."""
     if not space.has_cones:
         raise LimbeckError(
             f"traverse: {space!r} has no entailment cones; "
-            "take an index of a model trained with a lift of kind tangent or polar"
+            "use an index of a model trained with a lift of kind tangent or polar"
         )

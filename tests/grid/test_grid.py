@@ -111,7 +111,7 @@ def test_what_is_done_is_kept_even_without_its_runs(
     monkeypatch.setattr("limbeck.grid.workers.perform", lambda *_: pytest.fail("nothing is to do"))
     status, said, err = limbeck("grid", write("kept"), "--out", out, "--only", "taught,direct*")
     assert (status, err) == (0, "")
-    assert "4 of 4 are done and kept" in said
+    assert "4 of 4 tasks are done and kept" in said
     assert "minus direct" in said
 
 
@@ -227,7 +227,7 @@ def test_a_protocol_in_a_relative_file_is_the_same_the_next_time(
     (tmp_path / "hashing.yaml").write_text((place / "hashing.yaml").read_text().replace("size: 8", "size: 9"))
     status, _, err = limbeck("grid", file, "--out", tmp_path / "grid", "--dry-run")
     assert status == 1
-    assert "has other settings than 'taught' has now (data.protocol" in err
+    assert "has other settings than row 'taught' of the grid file (data.protocol" in err
 
 
 def test_over_multiplies_rows_and_refers_to_the_same_place(place: Path, write: Write) -> None:
@@ -286,13 +286,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "no such prepared run",
         {"prepare": {}},
-        r"taught: \$teacher: nothing above it in the file is called so",
+        r"taught: \$teacher: no run above it in the file has this name",
     ),
     ("a row of a prepared run's name", {"prepare": {"direct": {"recipe": "teacher.yaml"}}}, "rename one"),
-    ("a seed twice", {"seeds": [1, 1]}, "one stands twice"),
+    ("a seed twice", {"seeds": [1, 1]}, "one appears twice"),
     ("no rows", {"rows": {}}, "rows"),
-    ("a reserved name", {"rows": {"tune": {"recipe": "direct.yaml"}}}, "names no run"),
-    ("an unknown base", {"base": "soda"}, "base: no row 'soda'; there are broken, direct, taught"),
+    ("a reserved name", {"rows": {"tune": {"recipe": "direct.yaml"}}}, "is not a valid name"),
+    ("an unknown base", {"base": "soda"}, "base: no row 'soda'; choose from broken, direct, taught"),
     ("nothing to search", {"tune": {"trials": 2}}, "tune: nothing to search"),
     ("a range upside down", {"tune": {"trials": 2, "search": {"a": {"low": 2, "high": 1}}}}, "low < high"),
     (
@@ -324,16 +324,16 @@ def test_a_key_twice_no_file_and_no_match(tmp_path: Path, write: Write, limbeck:
     assert "no such grid file" in err
     status, _, err = limbeck("grid", write("match"), "--only", "nobody", "--out", tmp_path / "o")
     assert status == 1
-    assert "--only nobody: matches no row; there are taught, direct, broken" in err
+    assert "--only nobody: matches no row; choose from taught, direct, broken" in err
 
 
 def test_changed_settings_are_refused(whole: Path, tmp_path: Path, write: Write, limbeck: Run) -> None:
     file = write("changed", shared={"towers.image.dropout": 0.1})
     status, _, err = limbeck("grid", file, "--out", whole, "--only", "taught")
     assert (status, err.count("\n")) == (1, 1)
-    assert "taught-s0.json: row 'taught' had other settings" in err
+    assert "taught-s0.json: row 'taught' was made with other settings" in err
     status, _, err = limbeck("grid", file, "--out", whole, "--only", "direct")
-    assert "direct.json: trial 0 had other settings" in err
+    assert "direct.json: trial 0 was made with other settings" in err
     rows = tmp_path / "rows"
     status, _, err = limbeck(
         "grid", write("moved", shared={"towers.image.dropout": 0.1}, rows_to=str(rows)),
@@ -341,11 +341,11 @@ def test_changed_settings_are_refused(whole: Path, tmp_path: Path, write: Write,
     )  # fmt: skip
     assert (status, err.count("\n")) == (1, 1)
     assert (
-        "taught-s0: its run has other settings than 'taught' has now (stages.teacher.towers.image.dropout)"
-        in err
+        "taught-s0: its run has other settings than row 'taught' of the grid file "
+        "(stages.teacher.towers.image.dropout)" in err
     )
     (tmp_path / "no/taught-s0").mkdir(parents=True)
     (tmp_path / "no/taught-s0/mine.txt").touch()
     status, _, err = limbeck("grid", write("plain"), "--out", tmp_path / "no", "--only", "taught-s0")
     assert (status, err.count("\n")) == (1, 1)
-    assert "exists and is no run" in err
+    assert "exists and is not a run" in err

@@ -59,7 +59,7 @@ def test_each_seed_has_its_draw_and_the_table_pools_them(
     assert len({row.pool for row in rows.values()}) == 1
     assert "tiny/drawn, @1" in said and "minus short" in said
     status, said, _ = limbeck("grid", file, "--out", out)
-    assert "4 of 4 are done and kept" in said  # what is done is not trained for
+    assert "4 of 4 tasks are done and kept" in said  # what is done is not trained for
     (out / "rows/direct-s1-8bits.json").unlink()
     (out / "rows/direct-s0.json").unlink()
     before = (out / "direct-s1/stages/direct/done.json").stat().st_mtime_ns
@@ -85,19 +85,19 @@ def test_trials_and_prepared_runs_follow_the_draws(write: Write, drawn: str) -> 
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("another number", {"protocols": ["a"]}, "protocols: 1 for 2 seeds; name one for each seed"),
-    ("two ways", {"data": {"protocol": "a"}}, "in place of data.protocol; remove one"),
+    ("another number", {"protocols": ["a"]}, "protocols: 1 for 2 seeds; name one per seed"),
+    ("two ways", {"data": {"protocol": "a"}}, "replaces data.protocol; remove one"),
     ("one run for all", {"prepare": {"teacher": {"recipe": "teacher.yaml"}}}, "set seeds: each"),
     (
         "tuned at no place",
         {"tune": {"trials": 2, "at": {"lift.bit": 8}}},
-        "tune.at: 'lift.bit' is in no over",
+        "tune.at: no over has 'lift.bit'",
     ),
     ("tuned on no draw", {"tune": {"trials": 2, "seed": 7}}, "tune.seed: no protocol for seed 7"),
     (
         "a row's own seed",
         {"rows": {"short": {"recipe": "direct.yaml", "seeds": [4]}}},
-        r"rows.short.seeds: no protocol for seed 4; seeds are \[0, 1\]",
+        r"rows.short.seeds: no protocol for seed 4; choose from \[0, 1\]",
     ),
 ]
 

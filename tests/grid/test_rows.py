@@ -97,7 +97,7 @@ def test_a_grid_goes_on_from_its_pack_without_its_runs(
     monkeypatch.setattr("limbeck.grid.workers.perform", lambda *_: pytest.fail("nothing is to do"))
     status, said, err = limbeck("grid", file, "--out", tmp_path / "elsewhere", *only)
     assert (status, err) == (0, "")
-    assert "2 of 2 are done and kept" in said
+    assert "2 of 2 tasks are done and kept" in said
     changed = write("changed", rows_to=str(pack), seeds=[0], shared={"towers.image.dropout": 0.1})
     for row, name in (("taught", "taught-s0"), ("direct", "tune/direct")):
         status, _, err = limbeck("grid", changed, "--out", tmp_path / "elsewhere", "--only", row)

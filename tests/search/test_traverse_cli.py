@@ -153,11 +153,11 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
     for words, message in [
         (
             [tmp_path / "codes", "--like", "x"],
-            "Hamming(bits=16) has no entailment cones; take an index of a model",
+            "Hamming(bits=16) has no entailment cones; use an index of a model",
         ),
         (
             [tmp_path / "sphere", "--like", "x"],
-            "Sphere(dim=2) has no entailment cones; take an index of a model",
+            "Sphere(dim=2) has no entailment cones; use an index of a model",
         ),
         ([tmp_path / "none", *like], "no such index directory"),
         ([index, "--like", "nobody"], "no item with id 'nobody'"),

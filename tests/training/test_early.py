@@ -89,6 +89,6 @@ def test_a_grid_refuses_a_row_before_its_teacher_trains(place: Path, limbeck: Ru
     assert err.count("crops and mirror images move the patches") == 4
     status, out, err = limbeck("grid", place / "grid.yaml", "--out", place / "out")
     assert status == 1
-    assert "taught-s0: cannot work, nothing is trained for it: method 'hmid-net': crops" in out
+    assert "taught-s0: cannot run, and nothing is trained for it: method 'hmid-net': crops" in out
     assert err.count("\n") == 4
     assert not (place / "out" / "teacher").exists()

@@ -1,4 +1,4 @@
-"""The whole chain on generated data: scenes, teacher, student, codes, index, search, report."""
+"""Run the whole pipeline on generated data: scenes, teacher, students, codes, indexes, search, report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo, step by step. It shows the chain; it claims no ranking of methods, that is the grids' work."""
+"""Run the demo step by step. It shows the pipeline; use grids to rank methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from limbeck.reporting.tables import result_tables
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything; ``epochs`` bounds what is fitted into the seconds on this machine."""
+    """The size of the demo; ``epochs`` (least, most) limits what fits into the seconds on this machine."""
 
     scenes: int
     teacher_seconds: float
@@ -39,15 +39,15 @@ QUICK = Size(600, teacher_seconds=1, students_seconds=1, epochs=(2, 2), steps=20
 
 
 def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
-    """Run the chain into ``out`` and return the path of its report.
+    """Run the pipeline into ``out`` and return the path of its report.
 
     Args:
-        out: new or empty directory; gets scenes, runs, two indexes, ``results.json`` and ``report.html``.
-        quick: a minute's worth, to see that everything works.
-        seed: of data and training.
+        out: new or empty directory for scenes, runs, two indexes, ``results.json`` and ``report.html``.
+        quick: run a small version of about one minute, to see that everything works.
+        seed: seed of data and training.
 
     Raises:
-        LimbeckError: ``out`` is taken, or the extra ``report`` is not installed.
+        LimbeckError: ``out`` is not empty, or the extra ``report`` is not installed.
     """
     check_new_directory(out, mend="choose another --out or remove it")
     size = QUICK if quick else FULL

@@ -1,4 +1,4 @@
-"""Says which step of the demo runs and about how long the rest takes."""
+"""Report which step of the demo runs and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from limbeck.console import echo
 
 
 class Clock:
-    """Steps with expected seconds; the estimate follows the pace of the steps that are done."""
+    """A clock for steps with expected seconds."""
 
     def __init__(self, expected: dict[str, float]) -> None:
         self.expected = dict(expected)
@@ -19,7 +19,7 @@ class Clock:
 
     @contextmanager
     def step(self, name: str, text: str) -> Iterator[None]:
-        """Announce a step, time it."""
+        """Announce a step and measure its time."""
         number = list(self.expected).index(name) + 1
         echo(f"[{number}/{len(self.expected)}] {text}  ({self._left(name)})", err=True)
         began = time.monotonic()
@@ -37,5 +37,5 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """The seconds since the start."""
         return time.monotonic() - self.began

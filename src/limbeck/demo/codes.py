@@ -1,4 +1,4 @@
-"""Hash heads on the teacher's towers: SODA, its controls, and codes without labels."""
+"""Train hash heads on the teacher's towers: SODA, its controls, and codes without labels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ METHODS = ("demo/soda", "demo/soda-multihot", "demo/soda-direct", "demo/teacher-
 def train_codes(
     runs: Path, scenes: Path, teacher: Path, lengths: Sequence[int], steps: int | None, seed: int
 ) -> list[Result]:
-    """Every method at every length, trained and evaluated; runs are named ``soda-64`` and so on.
+    """Train and evaluate every method at every code length; runs are named ``soda-64`` and so on.
 
     Args:
-        runs: where the runs go.
-        scenes: the pairs.
+        runs: folder of the runs.
+        scenes: pairs directory.
         teacher: run whose towers the heads read.
-        lengths: bits.
-        steps: of each stage; the recipe's own when None.
-        seed: of training.
+        lengths: code lengths in bits.
+        steps: steps per stage; None keeps those of the recipe.
+        seed: seed of training.
     """
     results = []
     for bits in lengths:

@@ -1,4 +1,4 @@
-"""Where pictures and texts lie in a hyperbolic model: radii by kind, the tree of colours on the disk."""
+"""Compute radii by kind of point, and the tree of colours on the disk, for a hyperbolic model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {"most detailed captions": DETAILED, "kinds of things": KIND, "most gene
 
 @dataclass(frozen=True)
 class Places:
-    """Radii in units of 1/√curv by kind, and the disk."""
+    """The radii by kind, in units of 1/√curv, and the disk."""
 
     radii: dict[str, np.ndarray]
     disk: Disk
@@ -27,14 +27,14 @@ class Places:
 def places_of(
     model: DualEncoder, pairs: Pairs, rows: np.ndarray, pictures: np.ndarray, train: np.ndarray
 ) -> Places:
-    """Look at a model in a hyperbolic space.
+    """Compute radii and disk of a model in a hyperbolic space.
 
     Args:
         model: encodes the captions.
         pairs: the scenes.
-        rows: (N,) rows that are shown.
-        pictures: (N, width) points of their pictures.
-        train: rows whose captions name the colours: the angles on the disk are fitted to those texts alone.
+        rows: (N,) rows to show.
+        pictures: (N, width) embeddings of their pictures.
+        train: rows whose captions name the colours; the angles on the disk are fitted to these texts only.
     """
     space = model.space
     unit = math.sqrt(space.to_json()["curv"])

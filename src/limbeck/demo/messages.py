@@ -1,4 +1,4 @@
-"""What the demo says: names, facts, notes, and the commands that it suggests."""
+"""Make the texts of the demo: names, facts, notes, and suggested commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLORS = {"warm": SERIES[1], "cool": SERIES[0], "grey": SERIES[7]}
 def colour_columns(
     colours: Mapping[str, Mapping[str, float]], results: Sequence[Result]
 ) -> dict[str, list[str]]:
-    """Further columns of the overview: the colours as zero-shot classes."""
+    """Return the overview columns of the colours as zero-shot classes."""
     rows = [colours[result.label] for result in results]
     return {
         "colour top-1": [score_text("top1", row["top1"]) for row in rows],
@@ -29,13 +29,13 @@ def colour_columns(
 
 
 def colour_note(colours: Mapping[str, Mapping[str, float]]) -> str:
-    """What those columns mean."""
+    """Return the note that explains these columns."""
     chance = next(iter(colours.values()))["chance"]
     return f"colour: the eight colours as classes of the scenes with one figure, chance {100 * chance:.1f}"
 
 
 def commands(out: Path, runs: Path, lengths: Sequence[int]) -> list[str]:
-    """What a reader may type next."""
+    """Return the commands that you can run next."""
     methods = ("demo/soda", "demo/soda-multihot", "demo/soda-direct")
     every = " ".join(str(run_of(runs, f"{name}-{bits}")) for bits in lengths for name in methods)
     return [
@@ -48,7 +48,7 @@ def commands(out: Path, runs: Path, lengths: Sequence[int]) -> list[str]:
 
 
 def facts(pairs: Pairs, large: Plan, small: Plan, seconds: float, seed: int) -> dict[str, str]:
-    """For the head of the page."""
+    """Return the facts for the head of the page."""
     machine = environment()[1]
     return {
         "scenes": f"{len(pairs):,} "
@@ -62,7 +62,7 @@ def facts(pairs: Pairs, large: Plan, small: Plan, seconds: float, seed: int) -> 
 
 
 def notes(baselines: Mapping[str, Mapping[str, float]], models: Sequence[Result]) -> list[str]:
-    """Sentences for the summary."""
+    """Return the sentences of the summary."""
     trivial = "; ".join(
         f"ridge from {name}: {v['i2t']:.1f} / {v['t2i']:.1f}" for name, v in baselines.items()
     )

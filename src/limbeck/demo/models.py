@@ -1,4 +1,4 @@
-"""The models of the demo: a teacher, and three students of the same small towers on equal samples."""
+"""Train the models of the demo: a teacher, and three students with equal small towers and equal samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BESIDE = 1.4  # a student's time beside that of the plain one, on average of the
 
 @dataclass(frozen=True)
 class Plan:
-    """Epochs of a recipe of two stages, ``detail`` and ``all``; the same epochs are the same samples."""
+    """The epochs of a recipe with stages ``detail`` and ``all``; equal epochs give equal samples."""
 
     detail: int
     all: int
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, what it finds by its own protocol, and what it took."""
+    """A run with its result and its cost."""
 
     label: str
     run: Path
@@ -53,15 +53,15 @@ class Trained:
 def plan(
     recipe: str, scenes: Path, pairs: Pairs, seconds: float, limits: tuple[int, int], beside: float = 1.0
 ) -> Plan:
-    """Epochs that fit into some seconds on this machine.
+    """Compute the number of epochs that fit into a number of seconds on this machine.
 
     Args:
-        recipe: the one whose pace is measured.
-        scenes: where the pairs lie.
-        pairs: the same, opened.
-        seconds: wished for.
+        recipe: recipe whose speed is measured.
+        scenes: pairs directory.
+        pairs: the same directory, opened.
+        seconds: target duration.
         limits: least and most epochs.
-        beside: how much longer the recipes take that share the plan, on average.
+        beside: average duration of the recipes that share the plan, relative to this recipe.
     """
     paces = {threads: _pace(recipe, scenes, threads) / beside for threads in {1, torch.get_num_threads()}}
     pace, threads = max((pace, threads) for threads, pace in paces.items())
@@ -73,7 +73,7 @@ def plan(
 
 
 def _pace(recipe: str, scenes: Path, threads: int) -> float:
-    """With some threads: where another program holds a core, two are slower than one."""
+    """Measure pairs per second with a number of threads; on a busy machine two can be slower than one."""
     before = torch.get_num_threads()
     try:
         told = {"data.pairs": str(scenes.resolve()), "compute.threads": threads}
@@ -85,7 +85,7 @@ def _pace(recipe: str, scenes: Path, threads: int) -> float:
 def train_model(
     label: str, recipe: str, run: Path, scenes: Path, plan: Plan, seed: int, teacher: Path | None = None
 ) -> Trained:
-    """Train and evaluate; ``teacher`` is used by a recipe that wants one."""
+    """Train and evaluate a model; ``teacher`` is used by recipes that need one."""
     overrides: dict[str, Any] = {"seed": seed, "compute.threads": plan.threads}
     for stage in load_recipe(recipe).stages:
         overrides[f"stages.{stage.name}.schedule.epochs"] = getattr(plan, stage.name)
@@ -96,7 +96,7 @@ def train_model(
 
 
 def _cost(label: str, run: Path) -> Cost:
-    """What a finished run took, over all its stages."""
+    """Read the cost of a finished run over all its stages."""
     facts = read_json(run / "run.json")
     stages = facts["stages"]
     pairs = sum(
@@ -107,5 +107,5 @@ def _cost(label: str, run: Path) -> Cost:
 
 
 def run_of(runs: Path, recipe: str) -> Path:
-    """Where a recipe's run lies."""
+    """Return the folder of a recipe's run."""
     return runs / recipe.removeprefix("demo/")

@@ -1,4 +1,4 @@
-"""Ten example searches: six by text, four by pictures that are not in the index."""
+"""Run ten example searches: six by text, four by pictures that are not in the index."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ HITS = 10
 def example_searches(
     index: Index, pairs: Pairs, held_back: np.ndarray, indexed: np.ndarray
 ) -> list[SearchExample]:
-    """Search and mark what is right.
+    """Search and mark the relevant hits.
 
-    A text's hit is right when the picture's labels hold every label word of the text; a picture's hit when
-    the two share a label (the protocol's relevance).
+    A hit of a text query is relevant if its labels include every label word of the text. A hit of a picture
+    query is relevant if the two pictures share a label (the relevance of the protocol).
     """
     found = [_by_text(index, pairs, text) for text in _queries(pairs, indexed)]
     return found + [_by_picture(index, pairs, int(row)) for row in held_back]
 
 
 def _queries(pairs: Pairs, rows: np.ndarray) -> list[str]:
-    """Six short captions of one figure ("a red cross on paper") that hold for several pictures."""
+    """Return six short captions of one figure ("a red cross on paper"), the most frequent ones."""
     single = [pairs.captions[row] for row in rows.tolist() if pairs.captions[row][-1].startswith("one ")]
     chosen: list[str] = []
     for level in (1, 2):

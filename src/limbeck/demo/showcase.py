@@ -1,4 +1,4 @@
-"""What the finished models are asked: searches, ways to the root, where things lie, colours."""
+"""Show the finished models: searches, traversals to the root, radii and disks, colours."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ HYPERBOLIC = "HMID-Net"  # the model whose index is built beside that of the cod
 
 @dataclass(frozen=True)
 class Shown:
-    """For the report.
+    """The examples for the report.
 
     Attributes:
-        searches: in the codes.
-        ways: from pictures to the root, in every hyperbolic space.
-        places: label of a hyperbolic model → where its points lie.
+        searches: searches in the index of hash codes.
+        ways: traversals from pictures to the root, in every hyperbolic space.
+        places: label of a hyperbolic model → its radii and disk.
         colours: label → ``top1``, ``chance`` and ``tie`` of the colours of scenes with one figure.
     """
 
@@ -43,12 +43,12 @@ class Shown:
 
 
 def show(out: Path, pairs: Pairs, models: Mapping[str, Path]) -> Shown:
-    """Build the two indexes of the demo and ask every model.
+    """Build the two indexes of the demo and compute the examples of every model.
 
     Args:
-        out: the demo's directory; gets the indexes and the query picture.
+        out: directory of the demo; the indexes and the query picture are written into it.
         pairs: the scenes.
-        models: label → run; `SODA` and `HYPERBOLIC` among them.
+        models: label → run, including `SODA` and `HYPERBOLIC`.
     """
     asked = load_protocol("scenes/hashing").split(pairs, "query")
     held_back, indexed = asked[:HELD_BACK], asked[HELD_BACK:]

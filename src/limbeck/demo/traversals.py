@@ -1,4 +1,4 @@
-"""From pictures to the root: at each text on the way, the pictures that it finds."""
+"""Traverse from pictures to the root, with the nearest pictures at each text on the path."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def example_ways(
 ) -> list[Way]:
     """Traverse from the pictures of some rows through the captions of others.
 
-    Through the captions that entail the way; through the nearest where none entails the picture.
+    The path passes captions that entail its points. If none entails the picture, it passes the nearest ones.
 
     Args:
-        label: of the model.
-        model: one with cones.
+        label: label of the model.
+        model: a model with cones.
         pairs: the scenes.
-        rows: where the ways start.
-        others: (N,) rows whose captions may be passed and whose pictures are found.
-        pictures: (N, width) points of those pictures.
+        rows: rows at which the traversals start.
+        others: (N,) rows of the candidate captions and pictures.
+        pictures: (N, width) embeddings of those pictures.
     """
     texts = list(dict.fromkeys(text for row in others.tolist() for text in pairs.captions[row]))
     places = model.encode_text(texts)

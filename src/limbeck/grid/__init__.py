@@ -1,4 +1,4 @@
-"""Grids: runs x seeds from one YAML file, stoppable at any moment, resumed by the same command."""
+"""Run grids: rows × seeds from one YAML file; you can stop at any time and resume with the same command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that read other runs, checked before anything is trained: built on untrained models of the others."""
+"""Check runs that read other runs before any training, by building them on untrained models of those runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from limbeck.training.data import Data
 
 SECONDS = 120.0
-"""So long is looked ahead; what is left then is checked when it begins."""
+"""Time limit of the check; tasks that it does not reach are checked when they start."""
 
 
 def check_ahead(
@@ -29,16 +29,17 @@ def check_ahead(
 ) -> dict[Task, str]:
     """Build every task that waits for another run, and the runs that it waits for.
 
-    Tasks that differ only in seed, draw, rate or length are built once. What has no data is not looked at.
+    Tasks that differ only in data, seed, optimiser or schedule are built once.
+    Tasks without data are skipped.
 
     Args:
-        left: tasks to look at.
-        state: how far every task is; those that are not in it count as done.
+        left: tasks to check.
+        state: state of every task; a task without a state counts as done.
         out: folder of the runs.
-        seconds: no further task is built after so long.
+        seconds: time limit in seconds, after which no new task is built.
 
     Returns:
-        The tasks that cannot work, with the reason.
+        The tasks that cannot run, with the reason.
     """
     end = time.monotonic() + seconds
     known: dict[str, str | None] = {}
@@ -59,18 +60,18 @@ def check_ahead(
 
 
 class _Ahead:
-    """Untrained models in the place of runs that are not done."""
+    """Builds untrained models that replace the runs that are not done."""
 
     def __init__(self, state: Mapping[Task, str], out: Path, scratch: Path) -> None:
         self.state, self.out, self.scratch = state, out, scratch
         self.places: dict[Task, Path | None] = {}
-        self.data: dict[str, Data] = {}  # the last one opened
+        self.data: dict[str, Data] = {}  # only the last data set opened
 
     def is_done(self, task: Task) -> bool:
         return self.state.get(task, DONE) == DONE
 
     def place(self, task: Task) -> Path | None:
-        """A folder that reads like the run of a task; None where it cannot be built."""
+        """Return a folder that can be read like the run of a task; None if it cannot be built."""
         if self.is_done(task):
             return self.out / task.name
         if task not in self.places:
@@ -81,12 +82,12 @@ class _Ahead:
         return self.places[task]
 
     def build(self, task: Task, folder: Path) -> str | None:
-        """Why a task cannot be built; None when it can, or when a run that it reads cannot."""
+        """Return why a task cannot be built; None if it can, or if a run that it reads cannot be built."""
         from limbeck.training.early import build_stages, look
 
-        found = {name: self.place(other) for name, other in task.refers.items()}
-        ready = {name: str(place) for name, place in found.items() if place is not None}
-        if len(ready) < len(found):
+        places = {name: self.place(other) for name, other in task.refers.items()}
+        ready = {name: str(place) for name, place in places.items() if place is not None}
+        if len(ready) < len(places):
             return None
         try:
             recipe = task.resolved_in(ready)
@@ -97,7 +98,7 @@ class _Ahead:
         return None
 
     def _data(self, recipe: Recipe) -> Data:
-        """`open_data`, once for neighbours that see the same."""
+        """Call `open_data` once for consecutive tasks with the same data."""
         from limbeck.training.data import open_data, reads_text
 
         sees = [[method_config(stage)[0].supervised, reads_text(stage)] for stage in recipe.stages]
@@ -108,7 +109,7 @@ class _Ahead:
 
 
 def _alike(recipe: Recipe, task: Task) -> str:
-    """Hash that tasks share whose stages are built alike."""
+    """Return a hash that is equal for tasks whose stages are built in the same way."""
     tree = weights_tree(recipe)
     for key in ("seed", "data"):
         tree.pop(key)
@@ -121,7 +122,7 @@ def _alike(recipe: Recipe, task: Task) -> str:
 
 
 def _named(value: Any, place: str, name: str) -> Any:
-    """Folders of runs, one for each seed, by the name that the file gives them."""
+    """Replace the folders of runs (one per seed) by their names in the grid file."""
     if isinstance(value, dict):
         return {key: _named(inner, place, name) for key, inner in value.items()}
     if isinstance(value, list):

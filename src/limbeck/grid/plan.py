@@ -1,4 +1,4 @@
-"""The grid file: what it may say, strict, read with every mistake named."""
+"""Define and read the grid file; unknown keys and invalid values are errors that name the key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 
 
 class Between(Strict):
-    """Numbers from ``low`` to ``high``; with ``log`` drawn evenly in their logarithm."""
+    """A range of numbers from ``low`` to ``high``; with ``log`` the logarithm is sampled uniformly."""
 
     low: float
     high: float
@@ -32,11 +32,11 @@ class Between(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Between:
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError("wants low < high, and low > 0 with log")
+            raise ValueError("needs low < high, and low > 0 with log")
         return self
 
     def at(self, share: float) -> float:
-        """The value at a share in [0, 1) of the way, to 4 digits."""
+        """Return the value at a share in [0, 1) of the range, rounded to 4 digits."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         value = low + share * (high - low)
         return float(f"{math.exp(value) if self.log else value:.4g}")
@@ -46,10 +46,12 @@ Search = dict[str, Between | list[Any]]
 
 
 class Tune(Strict):
-    """The same number of trials for every row, on validation. Trial 0 is the recipe as it stands.
+    """Settings of tuning: every row gets the same number of trials, scored on validation rows.
 
     Attributes:
-        at: where a row stands in its ``over`` while it is tuned; its first place when not given.
+        trials: number of trials per row; trial 0 is the unchanged recipe.
+        seed: seed of the trials and of the sampled settings.
+        at: values of ``over`` keys during tuning; by default the first value of each key.
         search: key → list of choices, or ``{low, high, log}``.
     """
 
@@ -60,14 +62,14 @@ class Tune(Strict):
 
 
 class Entry(Strict):
-    """A recipe (name, file or the mapping itself) and its overrides."""
+    """A recipe (name, file or mapping) and its overrides."""
 
     recipe: str | dict[str, Any]
     set: Settings = Field(default_factory=dict)
 
 
 class Prepared(Entry):
-    """A run that rows read as ``$NAME``: trained first, ``once`` (with ``seed``) or for ``each`` seed."""
+    """A run that rows refer to as ``$NAME``; it is trained first, ``once`` (with ``seed``) or per seed."""
 
     seeds: Literal["once", "each"] = "once"
     seed: int = Field(default=0, ge=0)
@@ -77,11 +79,12 @@ class Row(Entry):
     """A row of the table.
 
     Attributes:
-        label: name in the table; the row's own when not given.
-        over, seeds: in place of the grid's.
-        tune: keys searched beside the grid's; ``false`` leaves the row as it stands.
-        bits: also evaluate the first so many bits of its codes, each a row of the table with the same label.
-        exact_words: also evaluate it by that control, a row "…, exact words".
+        label: name in the table; by default the name of the row.
+        seeds: seeds of this row instead of the grid's.
+        over: ``over`` of this row instead of the grid's.
+        tune: keys to search in addition to the grid's; ``false`` disables tuning of the row.
+        bits: also evaluate the first N bits of its codes, for each N in the list, as separate rows.
+        exact_words: also evaluate the exact-words control, as a separate row "…, exact words".
     """
 
     label: str | None = None
@@ -97,18 +100,24 @@ def _not_none(value: Any) -> Any:
 
 
 class Grid(Strict):
-    """A whole grid file.
+    """A grid file.
 
     Attributes:
+        name: name of the grid.
+        note: free text.
         data: keys of a recipe's ``data`` for all runs.
         shared: overrides for all runs.
-        protocols: one for each of ``seeds``, in place of ``data.protocol``: draws of one, or its folds.
-        over: key → values; every row is run at each of their combinations.
-        rows_to: folder for the rows' small JSON files; ``OUT/rows`` when not given.
-        also: further protocols that every row is evaluated by.
-        ceiling: of codes, also learn codes from labels.
+        seeds: seeds of every row.
+        protocols: one protocol per seed instead of ``data.protocol``: draws of one protocol, or its folds.
+        over: key → values; every row is run with every combination of the values.
+        prepare: name → run that rows refer to as ``$NAME``.
+        rows: name → row of the table.
+        tune: settings of tuning; None disables it.
+        rows_to: folder or pack of the rows' JSON records; by default ``OUT/rows``.
+        also: additional protocols that evaluate every row.
+        ceiling: for hash codes, also learn codes from the labels as an upper reference.
         probe: also fit a linear probe to the image features.
-        by_label: also the mAP of each label; a list names those that count as unseen.
+        by_label: also compute the mAP of each label; a list names the unseen labels.
         base: label of the row that the others are compared with at the end.
     """
 
@@ -133,75 +142,79 @@ class Grid(Strict):
     def _names(self) -> Grid:
         for name in [*self.prepare, *self.rows]:
             if not NAME.fullmatch(name) or name in RESERVED:
-                raise ValueError(f"{name!r} names no run: letters, digits, '.', '_', '-'; not {RESERVED}")
+                raise ValueError(
+                    f"{name!r} is not a valid name; use letters, digits, '.', '_', '-', and none of "
+                    f"{', '.join(sorted(RESERVED))}"
+                )
         for name in self.prepare.keys() & self.rows.keys():
             raise ValueError(f"{name!r} is both a row and a prepared run; rename one")
-        for own in [self.seeds, *(row.seeds for row in self.rows.values())]:
-            if own is not None and len(set(own)) < len(own):
-                raise ValueError(f"seeds {own}: one stands twice; name each once")
+        for seeds in [self.seeds, *(row.seeds for row in self.rows.values())]:
+            if seeds is not None and len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds {seeds}: one appears twice; name each once")
         self._check_protocols()
         places = set(self.over).union(*(row.over or {} for row in self.rows.values()))
         for key in self.tune.at if self.tune else {}:
             if key not in places:
-                raise ValueError(f"tune.at: {key!r} is in no over; name one of {', '.join(sorted(places))}")
+                raise ValueError(f"tune.at: no over has {key!r}; choose from {', '.join(sorted(places))}")
         labels = {row.label or name for name, row in self.rows.items()}
         if self.base is not None and self.base not in labels:
-            raise ValueError(f"base: no row {self.base!r}; there are {', '.join(sorted(labels))}")
+            raise ValueError(f"base: no row {self.base!r}; choose from {', '.join(sorted(labels))}")
         return self
 
     def _check_protocols(self) -> None:
-        """A run of one draw must meet no other: what one trains on, another asks for."""
+        """Check that no run reads a run of another draw, whose training rows may be its query rows."""
         if self.protocols is None:
             return
         if len(self.protocols) != len(self.seeds):
             raise ValueError(
-                f"protocols: {len(self.protocols)} for {len(self.seeds)} seeds; name one for each seed"
+                f"protocols: {len(self.protocols)} for {len(self.seeds)} seeds; name one per seed"
             )
         if "protocol" in self.data:
-            raise ValueError("protocols: stand in place of data.protocol; remove one of them")
+            raise ValueError("protocols: replaces data.protocol; remove one of them")
         once = [name for name, entry in self.prepare.items() if entry.seeds == "once"]
         if once and len(set(self.protocols)) > 1:
             raise ValueError(
-                f"prepare.{once[0]}: a run for all seeds trains on what other protocols ask for; "
+                f"prepare.{once[0]}: a run for all seeds would train on query rows of other protocols; "
                 "set seeds: each"
             )
-        asked = [("tune.seed", [self.tune.seed] if self.tune else [])]
-        asked += [(f"rows.{name}.seeds", row.seeds or []) for name, row in self.rows.items()]
-        for where, own in asked:
-            unknown = [seed for seed in own if seed not in self.seeds]
+        used = [("tune.seed", [self.tune.seed] if self.tune else [])]
+        used += [(f"rows.{name}.seeds", row.seeds or []) for name, row in self.rows.items()]
+        for where, seeds in used:
+            unknown = [seed for seed in seeds if seed not in self.seeds]
             if unknown:
-                raise ValueError(f"{where}: no protocol for seed {unknown[0]}; seeds are {self.seeds}")
+                raise ValueError(f"{where}: no protocol for seed {unknown[0]}; choose from {self.seeds}")
 
     def drawn(self, seed: int) -> Settings:
-        """The protocol of a seed, as an override; none where all runs have the same."""
+        """Return the protocol of a seed as an override; it is empty if all runs have the same protocol."""
         at = self.seeds.index(seed) if self.protocols is not None else 0
         return {} if self.protocols is None else {"data.protocol": self.protocols[at]}
 
 
 def list_grids() -> list[str]:
-    """Names of the grid files that ship with limbeck, sorted."""
-    found = [f.relative_to(FOLDER).with_suffix("") for f in FOLDER.rglob("grid*.yaml")]
-    return sorted(path.as_posix() for path in found)
+    """List the names of the grid files that are part of limbeck, sorted."""
+    names = [file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("grid*.yaml")]
+    return sorted(name.as_posix() for name in names)
 
 
 def find_grid(name: str) -> Path:
-    """A file, or a packaged grid by name such as ``hmid_net/grid``.
+    """Return the path of a grid file, given as a path or as a packaged name such as ``hmid_net/grid``.
 
     Raises:
-        LimbeckError: neither.
+        LimbeckError: there is no such file and no such name.
     """
     if Path(name).is_file():
         return Path(name)
     if name.removesuffix(".yaml") in list_grids():
         return FOLDER / f"{name.removesuffix('.yaml')}.yaml"
-    raise LimbeckError(f"{name}: no such grid file, nor a grid by that name; there are {_list(list_grids())}")
+    raise LimbeckError(f"{name}: no such grid file or packaged grid; choose from {_list(list_grids())}")
 
 
 def read_grid(file: Path) -> Grid:
-    """Read and check a grid file, and make its recipes' paths relative to it where they lie beside it.
+    """Read and check a grid file; recipe paths are resolved relative to its folder where they exist there.
 
     Raises:
-        LimbeckError: not YAML, a key twice, an unknown key (with the nearest known), names that collide.
+        LimbeckError: the file is not YAML; a key is repeated or unknown (the message suggests a similar key);
+            two names collide; a value is invalid.
     """
     tree = read_yaml(file)
     if not isinstance(tree, dict):

@@ -1,4 +1,4 @@
-"""Signs of life for a log: what runs, for how long, and how far it is."""
+"""Log progress lines of running tasks: the name, the time so far, and the last step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 EVERY = 300.0
-"""Seconds between two lines of a run."""
+"""Seconds between two progress lines of a run."""
 
 
 class Pulse:
-    """Says a line as a run begins, and one every `EVERY` seconds while it goes on."""
+    """Writes a line when a run starts, and one per `EVERY` seconds while it runs."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -22,18 +22,18 @@ class Pulse:
         self._lock = threading.Lock()
 
     def begin(self, name: str, folder: Path, said: str) -> None:
-        """A run begins."""
+        """Register a run that starts, and write the line ``said``."""
         with self._lock:
             self._running[name] = (folder, time.monotonic())
         self.say(said)
 
     def end(self, name: str) -> None:
-        """A run ended."""
+        """Remove a run that ended."""
         with self._lock:
             self._running.pop(name, None)
 
     def beat(self) -> None:
-        """A line for each run that goes on."""
+        """Write one line per running run."""
         with self._lock:
             running = list(self._running.items())
         for name, (folder, began) in running:
@@ -41,7 +41,7 @@ class Pulse:
 
     @contextlib.contextmanager
     def beating(self, every: float) -> Iterator[None]:
-        """`beat` every so many seconds, from a thread, until the end of the block."""
+        """Call `beat` every ``every`` seconds from a thread until the end of the block."""
         done = threading.Event()
 
         def work() -> None:
@@ -58,12 +58,14 @@ class Pulse:
 
 
 def how_far(run: Path) -> str:
-    """The last logged step of the stage that was written to last."""
+    """Describe the last logged step of the stage that was logged most recently."""
     logs = [file for file in run.glob("stages/*/metrics.jsonl") if file.is_file() and file.stat().st_size]
     if not logs:
         return "no step logged yet"
     newest = max(logs, key=lambda file: file.stat().st_mtime_ns)
     for line in reversed(newest.read_text(encoding="utf-8").split("\n")):
-        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):  # it may be half written
+        with contextlib.suppress(
+            json.JSONDecodeError, KeyError, TypeError
+        ):  # the last line may be incomplete
             return f"stage {newest.parent.name}, step {json.loads(line)['step']:,}"
     return "no step logged yet"

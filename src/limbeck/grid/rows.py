@@ -1,7 +1,7 @@
-"""Rows on file: small JSON files in a folder, or a pack into which such files are merged.
+"""Store rows as small JSON files in a folder, or in a pack into which such files are merged.
 
-A run that ends writes one small file, whole or not at all, so a grid that is killed loses no row. Where the
-rows go to a pack, the files wait in ``OUT/rows`` until the grid ends or is stopped. They are merged then.
+A run that ends writes one small file atomically, so a grid that is killed loses no row. If the rows go to a
+pack, the files stay in ``OUT/rows`` until the grid ends or is stopped, and are merged then.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from limbeck.files import read_json
 
 @dataclass
 class RowStore:
-    """The rows of a grid.
+    """The store of a grid's rows.
 
     Attributes:
         place: a folder, or a pack (`limbeck.evaluation.packs`).
-        folder: where small files are written: ``place`` itself unless that is a pack.
+        folder: folder of the small files; it is ``place`` unless that is a pack.
     """
 
     place: Path
@@ -33,24 +33,24 @@ class RowStore:
 
     @classmethod
     def open(cls, place: Path | None, out: Path) -> RowStore:
-        """Rows at a place, of runs in ``out``; ``OUT/rows`` where no place is given."""
+        """Open the rows at ``place``, by default ``OUT/rows``, for runs in ``out``."""
         waiting = out / "rows"
         return cls(place or waiting, waiting if place is None or is_pack(place) else place)
 
     def file(self, name: str) -> Path:
-        """Where the small file of a row or of a tuning log is written."""
+        """Return the path of the small file of a row or of a tuning log."""
         return self.folder / f"{name}.json"
 
     def where(self, name: str) -> str:
-        """The place of a record, for messages."""
+        """Return the location of a record, for messages."""
         return str(self.file(name)) if self.file(name).is_file() else f"{self.place}: {name}"
 
     def has(self, name: str) -> bool:
-        """Whether a record is on file."""
+        """Return whether a record is stored."""
         return self.file(name).is_file() or name in self._records()
 
     def read(self, name: str) -> Any:
-        """Content of a record; a small file stands before the pack, as it is newer. None without one.
+        """Return the content of a record, or None; a small file is newer than the pack and has precedence.
 
         Raises:
             LimbeckError: the file or the pack is damaged.
@@ -58,13 +58,13 @@ class RowStore:
         return read_json(self.file(name)) if self.file(name).is_file() else self._records().get(name)
 
     def load(self, name: str) -> Result:
-        """The result of a row that is on file."""
+        """Return the result of a stored row."""
         return Result.parse(self.read(name), self.where(name))
 
     def merge(self) -> None:
-        """Merge the small files into the pack and remove them; nothing where rows lie in a folder.
+        """Merge the small files into the pack and remove them; do nothing if the rows are in a folder.
 
-        The pack is durable before a file is removed, and one grid merges at a time.
+        The pack is durable before a file is removed. A lock allows one grid to merge at a time.
         """
         if self.place == self.folder:
             return
@@ -74,14 +74,14 @@ class RowStore:
         self.place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.place.with_name(f".{self.place.name}.lock")):
             content = {name: file.read_bytes() for name, file in files.items()}
-            found = {name: read_json(file) for name, file in files.items()}
+            new = {name: read_json(file) for name, file in files.items()}
             self._packed = None
             records = self._records()
-            if any(records.get(name) != record for name, record in found.items()):
-                self._packed = records | found
+            if any(records.get(name) != record for name, record in new.items()):
+                self._packed = records | new
                 write_pack(self.place, self._packed)
             for name, file in files.items():
-                if file.read_bytes() == content[name]:  # another grid may have gone on with a tuning log
+                if file.read_bytes() == content[name]:  # another grid may have extended a tuning log
                     file.unlink()
 
     def _name(self, file: Path) -> str:
@@ -96,12 +96,12 @@ class RowStore:
 def row_name(
     name: str, protocol: str | None = None, bits: int | None = None, exact_words: bool = False
 ) -> str:
-    """Name of a row: of a run, by a further protocol, by its first bits, or by the exact-words control."""
+    """Return the name of a row: of a run, another protocol, its first bits, or the exact-words control."""
     tail = (f"@{protocol.replace('/', '-')}" if protocol else "") + (f"-{bits}bits" if bits else "")
     return f"{name}{tail}{'-exact-words' if exact_words else ''}"
 
 
 def further_rows(name: str, bits: Sequence[int], exact_words: bool) -> list[str]:
-    """Names of the rows beside a run's own by the same protocol."""
+    """Return the names of the additional rows of a run by the same protocol."""
     control = [row_name(name, exact_words=True)] if exact_words else []
-    return [row_name(name, bits=own) for own in bits] + control
+    return [row_name(name, bits=length) for length in bits] + control

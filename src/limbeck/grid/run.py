@@ -1,4 +1,4 @@
-"""The grid itself: which task is next, who does it, what is said, what stands at the end."""
+"""Run a grid: choose the next task, give it to a worker, report progress, collect the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ from limbeck.grid.workers import Executor, crew, terminate_as_interrupt
 
 @dataclass
 class GridState:
-    """Where every task of a grid stands."""
+    """The state of every task of a grid.
+
+    Attributes:
+        grid: the grid file.
+        out: folder of the runs.
+        rows: store of the rows.
+        tasks: tasks in the order of the file.
+        logs: row → log of its trials.
+        state: task → "to do", "to resume" or "done".
+        failed: task → reason.
+        seconds: task → duration, where known.
+    """
 
     grid: Grid
     out: Path
@@ -43,19 +54,26 @@ class GridState:
         pairs: str | None = None,
         rows: Path | None = None,
     ) -> GridState:
-        """Expand a grid, look what is there, and leave out what nothing asks for.
+        """Expand a grid, read the state of its tasks, and drop tasks that no row needs.
 
-        ``pairs`` takes the place of the file's data set, ``rows`` that of its ``rows_to``.
+        Args:
+            grid: the grid file.
+            out: folder of the runs.
+            only: comma-separated patterns of rows; by default all rows.
+            pairs: data set instead of the one in the file.
+            rows: folder or pack instead of the file's ``rows_to``.
 
         Raises:
-            LimbeckError: see `expand`, `state_of`, `TuningLog`; a pattern that matches no row.
+            LimbeckError: as for `expand`, `state_of` and `TuningLog`; or ``only`` matches no row.
         """
         tasks = expand(grid, pairs)
         store = RowStore.open(rows or (Path(grid.rows_to) if grid.rows_to else None), out)
         asked = [t for t in tasks if t.kind == "row" and _matches(t, only)]
         if not asked:
             known = ", ".join(grid.rows)
-            raise LimbeckError(f"--only {only}: matches no row; there are {known} (and -sSEED behind each)")
+            raise LimbeckError(
+                f"--only {only}: matches no row; choose from {known} (you can append -sSEED to each)"
+            )
         logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in asked if task.trials}
         board = cls(grid, out.resolve(), store, [], logs)
         wanted: list[Task] = []
@@ -76,26 +94,26 @@ class GridState:
         if task.kind == "trial" and log is not None and log.has(task):
             self.state[task] = DONE
         elif task.trials and self.chosen(task) is None:
-            self.state[task] = NEW  # its settings are known after the trials
+            self.state[task] = NEW  # its settings are not known before the trials are done
         else:
             self.state[task], result = state_of(task, self.out, self.rows, self.grid.also, self.chosen(task))
             if result is not None:
                 self.seconds[task] = sum(result.seconds.values())
 
     def chosen(self, task: Task) -> Settings | None:
-        """Further settings of a tuned row; None for the others, and before its trials are done."""
+        """Return the chosen settings of a tuned row; None for other rows and before its trials are done."""
         return self.logs[task.entry].chosen() if task.trials else None
 
     @property
     def left(self) -> list[Task]:
-        """Tasks that are neither done nor failed."""
+        """The tasks that are neither done nor failed."""
         return [t for t in self.tasks if self.state[t] != DONE and t not in self.failed]
 
     def work(self, task: Task) -> Work:
-        """What a worker needs.
+        """Return the description of a task for a worker.
 
         Raises:
-            LimbeckError: a tuned row whose trials all failed, or whose run has other settings.
+            LimbeckError: all trials of a tuned row failed, or its run has other settings.
         """
         chosen = self.chosen(task)
         if task.trials:
@@ -119,7 +137,7 @@ class GridState:
         )  # fmt: skip
 
     def end(self, task: Task, outcome: Outcome) -> None:
-        """Note how a task ended; what needs a failed one fails with it."""
+        """Record the outcome of a task; tasks that need a failed task fail, too."""
         self.seconds[task] = outcome.seconds
         if task.kind == "trial" and (outcome.error is None or outcome.diverged):
             self.logs[task.entry].add(task, outcome)
@@ -130,21 +148,21 @@ class GridState:
             self.fail(task, outcome.error)
 
     def fail(self, task: Task, why: str) -> None:
-        """Note a failure, and that of all that needs the task."""
+        """Record the failure of a task and of all tasks that need it."""
         self.failed[task] = why
         for other in self.left:
             if task in other.needs:
                 self.fail(other, f"needs {task.name}, which failed")
 
     def leave_out_unasked(self) -> None:
-        """Leave out the runs that only failed ones would have read."""
+        """Drop the runs that only failed tasks need."""
         asked = [task for task in self.left if task.kind == "row"]
         for task in asked:
             asked += [other for other in task.needs if other not in asked]
         self.tasks = [t for t in self.tasks if t in asked or t in self.failed or self.state[t] == DONE]
 
     def estimate(self, jobs: int) -> float | None:
-        """Seconds left, from runs of the same row, else from all that are known; None before any is."""
+        """Estimate the seconds left from runs of the same row, else from all runs; None without any."""
         known = list(self.seconds.values())
         if not known:
             return None
@@ -156,7 +174,7 @@ class GridState:
         return total / jobs
 
     def results(self, protocol: str | None = None) -> list[Result]:
-        """Results of the rows that are done, by the grid's own protocols or by a further one."""
+        """Return the results of the rows that are done, by the grid's protocols or by an additional one."""
         done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
         names = [row_name(task.name, protocol) for task in done]
         if protocol is None:
@@ -167,28 +185,28 @@ class GridState:
 def run_grid(
     board: GridState, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
 ) -> dict[str, str]:
-    """Do what is left of a grid.
+    """Run the remaining tasks of a grid.
 
     Args:
         board: see `GridState.open`.
-        jobs: processes side by side, which share the threads.
-        say: gets a line as each task ends.
-        live: a progress bar is shown; else ``say`` also gets a line as each task begins, and one every five
-            minutes while it goes on.
+        jobs: number of parallel processes, which share the threads.
+        say: called with one line per finished task.
+        live: whether a progress bar is shown. Without one, ``say`` also gets a line when a task starts, and
+            one per five minutes while it runs.
 
     Returns:
-        Failed tasks by name, with the reason. The others of the grid are done.
+        The failed tasks by name, with the reason. All other tasks are done.
 
     Raises:
-        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; what was training has saved its state.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the grid; running trainings have saved their state.
     """
     began = time.monotonic()
     running: dict[str, Task] = {}
     kept = [task for task in board.tasks if board.state[task] == DONE]
     if kept:
-        say(f"{len(kept)} of {len(board.tasks)} are done and kept")
+        say(f"{len(kept)} of {len(board.tasks)} tasks are done and kept")
     for task, why in check_ahead(board.left, board.state, board.out).items():
-        say(f"{task.name}: cannot work, nothing is trained for it: {why}")
+        say(f"{task.name}: cannot run, and nothing is trained for it: {why}")
         board.fail(task, why)
     board.leave_out_unasked()
     pulse = Pulse((lambda line: None) if live else say)
@@ -212,7 +230,7 @@ def run_grid(
 
 
 def _hand_out(board: GridState, workers: Executor, running: dict[str, Task]) -> list[Task]:
-    """Give every free worker a task whose needs are met, in the order of the file; what was given."""
+    """Give every free worker a task whose needs are met, in file order; return these tasks."""
     given = []
     for task in board.left:
         if workers.free and task.name not in running and all(board.state[n] == DONE for n in task.needs):

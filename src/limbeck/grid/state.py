@@ -1,4 +1,4 @@
-"""What is there already: finished rows, finished and interrupted runs; changed settings are refused."""
+"""Find finished rows and finished or interrupted runs, and refuse those with other settings."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ NEW, RESUME, DONE = "to do", "to resume", "done"
 def state_of(
     task: Task, out: Path, rows: RowStore, also: list[str], chosen: Settings | None = None
 ) -> tuple[str, Result | None]:
-    """How far a run is, and the result of a finished row.
+    """Return the state of a task, and the result of a finished row.
 
-    A row is finished when it is on file, whether or not its run is there. One whose run was evaluated by the
-    grid, but which is not on file any more, gets its small file back.
+    A row is finished when its record is stored, even if its run is missing. If the grid evaluated its run but
+    the record is missing, the record is written again.
 
     Raises:
-        LimbeckError: the row or the run is of other settings than the grid file's, or of other data.
+        LimbeckError: the row or the run has other settings than the grid file, or another data set.
     """
     recipe = task.resolved(out, chosen)
     if task.kind == "row":
-        found = _finished_row(task, out, rows, also, chosen)
-        if found is not None:
-            _same_data(rows.where(task.name), found.settings.get("fingerprint"), task, recipe)
-            return DONE, found
+        result = _finished_row(task, out, rows, also, chosen)
+        if result is not None:
+            _same_data(rows.where(task.name), result.settings.get("fingerprint"), task, recipe)
+            return DONE, result
     folder = out / task.name
     if not is_run(folder):
         if not is_free(folder):
-            raise LimbeckError(f"{folder}: exists and is no run; move it away, or choose another --out")
+            raise LimbeckError(f"{folder}: exists and is not a run; move it away, or choose another --out")
         return NEW, None
     _same_settings(folder, task, recipe)
     if (folder / "run.json").is_file():
@@ -60,8 +60,8 @@ def _finished_row(
         result = rows.load(names[-1])
         if _hash_of(result) not in task.hashes(chosen):
             raise LimbeckError(
-                f"{rows.where(names[-1])}: row {task.entry!r} had other settings than the grid file has now; "
-                "remove it there and its run, or rename the row"
+                f"{rows.where(names[-1])}: row {task.entry!r} was made with other settings than those of the "
+                "grid file; remove it and its run, or rename the row"
             )
         return result
     whole = out / task.name / "result.json"
@@ -69,7 +69,7 @@ def _finished_row(
         return None
     result = Result.load(whole)
     if _hash_of(result) not in task.hashes(chosen):
-        return None  # evaluated by hand, or of other settings: the run's recipe tells
+        return None  # evaluated by hand or with other settings; `_same_settings` checks the run's recipe
     write_row(rows.file(task.name), result)
     return result
 
@@ -80,7 +80,7 @@ def _hash_of(result: Result) -> Any:
 
 
 def _same_data(place: str, found: str | None, task: Task, wanted: Recipe) -> None:
-    """Refuse what another data set gave; without a data set here the figures on file stand."""
+    """Refuse a row or run of another data set; without a data set on this machine, accept it."""
     pairs = wanted.data.pairs
     table = None if pairs is None else Path(pairs) / "pairs.json"
     if pairs is None or table is None or not table.is_file() or found is None:
@@ -89,7 +89,7 @@ def _same_data(place: str, found: str | None, task: Task, wanted: Recipe) -> Non
     if here != found:
         raise LimbeckError(
             f"{place}: row {task.entry!r} is of another data set (fingerprint {found[:8]}) than {pairs} "
-            f"({here[:8]}); give --rows and --out folders of their own to this one"
+            f"({here[:8]}); use separate --rows and --out folders for this data set"
         )
 
 
@@ -102,6 +102,6 @@ def _same_settings(folder: Path, task: Task, wanted: Recipe) -> None:
     key = differing_key(folder, wanted)
     if key is not None:
         raise LimbeckError(
-            f"{folder}: its run has other settings than {task.entry!r} has now ({key}); "
+            f"{folder}: its run has other settings than row {task.entry!r} of the grid file ({key}); "
             "remove the folder, or rename the row"
         )

@@ -1,4 +1,4 @@
-"""From a grid file to tasks: one run each, with its settings, what it needs, and a hash of both."""
+"""Expand a grid file to tasks: one run each, with its settings, its dependencies, and a hash of both."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from limbeck.training.recipe import Recipe, load_recipe
 
 @dataclass(eq=False)
 class Task:
-    """One run.
+    """One run of a grid.
 
     Attributes:
-        name: of its folder below the grid's.
-        kind: ``prepare`` is trained, ``trial`` trained and scored on validation, ``row`` also evaluated.
-        entry: the row or prepared run that it belongs to.
-        over: where it stands in ``over``.
-        settings: overrides, in which ``$NAME`` stands for the folder of another run.
-        bits, exact_words: also evaluate the first so many bits, and by that control; each with a small file
-            of its own.
-        refers: NAME → that run's task; ``trials``: those that choose its further settings.
+        name: name of its folder in the grid's folder.
+        kind: ``prepare`` is trained, ``trial`` is also scored on validation rows, ``row`` is also evaluated.
+        entry: name of its row or prepared run in the grid file.
+        label: name in tables.
+        seed: seed of the run.
+        recipe: name, file or mapping of its recipe.
+        settings: overrides; ``$NAME`` in them is replaced by the folder of another run.
+        over: its values of the ``over`` keys.
+        searched: the settings that a trial tries.
+        bits: also evaluate the first N bits, for each N, as separate rows.
+        exact_words: also evaluate the exact-words control as a separate row.
+        refers: NAME → task of that run.
+        trials: the trials that choose its settings.
     """
 
     name: str
@@ -49,24 +54,24 @@ class Task:
 
     @property
     def needs(self) -> list[Task]:
-        """Tasks that must be done before."""
+        """The tasks that must be done before this one."""
         return [*self.refers.values(), *self.trials]
 
     def resolved(self, out: Path, chosen: Settings | None = None) -> Recipe:
-        """The recipe that is trained, other runs named by their folders in ``out``."""
+        """Return the recipe to train, with the folders of other runs in ``out``."""
         return self._load({name: str(out / task.name) for name, task in self.refers.items()}, chosen)
 
     def resolved_in(self, places: dict[str, str]) -> Recipe:
-        """The recipe with other runs in some folders, by the names that the file gives them."""
+        """Return the recipe with the given folders of other runs (name in the grid file → folder)."""
         return self._load(places, None)
 
     def hash(self, chosen: Settings | None = None) -> str:
-        """Of everything that changes the run's weights, wherever its files lie."""
+        """Return a hash of everything that changes the run's weights, independent of its paths."""
         return self.hashes(chosen)[0]
 
     def hashes(self, chosen: Settings | None = None) -> tuple[str, str]:
-        """`hash`, and that of an older limbeck, for which a protocol's file counted by its path."""
-        # "/" keeps a stand-in apart from the names of stages.
+        """Return `hash`, and the hash of older versions, which included the path of a protocol file."""
+        # The "/" makes the placeholder different from the names of stages.
         recipe = self._load({name: f"prepared/{name}" for name in self.refers}, chosen)
         needed = [{name: task.own_hashes[age] for name, task in self.refers.items()} for age in (0, 1)]
         return (
@@ -76,7 +81,7 @@ class Task:
 
     @cached_property
     def own_hashes(self) -> tuple[str, str]:
-        """`hashes` of a run whose settings nothing chooses."""
+        """The `hashes` of a run without chosen settings."""
         return self.hashes()
 
     def _load(self, places: dict[str, str], chosen: Settings | None) -> Recipe:
@@ -88,14 +93,14 @@ class Task:
 
 
 def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
-    """Every run of a grid in an order in which it can be run.
+    """Return the runs of a grid in a valid order: every run follows the runs that it needs.
 
     Args:
-        grid: the file.
-        pairs: pairs directory, in place of the file's.
+        grid: the grid file.
+        pairs: pairs directory instead of the one in the file.
 
     Raises:
-        LimbeckError: two runs of one name, ``$NAME`` of no run or of several, a recipe that does not resolve.
+        LimbeckError: two runs have one name; ``$NAME`` refers to no run or to several; a recipe is invalid.
     """
     data = grid.data | ({"pairs": pairs} if pairs is not None else {})
     shared = {f"data.{key}": value for key, value in data.items()} | grid.shared
@@ -113,15 +118,15 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
             _add(tasks, task)
         for place in _places(over):
             tail = "".join(f"-{_word(value)}" for value in place.values())
-            # Code lengths are apart in every table anyway; other places need names of their own.
-            told = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
+            # Tables show the code length in any case; other values become part of the label.
+            values = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
             for seed in row.seeds or grid.seeds:
                 settings = shared | grid.drawn(seed) | row.set | place
                 task = Task(
                     f"{name}{tail}-s{seed}",
                     "row",
                     name,
-                    (row.label or name) + told,
+                    (row.label or name) + values,
                     seed,
                     row.recipe,
                     settings,
@@ -130,27 +135,27 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                 task.trials, task.bits, task.exact_words = trials, tuple(row.bits), row.exact_words
                 _add(tasks, task)
     for task in tasks:
-        task.own_hashes  # noqa: B018 - every recipe is resolved before anything is trained
+        task.own_hashes  # noqa: B018 - this resolves every recipe before any training
     return tasks
 
 
 def _add(tasks: list[Task], task: Task) -> None:
     if any(task.name == other.name for other in tasks):
-        raise LimbeckError(f"{task.entry}: two runs would be called {task.name!r}; rename a row")
+        raise LimbeckError(f"{task.entry}: two runs would have the name {task.name!r}; rename a row")
     for name in dict.fromkeys(_references([task.recipe, task.settings])):
         task.refers[name] = _referred(tasks, task, name)
     tasks.append(task)
 
 
 def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
-    """The run that ``$name`` stands for: of the same seed and place where there are several."""
+    """Return the run that ``$name`` refers to; of several runs, the one with the same values and seed."""
     found = [other for other in tasks if other.entry == name and other.kind != "trial"]
     if not found:
         known = (
             ", ".join(dict.fromkeys(other.entry for other in tasks if other.entry != task.entry)) or "none"
         )
         raise LimbeckError(
-            f"{task.entry}: ${name}: nothing above it in the file is called so; there are {known}"
+            f"{task.entry}: ${name}: no run above it in the file has this name; choose from {known}"
         )
     for test in (_same_place, _same_seed):
         found = [other for other in found if len(found) == 1 or test(task, other)]
@@ -161,7 +166,7 @@ def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
         )
     if found[0].trials:
         raise LimbeckError(
-            f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another"
+            f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another run"
         )
     return found[0]
 
@@ -185,7 +190,7 @@ def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared:
     search: Search = tune.search | (row.tune if isinstance(row.tune, dict) else {})
     if not search:
         raise LimbeckError(
-            f"{name}: tune: nothing to search; give tune.search, the row's own, or tune: false"
+            f"{name}: tune: nothing to search; give tune.search or the row's tune, or set tune: false"
         )
     place = {key: tune.at.get(key, values[0]) for key, values in over.items()}
     fixed = shared | grid.drawn(tune.seed) | row.set | place
@@ -200,14 +205,14 @@ def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared:
 
 
 def _draw(search: Search, count: int, seed: Any) -> list[Settings]:
-    """Random settings: numbers spread evenly (one a stratum), choices drawn; a function of the seed."""
+    """Sample settings by a seed: one number per stratum of a range, and all choices equally often."""
     rng = np.random.default_rng(int(sha256_json(seed)[:12], 16))
     columns: dict[str, list[Any]] = {}
     for key, values in search.items():
         order = rng.permutation(count)
         if isinstance(values, Between):
             columns[key] = [values.at((place + rng.random()) / count) for place in order.tolist()]
-        else:  # as often as each other
+        else:  # every choice equally often
             columns[key] = [values[place % len(values)] for place in order.tolist()]
     return [{key: column[trial] for key, column in columns.items()} for trial in range(count)]
 

@@ -1,4 +1,4 @@
-"""The record of a row's trials: settings and validation scores, and which of them is used."""
+"""Record the trials of a row: settings, validation scores, and the chosen trial."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ RULE = "highest validation score, the earlier trial on a tie; query rows are nev
 
 
 class TuningLog:
-    """``tune/ROW`` among the rows, written after each trial."""
+    """The log of a row's trials, stored as ``tune/ROW`` with the rows and written after each trial."""
 
     def __init__(self, rows: RowStore, entry: str, trials: list[Task]) -> None:
-        """Read what is there.
+        """Read the stored log.
 
         Raises:
-            LimbeckError: a trial on file has other settings than the grid file asks for now.
+            LimbeckError: a stored trial has other settings than the grid file.
         """
         self.rows, self.name, self.entry, self.tasks = rows, f"tune/{entry}", entry, trials
         self.done: dict[int, dict[str, Any]] = {}
         if rows.has(self.name):
-            for found in rows.read(self.name)["trials"]:
-                self.done[found["trial"]] = found
-        for number, found in self.done.items():
-            if number >= len(trials) or found["hash"] not in trials[number].own_hashes:
+            for record in rows.read(self.name)["trials"]:
+                self.done[record["trial"]] = record
+        for number, record in self.done.items():
+            if number >= len(trials) or record["hash"] not in trials[number].own_hashes:
                 raise LimbeckError(
-                    f"{self.where}: trial {number} had other settings than row {entry!r} asks for now; "
-                    f"remove it there and {entry}'s runs, or rename the row"
+                    f"{self.where}: trial {number} was made with other settings than row {entry!r} has; "
+                    f"remove it and {entry}'s runs, or rename the row"
                 )
 
     @property
     def where(self) -> str:
-        """Where the record lies, for messages."""
+        """The location of the record, for messages."""
         return self.rows.where(self.name)
 
     def has(self, task: Task) -> bool:
-        """Whether a trial's score is on file."""
+        """Return whether the score of a trial is stored."""
         return self.tasks.index(task) in self.done
 
     def add(self, task: Task, outcome: Outcome) -> None:
-        """Write a trial's score, or why it has none (a trial that diverges counts as one that lost)."""
+        """Write the score of a trial, or its error; a trial that diverges counts as the worst."""
         number = self.tasks.index(task)
         self.done[number] = {
             "trial": number,
@@ -63,13 +63,13 @@ class TuningLog:
         )
 
     def best(self) -> int | None:
-        """Number of the chosen trial; None before all are done, or when none has a score."""
-        scored = {n: found["score"] for n, found in self.done.items() if found["score"] is not None}
+        """Return the number of the chosen trial; None before all are done, or if none has a score."""
+        scored = {n: record["score"] for n, record in self.done.items() if record["score"] is not None}
         if len(self.done) < len(self.tasks) or not scored:
             return None
         return min(scored, key=lambda n: (-scored[n], n))
 
     def chosen(self) -> Settings | None:
-        """Settings of the chosen trial; None before it is known."""
+        """Return the settings of the chosen trial; None before it is known."""
         best = self.best()
         return None if best is None else self.tasks[best].searched

@@ -1,4 +1,4 @@
-"""One task done: train (or go on), then for a row evaluate and write its small JSON file."""
+"""Perform one task: train (or resume); for a row, also evaluate and write its small JSON file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,22 @@ from limbeck.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs to know; plain data, so that it travels between processes.
+    """The description of a task for a worker: plain data that can be sent to another process.
 
     Attributes:
-        about: kept in the result's settings under ``grid``: name of the grid and row, hash, chosen settings.
-        rows: folder of the rows' small files; ``also``: further protocols, ``bits``: lengths of prefixes,
-            ``exact_words``: that control; each with a file of its own.
+        name: name of the task.
+        kind: as for `limbeck.grid.tasks.Task`.
+        folder: folder of the run.
+        recipe: the resolved recipe.
+        label: name in tables.
+        about: stored in the result's settings under ``grid``: names of grid and row, hash, chosen settings.
+        rows: folder of the rows' small files.
+        also: additional protocols; each result has a separate file.
+        ceiling: for hash codes, also learn codes from the labels.
+        probe: also fit a linear probe.
+        bits: prefix lengths to evaluate; each result has a separate file.
+        by_label: also compute the mAP of each label; a tuple names the unseen labels.
+        exact_words: also evaluate the exact-words control; its result has a separate file.
     """
 
     name: str
@@ -44,7 +54,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended: figures in words, or why it failed; ``score`` on validation; ``diverged``: not finite."""
+    """The outcome of a task.
+
+    Attributes:
+        said: the main scores in words.
+        error: why it failed; None if it succeeded.
+        diverged: whether a loss or gradient was not finite.
+        score: validation score; None without validation.
+        seconds: duration.
+    """
 
     said: str = ""
     error: str | None = None
@@ -54,10 +72,10 @@ class Outcome:
 
 
 def perform(work: Work, *, quiet: bool = True) -> Outcome:
-    """Do one task; what goes wrong is an outcome, not an exception.
+    """Perform one task; an error becomes part of the outcome and is not raised.
 
     Raises:
-        limbeck.training.fit.Interrupted, KeyboardInterrupt: asked to stop; training has saved its state.
+        limbeck.training.fit.Interrupted, KeyboardInterrupt: the task was stopped; training saved its state.
     """
     from limbeck.training.fit import Interrupted
 
@@ -92,12 +110,12 @@ def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
 def _evaluate(work: Work) -> str:
     from limbeck.evaluation.run import evaluate
 
-    asked: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling, "by_label": bool(work.by_label)}
+    options: dict[str, Any] = {"label": work.label, "ceiling": work.ceiling, "by_label": bool(work.by_label)}
     if isinstance(work.by_label, tuple):
-        asked["unseen"] = work.by_label
+        options["unseen"] = work.by_label
 
     def measure(name: str, **how: Any) -> Result:
-        result = evaluate(work.folder, **asked, **how)
+        result = evaluate(work.folder, **options, **how)
         result = result.model_copy(update={"settings": result.settings | {"grid": work.about}})
         if name == work.name:
             result.save(work.folder / "result.json")
@@ -110,17 +128,19 @@ def _evaluate(work: Work) -> str:
         measure(row_name(work.name, bits=bits), bits=bits)
     if work.exact_words:
         measure(row_name(work.name, exact_words=True), exact_words=True)
-    return in_words(measure(work.name, probe=work.probe))  # last: the row is finished
+    return in_words(
+        measure(work.name, probe=work.probe)
+    )  # this file comes last: it marks the row as finished
 
 
 def write_row(file: Path, result: Result) -> None:
-    """The small file of a result: no values by query, curves to 5 digits, folders by name and not by place.
+    """Write the small file of a result: no per-query values, curves with 5 decimals, no absolute paths.
 
-    What a place held is told by ``settings.fingerprint`` and ``settings.items``, which stay.
+    ``settings.fingerprint`` and ``settings.items`` still identify the data.
     """
     curves = {
-        way: {name: [round(value, 5) for value in values] for name, values in own.items()}
-        for way, own in result.curves.items()
+        direction: {name: [round(value, 5) for value in values] for name, values in by_name.items()}
+        for direction, by_name in result.curves.items()
     }
     small = {
         "per_query": {},
@@ -132,7 +152,7 @@ def write_row(file: Path, result: Result) -> None:
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with absolute paths cut to their last part, at any depth."""
+    """Replace absolute paths in settings, at any depth, by their last part."""
     return {key: _name(value) for key, value in settings.items()}
 
 
@@ -145,17 +165,17 @@ def _name(value: Any) -> Any:
 
 
 def in_words(result: Result) -> str:
-    """The main figure both ways."""
-    own = {way: found for way, found in result.metrics.items() if way in ("i2t", "t2i")}
-    names = [name for found in own.values() for name in found]
+    """Format the main metric of both directions."""
+    metrics = {way: values for way, values in result.metrics.items() if way in ("i2t", "t2i")}
+    names = [name for values in metrics.values() for name in values]
     name = next((n for n in ("r@10", "map", *names) if n in names), None)
     if name is None:
         return "evaluated"
-    return ", ".join(f"{way} {name} {found[name]:.3f}" for way, found in own.items() if name in found)
+    return ", ".join(f"{way} {name} {values[name]:.3f}" for way, values in metrics.items() if name in values)
 
 
 def validation_of(run: Path, recipe: Recipe) -> float | None:
-    """Validation score of the model that a run ends with; None where nothing was validated."""
+    """Return the validation score of the final model of a run; None without validation."""
     stage = recipe.stages[-1]
     folder = run / "stages" / stage.name
     if stage.schedule.select == "best":

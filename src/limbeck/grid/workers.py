@@ -1,4 +1,4 @@
-"""Who does the work: this process, one task at a time, or several processes side by side."""
+"""Execute tasks in this process, one at a time, or in several parallel processes."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class Executor(Protocol):
-    """Takes work while it has room, and hands back outcomes."""
+    """The interface of an executor: it accepts tasks while it has free workers, and returns outcomes."""
 
     @property
     def free(self) -> int:
-        """How many more tasks can be taken now."""
+        """The number of tasks that can be accepted now."""
         ...
 
     def give(self, work: Work) -> None:
-        """Take a task."""
+        """Accept a task."""
         ...
 
     def take(self) -> tuple[str, Outcome]:
-        """Wait for a task to end: its name and how it ended."""
+        """Wait for a task to end; return its name and outcome."""
         ...
 
 
 class InProcess:
-    """This process: one task at a time, with training's progress line on a terminal."""
+    """Executes tasks in this process, one at a time, with the progress line of training on a terminal."""
 
     def __init__(self) -> None:
         self.work: Work | None = None
 
     @property
     def free(self) -> int:
-        """One, or none."""
+        """1 without a task, else 0."""
         return int(self.work is None)
 
     def give(self, work: Work) -> None:
-        """Remember a task."""
+        """Store a task for `take`."""
         self.work = work
 
     def take(self) -> tuple[str, Outcome]:
-        """Do the task."""
+        """Perform the stored task; return its name and outcome."""
         from limbeck.training.fit import Interrupted
 
         work, self.work = self.work, None
@@ -64,7 +64,7 @@ class InProcess:
 
 
 class Side:
-    """``jobs`` processes with equal shares of the threads."""
+    """Executes tasks in ``jobs`` processes, which share the threads equally."""
 
     def __init__(self, jobs: int) -> None:
         cores = environment()[1]["threads"] or 1
@@ -76,17 +76,17 @@ class Side:
 
     @property
     def free(self) -> int:
-        """Processes without a task."""
+        """The number of processes without a task."""
         return self.jobs - len(self.busy)
 
     def give(self, work: Work) -> None:
-        """Hand a task to an idle process, a new one if there is none; one that died meanwhile is replaced."""
+        """Send a task to an idle process, or to a new one; an idle process that died is replaced."""
         for pipe in [pipe for _, pipe in self.members if pipe not in self.busy]:
             if self._hand(pipe, work):
                 return
             self._bury(pipe)
         pipe = self.start()
-        # A process that dies before it took its task is found by `take`.
+        # `take` detects a process that dies before it receives its task.
         self._hand(pipe, work)
         self.busy[pipe] = work
 
@@ -99,7 +99,7 @@ class Side:
         return True
 
     def take(self) -> tuple[str, Outcome]:
-        """Wait for a process; one that died, at whatever moment, is a failed task."""
+        """Wait for a task to end; return its name and outcome. A process that dies is a failed task."""
         pipe = next(p for p in wait(list(self.busy)) if isinstance(p, Connection))
         work = self.busy.pop(pipe)
         try:
@@ -112,7 +112,7 @@ class Side:
         return work.name, outcome
 
     def _bury(self, pipe: Connection) -> int | None:
-        """Forget a process that died; its exit code."""
+        """Remove a process that died; return its exit code."""
         process = next(p for p, other in self.members if other is pipe)
         self.members = [member for member in self.members if member[1] is not pipe]
         pipe.close()
@@ -120,7 +120,7 @@ class Side:
         return int(process.exitcode) if process.exitcode is not None else None
 
     def close(self) -> None:
-        """Ask all to stop, and wait until those that train have saved their state."""
+        """Stop all processes, and wait until running trainings have saved their state."""
         for process, pipe in self.members:
             if pipe in self.busy:
                 process.terminate()
@@ -130,7 +130,7 @@ class Side:
             process.join()
 
     def start(self) -> Connection:
-        """Start one process and return this side's end of its pipe."""
+        """Start one process and return the parent's end of its pipe."""
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
         before = {name: os.environ.get(name) for name in _THREADS}
@@ -147,7 +147,7 @@ class Side:
 
 
 def _serve(pipe: Connection, threads: int) -> None:
-    """A worker process: tasks in, outcomes out, None once it was asked to stop."""
+    """Run a worker process: receive tasks, send outcomes, and send None when it is stopped."""
     from limbeck.training.fit import Interrupted
 
     with terminate_as_interrupt(), contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
@@ -165,14 +165,14 @@ def _serve(pipe: Connection, threads: int) -> None:
 
 
 def stop_with_parent() -> None:
-    """Have this process stop, as by SIGTERM, when the one that started it dies: no run trains on unseen."""
+    """Stop this process, as by SIGTERM, when its parent dies, so that no training continues unnoticed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
     def watch() -> None:
-        wait([parent.sentinel])  # a pipe that the system closes with the parent, however it ends
-        if hasattr(signal, "pthread_kill"):  # to the main thread, so that it leaves a blocking call
+        wait([parent.sentinel])  # the system closes this pipe when the parent ends for any reason
+        if hasattr(signal, "pthread_kill"):  # signal the main thread, to interrupt a blocking call
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         else:
             signal.raise_signal(signal.SIGTERM)
@@ -182,7 +182,7 @@ def stop_with_parent() -> None:
 
 @contextlib.contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does; training handles both itself while it runs."""
+    """Make SIGTERM raise KeyboardInterrupt, like Ctrl-C; training handles both signals while it runs."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -199,7 +199,7 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def crew(jobs: int) -> Iterator[Executor]:
-    """This process for one job, else so many processes; all are stopped at the end."""
+    """Yield an executor for ``jobs`` jobs: this process for one job; else processes, stopped at the end."""
     if jobs == 1:
         yield InProcess()
         return

@@ -189,8 +189,8 @@ def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str,
         _Section(
             "health",
             "Code health",
-            "A bit that is always 0 or always 1 carries no information: bits near the middle line are used "
-            "best. Bits are sorted separately for pictures and texts of the database.",
+            "A bit that is always 0 or always 1 carries no information: bits near the middle line carry "
+            "the most. Bits are sorted separately for pictures and texts of the database.",
             _charts([plots.bit_balance(results)]),
         ),
     ]
