@@ -102,7 +102,7 @@ def test_a_grid_goes_on_from_its_pack_without_its_runs(
     for row, name in (("taught", "taught-s0"), ("direct", "tune/direct")):
         status, _, err = limbeck("grid", changed, "--out", tmp_path / "elsewhere", "--only", row)
         assert (status, err.count("\n")) == (1, 1)
-        assert f"{pack}: {name}: " in err and "remove it there" in err
+        assert f"{pack}: {name}: " in err and "remove it and" in err
 
 
 def test_rows_of_a_grid_that_ships_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

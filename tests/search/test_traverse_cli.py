@@ -174,7 +174,7 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
         ([index, *like, "--figure", "t.png", "--media", tmp_path / "no"], str(tmp_path / "no")),
         ([pictures / "bare", *like], "holds no captions, tags, labels or class paths; give --texts FILE"),
         ([pictures / "without", *like], "holds no query encoder for text"),
-        ([index, *like, "--texts", tmp_path / "root.txt"], "is the root's own name"),
+        ([index, *like, "--texts", tmp_path / "root.txt"], "is the name of the root"),
         ([index, *like, "--json", tmp_path], "cannot write"),
     ]:
         status, _, err = run("traverse", *words)
@@ -200,5 +200,5 @@ def test_from_python_one_start_is_wanted(pictures):
     for start in ({}, {"query": "sea", "like": "0.png"}):
         with pytest.raises(LimbeckError, match="traverse: give exactly one query"):
             index.traverse(**start)
-    with pytest.raises(LimbeckError, match="the root's own name"):
+    with pytest.raises(LimbeckError, match="the name of the root"):
         index.traverse(like="0.png", texts=[ROOT, "sea"])
