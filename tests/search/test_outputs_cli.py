@@ -80,6 +80,20 @@ def test_queries_give_strict_lines(run, index, tmp_path):
         assert status == 0 and len(lines) == 1 and hits["a"] == PLAIN
 
 
+def test_queries_need_no_standard_output_of_bytes(index, monkeypatch, tmp_path):
+    """A stand-in for standard output, such as a notebook's, has no ``buffer``."""
+    from limbeck.cli import main
+
+    (tmp_path / "q.jsonl").write_text(json.dumps({"like": "Привет"}) + "\n")
+    monkeypatch.setattr(sys, "stdout", held := io.StringIO())
+    words = ("limbeck", "search", index, "--queries", tmp_path / "q.jsonl")
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    hits = {hit["id"]: hit["metadata"] for hit in strict(held.getvalue())["hits"]}
+    assert not end.value.code and hits["a"] == PLAIN
+
+
 def test_a_pipe_is_written_into(run, index, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     found: list[bytes] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,13 +159,11 @@ def _answer_file(
     index: Index, queries: Path, k: int | None, options: dict[str, Any], out: Path | None
 ) -> None:
     """Write JSON lines to ``out`` or standard output; if a query failed, raise after all the others."""
-    import sys
-
     from limbeck.files import atomic_file, json_text
     from limbeck.search import answer_file
 
     failed = 0
-    with atomic_file(out) if out is not None else nullcontext(sys.stdout.buffer) as stream:
+    with atomic_file("-" if out is None else out) as stream:
         for answer in answer_file(index, queries, k, **options):
             failed += "error" in answer
             stream.write((json_text(answer) + "\n").encode())
