@@ -132,26 +132,39 @@ def test_one_side_from_clip_and_one_fresh(
     assert "towers.image starts from the embeddings of" in capsys.readouterr().err
 
 
-def test_other_widths_keep_pictures_and_texts_near_each_other(
-    place: Path, tmp_path: Path, pictures: list[Image.Image], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("dim", "said"),
+    [
+        (32, f"by a random isometry from {DIM} to 32 dimensions, which keeps their cosines"),
+        (
+            6,
+            f"by a random projection from {DIM} to 6 dimensions, which changes their cosines; lift.dim={DIM}",
+        ),
+    ],
+)
+def test_other_widths_start_with_one_orthonormal_map(
+    place: Path,
+    tmp_path: Path,
+    pictures: list[Image.Image],
+    capsys: pytest.CaptureFixture[str],
+    dim: int,
+    said: str,
 ) -> None:
-    tree = recipe(place, lift={"kind": "sphere", "dim": 64})
+    tree = recipe(place, lift={"kind": "sphere", "dim": dim})
     model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
     heads = [model.lift.matrix(m) for m in ("image", "text")]
     assert heads[0] is not None
     assert heads[1] is not None
-    assert torch.equal(heads[0].weight, heads[1].weight)
-    wanted = own(place / "clip", pictures)
-    assert (
-        np.corrcoef(
-            (model.encode_image(pictures) @ model.encode_text(TEXTS).T).ravel(),
-            (wanted["image"] @ wanted["text"].T).ravel(),
-        )[0, 1]
-        > 0.9
-    )
-    assert (
-        f"by a random map from {DIM} to 64 dimensions; lift.dim={DIM} keeps them" in capsys.readouterr().err
-    )
+    weight = heads[0].weight.detach()
+    assert torch.equal(weight, heads[1].weight)
+    gram = weight.T @ weight if dim > DIM else weight @ weight.T
+    torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
+    if dim > DIM:
+        wanted = own(place / "clip", pictures)
+        image, text = model.encode_image(pictures), model.encode_text(TEXTS)
+        np.testing.assert_allclose(image @ text.T, wanted["image"] @ wanted["text"].T, atol=1e-4)
+        np.testing.assert_allclose(image @ image.T, wanted["image"] @ wanted["image"].T, atol=1e-4)
+    assert said in capsys.readouterr().err
 
 
 def test_the_recipe_may_say_otherwise(

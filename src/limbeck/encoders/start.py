@@ -34,7 +34,8 @@ def start_from_sources(encoder: DualEncoder, fresh: Collection[str]) -> list[str
     """Start the lift at the embeddings that towers of a pretrained dual encoder give.
 
     A head becomes the identity where the widths allow it. Where they do not, both sides of one source get the
-    same random head, so that its pictures and texts stay as near to each other as they were.
+    same random head: into more dimensions an isometry, which keeps every cosine, and into fewer a projection
+    with orthonormal rows, which cannot keep them exactly.
 
     Args:
         encoder: with a lift at its initial weights.
@@ -63,8 +64,14 @@ def _started(encoder: DualEncoder, modality: str) -> str:
     if _bare(tower) and lift.start_at_features(modality):
         return text
     if _bare(tower) and lift.matrix(modality) is not None:
+        lift.start_at_isometry(modality)
         width = lift.dims[modality]
-        return f"{text}, by a random map from {width} to {lift.dim} dimensions; lift.dim={width} keeps them"
+        way = f"from {width} to {lift.dim} dimensions"
+        if lift.dim > width:
+            return f"{text}, by a random isometry {way}, which keeps their cosines"
+        return (
+            f"{text}, by a random projection {way}, which changes their cosines; lift.dim={width} keeps them"
+        )
     return f"{text}; what follows them is new"
 
 

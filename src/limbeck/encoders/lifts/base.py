@@ -121,6 +121,16 @@ class Lift(nn.Module, ABC):
         nn.init.eye_(matrix.weight)
         return True
 
+    @torch.no_grad()
+    def start_at_isometry(self, modality: str) -> None:
+        """Start the matrix of one modality at random orthonormal columns, which keep the features' cosines.
+
+        Into fewer dimensions there are only orthonormal rows. The modality needs a `matrix`.
+        """
+        matrix = self.matrix(modality)
+        assert matrix is not None
+        nn.init.orthogonal_(matrix.weight)
+
     def freeze(self, modality: str) -> None:
         """Keep the points of one modality where they are."""
         self.head(modality).requires_grad_(False)
