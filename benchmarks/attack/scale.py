@@ -24,9 +24,7 @@ def attack_scale(work: Path, rows: int, codes: int) -> dict[str, Any]:
         writer = csv.writer(stream)
         writer.writerow(["id", "image", "caption", "labels"])
         for i in range(rows):
-            writer.writerow(
-                [f"{i:08}", "a.png", f"a picture, number {i}", "sky;sea", "train" if i % 9 else "test"]
-            )
+            writer.writerow([f"{i:08}", "a.png", f"a picture, number {i}", "sky;sea"])
     points = np.random.default_rng(0).integers(0, 256, (codes, 8), dtype=np.uint8)
     np.save(work / "codes.npy", points)
     np.save(work / "query.npy", points[-1:])
