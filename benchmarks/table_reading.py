@@ -13,10 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
 
+from limbeck.files import write_json
 from limbeck.tables import read_table
 
 WORDS = [
@@ -74,7 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--import", dest="imports", action="store_true", help="also import it as features")
+    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     given = parser.parse_args()
+    figures: dict[str, Any] = {"rows": given.rows}
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "src" / "captions.csv"
         file.parent.mkdir()
@@ -89,13 +93,17 @@ def main() -> None:
                 end="",
             )
             print(f"ratio {mine / theirs:.2f} (bar: 2)")
+            figures[name] = {"limbeck_s": round(mine, 3), "pyarrow_s": round(theirs, 3)}
         if given.imports:
             from limbeck.data.importers import IMPORTERS, ImportOptions
 
             start = time.perf_counter()
             report = IMPORTERS["folder"](file.parent, Path(place) / "out", ImportOptions(keep_missing=True))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            figures["import"] = {"seconds": round(time.perf_counter() - start, 1), "peak_gb": round(peak, 2)}
             print(f"import: {report.rows:,} pairs, {time.perf_counter() - start:.1f} s, peak {peak:.2f} GB")
+    if given.out:
+        write_json(given.out, figures)
 
 
 if __name__ == "__main__":
