@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-sys.path[:0] = [
-    str(Path(__file__).parents[1] / "tests"),
-    str(Path(__file__).parents[1] / "tests" / "training"),
-]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training"))
 
 from test_clip_start import cosines, recipe
 
