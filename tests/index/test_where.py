@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import fnmatch
 import operator
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -315,5 +316,72 @@ def test_numbers_at_the_ends_of_their_types(text, rows):
 def test_vectors_and_surrogates_are_refused():
     with pytest.raises(LimbeckError, match=r"'vector' holds fixed_size_list.*; only 'is null' can test it"):
         Where("vector has 1", WIDE.schema)
-    with pytest.raises(LimbeckError, match=r"^where: 'path' holds string, not '.ud800' \("):
+    with pytest.raises(LimbeckError, match=r"^where: '.ud800' holds half of a surrogate pair; write whole"):
         Where("path = '\ud800'", SCHEMA)
+
+
+DECIMALS = [Decimal("1.5"), Decimal("-2.0"), None, Decimal("9.9"), Decimal("0.0")]
+LONG = [Decimal(f"{10**40 + i}.123") for i in range(5)]
+TYPED = pa.table(
+    {
+        "dec": pa.array(DECIMALS, pa.decimal128(2, 1)),
+        "long": pa.array(LONG, pa.decimal256(50, 3)),
+        "hundreds": pa.array([Decimal("1E+2"), Decimal("2E+2")] * 2 + [None], pa.decimal128(3, -2)),
+        "narrow": pa.array(DECIMALS, getattr(pa, "decimal32", pa.decimal128)(2, 1)),
+        "some": pa.array([[value] for value in DECIMALS], pa.list_(pa.decimal128(2, 1))),
+        "took": pa.array([1, 2, 3, 4, 5], pa.duration("s")),
+        "clock": pa.array([1, 2, 3, 4, 5], pa.time32("s")),
+        "seen": pa.array([1, 2, 3, 4, 5], pa.timestamp("s", tz="UTC")),
+        "day": pa.array([1, 2, 3, 4, 5], pa.date32()),
+    }
+)
+
+
+@pytest.mark.parametrize("verb", ORDER)
+@pytest.mark.parametrize(
+    "number", ["1.5", "1.50", "-2", "1.55", "-2.01", "99", "-99", "1e300", "1e-300", "0e-9999"]
+)
+def test_decimals_are_compared_exactly(verb, number):
+    wanted = [value is not None and ORDER[verb](value, Decimal(number)) for value in DECIMALS]
+    assert Where(f"dec {verb} {number}", TYPED.schema).mask(TYPED).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("dec in (1.5, 1.55, 9.9, 1e9)", [0, 3]),
+        ("narrow in (1.5, 9.9) and narrow > 2", [3]),
+        ("some has (1.5, 0)", [0, 4]),
+        (f"long = {10**40 + 3}.123", [3]),  # a float would take them all for the same
+        (f"long > {10**40 + 3}.1229", [3, 4]),
+        (f"long in ({10**40}.123, {10**40 + 1}.1230001)", [0]),
+        ("hundreds is null", [4]),
+        ("seen >= '1970-01-01 00:00:04Z'", [3, 4]),
+        ("took is not null and day = '1970-01-03'", [1]),
+    ],
+)
+def test_decimals_and_times_find_their_rows(text, rows):
+    assert np.flatnonzero(Where(text, TYPED.schema).mask(TYPED)).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dec = '1.5'", "'dec' holds decimal128(2, 1), not '1.5'; write a number such as 1.5"),
+        ("dec = 1e-999999999", "1e-999999999 is too near to 0 for any column; write 0"),
+        ("hundreds = 200", "'hundreds' holds decimal128(3, -2); only 'is null' can test it"),
+        ("took = 5", "'took' holds duration[s]; only 'is null' can test it"),
+        ("took = '5 s'", "'took' holds duration[s]; only 'is null' can test it"),
+        ("clock = '12:30'", "'clock' holds time32[s]; only 'is null' can test it"),
+        (
+            "seen > '1970-01-01'",
+            "'seen' holds timestamp[s, tz=UTC], not '1970-01-01'; "
+            "write a time with its zone such as '2020-01-31 12:30:00Z'",
+        ),
+        ("day = 5", "'day' holds date32[day], not 5; write a date such as '2020-01-31'"),
+    ],
+)
+def test_a_value_of_another_type_is_told_what_to_write(text, message):
+    with pytest.raises(LimbeckError) as caught:
+        Where(text, TYPED.schema)
+    assert str(caught.value) == f"where: {message}"

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Value: TypeAlias = str | int | float | bool
+Value: TypeAlias = str | int | float | bool | Decimal  # a Decimal beside columns of decimals only
 
 ORDER: dict[str, Callable[..., Any]] = {
     "=": pc.equal,
@@ -44,6 +46,13 @@ def compared(chunk: pa.Array, verb: str, value: Value) -> np.ndarray:
             holds = {"=": False, "!=": True}.get(sign, (whole > high) == sign.startswith("<"))
             return bools(pc.is_valid(chunk)) & holds
         return bools(ORDER[sign](chunk, pa.scalar(whole, kind)))
+    if pa.types.is_decimal(kind):
+        high = 10**kind.precision - 1
+        sign, whole = _whole(verb, _steps(value, kind))
+        if abs(whole) > high:
+            holds = {"=": False, "!=": True}.get(sign, (whole > high) == sign.startswith("<"))
+            return bools(pc.is_valid(chunk)) & holds
+        return bools(ORDER[sign](chunk, pa.scalar(_decimal(whole, kind), kind)))
     if pa.types.is_floating(kind):
         assert isinstance(value, int | float)
         if pa.types.is_float16(kind):  # Arrow cannot compare float16
@@ -68,6 +77,12 @@ def among(chunk: pa.Array, values: Iterable[Value]) -> np.ndarray:
         if pa.types.is_float16(kind):
             chunk = chunk.cast(pa.float32())
         wanted = pa.array([number for number in rounded if math.isfinite(number)], chunk.type)
+    elif pa.types.is_decimal(kind):
+        steps = [_steps(v, kind) for v in values]
+        whole = [int(step) for step in steps if step == int(step) and abs(step) < 10**kind.precision]
+        if kind.bit_width < 128:  # Arrow looks up none that narrow
+            chunk = chunk.cast(pa.decimal128(kind.precision, kind.scale))
+        wanted = pa.array([_decimal(step, kind) for step in whole], chunk.type)
     else:
         wanted = pa.array([as_scalar(value, kind).as_py() for value in values], kind)
     return bools(pc.is_in(chunk, value_set=wanted))
@@ -93,14 +108,26 @@ def _bounds(kind: pa.DataType) -> tuple[int, int]:
     return int(about.min), int(about.max)
 
 
-def _whole(verb: str, value: int | float) -> tuple[str, int]:
+def _whole(verb: str, value: int | float | Fraction) -> tuple[str, int]:
     """Return the comparison with a whole number that equals the one with ``value``, for whole numbers."""
     below = math.floor(value)
     if below == value:
         return verb, below
     if verb in ("=", "!="):  # no whole number equals it, so compare with one outside every type
-        return verb, 1 << 200
+        return verb, 1 << 300
     return ("<=" if verb.startswith("<") else ">"), below
+
+
+def _steps(value: Value, kind: pa.DataType) -> Fraction:
+    """A number in units of the last digit of a decimal type, exactly."""
+    assert isinstance(value, Decimal)
+    return Fraction(value) * Fraction(10) ** kind.scale
+
+
+def _decimal(steps: int, kind: pa.DataType) -> Decimal:
+    """The number of that many units of the last digit of a decimal type, exactly."""
+    digits = tuple(int(digit) for digit in str(abs(steps)))
+    return Decimal((int(steps < 0), digits, -kind.scale))  # arithmetic would round to 28 digits
 
 
 def _rounded(value: int | float, kind: pa.DataType) -> float:

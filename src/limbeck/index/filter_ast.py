@@ -6,6 +6,7 @@ A test of a missing value is false, and `not` inverts it to true; there is no th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -139,22 +140,54 @@ class Test:
         Raises:
             LimbeckError: it does not; the error names the column and the value.
         """
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            return
-        fits = (isinstance(value, bool) and pa.types.is_boolean(kind)) or (
-            isinstance(value, str) and (pa.types.is_string(kind) or pa.types.is_temporal(kind))
-        )
-        shown = repr(value)
+        shown = str(value) if isinstance(value, Decimal) else repr(value)
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        if not fits:
-            wanted = "text in 'quotes'" if pa.types.is_string(kind) else f"a value of type {kind}"
-            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown}; write {wanted}")
-        try:
-            as_scalar(value, kind)
-        except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
-            cause = ascii(str(error).partition("\n")[0][:80])[1:-1]
-            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown} ({cause})") from None
+        sample = _sample(kind)
+        if sample is None:
+            raise LimbeckError(f"where: {self.column!r} holds {kind}; only 'is null' can test it")
+        if isinstance(value, str) and not _is_unicode(value):
+            raise LimbeckError(f"where: {shown} holds half of a surrogate pair; write whole characters")
+        if not _is_of(value, kind):
+            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown}; write {sample}")
+
+
+def _sample(kind: pa.DataType) -> str | None:
+    """What to write beside a column of a type, with an example; None where no value can be compared."""
+    if pa.types.is_timestamp(kind):
+        zone = "Z" if kind.tz is not None else ""
+        return f"a time{' with its zone' if zone else ''} such as '2020-01-31 12:30:00{zone}'"
+    samples = {
+        "text in 'quotes'": pa.types.is_string,
+        "true or false": pa.types.is_boolean,
+        "a number such as 3": pa.types.is_integer,
+        "a number such as 1.5": lambda kind: pa.types.is_floating(kind) or _is_comparable_decimal(kind),
+        "a date such as '2020-01-31'": pa.types.is_date,
+    }
+    return next((sample for sample, holds in samples.items() if holds(kind)), None)
+
+
+def _is_comparable_decimal(kind: pa.DataType) -> bool:
+    """Whether Arrow compares a type of decimals; it does not with units of tens or more."""
+    return bool(pa.types.is_decimal(kind)) and kind.scale >= 0
+
+
+def _is_of(value: Value, kind: pa.DataType) -> bool:
+    """Whether a value can be compared with a column of a type that has a `_sample`."""
+    if isinstance(value, bool):
+        return bool(pa.types.is_boolean(kind))
+    if isinstance(value, int | float | Decimal):
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+    if not (pa.types.is_string(kind) or pa.types.is_temporal(kind)):
+        return False
+    try:
+        as_scalar(value, kind)
+    except (pa.ArrowException, OverflowError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _like(glob: str) -> str:

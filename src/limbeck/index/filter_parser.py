@@ -12,8 +12,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NoReturn
 
 import numpy as np
@@ -32,6 +32,7 @@ _KEYWORDS = {"and", "or", "not", "has", "in", "like", "startswith", "is", "null"
 _MAX_DEPTH = 50
 _MAX_LENGTH = 10_000
 _MAX_DIGITS = 300  # of a whole number, more than 64 bits need
+_MIN_EXPONENT = -400  # of a decimal; finer than any column
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Where:
         if len(text) > _MAX_LENGTH:
             raise LimbeckError(f"where: {len(text)} characters, at most {_MAX_LENGTH}; use in (…, …)")
         self.text = text
-        self.condition = _Parser(text, schema.names).parse()
+        self.condition = _Parser(text, schema).parse()
         self.condition.check(schema)
 
     def mask(self, table: pa.Table) -> np.ndarray:
@@ -76,11 +77,20 @@ def _number(text: str) -> int | float:
     return int(text) if whole else float(text)
 
 
+def _exact(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number:
+        return Decimal(0)
+    if number.adjusted() < _MIN_EXPONENT:  # comparing it exactly would take that many digits
+        raise LimbeckError(f"where: {text[:24]} is too near to 0 for any column; write 0")
+    return number
+
+
 class _Parser:
     """Parses the tokens by recursive descent."""
 
-    def __init__(self, text: str, columns: Sequence[str]) -> None:
-        self._text, self._columns, self._next, self._depth = text, columns, 0, 0
+    def __init__(self, text: str, schema: pa.Schema) -> None:
+        self._schema, self._next, self._depth = schema, 0, 0
         self._tokens: list[_Token] = []
         at, end = 0, len(text.rstrip())
         while at < end:
@@ -137,15 +147,15 @@ class _Parser:
             test = Test(column, "is null")
             return Not(test) if negated else test
         if verb not in ("has", "in"):
-            value = self._value()
+            value = self._value(column)
             if verb in ("like", "startswith") and not isinstance(value, str):
                 raise LimbeckError(f"where: {verb} needs text, not {value}; put it in 'quotes'")
             return Test(column, verb, (value,))
         if not self._take("("):
-            return Test(column, verb, (self._value(),))
-        values = [self._value()]
+            return Test(column, verb, (self._value(column),))
+        values = [self._value(column)]
         while self._take(","):
-            values.append(self._value())
+            values.append(self._value(column))
         self._need(")")
         return Test(column, verb, tuple(values))
 
@@ -155,13 +165,14 @@ class _Parser:
             self._refuse("the name of a column")
         self._next += 1
         name = token.text.strip("`")
-        if name not in self._columns:
-            near = difflib.get_close_matches(name, self._columns, 1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._columns)}"
+        if name not in self._schema.names:
+            near = difflib.get_close_matches(name, self._schema.names, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._schema.names)}"
             raise LimbeckError(f"where: no column {name!r}; {hint}")
         return name
 
-    def _value(self) -> Value:
+    def _value(self, column: str) -> Value:
+        """The next value; a number beside decimals is a Decimal of its text, which loses no digit."""
         token = self._peek()
         if token is None or token.kind not in ("text", "number", "word") or token.text.lower() in _KEYWORDS:
             self._refuse("a value (text in 'quotes', a number, true or false)")
@@ -170,7 +181,10 @@ class _Parser:
             mark = token.text[0]
             return token.text[1:-1].replace(2 * mark, mark)
         if token.kind == "number":
-            return _number(token.text)
+            number = _number(token.text)
+            kind = self._schema.field(column).type
+            inner = kind.value_type if pa.types.is_list(kind) else kind
+            return _exact(token.text) if pa.types.is_decimal(inner) else number
         return {"true": True, "false": False}.get(token.text.lower(), token.text)
 
     def _peek(self) -> _Token | None:
