@@ -200,3 +200,12 @@ def test_a_clip_with_code_of_its_own_is_refused(tmp_path: Path) -> None:
     write_json(clip / "config.json", read_json(clip / "config.json") | {"auto_map": {"AutoModel": "a.B"}})
     with pytest.raises(LimbeckError, match="auto_map"):
         limbeck.load(clip)
+
+
+def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip")
+    write_json(clip / "adapter_config.json", {"peft_type": "LORA"})
+    with pytest.raises(LimbeckError, match=r"clip: holds an adapter .*merge it into the weights first"):
+        limbeck.load(clip)
+    (clip / "adapter_config.json").unlink()
+    limbeck.load(clip)

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
         source.open_image(1)
 
 
+def test_what_is_no_directory_is_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    for path, message in (
+        (tmp_path / "x.zip", "x.zip: a zip file, not a directory; unpack it, or import it with limbeck data"),
+        (Path(os.devnull), "a device, pipe or socket, not a directory; give a folder of pictures"),
+        (tmp_path / "none", "none: no such directory; give a folder of pictures"),
+    ):
+        with pytest.raises(LimbeckError, match=message):
+            open_source(path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options", "message"),
     [
@@ -128,7 +141,7 @@ def test_ids_are_paths_where_there_are_none(photos, tmp_path):
         ("a.jsonl", "{\n", {}, "a.jsonl: line 1 is not JSON"),
         ("a.jsonl", '{"path": {"a": 3}}\n', {"image_column": "path"}, None),
         ("a.parquet", "no", {}, "a.parquet: not readable as Parquet"),
-        ("a.txt", "", {}, "no such directory"),
+        ("a.txt", "", {}, "a.txt: a file, not a directory; give a folder of pictures"),
     ],
 )  # fmt: skip
 def test_bad_tables(tmp_path, name, content, options, message):

@@ -87,7 +87,14 @@ def check_size(where: Path, stored: Any) -> None:
 
 
 def check_weights(folder: Path, source: str) -> None:
-    """Refuse pickled weights, also where an index of the weights names them."""
+    """Refuse pickled weights, also where an index of the weights names them, and adapters beside them."""
+    # A library may apply an adapter or leave it out without a word; either changes the embeddings.
+    if list(folder.glob("adapter_config.json")) or list(folder.glob("adapter_model.*")):
+        raise LimbeckError(
+            f"{source}: holds an adapter (adapter_config.json, adapter_model), which limbeck does not apply; "
+            "merge it into the weights first (merge_and_unload of peft) and save the merged model, or remove "
+            "the adapter's files to use the model without it"
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         _check_index(index)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
+from zipfile import is_zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -41,9 +42,7 @@ class PictureFolder:
         self._states: dict[int, FileState | None] = {}  # of opened pictures, until `items` returns them
         self.root = Path(root)
         if not self.root.is_dir():
-            raise LimbeckError(
-                f"{self.root}: no such directory; give pictures, a pairs directory or an encoded set"
-            )
+            raise LimbeckError(f"{self.root}: {_no_directory(self.root)}")
         listing = list_folder(self.root)
         self.names, self.passed = listing.pictures, listing.passed
         if not self.names:
@@ -95,6 +94,18 @@ class PictureFolder:
         raise LimbeckError(
             f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory with them"
         )
+
+
+def _no_directory(path: Path) -> str:
+    """Say what a path is that is not a directory, and what to give instead."""
+    wanted = "give a folder of pictures, a pairs directory, a table or an encoded set"
+    if not path.exists():
+        return f"no such directory; {wanted}"
+    if not path.is_file():
+        return f"a device, pipe or socket, not a directory; {wanted}"
+    if is_zipfile(path):
+        return "a zip file, not a directory; unpack it, or import it with limbeck data import folder"
+    return f"a file, not a directory; {wanted}"
 
 
 class PairsSource:

@@ -197,7 +197,8 @@ def newest_manifest(root: Path) -> Manifest:
     published = generations(root)
     if not published:
         raise LimbeckError(
-            f"{root}: no manifest, so no index (or its build was interrupted); run limbeck index build"
+            f"{root}: no manifest, so no index (its build was interrupted, or manifest-*.json is lost); "
+            "restore that file, or run limbeck index build again"
         )
     return read_manifest(root, published[-1])
 
