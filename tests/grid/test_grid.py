@@ -207,6 +207,18 @@ def test_an_unforeseen_error_is_logged(
     assert "in detail" in (tmp_path / "grid/logs/direct-s0.log").read_text()
 
 
+@pytest.mark.parametrize("key", ["data", "protocols", "also"])
+def test_a_missing_protocol_is_said_before_anything_is_compared(
+    tmp_path: Path, write: Write, limbeck: Run, whole: Path, key: str
+) -> None:
+    value = {"data": {"protocol": "gone.yaml"}, "protocols": ["gone.yaml"] * 2, "also": ["gone.yaml"]}[key]
+    file = write(f"gone-{key}", **{key: value})
+    for more in ([], ["--dry-run"]):
+        status, out, err = limbeck("grid", file, "--out", whole, "--only", "taught", *more)
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert "gone.yaml: no such protocol file; give its path" in err
+
+
 def test_a_protocol_in_a_relative_file_is_the_same_the_next_time(
     tmp_path: Path, place: Path, write: Write, limbeck: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +229,9 @@ def test_a_protocol_in_a_relative_file_is_the_same_the_next_time(
     file = write("relative", data=data, rows=rows, seeds=[0], base=None)
     assert limbeck("grid", file, "--out", tmp_path / "grid")[0] == 0
     call = ("grid", file, "--out", tmp_path / "grid", "--dry-run")
-    assert limbeck(*call)[1].split() == ["done", "row", "taught-s0"]
+    for folder in (tmp_path, place):  # in the first it is found beside the grid file
+        monkeypatch.chdir(folder)
+        assert limbeck(*call)[1].split() == ["done", "row", "taught-s0"]
     for name in ("rows/taught-s0.json", "taught-s0/result.json", "taught-s0/run.json"):
         (tmp_path / "grid" / name).unlink()
     status, said, err = limbeck(*call)

@@ -11,7 +11,7 @@ import yaml
 from limbeck.errors import LimbeckError
 from limbeck.training.recipe import list_recipes, load_recipe, method_config, parse_override
 from limbeck.training.stages import recipe_identity
-from tiny import soda_recipe, write_recipe
+from tiny import soda_recipe, write_protocol, write_recipe
 
 
 @pytest.fixture
@@ -246,3 +246,26 @@ def test_recipes_of_the_papers_scale_represent_few_pairs_at_once(size: str) -> N
     for stage in load_recipe(f"hmid_net/paper-vit-{size}").stages:
         assert stage.schedule.batch_size == 2048
         assert (stage.schedule.chunk or 2048) * 521e6 < 40e9
+
+
+def test_relative_paths_count_from_here_and_then_from_beside_the_recipe(
+    tmp_path: Path, tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    for folder in (home / "pairs", home / "model", home / "teacher", here):
+        folder.mkdir(parents=True)
+    write_protocol(home)
+    tree["data"] = {"protocol": "hashing.yaml", "pairs": "pairs"}
+    tree["stages"][1]["init"] = {"image": "model", "text": "teacher"}
+    write_recipe(home / "base.yaml", tree)
+    (home / "child.yaml").write_text("extends: base.yaml\nname: child\ndata: {protocol: hashing.yaml@3}\n")
+    monkeypatch.chdir(here)
+    for name, protocol in (("base", "hashing.yaml"), ("child", "hashing.yaml@3")):
+        recipe = load_recipe(home / f"{name}.yaml")
+        assert (recipe.data.protocol, recipe.data.pairs) == (str(home / protocol), str(home / "pairs"))
+        # "teacher" is an earlier stage, whatever lies beside the file.
+        assert recipe.stages[1].init == {"image": str(home / "model"), "text": "teacher"}
+    write_protocol(here)
+    assert load_recipe("../home/base.yaml").data.protocol == "hashing.yaml"
+    monkeypatch.chdir(home)
+    assert load_recipe("base.yaml").data.pairs == "pairs"

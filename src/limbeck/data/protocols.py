@@ -132,7 +132,7 @@ def _find(name: str) -> Path:
     if file.is_file():
         return file
     if file.suffix in (".yaml", ".yml"):
-        raise LimbeckError(f"{name}: no such protocol file")
+        raise LimbeckError(f"{name}: no such protocol file; give its path, or restore it")
     if name.rpartition("@")[0] in list_protocols():
         raise LimbeckError(f"unknown protocol {name!r}; behind @ {FORM}")
     near = difflib.get_close_matches(name, list_protocols(), n=1)

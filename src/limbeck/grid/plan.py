@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError
 from limbeck.training.recipe import FOLDER
+from limbeck.training.relative import beside
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = {"rows", "tune", "logs"}
@@ -137,6 +138,8 @@ class Grid(Strict):
     probe: bool = False
     by_label: bool | list[str] = False
     base: str | None = None
+    _folder: Path | None = PrivateAttr(default=None)
+    """Directory of the file: the second place for its relative paths, after the working directory."""
 
     @model_validator(mode="after")
     def _names(self) -> Grid:
@@ -225,10 +228,15 @@ def read_grid(file: Path) -> Grid:
             recipe = entry.get("recipe") if isinstance(entry, dict) else None
             if isinstance(recipe, str) and (file.parent / recipe).is_file():
                 entry["recipe"] = str(file.parent / recipe)
+    for key in ("protocols", "also"):
+        if key in tree:
+            tree[key] = beside(tree[key], file.parent, key=key)
     try:
-        return Grid.model_validate(tree)
+        grid = Grid.model_validate(tree)
     except ValidationError as error:
         raise describe(error, Grid, str(file)) from None
+    grid._folder = file.parent
+    return grid
 
 
 def _list(names: list[str]) -> str:

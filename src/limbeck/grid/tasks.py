@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.grid.plan import Between, Grid, Row, Search, Settings
@@ -36,6 +37,7 @@ class Task:
         exact_words: also evaluate the exact-words control as a separate row.
         refers: NAME → task of that run.
         trials: the trials that choose its settings.
+        folder: directory of the grid file, the second place for relative paths.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Task:
     exact_words: bool = False
     refers: dict[str, Task] = field(default_factory=dict)
     trials: list[Task] = field(default_factory=list)
+    folder: Path | None = None
 
     @property
     def needs(self) -> list[Task]:
@@ -60,6 +63,11 @@ class Task:
     def resolved(self, out: Path, chosen: Settings | None = None) -> Recipe:
         """Return the recipe to train, with the folders of other runs in ``out``."""
         return self._load({name: str(out / task.name) for name, task in self.refers.items()}, chosen)
+
+    def written(self) -> Recipe:
+        """The recipe with stand-ins for the folders of other runs."""
+        # "/" keeps a stand-in apart from the names of stages.
+        return self._load({name: f"prepared/{name}" for name in self.refers}, None)
 
     def resolved_in(self, places: dict[str, str]) -> Recipe:
         """Return the recipe with the given folders of other runs (name in the grid file → folder)."""
@@ -87,7 +95,7 @@ class Task:
     def _load(self, places: dict[str, str], chosen: Settings | None) -> Recipe:
         settings = _fill({**self.settings, **(chosen or {}), "seed": self.seed}, places)
         try:
-            return load_recipe(_fill(self.recipe, places), settings)
+            return load_recipe(_fill(self.recipe, places), settings, folder=self.folder)
         except LimbeckError as error:
             raise LimbeckError(f"{self.entry}: {error}") from None
 
@@ -100,7 +108,8 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
         pairs: pairs directory instead of the one in the file.
 
     Raises:
-        LimbeckError: two runs have one name; ``$NAME`` refers to no run or to several; a recipe is invalid.
+        LimbeckError: two runs have one name; ``$NAME`` refers to no run or to several; a recipe is invalid;
+            a protocol is missing.
     """
     data = grid.data | ({"pairs": pairs} if pairs is not None else {})
     shared = {f"data.{key}": value for key, value in data.items()} | grid.shared
@@ -134,9 +143,25 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                 )
                 task.trials, task.bits, task.exact_words = trials, tuple(row.bits), row.exact_words
                 _add(tasks, task)
+    protocols: set[str] = set()
+    for name in grid.also:
+        _check_protocol("also", name, protocols)
+    for task in tasks:
+        task.folder = grid._folder
+        _check_protocol(task.entry, task.written().data.protocol, protocols)
     for task in tasks:
         task.own_hashes  # noqa: B018 - this resolves every recipe before any training
     return tasks
+
+
+def _check_protocol(where: str, name: str, known: set[str]) -> None:
+    """Refuse a missing protocol before any settings are compared: without it they seem to differ."""
+    try:
+        if name not in known:
+            load_protocol(name)
+    except LimbeckError as error:
+        raise LimbeckError(f"{where}: {error}") from None
+    known.add(name)
 
 
 def _add(tasks: list[Task], task: Task) -> None:

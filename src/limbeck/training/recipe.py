@@ -28,6 +28,7 @@ from limbeck.encoders.config import (
 from limbeck.errors import LimbeckError
 from limbeck.plugins import own_name
 from limbeck.training.own_parts import check_own_parts
+from limbeck.training.relative import beside, stage_names
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
@@ -205,7 +206,11 @@ def list_recipes() -> list[str]:
 
 
 def load_recipe(
-    source: str | Path | dict[str, Any], overrides: dict[str, Any] | None = None, *, code: bool = True
+    source: str | Path | dict[str, Any],
+    overrides: dict[str, Any] | None = None,
+    *,
+    code: bool = True,
+    folder: Path | None = None,
 ) -> Recipe:
     """Resolve a recipe by name, file or mapping.
 
@@ -213,6 +218,7 @@ def load_recipe(
         source: recipe name (see `list_recipes`), YAML file, or a mapping.
         overrides: values by dotted key, such as ``{"lift.bits": 16, "stages.student.optim.lr": 1e-3}``.
         code: whether to run the files of classes ``FILE.py:CLASS`` and check their options.
+        folder: second place for relative paths of a mapping and of overrides, after the working directory.
 
     Raises:
         LimbeckError: the recipe, a key (the nearest known one is named) or a method is unknown, or a value
@@ -220,8 +226,10 @@ def load_recipe(
     """
     where = str(source) if not isinstance(source, dict) else "recipe"
     tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
+    if folder is not None and isinstance(source, dict):
+        tree = beside(tree, folder, stage_names(tree))
     for key, value in (overrides or {}).items():
-        _override(tree, key, value)
+        _override(tree, key, beside(value, folder, stage_names(tree), key) if folder else value)
     _check_top_keys(tree, where)
     tree = _inherit(tree, where)
     try:
@@ -288,18 +296,18 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise LimbeckError(f"{file}: a recipe is a mapping of keys, found {type(tree).__name__}")
     parent = tree.pop("extends", None)
     if parent is None:
-        return tree
+        return dict(beside(tree, file.parent, stage_names(tree)))
     if file.resolve() in children:
         raise LimbeckError(f"{file}: extends itself; extends must end at a recipe without it")
-    beside = file.parent / str(parent)
-    base = _read(beside if beside.is_file() else _find(str(parent)), (*children, file.resolve()))
+    near = file.parent / str(parent)
+    base = _read(near if near.is_file() else _find(str(parent)), (*children, file.resolve()))
     if isinstance(tree.get("stages"), dict):
         names = [stage.get("name") for stage in base.get("stages") or []]
         for name in tree["stages"].keys() - set(names):
             raise LimbeckError(
                 f"{file}: stages.{name}: {parent} has no such stage; {_near(str(name), names)}"
             )
-    return _merge(base, tree)
+    return _merge(base, beside(tree, file.parent, stage_names(base, tree)))
 
 
 def _merge(base: Any, change: Any) -> Any:
