@@ -16,7 +16,8 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.hub import attention, pretrained
 from limbeck.encoders.preprocess import Resize, read_preprocessing, resize_from_json
-from limbeck.encoders.sources import check_size, local_folder
+from limbeck.encoders.sizes import check_size
+from limbeck.encoders.sources import local_folder
 from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, to_tensor
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json

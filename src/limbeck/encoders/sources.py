@@ -21,7 +21,6 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _WANTED = ["*.json", "*.txt", "*.model", "model*.safetensors", "*/model.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*"]
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-MAX_LAYERS = 1000
 
 
 def local_folder(source: str, *, network: bool = True) -> Path:
@@ -73,17 +72,6 @@ def check_no_code(where: Path | str, stored: Any) -> None:
             f"{where}: names code of its own (auto_map), and limbeck never runs the code of a model; "
             "give a model of a class that transformers has"
         )
-
-
-def check_size(where: Path, stored: Any) -> None:
-    """Refuse a saved network of more layers than any has: building them takes hours."""
-    if isinstance(stored, dict):
-        for key, value in stored.items():
-            if key.endswith(("layers", "n_layer")) and isinstance(value, int) and value > MAX_LAYERS:
-                raise LimbeckError(
-                    f"{where}: {key} is {value:,}, at most {MAX_LAYERS:,}; restore the file or train again"
-                )
-            check_size(where, value)
 
 
 def check_weights(folder: Path, source: str) -> None:

@@ -12,7 +12,8 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
 from limbeck.encoders.hub import attention, pretrained
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
-from limbeck.encoders.sources import check_no_code, check_size, hub_closed, local_folder
+from limbeck.encoders.sizes import check_size
+from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
 from limbeck.encoders.text_memory import recall
 from limbeck.encoders.tokenizer import (
     START,
