@@ -44,8 +44,8 @@ def damaged(pairs: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "outcome"),
     [
-        ("infinity", "cnn.npy: row 3 holds NaN or infinity; compute the features again"),
-        ("nan", "cnn.npy: row 3 holds NaN or infinity"),
+        ("infinity", "cnn.npy: row 3 contains NaN or infinity; compute the features again"),
+        ("nan", "cnn.npy: row 3 contains NaN or infinity"),
         ("zeros", "trained"),
         ("huge", "trained"),
         ("equal", "trained"),

@@ -64,7 +64,7 @@ def test_faults_of_a_validation_list(tmp_path):
     pairs, _ = run("flickr8k", flickr8k(tmp_path / "src"), tmp_path / "pairs")
     for part, ids, message in (
         ("a", ["33_c", "gone"], r"1 of 2 validation ids are not in .* \(first: gone\)"),
-        ("b", ["44_d"], "validation holds query rows"),
+        ("b", ["44_d"], "validation has query rows"),
     ):
         protocol = load_protocol(listed(tmp_path / part, val=ids))
         with pytest.raises(LimbeckError, match=message):

@@ -110,9 +110,9 @@ def test_no_section_no_classes(tmp_path):
     ("section", "words"),
     [
         (SECTION | {"prompts": []}, "classification.prompts"),
-        (SECTION | {"prompts": ["a photo"]}, "prompt 'a photo' needs {} once"),
-        (SECTION | {"prompts": ["{} and {}"]}, "needs {} once"),
-        (SECTION | {"prompts": ["a {}", "a {}"]}, "twice"),
+        (SECTION | {"prompts": ["a photo"]}, "prompt 'a photo' needs {} exactly once"),
+        (SECTION | {"prompts": ["{} and {}"]}, "needs {} exactly once"),
+        (SECTION | {"prompts": ["a {}", "a {}"]}, "repeats a prompt"),
         (SECTION | {"classes": "tags"}, "classification.classes"),
         (SECTION | {"promts": ["a {}"]}, "unknown key 'classification.promts'; did you mean 'prompts'?"),
         ({"classes": "path"}, "'classification.prompts' is missing"),
@@ -131,12 +131,12 @@ def test_data_that_lack_classes_are_named(tmp_path):
     rows = np.arange(2)
     plain = protocol(tmp_path, SECTION)
     bare = write_pairs(tmp_path, path=[[] for _ in range(12)])
-    assert "not one of 2 query rows" in refused(plain.classes, bare, rows)
+    assert "none of 2 query rows" in refused(plain.classes, bare, rows)
     one = write_pairs(tmp_path, path=[["figure", "ring"]] * 12)
-    assert "one class, 'ring'; it takes two" in refused(plain.classes, one, rows)
+    assert "one class, 'ring'; two are needed" in refused(plain.classes, one, rows)
     pairs = write_pairs(tmp_path)
     wrong = protocol(tmp_path, SECTION | {"names": {"rong": "x"}})
-    assert "classification.names: 'rong' is no class" in refused(wrong.classes, pairs, rows)
+    assert "classification.names: 'rong' is not a class" in refused(wrong.classes, pairs, rows)
     (tmp_path / "small.txt").write_text("figure circles\nfigure ring\n")
     small = protocol(tmp_path, SECTION | {"hierarchy": "small.txt"})
     assert "class 'circle' is not in the tree; did you mean 'circles'?" in refused(small.classes, pairs, rows)

@@ -23,7 +23,9 @@ def test_names_of_the_cats_only_leave_the_dogs_without_features(prefix):
 
 
 def test_bare_names_that_fit_two_pictures_are_refused_with_the_mend():
-    with pytest.raises(LimbeckError, match=r"2 names fit no single row .*1\.jpg: fits 2 \(cats/1\.jpg, dogs"):
+    with pytest.raises(
+        LimbeckError, match=r"2 names match no single row .*1\.jpg: fits 2 \(cats/1\.jpg, dogs"
+    ):
         rows(["1.jpg", "2.jpg"])
 
 

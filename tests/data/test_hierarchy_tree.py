@@ -71,11 +71,11 @@ def test_a_long_chain_is_no_trouble(tmp_path):
         ("a b\nb a\n", ["own ancestor"]),
         ("a b\nc d\n", ["isa.txt: two roots, 'a' and 'c'; add a node above"]),
         ("a b\nc d\ne f\n", ["two roots, 'a' and 'c' (and 1 more)"]),
-        ("r a\nr b\na x\nb x\n", ["line 4: 'x' stands below 'b' and below 'a'", "one parent"]),
+        ("r a\nr b\na x\nb x\n", ["line 4: 'x' is below 'b' and below 'a'", "one parent"]),
         ("a b\nc\n", ["line 2: 'c' has 1 word, not 2", "parent child"]),
         ("a b c\n", ["line 1: 'a b c' has 3 words", "_ for a blank"]),
-        ("\n# nothing\n", ["no edge in it"]),
-        ("", ["no edge in it"]),
+        ("\n# nothing\n", ["contains no edge"]),
+        ("", ["contains no edge"]),
         (b"\xff\xfe\x00a", ["line 1: '\u6100' has 1 word"]),
     ],
 )
@@ -98,7 +98,7 @@ def test_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("paths", "word"),
     [
-        ([[], []], "not one class path"),
+        ([[], []], "no class path"),
         ([["animal", "bat"], ["tool", "hammer"]], "two roots, 'animal' and 'tool'"),
         ([["a", "a > b"], ["a", "a", "b"], ["a", "b"]], "'a > b' names two nodes"),
     ],

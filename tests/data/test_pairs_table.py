@@ -139,7 +139,7 @@ def test_rows_without_features_and_nan_are_named(tmp_path):
     Pairs.write(tmp_path / "out", {"id": ["a", "b", "c"], "feature_row": [0, 1, None]}, meta)
     pairs = Pairs.open(tmp_path / "out")
     assert pairs.features("f", [0]).tolist() == [[1.0]]
-    with pytest.raises(LimbeckError, match="row 1 holds NaN"):
+    with pytest.raises(LimbeckError, match="row 1 contains NaN"):
         pairs.features("f", [1])
     with pytest.raises(LimbeckError, match="1 rows have no features 'f' \\(first: 'c'"):
         pairs.features("f")
@@ -148,7 +148,7 @@ def test_rows_without_features_and_nan_are_named(tmp_path):
 def test_supervision_and_texts_that_are_not_there(tmp_path):
     Pairs.write(tmp_path / "out", {"id": ["a", "b"]}, {"name": "x", "label_names": ["sky"]})
     pairs = Pairs.open(tmp_path / "out")
-    with pytest.raises(LimbeckError, match="all labels of the 2 rows asked for are empty"):
+    with pytest.raises(LimbeckError, match="the 2 rows in use"):
         pairs.require_labels()
     with pytest.raises(LimbeckError, match="column 'tags' is empty in all 1 rows"):
         pairs.require_texts("tags", [0])

@@ -136,7 +136,7 @@ def test_refusals(tmp_path: Path) -> None:
         LimbeckError, match="too few to cut into 99 parts, one of which asks: at least 99 are needed"
     ):
         load_protocol(f"{file}@fold1of99").split(pairs, "query")
-    with pytest.raises(LimbeckError, match="'mirflickr15k/dcmh@next'; behind @ a number is a draw"):
+    with pytest.raises(LimbeckError, match="'mirflickr15k/dcmh@next'; after @, a number is a seed"):
         load_protocol("mirflickr15k/dcmh@next")
     with pytest.raises(LimbeckError, match="did you mean 'mirflickr15k/dcmh'"):
         load_protocol("mirflickr15k/dcm@1")
@@ -147,7 +147,7 @@ def test_refusals(tmp_path: Path) -> None:
         load_protocol(f"{protocol(tmp_path, outside)}@1")
     with pytest.raises(LimbeckError, match="give either query or fold"):
         load_protocol(protocol(tmp_path, {"draw": {"seed": 1, "query": 5, "fold": [1, 5]}}))
-    with pytest.raises(LimbeckError, match=re.escape("no [i, k] with 1 <= i <= k")):
+    with pytest.raises(LimbeckError, match=re.escape("not [i, k] with 1 <= i <= k")):
         load_protocol(protocol(tmp_path, {"draw": {"seed": 1, "fold": [3, 2]}}))
     (tmp_path / "few").mkdir()
     with pytest.raises(LimbeckError, match="15677 of 15677 pool ids are not in"):

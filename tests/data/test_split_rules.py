@@ -150,7 +150,7 @@ def test_draws_of_a_rule_are_a_family(tmp_path: Path) -> None:
         ),
         (
             {"query": {"or_value": "q", "file": "a", "sha256": "0" * 64}},
-            "or_value stands beside column_value",
+            "or_value needs column_value",
         ),
     ],
 )

@@ -49,16 +49,16 @@ def test_values(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: 'a' stands twice"),
-        ("a:\n  - {k: 1, k: 2}", "line 2: 'k' stands twice"),
-        (BOMB, "stands for more than 100,000 keys and values"),
-        (MERGE_BOMB, "stands for more than 100,000 keys and values"),
-        ("a: &a [1, *a]", "line 1: holds an alias of itself"),
-        ("a: &a {b: {c: *a}}", "line 1: holds an alias of itself"),
+        ("a: 1\nb: 2\na: 3", "line 3: 'a' is repeated"),
+        ("a:\n  - {k: 1, k: 2}", "line 2: 'k' is repeated"),
+        (BOMB, "expands to more than 100,000 keys and values"),
+        (MERGE_BOMB, "expands to more than 100,000 keys and values"),
+        ("a: &a [1, *a]", "line 1: contains an alias of itself"),
+        ("a: &a {b: {c: *a}}", "line 1: contains an alias of itself"),
         ("[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
         (CHAIN, f"nested deeper than {MAX_DEPTH} levels"),
         ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
-        ("x: '" + "y" * 2**20 + "'", "a YAML file may have 1,048,576"),
+        ("x: '" + "y" * 2**20 + "'", "a YAML file may have at most 1,048,576"),
         ("{a: 1", "not valid YAML"),
         ("--- 1\n--- 2", "not valid YAML"),
         ("a: 2020-99-99", "not valid YAML"),
@@ -86,11 +86,11 @@ def test_every_door_uses_it(tmp_path: Path) -> None:
     file.write_text("name: a\nname: b\n")
     (tmp_path / "recipe.yaml").write_text("name: a\nname: b\n")
     for read in (load_recipe, load_protocol, read_grid, read_yaml):
-        with pytest.raises(LimbeckError, match="line 2: 'name' stands twice"):
+        with pytest.raises(LimbeckError, match="line 2: 'name' is repeated"):
             read(file)
-    with pytest.raises(LimbeckError, match="line 2: 'name' stands twice"):
+    with pytest.raises(LimbeckError, match="line 2: 'name' is repeated"):
         read_run_facts(tmp_path)
-    with pytest.raises(LimbeckError, match="'a' stands twice"):
+    with pytest.raises(LimbeckError, match="'a' is repeated"):
         parse_override("key={a: 1, a: 2}")
 
 

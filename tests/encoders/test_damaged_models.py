@@ -78,7 +78,7 @@ def renamed_tensor(folder: Path) -> None:
         (written("model.json", b"{"), "model.json: not valid JSON"),
         (written("model.json", b"[]"), "model.json: not a limbeck model"),
         (in_json("kind", "other"), "model.json: not a limbeck model"),
-        (in_json("format", 99), "model.json: format 99 is newer than this limbeck"),
+        (in_json("format", 99), "model.json: format 99 is newer than this version"),
         (in_json("towers", {}), "m: damaged"),
         (in_json("towers", {"image": {"config": {"backbone": {"kind": "new"}}}}), "m: damaged"),
         (in_json("lift", {"config": {"kind": "cone"}}), "m: damaged"),
@@ -88,7 +88,7 @@ def renamed_tensor(folder: Path) -> None:
         ),
         (
             in_json("lift", {"config": {"kind": "polar", "dim": 8, "curv": 20.0}}),
-            "m: damaged or of another version (Value error, wants min_curv <= curv <= max_curv); train",
+            "m: damaged or of another version (Value error, needs min_curv <= curv <= max_curv); train",
         ),
         (in_json("references", None), "m: damaged"),
     ],
@@ -102,10 +102,12 @@ def test_damaged_models_are_one_line(model_dir: Path, damage: Callable[[Path], N
 
 
 def test_places_without_a_model_say_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(LimbeckError, match="holds no model; give a run, a model directory or"):
+    with pytest.raises(LimbeckError, match="contains no model; use a run, a model directory or"):
         limbeck.load(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
-    with pytest.raises(LimbeckError, match="the run has not finished; go on with: limbeck train --resume"):
+    with pytest.raises(
+        LimbeckError, match="the run has not finished; continue it with: limbeck train --resume"
+    ):
         limbeck.load(tmp_path)
 
 

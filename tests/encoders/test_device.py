@@ -74,7 +74,7 @@ def test_another_device_is_said_once(
     model = placed(pixel_encoder())
     assert {p.device.type for p in model.parameters()} == {"meta"}
     placed(pixel_encoder())
-    assert capsys.readouterr().err == "limbeck: encodes on meta; --device cpu keeps it on the processor\n"
+    assert capsys.readouterr().err == "limbeck: encodes on meta; --device cpu keeps it on the CPU\n"
     monkeypatch.undo()
     placed(pixel_encoder())
     assert capsys.readouterr().err == ""

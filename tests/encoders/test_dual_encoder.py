@@ -221,7 +221,7 @@ def test_outputs_and_batches_agree() -> None:
         model.encode_text("a red cat")  # type: ignore[arg-type]
     with pytest.raises(LimbeckError, match="a list of pictures, not one"):
         model.encode_image("cat.jpg")
-    with pytest.raises(LimbeckError, match="rows of width"):
+    with pytest.raises(LimbeckError, match="rows have width"):
         model.encode_image(FEATURES[:, :3])
 
 
@@ -268,9 +268,7 @@ def test_towers_refuse_what_they_cannot_read() -> None:
     with pytest.raises(LimbeckError, match=r"towers\.text: backbone 'features' reads features:cnn, not text"):
         Tower(TowerConfig.model_validate({"backbone": {"kind": "features", "name": "cnn"}}), "text")
     patches = {"kind": "run", "path": "x", "output": "patches"}
-    with pytest.raises(
-        LimbeckError, match=r"towers\.image\.backbone\.output: patches is what a teacher gives"
-    ):
+    with pytest.raises(LimbeckError, match=r"towers\.image\.backbone\.output: patches are for teachers"):
         Tower(TowerConfig.model_validate({"backbone": patches}), "image")
 
 

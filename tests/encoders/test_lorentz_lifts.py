@@ -212,13 +212,13 @@ def test_lifts_refuse_verbs_that_they_lack() -> None:
         (lambda: sphere.cone_excess(x, x), "lift sphere: has no entailment cones; .* set entailment to 0"),
         (
             lambda: sphere.tie_curvature(sphere),
-            "lift sphere: has no curvature to share; take curvature: transport",
+            "lift sphere: has no curvature to share; use curvature: transport",
         ),
-        (lambda: sphere.fit({}, 0), r"lift sphere: has no fitted map; take lift\.kind binary"),
-        (lambda: hashed.to_tangent(x), "lift hash: has no tangent space; take a lift of kind sphere"),
+        (lambda: sphere.fit({}, 0), r"lift sphere: has no fitted map; use lift\.kind binary"),
+        (lambda: hashed.to_tangent(x), "lift hash: has no tangent space; use a lift of kind sphere"),
         (lambda: hashed.from_tangent(x), "lift hash: has no tangent space"),
         (lambda: hashed.cone_excess(x, x), "lift hash: has no entailment cones"),
-        (lambda: lorentz("polar").fit({}, 0), r"lift polar: has no fitted map; take lift\.kind binary"),
+        (lambda: lorentz("polar").fit({}, 0), r"lift polar: has no fitted map; use lift\.kind binary"),
     ]
     for verb, message in refused:
         with pytest.raises(LimbeckError, match=message) as found:
@@ -260,7 +260,7 @@ def test_monitors_of_the_polar_lift_count_both_bounds() -> None:
     assert float(found["cap_share/image"]) == 0.5
     assert lift.is_clipped(x).tolist() == [True, False, False, True, False, True]
     flat = build_lift(SphereConfig(dim=6), DIMS)
-    with pytest.raises(LimbeckError, match=r"lift sphere: has no bounds of the radius; take a lift of kind"):
+    with pytest.raises(LimbeckError, match=r"lift sphere: has no bounds of the radius; use a lift of kind"):
         flat.is_clipped(x)
     assert float(found["radius/image"]) == pytest.approx(float(radii.mean()), rel=1e-5)
 
@@ -286,7 +286,7 @@ def test_adopt_takes_head_and_curvature(kind: str) -> None:
     assert not torch.equal(lift(torch.ones(1, 7), "text"), origin(torch.ones(1, 7), "text"))
     other = lorentz("polar" if kind == "tangent" else "tangent")
     for stranger in (other, lorentz(kind, dim=5), build_lift(SphereConfig(dim=6), DIMS)):
-        with pytest.raises(LimbeckError, match=r"lives in .*give both the same lift"):
+        with pytest.raises(LimbeckError, match=r"lives in .*use the same lift for both"):
             lift.load_from(stranger, "image")
     narrow = type(lift)(lift.config, {"image": 3, "text": 7})
     with pytest.raises(LimbeckError, match="its image head does not fit this stage's lift"):

@@ -209,7 +209,7 @@ def test_a_resumed_run_says_that_a_file_changed(
         ({"kind": "gone.py:Letters"}, r"stages\.own\.towers\.text\.backbone: gone\.py: no such file"),
         ({"kind": "mine.py:Nobody"}, "mine.py: holds no tower 'Nobody', a class derived from Backbone"),
         ({"kind": "mine.py:Bare"}, "holds no tower 'Bare'"),
-        ({"kind": "mine.py:NoConfig"}, "lacks a class Config derived from Strict"),
+        ({"kind": "mine.py:NoConfig"}, "has no class Config derived from Strict"),
         (
             {"kind": "mine.py:Letters", "widht": 3},
             "widht: Extra inputs are not .*; its options are width",

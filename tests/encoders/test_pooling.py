@@ -148,16 +148,16 @@ def test_a_plain_transformer_is_as_before(tmp_path: Path) -> None:
 def test_modules_that_are_not_known_are_refused(tmp_path: Path) -> None:
     folder = write_bert(tmp_path / "bert")
     write_modules(folder, {})
-    with pytest.raises(LimbeckError, match="pooling by nothing is not known"):
+    with pytest.raises(LimbeckError, match="pooling by nothing is not supported"):
         read_modules(folder)
     write_modules(folder, {"pooling_mode": "mean"}, dense="mine.Square")
-    with pytest.raises(LimbeckError, match="activation 'Square' is not known"):
+    with pytest.raises(LimbeckError, match="activation 'Square' is not supported"):
         read_modules(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": "custom.Router"}]
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(LimbeckError, match="module 'Router' is not known here"):
+    with pytest.raises(LimbeckError, match="module 'Router' is not supported"):
         read_modules(folder)
     modules[0] |= {"type": "s.Pooling", "path": "../other"}
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(LimbeckError, match="is no folder of it"):
+    with pytest.raises(LimbeckError, match="is not a folder of this model"):
         read_modules(folder)

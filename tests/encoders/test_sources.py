@@ -65,7 +65,7 @@ def test_code_in_a_directory_is_never_run(bert: Path, name: str, monkeypatch: py
     stored = read_json(bert / name) if (bert / name).is_file() else {}
     write_json(bert / name, stored | {"auto_map": {"AutoModel": "evil.Model", "AutoConfig": "evil.Config"}})
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    refused(bert, rf"bert: {name}: names code of its own \(auto_map\)")
+    refused(bert, rf"bert: {name}: names its own code \(auto_map\)")
     with pytest.raises(LimbeckError, match="auto_map"):
         load_tokenizer(str(bert))
     assert not (bert / "ran").exists()
@@ -78,7 +78,7 @@ def test_code_in_a_saved_model_is_never_run(
     file = tmp_path / "model/text/text.json"
     write_json(file, read_json(file) | {"auto_map": {"AutoModel": "evil.Model"}})
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    with pytest.raises(LimbeckError, match=r"text\.json: names code of its own"):
+    with pytest.raises(LimbeckError, match=r"text\.json: names its own code"):
         limbeck.load(tmp_path / "model")
 
 
@@ -90,7 +90,7 @@ def test_an_index_that_names_other_files_is_refused(
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
     weights = {"embeddings.word_embeddings.weight": shard}
     (bert / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
-    refused(bert, r"index\.json: names \".*\", which is no safetensors file beside it")
+    refused(bert, r"index\.json: names \".*\", which is not a safetensors file in the same folder")
 
 
 def test_what_looks_like_a_path_is_a_missing_directory(

@@ -85,7 +85,7 @@ def test_a_saved_vocabulary_keeps_its_rule(tmp_path: Path) -> None:
     again.load_assets(tmp_path)
     assert (again.rule, again.vocabulary) == (2, ["red", "किताब"])
     write_json(tmp_path / "vocabulary.json", {"rule": 9, "words": ["a"]})
-    with pytest.raises(LimbeckError, match="rule 9, which this limbeck lacks"):
+    with pytest.raises(LimbeckError, match="rule 9, which this version lacks"):
         again.load_assets(tmp_path)
 
 

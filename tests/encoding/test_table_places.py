@@ -54,5 +54,5 @@ def test_pairs_open_nothing_outside_of_their_pictures(tmp_path, inside):
     (tmp_path / "photos").mkdir()
     media = {"kind": "folder", "root": str(tmp_path / "photos")}
     Pairs.write(tmp_path / "pairs", {"id": ["1"], "image": [inside]}, {"name": "x", "media": media})
-    with pytest.raises(LimbeckError, match="leads out of"):
+    with pytest.raises(LimbeckError, match="is outside"):
         Pairs.open(tmp_path / "pairs").image_bytes(0)

@@ -139,7 +139,7 @@ def test_vectors_have_no_prefix(place: Path) -> None:
         "lift": {"kind": "sphere", "dim": 8}
     }
     run = train(recipe, out=place / "clip", quiet=True, overrides={"schedule.steps": 2})
-    with pytest.raises(LimbeckError, match=r"bits: a model in .*sphere.* has no codes to cut"):
+    with pytest.raises(LimbeckError, match=r"bits: a model in .*sphere.* has no codes to shorten"):
         evaluate(run, bits=8)
 
 

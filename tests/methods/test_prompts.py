@@ -224,8 +224,8 @@ def test_a_model_that_reads_labels_answers_no_texts(place: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"aliases": {}}, "no features of dog; name stand-ins by aliases"),
-        ({"aliases": {"dog": ["wolf"]}}, "no features of dog"),
+        ({"aliases": {}}, "no features for dog; name substitutes with aliases"),
+        ({"aliases": {"dog": ["wolf"]}}, "no features for dog"),
         ({"file": "none.npy"}, "none.npy: no such file"),
         ({"file": "words.txt"}, "words.txt: not a .npy array"),
         ({"names": "short.txt"}, "words.npy: array .* has 2 names"),

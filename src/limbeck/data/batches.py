@@ -1,8 +1,7 @@
-"""From rows of a pairs table to batches of tensors, the same on every run (torch).
+"""From rows of a pairs table to batches of tensors, equal on every run (torch).
 
-The caption that is shown and the crop that is taken come from a generator seeded by (seed, epoch, id):
-resume, chunks and the number of processes then agree. A frozen backbone's outputs are computed once and read
-from a cache.
+The shown caption and the crop come from a generator seeded by (seed, epoch, id), so that they do not depend
+on resuming, chunks or the number of processes. A frozen backbone's outputs are computed once and then read.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class Batch:
 
 
 def draw(seed: int, epoch: int, item_id: str) -> int:
-    """A 63-bit number that depends on seed, epoch and id alone."""
+    """Return a 63-bit number that depends only on seed, epoch and id."""
     return (
         int.from_bytes(
             hashlib.blake2b(f"{seed}|{epoch}|{item_id}".encode(), digest_size=8).digest(), "little"
@@ -98,15 +97,15 @@ def draw(seed: int, epoch: int, item_id: str) -> int:
 
 
 class Subset:
-    """Some rows of a pairs table as methods read them.
+    """Some rows of a pairs table, as methods read them.
 
     Args:
         pairs: the table.
         rows: (n,) row numbers; rows without a text are left out when the column is captions.
         texts: per row the texts that may be shown (at least one each).
         labels: bool (n, C) or None.
-        label_rows: (n,) rows whose label names are shown; their own by default.
-        hidden: label names that are not shown and not in ``labels``.
+        label_rows: (n,) rows whose label names are shown; by default ``rows``.
+        hidden: label names that are neither shown nor in ``labels``.
     """
 
     def __init__(
@@ -127,17 +126,17 @@ class Subset:
         return len(self.rows)
 
     def take(self, positions: np.ndarray, texts: list[list[str]] | None = None) -> Subset:
-        """The rows at some positions, with other texts if given."""
+        """Return the rows at some positions, with other texts if given."""
         labels = None if self.labels is None else self.labels[positions].numpy()
         own = [self.texts[p] for p in positions.tolist()] if texts is None else texts
         return Subset(self.pairs, self.rows[positions], own, labels, self.label_rows[positions], self.hidden)
 
     def without(self, hidden: frozenset[str], *, pictures: bool) -> Subset:
-        """The rows as one sees them who does not know some labels.
+        """Return the rows as they appear when some labels are unknown.
 
         Args:
-            hidden: their names; they are neither shown nor in ``labels``.
-            pictures: leave out every row that has one of them; else those that have no other label.
+            hidden: the names of the unknown labels; they are neither shown nor in ``labels``.
+            pictures: True drops every row with one of them; False drops rows that have no other label.
         """
         keep = []
         for position, own in enumerate(self.label_names):
@@ -152,12 +151,12 @@ class Subset:
 
     @property
     def label_names(self) -> list[list[str]]:
-        """Per row the names of its labels, but those that are hidden."""
+        """The names of the labels per row, without the hidden ones."""
         names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
         return [[name for name in own if name not in self.hidden] for own in names]
 
     def candidates(self, spec: Input) -> list[list[Any]]:
-        """Per row the items that an input may show: texts, one label prompt (or a set), one label list."""
+        """Return per row the items that an input may show: texts, a label prompt (or a set), a label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
         names = self.label_names
@@ -168,7 +167,7 @@ class Subset:
         return [[item] for item in label_prompts(names, self.pairs.label_names, spec.prompt)]
 
     def fit_items(self, spec: Input, reads: str) -> Any:
-        """The items that a backbone is fitted to: feature rows (n, D), or all texts; nothing for pixels."""
+        """Return the items to which a backbone is fitted: feature rows (n, D), or texts; none for pixels."""
         if reads.startswith("features:"):
             return self.pairs.features(reads.removeprefix("features:"), self.rows)
         if reads == "pixels":
@@ -178,7 +177,7 @@ class Subset:
 
 
 class InputReader:
-    """One named input over a view: raw items, or the stored outputs of its frozen backbone."""
+    """Read one named input of a subset: raw items, or the stored outputs of its frozen backbone."""
 
     def __init__(self, view: Subset, spec: Input, backbone: Backbone, cache: BackboneCache | None) -> None:
         self.view, self.spec, self.backbone = view, spec, backbone
@@ -189,7 +188,7 @@ class InputReader:
             self._store(cache)
 
     def _projects_too_much(self) -> bool:
-        """Features are stored already: a second copy is worth its disk for some, not for tens of millions."""
+        """Return True when cached projections would be large; the features are on disk already."""
         projected = self.backbone.reads.startswith("features:")
         return projected and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
 
@@ -209,7 +208,7 @@ class InputReader:
             )
 
     def _stamps(self) -> list[tuple[str, int, int]]:
-        """Path, size and time of change of the files read: a fingerprint does not cover their content."""
+        """Return path, size and modification time of the files, which the fingerprint leaves out."""
         pairs = self.view.pairs
         if self.backbone.reads.startswith("features:"):
             files = [pairs.feature_files[self.backbone.reads.removeprefix("features:")].path]
@@ -233,11 +232,11 @@ class InputReader:
         return Lazily([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
     def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
-        """Tensors of some positions (B,); ``draws`` (one each) choose caption and crop, None the first."""
+        """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop."""
         if self.is_image:
             if self.stored is not None:
                 return {CACHED: torch.from_numpy(np.array(self.stored[positions]))}
-            # A frozen backbone sees the whole picture, so that its outputs may be stored or not, at will.
+            # A frozen backbone sees the whole picture, so that stored and computed outputs agree.
             vary = draws is not None and not self.backbone.worth_caching
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
             inputs = self.backbone.collate(self._images(positions), generators)
@@ -257,7 +256,7 @@ class InputReader:
         )
 
     def _averaged(self, stored: np.ndarray, items: list[Any]) -> np.ndarray:
-        """Stored outputs (B, …) of texts, of a set their mean."""
+        """Return stored outputs (B, …) of texts, and the mean output of each set."""
         sets = [[self.position[text] for text in _texts(item)] for item in items]
         if all(len(own) == 1 for own in sets):
             return np.array(stored[[own[0] for own in sets]])
@@ -269,19 +268,23 @@ def _is_set(item: Any) -> bool:
 
 
 def _texts(item: Any) -> tuple[Any, ...]:
-    """The texts of an item, which is one or a set."""
+    """Return the texts of an item, which is one text or a set."""
     return item if _is_set(item) else (item,)
 
 
 class Batches:
-    """Batches by step number, so that training can start anywhere.
+    """Batches by step number, so that training can start at any step.
 
     Args:
         view: the training rows.
         sources: inputs by name.
-        batch_size: pairs a step over all processes.
-        seed: of order, captions and crops.
-        rank, world: this process's share of every batch.
+        batch_size: the number of pairs per step over all processes.
+        seed: the seed of order, captions and crops.
+        rank: the number of this process.
+        world: the number of processes, which share every batch.
+
+    Raises:
+        LimbeckError: no rows, or fewer pairs per batch than processes.
     """
 
     def __init__(
@@ -304,11 +307,11 @@ class Batches:
         self._epoch, self._order = -1, np.arange(0)
 
     def epoch(self, step: int) -> int:
-        """Epoch of a step."""
+        """Return the epoch of a step."""
         return step // self.steps_per_epoch
 
     def positions(self, step: int) -> np.ndarray:
-        """Positions (batch_size,) of the global batch of a step."""
+        """Return the positions (batch_size,) of the global batch of a step."""
         epoch = self.epoch(step)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.view))
@@ -326,7 +329,7 @@ class Batches:
         return Batch(inputs, ids, torch.from_numpy(own.copy()), labels)
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches of steps start to stop - 1, the next one prepared while one is used."""
+        """Yield the batches of steps start to stop - 1; the next one is prepared while one is in use."""
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.at, start) if start < stop else None
             for step in range(start, stop):

@@ -1,4 +1,4 @@
-"""Looking a pairs table over: pictures, duplicates, texts, labels, features, and a protocol's splits."""
+"""Checks of a pairs table: pictures, duplicates, texts, labels, features, and a protocol's splits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from limbeck.errors import LimbeckError
 Progress = Callable[[int, int], None]
 Level = Literal["error", "warning", "note"]
 _AT_ONCE = 512
-_IDS = 4  # of a group, in the readable report
+_IDS = 4  # ids per group in the readable report
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing found: how bad, how many, what it means, and each case (ids, or ids with numbers)."""
+    """One kind of finding: its level, count, meaning, and each case (ids, or ids with numbers)."""
 
     kind: str
     level: Level
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """Everything found in a pairs table."""
+    """All findings in a pairs table."""
 
     pairs: str
     name: str
@@ -48,20 +48,20 @@ class Report:
     seconds: float = 0.0
 
     def add(self, kind: str, level: Level, what: str, items: list[Any]) -> None:
-        """Note a finding, unless there are no cases of it."""
+        """Add a finding, unless it has no cases."""
         if items:
             self.findings.append(Finding(kind, level, len(items), what, items))
 
     def number(self, level: Level) -> int:
-        """Number of findings (kinds, not cases) of a level."""
+        """Count the findings (kinds, not cases) of a level."""
         return sum(finding.level == level for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form, with every case listed."""
+        """Return the JSON form, with every case listed."""
         return {"format": "limbeck.check/1", **asdict(self)}
 
     def lines(self) -> list[str]:
-        """The findings for people, worst first, each with its first cases."""
+        """Return the findings as text, worst first, each with its first cases."""
         about = f", protocol {self.protocol}" if self.protocol else ""
         head = f"{self.name}: {self.rows:,} pairs{about}" + ("" if self.findings else ", nothing found")
         order = {"error": 0, "warning": 1, "note": 2}
@@ -74,12 +74,12 @@ class Report:
 
 
 def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progress | None = None) -> Report:
-    """Look a pairs table over; faults become findings, not exceptions.
+    """Check a pairs table; faults become findings, not exceptions.
 
     Args:
-        pairs: the table; open it with ``strict=False`` so that its faults are listed instead of raised.
+        pairs: the table; open it with ``strict=False``, so that its faults are listed instead of raised.
         protocol: also check its splits, and duplicates between its queries and its database or train part.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (pictures done, all pictures).
     """
     started = time.monotonic()
     report = Report(str(pairs.path), pairs.name, len(pairs))
@@ -110,7 +110,7 @@ def _case(item: Any) -> str:
 
 # ------------------------------------------------------------------------------ pictures
 def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> list[list[int]]:
-    """Missing, unreadable and duplicate pictures; returns groups of rows whose pictures look alike."""
+    """Report missing, unreadable and duplicate pictures; return groups of rows whose pictures look alike."""
     if pairs.media is None:
         report.add("no_media", "note", "no pictures: features only", [pairs.name])
         return []
@@ -129,7 +129,7 @@ def _check_pictures(pairs: Pairs, report: Report, progress: Progress | None) -> 
             unreadable.append({"id": pairs.ids[row], "reason": result})
         if progress is not None:
             progress(done, len(rows))
-    report.add("missing_pictures", "error", "pictures that are not there", missing)
+    report.add("missing_pictures", "error", "pictures that do not exist", missing)
     report.add("unreadable_pictures", "error", "pictures that cannot be read", unreadable)
     return find_duplicates(pairs, kept, prints, report)
 
@@ -140,7 +140,8 @@ class _Missing:
 
 
 def _fingerprints(pairs: Pairs, rows: list[int]) -> Iterator[tuple[int, Print | _Missing | str]]:
-    """Fingerprint of each row's picture, or why there is none; read by a few threads, in order."""
+    """Yield the fingerprint of each row's picture, or the reason why there is none; in order, on a few
+    threads."""
 
     def one(row: int) -> Print | _Missing | str:
         try:
@@ -159,11 +160,11 @@ def _fingerprints(pairs: Pairs, rows: list[int]) -> Iterator[tuple[int, Print | 
 
 
 def find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: Report) -> list[list[int]]:
-    """Report equal pictures and look-alikes; returns groups of the rows that show the same."""
+    """Report identical and look-alike pictures; return groups of rows that show the same picture."""
     groups = equal_groups([p.content for p in prints])
     exact = [[pairs.ids[rows[at]] for at in group] for group in groups]
     report.add("exact_duplicates", "warning", "groups of identical pictures", exact)
-    # One picture of each group stands for all in the search for others that look like it.
+    # One picture represents each group in the search for look-alikes.
     stands_for = {group[0]: group for group in groups}
     shadowed = {at for group in groups for at in group[1:]}
     single = [at for at in range(len(prints)) if at not in shadowed]
@@ -180,7 +181,7 @@ def find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: 
         report.add(
             "near_duplicates_cut",
             "note",
-            "too many alike pictures: not every pair was compared",
+            "too many similar pictures: not every pair was compared",
             [pairs.name],
         )
     same = []
@@ -203,7 +204,7 @@ def _check_texts(pairs: Pairs, report: Report) -> None:
             report.add(f"no_{column}", "note", f"the data set has no {column}", [pairs.name])
         else:
             report.add(kind, "warning", what, empty)
-    report.add("unknown_labels", "error", "labels that label_names lacks", pairs.unknown_labels)
+    report.add("unknown_labels", "error", "labels missing from label_names", pairs.unknown_labels)
     if pairs.label_names and len(pairs):
         used = np.asarray(pairs.labels().any(axis=0))
         unused = [name for name, is_used in zip(pairs.label_names, used.tolist(), strict=True) if not is_used]
@@ -239,7 +240,7 @@ def _bad_rows(file: FeatureFile) -> list[str]:
         for start in range(0, file.count, 4096)
         for at in np.flatnonzero(~np.isfinite(file.matrix[start : start + 4096]).all(axis=1))
     ]
-    return [f"{file.path}: row {row} holds NaN or infinity" for row in bad]
+    return [f"{file.path}: row {row} contains NaN or infinity" for row in bad]
 
 
 # ------------------------------------------------------------------------------ protocol
@@ -253,7 +254,7 @@ def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], re
         except LimbeckError as error:
             faults.setdefault(str(error), []).append(name)
     for fault, spoiled in faults.items():
-        report.add("splits", "error", f"split {', '.join(spoiled)} does not hold", [fault])
+        report.add("splits", "error", f"split {', '.join(spoiled)} is not valid", [fault])
     if "query" not in splits:
         return
     try:
@@ -270,7 +271,7 @@ def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], re
     if protocol.relevance == "shared_label":
         unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
         ids = [pairs.ids[row] for row in unlabeled.tolist()]
-        report.add("query_without_label", "warning", "queries without a label, nothing is relevant", ids)
+        report.add("query_without_label", "warning", "queries without a label or relevant item", ids)
         if "database" in splits:
             _check_relevance(pairs, splits["query"], splits["database"], report)
         if "train" in splits:
@@ -288,7 +289,7 @@ def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], re
             for row in group
             if row in query
         ]
-        report.add(f"leaks_{name}", "warning", f"queries whose picture, or one like it, is in {name}", leaks)
+        report.add(f"leaks_{name}", "warning", f"queries whose picture, or a look-alike, is in {name}", leaks)
 
 
 def _check_all_relevant(pairs: Pairs, report: Report) -> None:
@@ -305,15 +306,15 @@ def _check_all_relevant(pairs: Pairs, report: Report) -> None:
 
 
 def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, report: Report) -> None:
-    """Queries whose labels no item of the database has: metrics leave them out (or as the protocol says)."""
+    """Report queries whose labels no database item has: metrics skip them (or follow the protocol's rule)."""
     labels = pairs.labels(query)
-    found = (labels & pairs.labels(database).any(axis=0)).any(axis=1)
-    lost = [pairs.ids[row] for row in query[labels.any(axis=1) & ~found].tolist()]
-    report.add("query_without_relevant", "warning", "queries whose labels no item of the database has", lost)
+    has_relevant = (labels & pairs.labels(database).any(axis=0)).any(axis=1)
+    lost = [pairs.ids[row] for row in query[labels.any(axis=1) & ~has_relevant].tolist()]
+    report.add("query_without_relevant", "warning", "queries whose labels no database item has", lost)
     share = relevance(labels, pairs.labels(database), pairs.label_names)
-    if share is not None and found.any():
+    if share is not None and has_relevant.any():
         level: Level = "warning" if share.share > WARN_ABOVE else "note"
         report.relevance = asdict(share)
         report.add("relevant_pairs", level, share.in_words, [share.label])
-    if not found.any():
-        report.add("nothing_relevant", "error", "not one query has a relevant item", [pairs.name])
+    if not has_relevant.any():
+        report.add("nothing_relevant", "error", "no query has a relevant item", [pairs.name])

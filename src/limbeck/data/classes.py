@@ -1,4 +1,4 @@
-"""The classes of a data set for zero-shot classification: which row is of which, and their prompts."""
+"""The classes of a data set for zero-shot classification: the class of each row, and their prompts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FROM_PATHS = "path"
 
 
 class Classification(BaseModel):
-    """A protocol's section: where the classes stand, the words for them, and the tree they hang in.
+    """The protocol's section on classification: the source of the classes, their names, and their tree.
 
     ``classes``: ``path`` (a row's class path, see `node_names`) or ``label`` (rows with exactly one label).
-    ``prompts``: each with ``{}`` for the class; a class is the mean point of its prompts. ``names``: words
-    for classes that are no words, e.g. WordNet ids. ``hierarchy``: ``path`` (the tree of the class paths), or
-    a file of ``parent child`` lines beside the protocol.
+    ``prompts``: texts with ``{}`` for the class; a class is the mean point of its prompts. ``names``: words
+    for classes whose names are codes, such as WordNet ids. ``hierarchy``: ``path`` (the tree of the class
+    paths), or a file of ``parent child`` lines in the protocol's folder.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -37,23 +37,23 @@ class Classification(BaseModel):
     def _prompts_name_the_class(self) -> Self:
         for prompt in self.prompts:
             if prompt.count("{}") != 1:
-                raise ValueError(f"prompt {prompt!r} needs {{}} once, where the class stands")
+                raise ValueError(f"prompt {prompt!r} needs {{}} exactly once, for the class")
         if len(set(self.prompts)) < len(self.prompts):
-            raise ValueError("prompts holds a prompt twice; each counts once")
+            raise ValueError("prompts repeats a prompt; remove the second")
         return self
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """The classes of a data set and some of its rows.
+    """The classes of a data set and of some of its rows.
 
     Attributes:
         names: the C classes, sorted.
-        numbers: int64 (n,), class of each row asked for; −1 for a row without exactly one.
-        words: per class what prompts call it.
-        prompts: per class its prompts, all equally many.
-        tree: the tree they hang in, or None.
-        nodes: int64 (C,), number of each class in the tree; empty without one.
+        numbers: int64 (n,), the class of each row; −1 for a row without exactly one.
+        words: per class its name in prompts.
+        prompts: per class its prompts, equally many for each.
+        tree: the tree of the classes, or None.
+        nodes: int64 (C,), the number of each class in the tree; empty without one.
     """
 
     names: list[str]
@@ -67,18 +67,18 @@ class Classes:
 def read_classes(
     pairs: Pairs, rows: np.ndarray, section: Classification, file_tree: Tree | None, protocol: str
 ) -> Classes:
-    """Classes of the whole table and of some of its rows.
+    """Read the classes of the whole table and of some of its rows.
 
     Args:
         pairs: the data set.
         rows: row numbers (n,).
-        section: the protocol's.
+        section: the protocol's section.
         file_tree: the tree read from ``section.hierarchy`` where that is a file.
         protocol: its name, for messages.
 
     Raises:
         LimbeckError: no row with a class, fewer than two classes, words for a class that does not exist,
-            class paths that make no tree, a class that is not in the tree.
+            class paths that form no tree, a class that is not in the tree.
     """
     own = class_names(pairs, section.classes)
     known = pairs.label_names if section.classes == "label" else own  # a label may be wrong for every row
@@ -88,18 +88,18 @@ def read_classes(
     if (numbers < 0).all():
         wanted = "a class path" if section.classes == "path" else "exactly one label"
         raise LimbeckError(
-            f"protocol {protocol}: classification: not one of {len(rows)} query rows of {pairs.path} has "
+            f"protocol {protocol}: classification: none of {len(rows)} query rows of {pairs.path} has "
             f"{wanted}; import the data with it, or use a protocol without classification"
         )
     if len(names) < 2:
         raise LimbeckError(
-            f"protocol {protocol}: classification: {pairs.path} has one class, {names[0]!r}; it takes two"
+            f"protocol {protocol}: classification: {pairs.path} has one class, {names[0]!r}; two are needed"
         )
     unknown = [name for name in section.names if name not in number]
     if unknown:
         raise LimbeckError(
-            f"protocol {protocol}: classification.names: {unknown[0]!r} is no class of {pairs.path}; "
-            "remove or mend it"
+            f"protocol {protocol}: classification.names: {unknown[0]!r} is not a class of {pairs.path}; "
+            "remove or correct it"
         )
     last = {name: path[-1] for path, name in node_names(pairs.class_paths).items()}
     called = last if section.classes == "path" else {}
@@ -119,7 +119,7 @@ def read_classes(
 
 
 def class_names(pairs: Pairs, source: Literal["path", "label"]) -> Sequence[str | None]:
-    """The one class of every row, None without: its class path (see `node_names`), or its only label."""
+    """Return the one class of every row, or None: its class path (see `node_names`), or its only label."""
     if source == "path":
         names = node_names(pairs.class_paths)
         return [names[tuple(path)] if path else None for path in pairs.class_paths]

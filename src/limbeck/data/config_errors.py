@@ -1,4 +1,4 @@
-"""Errors of strict pydantic models in one line, with the nearest known name for a misspelt key."""
+"""One-line errors of strict pydantic models, with the nearest known name for a misspelt key."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from limbeck.errors import LimbeckError
 
 
 def describe(error: ValidationError, model: type[BaseModel], source: str) -> LimbeckError:
-    """Turn a validation error into a `LimbeckError` that names the file, the field and the mend.
+    """Turn a validation error into a `LimbeckError` that names the file, the field and the fix.
 
     Args:
-        error: what pydantic raised.
-        model: the model that was validated, to look up known keys.
-        source: the file (or name) to blame.
+        error: the error of pydantic.
+        model: the validated model, for its known keys.
+        source: the file (or name) with the error.
     """
-    # A misspelt key also counts as a missing one: say the cause, not the consequence.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    # A misspelt key is also reported as a missing one: report the cause, not the consequence.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"known are {', '.join(sorted(known))}" if known else "there is none to set here; remove it"
+        hint = f"known are {', '.join(sorted(known))}" if known else "this part has no keys; remove it"
         hint = f"did you mean {near[0]!r}?" if near else hint
         return LimbeckError(f"{source}: unknown key {where!r}; {hint}{more}")
     if first["type"] == "missing":
@@ -35,7 +35,7 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the model at a location; a union's member is found by its class name or kind."""
+    """Return the keys of the model at a location; a member of a union is found by its class name or kind."""
     models = [model]
     for part in location:
         inner = [m for m in models if part in (m.__name__, _kind(m))]
@@ -48,7 +48,7 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
 
 
 def _kind(model: type[BaseModel]) -> Any:
-    """What tells a union's members apart; None outside one."""
+    """Return the value that distinguishes the members of a union; None outside a union."""
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
 
 

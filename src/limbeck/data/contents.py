@@ -1,7 +1,8 @@
-"""What the files behind a pairs table hold: feature files by SHA-256, pictures by size, time and content.
+"""Fingerprints of the files behind a pairs table: feature files by SHA-256, pictures by size, time and
+content.
 
-`Pairs.fingerprint` covers the table. A picture or a feature file may change under the same table; a run notes
-the contents when it begins and compares them when it goes on.
+`Pairs.fingerprint` covers only the table, while a picture or a feature file may change under the same
+table. A run records the contents at its start and compares them when it resumes.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from limbeck.files import atomic_file, read_json, sha256_json, write_json
 
 FILE, PICTURES = "data.json", "pictures.parquet"
 READ_ALL = 2**26
-"""Bytes of pictures that are all read for their digests; of more, `SAMPLE` pictures are."""
+"""Up to this many bytes all pictures are read for their digests; above it, `SAMPLE` pictures are."""
 SAMPLE = 500
 Picture = tuple[int, int, str | None]
-"""Bytes, time of change in ns, digest or None."""
+"""Bytes, modification time in ns, digest or None."""
 _PARTS = {"table": "pairs.parquet", "labels": "label_names of pairs.json", "protocol": "the protocol"}
 _SCHEMA = pa.schema(
     [("image", pa.string()), ("size", pa.int64()), ("changed", pa.int64()), ("digest", pa.string())]
@@ -39,14 +40,16 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Contents:
-    """What was there.
+    """The contents at one time.
 
     Attributes:
-        table: SHA-256 of ``pairs.parquet``; ``labels`` of the label order.
-        protocol: hash of the protocol; ``rules``: before it was applied to this table.
+        table: the SHA-256 of ``pairs.parquet``.
+        labels: the hash of the label order.
+        protocol: the hash of the protocol as it applies to this table.
+        rules: the hash of the protocol before it was applied to this table.
         features: name → ``file``, ``bytes``, ``scale``, ``sha256``.
-        pictures: path → (bytes, time of change in ns, digest or None); −1 bytes where it is missing. In a
-            zip the digest is the CRC-32 that the archive lists, and there is no time.
+        pictures: path → (bytes, modification time in ns, digest or None); −1 bytes where it is missing. In a
+            zip the digest is the CRC-32 that the archive lists, and the time is 0.
     """
 
     table: str
@@ -60,13 +63,13 @@ class Contents:
     def of(
         cls, pairs: Pairs, protocol: Protocol, rows: Sequence[np.ndarray] = (), *, cache: Path | None = None
     ) -> Contents:
-        """Look at the files now.
+        """Read the current contents.
 
         Args:
             pairs: the table.
-            protocol: that it is read under, as it applies to the table.
-            rows: row numbers whose pictures count; none where no picture is read.
-            cache: see `file_digest`.
+            protocol: the protocol as it applies to the table.
+            rows: row numbers whose pictures count; empty where no picture is read.
+            cache: the folder of known digests, see `file_digest`.
 
         Raises:
             LimbeckError: a feature file that cannot be read.
@@ -103,7 +106,8 @@ class Contents:
 
     @classmethod
     def load(cls, run: Path) -> Contents | None:
-        """What a run noted when it began; None where it noted nothing (an older limbeck).
+        """Read the contents that a run recorded at its start; None for a run of an older version without
+        them.
 
         Raises:
             LimbeckError: a damaged file.
@@ -124,29 +128,30 @@ class Contents:
         return cls(**kept, pictures=pictures)
 
     def changes(self, now: Contents) -> Changes:
-        """What differs between what was there and what is there now."""
-        found = Changes()
+        """Return the differences between these contents and the current ones."""
+        changes = Changes()
         for key, what in _PARTS.items():
             if getattr(self, key) != getattr(now, key):
-                found.other.append(what)
+                changes.other.append(what)
         for name in sorted(self.features.keys() | now.features.keys()):
             before, after = self.features.get(name), now.features.get(name)
             if before is None or after is None or before["scale"] != after["scale"]:
-                found.other.append(f"features {name!r} of pairs.json")
+                changes.other.append(f"features {name!r} of pairs.json")
             elif before["sha256"] != after["sha256"]:
-                found.files.append(after["file"])
-        _compare_pictures(self.pictures, now.pictures, found)
-        return found
+                changes.files.append(after["file"])
+        _compare_pictures(self.pictures, now.pictures, changes)
+        return changes
 
 
 @dataclass
 class Changes:
-    """Differences.
+    """Differences between two contents.
 
     Attributes:
-        other: parts of the data set itself: another data set.
-        files: feature files and pictures that hold something else now.
-        copied: pictures with new dates, the same sizes, and no difference in the ``read`` ones.
+        other: changed parts of the data set itself, which make it another data set.
+        files: feature files and pictures whose content changed.
+        copied: the number of pictures with new dates and equal sizes, where no compared digest differs.
+        read: the number of pictures whose digests were compared.
     """
 
     other: list[str] = field(default_factory=list)
@@ -167,7 +172,7 @@ def _compare_pictures(before: dict[str, Picture], after: dict[str, Picture], fou
                 found.files.append(image)
         elif old[1] != new[1]:
             dated.append(image)
-    # A collection that was copied has new dates throughout; then the pictures that were read decide.
+    # A copied collection has new dates throughout; then the pictures with digests decide.
     unread = sum(old[2] is None for old in before.values())
     if dated and len(dated) == unread and found.read:
         found.copied = len(dated)

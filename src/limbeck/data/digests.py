@@ -1,4 +1,4 @@
-"""SHA-256 of large files, read once: kept by path, size and time of change."""
+"""SHA-256 of large files, read once and then kept by path, size and modification time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json, write_atomic
 
 ALWAYS_READ = 2**26
-"""Bytes up to which a file is read again each time: its time of change need not be believed."""
+"""Up to this many bytes a file is read every time, whatever its modification time."""
 
 
 def file_digest(path: Path, cache: Path | None = None) -> str:
-    """Hex SHA-256 of a file's bytes.
+    """Return the hex SHA-256 of a file's bytes.
 
     Args:
         path: the file.
-        cache: folder of known digests of files above `ALWAYS_READ` bytes; None reads every file.
+        cache: the folder of known digests of files above `ALWAYS_READ` bytes; None reads every file.
 
     Raises:
         LimbeckError: the file is missing or cannot be read.

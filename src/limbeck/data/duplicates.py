@@ -1,4 +1,4 @@
-"""Finding equal pictures and look-alikes: content hashes, difference hashes, a look at the colours."""
+"""Detection of identical and look-alike pictures by content hashes, difference hashes and colours."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from limbeck.pictures import ROOM, decode_picture
 # On MIRFlickr (15,677 pictures) this distance and the likeness give four pairs, all of them the same photo or
 # shot; the difference hash alone gives 3,418, since dark pictures share one.
 MAX_DISTANCE = 7
-# Where hashes collide by the million (thousands of near-blank pictures), looking at each pair would not end.
+# Hashes can collide by the million (thousands of near-blank pictures); comparing each pair would not end.
 MAX_CANDIDATES = 2_000_000
 _AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class Print:
-    """Fingerprints of one picture: content (of the file's bytes), 64-bit difference hash, 32×32 colours."""
+    """Fingerprints of one picture: hash of the file's bytes, 64-bit difference hash, 32×32 colours."""
 
     content: bytes
     hash: int
@@ -33,17 +33,17 @@ class Print:
 
 @dataclass(frozen=True)
 class Alike:
-    """Positions of pictures that look alike, in order, and the least likeness that joined two of them."""
+    """Sorted positions of pictures that look alike, and the least likeness that joined two of them."""
 
     members: list[int]
     likeness: float
 
 
 def fingerprint(data: bytes, name: str) -> Print:
-    """Fingerprint an encoded picture.
+    """Compute the fingerprints of an encoded picture.
 
     Raises:
-        LimbeckError: the picture cannot be decoded; ``name`` stands in the message.
+        LimbeckError: the picture cannot be decoded; the message contains ``name``.
     """
     with ROOM.keep():
         shown = decode_picture(io.BytesIO(data), name, size=2 * SIDE)
@@ -54,7 +54,7 @@ def fingerprint(data: bytes, name: str) -> Print:
 
 
 def equal_groups(contents: Sequence[bytes]) -> list[list[int]]:
-    """Groups of positions whose content is the same, each of two or more, in order of their first member."""
+    """Group positions of equal content, two or more each, in order of their first member."""
     places: dict[bytes, list[int]] = defaultdict(list)
     for position, content in enumerate(contents):
         places[content].append(position)
@@ -62,17 +62,17 @@ def equal_groups(contents: Sequence[bytes]) -> list[list[int]]:
 
 
 def alike_groups(prints: Sequence[Print]) -> tuple[list[Alike], bool]:
-    """Groups of pictures that look alike: few differing hash bits, and colours that correlate.
+    """Group pictures that look alike: few differing hash bits, and correlated colours.
 
-    Two of a group may look alike through others only. Flat pictures look like none.
+    Two members of a group may look alike only through others. Flat pictures look like none.
 
     Returns:
-        groups of two or more by falling likeness, and whether the search was cut off at `MAX_CANDIDATES`.
+        groups of two or more by falling likeness, and whether the search stopped at `MAX_CANDIDATES`.
     """
     thumbs = np.stack([p.thumb for p in prints]) if prints else np.empty((0, SIDE, SIDE, 3), np.uint8)
     visible = [at for at, thumb in enumerate(thumbs) if thumb.std(axis=(0, 1)).max() >= MIN_SPREAD]
     joined = _Joined(len(prints))
-    # Equal thumbnails need no look at each pair of them: one stands for all.
+    # One thumbnail represents all equal ones.
     places: dict[bytes, int] = {}
     for at in visible:
         joined.join(places.setdefault(thumbs[at].tobytes(), at), at, 1.0)
@@ -126,10 +126,10 @@ class _Joined:
 
 
 def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs within `MAX_DISTANCE` bits, each once.
+    """Yield pairs within `MAX_DISTANCE` bits, each once.
 
-    With at most seven differing bits one of the eight bytes is equal, so only pictures that share a byte are
-    compared; a pair is given at the first byte that it shares.
+    With at most seven differing bits one of the eight bytes is equal. Only pictures that share a byte are
+    compared, and a pair is yielded at the first byte that it shares.
     """
     for byte in range(8):
         shift = np.uint64(8 * byte)

@@ -24,19 +24,19 @@ class FeatureFile:
 
     @property
     def count(self) -> int:
-        """Number of rows M."""
+        """The number of rows M."""
         return int(self.matrix.shape[0])
 
     def check_count(self, expected: int, what: str) -> None:
-        """Refuse another row count than ``expected``, naming file and both counts."""
+        """Raise `LimbeckError` for a row count other than ``expected``, with file and both counts."""
         if self.count != expected:
             raise LimbeckError(
                 f"{self.path}: features {self.name!r} have {self.count} rows, {what} has {expected}; "
-                "give the file that belongs to it"
+                "use the file that belongs to it"
             )
 
     def check_rows(self, rows: np.ndarray) -> None:
-        """Refuse feature rows outside the file; −1 stands for "no features"."""
+        """Raise `LimbeckError` for feature rows outside the file; −1 means "no features"."""
         lowest, largest = int(rows.min(initial=-1)), int(rows.max(initial=-1))
         if largest >= self.count or lowest < -1:
             row = lowest if lowest < -1 else largest
@@ -45,22 +45,27 @@ class FeatureFile:
             )
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as float32 (n, D), scale applied after the conversion, since integers would overflow."""
+        """Return rows as float32 (n, D); the scale is applied after the conversion, because integers would
+        overflow.
+
+        Raises:
+            LimbeckError: a row out of range, NaN or infinity.
+        """
         self.check_rows(rows)
         out = np.asarray(self.matrix[rows], dtype=np.float32)
         if self.scale != 1.0:
             out *= np.float32(self.scale)
         if not np.isfinite(out).all():
             bad = int(rows[int(np.argmin(np.isfinite(out).all(axis=1)))])
-            raise LimbeckError(f"{self.path}: row {bad} holds NaN or infinity; compute the features again")
+            raise LimbeckError(f"{self.path}: row {bad} contains NaN or infinity; compute the features again")
         return out
 
 
 def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
-    """Map a feature file.
+    """Map a feature file into memory.
 
     Raises:
-        LimbeckError: missing, not a ``.npy`` file, cut short, not a 2-D real matrix, bad scale.
+        LimbeckError: a missing or truncated file, no ``.npy``, no 2-D real matrix, a bad scale.
     """
     if not path.is_file():
         raise LimbeckError(f"{path}: no such feature file (features {name!r}); restore it or import again")
@@ -75,15 +80,15 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
 
 
 def open_feature_files(directory: Path, features: Mapping[str, Mapping[str, Any]]) -> dict[str, FeatureFile]:
-    """Map every feature file named in ``pairs.json``; relative paths count from ``directory``.
+    """Map every feature file named in ``pairs.json``; relative paths start at ``directory``.
 
     Raises:
-        LimbeckError: a file that cannot be mapped or whose row count is not the one noted at import.
+        LimbeckError: a file that cannot be mapped or whose row count differs from that of the import.
     """
     files = {}
     for name, entry in features.items():
         if not isinstance(entry, Mapping) or "file" not in entry:
-            raise LimbeckError(f"{directory / 'pairs.json'}: features {name!r} name no file")
+            raise LimbeckError(f"{directory / 'pairs.json'}: features {name!r} have no file; import again")
         file = load_feature_file(name, directory / str(entry["file"]), float(entry.get("scale", 1.0)))
         if entry.get("rows") is not None:
             file.check_count(int(entry["rows"]), "pairs.json")

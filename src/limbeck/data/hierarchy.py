@@ -1,4 +1,4 @@
-"""An is-a tree over classes: read from ``parent child`` lines, or grown from the class paths of a table."""
+"""An is-a tree over classes, read from ``parent child`` lines or built from the class paths of a table."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from limbeck.tables import read_list, warn_notes
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _JOIN = " > "
-Edge = tuple[str, str, str]  # parent, child, where the edge was said ("FILE, line 3")
+Edge = tuple[str, str, str]  # parent, child, source of the edge ("FILE, line 3")
 
 
 class Tree:
-    """A rooted tree of names; every node but the root has one parent.
+    """A rooted tree of names; every node except the root has one parent.
 
     Attributes:
         nodes: the N names, each parent before its children, the root first.
-        parents: int64 (N,), number of each node's parent in ``nodes``; −1 for the root.
-        source: where it was read, for messages.
+        parents: int64 (N,), the number of each node's parent in ``nodes``; −1 for the root.
+        source: the source of the tree, for messages.
     """
 
     def __init__(self, nodes: Sequence[str], parents: np.ndarray, source: str) -> None:
@@ -36,11 +36,11 @@ class Tree:
 
     @classmethod
     def read(cls, file: str | Path) -> Tree:
-        """Read a text file of edges, one ``parent child`` per line; blank lines and ``# …`` are passed over.
+        """Read a text file of edges, one ``parent child`` per line; blank lines and ``# …`` are skipped.
 
         Raises:
-            LimbeckError: no such file or no text, a line without exactly two words, no edge, a node that is
-                its own ancestor, a node with two parents, two roots.
+            LimbeckError: no such file, no text, a line without exactly two words, no edge, a node that is its
+                own ancestor, a node with two parents, two roots.
         """
         path = Path(file)
         edges: list[Edge] = []
@@ -56,22 +56,22 @@ class Tree:
                     f"{'word' if len(words) == 1 else 'words'}, not 2; write 'parent child', _ for a blank"
                 )
         if not edges:
-            raise LimbeckError(f"{path}: no edge in it; write one 'parent child' a line")
+            raise LimbeckError(f"{path}: contains no edge; write one 'parent child' per line")
         return cls._grow([], edges, str(path))
 
     @classmethod
     def from_paths(cls, paths: Iterable[Sequence[str]], source: str = "class paths") -> Tree:
-        """Grow the tree whose branches are some paths, root first; empty ones are passed over.
+        """Build the tree whose branches are class paths, root first; empty paths are skipped.
 
-        A node is a path from the root, so equal names may stand on two levels or in two branches; the nodes
-        are called as `node_names` says.
+        A node is a path from the root, so equal names may occur on two levels or in two branches.
+        `node_names` names the nodes.
 
         Raises:
-            LimbeckError: not one path, two roots.
+            LimbeckError: no path, two roots.
         """
         distinct = sorted({tuple(path) for path in paths if len(path)})
         if not distinct:
-            raise LimbeckError(f"{source}: not one class path; import the data with column path")
+            raise LimbeckError(f"{source}: no class path; import the data with column path")
         names = node_names(distinct)
         full = _from_root(distinct)
         nodes = {full[path][:end]: path for path in distinct for end in range(1, len(full[path]) + 1)}
@@ -93,7 +93,7 @@ class Tree:
             if len(above) > 1:
                 (first, _), (second, where) = list(above.items())[:2]
                 raise LimbeckError(
-                    f"{where}: {child!r} stands below {second!r} and below {first!r}; in a tree each node "
+                    f"{where}: {child!r} is below {second!r} and below {first!r}; in a tree each node "
                     "has one parent: remove one of the two edges, or give the two meanings two names"
                 )
         roots = [name for name in order if not parents[name]]
@@ -101,7 +101,7 @@ class Tree:
             more = f" (and {len(roots) - 2} more)" if len(roots) > 2 else ""
             raise LimbeckError(
                 f"{source}: two roots, {roots[0]!r} and {roots[1]!r}{more}; "
-                "add a node above them, so that all classes hang in one tree"
+                "add a node above them, so that all classes are in one tree"
             )
         number = {name: at for at, name in enumerate(order)}
         return cls(order, np.array([number[next(iter(parents[n]), "")] if parents[n] else -1 for n in order]),
@@ -118,16 +118,20 @@ class Tree:
 
     @property
     def root(self) -> str:
-        """Name of the root."""
+        """The name of the root."""
         return self.nodes[0]
 
     @property
     def edges_hash(self) -> str:
-        """SHA-256 of the edges: equal for equal trees, whatever the order of the lines."""
+        """The SHA-256 of the edges: equal for equal trees, whatever the order of the lines."""
         return sha256_json(sorted([self.nodes[p] if p >= 0 else "", n] for n, p in self._with_parents()))
 
     def numbers(self, names: Sequence[str]) -> np.ndarray:
-        """Numbers of some nodes, int64 (n,); an unknown name is a `LimbeckError`."""
+        """Return the numbers of some nodes, int64 (n,).
+
+        Raises:
+            LimbeckError: an unknown name.
+        """
         for name in names:
             if name not in self._number:
                 near = difflib.get_close_matches(name, self.nodes, n=1)
@@ -136,7 +140,7 @@ class Tree:
         return np.array([self._number[name] for name in names], np.int64)
 
     def path(self, name: str) -> list[str]:
-        """The names from the root down to a node, itself included."""
+        """Return the names from the root to a node, including it."""
         found, at = [], int(self.numbers([name])[0])
         while at >= 0:
             found.append(self.nodes[at])
@@ -148,12 +152,12 @@ class Tree:
 
 
 def node_names(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], str]:
-    """Names of the nodes that class paths and their beginnings are, by path.
+    """Name the nodes of class paths and of their beginnings; return the names by path.
 
-    The last entry names a node where no other node has it, else the whole path does (``A > A``).
+    The last entry names a node if no other node has it, else the whole path does (``A > A``).
 
     Raises:
-        LimbeckError: an entry that reads like the path of another node.
+        LimbeckError: an entry that equals the joined path of another node.
     """
     full = _from_root(paths)
     nodes = dict.fromkeys(path[:end] for path in full.values() for end in range(1, len(path) + 1))
@@ -166,7 +170,7 @@ def node_names(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], str]:
 
 
 def _from_root(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Each path with what stands above its first entry, where that is a node of just one other path."""
+    """Prepend to each path the path above its first entry, if that is a node of exactly one other path."""
     full = {tuple(path): tuple(path) for path in paths if len(path)}
     while True:
         roots = {path[0] for path in full.values()}
@@ -182,7 +186,7 @@ def _from_root(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], tuple[st
 
 
 def _parents_first(parents: dict[str, dict[str, str]]) -> list[str]:
-    """The nodes in an order in which every parent comes before its children; a cycle is refused."""
+    """Order the nodes so that every parent comes before its children; refuse a cycle."""
     children: dict[str, list[str]] = {name: [] for name in parents}
     waiting = {name: len(above) for name, above in parents.items()}
     for name, above in parents.items():
@@ -200,7 +204,7 @@ def _parents_first(parents: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _refuse_cycle(parents: dict[str, dict[str, str]], stuck: set[str]) -> None:
-    """Every stuck node lies on a cycle or below one, so going up among them must come round."""
+    """Raise for a cycle: a stuck node is on one or below one, so going up among them returns to a node."""
     way = [next(name for name in parents if name in stuck)]
     while way[-1] not in way[:-1]:
         way.append(next(parent for parent in parents[way[-1]] if parent in stuck))

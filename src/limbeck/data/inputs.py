@@ -1,4 +1,4 @@
-"""What one entry of a batch is made from: a column, the tower that reads it, perhaps a prompt."""
+"""The sources of one batch entry: a column, the tower that reads it, and perhaps a prompt."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class PromptConfig(BaseModel):
     """How labels become text.
 
     Attributes:
-        template: ``names``, ``sentence`` or any text with ``{labels}``; of several the features are averaged.
-        words: words for some class names, in place of the cleaned name.
-        classes: ``together``, one sentence names all classes of a picture; ``averaged``, each class has its
-            own and their features are averaged; ``listed``, the text tower reads the list of class names
-            itself (`multihot`, `label_features`) and there is no sentence.
+        template: ``names``, ``sentence`` or any text with ``{labels}``; the features of several are averaged.
+        words: words for some class names, instead of the cleaned name.
+        classes: ``together``: one sentence names all classes of a picture. ``averaged``: each class has its
+            own sentence, and their features are averaged. ``listed``: the text tower reads the list of class
+            names itself (`multihot`, `label_features`), without a sentence.
         context: learn a vector that is added to the prompts' features, as CoOp learns the words around a
-            class name; real texts go without it.
-        permute: seed of a permutation of the class words among the classes (a control: it breaks the meaning
-            of the words and leaves everything else), or None.
+            class name; real texts do not get it.
+        permute: the seed of a permutation of the class words among the classes, or None. This control breaks
+            the meaning of the words and changes nothing else.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -44,7 +44,7 @@ class PromptConfig(BaseModel):
     @model_validator(mode="after")
     def _sentences_or_none(self) -> PromptConfig:
         if self.classes == "listed" and (self.words or self.template != "sentence"):
-            raise ValueError("classes: listed makes no sentence; leave template and words out")
+            raise ValueError("classes: listed makes no sentence; remove template and words")
         return self
 
     @property
@@ -54,17 +54,17 @@ class PromptConfig(BaseModel):
 
     @property
     def column(self) -> Column:
-        """What a tower is shown: prompts, or lists of class names."""
+        """The column that a tower reads: prompts, or lists of class names."""
         return "labels" if self.classes == "listed" else "label_prompt"
 
 
 class TeacherSpec(NamedTuple):
-    """Another model, frozen, that reads an input: a teacher.
+    """A frozen teacher model that reads an input.
 
     Attributes:
         model: an earlier stage, a run or model directory, or a hub id.
-        output: ``tangent``, its embeddings in coordinates that every space can take over, or ``patches``, the
-            same for every patch of the picture.
+        output: ``tangent``, its embeddings in coordinates that every space can read, or ``patches``, the same
+            for every patch of the picture.
         optional: leave the input out when the model has no such output.
     """
 
@@ -77,11 +77,11 @@ class Input(NamedTuple):
     """A named input of a method.
 
     Attributes:
-        column: what it is made from.
-        tower: the tower that reads it: the method's own, or that of ``teacher``.
+        column: its source.
+        tower: the tower that reads it: the method's, or that of ``teacher``.
         prompt: how labels become text.
-        mask: which patches of the picture the tower is shown in training; None shows all.
-        teacher: the frozen model that reads it in place of the method's own tower.
+        mask: the patches of the picture that the tower sees in training; None shows all.
+        teacher: the frozen model that reads it instead of the method's tower.
     """
 
     column: Column
@@ -94,15 +94,15 @@ class Input(NamedTuple):
 def label_prompts(
     labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig
 ) -> list[Item]:
-    """One item a row: its prompt, or the prompts whose features are averaged.
+    """Return one item per row: its prompt, or the prompts whose features are averaged.
 
     Args:
         labels: per row the names of its classes.
         label_names: all class names.
-        config: templates, words, and the permutation of class words if that control is wanted.
+        config: templates, words, and the permutation of class words for that control.
 
     Raises:
-        LimbeckError: words for a class that there is none of; a template without a field.
+        LimbeckError: words for a class that does not exist; a template without a field.
     """
     unknown = sorted(set(config.words) - set(label_names))
     if unknown:
@@ -112,7 +112,7 @@ def label_prompts(
 
 
 def permuted_names(label_names: Sequence[str], seed: int | None) -> dict[str, str]:
-    """Class name by class name: each its own, or with a seed another's."""
+    """Map each class name to itself, or with a seed to another class name."""
     words = list(label_names)
     if seed is not None:
         rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def permuted_names(label_names: Sequence[str], seed: int | None) -> dict[str, st
 
 
 def _item(names: list[str], config: PromptConfig) -> Item:
-    """The prompts of one row, each once; a picture without labels has but one."""
+    """Return the prompts of one row; one prompt where all are equal, as for a picture without labels."""
     groups = [[name] for name in names] if config.classes == "averaged" and names else [names]
     found = [label_prompt(own, text, config.words) for own in groups for text in config.templates]
     return found[0] if len(set(found)) == 1 else tuple(found)

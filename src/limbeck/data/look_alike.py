@@ -1,7 +1,8 @@
-"""Whether two pictures look alike, from small colour thumbnails: on a plain ground the things on it count.
+"""Likeness of two pictures from small colour thumbnails; on a plain background only the objects count.
 
-Two different things on white ground correlate highly as whole pictures, since most of each is white and its
-outline is a step. So the ground is taken off where there is one, and the inside of both is compared.
+Two different objects on white correlate highly as whole pictures, because most of each is white and the
+outline is a step. The background is therefore removed where there is one, and the inside of both objects is
+compared.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 SIDE = 32
-# On pairs of photos in one outline on white, all different, the inside correlates below .71 (7,940 pairs); on
-# copies at JPEG quality 50 above .95 in 99 of 100. Whole photos: see `duplicates.py`.
+# The insides of different photos in one outline on white correlate below .71 (7,940 pairs). Those of copies
+# at JPEG quality 50 correlate above .95 in 99 of 100 cases. For whole photos see `duplicates.py`.
 MIN_LIKENESS = 0.96
-# The ground: this share of the border is within so many grey levels of the border's median colour.
+# Background: this share of the border is within this many grey levels of the border's median colour.
 _BORDER_SHARE, _GROUND_LEVELS = 0.75, 16
-# A thing has at least so many pixels, and inside at least so many that do not touch the ground.
+# An object has at least this many pixels, and its inside at least this many off the background.
 _FEW = 16
 _MIN_OVERLAP = 0.8
-# Below this standard deviation nothing is to be seen, and a correlation says nothing.
+# Below this standard deviation nothing is visible, and a correlation has no meaning.
 MIN_SPREAD = 4.0
-# Things of one colour each: outlines must agree, and colours to so many grey levels.
+# Objects of one colour each: outlines must agree, and colours within this many grey levels.
 _FLAT_OVERLAP, _FLAT_LEVELS = 0.95, 6.0
 _AT_ONCE = 512
 
 
 @dataclass(frozen=True)
 class Looks:
-    """What is compared of n pictures.
+    """The compared parts of n pictures.
 
     Attributes:
         thumbs: uint8 (n, 1024, 3).
-        things: bool (n, 1024), what is not ground; all where there is no plain ground.
-        inside: bool (n, 1024), `things` without the pixels that touch the ground.
-        grounded: bool (n,), whether there is a plain ground.
+        things: bool (n, 1024), the pixels off the background; all where there is no plain background.
+        inside: bool (n, 1024), `things` without the pixels that touch the background.
+        grounded: bool (n,), whether there is a plain background.
     """
 
     thumbs: np.ndarray
@@ -45,7 +46,7 @@ class Looks:
 
     @classmethod
     def of(cls, thumbs: np.ndarray) -> Looks:
-        """Take the ground off thumbnails, uint8 (n, 32, 32, 3)."""
+        """Separate objects from the background of thumbnails, uint8 (n, 32, 32, 3)."""
         n = len(thumbs)
         things, grounded = np.ones((n, SIDE, SIDE), bool), np.zeros(n, bool)
         for start in range(0, n, _AT_ONCE):
@@ -57,10 +58,10 @@ class Looks:
         return cls(thumbs.reshape(*flat, 3), things.reshape(flat), inside.reshape(flat), grounded)
 
     def likeness(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """How much pictures look alike, float32 (m,) up to 1, for positions (m,) and (m,).
+        """Return how much pictures look alike, float32 (m,) up to 1, for positions (m,) and (m,).
 
-        It is the correlation of the colours, each channel about its own mean, which a darker or paler copy
-        keeps; 0 for things of different outlines.
+        It is the correlation of the colours, each channel about its own mean, so that darker and paler copies
+        keep it. It is 0 for objects of different outlines.
         """
         found = np.zeros(len(first), np.float32)
         for start in range(0, len(first), _AT_ONCE):
@@ -90,7 +91,7 @@ class Looks:
 
 
 def _without_ground(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is not ground, bool (n, 32, 32), and whether there is a ground, bool (n,)."""
+    """Return the pixels off the background, bool (n, 32, 32), and whether there is one, bool (n,)."""
     edges = (thumbs[:, 0], thumbs[:, -1], thumbs[:, 1:-1, 0], thumbs[:, 1:-1, -1])
     border = np.concatenate(edges, axis=1)
     ground = np.median(border, axis=1, keepdims=True)
@@ -101,7 +102,8 @@ def _without_ground(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation (m,) of colours (m, p, 3) under a mask (m, p), and the lesser standard deviation (m,)."""
+    """Return the correlation (m,) of colours (m, p, 3) under a mask (m, p), and the lesser standard deviation
+    (m,)."""
     weight = where[:, :, None].astype(np.float32)
     count = np.maximum(weight.sum(axis=1, keepdims=True), 1)
     x, y = ((v - (v * weight).sum(axis=1, keepdims=True) / count) * weight for v in (x, y))

@@ -1,6 +1,6 @@
 """The pairs table: pictures (or their features), captions, tags and labels of one data set.
 
-A pairs directory holds ``pairs.parquet`` and ``pairs.json``; the layout is described in docs/design.md §3.3.
+A pairs directory consists of ``pairs.parquet`` and ``pairs.json``; docs/design.md §3.3 describes the layout.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Rows = np.ndarray | Sequence[int]
 
 
 class Pairs:
-    """A read-only view of a pairs directory; lists become Python objects only when they are asked for.
+    """A read-only view of a pairs directory; lists become Python objects only on access.
 
     Attributes:
         path: the directory.
-        name: name of the data set.
+        name: the name of the data set.
         label_names: the C label names, in column order.
         meta: ``pairs.json`` as read.
     """
@@ -52,7 +52,7 @@ class Pairs:
 
         Args:
             path: the directory.
-            strict: check label names and feature files now. `limbeck.data.check` opens without and lists
+            strict: True checks label names and feature files now. `limbeck.data.check` passes False and lists
                 the faults instead.
 
         Raises:
@@ -61,8 +61,8 @@ class Pairs:
         """
         path = Path(path)
         if not (path / cols.META).is_file():
-            found = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
-            raise LimbeckError(f"{path}: {found}; make one with `limbeck data import` or `data scenes`")
+            fault = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
+            raise LimbeckError(f"{path}: {fault}; make one with `limbeck data import` or `data scenes`")
         meta = _check_meta(path / cols.META)
         table = cols.read_table(path / cols.TABLE)
         if sha256_file(path / cols.TABLE) != meta.get("sha256"):
@@ -84,17 +84,17 @@ class Pairs:
         *,
         replace: bool = False,
     ) -> None:
-        """Write a pairs directory, whole or not at all.
+        """Write a pairs directory, completely or not at all.
 
         Args:
-            path: where it shall stand.
-            columns: rows by column name (see docs/design.md §3.3); only ``id`` is needed.
+            path: the new directory.
+            columns: rows by column name (see docs/design.md §3.3); only ``id`` is required.
             meta: ``name``, and where they apply ``label_names``, ``media``, ``features``.
-            replace: swap out an existing pairs directory.
+            replace: True replaces an existing pairs directory.
 
         Raises:
-            LimbeckError: bad columns, ``path`` exists and ``replace`` is false, or what exists there is no
-                pairs directory or holds further files.
+            LimbeckError: bad columns; ``path`` exists and ``replace`` is false, or it is no pairs directory,
+                or it contains other files.
         """
         with atomic_dir(path, replaces=cols.PAIRS if replace else None) as aside:
             write_into(aside, columns, meta)
@@ -112,12 +112,12 @@ class Pairs:
         return self.table.column("id").to_pylist()
 
     def find(self, ids: Sequence[str]) -> np.ndarray:
-        """Row numbers int64 (n,) of some ids, in their order; −1 for an unknown id."""
+        """Return the row numbers int64 (n,) of ids, in their order; −1 for an unknown id."""
         found = pc.index_in(pa.array(list(ids), type=pa.string()), value_set=self.table.column("id"))
         return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
-        """Row numbers int64 (n,) of some ids, in their order; unknown ids raise a `LimbeckError`."""
+        """Return the row numbers int64 (n,) of ids, in their order; unknown ids raise a `LimbeckError`."""
         found = self.find(ids)
         unknown = np.flatnonzero(found < 0)
         if len(unknown):
@@ -129,13 +129,13 @@ class Pairs:
 
     @cached_property
     def split_names(self) -> list[str]:
-        """Values of the split column, sorted; empty when there is no such column."""
+        """The values of the split column, sorted; empty when there is no such column."""
         if "split" not in self.table.column_names:
             return []
         return sorted(pc.unique(self.table.column("split").drop_null()).to_pylist())
 
     def split_rows(self, name: str) -> np.ndarray:
-        """Row numbers int64 (n,) of a split of the split column; an unknown one raises a `LimbeckError`."""
+        """Return the row numbers int64 (n,) of a split; an unknown one raises a `LimbeckError`."""
         if name not in self.split_names:
             known, mend = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
             known = f"{known}: {mend}" if known else "none: the table has no split column"
@@ -150,32 +150,33 @@ class Pairs:
     # ---------------------------------------------------------------- texts and labels
     @cached_property
     def captions(self) -> list[list[str]]:
-        """Captions of every row."""
+        """The captions of every row."""
         return cols.take_lists(self.table, "captions")
 
     @cached_property
     def tags(self) -> list[list[str]]:
-        """Tags of every row."""
+        """The tags of every row."""
         return cols.take_lists(self.table, "tags")
 
     @cached_property
     def labels_text(self) -> list[list[str]]:
-        """Label names of every row."""
+        """The label names of every row."""
         return cols.take_lists(self.table, "labels")
 
     @cached_property
     def class_paths(self) -> list[list[str]]:
-        """Class path of every row, root first; empty lists when the table has none."""
+        """The class path of every row, root first; empty lists when the table has none."""
         if "path" not in self.table.column_names:
             return [[] for _ in range(len(self))]
         return cols.take_lists(self.table, "path")
 
     def texts(self, column: str, rows: Rows | None = None) -> list[list[str]]:
-        """One list column (``captions``, ``tags``, ``labels``) for some rows, without reading the others."""
+        """Return one list column (``captions``, ``tags``, ``labels``) of some rows only."""
         return cols.take_lists(self.table, column, None if rows is None else self._row_array(rows))
 
     def labels(self, rows: Rows | None = None) -> np.ndarray:
-        """Multi-hot labels, bool (n, C), columns in the order of `label_names`; all rows by default."""
+        """Return multi-hot labels, bool (n, C), columns in the order of `label_names`; by default of all
+        rows."""
         chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
         offsets, codes = self._label_codes
         counts = offsets[chosen + 1] - offsets[chosen]
@@ -188,48 +189,44 @@ class Pairs:
         return out
 
     def require_labels(self, rows: Rows | None = None) -> np.ndarray:
-        """`labels`, but refused when there is nothing to supervise with.
-
-        Raises:
-            LimbeckError: no label names, or not one label in these rows.
-        """
+        """Return `labels`; a `LimbeckError` refuses rows without any label."""
         if not self.label_names:
             raise LimbeckError(f"{self.path}: no label_names in {cols.META}; import it with labels")
         labels = self.labels(rows)
         if not labels.any():
             raise LimbeckError(
-                f"{self.path}: all labels of the {len(labels)} rows asked for are empty; "
+                f"{self.path}: the {len(labels)} rows in use have no labels; "
                 "import labels or choose another protocol"
             )
         return labels
 
     def require_texts(self, column: str, rows: Rows | None = None) -> list[list[str]]:
-        """`texts`, but refused when every row asked for is without a single text."""
+        """Return `texts`; rows without any text raise a `LimbeckError`."""
         texts = self.texts(column, rows)
         if not any(any(item.strip() for item in items) for items in texts):
             raise LimbeckError(
-                f"{self.path}: column {column!r} is empty in all {len(texts)} rows asked for; "
+                f"{self.path}: column {column!r} is empty in all {len(texts)} rows in use; "
                 f"import {column} or choose another protocol"
             )
         return texts
 
     # ---------------------------------------------------------------- pictures and features
     def image_path(self, row: int) -> str | None:
-        """Path of a row's picture inside the media, or None."""
+        """Return the path of a row's picture inside the media, or None."""
         return self.table.column("image")[int(row)].as_py()
 
     @property
     def media(self) -> tuple[str, Path] | None:
-        """Kind ("folder" or "zip") and place of the pictures, or None."""
+        """The kind ("folder" or "zip") and path of the pictures, or None."""
         media = self.meta.get("media")
         return None if media is None else (media["kind"], self.path / media["root"])
 
     def open_image(self, row: int, size: int | None = None) -> Image.Image:
-        """The picture of a row, RGB and upright.
+        """Open the picture of a row, RGB and upright.
 
         Args:
-            row: row number.
-            size: if given, JPEGs may be decoded at a smaller scale, both sides still at least ``size``.
+            row: the row number.
+            size: if given, JPEGs may be decoded at a smaller scale, with both sides at least ``size`` pixels.
 
         Raises:
             LimbeckError: no media, no picture, or a picture that cannot be read.
@@ -242,14 +239,13 @@ class Pairs:
         return open_picture(root / inside, size=size)
 
     def image_bytes(self, row: int) -> bytes:
-        """The encoded picture of a row as it lies in the media; a missing one raises a `LimbeckError`."""
+        """Return the encoded picture of a row as stored; a missing one raises a `LimbeckError`."""
         from limbeck.pictures import picture_bytes
 
         kind, root, inside = self._image_place(row)
         return picture_bytes(inside, root) if kind == "zip" else picture_bytes(root / inside)
 
     def _image_place(self, row: int) -> tuple[str, Path, str]:
-        """Kind and root of the media, and a row's path in it."""
         from limbeck.pictures import Kind, PictureError
 
         media, inside = self.media, self.image_path(row)
@@ -257,9 +253,9 @@ class Pairs:
             what = "the data set has no media" if media is None else f"{self.ids[row]!r} has no picture"
             message = f"{self.path}: {what}; use features or import it with pictures"
             raise PictureError(message, Kind.MISSING)
-        # A table from elsewhere must not make limbeck read what lies outside of its pictures.
+        # A foreign table must not make limbeck read files outside its picture folder.
         if media[0] == "folder" and (Path(inside).is_absolute() or ".." in Path(inside).parts):
-            message = f"{self.path}: picture {show(inside)} leads out of {media[1]}; import the data again"
+            message = f"{self.path}: picture {show(inside)} is outside {media[1]}; import the data again"
             raise PictureError(message, Kind.MISSING)
         return (*media, inside)
 
@@ -269,7 +265,7 @@ class Pairs:
         return open_feature_files(self.path, self.meta.get("features") or {})
 
     def features(self, name: str, rows: Rows | None = None) -> np.ndarray:
-        """Stored image features, float32 (n, D), scale applied.
+        """Return stored image features, float32 (n, D), with the scale applied.
 
         Raises:
             LimbeckError: unknown name, a row without features, row out of range, non-finite values.
@@ -283,13 +279,13 @@ class Pairs:
             first = self.ids[int(chosen[np.argmax(wanted < 0)])]
             raise LimbeckError(
                 f"{self.path}: {int((wanted < 0).sum())} rows have no features {name!r} (first: {first!r}); "
-                "import again with features of every row, or leave these out of the protocol's splits"
+                "import again with features of every row, or remove these rows from the protocol's splits"
             )
         return self.feature_files[name].read(wanted)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the table, the label order and the feature files' names, sizes and scales."""
+        """The SHA-256 over the table, the label order and the feature files' names, sizes and scales."""
         files = {
             name: [file.path.name, file.path.stat().st_size, file.scale]
             for name, file in self.feature_files.items()
@@ -307,7 +303,7 @@ class Pairs:
 
     @cached_property
     def feature_rows(self) -> np.ndarray:
-        """Row of each pair in the feature files, int64 (N,); −1 where it has none."""
+        """The row of each pair in the feature files, int64 (N,); −1 where it has none."""
         return np.asarray(pc.fill_null(self.table.column("feature_row"), -1)).astype(np.int64)
 
     @cached_property
@@ -319,7 +315,7 @@ class Pairs:
 
     @cached_property
     def unknown_labels(self) -> list[str]:
-        """Label names that rows use and `label_names` lacks, sorted."""
+        """The label names of rows that are missing from `label_names`, sorted."""
         _, values = cols.list_parts(self.table, "labels")
         return sorted(set(pc.unique(values).to_pylist()) - set(self.label_names) - {None})
 
@@ -335,7 +331,7 @@ class Pairs:
 def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapping[str, Any]) -> None:
     """Write table and JSON into an existing directory (one under construction by `atomic_dir`).
 
-    With ``features`` in ``meta`` and no column ``feature_row``, row i of the table takes row i of the files.
+    With ``features`` in ``meta`` and no column ``feature_row``, row i of the table uses row i of the files.
 
     Raises:
         LimbeckError: bad columns, repeated label names, feature files that do not fit the table.
@@ -343,7 +339,7 @@ def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapp
     columns = dict(columns)
     label_names = list(meta.get("label_names") or [])
     if len(set(label_names)) != len(label_names):
-        raise LimbeckError("pairs: label_names holds a name twice")
+        raise LimbeckError("pairs: label_names contains a name twice; remove one")
     features = {name: dict(entry) for name, entry in (meta.get("features") or {}).items()}
     files = open_feature_files(directory, features)
     if files and "feature_row" not in columns:
@@ -398,9 +394,9 @@ def _check_meta(file: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("format") != cols.FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else None
         raise LimbeckError(
-            f"{file}: format is {found!r}, this version reads {cols.FORMAT!r}; import the data again"
+            f"{file}: format is {found!r}, but this version reads {cols.FORMAT!r}; import the data again"
         )
     known = typed(_Meta, meta, file, "import the data again", more=True)
     if known.media is not None and (known.media.kind not in ("folder", "zip") or not known.media.root):
-        raise LimbeckError(f"{file}: media is no folder and no zip file; import the data again")
+        raise LimbeckError(f"{file}: media is neither a folder nor a zip file; import the data again")
     return meta

@@ -1,4 +1,4 @@
-"""Label prompts: class names turned into a sentence that a text tower can read."""
+"""Label prompts: class names as a sentence that a text tower can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from limbeck.errors import LimbeckError
 
-# Words for class names that are no words, or mean something else outside their data set (MIRFlickr's here).
+# Words for MIRFlickr's class names that are codes or mean something else outside the data set.
 CLEAN_NAMES: Mapping[str, str] = {
     "structures": "buildings or structures",
     "transport": "vehicle",
@@ -17,18 +17,18 @@ CLEAN_NAMES: Mapping[str, str] = {
     "indoor": "an indoor scene",
     "night": "a night scene",
 }
-# "names": the raw names, as a tag list; the others take cleaned names, joined by commas and a last "and".
+# "names": the raw names, as a tag list; the others use cleaned names, joined by commas and a last "and".
 LABEL_TEMPLATES: Mapping[str, str] = {"names": "{names}", "sentence": "a photo of {labels}."}
-# What a picture without labels says, whatever the template: it is a picture, and nothing is claimed of it.
+# The prompt of a picture without labels, for every template: it is a picture, and nothing else is claimed.
 EMPTY_PROMPT = "a photo."
 
 
 def clean_class_name(name: str, overrides: Mapping[str, str] | None = None) -> str:
-    """A class name in plain words: ``plant_life`` → "plant life", ``transport`` → "vehicle".
+    """Return a class name in plain words: ``plant_life`` → "plant life", ``transport`` → "vehicle".
 
     Args:
         name: the label as the data set writes it.
-        overrides: words for some names; they win over `CLEAN_NAMES`.
+        overrides: words for some names; they take precedence over `CLEAN_NAMES`.
     """
     known = {**CLEAN_NAMES, **(overrides or {})}
     return known.get(name) or " ".join(name.replace("_", " ").replace("-", " ").split())
@@ -37,10 +37,10 @@ def clean_class_name(name: str, overrides: Mapping[str, str] | None = None) -> s
 def label_prompt(
     names: Sequence[str], template: str = "sentence", overrides: Mapping[str, str] | None = None
 ) -> str:
-    """The prompt of one picture's labels.
+    """Return the prompt of one picture's labels.
 
     Args:
-        names: its label names, in the order they shall stand.
+        names: its label names, in their order in the prompt.
         template: a key of `LABEL_TEMPLATES`, or a text with ``{labels}`` (cleaned names, "a, b and c") or
             ``{names}`` (raw names, "a, b, c").
         overrides: see `clean_class_name`.
@@ -49,7 +49,7 @@ def label_prompt(
         The prompt; `EMPTY_PROMPT` for no labels.
 
     Raises:
-        LimbeckError: a template that is neither known nor holds one of the two fields.
+        LimbeckError: an unknown template without one of the two fields.
     """
     text = LABEL_TEMPLATES.get(template, template)
     if "{labels}" not in text and "{names}" not in text:
@@ -64,22 +64,23 @@ def label_prompt(
 
 
 def exact_words_prompt(text: str, label_names: Sequence[str], template: str = "sentence") -> str:
-    """The prompt of the classes whose name a text says word for word: a control for free text (ours).
+    """Return the prompt of the classes whose names occur word for word in a text: a control for free text
+    (ours).
 
-    What a look-up finds without knowing what a word means, given the names and the words that prompts put in
-    their place: ``plant_life`` is said by a text with both words, in any case and order, ``female`` also by
-    "woman" or by "girl". A text that says none asks with `EMPTY_PROMPT`.
+    It shows what a look-up finds that knows the class names and their prompt words but no meanings.
+    ``plant_life`` matches a text with both words, in any case and order. ``female`` also matches "woman" or
+    "girl". A text without any class name gives `EMPTY_PROMPT`.
     """
-    said = set(_words(text))
-    found = [
+    text_words = set(_words(text))
+    matching = [
         name
         for name in label_names
-        if any((own := _words(way)) and said.issuperset(own) for way in _ways_to_say(name))
+        if any((own := _words(way)) and text_words.issuperset(own) for way in _wordings(name))
     ]
-    return label_prompt(found, template)
+    return label_prompt(matching, template)
 
 
-def _ways_to_say(name: str) -> list[str]:
+def _wordings(name: str) -> list[str]:
     return [name, *clean_class_name(name).split(" or ")]
 
 

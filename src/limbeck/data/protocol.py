@@ -1,7 +1,7 @@
-"""What a protocol is: which pairs are query, database and train, what text is shown, and how it is scored.
+"""The protocol: which pairs are query, database and train, which text is shown, and how results are scored.
 
-Its hash covers all of it, so that two results are comparable exactly when their hashes agree. Layout:
-docs/design.md §3.4.
+Its hash covers all of it, so that two results are comparable exactly when their hashes agree. docs/design.md
+§3.4 describes the layout.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SplitName = Literal["query", "database", "train"]
 class Text(Strict):
     """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart.
 
-    Of ``labels`` the class names in plain words (`clean_class_name`): asked where nobody wrote a text.
+    ``labels`` gives the class names in plain words (`clean_class_name`), for data sets without texts.
     """
 
     column: Literal["captions", "tags", "labels"]
     which: Literal["all", "first"] = "all"
     join: str | None = None
-    unique: bool = False  # the query split's texts must differ from each other
+    unique: bool = False  # the texts of the query split must be distinct
 
 
 class Metric(Strict):
@@ -52,8 +52,9 @@ class Metric(Strict):
 class Validation(Strict):
     """Rows kept from training to choose the best epoch.
 
-    Either ``size`` rows of train drawn by ``seed`` (at most a fifth of train, so that small data sets work),
-    or the rows with a value of the split column, or those of an id list; the last two leave train as it is.
+    ``size`` draws rows of train by ``seed`` (at most a fifth of train, so that small data sets work). The
+    rows may also have a value of the split column, or be those of an id list. Train loses them where they are
+    part of it.
     """
 
     size: int | None = Field(default=None, ge=1)
@@ -85,7 +86,7 @@ class Protocol(Strict):
     classification: Classification | None = None
     # The labels that the data set must have, in any order: relevance depends on them.
     label_names: list[str] | None = None
-    # What makes a text more detailed: its length, or standing before the others of its row.
+    # What makes a text more detailed: its length, or an earlier position in its row.
     detail: Literal["words", "order"] = "words"
     note: str = ""  # for readers; the only key that the hash leaves out
 
@@ -106,9 +107,10 @@ class Protocol(Strict):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the resolved protocol: every key but ``note``, and what files list, not their names.
+        """The SHA-256 of the resolved protocol: every key except ``note``, and the contents of files, not
+        their names.
 
-        What came later (classification, detail) is left out where it is not used: older hashes stay.
+        Newer keys (classification, detail) are omitted where unused, so that older hashes stay valid.
         """
         resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
         if self.classification is None:
@@ -118,7 +120,7 @@ class Protocol(Strict):
         if self.detail == "words":
             del resolved["detail"]
         splits = resolved["splits"]
-        del splits["otherwise"]  # what a data set does not use; see `on`
+        del splits["otherwise"]  # unused after `on`
         for own in (splits["query"], splits["train"], splits["database"]):
             if own is not None:
                 del own["or_value"]
@@ -138,19 +140,19 @@ class Protocol(Strict):
 
     @property
     def general_hash(self) -> str:
-        """`hash` before `on`: the same for every data set."""
+        """The `hash` before `on`: equal for every data set."""
         return self._general or self.hash
 
     def by_rule(self) -> Protocol:
-        """The protocol with the splits of its rule ``otherwise``."""
+        """Return the protocol with the splits of its rule ``otherwise``."""
         assert self.splits.otherwise is not None
         return self._with(Splits(draw=self.splits.otherwise))
 
     def on(self, pairs: Pairs) -> Protocol:
-        """The protocol as it applies to a data set: one way to each split, which the hash then covers.
+        """Return the protocol for one data set, with one source for each split, which the hash then covers.
 
-        Where a data set has the split values that the protocol names first, the hash stays that of the
-        protocol without candidates.
+        If the data set has the split values named first, the hash is that of the protocol without
+        alternatives.
         """
         if not self.splits.depends:
             return self
@@ -166,10 +168,10 @@ class Protocol(Strict):
         return self._with(Splits.model_validate({name: split for name, split in own.items() if split}))
 
     def _with(self, splits: Splits) -> Protocol:
-        found = self.model_copy(update={"splits": splits})
-        found.__dict__.pop("hash", None)  # it is cached
-        found._general, found._drawn = self.general_hash, {}
-        return found
+        changed = self.model_copy(update={"splits": splits})
+        changed.__dict__.pop("hash", None)  # the copy would keep the cached hash
+        changed._general, changed._drawn = self.general_hash, {}
+        return changed
 
     def said(self, pairs: Pairs) -> str | None:
         """How the rows were chosen where the data set does not say; None where it does."""
@@ -183,15 +185,16 @@ class Protocol(Strict):
 
     @property
     def family(self) -> str:
-        """Hash shared by a fixed protocol and its draws ``NAME@n``, or by the folds of one number."""
+        """The hash that a fixed protocol shares with its draws ``NAME@n``, or that the folds of one number
+        share."""
         return self._family or self.hash
 
     def split(self, pairs: Pairs, name: SplitName) -> np.ndarray:
-        """Row numbers int64 (n,) of a split; where no database is given, it is the query split.
+        """Return the row numbers int64 (n,) of a split; without a database, ``database`` is the query split.
 
         Raises:
-            LimbeckError: ids that the pairs lack, an empty split, query rows in database or train, texts of
-                the query split that repeat although the protocol wants them unique.
+            LimbeckError: missing ids, an empty split, query rows in database or train, texts that must be
+                unique.
         """
         rows = self._rows(pairs, name)
         others: list[SplitName] = ["database", "train"] if name == "query" else ["query"]
@@ -210,26 +213,24 @@ class Protocol(Strict):
         return rows
 
     def items_hash(self, pairs: Pairs) -> str:
-        """SHA-256 over the ids of query and database in this data set; two data sets differ in it.
-
-        With classification also over the classes, of which every picture has to choose one.
-        """
+        """Return the SHA-256 over the ids of query and database (with classification also over the classes)."""
         rows = [self.split(pairs, name) for name in ("query", "database")]
         ids = [[pairs.ids[row] for row in part.tolist()] for part in rows]
         classes = self.classes(pairs, rows[0])
         return sha256_json(ids if classes is None else [*ids, classes.names])
 
     def relevance_hash(self, pairs: Pairs) -> str | None:
-        """SHA-256 over the labels of query and database, which say what is relevant; None for pairs."""
+        """Return the SHA-256 over the labels of query and database; None for paired relevance."""
         if self.relevance != "shared_label":
             return None
         rows = [self.split(pairs, name) for name in ("query", "database")]
-        order = np.argsort(pairs.label_names)  # the order of the columns says nothing
+        order = np.argsort(pairs.label_names)  # the order of the columns does not matter
         labels = [np.packbits(pairs.labels(part)[:, order], axis=1).tobytes().hex() for part in rows]
         return sha256_json([sorted(pairs.label_names), *labels])
 
     def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
-        """Classes, prompts and tree for zero-shot classification of some rows; None without that section.
+        """Return classes, prompts and tree for zero-shot classification of some rows; None without that
+        section.
 
         Raises:
             LimbeckError: the data set lacks classes, or they do not fit the tree (`read_classes`).
@@ -244,7 +245,8 @@ class Protocol(Strict):
         return read_classes(pairs, rows, section, self._tree, self.name)
 
     def texts(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
-        """Per row the texts that the protocol shows: captions or one joined text, blanks normalised."""
+        """Return per row the texts that the protocol shows: captions or one joined text, with normalised
+        blanks."""
         column = pairs.texts(self.text.column, rows)
         if self.text.column == "labels":
             column = [[clean_class_name(name) for name in names] for names in column]
@@ -256,15 +258,17 @@ class Protocol(Strict):
         return shown
 
     def validation_rows(self, pairs: Pairs, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cut the validation part: (train that is left, validation), both in the order of ``train_rows``.
+        """Split off validation: (remaining train rows, validation rows); the draw depends on ids and seed
+        only.
 
-        The draw depends on the ids and the seed alone, not on the order of the table.
+        Raises:
+            LimbeckError: a validation list with query rows, or with ids that the pairs lack.
         """
         if self.validation.size is None:
             value = self.validation.column_value
             chosen = self._listed(pairs, "validation") if value is None else pairs.split_rows(value)
             if np.isin(chosen, self._rows(pairs, "query")).any():
-                raise LimbeckError(f"protocol {self.name}: validation holds query rows; make them disjoint")
+                raise LimbeckError(f"protocol {self.name}: validation has query rows; make them disjoint")
             return train_rows[~np.isin(train_rows, chosen)], chosen
         size = min(self.validation.size, len(train_rows) // 5)
         ids = sorted(pairs.ids[row] for row in train_rows.tolist())
@@ -288,12 +292,12 @@ class Protocol(Strict):
         elif name in self._lists:
             rows = self._listed(pairs, name)
         else:
-            # Of several values some may be absent (no val part, say); with none there, name the last one.
+            # Some of several values may be absent (no val part); if all are, the error names the last one.
             there = [value for value in split.values if value in pairs.split_names] or split.values[-1:]
             rows = np.concatenate([pairs.split_rows(value) for value in there])
         if not len(rows):
             raise LimbeckError(
-                f"protocol {self.name}: split {name!r} is empty in {pairs.path}; name another split"
+                f"protocol {self.name}: split {name!r} is empty in {pairs.path}; use another split"
             )
         return rows
 
@@ -303,7 +307,7 @@ class Protocol(Strict):
         if missing or foreign:
             which = f"lacks {', '.join(missing[:3])}" if missing else f"has also {', '.join(foreign[:3])}"
             raise LimbeckError(
-                f"protocol {self.name}: its relevance knows {len(wanted)} labels, {pairs.path} {which}; "
+                f"protocol {self.name}: its relevance uses {len(wanted)} labels, but {pairs.path} {which}; "
                 "import it with the protocol's labels"
             )
 

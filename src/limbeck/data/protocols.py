@@ -1,4 +1,4 @@
-"""The protocols that ship, and those in files: a YAML file each, with its id lists beside it."""
+"""Packaged protocols and those in files: one YAML file each, with its id lists in the same folder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FOLDER = Path(__file__).resolve().parents[1] / "protocols"
 def load_protocol(name: str | Path) -> Protocol:
     """Load a protocol by name (see `list_protocols`) or from a YAML file.
 
-    ``@3`` or ``@fold2of5`` behind either draws it anew (`limbeck.data.resampling`).
+    ``@3`` or ``@fold2of5`` after either resamples its splits (`limbeck.data.resampling`).
 
     Raises:
-        LimbeckError: unknown name or file, unknown or malformed key, id list that is missing, changed
-            (SHA-256) or holds an id twice, file of a class tree that is none, one that cannot be redrawn.
+        LimbeckError: unknown name or file; unknown or malformed key; an id list that is missing, changed
+            (SHA-256) or repeats an id; an invalid class tree; a protocol that cannot be resampled.
     """
     base = None if Path(name).is_file() else base_name(str(name))
     if base is not None:
@@ -56,7 +56,7 @@ def load_protocol(name: str | Path) -> Protocol:
 
 
 def fitting_protocols(pairs: Pairs) -> list[str]:
-    """Names of the packaged protocols whose queries and training rows a data set has, with texts to show."""
+    """Return the packaged protocols whose queries and training rows a data set has, with texts to show."""
     found = []
     for name in list_protocols():
         try:
@@ -72,15 +72,15 @@ def fitting_protocols(pairs: Pairs) -> list[str]:
 
 
 def check_fits(protocol: Protocol, pairs: Pairs, option: str) -> None:
-    """Refuse a protocol whose splits a data set lacks, naming those that fit.
+    """Refuse a protocol whose splits a data set lacks, and name those that fit.
 
     Args:
-        protocol: as loaded.
+        protocol: the loaded protocol.
         pairs: the data set.
-        option: what to set, such as ``--protocol`` or ``data.protocol``.
+        option: the option to set, such as ``--protocol`` or ``data.protocol``.
 
     Raises:
-        LimbeckError: what is missing, and the protocols that fit instead.
+        LimbeckError: the missing part, and the protocols that fit instead.
     """
     try:
         for part in ("query", "train"):
@@ -95,7 +95,7 @@ def check_fits(protocol: Protocol, pairs: Pairs, option: str) -> None:
 
 
 def protocol_file(name: str) -> Path | None:
-    """The file that a protocol's name points to, also behind ``FILE@3``; None for a packaged one."""
+    """Return the file of a protocol's name, also of ``FILE@3``; None for a packaged one."""
     for own in (name, base_name(name)):
         if own is not None and own not in list_protocols() and Path(own).is_file():
             return Path(own)
@@ -103,7 +103,7 @@ def protocol_file(name: str) -> Path | None:
 
 
 def lasting_name(name: str) -> str:
-    """The name as it is to be written down: a file by its absolute path."""
+    """Return the name as it is stored: a file by its absolute path."""
     file = protocol_file(name)
     if file is None:
         return name
@@ -121,7 +121,7 @@ def _redrawn(base: Protocol, name: str) -> Protocol:
 
 
 def list_protocols() -> list[str]:
-    """Names of the protocols that ship with limbeck, sorted."""
+    """Return the names of the packaged protocols, sorted."""
     return sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 
 
@@ -134,7 +134,7 @@ def _find(name: str) -> Path:
     if file.suffix in (".yaml", ".yml"):
         raise LimbeckError(f"{name}: no such protocol file; give its path, or restore it")
     if name.rpartition("@")[0] in list_protocols():
-        raise LimbeckError(f"unknown protocol {name!r}; behind @ {FORM}")
+        raise LimbeckError(f"unknown protocol {name!r}; after @, {FORM}")
     near = difflib.get_close_matches(name, list_protocols(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
     raise LimbeckError(f"unknown protocol {name!r}; {hint}")
@@ -146,10 +146,12 @@ def _read_ids(file: Path, sha256: str) -> list[str]:
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise LimbeckError(f"{file}: SHA-256 is {found[:12]}…, the protocol says {sha256[:12]}…; restore it")
+        raise LimbeckError(
+            f"{file}: SHA-256 is {found[:12]}…, the protocol expects {sha256[:12]}…; restore it"
+        )
     decoded = decode_text(content, str(file))
     warn_notes(decoded.notes)
     ids = TextList(str(file), split_lines(decoded.text)).entries
     if len(set(ids)) != len(ids):
-        raise LimbeckError(f"{file}: an id occurs twice; each may be listed once")
+        raise LimbeckError(f"{file}: an id occurs twice; list each id once")
     return ids

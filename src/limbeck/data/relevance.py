@@ -1,4 +1,4 @@
-"""How much of a data set counts as relevant under a protocol of shared labels, and by which label."""
+"""The share of relevant pairs under a protocol of shared labels, and the label that causes most of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Relevance:
     """Shares between 0 and 1.
 
     Attributes:
-        share: of all pairs of a query and an item of the database, those that share a label.
-        label: name of the label that most rows have; ``covers``: the share of rows that have it.
-        without: ``share`` if that label did not count.
+        share: the share of query–database pairs with a common label.
+        label: the most frequent label.
+        covers: the share of rows that have it.
+        without: ``share`` without that label.
     """
 
     share: float
@@ -28,15 +29,15 @@ class Relevance:
 
     @property
     def in_words(self) -> str:
-        """Without the label's name."""
+        """The shares as a sentence, without the label's name."""
         return (
-            f"{self.share:.0%} of the query-database pairs share a label, about the mAP of no order at all; "
+            f"{self.share:.0%} of the query-database pairs share a label, about the mAP of a random order; "
             f"without the label that most rows have ({self.covers:.0%}) it would be {self.without:.0%}"
         )
 
 
 def relevance(query: np.ndarray, database: np.ndarray, names: Sequence[str]) -> Relevance | None:
-    """Measure it.
+    """Compute the share of relevant pairs.
 
     Args:
         query: labels, bool (Q, C).
@@ -60,7 +61,7 @@ def relevance(query: np.ndarray, database: np.ndarray, names: Sequence[str]) -> 
 
 
 def _share(query: np.ndarray, database: np.ndarray) -> float:
-    """Share of pairs with a common label; rows of equal labels are counted once."""
+    """Return the share of pairs with a common label; rows of equal labels are counted together."""
     if not query.shape[1]:
         return 0.0
     left, left_counts = np.unique(query, axis=0, return_counts=True)

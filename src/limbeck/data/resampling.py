@@ -1,6 +1,5 @@
-"""A protocol drawn anew: ``NAME@3`` by the same rule and sizes with seed 3, ``NAME@fold2of5`` for validation
-by folds. Both are the rule of `limbeck.data.split_rules` over the rows that the fixed protocol knows.
-"""
+"""Resampled protocols: ``NAME@3`` draws the same sizes by the same rule with seed 3, ``NAME@fold2of5`` is one
+of five folds. Both apply the rule of `limbeck.data.split_rules` to the rows of the fixed protocol."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ from limbeck.files import sha256_json
 if TYPE_CHECKING:
     from limbeck.data.protocol import Protocol
 
-FORM = "a number is a draw of its own (NAME@1), foldIofK one of K folds (NAME@fold1of5)"
+FORM = "a number is a seed (NAME@1), foldIofK one of K folds (NAME@fold1of5)"
 _NAME = re.compile(r"(?P<base>.+)@(?:(?P<seed>\d+)|fold(?P<fold>\d+)of(?P<of>\d+))")
 
 
 def base_name(name: str) -> str | None:
-    """``NAME`` of ``NAME@3`` or ``NAME@fold2of5``; None for any other name."""
+    """Return ``NAME`` of ``NAME@3`` or ``NAME@fold2of5``; None for any other name."""
     match = _NAME.fullmatch(name)
     return None if match is None else match["base"]
 
@@ -28,22 +27,24 @@ def base_name(name: str) -> str | None:
 def redraw(
     base: Protocol, lists: Mapping[str, Sequence[str]], name: str
 ) -> tuple[dict[str, Any], list[str] | None, str]:
-    """How a protocol changes when it is drawn anew.
+    """Return the changes to a protocol that resamples its splits.
+
+    Redraws of a family are equally hard on average. A method's results may therefore be combined over them,
+    paired by split and seed.
 
     Args:
-        base: the protocol as it is.
+        base: the fixed protocol.
         lists: its id lists.
         name: ``NAME@3`` or ``NAME@fold2of5``.
 
     Returns:
-        Changed keys (``name``, ``splits``, ``validation``); the ids to draw from, None where the rule itself
-        says which rows count; and the family: a hash that the fixed protocol and its draws share (its own),
-        and that the folds of one number share. Redraws of a family are equally hard on average, so figures of
-        a method may be put together over them, paired by split and seed.
+        Changed keys (``name``, ``splits``, ``validation``); the ids to draw from, or None where the rule
+            itself selects the rows; and the family, a hash that the fixed protocol shares with its draws (its
+            own hash), and that the folds of one number share.
 
     Raises:
-        LimbeckError: ``@0``, a fold that is none, a protocol whose splits are a column of the data set, or
-            whose train is not part of its database.
+        LimbeckError: ``@0``, an invalid fold, a protocol whose splits are a column of the data set, or whose
+            train is not part of its database.
     """
     match = _NAME.fullmatch(name)
     assert match is not None
@@ -77,12 +78,12 @@ def redraw(
 def _of_lists(
     base: Protocol, lists: Mapping[str, Sequence[str]], own: str
 ) -> tuple[dict[str, Any], list[str], int]:
-    """Sizes, all ids, and how many of them a validation list holds (then cut from train)."""
+    """Return the sizes, all ids, and how many of them are in a validation list (then cut from train)."""
     query, train, database = (lists.get(name) for name in ("query", "train", "database"))
     if query is None or train is None or (base.splits.database is not None and database is None):
         raise LimbeckError(
             f"protocol {own}: {base.name} takes its splits from a column of the data set; "
-            "only id lists or splits.draw can be drawn anew"
+            "only id lists or splits.draw can be resampled"
         )
     held_out = lists.get("validation", ())
     if database is None:
@@ -92,7 +93,7 @@ def _of_lists(
     else:
         raise LimbeckError(
             f"protocol {own}: {base.name} trains on ids outside its database; only lists whose database "
-            "holds train, or splits.draw, can be drawn anew"
+            "contains train, or splits.draw, can be resampled"
         )
     whole = len(train) + len(held_out) == len(pool) - len(query)
     sizes = {"query": len(query), "train": None if whole else len(train) + len(held_out)}

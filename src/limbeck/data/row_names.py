@@ -1,4 +1,4 @@
-"""Rows of a feature file found by their names: ids or pictures of the table, each name for one row."""
+"""Rows of a feature file matched by name: ids or pictures of the table, one row per name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, name_form, resolve, roots_of, show, without_ending
 
-_MEND = "write ids, or the pictures' paths as in the column image"
+_FIX = "write ids, or the pictures' paths as in the column image"
 
 
 @dataclass(frozen=True)
 class MatchedRows:
-    """The row of the feature file for each row of the table (None: it has none), and what is to be said."""
+    """The row of the feature file for each row of the table (None: it has none), and notes for the user."""
 
     rows: list[int | None]
     notes: list[str]
@@ -30,18 +30,18 @@ def match_rows(
 ) -> MatchedRows:
     """Match the names of a feature file with a table's rows.
 
-    A name is an id, or else a picture's name by the rules of `limbeck.names`, endings left out at last. Rows
-    of one picture share its features; otherwise no name is taken by two rows.
+    A name is an id, or else a picture's name by the rules of `limbeck.names`, in the end without its suffix.
+    Rows of one picture share its features; otherwise each name belongs to one row.
 
     Args:
         names: unique names of the feature file's rows.
-        ids: ids of the table's rows, unique.
-        images: picture of each row, or None.
+        ids: unique ids of the table's rows.
+        images: the picture of each row, or None.
         where: the names file, for errors.
-        folder: the folder or zip that picture paths count from.
+        folder: the folder or zip to which picture paths are relative.
 
     Raises:
-        LimbeckError: no name matches, a name that fits several rows or is one row's id and another's picture.
+        LimbeckError: no name matches; a name fits several rows, or is one row's id and another's picture.
     """
     row_of_id = {item: row for row, item in enumerate(ids)}
     rows_of: dict[str, list[int]] = {}
@@ -54,7 +54,8 @@ def match_rows(
     roots = () if folder is None else roots_of(folder)
 
     def same(name: str, item: str, bare: bool) -> bool:
-        """Whether a name is an id but for its spelling, that of a row without picture or of no folder."""
+        """Return True for a name that equals an id up to spelling, of a row without picture or a name without
+        folder."""
         path = clean_path(name, roots)
         alike = name_form(without_ending(path)) == name_form(without_ending(item))
         return alike and (images[row_of_id[item]] is None or (bare and "/" not in path))
@@ -69,7 +70,7 @@ def match_rows(
             if rows and own not in rows:
                 raise LimbeckError(
                     f"{where}: {show(name)} is the id of one row and the picture {show(str(image))} of "
-                    f"another; {_MEND}"
+                    f"another; {_FIX}"
                 )
             rows = [own]
         for row in rows:
@@ -77,7 +78,7 @@ def match_rows(
                 first = show(names[taken[row] or 0])
                 raise LimbeckError(
                     f"{where}: {first} and {show(name)} both fit row {show(ids[row])}; "
-                    "leave one of them, with its row of features"
+                    "keep one of them, with its row of features"
                 )
             taken[row] = at
         used += bool(rows)
@@ -89,11 +90,11 @@ def match_rows(
     ]
     if unclear:
         why = (by_image if rows_of else by_id).why(unclear[0])
-        raise LimbeckError(f"{where}: {len(unclear):,} names fit no single row (first: {why}); {_MEND}")
+        raise LimbeckError(f"{where}: {len(unclear):,} names match no single row (first: {why}); {_FIX}")
     if ids and not used:
         raise LimbeckError(
             f"{where}: no name matches an id or picture (first: {show(names[0])}, "
-            f"the table's {show(ids[0])}); {_MEND}"
+            f"the table's {show(ids[0])}); {_FIX}"
         )
     notes = by_image.notes("features") if rows_of else by_id.notes("features")
     lost = [ids[row] for row, at in enumerate(taken) if at is None]

@@ -1,4 +1,4 @@
-"""The Parquet table behind a pairs directory: its schema, and how it is read and written."""
+"""The schema of the Parquet table in a pairs directory, and how the table is read and written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SCHEMA: dict[str, pa.DataType] = {
 OPTIONAL = ("path", "split")
 # Columns of these names mean something else in pairs, encoded sets or indexes.
 RESERVED = frozenset({*SCHEMA, "class_path", "embedding"})
-# What a further column may hold, alone or in lists: what filters of an index read.
+# Types of further columns, alone or in lists: those that filters of an index can read.
 FURTHER_TYPES = (
     pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean,
     pa.types.is_date, pa.types.is_timestamp, pa.types.is_time, pa.types.is_null,
@@ -47,9 +47,9 @@ FURTHER_TYPES = (
 
 
 def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Make the Arrow table from Python columns; a column left out is null (or an empty list) in every row.
+    """Build the Arrow table from Python columns; a missing column is null (or an empty list) in every row.
 
-    Further columns, which come back with a hit, are Arrow arrays.
+    Further columns, which a search returns with each hit, are Arrow arrays.
 
     Raises:
         LimbeckError: unknown column, columns of unequal length, wrong types, null or repeated ids.
@@ -118,7 +118,7 @@ def read_table(file: Path) -> pa.Table:
 
 
 def check_ids(table: pa.Table, where: str) -> None:
-    """Refuse null, empty and repeated ids with a `LimbeckError` that names the first of them."""
+    """Raise `LimbeckError` for null, empty and repeated ids, naming the first of them."""
     column = table.column("id")
     if column.null_count or pc.any(pc.equal(column, "")).as_py():
         raise LimbeckError(f"{where}: a row has no id; give every pair a unique, non-empty id")
@@ -138,7 +138,8 @@ def list_parts(table: pa.Table, name: str) -> tuple[np.ndarray, pa.Array]:
 
 
 def take_lists(table: pa.Table, name: str, rows: np.ndarray | None = None) -> list[list[str]]:
-    """Fetch a list column as Python lists, for all rows or for some, null lists and null items dropped."""
+    """Return a list column as Python lists, for all rows or some; null lists become empty, null items are
+    dropped."""
     column = _one_array(table, name)
     if rows is not None:
         column = column.take(pa.array(rows))
@@ -146,7 +147,7 @@ def take_lists(table: pa.Table, name: str, rows: np.ndarray | None = None) -> li
 
 
 def further_columns(table: pa.Table) -> list[str]:
-    """Names of the columns that only come back with a hit."""
+    """Return the names of the columns that are only returned with a hit."""
     return [name for name in table.column_names if name not in SCHEMA]
 
 

@@ -1,4 +1,4 @@
-"""Splits by rule: which rows count, and a draw by seed among them, where no id lists are at hand."""
+"""Splits by rule, where no id lists are available: which rows count, and a seeded draw among them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ NAMES = ("query", "database", "train")
 
 
 class Draw(BaseModel):
-    """The rule of `mirflickr15k/dcmh` for any table.
+    """The rule of `mirflickr15k/dcmh`, for any table.
 
-    Of the rows that count, ids sorted by their numbers, ``random.Random(seed)`` samples the queries; the rest
-    is the database; a second sample of it is train. With ``fold: [i, k]`` the ids, shuffled by the seed, are
-    cut into k parts, of which part i (from 1) holds the queries.
+    The ids of the rows that count are sorted by their numbers. ``random.Random(seed)`` samples the queries,
+    and the rest is the database, of which a second sample is train. With ``fold: [i, k]`` the ids are
+    shuffled by the seed and cut into k parts; part i (from 1) is the queries.
 
     Attributes:
-        seed: of both samples.
-        query: how many queries; null with ``fold``.
-        train: how many training rows, null for the whole database.
+        seed: the seed of both samples.
+        query: the number of queries; null with ``fold``.
+        train: the number of training rows, null for the whole database.
+        fold: the fold [i, k] that is the queries, or null.
         need: what a row must have to count.
-        rows: how many rows count in the complete data set; another number is refused. null where the number
-            is not known for sure.
-        sha256: of the drawn ids, one a line, where they are known.
+        rows: the number of rows that count in the complete data set; another number is refused. null where
+            the number is not known for sure.
         database: false where the queries search among themselves; train is then the rest, or drawn from it.
+        sha256: the SHA-256 of the drawn ids, one per line, where they are known.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -52,12 +53,12 @@ class Draw(BaseModel):
         if (self.query is None) == (self.fold is None):
             raise ValueError("give either query or fold")
         if self.fold is not None and not 1 <= self.fold[0] <= self.fold[1] >= 2:
-            raise ValueError(f"fold: {self.fold} is no [i, k] with 1 <= i <= k, k at least 2")
+            raise ValueError(f"fold: {self.fold} is not [i, k] with 1 <= i <= k, k at least 2")
         return self
 
     @property
     def in_words(self) -> str:
-        """The rule in a line."""
+        """The rule as one line."""
         has = " and ".join({"labels": "a label", "text": "a text"}[n] for n in self.need) or "an id"
         asked = f"{self.query:,}" if self.query else f"part {self._part_of[0]} of {self._part_of[1]}"
         train = "the rest" if self.train is None else f"{self.train:,} of the rest"
@@ -71,16 +72,16 @@ class Draw(BaseModel):
     def ids(
         self, pairs: Pairs, column: str, protocol: str, pool: np.ndarray | None = None
     ) -> dict[str, list[str]]:
-        """Ids of each split.
+        """Draw the ids of each split.
 
         Args:
             pairs: the data set.
-            column: of the texts.
+            column: the column of the texts.
             protocol: its name, for messages.
             pool: row numbers int64 (n,) to draw from; all rows when not given.
 
         Raises:
-            LimbeckError: more or fewer rows count than the protocol says, too few for the draw, other ids.
+            LimbeckError: more or fewer rows count than the protocol expects, too few for the draw, other ids.
         """
         counts = np.full(len(pairs), pool is None)
         having: dict[str, int] = {}
@@ -99,7 +100,7 @@ class Draw(BaseModel):
         what = f"have {has}" if has else "count"
         if self.rows is not None and found != self.rows:
             raise LimbeckError(
-                f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, its data set has "
+                f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, but its data set has "
                 f"{self.rows:,}; import the complete data set or choose another protocol"
             )
         asked = self.query or len(_part(range(found), *self._part_of))
@@ -140,12 +141,12 @@ class Draw(BaseModel):
 
 
 def _part(values: Sequence[_T], part: int, of: int) -> Sequence[_T]:
-    """One of ``of`` parts, in size at most one apart."""
+    """Return one of ``of`` parts; their sizes differ by at most one."""
     return values[len(values) * (part - 1) // of : len(values) * part // of]
 
 
 def ids_sha256(ids: list[str]) -> str:
-    """SHA-256 of an id list as a file, one id a line, in the order of their numbers."""
+    """Return the SHA-256 of an id list as a file, one id per line, sorted by number."""
     return hashlib.sha256("".join(f"{item}\n" for item in sorted(ids, key=_by_number)).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The one reader of YAML (recipes, protocols, grids, overrides): strict, and bounded in size.
 
-YAML lets a small file stand for a huge value (aliases of aliases), for one that holds itself, or for a
-mapping of which one entry is lost since its key stands twice. All three are refused before a value is built.
+In YAML a small file can expand to a huge value (aliases of aliases), a value can contain itself, and a
+mapping can lose an entry because its key is repeated. All three are refused before a value is built.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from limbeck.errors import LimbeckError
 MAX_BYTES = 2**20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
-"""Keys and values with every alias written out. The largest grid that ships has about 500."""
+"""Keys and values with every alias expanded. The largest packaged grid has about 500."""
 
 _BREAKS = {"\x85", "\u2028", "\u2029"}
 _MERGE = "tag:yaml.org,2002:merge"
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
 
 
 class _Refused(LimbeckError):
-    """What the file holds cannot be meant; the caller adds the file's name."""
+    """An error without the file's name, which the caller adds."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,16 +45,16 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Write ``<<`` out: own keys win, then earlier sources.
+        """Expand ``<<``: a mapping's own keys win, then earlier sources.
 
-        In PyYAML 6.0.4 what a source merges wins over the source's own keys.
+        In PyYAML 6.0.4 the keys that a source merges win over the source's own keys.
         """
         sources = [value for key, value in node.value if key.tag == _MERGE]
         own = [(key, value) for key, value in node.value if key.tag != _MERGE]
         taken, merged = {_key(key) for key, _ in own}, []
         for source in [one for s in sources for one in (s.value if s.id == "sequence" else [s])]:
             if not isinstance(source, yaml.MappingNode):
-                raise _Refused(f"line {_line(source)}: << wants a mapping or a list of mappings")
+                raise _Refused(f"line {_line(source)}: << needs a mapping or a list of mappings")
             self.flatten_mapping(source)
             merged += [(key, value) for key, value in source.value if _key(key) not in taken]
             taken |= {_key(key) for key, _ in source.value}
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads back as it was, no part by an alias."""
+    """Write text that `_Loader` reads back unchanged, without aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -73,28 +73,28 @@ for _side in (_Loader, _Dumper):
 
 
 def yaml_text(value: Any) -> str:
-    """A value as YAML, keys in their order; `parse_yaml` gives it back."""
+    """Return a value as YAML, keys in their order; `parse_yaml` reads it back."""
     text = str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
     if _BREAKS.isdisjoint(text):
         return text
-    # YAML counts these as ends of lines, and folds them to blanks unless they are escaped.
+    # YAML reads these as line ends, and folds them to blanks unless they are escaped.
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=False))
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text: mappings, lists, strings, numbers, booleans, dates, None.
+    """Return the value of a YAML text: mappings, lists, strings, numbers, booleans, dates, None.
 
     Args:
         text: one document.
-        source: the file, or what else it is, for messages.
+        source: the file (or other source), for messages.
 
     Raises:
-        LimbeckError: not YAML, a tag of another type, a key that stands twice, more than `MAX_DEPTH` levels,
-            more than `MAX_BYTES` or (with aliases written out) more than `MAX_NODES` keys and values, an
-            alias inside its own anchor.
+        LimbeckError: not YAML, a tag of another type, a repeated key, more than `MAX_DEPTH` levels, more than
+            `MAX_BYTES`, more than `MAX_NODES` keys and values (with aliases expanded), an alias inside its
+            own anchor.
     """
     if len(text) > MAX_BYTES:
-        raise LimbeckError(f"{source}: {len(text):,} characters; a YAML file may have {MAX_BYTES:,}")
+        raise LimbeckError(f"{source}: {len(text):,} characters; a YAML file may have at most {MAX_BYTES:,}")
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -113,20 +113,21 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def read_yaml(file: Path) -> Any:
-    """`parse_yaml` of a file.
+    """Return `parse_yaml` of a file.
 
     Raises:
-        LimbeckError: also for what is missing, no regular file, larger than `MAX_BYTES`, or no UTF-8.
+        LimbeckError: as in `parse_yaml`, and a file that is missing, not regular, larger than `MAX_BYTES`, or
+            not UTF-8.
     """
     file = Path(file)
     try:
         if file.exists() and not file.is_file():
-            raise LimbeckError(f"{file}: not a regular file; give a YAML file")
+            raise LimbeckError(f"{file}: not a regular file; use a YAML file")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise LimbeckError(f"{file}: cannot read ({error.strerror})") from None
+        raise LimbeckError(f"{file}: cannot read ({error.strerror}); check the path") from None
     except UnicodeDecodeError as error:
         raise LimbeckError(f"{file}: not valid YAML ({error}); save it as UTF-8") from None
     return parse_yaml(text, str(file))
@@ -134,20 +135,20 @@ def read_yaml(file: Path) -> Any:
 
 @dataclass(frozen=True)
 class _Extent:
-    """Keys and values, and levels, at and below a node with every alias written out."""
+    """The number of keys and values, and of levels, at and below a node with every alias expanded."""
 
     size: int = 1
     depth: int = 1
 
 
 def _extent(node: yaml.Node, known: dict[int, _Extent | None]) -> _Extent:
-    """Measure a node, each part of it once; on the way look for repeated keys."""
+    """Measure a node, each part of it once, and check for repeated keys."""
     if not isinstance(node, yaml.CollectionNode):
         return _Extent()
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise _Refused(f"line {_line(node)}: holds an alias of itself; write it out")
+            raise _Refused(f"line {_line(node)}: contains an alias of itself; write its value out")
         return found
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
@@ -157,7 +158,7 @@ def _extent(node: yaml.Node, known: dict[int, _Extent | None]) -> _Extent:
     found = _Extent(1 + sum(own.size for own in inner), 1 + max((own.depth for own in inner), default=0))
     if found.size > MAX_NODES:
         raise _Refused(
-            f"line {_line(node)}: stands for more than {MAX_NODES:,} keys and values, aliases written out; "
+            f"line {_line(node)}: expands to more than {MAX_NODES:,} keys and values with its aliases; "
             "shorten it"
         )
     if found.depth > MAX_DEPTH:
@@ -170,13 +171,13 @@ def _check_keys(node: yaml.MappingNode) -> None:
     seen: set[Any] = set()
     for key, _ in node.value:
         if _key(key) in seen:
-            said = key.value if isinstance(key, yaml.ScalarNode) else "a key"
-            raise _Refused(f"line {_line(key)}: {said!r} stands twice; rename or remove one")
+            name = key.value if isinstance(key, yaml.ScalarNode) else "a key"
+            raise _Refused(f"line {_line(key)}: {name!r} is repeated; rename or remove one")
         seen.add(_key(key))
 
 
 def _key(node: yaml.Node) -> Any:
-    """What tells keys of a mapping apart; two of one value and type are equal."""
+    """Return what distinguishes keys of a mapping; keys of equal value and type are equal."""
     return (node.tag, node.value) if isinstance(node, yaml.ScalarNode) else id(node)
 
 

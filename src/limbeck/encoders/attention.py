@@ -1,4 +1,4 @@
-"""What the class token of a vision transformer looks at."""
+"""Attention of the class token in a vision transformer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import torch
 
 @contextlib.contextmanager
 def class_attention(layers: Any) -> Iterator[list[torch.Tensor]]:
-    """While open, a forward pass through the layers adds to the list each one's attention of the class token.
+    """Record the attention of the class token in every layer.
 
-    Computed beside the network from its own queries and keys, mean over the heads, so that the network may
-    use fused attention, which tells nobody.
+    While the context is open, each forward pass through the layers appends one tensor per layer to the list.
+    The attention is computed from the layer's own queries and keys and averaged over the heads. The network
+    itself may therefore use fused attention, which does not return its weights.
 
     Args:
-        layers: of a CLIP encoder, with ``self_attn.q_proj`` and ``.k_proj``.
+        layers: the layers of a CLIP encoder, with ``self_attn.q_proj`` and ``.k_proj``.
 
     Yields:
-        a list of (B, tokens) float32, a distribution in each row.
+        a list of (B, tokens) float32 tensors; each row is a distribution.
     """
     found: list[torch.Tensor] = []
     queries: dict[int, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""What every backbone promises."""
+"""The interface that every backbone implements."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Inputs = dict[str, torch.Tensor]
 
 
 class Backbone(nn.Module, ABC):
-    """One column of the pairs in, one float32 vector an item out.
+    """Map one column of the pairs to one float32 vector per item.
 
     A backbone owns its preprocessing (`collate`), what it learns from the training items before the first
-    step (`fit`), and the files that go with its weights (`save_assets`, `load_assets`).
+    step (`fit`), and the files that belong to its weights (`save_assets`, `load_assets`).
 
     Attributes:
-        reads: ``pixels``, ``features:NAME``, ``text`` or ``labels``: what its items are.
-        dim: width of its output.
-        patches: number of patches that `tokens` describes beside the whole item; 0 without patch features.
-        tile: numbers of each patch in `tiles`.
+        reads: what its items are: ``pixels``, ``features:NAME``, ``text`` or ``labels``.
+        dim: the width of its output.
+        patches: the number of patches that `tokens` returns after the whole item; 0 without patch features.
+        tile: the number of raw values per patch in `tiles`.
         frozen: True when its output never changes after `fit`, so that it may be cached.
         pristine: True when its weights came from its `reference` and were stored nowhere else.
         model: the pretrained network, where there is one.
@@ -51,61 +51,62 @@ class Backbone(nn.Module, ABC):
 
     @property
     def frozen(self) -> bool:
-        """True when nothing in it can be trained any more (parameter-free backbones always)."""
+        """True when nothing in it can be trained (always for backbones without parameters)."""
         return not any(p.requires_grad for p in self.parameters())
 
     @property
     def worth_caching(self) -> bool:
-        """True when its output never changes and costs as much as a network's forward pass."""
+        """True when its output never changes and costs as much as a forward pass of a network."""
         return self.frozen and any(True for _ in self.parameters())
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
-        """Learn vocabulary, statistics or tokenizer from the training items; nothing by default."""
+        """Learn a vocabulary, statistics or a tokenizer from the training items; by default do nothing."""
 
     @abstractmethod
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """Turn items into tensors with B rows; ``generators`` (one an item) switch augmentation on."""
+        """Turn items into tensors with B rows; ``generators`` (one per item) switch augmentation on."""
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim) features of collated inputs."""
+        """Return the (B, dim) features of collated inputs."""
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + K, dim): the whole item first (what `forward` gives), then its K patches."""
+        """Return (B, 1 + K, dim): the whole item first (the output of `forward`), then its K patches."""
         raise self._no_patches()
 
     def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """`tokens`, and how much the whole item looks at each patch, (B, K), at most 1 in sum."""
+        """Return `tokens` and the attention of the whole item to each patch, (B, K), with row sums of at most
+        1."""
         raise self._no_patches()
 
     def tiles(self, inputs: Inputs) -> torch.Tensor:
-        """(B, patches, tile): the raw numbers of each patch."""
+        """Return (B, patches, tile): the raw values of each patch."""
         raise self._no_patches()
 
     def _no_patches(self) -> LimbeckError:
         kind = getattr(self.config, "kind", type(self).__name__)
-        return LimbeckError(f"backbone '{kind}' has no patch features; take a tower on pixels (clip_image)")
+        return LimbeckError(f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image)")
 
     def check_query(self, item: Any) -> None:
-        """Raise `LimbeckError` when a query cannot mean anything to this backbone."""
+        """Raise `LimbeckError` when this backbone knows nothing of a query (no word of it, for example)."""
 
     @property
     def origin(self) -> Lift | None:
-        """The lift of an earlier model whose embeddings `origin_embeddings` gives; None without one."""
+        """The lift of an earlier model whose embeddings `origin_embeddings` returns; None without one."""
         return None
 
     def origin_embeddings(self, output: torch.Tensor) -> torch.Tensor:
-        """The embeddings of `origin` for what `forward` gave, (B, dim) to (B, origin.dim)."""
-        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' reads no earlier model")
+        """Map the output of `forward` to the embeddings of `origin`: (B, dim) to (B, origin.dim)."""
+        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' has no earlier model")
 
     def save_assets(self, folder: Path) -> None:
-        """Write the files that weights alone do not carry (vocabulary, tokenizer)."""
+        """Write the files that the weights do not contain (vocabulary, tokenizer)."""
 
     def load_assets(self, folder: Path) -> None:
-        """Read what `save_assets` wrote; called before the weights are loaded."""
+        """Read the files of `save_assets`; called before the weights are loaded."""
 
     def cache_key(self) -> str:
-        """Hash of what, beside weights, decides its output: configuration and assets (tokenizer, sizes)."""
+        """Return the hash of what decides the output apart from the weights: configuration and assets."""
         with tempfile.TemporaryDirectory() as folder:
             self.save_assets(Path(folder))
             files = {
@@ -113,18 +114,18 @@ class Backbone(nn.Module, ABC):
                 for f in sorted(Path(folder).rglob("*"))
                 if f.is_file()
             }
-        # Of a class of one's own its code decides, too.
+        # The output of a user-defined class also depends on its code.
         code = class_digest(type(self))
-        own = [] if code is None else [code, type(self).__name__]
-        return sha256_json([identity(self.config.model_dump(mode="json")), files, *own])
+        plugin = [] if code is None else [code, type(self).__name__]
+        return sha256_json([identity(self.config.model_dump(mode="json")), files, *plugin])
 
     def reference(self) -> str | None:
-        """The ``source`` whose untouched weights may be stored by reference, or None."""
+        """Return the ``source`` whose unchanged weights may be stored by reference, or None."""
         return None
 
     def embeds(self) -> str | None:
-        """The pretrained dual encoder (`reference`) whose own embeddings the output is, or None.
+        """Return the pretrained dual encoder (`reference`) whose embeddings the output is, or None.
 
-        A lift then starts from them (`limbeck.encoders.start`).
+        A lift can then start from these embeddings (`limbeck.encoders.start`).
         """
         return None

@@ -1,8 +1,8 @@
 """Outputs of frozen backbones, computed once and kept in memory-mapped files.
 
-The key is a hash of the backbone (what it is, its transform and tokenizer, its weights) and of the items, so
-a changed model or a changed picture never meets a stale file. It lies beside the encoders, not in training,
-because evaluation and search benefit from it too.
+The key is a hash of the backbone (configuration, transform, tokenizer, weights) and of the items. A changed
+model or a changed picture therefore never reads a stale file. The module belongs to the encoders, not to
+training, because evaluation and search use it too.
 """
 
 from __future__ import annotations
@@ -42,23 +42,31 @@ _OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
 
 
 class BackboneCache:
-    """A folder of ``.npy`` arrays (float32, (N, …)), one for each pair of backbone and item list."""
+    """Keep one ``.npy`` array (float32, (N, …)) per pair of backbone and item list in a folder."""
 
     def __init__(self, folder: Path | str | None = None, *, quiet: bool = False) -> None:
-        """``folder`` defaults to ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``; long work is told of."""
+        """Open the cache.
+
+        Args:
+            folder: by default ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``.
+            quiet: True prints no progress of long computations.
+        """
         default = os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck"
         self.folder, self.quiet = Path(folder or default), quiet
 
     def outputs(
         self, backbone: Backbone, items_key: str, count: int, blocks: Callable[[], Iterable[Block]]
     ) -> np.ndarray:
-        """The stored array (count, …), memory-mapped; what is not stored yet is written block by block first.
+        """Return the stored array (count, …), memory-mapped; compute and write it first if it is missing.
 
         Args:
-            backbone: whose outputs they are.
+            backbone: the backbone that computes the outputs.
             items_key: names the items and their order.
-            count: number of items.
-            blocks: called if nothing is stored; covers every position once.
+            count: the number of items.
+            blocks: called if nothing is stored; it must yield every position exactly once.
+
+        Raises:
+            LimbeckError: the blocks do not cover the items.
         """
         digest = hashlib.sha256(
             f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}|{items_key}".encode()
@@ -68,22 +76,24 @@ class BackboneCache:
             self.sweep()
             with atomic_file(path) as stream, remembered(self.folder):
                 self._write(stream, count, backbone.dim, blocks())
-        with contextlib.suppress(OSError):  # `prune` asks when it was read; not every disk notes it
+        with contextlib.suppress(
+            OSError
+        ):  # `prune` needs the time of the last read; not every disk records it
             os.utime(path, (time.time(), path.stat().st_mtime))
         return open_npy(path)
 
     def kept(self, days: float = 0) -> dict[Path, int]:
-        """Bytes of each file, outputs and `TextMemory`, that nothing has read or written for so many days."""
-        before, found = time.time() - 86_400 * days, {}
+        """Return the bytes of each file, outputs and `TextMemory`, that was not used for ``days`` days."""
+        before, sizes = time.time() - 86_400 * days, {}
         for file in sorted(self._own()):
             with contextlib.suppress(FileNotFoundError):  # another process may prune, too
                 stat = file.stat()
                 if max(stat.st_atime, stat.st_mtime) <= before:
-                    found[file] = stat.st_size
-        return found
+                    sizes[file] = stat.st_size
+        return sizes
 
     def _own(self) -> Iterator[Path]:
-        """Files of names that this class and `TextMemory` give; whatever else lies there is not touched."""
+        """Yield the files whose names this class and `TextMemory` give; other files are left alone."""
         for entry in self.folder.iterdir() if self.folder.is_dir() else ():
             if entry.is_symlink():
                 continue
@@ -93,7 +103,12 @@ class BackboneCache:
                 yield from (file for file in entry.iterdir() if _SEGMENT.fullmatch(file.name))
 
     def prune(self, days: float) -> dict[Path, int]:
-        """Remove what `kept` lists, and say what it was; on POSIX a run that has one open reads on."""
+        """Remove the files that `kept` lists and return them; on POSIX a run with an open file keeps its
+        data.
+
+        Raises:
+            LimbeckError: a file cannot be removed.
+        """
         files = self.kept(days)
         for file in files:
             try:
@@ -103,11 +118,11 @@ class BackboneCache:
         return files
 
     def _write(self, stream: BinaryIO, count: int, dim: int, blocks: Iterable[Block]) -> None:
-        """Header and rows: the memory of one block, a full disk is an error and no crash of a memory map."""
+        """Write header and rows with the memory of one block; a full disk raises an error."""
         began = spoke = time.monotonic()
         start, done, width = 0, 0, 0
-        for positions, found in blocks:
-            rows = np.ascontiguousarray(found, np.float32)
+        for positions, outputs in blocks:
+            rows = np.ascontiguousarray(outputs, np.float32)
             if not done:
                 start, width = _header(stream, (count, *rows.shape[1:])), rows[0].nbytes
             for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(positions) != 1) + 1):
@@ -124,10 +139,10 @@ class BackboneCache:
         if not done:
             _header(stream, (0, dim))
         if done != count:
-            raise LimbeckError(f"cache: {done} outputs of {count} items; report this as a fault of limbeck")
+            raise LimbeckError(f"cache: {done} outputs for {count} items; please report this bug of limbeck")
 
     def sweep(self) -> None:
-        """Remove what killed writers left here more than a day ago."""
+        """Remove temporary files that killed writers left here more than a day ago."""
         for leftover in self.folder.iterdir() if self.folder.is_dir() else ():
             if not _LEFTOVER.fullmatch(leftover.name):
                 continue
@@ -137,14 +152,14 @@ class BackboneCache:
 
 
 def _header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
-    """Write the head of a ``.npy`` file; returns where the rows start."""
+    """Write the header of a ``.npy`` file; return the offset of the first row."""
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, layout)
     return stream.tell()
 
 
 def key_of_items(items: Sequence[Any]) -> str | None:
-    """Fingerprint of a list of texts or PIL pictures in order, by content; None for other items."""
+    """Return the content hash of a list of texts or PIL pictures in order; None for other items."""
     digest = hashlib.sha256()
     for item in items:
         if isinstance(item, str):

@@ -1,4 +1,4 @@
-"""The device that a person asked for, without torch: verbs that load no model never import it."""
+"""The device that the user asked for, without torch: commands that load no model never import it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _asked: list[str | None] = ["cpu"]
 
 @contextmanager
 def on_device(name: str | None) -> Iterator[None]:
-    """Inside, models that are loaded to encode run on a device; None is the best that the machine has.
+    """Run models that are loaded in this context on a device; None is the best one of the machine.
 
-    Outside they stay on the CPU, so that a program that imports limbeck decides for itself.
+    Outside the context they stay on the CPU, so that a program that imports limbeck decides for itself.
     """
     _asked.append(name)
     try:
@@ -22,5 +22,5 @@ def on_device(name: str | None) -> Iterator[None]:
 
 
 def asked_device() -> str | None:
-    """The name that is in force: ``cuda``, ``cuda:1``, ``mps``, ``cpu``, or None for the best."""
+    """Return the name in force: ``cuda``, ``cuda:1``, ``mps``, ``cpu``, or None for the best device."""
     return _asked[-1]

@@ -12,7 +12,8 @@ from limbeck.encoders.towers import Tower
 
 
 def load_clip(source: str) -> DualEncoder:
-    """Both towers before their projection, the projections as the lift's heads, CLIP's temperature."""
+    """Load both towers before their projections, with the projections as the lift's heads and CLIP's logit
+    scale."""
     from transformers import CLIPModel
 
     clip = pretrained(CLIPModel, source)

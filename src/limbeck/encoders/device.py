@@ -1,4 +1,4 @@
-"""Where a model runs that encodes: the one place that chooses a device. Training asks Fabric (`compute`)."""
+"""The one place that chooses the device of an encoding model. Training uses Fabric (`compute`)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from limbeck.notices import say
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _KINDS = ("cuda", "mps", "cpu")
-SAID: set[str] = set()  # devices that were named to the user in this process; each is named once
+SAID: set[str] = set()  # devices that were reported in this process; each is reported once
 
 
 def placed(model: _Model, name: str | None = None) -> _Model:
-    """The model on a device, by default that of `on_device`; a device other than the CPU is said once.
+    """Move a model to a device, by default that of `on_device`; report a device other than the CPU once.
 
     Raises:
-        LimbeckError: no device of that name on this machine.
+        LimbeckError: this machine has no such device.
     """
     device = find_device(asked_device() if name is None else name)
     if device.type != "cpu" and str(device) not in SAID:
         SAID.add(str(device))
-        say(f"encodes on {_described(device)}; --device cpu keeps it on the processor")
+        say(f"encodes on {_described(device)}; --device cpu keeps it on the CPU")
     return model.to(device)
 
 
 def find_device(name: str | None) -> torch.device:
-    """A device by name (``cuda``, ``cuda:1``, ``mps``, ``cpu``); None is the best that the machine has.
+    """Return a device by name (``cuda``, ``cuda:1``, ``mps``, ``cpu``); None is the best of the machine.
 
     Raises:
-        LimbeckError: no such device on this machine.
+        LimbeckError: this machine has no such device.
     """
     counts = devices_found()
     if name is None:
@@ -48,7 +48,7 @@ def find_device(name: str | None) -> torch.device:
 
 
 def devices_found() -> dict[str, int]:
-    """How many devices of each kind there are, the best kind first."""
+    """Count the devices of each kind, the best kind first."""
     return {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),

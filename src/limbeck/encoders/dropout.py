@@ -1,4 +1,4 @@
-"""Dropout whose mask costs a third on the CPU."""
+"""Dropout whose mask costs a third of torch's on the CPU."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _LEVELS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout` with 16 random bits a number where torch draws a double each.
+    """`torch.nn.Dropout` with 16 random bits per number, where torch draws a double.
 
-    On the CPU torch's draw is a sixth of a step of feature towers (benchmarks/dropout.py); elsewhere torch's
-    own is used. The probability is rounded to a multiple of 2^-16. Ours.
+    On the CPU torch's draw takes a sixth of a step of feature towers (benchmarks/dropout.py). Other devices
+    use torch's implementation. The probability is rounded to a multiple of 2^-16. Ours.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x``, a share ``p`` of its numbers zeroed and the rest divided by ``1 - p``, while training."""
+        """In training, zero a share ``p`` of ``x`` and divide the rest by ``1 - p``."""
         dropped = round(self.p * _LEVELS)
         if not self.training or dropped in (0, _LEVELS) or x.device.type != "cpu" or not x.numel():
             return super().forward(x)

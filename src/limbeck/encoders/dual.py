@@ -1,4 +1,4 @@
-"""The dual encoder: image tower, text tower and a lift into one space. What every method leaves behind."""
+"""The dual encoder: image tower, text tower and a lift into one space. Every method produces one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class DualEncoder(nn.Module):
     """Two towers and a lift.
 
     Attributes:
-        space: where its points live (numpy half).
+        space: the space of its points (numpy half).
         image_input: ``pixels`` or ``features:NAME``.
-        cache: when set, outputs of frozen backbones are kept there.
+        cache: when set, it keeps the outputs of frozen backbones.
     """
 
     cache: BackboneCache | None = None
@@ -63,42 +63,42 @@ class DualEncoder(nn.Module):
 
     @property
     def image_input(self) -> str:
-        """What the image tower reads."""
+        """The input of the image tower: ``pixels`` or ``features:NAME``."""
         return str(self.towers["image"].backbone.reads)
 
     @property
     def text_input(self) -> str:
-        """What the text tower reads: "text", or labels, by which no query can ask."""
+        """The input of the text tower: ``text``, or ``labels``, which no text query can use."""
         return str(self.towers["text"].backbone.reads)
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return next(
             (t.device for t in itertools.chain(self.parameters(), self.buffers())), torch.device("cpu")
         )
 
     def embed(self, modality: str, inputs: Inputs) -> torch.Tensor:
-        """Collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""
+        """Map collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""
         embeddings: torch.Tensor = self.lift(self.towers[modality](inputs), modality)
         return embeddings
 
     @property
     def kept(self) -> Kept:
-        """What the floats of `embed_both` are: what an index of this model's codes ranks by."""
+        """The kind of floats that `embed_both` returns and that an index of this model's codes ranks by."""
         return Floats.of(self.towers, self.lift).kept
 
     def embed_both(self, modality: str, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `embed`, and the floats (B, `kept.width`) behind them, in one forward pass."""
+        """Return embeddings as in `embed` and the floats (B, `kept.width`) behind them, in one pass."""
         return Floats.of(self.towers, self.lift).embed(self.towers[modality], self.lift, modality, inputs)
 
     def encode_both(
         self, modality: str, items: Sequence[Any] | np.ndarray, *, batch_size: int = 256
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures, feature rows or texts to embeddings (N, d) and floats (N, `kept.width`), float32.
+        """Encode pictures, feature rows or texts to embeddings (N, d) and floats (N, `kept.width`), float32.
 
         Raises:
-            LimbeckError: as `encode_image` and `encode_text`.
+            LimbeckError: as in `encode_image` and `encode_text`.
         """
         self._check_items(modality, items)
         parts: list[tuple[np.ndarray, np.ndarray]] = []
@@ -113,15 +113,15 @@ class DualEncoder(nn.Module):
     def encode_image(
         self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
-        """Pictures or feature rows to points (N, width), embeddings or features.
+        """Encode pictures or feature rows to points (N, width), embeddings or features.
 
         Args:
-            images: for ``pixels`` PIL pictures or paths; for ``features:NAME`` float rows (N, D).
-            output: ``points`` (stored form), ``embeddings`` (before that), ``features`` (before the lift).
-            batch_size: items in one forward pass.
+            images: PIL pictures or paths for ``pixels``; float rows (N, D) for ``features:NAME``.
+            output: ``points`` (stored form), ``embeddings`` (before storage), ``features`` (before the lift).
+            batch_size: the number of items per forward pass.
 
         Raises:
-            LimbeckError: not what `image_input` says, rows of another width, an unreadable picture.
+            LimbeckError: items that do not fit `image_input`, rows of another width, an unreadable picture.
         """
         self._check_items("image", images)
         return self._encode("image", images, output, batch_size)
@@ -129,7 +129,11 @@ class DualEncoder(nn.Module):
     def encode_text(
         self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
-        """Texts to points (N, width), embeddings or features; equal texts are encoded once."""
+        """Encode texts to points (N, width), embeddings or features; equal texts are encoded once.
+
+        Raises:
+            LimbeckError: one string instead of a list, or a model whose text tower reads labels.
+        """
         self._check_items("text", texts)
         distinct = list(dict.fromkeys(texts))
         position = {text: i for i, text in enumerate(distinct)}
@@ -137,30 +141,31 @@ class DualEncoder(nn.Module):
         return encoded[[position[text] for text in texts]]
 
     def _check_items(self, modality: str, items: Any) -> None:
-        """Refuse what `encode_image` or `encode_text` cannot take."""
+        """Refuse what `encode_image` or `encode_text` cannot read."""
         if modality == "text":
             if isinstance(items, str):
-                raise LimbeckError("encode_text: wants a list of texts, not one string")
+                raise LimbeckError("encode_text: needs a list of texts, not one string")
             self._check_reads_text()
             return
         if not isinstance(items, Sequence | np.ndarray) or isinstance(items, str):
-            raise LimbeckError(f"encode_image: wants a list of pictures, not one {type(items).__name__}")
+            raise LimbeckError(f"encode_image: needs a list of pictures, not one {type(items).__name__}")
         pixels = self.image_input == "pixels"
         if pixels == isinstance(items, np.ndarray):
             wanted = "pictures" if pixels else "an array of feature rows (N, D)"
-            raise LimbeckError(f"encode_image: this model reads {self.image_input}; give {wanted}")
+            raise LimbeckError(f"encode_image: this model reads {self.image_input}; pass {wanted}")
 
     def points_of(self, embeddings: np.ndarray) -> np.ndarray:
-        """The stored form (N, width) of embeddings (N, d) that this encoder made."""
+        """Return the stored form (N, width) of embeddings (N, d) of this encoder."""
         return self.lift.to_storage(torch.from_numpy(embeddings).to(self.device))
 
     @torch.no_grad()
     def is_clipped(self, points: np.ndarray) -> np.ndarray:
-        """Bool (N,): which stored points (N, width) lie at a bound of their radius (`Lift.is_clipped`)."""
+        """Return bool (N,): which stored points (N, width) are at a bound of their radius
+        (`Lift.is_clipped`)."""
         return np.asarray(self.lift.is_clipped(torch.from_numpy(points).to(self.device)).cpu())
 
     def check_query(self, text: str) -> None:
-        """Raise `LimbeckError` when not one word of a text query is known."""
+        """Raise `LimbeckError` when no word of a text query is known."""
         self._check_reads_text()
         self.towers["text"].backbone.check_query(text)
 
@@ -173,7 +178,7 @@ class DualEncoder(nn.Module):
 
     @contextlib.contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """Without gradients and in eval mode, whatever the mode was."""
+        """Disable gradients and switch to eval mode; restore the mode afterwards."""
         was_training = self.training
         self.eval()
         try:
@@ -217,10 +222,10 @@ class DualEncoder(nn.Module):
             yield tower.backbone.collate(block)
 
     def prefix(self, bits: int) -> DualEncoder:
-        """The model of the first ``bits`` bits of this model's codes; towers and weights are shared.
+        """Return the model of the first ``bits`` bits of this model's codes, with shared towers and weights.
 
         Raises:
-            LimbeckError: no codes, or no prefix of so many bits.
+            LimbeckError: no codes, or no prefix of ``bits`` bits.
         """
         cut = DualEncoder(self.towers["image"], self.towers["text"], PrefixLift(self.lift, bits))
         cut.cache = self.cache
@@ -228,7 +233,7 @@ class DualEncoder(nn.Module):
 
     @property
     def space_id(self) -> str:
-        """Fingerprint of image tower, image head, lift and space: points with equal ids may be compared."""
+        """The fingerprint of image tower, image head, lift and space; equal ids mean comparable points."""
         digest = hashlib.sha256(
             sha256_json(
                 [
@@ -245,7 +250,7 @@ class DualEncoder(nn.Module):
         return digest.hexdigest()
 
     def referenced(self) -> dict[str, Backbone]:
-        """Backbones whose pretrained weights are untouched, by the prefix of their weights."""
+        """Return the backbones with unchanged pretrained weights, by the prefix of their weights."""
         found = {}
         for prefix, module in self.named_modules():
             if isinstance(module, Backbone) and module.pristine and module.frozen:
@@ -253,13 +258,13 @@ class DualEncoder(nn.Module):
         return found
 
     def save(self, folder: Path | str, *, bundle: bool = False) -> None:
-        """Write ``model.json``, ``model.safetensors`` and the towers' assets, whole or not at all.
+        """Write ``model.json``, ``model.safetensors`` and the towers' assets, completely or not at all.
 
-        Untouched pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set;
-        a bundled model needs nothing else. A model that stands at ``folder`` is replaced.
+        Unchanged pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set; a
+        bundled model needs no other files. A model at ``folder`` is replaced.
 
         Raises:
-            LimbeckError: ``folder`` holds anything but a model that limbeck wrote, or cannot be written.
+            LimbeckError: ``folder`` contains anything but a model that limbeck wrote, or cannot be written.
         """
         references = {} if bundle else {prefix: b for prefix, b in self.referenced().items()}
         tensors = {
@@ -288,27 +293,28 @@ class DualEncoder(nn.Module):
 
     @classmethod
     def load(cls, folder: Path | str, *, bundled: bool = False) -> DualEncoder:
-        """Read what `save` wrote, ready for inference: eval mode, no gradients.
+        """Read a saved model, ready for inference: eval mode, no gradients.
 
-        Nothing is executed and nothing downloaded: weights that are kept by reference to a hub id come from
-        the local cache.
+        Nothing is executed and nothing is downloaded: weights that are referenced by a hub id come from the
+        local cache.
 
         Args:
             folder: the model directory.
-            bundled: True refuses references, as in an index, which holds all of its model.
+            bundled: True refuses references, as in an index, which contains its whole model.
 
         Raises:
-            LimbeckError: no model, a damaged one, referenced weights that are gone or changed.
+            LimbeckError: no model, a damaged one, referenced weights that are missing or changed.
         """
         folder = Path(folder)
         stored = read_json(folder / "model.json")
         if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
             raise LimbeckError(
-                f"{folder / 'model.json'}: not a limbeck model; give a run or a model directory"
+                f"{folder / 'model.json'}: not a limbeck model; use a run or a model directory"
             )
         if isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
             raise LimbeckError(
-                f"{folder / 'model.json'}: format {stored['format']} is newer than this limbeck; upgrade it"
+                f"{folder / 'model.json'}: format {stored['format']} is newer than this version; "
+                "upgrade limbeck"
             )
         try:
             references = dict(stored["references"])
@@ -335,7 +341,7 @@ class DualEncoder(nn.Module):
 
 
 def _reason(error: Exception) -> str:
-    """In a few words; of a configuration the first field that is wrong."""
+    """Shorten an error; for a configuration, name the first field that is wrong."""
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())[:120]
     first = error.errors()[0]
@@ -344,17 +350,17 @@ def _reason(error: Exception) -> str:
 
 
 def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> Iterator[Block]:
-    """Outputs of a backbone in eval mode, without augmentation, block by block; each position once.
+    """Compute outputs of a backbone in eval mode, without augmentation, in blocks; each position once.
 
     Yields:
-        positions (b,) and their float32 outputs (b, …), (b, dim) but for patches.
+        positions (b,) and their float32 outputs (b, …): (b, dim), except for patches.
     """
     device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
-    # Texts of like length together: less padding, several times faster.
+    # Texts of similar length share a block: less padding, several times faster.
     order = np.arange(len(items))
     if backbone.reads == "text":
         order = np.argsort([len(text) for text in items], kind="stable")
-    # Blocks of like size: the rounding of a matrix product may differ for a handful of rows.
+    # Blocks have nearly equal size: the rounding of a matrix product may differ for a few rows.
     for chosen in np.array_split(order, -(-len(items) // batch_size)) if len(items) else ():
         some = chosen.tolist()
         picked = items.take(some) if isinstance(items, Lazily) else [items[i] for i in some]
@@ -362,6 +368,6 @@ def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 12
         was_training = backbone.training
         backbone.eval()
         with torch.no_grad():
-            found = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
+            outputs = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
         backbone.train(was_training)
-        yield chosen, found
+        yield chosen, outputs

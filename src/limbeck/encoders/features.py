@@ -1,4 +1,4 @@
-"""Feature towers: precomputed image features, bags of words, label vectors; first class in the field."""
+"""Feature towers on precomputed image features, bags of words and label vectors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from limbeck.files import read_json, write_json
 
 
 class FeatureBackbone(Backbone):
-    """Standardised precomputed features: log1p, centred, PCA, divided by one global scale.
+    """Standardise precomputed features: log1p, centring, PCA, division by one global scale.
 
-    One scale for all directions keeps their relative variance: whitening costs accuracy.
+    One scale for all directions keeps their relative variance, because whitening costs accuracy.
     """
 
     mean: torch.Tensor
@@ -41,17 +41,21 @@ class FeatureBackbone(Backbone):
 
     @property
     def worth_caching(self) -> bool:
-        """With ``pca``: a product as large as the trunk's, at every step."""
+        """True with ``pca``: its matrix product at every step is as large as that of the trunk."""
         return bool(self.pca)
 
     def fit(self, items: Sequence[np.ndarray], *, seed: int) -> None:
-        """Mean, principal directions and scale from (N, D) training features."""
+        """Compute mean, principal directions and scale from (N, D) training features.
+
+        Raises:
+            LimbeckError: log1p of a negative feature.
+        """
         x = np.asarray(items, np.float64)
         self._size(x.shape[1])
         if self.log1p:
             if x.min() < 0:
                 raise LimbeckError(
-                    f"{self.reads}: log1p wants features >= 0, one is {x.min():.3g}; set log1p: false"
+                    f"{self.reads}: log1p needs features >= 0, one is {x.min():.3g}; set log1p: false"
                 )
             x = np.log1p(x)
         self.mean = torch.from_numpy(x.mean(0)).float()
@@ -68,35 +72,39 @@ class FeatureBackbone(Backbone):
     def collate(
         self, items: Sequence[np.ndarray], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
-        """(B, D) float32 features."""
+        """Stack features to (B, D) float32.
+
+        Raises:
+            LimbeckError: another width than the model reads; log1p of a negative feature.
+        """
         x = torch.from_numpy(np.ascontiguousarray(np.stack(list(items)), np.float32))
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise LimbeckError(
-                f"{self.reads}: rows of width {tuple(x.shape[1:])}, the model reads {len(self.mean)}"
+                f"{self.reads}: rows have width {tuple(x.shape[1:])}, but the model reads {len(self.mean)}"
             )
         if self.log1p and len(x) and x.min() < 0:
             raise LimbeckError(
-                f"{self.reads}: log1p wants features >= 0, one is {float(x.min()):.3g}; mend the file"
+                f"{self.reads}: log1p needs features >= 0, one is {float(x.min()):.3g}; correct the file"
             )
         return {"features": x}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim)."""
+        """Return (B, dim) standardised features."""
         x = inputs["features"]
         x = (torch.log1p(x) if self.log1p else x) - self.mean
         return (x @ self.projection if self.pca else x) / self.scale
 
     def save_assets(self, folder: Path) -> None:
-        """The input width, so that the buffers can be sized before loading."""
+        """Write the input width, so that the buffers can be sized before loading."""
         write_json(folder / "features.json", {"input_dim": len(self.mean)})
 
     def load_assets(self, folder: Path) -> None:
-        """Size the buffers."""
+        """Create the buffers at the stored width."""
         self._size(int(read_json(folder / "features.json")["input_dim"]))
 
 
 class BagBackbone(Backbone):
-    """L2-normalised counts of the words known from training, centred, of unit mean square."""
+    """Count the words known from training, L2-normalised, centred, scaled to unit mean square."""
 
     reads = "text"
     mean: torch.Tensor
@@ -116,11 +124,11 @@ class BagBackbone(Backbone):
         self.register_buffer("scale", torch.ones(()))
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
-        """Vocabulary by frequency (ties by the alphabet), mean of the normalised counts."""
+        """Choose the vocabulary by frequency (ties in alphabetical order) and compute mean and scale."""
         counts = Counter(word for text in items for word in set(words(text, self.rule)))
         kept = sorted((w for w, n in counts.items() if n >= self.min_count), key=lambda w: (-counts[w], w))
         if not kept:
-            raise LimbeckError("text: no training text holds a word; check the text column of the recipe")
+            raise LimbeckError("text: no training text contains a word; check the text column of the recipe")
         self._set_vocabulary(kept[: self.vocabulary_size])
         total, known = torch.zeros(self.dim), 0.0
         for start in range(0, len(items), 4096):
@@ -147,25 +155,25 @@ class BagBackbone(Backbone):
         return torch.nn.functional.normalize(x, dim=1)
 
     def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """(B, vocabulary) float32."""
+        """Return the normalised word counts, (B, vocabulary) float32."""
         return {"counts": self._counts(items)}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, vocabulary)."""
+        """Return (B, vocabulary) standardised counts."""
         return (inputs["counts"] - self.mean) / self.scale
 
     def check_query(self, item: str) -> None:
-        """At least one word must be known."""
+        """Raise `LimbeckError` when no word of the query is known."""
         if not any(word in self.index for word in words(item, self.rule)):
             raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
-        """The vocabulary, and the rule by which a text is cut into its words."""
-        told = {"rule": self.rule, "words": self.vocabulary}
-        write_json(folder / "vocabulary.json", self.vocabulary if self.rule == 1 else told)
+        """Write the vocabulary and the rule that splits a text into words."""
+        with_rule = {"rule": self.rule, "words": self.vocabulary}
+        write_json(folder / "vocabulary.json", self.vocabulary if self.rule == 1 else with_rule)
 
     def load_assets(self, folder: Path) -> None:
-        """Read the vocabulary; a plain list is of the first rule."""
+        """Read the vocabulary; a plain list follows the first rule."""
         stored = read_json(folder / "vocabulary.json")
         self.rule = int(stored["rule"]) if isinstance(stored, dict) else 1
         check_rule(self.rule, folder / "vocabulary.json")
@@ -173,7 +181,8 @@ class BagBackbone(Backbone):
 
 
 class MultiHotBackbone(Backbone):
-    """The multi-hot label vector (SSAH's view of labels), standardised; items are lists of class names."""
+    """Standardise multi-hot label vectors (the label network's input in SSAH); items are lists of class
+    names."""
 
     reads = "labels"
     mean: torch.Tensor
@@ -191,7 +200,7 @@ class MultiHotBackbone(Backbone):
         self.register_buffer("scale", torch.ones(()))
 
     def fit(self, items: Sequence[Sequence[str]], *, seed: int) -> None:
-        """The classes that occur, in alphabetical order, and their frequency."""
+        """Collect the classes that occur, in alphabetical order, and compute their mean and scale."""
         self._set_classes(sorted({name for names in items for name in names}))
         x = self.collate(items)["labels"]
         self.mean = x.mean(0)
@@ -200,7 +209,7 @@ class MultiHotBackbone(Backbone):
     def collate(
         self, items: Sequence[Sequence[str]], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
-        """(B, C) float32 of 0 and 1."""
+        """Return (B, C) float32 of 0 and 1."""
         x = torch.zeros(len(items), self.dim)
         for row, names in enumerate(items):
             for name in names:
@@ -209,11 +218,11 @@ class MultiHotBackbone(Backbone):
         return {"labels": x}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, C)."""
+        """Return (B, C) standardised label vectors."""
         return (inputs["labels"] - self.mean) / self.scale
 
     def save_assets(self, folder: Path) -> None:
-        """The class names."""
+        """Write the class names."""
         write_json(folder / "classes.json", self.classes)
 
     def load_assets(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pretrained networks of `transformers` from safetensors; one clear line when they cannot be had."""
+"""Pretrained networks of `transformers` from safetensors; a one-line error when they cannot be loaded."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from limbeck.errors import LimbeckError
 
 
 def pretrained(auto_class: Any, source: str, *, network: bool = True) -> Any:
-    """``auto_class.from_pretrained`` in float32 from safetensors only, with errors a person can act on.
+    """Load ``auto_class.from_pretrained`` in float32, from safetensors only.
 
     Args:
         auto_class: a model class of `transformers`, or ``AutoModel``.
-        source: as `local_folder` takes it.
+        source: a directory or hub id, as in `local_folder`.
         network: False reads a hub id from the local cache only.
 
     Raises:
-        LimbeckError: a source that cannot be had or is refused; weights that do not fit the class.
+        LimbeckError: a source that cannot be loaded or is refused; weights that do not fit the class.
     """
     folder = transformer_folder(local_folder(source, network=network))
     check_code(folder, source)
@@ -44,22 +44,22 @@ def pretrained(auto_class: Any, source: str, *, network: bool = True) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LimbeckError(
-            f"{source}: cannot be loaded ({reason[:160]}); give a local directory or a reachable hub id"
+            f"{source}: cannot be loaded ({reason[:160]}); use a local directory or a reachable hub id"
         ) from error
     weights = dict(model.named_parameters())
     for name in sorted(loaded["missing_keys"]):
         if "pooler" not in name:
             raise LimbeckError(
-                f"{source}: a {model.config.model_type} model that lacks weights of {type(model).__name__} "
-                f"(first: {name}); give a model of that kind"
+                f"{source}: a {model.config.model_type} model without the weights of {type(model).__name__} "
+                f"(first: {name}); use a model of that kind"
             )
-        # Some sentence encoders come without the pooler, which is never used: the same weights at each load.
+        # Some sentence encoders lack the pooler, which is never used: zeros make every load equal.
         torch.nn.init.zeros_(weights[name])
     return model
 
 
 def stored_tensor(folder: Path, name: str) -> torch.Tensor | None:
-    """One tensor of a folder's safetensors files, or None where no file has it."""
+    """Return one tensor of a folder's safetensors files, or None where no file has it."""
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
             if name in set(tensors.keys()):
@@ -69,13 +69,13 @@ def stored_tensor(folder: Path, name: str) -> torch.Tensor | None:
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No progress bars, and no reports of weights that a tower leaves aside."""
+    """Silence progress bars and reports of weights that a tower does not use."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
-    # The hub's client tells of every retry; the error at their end says it once.
+    # The hub's client logs every retry; the final error reports the failure once.
     hub = python_logging.getLogger("huggingface_hub")
     hub_before = hub.level
     hub.setLevel(python_logging.CRITICAL)
@@ -87,12 +87,13 @@ def _quiet_transformers() -> Iterator[None]:
 
 
 def attention() -> str:
-    """Attention that trains fastest: fused on a GPU, plain on the CPU (half the backward time in bf16)."""
+    """Return the attention that trains fastest: fused on a GPU, plain on the CPU (half the backward time in
+    bf16)."""
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of all parameters and buffers."""
+    """Return the SHA-256 over names, shapes and bytes of all parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

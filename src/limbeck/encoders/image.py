@@ -1,4 +1,4 @@
-"""Image towers on pixels: CLIP's vision transformer from `transformers`, any size, all patches or some."""
+"""Image towers on pixels: CLIP's vision transformer of `transformers`, at any size, on chosen patches."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from limbeck.pictures import resize_center
 
 
 class ClipImageBackbone(Backbone):
-    """CLIP's image tower: patches, transformer, class token; its projection too if ``projection`` is set.
+    """CLIP's image tower: patches, transformer and class token, with its projection if ``projection`` is set.
 
-    Inputs with the key ``keep``, (B, K) int64 patch numbers of each picture in raster order, send only those
-    patches and the class token through the transformer: positions are added first, then patches are left out
-    (FLIP, Li et al. 2023), so that the compute falls with K. `limbeck.encoders.masking` draws them.
+    The input ``keep``, (B, K) int64 patch numbers of each picture in raster order, sends only those patches
+    and the class token through the transformer. Positions are added first, then patches are dropped (FLIP, Li
+    et al. 2023), so that the computation shrinks with K. `limbeck.encoders.masking` draws the numbers.
     """
 
     reads = "pixels"
@@ -39,7 +39,7 @@ class ClipImageBackbone(Backbone):
     resize: Resize | None = None
 
     def __init__(self, config: ClipImageConfig, *, empty: bool = False) -> None:
-        """Build the tower; ``empty`` skips loading pretrained weights (they are about to be overwritten)."""
+        """Build the tower; ``empty`` skips the pretrained weights because others are loaded next."""
         super().__init__(config)
         from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
@@ -60,8 +60,8 @@ class ClipImageBackbone(Backbone):
         elif not empty:
             self.model = pretrained(cls, config.source)
             self.pristine = True
-            told = read_preprocessing(local_folder(config.source), int(self.model.config.image_size))
-            self.resize, self.mean, self.std = told.resize, told.mean, told.std
+            preprocessing = read_preprocessing(local_folder(config.source), int(self.model.config.image_size))
+            self.resize, self.mean, self.std = preprocessing.resize, preprocessing.mean, preprocessing.std
         if config.source is None or not empty:
             self._describe()
 
@@ -77,8 +77,8 @@ class ClipImageBackbone(Backbone):
     def collate(
         self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
-        """(B, 3, S, S) pixels; random crops when generators are given and ``augment`` is set."""
-        # Without files of a source that say it (own sizes, older models), by the toolkit's own rule.
+        """Return (B, 3, S, S) pixels; crop at random when generators are given and ``augment`` is set."""
+        # Models without a source's preprocessing files (new sizes, older models) use limbeck's own rule.
         still = self.resize or partial(resize_center, size=self.image_size)
         if generators is not None and self.augment is not None:
             images = [
@@ -90,24 +90,24 @@ class ClipImageBackbone(Backbone):
         return {"pixels": torch.stack([to_tensor(image, self.mean, self.std) for image in images])}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim): the class token after the last norm, or its projection."""
+        """Return (B, dim): the class token after the last norm, or its projection."""
         return self._finish(self._hidden(inputs)[:, 0])
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + K, dim): class token and patches, each after the last norm, or its projection.
+        """Return (B, 1 + K, dim): class token and patches, each after the last norm, or its projection.
 
-        The network norms (and projects) its class token only; to treat every patch alike is ours.
+        CLIP normalises (and projects) its class token only; treating every patch alike is ours.
         """
         return self._finish(self._hidden(inputs))
 
     def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """`tokens`, and the class token's attention, mean over layers and heads (A-CLIP)."""
+        """Return `tokens` and the class token's attention, averaged over layers and heads (A-CLIP)."""
         with class_attention(self._vision.encoder.layers) as layers:
             tokens = self.tokens(inputs)
         return tokens, torch.stack(layers).mean(0)[:, 1:]
 
     def tiles(self, inputs: Inputs) -> torch.Tensor:
-        """Pixels cut along the grid; what the grid does not cover is left out."""
+        """Cut the pixels along the grid; drop what the grid does not cover."""
         pixels, grid, side = inputs["pixels"], self.grid, int(self.model.config.patch_size)
         batch = len(pixels)
         tiles = pixels[..., : grid * side, : grid * side].reshape(batch, -1, grid, side, grid, side)
@@ -119,7 +119,7 @@ class ClipImageBackbone(Backbone):
         return getattr(self.model, "vision_model", self.model)
 
     def _hidden(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + K, width): the output before the last norm; without ``keep`` K is all patches."""
+        """Return (B, 1 + K, width), the output before the last norm; without ``keep`` K is all patches."""
         vision, pixels = self._vision, inputs["pixels"]
         size = tuple(pixels.shape[-2:])
         if size != (self.image_size, self.image_size):
@@ -131,9 +131,10 @@ class ClipImageBackbone(Backbone):
         return hidden
 
     def _embed(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + K, width): the network's embeddings of class token and kept patches.
+        """Return (B, 1 + K, width): the network's embeddings of class token and kept patches.
 
-        The patch convolution as a matrix product over the kept patches: half its time at half of the patches.
+        The patch convolution runs as a matrix product over the kept patches: half the patches take half its
+        time.
         """
         embeddings, keep = self._vision.embeddings, inputs["keep"]
         weight, batch = embeddings.patch_embedding.weight, len(keep)
@@ -147,11 +148,11 @@ class ClipImageBackbone(Backbone):
         return self.model.visual_projection(out) if self.config.projection else out
 
     def save_assets(self, folder: Path) -> None:
-        """The transformer's shape and the preprocessing."""
-        told = {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std}
+        """Write the transformer's configuration and the preprocessing."""
+        stored = {"config": self.model.config.to_dict(), "mean": self.mean, "std": self.std}
         if self.resize is not None:
-            told["resize"] = self.resize.to_json()
-        write_json(folder / "image.json", told)
+            stored["resize"] = self.resize.to_json()
+        write_json(folder / "image.json", stored)
 
     def load_assets(self, folder: Path) -> None:
         """Rebuild the transformer without its weights."""
@@ -166,9 +167,9 @@ class ClipImageBackbone(Backbone):
         self._describe()
 
     def reference(self) -> str | None:
-        """The pretrained source."""
+        """Return the pretrained source."""
         return self.source
 
     def embeds(self) -> str | None:
-        """The source, where its projection is part of the tower."""
+        """Return the source where the tower includes its projection, else None."""
         return self.source if self.config.projection else None

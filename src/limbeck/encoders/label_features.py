@@ -1,4 +1,4 @@
-"""Labels as ready-made text features of their prompts, such as those of CLIP's text tower."""
+"""Labels as precomputed text features of their prompts, such as those of CLIP's text tower."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from limbeck.tables import read_list, warn_notes
 
 
 class LabelFeaturesBackbone(Backbone):
-    """Mean of the stored features of a row's classes, centred, of unit mean square; items are lists of names.
+    """Average the stored features of a row's classes, centre them and scale them to unit mean square.
 
-    What a frozen text tower says of one prompt a class, when only its outputs are at hand.
+    Items are lists of class names. This stands for a frozen text tower on one prompt per class, when only its
+    outputs are available.
     """
 
     reads = "labels"
@@ -40,10 +41,10 @@ class LabelFeaturesBackbone(Backbone):
         self.register_buffer("scale", torch.ones(()))
 
     def fit(self, items: Sequence[Sequence[str]], *, seed: int) -> None:
-        """Look up the classes that occur; mean and scale over the training rows.
+        """Look up the classes that occur; compute mean and scale over the training rows.
 
         Raises:
-            LimbeckError: no such files, files that do not fit each other, classes without features.
+            LimbeckError: missing files, files that do not fit each other, classes without features.
         """
         features, names = read_label_features(self.config)
         classes = sorted({name for own in items for name in own})
@@ -54,7 +55,7 @@ class LabelFeaturesBackbone(Backbone):
         ]
         if missing:
             raise LimbeckError(
-                f"{self.config.names}: no features of {', '.join(missing)}; name stand-ins by aliases: "
+                f"{self.config.names}: no features for {', '.join(missing)}; name substitutes with aliases: "
                 f"{{{missing[0]}: [NAME, …]}}"
             )
         table = [features[[rows[a.casefold()] for a in own]].mean(0) for own in asked.values()]
@@ -67,7 +68,7 @@ class LabelFeaturesBackbone(Backbone):
     def collate(
         self, items: Sequence[Sequence[str]], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
-        """(B, C) float32, each class's share of its row; a row without classes is zero."""
+        """Return (B, C) float32: 1/n for each of a row's n classes; a row without classes is zero."""
         x = torch.zeros(len(items), len(self.classes))
         for row, names in enumerate(items):
             known = [self.index[name] for name in names if name in self.index]
@@ -76,25 +77,29 @@ class LabelFeaturesBackbone(Backbone):
         return {"labels": x}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim)."""
+        """Return (B, dim) standardised features."""
         return (inputs["labels"] @ self.table - self.mean) / self.scale
 
     def save_assets(self, folder: Path) -> None:
-        """The class names and the width; the features are weights."""
+        """Write the class names and the width; the features are part of the weights."""
         write_json(folder / "classes.json", {"classes": self.classes, "dim": self.dim})
 
     def load_assets(self, folder: Path) -> None:
-        """Size the buffers."""
+        """Create the buffers at the stored sizes."""
         stored = read_json(folder / "classes.json")
         self._size(list(stored["classes"]), int(stored["dim"]))
 
 
 def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
-    """Features (n, D) in float64, of unit length if asked, and their n names."""
+    """Read features (n, D) in float64 and their n names; of unit length if ``normalize`` is set.
+
+    Raises:
+        LimbeckError: missing files, other shapes or types, rows that are zero or not finite.
+    """
     for file in (config.file, config.names):
         if not Path(file).is_file():
             raise LimbeckError(
-                f"{file}: no such file; label_features wants file (.npy) and names (a line each)"
+                f"{file}: no such file; label_features needs file (.npy) and names (one per line)"
             )
     x = np.asarray(open_npy(Path(config.file)))
     listed = read_list(config.names)
@@ -102,12 +107,14 @@ def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[s
     names = listed.entries
     if x.ndim != 2 or x.dtype.kind not in "fiu" or len(x) != len(names):
         raise LimbeckError(
-            f"{config.file}: array {x.shape} of {x.dtype}, {config.names} has {len(names)} names; "
-            "give numbers (names, width)"
+            f"{config.file}: array {x.shape} of {x.dtype}, but {config.names} has {len(names)} names; "
+            "store an array of numbers (names, width)"
         )
     x = x.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if not np.isfinite(x).all() or (config.normalize and not lengths.all()):
         row = int(np.argmax(~np.isfinite(x).all(1) | (lengths[:, 0] == 0)))
-        raise LimbeckError(f"{config.file}: row {row} ({names[row]!r}) is zero or not finite; write it again")
+        raise LimbeckError(
+            f"{config.file}: row {row} ({names[row]!r}) is zero or not finite; compute it again"
+        )
     return (x / lengths if config.normalize else x), names

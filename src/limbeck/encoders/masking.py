@@ -1,4 +1,4 @@
-"""Which patches of a picture an image tower sees in a training step."""
+"""Masks: the patches of a picture that an image tower sees in a training step."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-# Sets these numbers apart from others that are drawn from the same seed, such as the crop's.
+# Separates these numbers from others that are drawn from the same seed, such as the crop's.
 _STREAM = np.uint64(0x6D61736B_70617463)
 _AGAIN = 0x76696577_00000002
-_LONGEST = 0.3  # of a block: its short side by its long one
+_LONGEST = 0.3  # short side divided by long side of the longest block
 # Names under which masks travel with a picture's inputs.
 KEEP, KEEP_AGAIN = "keep", "keep_again"
 
 
 class MaskConfig(Strict):
-    """Patches left out of each training picture, a ``ratio`` of them.
+    """Drop a ``ratio`` of the patches of each training picture.
 
     Attributes:
         kind: ``random`` (FLIP, Li et al. 2023), ``block`` (rectangles, BEiT, Bao et al. 2022), or
-            ``attentive``: those that the class token of the student's moving average looks at least (A-CLIP,
-            Yang et al. 2023).
-        views: masks drawn of each picture; the student sees each and its losses are averaged.
+            ``attentive``: drop those to which the class token of the student's moving average attends least
+            (A-CLIP, Yang et al. 2023).
+        views: the number of masks per picture; the student sees each, and its losses are averaged.
     """
 
     kind: Literal["random", "block", "attentive"] = "random"
@@ -46,17 +46,17 @@ class MaskConfig(Strict):
 
 
 def drawn(config: MaskConfig, patches: int, draws: Sequence[int]) -> dict[str, torch.Tensor]:
-    """The masks that can be drawn before a step: ``keep`` (B, K), for two views ``keep_again`` too.
+    """Draw the masks that are known before a step: ``keep`` (B, K), with two views also ``keep_again``.
 
     Attentive masks are not among them: they depend on the weights.
     """
     if config.ratio == 0 or config.kind == "attentive":
         return {}
     keep = random_keep if config.kind == "random" else block_keep
-    found = {KEEP: keep(patches, config.ratio, draws)}
+    masks = {KEEP: keep(patches, config.ratio, draws)}
     if config.views == 2:
-        found[KEEP_AGAIN] = keep(patches, config.ratio, [draw ^ _AGAIN for draw in draws])
-    return found
+        masks[KEEP_AGAIN] = keep(patches, config.ratio, [draw ^ _AGAIN for draw in draws])
+    return masks
 
 
 def unmasked(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -65,20 +65,20 @@ def unmasked(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def kept(patches: int, ratio: float) -> int:
-    """Number of patches that stay: the same for every picture, and at least 1."""
+    """Return the number of patches that stay: equal for every picture, and at least 1."""
     return max(1, round(patches * (1 - ratio)))
 
 
 def random_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor:
-    """(B, K) int64, rising: a uniform choice of `kept` patches for each picture.
+    """Choose `kept` patches of each picture uniformly: (B, K) int64, ascending.
 
-    A row depends on its own draw alone, on every machine: patches are ranked by the numbers of SplitMix64
-    (Steele, Lea, Flood 2014), here for all pictures at once.
+    A row depends only on its own draw, on every machine: patches are ranked by the numbers of SplitMix64
+    (Steele, Lea, Flood 2014), computed for all pictures at once.
 
     Args:
-        patches: number of patches of the grid.
-        ratio: share that is left out, 0 <= ratio < 1.
-        draws: one integer 0 <= draw < 2^63 a picture.
+        patches: the number of patches in the grid.
+        ratio: the share that is dropped, 0 <= ratio < 1.
+        draws: one integer 0 <= draw < 2^63 per picture.
     """
     state = _mix(np.array(draws, np.uint64) ^ _STREAM)
     ranks = _mix(state[:, None] + np.arange(1, patches + 1, dtype=np.uint64) * _GOLDEN)
@@ -87,11 +87,11 @@ def random_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tenso
 
 
 def block_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor:
-    """(B, K) int64, rising: what rectangles leave of each picture's square grid, as many as `random_keep`.
+    """Drop rectangles of each picture's square grid: (B, K) int64, ascending, with K as in `random_keep`.
 
-    BEiT's blocks: sides in a ratio of 0.3 to 1/0.3, log-uniform; of at least a twelfth of the patches (BEiT:
-    16 of 196) and at most what is still to go, in area. They may overlap; the last one is cut off in raster
-    order where it would take too many (ours: BEiT's count varies, and a batch needs one size).
+    BEiT's blocks have a log-uniform aspect ratio of 0.3 to 1/0.3. Their area is at least a twelfth of the
+    patches (BEiT: 16 of 196) and at most what is still to drop. They may overlap. The last one is cut off in
+    raster order where it would drop too many (ours: BEiT's count varies, and a batch needs one size).
 
     Raises:
         LimbeckError: the patches form no square.
@@ -120,19 +120,19 @@ def block_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor
 
 
 def attended_keep(attention: torch.Tensor, ratio: float) -> torch.Tensor:
-    """(B, K) int64, rising: the patches that are looked at most, of attention (B, patches)."""
+    """Choose the patches with the most attention (B, patches): (B, K) int64, ascending."""
     return attention.topk(kept(attention.shape[1], ratio), dim=1).indices.sort(dim=1).values
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function: a bijection of 64-bit integers that scatters neighbours."""
+    """Apply SplitMix64's output function, a bijection of 64-bit integers that scatters neighbours."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def dropped(keep: torch.Tensor, patches: int) -> torch.Tensor:
-    """(B, patches - K) int64, rising: the patches that are not in ``keep`` (B, K)."""
+    """Return the patches that are not in ``keep`` (B, K): (B, patches - K) int64, ascending."""
     seen = torch.zeros(len(keep), patches, dtype=torch.uint8, device=keep.device).scatter_(1, keep, 1)
     # A stable sort puts the unseen ones first, in order; `nonzero` would wait for the device.
     return seen.argsort(dim=1, stable=True)[:, : patches - keep.shape[1]]

@@ -1,4 +1,4 @@
-"""The floats behind codes: embeddings of the model that codes were made from, to rank hits anew by."""
+"""The floats behind codes, such as embeddings of the teacher, by which hits are re-ranked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Floats:
     """Where the floats of a dual encoder come from.
 
     Attributes:
-        kept: what they are.
-        source: ``origin``, an earlier model that both towers read; ``features``, what the lift reads; or
-            ``embeddings``, what it gives.
+        kept: what the floats are.
+        source: ``origin``, an earlier model that both towers read; ``features``, the input of the lift; or
+            ``embeddings``, its output.
     """
 
     kept: Kept
@@ -29,12 +29,12 @@ class Floats:
 
     @classmethod
     def of(cls, towers: Mapping[str, Tower], lift: Lift) -> Floats:
-        """The floats of towers and a lift.
+        """Choose the floats of towers and a lift.
 
-        Where both towers read one earlier model as it was, its embeddings, compared as that model compares
-        them. Where codes are the signs of features by a fitted map, these features by their cosine. Else the
-        numbers whose signs are the codes, by their product, as the model was trained; of a model without
-        codes its embeddings in their own space.
+        A model without codes gives its embeddings in their own space. Where both towers read one unchanged
+        earlier model, the floats are its embeddings, compared as that model compares them. Where codes are
+        the signs of fitted features, they are these features, compared by cosine. Otherwise they are the
+        numbers whose signs are the codes, compared by their inner product as in training.
         """
         if lift.space.storage != "codes":
             return cls(Kept("model", lift.space, lift.dim), "embeddings")
@@ -49,7 +49,7 @@ class Floats:
     def embed(
         self, tower: Tower, lift: Lift, modality: str, inputs: Inputs
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """float32 (B, lift.dim) embeddings and (B, kept.width) floats; the backbone runs once."""
+        """Return float32 embeddings (B, lift.dim) and floats (B, kept.width); the backbone runs once."""
         output = tower.backbone_output(inputs)
         features = tower.trunk(output)
         embeddings: torch.Tensor = lift(features, modality)
@@ -61,7 +61,7 @@ class Floats:
 
 
 def _shared_origin(towers: Mapping[str, Tower], lift: Lift) -> Lift | None:
-    """The lift of the one earlier model that both towers read and leave as it is."""
+    """Return the lift of the one earlier model that both towers read and leave unchanged."""
     image, text = (towers[modality].backbone.origin for modality in MODALITIES)
     if image is None or text is None or image.space != text.space:
         return None

@@ -1,4 +1,4 @@
-"""Towers and lifts of one's own: a class in a file, named by its kind, ``mine.py:Tower``."""
+"""User-defined towers and lifts: a class in a Python file, named by its kind, ``mine.py:Tower``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Part = TypeVar("_Part", Backbone, Lift)
 
 
 def build_own_backbone(config: OwnConfig, *, saved: bool) -> Backbone:
-    """A tower's backbone by its own class.
+    """Build a user-defined backbone.
 
     Args:
         config: its kind and options.
-        saved: it belongs to a saved model, so that its file must have been named by a person; its weights
-            come next (a class with an argument ``empty`` is told so and loads none).
+        saved: True for a saved model: the user must have named its file, and its weights are loaded next (a
+            class with an argument ``empty`` gets True and loads none).
     """
     found, own = _class_and_config(config, Backbone, "tower", saved)  # type: ignore[type-abstract]
     takes_empty = "empty" in inspect.signature(found.__init__).parameters
@@ -30,7 +30,7 @@ def build_own_backbone(config: OwnConfig, *, saved: bool) -> Backbone:
 
 
 def build_own_lift(config: OwnConfig, dims: dict[str, int], *, saved: bool) -> Lift:
-    """A lift by its own class, for towers of the given widths."""
+    """Build a user-defined lift for towers of the given widths."""
     found, own = _class_and_config(config, Lift, "lift", saved)  # type: ignore[type-abstract]
     lift = found(own, dims)
     lift.named = config
@@ -38,7 +38,7 @@ def build_own_lift(config: OwnConfig, dims: dict[str, int], *, saved: bool) -> L
 
 
 def check_own(config: OwnConfig, base: type[Any], what: str) -> None:
-    """Look at the class and the options that a recipe names; its file is said and run."""
+    """Check the class and the options that a recipe names; this reports and runs its file."""
     _class_and_config(config, base, what, saved=False)
 
 
@@ -51,7 +51,7 @@ def _class_and_config(
         found = named_class(config.kind, base, what, sha256=config.sha256)
     options = getattr(found, "Config", None)
     if not (isinstance(options, type) and issubclass(options, Strict)):
-        raise LimbeckError(f"{config.kind}: lacks a class Config derived from Strict; add one")
+        raise LimbeckError(f"{config.kind}: has no class Config derived from Strict; add one")
     try:
         return found, options.model_validate(config.options)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""From token states to one vector per text, as the modules of a sentence encoder say."""
+"""Pooling of token states to one vector per text, as the modules of a sentence encoder define it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limbeck.encoders.tensors import load_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 
-# In the order in which several of them stand side by side.
+# In the order in which several of them are concatenated.
 _MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -27,15 +27,15 @@ _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU
 
 @dataclass(frozen=True)
 class PoolingPlan:
-    """What happens to the token states of a text.
+    """The steps from the token states of a text to its vector.
 
     Attributes:
-        modes: ways to pool, side by side: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken.
-        dense: linear layers after it, each (width in, width out, bias, activation).
-        normalize: to unit length at the end.
-        lower: texts are lower-cased first.
-        prefix: stands before each text (the encoder's default prompt).
-        max_length: tokens that the encoder reads at most, if its files say it.
+        modes: poolings, concatenated: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken.
+        dense: linear layers after pooling, each (width in, width out, bias, activation).
+        normalize: whether the result is scaled to unit length.
+        lower: whether texts are lower-cased first.
+        prefix: the encoder's default prompt, which precedes each text.
+        max_length: the most tokens that the encoder reads, if its files give it.
     """
 
     modes: tuple[str, ...] = ("mean",)
@@ -46,26 +46,26 @@ class PoolingPlan:
     max_length: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What `plan_from_json` reads."""
+        """Return the JSON that `plan_from_json` reads."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Modules:
-    """A plan, and the weights of its dense layers, if it has any."""
+    """A plan and the weights of its dense layers, if it has any."""
 
     plan: PoolingPlan
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def plan_from_json(stored: dict[str, Any]) -> PoolingPlan:
-    """A plan from its `to_json`."""
+    """Rebuild a plan from its `to_json`."""
     lists = {"modes": tuple(stored["modes"]), "dense": tuple(tuple(own) for own in stored["dense"])}
     return PoolingPlan(**{**stored, **lists})
 
 
 class Pooler(nn.Module):
-    """Token states (B, L, D) and mask (B, L) to float32 (B, dim)."""
+    """Pool token states (B, L, D) with mask (B, L) to float32 (B, dim)."""
 
     def __init__(self, plan: PoolingPlan, width: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Pooler(nn.Module):
         self.dim = plan.dense[-1][1] if plan.dense else width * len(plan.modes)
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pooled, through the dense layers, to unit length if the plan says so."""
+        """Pool, apply the dense layers, and normalise if the plan says so."""
         pooled = [_pool(mode, hidden, mask) for mode in self.plan.modes]
         x = (pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=1)).float()
         for layer in self.dense:
@@ -101,19 +101,20 @@ def _pool(mode: str, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def read_modules(folder: Path) -> Modules:
-    """The modules of a folder; mean and unit length where it says nothing (a plain transformer).
+    """Read the modules of a folder; without ``modules.json`` (a plain transformer), mean pooling to unit
+    length.
 
     Raises:
-        LimbeckError: modules that are not known, pickled dense layers, a prompt that is not pooled.
+        LimbeckError: unknown modules, pickled dense layers, a prompt that is left out of pooling.
     """
     if not (folder / "modules.json").is_file():
         return Modules(PoolingPlan())
-    told = read_json(folder / "modules.json")
+    listed = read_json(folder / "modules.json")
     modes: tuple[str, ...] = ()
     dense: list[tuple[int, int, bool, str]] = []
     weights: dict[str, torch.Tensor] = {}
     normalize = False
-    for module in told:
+    for module in listed:
         kind, place = str(module["type"]).rsplit(".", 1)[-1], _inside(folder, str(module.get("path", "")))
         if kind == "Transformer":
             continue
@@ -123,7 +124,9 @@ def read_modules(folder: Path) -> Modules:
             config = read_json(place / "config.json")
             name = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
             if name not in _ACTIVATIONS:
-                raise LimbeckError(f"{place / 'config.json'}: activation {name!r} is not known here")
+                raise LimbeckError(
+                    f"{place / 'config.json'}: activation {name!r} is not supported; use another encoder"
+                )
             for own, tensor in load_tensors(place / "model.safetensors").items():
                 weights[f"dense.{len(dense)}.0.{own.rsplit('.', 1)[-1]}"] = tensor.float()
             dense.append((int(config["in_features"]), int(config["out_features"]), config["bias"], name))
@@ -131,26 +134,28 @@ def read_modules(folder: Path) -> Modules:
             normalize = True
         else:
             raise LimbeckError(
-                f"{folder / 'modules.json'}: module {kind!r} is not known here; "
-                "known are Transformer, Pooling, Dense and Normalize"
+                f"{folder / 'modules.json'}: module {kind!r} is not supported; "
+                "supported are Transformer, Pooling, Dense and Normalize"
             )
     if not modes:
-        raise LimbeckError(f"{folder / 'modules.json'}: has no Pooling module; give a sentence encoder")
+        raise LimbeckError(f"{folder / 'modules.json'}: has no Pooling module; use a sentence encoder")
     return Modules(PoolingPlan(modes, tuple(dense), normalize, **_texts(folder)), weights)
 
 
 def transformer_folder(folder: Path) -> Path:
-    """Where the transformer of a folder lies: in it, or in a folder of it that ``modules.json`` names."""
+    """Return the folder of the transformer: the given one, or the subfolder that ``modules.json`` names."""
     if (folder / "config.json").is_file() or not (folder / "modules.json").is_file():
         return folder
-    told: list[dict[str, Any]] = read_json(folder / "modules.json")
-    paths = [str(own.get("path", "")) for own in told if str(own["type"]).endswith("Transformer")]
+    modules: list[dict[str, Any]] = read_json(folder / "modules.json")
+    paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith("Transformer")]
     return _inside(folder, paths[0]) if paths else folder
 
 
 def _inside(folder: Path, path: str) -> Path:
     if path in (".", "..") or "/" in path.rstrip("/") or "\\" in path:
-        raise LimbeckError(f"{folder / 'modules.json'}: path {path!r} is no folder of it; restore it")
+        raise LimbeckError(
+            f"{folder / 'modules.json'}: path {path!r} is not a folder of this model; restore it"
+        )
     return folder / path
 
 
@@ -158,24 +163,24 @@ def _modes(file: Path) -> tuple[str, ...]:
     config = read_json(file)
     if not config.get("include_prompt", True):
         raise LimbeckError(
-            f"{file}: leaves the prompt out of the mean (include_prompt), which is not known here"
+            f"{file}: leaves the prompt out of the mean (include_prompt), which is not supported"
         )
     one = config.get("pooling_mode")
-    asked = [one] if isinstance(one, str) else list(one or [])
-    found = tuple(asked) or tuple(mode for key, mode in _MODES.items() if config.get(key))
-    if not found or set(found) - set(_MODES.values()):
-        raise LimbeckError(f"{file}: pooling {', '.join(found) or 'by nothing'} is not known here")
-    return found
+    named = [one] if isinstance(one, str) else list(one or [])
+    modes = tuple(named) or tuple(mode for key, mode in _MODES.items() if config.get(key))
+    if not modes or set(modes) - set(_MODES.values()):
+        raise LimbeckError(f"{file}: pooling {', '.join(modes) or 'by nothing'} is not supported")
+    return modes
 
 
 def _texts(folder: Path) -> dict[str, Any]:
-    """Lower case, prompt and length, as the folder's other files say them."""
-    found: dict[str, Any] = {}
+    """Read lower-casing, prompt and length from the folder's other files."""
+    settings: dict[str, Any] = {}
     if (file := folder / "sentence_bert_config.json").is_file():
-        told = read_json(file)
-        found = {"lower": bool(told.get("do_lower_case")), "max_length": told.get("max_seq_length")}
+        stored = read_json(file)
+        settings = {"lower": bool(stored.get("do_lower_case")), "max_length": stored.get("max_seq_length")}
     if (file := folder / "config_sentence_transformers.json").is_file():
-        told = read_json(file)
-        name = told.get("default_prompt_name")
-        found["prefix"] = (told.get("prompts") or {}).get(name) or "" if name else ""
-    return found
+        stored = read_json(file)
+        name = stored.get("default_prompt_name")
+        settings["prefix"] = (stored.get("prompts") or {}).get(name) or "" if name else ""
+    return settings

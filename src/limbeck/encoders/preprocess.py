@@ -1,4 +1,4 @@
-"""The preprocessing of a pretrained image tower, as its own files say it (`preprocessor_config.json`)."""
+"""The preprocessing of a pretrained image tower, read from its files (`preprocessor_config.json`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: 
 
 @dataclass(frozen=True)
 class Resize:
-    """How a picture becomes a square of ``side`` pixels, step by step as `transformers` does it.
+    """Resize a picture to a square of ``side`` pixels, step by step as `transformers` does.
 
     Attributes:
-        side: pixels of the square that the tower reads.
-        short: the short side is brought to so many pixels first, then the centre is cut out; None brings both
+        side: the side of the square that the tower reads, in pixels.
+        short: the length to which the short side is resized before the centre is cropped; None resizes both
             sides to ``side`` at once, whatever the shape.
         resample: Pillow's number of the filter.
     """
@@ -32,7 +32,7 @@ class Resize:
     resample: int = 3
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The square; of a very long picture only the centre is resized."""
+        """Return the square; of a very long picture only the centre is resized."""
         width, height = image.size
         filter_ = Image.Resampling(self.resample)
         if self.short is None:
@@ -50,13 +50,13 @@ class Resize:
         return image.resize((self.side, self.side), filter_, box=box)
 
     def to_json(self) -> dict[str, Any]:
-        """What `resize_from_json` reads."""
+        """Return the JSON that `resize_from_json` reads."""
         return {"side": self.side, "short": self.short, "resample": self.resample}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, then (pixel / 255 − mean) / std by channel."""
+    """Resize, then (pixel / 255 − mean) / std per channel."""
 
     resize: Resize
     mean: tuple[float, ...]
@@ -64,23 +64,23 @@ class Preprocessing:
 
 
 def resize_from_json(stored: dict[str, Any]) -> Resize:
-    """A `Resize` from its `to_json`."""
+    """Rebuild a `Resize` from its `to_json`."""
     return Resize(int(stored["side"]), stored["short"], int(stored["resample"]))
 
 
 def read_preprocessing(folder: Path, side: int) -> Preprocessing:
-    """The preprocessing of a folder of `transformers`; CLIP's own where no file says anything.
+    """Read the preprocessing of a `transformers` folder; CLIP's own where no file defines one.
 
     Args:
         folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
-        side: pixels of the square that the tower reads.
+        side: the side of the square that the tower reads, in pixels.
 
     Raises:
-        LimbeckError: squares of another size than the tower reads, values that are no preprocessing.
+        LimbeckError: squares of another size than the tower reads, invalid values.
     """
-    file, told = _stored(folder)
+    file, stored = _stored(folder)
     try:
-        return _parsed(told, side, file)
+        return _parsed(stored, side, file)
     except (KeyError, TypeError, ValueError) as error:
         raise LimbeckError(f"{file}: cannot be understood ({error}); restore it") from None
 
@@ -115,15 +115,17 @@ def _resize(told: dict[str, Any], side: int, file: Path) -> Resize:
     size = size if isinstance(size, dict) else {"shortest_edge": size}
     resample = int(told.get("resample", 3))
     if resample not in _NAMES:
-        raise LimbeckError(f"{file}: resample {resample} is no filter; choose one of {_NAMES}")
+        raise LimbeckError(f"{file}: resample {resample} is not a filter; choose one of {_NAMES}")
     short = size.get("shortest_edge")
     square = crop if short is not None else size
     cropped = told.get("do_center_crop", True) is not False
     if told.get("do_resize") is False or (short is not None and not cropped):
-        raise LimbeckError(f"{file}: leaves pictures of many shapes; the tower reads squares of {side}")
+        raise LimbeckError(
+            f"{file}: leaves pictures of different shapes, but the tower reads squares of {side}"
+        )
     if (square["height"], square["width"]) != (side, side) or (short is not None and short < side):
         raise LimbeckError(
-            f"{file}: makes {square['width']} x {square['height']} of a picture, the tower reads "
+            f"{file}: makes {square['width']} x {square['height']} of a picture, but the tower reads "
             f"{side} x {side}; set size and crop_size to {side}"
         )
     return Resize(side, None if short is None else int(short), resample)

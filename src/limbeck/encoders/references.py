@@ -1,4 +1,4 @@
-"""Pretrained weights that a saved model refers to, by source and SHA-256, in place of holding them."""
+"""References of a saved model to pretrained weights, by source and SHA-256, instead of copies of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 
 
 def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str | None]]:
-    """What ``model.json`` says of untouched backbones, by the prefix of their weights."""
+    """Return the entries of ``model.json`` for unchanged backbones, by the prefix of their weights."""
     return {
         prefix: {"source": lasting(backbone.reference()), "sha256": weights_digest(backbone.model)}
         for prefix, backbone in backbones.items()
@@ -26,24 +26,24 @@ def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str 
 def referenced_weights(
     model: nn.Module, references: Mapping[str, Any], folder: Path, *, bundled: bool
 ) -> dict[str, torch.Tensor]:
-    """The tensors that a saved model refers to, by their full names; the hub is never asked for them.
+    """Load the tensors that a saved model refers to, by their full names; without any request to the hub.
 
     Args:
-        model: rebuilt, without its weights; the backbones referred to become `pristine`.
-        references: of its ``model.json``.
+        model: rebuilt, without its weights; the backbones of the references become `pristine`.
+        references: those of its ``model.json``.
         folder: the model directory, for errors.
-        bundled: True refuses any, as in an index, which holds all of its model.
+        bundled: True refuses any reference, as in an index, which contains its whole model.
 
     Raises:
-        LimbeckError: a reference to no pretrained part; weights that are gone or changed.
+        LimbeckError: a reference to no pretrained part; weights that are missing or changed.
     """
     file = folder / "model.json"
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     if bundled and references:
-        told = {str(own.get("source") if isinstance(own, dict) else own) for own in references.values()}
+        sources = {str(one.get("source") if isinstance(one, dict) else one) for one in references.values()}
         raise LimbeckError(
-            f"{file}: keeps weights elsewhere ({', '.join(sorted(told))}), but an index holds all of its "
-            "model; build the index again"
+            f"{file}: keeps weights elsewhere ({', '.join(sorted(sources))}), but an index contains its "
+            "whole model; build the index again"
         )
     modules = dict(model.named_modules())
     for prefix, reference in references.items():
@@ -55,8 +55,8 @@ def referenced_weights(
             raise LimbeckError(f"{file}: {prefix} refers to no source; restore it")
         weights = _weights(type(inner), reference["source"], reference.get("sha256"), folder)
         backbone.pristine = True
-        found |= {prefix + name: tensor for name, tensor in weights.items()}
-    return found
+        tensors |= {prefix + name: tensor for name, tensor in weights.items()}
+    return tensors
 
 
 def _weights(kind: type[nn.Module], source: str, sha256: Any, folder: Path) -> dict[str, torch.Tensor]:

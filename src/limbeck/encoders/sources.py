@@ -1,7 +1,7 @@
-"""Where a pretrained model lies: a directory, an installed package, or the hub; and what is refused of it.
+"""Sources of pretrained models: a directory, an installed package, or the hub; and what is refused.
 
-Whatever its name, it is read from a local folder in the end, after that folder was checked: nothing of it is
-executed, and the hub is asked only for a name that a person gave.
+Every source is read from a local folder after that folder was checked. No code of it is executed, and the hub
+is asked only for a name that the user gave.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", 
 
 
 def local_folder(source: str, *, network: bool = True) -> Path:
-    """The folder of a source: a directory, ``package:NAME`` (a pip package that carries a model), a hub id.
+    """Return the folder of a source: a directory, ``package:NAME`` (an installed package), or a hub id.
 
     Args:
-        source: as a recipe or a person names it.
+        source: the source as a recipe or the user names it.
         network: False reads a hub id from the local cache only.
 
     Raises:
@@ -40,37 +40,37 @@ def local_folder(source: str, *, network: bool = True) -> Path:
         return folder
     if not is_hub_id(source):
         kind = "is a file" if folder.exists() else "there is no such directory"
-        raise LimbeckError(f"{source}: {kind}; give the directory of a model, or a hub id (OWNER/NAME)")
+        raise LimbeckError(f"{source}: {kind}; use the directory of a model, or a hub id (OWNER/NAME)")
     return _from_hub(source, network)
 
 
 def is_hub_id(source: str) -> bool:
-    """True for OWNER/NAME that is no path: neither it nor its parent exists here."""
+    """Return True for OWNER/NAME that is not a path: neither it nor its parent exists here."""
     parts = source.split("/")
     dotted = source.startswith((".", "~")) or any(part in (".", "..") for part in parts)
     return bool(_HUB_ID.fullmatch(source)) and not dotted and not Path(parts[0]).exists()
 
 
 def lasting(source: str | None) -> str | None:
-    """The source as it is to be written down: a local directory by its absolute path."""
+    """Return the source as it is stored: a local directory by its absolute path."""
     if source is None or not Path(source).expanduser().is_dir():
         return source
     return str(Path(source).expanduser().resolve())
 
 
 def check_code(folder: Path, source: str) -> None:
-    """Refuse a folder that brings code of its own (``auto_map``)."""
+    """Refuse a folder with its own code (``auto_map``)."""
     for name in _CODE_FILES:
         if (folder / name).is_file():
             check_no_code(f"{source}: {name}", read_json(folder / name))
 
 
 def check_no_code(where: Path | str, stored: Any) -> None:
-    """Refuse a configuration that names code of its own."""
+    """Refuse a configuration that names its own code."""
     if _has_key(stored, "auto_map"):
         raise LimbeckError(
-            f"{where}: names code of its own (auto_map), and limbeck never runs the code of a model; "
-            "give a model of a class that transformers has"
+            f"{where}: names its own code (auto_map), and limbeck never runs the code of a model; "
+            "use a model of a class that transformers has"
         )
 
 
@@ -87,12 +87,14 @@ def check_weights(folder: Path, source: str) -> None:
     if index.is_file():
         _check_index(index)
     elif list(folder.glob("*.bin")) and not list(folder.glob("*.safetensors")):
-        raise LimbeckError(f"{source}: holds pickled weights (.bin) only; convert them to safetensors first")
+        raise LimbeckError(
+            f"{source}: contains only pickled weights (.bin); convert them to safetensors first"
+        )
 
 
 @contextlib.contextmanager
 def hub_closed() -> Iterator[None]:
-    """Inside, no library asks the hub for anything, whatever a configuration names."""
+    """Stop every library from reaching the hub in this context, whatever a configuration names."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -116,7 +118,7 @@ def _package(source: str) -> Path:
         path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
     )
     if not folders:
-        raise LimbeckError(f"{source}: the package holds no folder with config.json and safetensors weights")
+        raise LimbeckError(f"{source}: the package has no folder with config.json and safetensors weights")
     return folders[0]
 
 
@@ -136,13 +138,13 @@ def _from_hub(source: str, network: bool) -> Path:
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         if not network:
             raise LimbeckError(
-                f"{source}: these weights of the hub are not on this machine, and a saved model downloads "
-                f"nothing; fetch them with: hf download {source}"
+                f"{source}: these weights from the hub are not on this machine, and loading a saved model "
+                f"downloads nothing; fetch them with: hf download {source}"
             ) from error
         why = "the hub is switched off by HF_HUB_OFFLINE" if offline else _first_line(error)
         raise LimbeckError(
-            f"{source}: cannot be loaded: there is no such directory, and the hub does not give it ({why}); "
-            "give a local directory or a reachable hub id"
+            f"{source}: cannot be loaded: there is no such directory, and the hub did not return it ({why}); "
+            "use a local directory or a reachable hub id"
         ) from error
     return Path(found)
 
@@ -155,7 +157,7 @@ def _check_index(index: Path) -> None:
     for name in sorted({str(name) for name in named.values()}):
         if not name.endswith(".safetensors") or Path(name).name != name or "\\" in name:
             raise LimbeckError(
-                f"{index}: names {json.dumps(name)}, which is no safetensors file beside it; "
+                f"{index}: names {json.dumps(name)}, which is not a safetensors file in the same folder; "
                 "convert the weights to safetensors"
             )
 

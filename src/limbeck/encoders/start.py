@@ -1,4 +1,4 @@
-"""Where a new model starts whose towers come from a pretrained dual encoder: at its embeddings."""
+"""The initial lift of a model whose towers come from a pretrained dual encoder: that encoder's embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLIP = (ClipImageConfig, ClipTextConfig)
 
 
 def with_temperature(config: Any, towers: dict[str, Tower]) -> Any:
-    """The lift's configuration with a temperature: that of the CLIP of both towers where none is said."""
+    """Set the lift's logit scale, where none is configured, to that of the CLIP model of both towers."""
     if not isinstance(config, SphereConfig) or config.logit_scale is not None:
         return config
     sources = {tower.backbone.embeds() for tower in towers.values()}
@@ -31,22 +31,22 @@ def with_temperature(config: Any, towers: dict[str, Tower]) -> Any:
 
 
 def start_from_sources(encoder: DualEncoder, fresh: Collection[str]) -> list[str]:
-    """Start the lift at the embeddings that towers of a pretrained dual encoder give.
+    """Start the lift at the embeddings of towers from a pretrained dual encoder.
 
     A head becomes the identity where the widths allow it. Where they do not, both sides of one source get the
     same random head: into more dimensions an isometry, which keeps every cosine, and into fewer a projection
     with orthonormal rows, which cannot keep them exactly.
 
     Args:
-        encoder: with a lift at its initial weights.
+        encoder: a dual encoder with a lift at its initial weights.
         fresh: the modalities whose lift does not come from an earlier model.
 
     Returns:
-        A line a tower: what it starts from.
+        One line per tower that names its start.
     """
-    found = {m: tower.backbone.embeds() for m, tower in encoder.towers.items()}
+    sources = {m: tower.backbone.embeds() for m, tower in encoder.towers.items()}
     lines = [_started(encoder, modality) for modality in encoder.towers if modality in fresh]
-    both = len(set(found.values())) == 1 and None not in found.values() and set(found) <= set(fresh)
+    both = len(set(sources.values())) == 1 and None not in sources.values() and set(sources) <= set(fresh)
     lift = encoder.lift
     if both and all(map(_bare, encoder.towers.values())) and len(set(lift.dims.values())) == 1:
         lift.head("text").load_state_dict(lift.head("image").state_dict())
@@ -54,7 +54,7 @@ def start_from_sources(encoder: DualEncoder, fresh: Collection[str]) -> list[str
 
 
 def _started(encoder: DualEncoder, modality: str) -> str:
-    """Start one side, and say from what; "" for a tower without a source."""
+    """Start one side and describe its start; "" for a tower without a source."""
     tower, lift = encoder.towers[modality], encoder.lift
     source, name = tower.backbone.embeds(), f"towers.{modality}"
     if source is None:

@@ -1,4 +1,4 @@
-"""Tensors to and from safetensors files, with errors a person can act on. Never pickle."""
+"""Tensors to and from safetensors files, with clear errors. Pickle is never used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from limbeck.errors import LimbeckError
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write detached CPU copies; OSError when the disk is full (the caller's directory is then undone)."""
+    """Write detached CPU copies.
+
+    Raises:
+        OSError: the disk is full (the caller's directory is then removed).
+    """
     try:
         save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, str(path))
     except SafetensorError as error:
@@ -20,7 +24,11 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; a missing one, a pickle, a truncated one is a `LimbeckError` that says so."""
+    """Read a safetensors file.
+
+    Raises:
+        LimbeckError: a missing file, a pickle, a truncated or damaged file.
+    """
     if not path.is_file():
         raise LimbeckError(f"{path}: no such file; the directory is incomplete")
     try:

@@ -31,10 +31,10 @@ _STEP = 16
 
 
 def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
-    """Token ids and mask, padded to the longest text; a too long one keeps its end token.
+    """Return token ids and mask, padded to the longest text; a text that is too long keeps its end token.
 
-    The width is a multiple of 16 where ``length`` lets it: sums over tokens then add in the same order, and a
-    text has the same numbers, to the last bit on most processors, whatever stands beside it in the batch.
+    The width is a multiple of 16 where ``length`` allows it. Sums over tokens then add in the same order, and
+    a text has the same numbers, to the last bit on most processors, whatever else is in its batch.
     """
     encoded = [text.ids for text in tokenizer.encode_batch(list(texts))]
     rows = [ids if len(ids) <= length else [*ids[: length - 1], ids[-1]] for ids in encoded]
@@ -47,14 +47,14 @@ def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, leng
 def by_width(
     ids: torch.Tensor, mask: torch.Tensor, run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """``run`` (ids, mask) gives a row a text; each text goes with those of its width, with little padding.
+    """Apply ``run`` to groups of texts of similar width, with little padding.
 
-    Captions are mostly half as long as the longest of their batch (ours).
+    Most captions are half as long as the longest of their batch (ours).
 
     Args:
         ids: token ids (B, L), padded at the end.
         mask: (B, L), 1 at tokens.
-        run: takes ids and mask of some texts, (b, l), and gives (b, dim).
+        run: maps ids and mask of some texts, (b, l), to (b, dim).
 
     Returns:
         (B, dim), in the order of the texts.
@@ -72,7 +72,7 @@ def by_width(
 
 
 class ClipTextBackbone(Backbone):
-    """CLIP's text tower: causal transformer, feature at the end token; its projection too if asked."""
+    """CLIP's text tower: causal transformer, feature at the end token, with its projection if configured."""
 
     reads = "text"
     config: ClipTextConfig
@@ -134,11 +134,11 @@ class ClipTextBackbone(Backbone):
         self._describe()
 
     def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """(B, L) token ids and mask."""
+        """Return token ids and mask, (B, L) each."""
         return _batch(self.tokenizer, items, self.pad, self.context)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim)."""
+        """Return (B, dim) features."""
         return by_width(inputs["input_ids"], inputs["attention_mask"], self._ended)
 
     def _ended(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -146,17 +146,17 @@ class ClipTextBackbone(Backbone):
         return output.text_embeds if self.config.projection else output.pooler_output
 
     def check_query(self, item: str) -> None:
-        """At least one known token."""
+        """Raise `LimbeckError` when no token of the query is known."""
         if not knows(self.tokenizer, item):
             raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
-        """Tokenizer and the transformer's shape."""
+        """Write the tokenizer and the transformer's configuration."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         write_json(folder / "text.json", self.model.config.to_dict())
 
     def load_assets(self, folder: Path) -> None:
-        """Read the tokenizer, rebuild the transformer without its weights."""
+        """Read the tokenizer and rebuild the transformer without its weights."""
         from transformers import CLIPTextConfig
 
         stored = read_json(folder / "text.json")
@@ -166,19 +166,19 @@ class ClipTextBackbone(Backbone):
         self._describe()
 
     def reference(self) -> str | None:
-        """The pretrained source."""
+        """Return the pretrained source."""
         return self.source
 
     def embeds(self) -> str | None:
-        """The source, where its projection is part of the tower."""
+        """Return the source where the tower includes its projection, else None."""
         return self.source if self.config.projection else None
 
 
 class SentenceBackbone(Backbone):
-    """A pretrained sentence encoder, pooled as its own modules say, then standardised.
+    """A pretrained sentence encoder, pooled as its own modules define, then standardised.
 
-    A plain transformer has no such modules: the mean of the last layer over real tokens, to unit length.
-    Centring is ours.
+    A plain transformer has no such modules; it is pooled by the mean of the last layer over real tokens,
+    scaled to unit length. Centring is ours.
     """
 
     reads = "text"
@@ -211,7 +211,7 @@ class SentenceBackbone(Backbone):
 
     @torch.no_grad()
     def fit(self, items: Sequence[str], *, seed: int) -> None:
-        """Mean and scale of the embedding over (about 1,000 of) the distinct training texts."""
+        """Compute mean and scale of the embedding over (about 1,000 of) the distinct training texts."""
         if not self.center:
             return
         self.eval()
@@ -223,15 +223,15 @@ class SentenceBackbone(Backbone):
         self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
 
     def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """(B, L) token ids and mask."""
+        """Return token ids and mask, (B, L) each."""
         plan = self.pooler.plan
         texts = [plan.prefix + (text.lower() if plan.lower else text) for text in items]
         return _batch(self.tokenizer, texts, self.pad, self.max_length)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim)."""
+        """Return (B, dim) standardised embeddings."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        # What is remembered is under a name of the network's weights: only without dense layers is that all.
+        # The memory is keyed by the network's weights, which are all weights only without dense layers.
         kept = self.pristine and not self.pooler.plan.dense
         known = recall(self.model, ids, mask, self._pooled, self._memory) if kept else self._pooled(ids, mask)
         return (known - self.mean) / self.scale
@@ -251,13 +251,14 @@ class SentenceBackbone(Backbone):
         return pooled
 
     def check_query(self, item: str) -> None:
-        """A word is known when it is one token, or when its first piece (3 letters or more) is half of it.
+        """Raise `LimbeckError` when no word of the query is known.
 
-        Word pieces can spell anything, so a word cut into small ones means nothing to the encoder.
+        A word is known when it is one token, or when its first piece has 3 letters or more and is half of the
+        word. Word pieces can spell anything, so a word in small pieces means nothing to the encoder.
         """
         for word in words(item):
             found = self.tokenizer.encode(word, add_special_tokens=False).tokens
-            # Some vocabularies mark where a word begins, by a piece of its own too.
+            # Some vocabularies mark the start of a word, sometimes by a separate piece.
             pieces = [bare for piece in found if (bare := piece.lstrip("\u2581\u0120"))]
             if not pieces or pieces[0] in ("[UNK]", "<unk>"):
                 continue
@@ -266,20 +267,20 @@ class SentenceBackbone(Backbone):
         raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
-        """Tokenizer, the transformer's shape, and how its states are pooled."""
+        """Write the tokenizer, the transformer's configuration, and the pooling."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         write_json(folder / "text.json", self.model.config.to_dict())
         if self.pooler.plan != PoolingPlan():
             write_json(folder / "pooling.json", self.pooler.plan.to_json())
 
     def load_assets(self, folder: Path) -> None:
-        """Read the tokenizer, rebuild the transformer without its weights."""
+        """Read the tokenizer and rebuild the transformer without its weights."""
         from transformers import AutoConfig, AutoModel
 
         stored = read_json(folder / "text.json")
         check_no_code(folder / "text.json", stored)
         check_size(folder / "text.json", stored)
-        # Some kinds of network would fetch a part of theirs from the hub.
+        # Some networks would fetch a part from the hub.
         with hub_closed():
             shape = AutoConfig.for_model(stored["model_type"]).from_dict(stored)
             model = AutoModel.from_config(shape, trust_remote_code=False)
@@ -288,5 +289,5 @@ class SentenceBackbone(Backbone):
         self._use(read_tokenizer(folder), model, plan)
 
     def reference(self) -> str | None:
-        """The pretrained source."""
+        """Return the pretrained source."""
         return self.source

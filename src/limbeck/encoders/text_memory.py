@@ -1,8 +1,9 @@
-"""Embeddings of single texts by untouched pretrained encoders, kept across runs.
+"""Embeddings of single texts by unchanged pretrained encoders, kept across runs.
 
-`BackboneCache` keeps the outputs of one list of items. A draw of the splits, a fold or an evaluation is
-another list, and a fit (mean and scale over the training texts) belongs to none; the sentences in them are
-the same. Here each is encoded once: the key is the text's token ids, under a hash of the encoder's weights.
+`BackboneCache` keeps the outputs of one list of items. Another split, a fold or an evaluation is another
+list, and the fit (mean and scale over the training texts) belongs to none, yet their sentences are the same.
+This memory encodes each sentence once: the key is the text's token ids, under a hash of the encoder's
+weights.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import torch
 from limbeck.encoders.hub import weights_digest
 from limbeck.files import atomic_file
 
-LIMIT = 100_000  # texts of one encoder, about 150 MB; later ones are computed again
+LIMIT = 100_000  # texts per encoder, about 150 MB; later ones are computed again
 _DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 _OPEN: ContextVar[Path | None] = ContextVar("_OPEN", default=None)
 KNOWN: dict[Path, TextMemory] = {}
 
 
 class TextMemory:
-    """A folder of segments, each keys uint8 (n, 16) and rows float32 (n, dim), written whole and kept."""
+    """A folder of segments, each with keys uint8 (n, 16) and rows float32 (n, dim), written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +38,7 @@ class TextMemory:
         self.read: set[str] = set()
 
     def refresh(self) -> None:
-        """Read what other processes have added; a damaged segment is as good as none."""
+        """Read what other processes have added; skip damaged segments."""
         for file in sorted(self.folder.glob("*.npz")):
             if file.name not in self.read:
                 self.read.add(file.name)
@@ -46,7 +47,7 @@ class TextMemory:
                     self.rows |= {key.tobytes(): row for key, row in zip(keys, rows, strict=True)}
 
     def outputs(self, keys: list[bytes], compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-        """Rows (B, dim) of some keys; ``compute`` gets the places of those that are not known."""
+        """Return the rows (B, dim) of keys; ``compute`` gets the positions of the unknown ones."""
         missing = [place for place, key in enumerate(keys) if key not in self.rows]
         found = dict(zip(missing, compute(missing), strict=True)) if missing else {}
         for place, row in found.items():
@@ -58,7 +59,7 @@ class TextMemory:
         )
 
     def save(self) -> None:
-        """Write what came new, as one segment."""
+        """Write the new rows as one segment."""
         if self.fresh:
             keys = np.frombuffer(b"".join(self.fresh), np.uint8).reshape(len(self.fresh), -1)
             file = self.folder / f"{uuid.uuid4().hex[:16]}.npz"
@@ -70,7 +71,7 @@ class TextMemory:
 
 @contextlib.contextmanager
 def remembered(folder: Path | None) -> Iterator[None]:
-    """Inside, untouched sentence encoders look texts up in ``folder`` and add to it; None: they do not."""
+    """Let unchanged sentence encoders look texts up in ``folder`` and add to it; None disables the memory."""
     for known in KNOWN.values():
         known.refresh()
     token = _OPEN.set(folder)
@@ -89,13 +90,14 @@ def recall(
     compute: Callable[..., torch.Tensor],
     variant: str = "",
 ) -> torch.Tensor:
-    """``compute(ids, mask)`` (B, dim), row by row from memory where one is open (`remembered`).
+    """Return ``compute(ids, mask)`` (B, dim), row by row from the memory where one is open (`remembered`).
 
     Args:
-        model: the untouched network, whose weights name the memory.
-        ids, mask: token ids and mask, int64 (B, L).
-        compute: deterministic, row by row.
-        variant: names what ``compute`` does beside the network; each variant has a memory of its own.
+        model: the unchanged network, whose weights name the memory.
+        ids: token ids, int64 (B, L).
+        mask: 1 at tokens, int64 (B, L).
+        compute: a deterministic function of each row.
+        variant: names what ``compute`` does after the network; each variant has its own memory.
     """
     place = _OPEN.get()
     if place is None or torch.is_grad_enabled() or model.training:

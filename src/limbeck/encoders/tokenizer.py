@@ -21,8 +21,8 @@ PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers.Tokenizer:
     """Fit a lower-casing, NFC word or BPE tokenizer; ids depend on the texts only, not on their order.
 
-    Words are those of `limbeck.encoders.words`, and each run of punctuation is one more. A BPE tokenizer
-    finds the parts of unspaced scripts by itself.
+    Words are those of `limbeck.encoders.words`, and each run of punctuation is another word. A BPE tokenizer
+    finds the parts of unspaced scripts itself.
     """
     model = models.WordLevel(unk_token=UNKNOWN) if config.kind == "word" else models.BPE(unk_token=UNKNOWN)
     tokenizer = tokenizers.Tokenizer(model)
@@ -45,7 +45,11 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
 
 
 def load_tokenizer(source: str) -> tokenizers.Tokenizer:
-    """The fast tokenizer of a directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges)."""
+    """Load the fast tokenizer of a directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges).
+
+    Raises:
+        LimbeckError: a source without a usable tokenizer, or with its own code.
+    """
     folder = transformer_folder(local_folder(source))
     check_code(folder, source)
     try:
@@ -62,11 +66,17 @@ def load_tokenizer(source: str) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise LimbeckError(f"{source}: no tokenizer can be loaded from it ({reason[:120]})") from error
+        raise LimbeckError(
+            f"{source}: its tokenizer cannot be loaded ({reason[:120]}); restore its files"
+        ) from error
 
 
 def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
-    """The tokenizer that a saved tower holds."""
+    """Read the tokenizer of a saved tower.
+
+    Raises:
+        LimbeckError: a missing or damaged file.
+    """
     try:
         return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the Rust side raises bare Exception
@@ -76,7 +86,11 @@ def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
 
 
 def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
-    """(padding id, end id); CLIP pads with its end token."""
+    """Return (padding id, end id); CLIP pads with its end token.
+
+    Raises:
+        LimbeckError: a tokenizer without an end-of-text token.
+    """
     end = next(
         (i for t in (END, "<|endoftext|>", "[SEP]", "</s>") if (i := tokenizer.token_to_id(t)) is not None),
         None,
@@ -88,6 +102,6 @@ def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
 
 
 def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
-    """True when at least one token of the text is not the unknown token."""
+    """Return True when at least one token of the text is not the unknown token."""
     unknown = tokenizer.token_to_id(UNKNOWN)
     return any(token != unknown for token in tokenizer.encode(text, add_special_tokens=False).ids)

@@ -23,17 +23,16 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.plugins import with_digests
 
-# Key under which a cached backbone output travels in place of the raw inputs.
+# Key of a cached backbone output, which replaces the raw inputs.
 CACHED = "backbone_output"
-# Key of what each of a set of items adds to their mean; the other inputs then have a second axis, the set's.
+# Key of each item's weight in the mean of its set; the other inputs then have a second axis for the set.
 SHARES = "shares"
 
 
 def collate_sets(backbone: Backbone, items: Sequence[Any]) -> Inputs:
-    """Inputs of items of which some are tuples: sets whose outputs `backbone_output` averages.
+    """Collate items of which some are tuples: sets whose outputs `backbone_output` averages.
 
-    Short sets are filled up with their first member, which then counts nothing: (B, P, …) each, and `SHARES`
-    (B, P).
+    Short sets are padded with their first member at weight 0: (B, P, …) per input, and `SHARES` (B, P).
     """
     sets = [item if isinstance(item, tuple) else (item,) for item in items]
     width = max(map(len, sets))
@@ -43,7 +42,7 @@ def collate_sets(backbone: Backbone, items: Sequence[Any]) -> Inputs:
 
 
 def backbone_output(backbone: Backbone, inputs: Inputs) -> torch.Tensor:
-    """(B, …) output for collated inputs, of sets (`collate_sets`) the mean of their members'."""
+    """Return the output (B, …) for collated inputs; for sets (`collate_sets`) the mean over their members."""
     if SHARES not in inputs:
         return torch.as_tensor(backbone(inputs))
     shares = inputs[SHARES]
@@ -52,7 +51,7 @@ def backbone_output(backbone: Backbone, inputs: Inputs) -> torch.Tensor:
 
 
 class ConcatBackbone(Backbone):
-    """Several backbones over the same text; their outputs side by side."""
+    """Concatenate the outputs of several backbones over the same text."""
 
     reads = "text"
 
@@ -72,7 +71,7 @@ class ConcatBackbone(Backbone):
         self._measure()
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """The inputs of all parts, prefixed with the part's number."""
+        """Return the inputs of all parts, prefixed with the part's number."""
         return {
             f"{i}.{key}": value
             for i, part in enumerate(self.parts)
@@ -80,7 +79,7 @@ class ConcatBackbone(Backbone):
         }
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, sum of the parts' dims)."""
+        """Return (B, sum of the parts' dims)."""
         split = [
             {k.split(".", 1)[1]: v for k, v in inputs.items() if k.startswith(f"{i}.")}
             for i in range(len(self.parts))
@@ -88,7 +87,7 @@ class ConcatBackbone(Backbone):
         return torch.cat([part(own) for part, own in zip(self.parts, split, strict=True)], dim=1)
 
     def check_query(self, item: Any) -> None:
-        """One part that knows a word is enough."""
+        """Raise `LimbeckError` when no part knows a word of the query."""
         errors = []
         for part in self.parts:
             try:
@@ -99,7 +98,7 @@ class ConcatBackbone(Backbone):
             raise errors[0]
 
     def save_assets(self, folder: Path) -> None:
-        """One folder a part."""
+        """Write one folder per part."""
         for i, part in enumerate(self.parts):
             (folder / str(i)).mkdir(parents=True, exist_ok=True)
             part.save_assets(folder / str(i))
@@ -112,7 +111,7 @@ class ConcatBackbone(Backbone):
 
 
 class RunBackbone(Backbone):
-    """A tower of a model trained before; `load_from` hands it over, later it lives in the assets."""
+    """A tower of a model trained before; `load_from` sets it, and a saved model keeps it in its assets."""
 
     config: RunConfig
 
@@ -121,7 +120,7 @@ class RunBackbone(Backbone):
         self.modality, self.output = modality, config.output
 
     def load_from(self, model: Any) -> None:
-        """Take tower and lift from a `DualEncoder`."""
+        """Use tower and lift of a `DualEncoder`."""
         self._use(model.towers[self.modality], model.lift)
 
     def _use(self, tower: Tower, lift: Lift) -> None:
@@ -136,11 +135,11 @@ class RunBackbone(Backbone):
             self.patches = tower.backbone.patches
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """What the inner tower reads."""
+        """Collate as the inner tower does."""
         return self.tower.backbone.collate(items, generators)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim), or (B, patches, dim)."""
+        """Return (B, dim), or (B, patches, dim)."""
         if self.output == "patches":
             return self.lift.to_tangent(self.lift(self.tower.tokens(inputs)[:, 1:], self.modality))
         features: torch.Tensor = self.tower(inputs)
@@ -151,11 +150,11 @@ class RunBackbone(Backbone):
 
     @property
     def origin(self) -> Lift | None:
-        """The run's own lift, unless it has codes, or patches are read."""
+        """The run's own lift, unless it has codes or its patches are read."""
         return None if self.output == "patches" or self.lift.space.storage == "codes" else self.lift
 
     def origin_embeddings(self, output: torch.Tensor) -> torch.Tensor:
-        """The run's embeddings, from whichever of its outputs is read."""
+        """Return the run's embeddings from the output that is read."""
         if self.output == "tangent":
             return self.lift.from_tangent(output)
         if self.output == "features":
@@ -163,17 +162,17 @@ class RunBackbone(Backbone):
         return output
 
     def cache_key(self) -> str:
-        """What the inner tower and lift are; where the run lies does not matter."""
+        """Return the hash of inner tower and lift, independent of the run's path."""
         trunk = self.tower.config.model_dump(mode="json", exclude={"backbone"})
         inner = [trunk, self.lift.describe(), self.tower.backbone.cache_key()]
         return sha256_json(identity([self.output, *inner]))
 
     def check_query(self, item: Any) -> None:
-        """As the inner tower."""
+        """Check as the inner tower does."""
         self.tower.backbone.check_query(item)
 
     def save_assets(self, folder: Path) -> None:
-        """The inner tower and lift, so that the run itself is not needed any more."""
+        """Write the inner tower and lift, so that the run itself is not needed any more."""
         write_json(folder / "run.json", {"tower": self.tower.describe(), "lift": self.lift.describe()})
         (folder / "tower").mkdir(parents=True, exist_ok=True)
         self.tower.backbone.save_assets(folder / "tower")
@@ -201,7 +200,7 @@ _LOADED: dict[str, Any] = {
 
 
 def build_backbone(config: BackboneConfig, modality: str, *, empty: bool = False) -> Backbone:
-    """The backbone of a configuration; ``empty`` leaves pretrained weights out (they are loaded next)."""
+    """Build the backbone of a configuration; ``empty`` skips pretrained weights (they are loaded next)."""
     if isinstance(config, RunConfig):
         return RunBackbone(config, modality)
     if isinstance(config, OwnConfig):
@@ -220,7 +219,7 @@ class Tower(nn.Module):
         self.config, self.modality = config, modality
         if isinstance(config.backbone, RunConfig) and config.backbone.output == "patches":
             raise LimbeckError(
-                f"towers.{modality}.backbone.output: patches is what a teacher gives, many points a picture; "
+                f"towers.{modality}.backbone.output: patches are for teachers (many points per picture); "
                 "choose features, embeddings or tangent"
             )
         self.backbone = build_backbone(config.backbone, modality, empty=empty)
@@ -235,7 +234,7 @@ class Tower(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Width of the tower's output."""
+        """The width of the tower's output."""
         return self.config.hidden[-1] if self.config.hidden else self.backbone.dim
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
@@ -244,7 +243,7 @@ class Tower(nn.Module):
         self.build_trunk()
 
     def build_trunk(self) -> None:
-        """Create the trunk, untrained, for the width that the backbone has now."""
+        """Create the trunk, untrained, for the current width of the backbone."""
         layers: list[nn.Module] = []
         width = self.backbone.dim
         for hidden in self.config.hidden:
@@ -255,38 +254,38 @@ class Tower(nn.Module):
         self.trunk = nn.Sequential(*layers) if layers else nn.Identity()
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        """(B, dim) features, from raw inputs or from the cached output of the backbone."""
+        """Return (B, dim) features, from raw inputs or from the cached output of the backbone."""
         features: torch.Tensor = self.trunk(self.backbone_output(inputs))
         return features
 
     def backbone_output(self, inputs: Inputs) -> torch.Tensor:
-        """(B, backbone.dim): what the trunk reads, from raw inputs or from the cache."""
+        """Return (B, backbone.dim), the input of the trunk, from raw inputs or from the cache."""
         if CACHED in inputs:
             return inputs[CACHED]
         if not self.backbone.worth_caching:
             return backbone_output(self.backbone, inputs)
-        # What a cache would hold is computed as for the cache: in float32, under autocast too.
+        # Compute cacheable outputs as for the cache: in float32, even under autocast.
         held = next(chain(self.backbone.parameters(), self.backbone.buffers()))
         with torch.autocast(held.device.type, enabled=False):
             return backbone_output(self.backbone, inputs)
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:
-        """(B, 1 + patches, dim): the class token and every patch (see `Backbone.tokens`)."""
+        """Return (B, 1 + patches, dim): the class token and every patch (see `Backbone.tokens`)."""
         features: torch.Tensor = self.trunk(self.backbone.tokens(inputs))
         return features
 
     def attended(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """`tokens`, and the class token's attention to each patch (see `Backbone.attended`)."""
+        """Return `tokens` and the class token's attention to each patch (see `Backbone.attended`)."""
         tokens, attention = self.backbone.attended(inputs)
         return self.trunk(tokens), attention
 
     def describe(self) -> dict[str, Any]:
-        """JSON that `restore` reads."""
+        """Return the JSON that `restore` reads."""
         return {"config": with_digests(self.config.model_dump(mode="json")), "modality": self.modality}
 
     @classmethod
     def restore(cls, stored: dict[str, Any], modality: str, assets: Path) -> Tower:
-        """The tower without its weights, from `describe` and its asset folder."""
+        """Rebuild the tower without its weights, from `describe` and its asset folder."""
         tower = cls(TowerConfig.model_validate(stored["config"]), modality, empty=True)
         tower.backbone.load_assets(assets)
         tower.build_trunk()

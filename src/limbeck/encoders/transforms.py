@@ -1,6 +1,6 @@
-"""Pictures to tensors: resize, crop, mirror, jitter, normalise. Crops have a generator of their own (ours).
+"""Pictures to tensors: resize, crop, mirror, jitter, normalise. Each crop has its own generator (ours).
 
-Kept beside the towers because a tower owns its preprocessing and is saved with it.
+The module belongs to the encoders because a tower owns its preprocessing and is saved with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """(3, H, W) float32, normalised by channel."""
+    """Return (3, H, W) float32, normalised per channel."""
     x: np.ndarray = np.asarray(image, np.float32) / 255.0
     x = (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
@@ -33,10 +33,10 @@ def random_crop(
     generator: torch.Generator,
     still: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Image.Image:
-    """A crop of random area and aspect (3/4 to 4/3), resized to a square, perhaps mirrored and jittered.
+    """Crop a random area and aspect ratio (3/4 to 4/3), resize to a square, perhaps mirror and jitter.
 
-    Where ``augment`` keeps places the crop is that of ``still``, the tower's own transform (`resize_center`
-    unless one is given), so that patches agree with it.
+    Where ``augment`` keeps places, the crop is that of ``still``, the tower's own transform (by default
+    `resize_center`), so that patches stay aligned with it.
     """
     area_share, aspect, across, down, mirror = torch.rand(5, generator=generator).tolist()
     if augment.keeps_place:
@@ -55,7 +55,7 @@ def random_crop(
 
 
 def _jitter(image: Image.Image, jitter: float, generator: torch.Generator) -> Image.Image:
-    """Brightness, contrast, saturation, in this order, by factors from 1 - jitter to 1 + jitter."""
+    """Scale brightness, contrast, saturation, in this order, by factors from 1 - jitter to 1 + jitter."""
     if jitter:
         shifts = torch.rand(3, generator=generator).tolist()
         for enhance, shift in zip(

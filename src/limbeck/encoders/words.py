@@ -1,9 +1,9 @@
-"""The words of a text, in any script: what bags of words count and word tokenizers know.
+"""The words of a text, in any script, for bags of words and word tokenizers.
 
-Rule 1 is that of the first models: runs of letters and digits. It leaves out vowel signs and other marks, so
-that Hindi words merge and Arabic words break, and takes a Chinese sentence for one word. Rule 2 keeps the
-marks of a word, and cuts scripts that are written without blanks into characters. On Latin, Greek and
-Cyrillic letters without marks both find the same words. A saved vocabulary keeps the rule that made it.
+Rule 1 of the first models takes runs of letters and digits. It drops vowel signs and other marks. Hindi words
+merge, Arabic words break, and a Chinese sentence is one word. Rule 2 keeps the marks of a word and splits
+scripts without blanks into characters. On Latin, Greek and Cyrillic letters without marks both rules give the
+same words. A saved vocabulary keeps the rule that made it.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _DOTTED = ("i\u0307", "i")
 
 
 def words(text: str, rule: int = RULE) -> list[str]:
-    """The case-folded words of a text, the same in any Unicode form (NFC)."""
+    """Split a text into case-folded words, equal for every Unicode form (NFC)."""
     return _RULES[rule](text)
 
 
 def check_rule(rule: int, file: Path) -> None:
-    """Refuse a vocabulary of a rule that this limbeck does not know."""
+    """Refuse a vocabulary whose rule this version of limbeck does not know."""
     if rule not in _RULES:
-        raise LimbeckError(f"{file}: its words are cut by rule {rule}, which this limbeck lacks; upgrade it")
+        raise LimbeckError(f"{file}: its words follow rule {rule}, which this version lacks; upgrade limbeck")
 
 
 def isolate_characters() -> pre_tokenizers.PreTokenizer:
-    """A step of a tokenizer that makes each character of an unspaced script a word of its own."""
+    """Return a pre-tokenizer that makes each character of an unspaced script a word."""
     return pre_tokenizers.Split(Regex(_CHARACTER), "isolated")
 
 
 def single_dot() -> normalizers.Normalizer:
-    """A step of a tokenizer, after lower-casing: the Turkish dotted capital is an i."""
+    """Return a normalizer, for use after lower-casing, that maps the Turkish dotted capital to i."""
     return normalizers.Replace(*_DOTTED)
 
 

@@ -1,4 +1,4 @@
-"""Lifts by kind. A further space is one more file here, its configuration, and its numpy half."""
+"""Lifts by kind. A further space needs one file here, its configuration, and its numpy half."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIFTS: dict[str, tuple[type[Lift], Any]] = {
 
 
 def build_lift(config: Any, dims: dict[str, int]) -> Lift:
-    """The lift of a configuration for towers of the given widths."""
+    """Build the lift of a configuration for towers of the given widths."""
     if isinstance(config, OwnConfig):
         from limbeck.encoders.own import build_own_lift
 
@@ -42,7 +42,7 @@ def build_lift(config: Any, dims: dict[str, int]) -> Lift:
 
 
 def lift_from_json(stored: dict[str, Any]) -> Lift:
-    """The lift without its weights, from `Lift.describe`."""
+    """Build the lift of a `Lift.describe` without its weights."""
     if own_name(stored["config"]["kind"]) is not None:
         from limbeck.encoders.own import build_own_lift
 

@@ -19,17 +19,17 @@ MODALITIES = ("image", "text")
 
 
 class Lift(nn.Module, ABC):
-    """Features of a modality into the space.
+    """Map the features of a modality into the space.
 
-    A verb that a space has no answer to raises `LimbeckError`, so that callers need not know which it is.
+    A method that a space does not support raises `LimbeckError`, so that callers need not know the space.
 
     Attributes:
         space: the numpy half.
-        dim: width of an embedding.
-        dims: width of the features by modality.
-        made_of: the floats that stored points stand for: the lift's own embeddings, or, where nothing was
-            trained, the features that it reads.
-        has_tangent: whether `to_tangent` and `from_tangent` exist, so that points go to other spaces.
+        dim: the width of an embedding.
+        dims: the width of the features per modality.
+        made_of: the floats that stored points stand for: the lift's embeddings, or the features that it reads
+            where nothing was trained.
+        has_tangent: whether `to_tangent` and `from_tangent` exist, so that points transfer to other spaces.
         has_radius: whether points have a `radius`.
     """
 
@@ -46,75 +46,76 @@ class Lift(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """(…, dims[modality]) features to float32 (…, dim) embeddings."""
+        """Map (…, dims[modality]) features to float32 (…, dim) embeddings."""
 
     @abstractmethod
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """(A, dim) x (B, dim) to (A, B) logits, differentiable; own temperature unless one is given."""
+        """Map (A, dim) x (B, dim) to (A, B) logits, differentiable; ``logit_scale`` replaces the lift's."""
 
     @abstractmethod
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Row-wise (…, dim) x (…, dim) to (…), differentiable."""
+        """Return row-wise distances, (…, dim) x (…, dim) to (…), differentiable."""
 
     def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
-        """Embeddings as they are stored: points of `space`."""
+        """Convert embeddings to points of `space`, as they are stored."""
         return np.ascontiguousarray(embeddings.detach().float().cpu().numpy())
 
     def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(…, dim) embeddings to coordinates that another space can take over (see `from_tangent`).
+        """Map (…, dim) embeddings to coordinates that another space can read (see `from_tangent`).
 
-        A length of 1 is the space's own unit: the radius of curvature of a hyperboloid, 1 on the sphere.
+        The unit of length is that of the space: the radius of curvature of a hyperboloid, 1 on the sphere.
         """
-        raise self._lacks("tangent space; take a lift of kind sphere, euclid, tangent or polar")
+        raise self._lacks("tangent space; use a lift of kind sphere, euclid, tangent or polar")
 
     def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(…, dim) tangent coordinates of any space to embeddings of this one; inverse of `to_tangent`."""
-        raise self._lacks("tangent space; take a lift of kind sphere, euclid, tangent or polar")
+        """Map (…, dim) tangent coordinates of any space to embeddings; the inverse of `to_tangent`."""
+        raise self._lacks("tangent space; use a lift of kind sphere, euclid, tangent or polar")
 
     def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
-        """Angle (…) by which `specific` (…, dim) lies outside the cone of `general`; <= 0 inside."""
-        raise self._lacks("entailment cones; take a lift of kind tangent or polar, or set entailment to 0")
+        """Return the angle (…), in radians, by which `specific` lies outside the cone of `general`; <= 0
+        inside."""
+        raise self._lacks("entailment cones; use a lift of kind tangent or polar, or set entailment to 0")
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(…) distances of (…, dim) points from the origin, in the space's own unit (see `to_tangent`)."""
-        raise self._lacks("radii; take a lift of kind tangent or polar")
+        """Return the distances (…) of points (…, dim) from the origin, in the unit of `to_tangent`."""
+        raise self._lacks("radii; use a lift of kind tangent or polar")
 
     def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(…) bool: which of (…, dim) points lie at a bound of the radius."""
-        raise self._lacks("bounds of the radius; take a lift of kind tangent or polar")
+        """Return (…) bool: which points (…, dim) are at a bound of the radius."""
+        raise self._lacks("bounds of the radius; use a lift of kind tangent or polar")
 
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit the lift to training features (N, D) by modality; only a fitted lift has this."""
-        raise self._lacks("fitted map; take lift.kind binary")
+        raise self._lacks("fitted map; use lift.kind binary")
 
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Numbers to watch in training: the lift's scalars, and statistics of (B, dim) by modality."""
+        """Return values to log in training: the lift's scalars and statistics of (B, dim) per modality."""
         return {}
 
     def clamp_(self) -> None:
-        """Bring learnable scalars back into their bounds after a step."""
+        """Clamp learnable scalars to their bounds after a step."""
 
     def check(self, where: str) -> None:
-        """Raise `LimbeckError` naming ``where`` when a loaded scalar is out of its bounds."""
+        """Raise `LimbeckError` that names ``where`` when a loaded scalar is out of its bounds."""
 
     def tie_curvature(self, origin: Lift) -> None:
-        """Take over, and keep fixed, what makes points of both lifts comparable (the curvature)."""
-        raise self._lacks("curvature to share; take curvature: transport")
+        """Copy and freeze what makes points of both lifts comparable (the curvature)."""
+        raise self._lacks("curvature to share; use curvature: transport")
 
     def head(self, modality: str) -> nn.Module:
-        """The part of the lift that belongs to one modality (an empty module where there is none)."""
+        """Return the part of the lift that belongs to one modality (an empty module where there is none)."""
         heads = getattr(self, "heads", None)
         return heads[modality] if heads is not None else nn.Identity()
 
     def matrix(self, modality: str) -> nn.Linear | None:
-        """The linear map that gives an embedding of one modality its direction, or None without one."""
+        """Return the linear map that gives an embedding of one modality its direction, or None."""
         return None
 
     @torch.no_grad()
     def start_at_features(self, modality: str) -> bool:
-        """Start one modality at the directions of its features; False where the widths differ."""
+        """Start one modality at the directions of its features; return False where the widths differ."""
         matrix = self.matrix(modality)
         if matrix is None or self.dims[modality] != self.dim:
             return False
@@ -132,12 +133,12 @@ class Lift(nn.Module, ABC):
         nn.init.orthogonal_(matrix.weight)
 
     def freeze(self, modality: str) -> None:
-        """Keep the points of one modality where they are."""
+        """Freeze the head of one modality, so that its points do not move."""
         self.head(modality).requires_grad_(False)
 
     @torch.no_grad()
     def load_from(self, origin: Lift, modality: str) -> None:
-        """Start from the head of a lift of the same space, and from its curvature and temperature.
+        """Copy the head of a lift of the same space, with its curvature and temperature.
 
         Raises:
             LimbeckError: another space, or a head of another shape.
@@ -145,21 +146,21 @@ class Lift(nn.Module, ABC):
         if type(origin) is not type(self) or origin.dim != self.dim:
             raise LimbeckError(
                 f"lives in {origin.space.to_json()}, this stage in {self.space.to_json()}; "
-                "give both the same lift"
+                "use the same lift for both"
             )
         try:
             self.head(modality).load_state_dict(origin.head(modality).state_dict())
         except RuntimeError:
             raise LimbeckError(
-                f"its {modality} head does not fit this stage's lift; give both the same towers and lift"
+                f"its {modality} head does not fit this stage's lift; use the same towers and lift for both"
             ) from None
         # A head means nothing without the curvature that it was trained at.
         scalars = dict(origin.named_parameters(recurse=False))
-        for name, own in self.named_parameters(recurse=False):
-            own.copy_(scalars[name])
+        for name, parameter in self.named_parameters(recurse=False):
+            parameter.copy_(scalars[name])
 
     def describe(self) -> dict[str, Any]:
-        """JSON that `lift_from_json` reads."""
+        """Return the JSON that `lift_from_json` reads."""
         return {"config": with_digests(self._told().model_dump(mode="json")), "dims": self.dims}
 
     def _told(self) -> Any:
@@ -170,6 +171,6 @@ class Lift(nn.Module, ABC):
 
 
 def linear_heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:
-    """One linear map a modality."""
+    """Create one linear map per modality."""
     heads = nn.ModuleDict({m: nn.Linear(dims[m], width, bias=bias) for m in MODALITIES})
     return cast("Mapping[str, nn.Linear]", heads)

@@ -1,4 +1,4 @@
-"""Flat space: minus the squared Euclidean distance as the logit (EuCLIP, Chou & Alam 2024)."""
+"""Flat space with minus the squared Euclidean distance as the logit (EuCLIP, Chou & Alam 2024)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from limbeck.encoders.lifts.lorentz import TangentHead
 from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.spaces import Euclid
 
-_SMALL = 1e-14  # of a squared distance before its root
+_SMALL = 1e-14  # the least squared distance under the root
 
 
 class EuclidLift(LogitScale, Lift):
-    """MERU's tangent vector alpha W f, taken as it is: `tangent` without curvature (form ours)."""
+    """MERU's tangent vector alpha W f without the exponential map: `tangent` without curvature (ours)."""
 
     config: EuclidConfig
     has_tangent = True
@@ -29,42 +29,42 @@ class EuclidLift(LogitScale, Lift):
         self.set_temperature(config.logit_scale, config.max_logit_scale)
 
     def matrix(self, modality: str) -> nn.Linear | None:
-        """The projection; its scale alpha stays."""
+        """Return the projection; its scale alpha is kept."""
         return cast("TangentHead", self.heads[modality]).projection
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Vectors of any length."""
+        """Return vectors of any length."""
         vectors: torch.Tensor = self.heads[modality](features)
         return vectors
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Minus the scaled squared distance."""
+        """Return minus the scaled squared distance."""
         squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
         return -(self.logit_scale if logit_scale is None else logit_scale) * squared
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Euclidean distance; at a = b it is 1e-7 and its gradient 0."""
+        """Return the Euclidean distance; at a = b it is 1e-7 and its gradient 0."""
         return (a - b).square().sum(-1).clamp_min(_SMALL).sqrt()
 
     def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The vectors themselves."""
+        """Return the vectors unchanged."""
         return embeddings
 
     def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The vectors themselves."""
+        """Return the vectors unchanged, in float32."""
         return vectors.float()
 
     @torch.no_grad()
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The temperature, and the mean length by modality."""
+        """Return the logit scale and the mean length per modality."""
         lengths = {f"length/{name}": points.norm(dim=-1).mean() for name, points in embeddings.items()}
         return {"logit_scale": self.logit_scale.clone(), **lengths}
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """The scales too: above its bound a parameter has no gradient and would stay there for good."""
+        """Clamp the scales alpha too: above its bound a parameter has no gradient and would stay there."""
         super().clamp_()
         for head in self.heads.values():
             cast("TangentHead", head).log_alpha.clamp_(max=0)

@@ -1,4 +1,4 @@
-"""Binary codes: relaxed by tanh while they train, or the sign of a fitted linear map."""
+"""Binary codes: relaxed by tanh in training, or the sign of a fitted linear map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limbeck.spaces import Hamming
 
 
 class HashLift(Lift):
-    """Linear and tanh to relaxed codes in (-1, 1); signs are stored (DCMH and the field after it)."""
+    """Linear map and tanh to relaxed codes in (-1, 1); their signs are stored (as in DCMH)."""
 
     def __init__(self, config: HashConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
@@ -23,25 +23,25 @@ class HashLift(Lift):
         self.heads = linear_heads(dims, config.bits, bias=True)
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Relaxed codes."""
+        """Return relaxed codes in (-1, 1)."""
         return torch.tanh(self.heads[modality](features).float())
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """theta / sqrt(bits) times the product: unit spread at any length (ours; DCMH takes 1/2).
+        """Return theta / sqrt(bits) times the inner product: unit spread at any length (ours; DCMH uses 1/2).
 
-        The bits are those that ``a`` has: a prefix of codes is compared as a code of its own.
+        The number of bits is the width of ``a``, so that a prefix of codes counts as a code of its length.
         """
         scale = self.config.theta / math.sqrt(a.shape[1]) if logit_scale is None else logit_scale
         return scale * (a @ b.T)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Relaxed Hamming distance, bits."""
+        """Return the relaxed Hamming distance in bits."""
         return (self.dim - (a * b).sum(-1)) / 2
 
     def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
-        """Packed signs, uint8."""
+        """Return packed signs, uint8."""
         return sign_codes(embeddings.detach().float().cpu().numpy())
 
 
@@ -61,15 +61,19 @@ class BinaryLift(Lift):
         self.register_buffer("projection", torch.zeros(dims["image"], config.bits))
 
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
-        """Fit means and map on training features (N, D) of both modalities (equal D)."""
+        """Fit means and map to training features (N, D) of both modalities (equal D).
+
+        Raises:
+            LimbeckError: unequal widths, or more bits than the rotation can give.
+        """
         widths = [features[m].shape[1] for m in MODALITIES]
         if widths[0] != widths[1]:
             raise LimbeckError(
-                f"lift binary: features of widths {widths[0]} and {widths[1]}; take both from one space"
+                f"lift binary: features have widths {widths[0]} and {widths[1]}; use features of one space"
             )
         if self.config.rotation != "random" and self.dim > widths[0]:
             raise LimbeckError(
-                f"lift.bits: {self.config.rotation} makes at most one bit a dimension, "
+                f"lift.bits: {self.config.rotation} makes at most one bit per dimension, "
                 f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random"
             )
         centred = []
@@ -93,17 +97,17 @@ class BinaryLift(Lift):
         self.projection = torch.from_numpy(np.ascontiguousarray(projection, np.float32))
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Projected features; their signs are the code."""
+        """Return projected features; their signs are the code."""
         return (features.float() - getattr(self, f"mean_{modality}")) @ self.projection
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Product of the projections."""
+        """Return the scaled inner product of the projections."""
         return (self.dim**-0.5 if logit_scale is None else logit_scale) * (a @ b.T)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Relaxed Hamming distance of the signs' tanh."""
+        """Return the relaxed Hamming distance of the codes tanh(a) and tanh(b), in bits."""
         return (self.dim - (torch.tanh(a) * torch.tanh(b)).sum(-1)) / 2
 
     def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The hyperboloid: MERU's tangent lift, and a polar lift with a bounded radius of its own (ours)."""
+"""The hyperboloid: MERU's tangent lift, and a polar lift with a bounded, separately learned radius (ours)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _AT_BOUND = 1e-3  # how near to a bound of the radius counts as being at it, in 
 
 
 class LorentzLift(LogitScale, Lift):
-    """What both lifts share: learnable clamped curvature and temperature, distances, cones.
+    """The base of both lifts: learnable clamped curvature and temperature, distances, cones.
 
-    Radii are geodesic distances from the origin in units of 1/sqrt(curv): sqrt(curv) times MERU's norm of
-    the tangent vector.
+    Radii are geodesic distances from the origin in units of 1/sqrt(curv): sqrt(curv) times MERU's norm of the
+    tangent vector.
     """
 
     config: TangentConfig | PolarConfig
@@ -39,63 +39,64 @@ class LorentzLift(LogitScale, Lift):
 
     @property
     def curv(self) -> torch.Tensor:
-        """c > 0 of the curvature -c, with gradient."""
+        """The c > 0 of the curvature -c, with gradient."""
         return self.log_curv.exp()
 
     @property
     def space(self) -> Lorentz:  # type: ignore[override]
-        """The numpy half at the present curvature."""
+        """The numpy half at the current curvature."""
         # Not the tensor's exp: its last bit depends on the processor, and the space is part of `space_id`.
         return Lorentz(self.dim, float(np.float32(math.exp(float(self.log_curv.detach())))))
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Minus the scaled geodesic distance (MERU), or the inner product in units of 1/curv, plus 1."""
+        """Return minus the scaled geodesic distance (MERU), or the scaled inner product in units of 1/curv,
+        plus 1."""
         scale = self.logit_scale if logit_scale is None else logit_scale
         if self.config.logit == "inner":
-            # The 1 says nothing in a softmax and keeps the digits of what is said.
+            # The constant 1 cancels in a softmax; it keeps the digits of the small differences.
             return scale * (self.curv * lorentz.pairwise_inner(a, b, self.curv) + 1)
         return -scale * lorentz.pairwise_distance(a, b, self.curv)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Geodesic distance."""
+        """Return the geodesic distance."""
         return lorentz.distance(a, b, self.curv)
 
     def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """log_map0, in units of 1/sqrt(curv)."""
+        """Return log_map0 in units of 1/sqrt(curv)."""
         return lorentz.log_map0(embeddings, self.curv) * self.curv.sqrt()
 
     def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
-        """exp_map0 of vectors in units of 1/sqrt(curv), their length capped at ``max_radius``.
+        """Return exp_map0 of vectors in units of 1/sqrt(curv), their length capped at ``max_radius``.
 
-        Between two curvatures this is a similarity: all distances keep their ratio (ours; log_map0 and
-        exp_map0 in absolute lengths keep only the distance from the origin).
+        Between two curvatures this is a similarity: all distances keep their ratio (ours). log_map0 and
+        exp_map0 in absolute lengths preserve only the distance from the origin.
         """
         return lorentz.exp_map0(
             _capped(vectors.float(), self.config.max_radius) / self.curv.sqrt(), self.curv
         )
 
     def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
-        """Exterior angle minus half aperture (MERU, entailment loss)."""
+        """Return the exterior angle minus the half aperture, in radians (MERU, entailment loss)."""
         angle = lorentz.exterior_angle(general, specific, self.curv)
         return angle - lorentz.half_aperture(general, self.curv)
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(…) radii of (…, dim) points, in units of 1/sqrt(curv)."""
+        """Return the radii (…) of points (…, dim), in units of 1/sqrt(curv)."""
         return torch.asinh(self.curv.sqrt() * embeddings.norm(dim=-1))
 
     @torch.no_grad()
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Curvature, temperature; by modality the mean radius and the share of points at a bound of it."""
-        found = {"curv": self.curv, "logit_scale": self.logit_scale.clone()}
+        """Return curvature and logit scale; per modality the mean radius and the share of clipped points."""
+        values = {"curv": self.curv, "logit_scale": self.logit_scale.clone()}
         for name, points in embeddings.items():
-            found[f"radius/{name}"] = self.radius(points).mean()
-            found[f"cap_share/{name}"] = self.is_clipped(points).float().mean()
-        return found
+            values[f"radius/{name}"] = self.radius(points).mean()
+            values[f"cap_share/{name}"] = self.is_clipped(points).float().mean()
+        return values
 
     def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Points whose radius has a bound of the lift, as far as it can be reached."""
+        """Mark points whose radius is at a bound of the lift, within a small tolerance."""
         (low, high), radius = self._bounds(), self.radius(embeddings)
         return (radius >= high - _AT_BOUND) | (radius <= low + _AT_BOUND)
 
@@ -104,22 +105,26 @@ class LorentzLift(LogitScale, Lift):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Curvature within its bounds, temperature below its cap."""
+        """Clamp the curvature to its bounds and the logit scale to its cap."""
         self.log_curv.clamp_(math.log(self.config.min_curv), math.log(self.config.max_curv))
         super().clamp_()
 
     def check(self, where: str) -> None:
-        """The curvature must be a number within its bounds (half a percent for rounding)."""
+        """Raise `LimbeckError` when the curvature is outside its bounds (0.5 % are allowed for rounding)."""
         curv, low, high = float(self.curv.detach()), self.config.min_curv, self.config.max_curv
         if not low * 0.995 <= curv <= high * 1.005:
             raise LimbeckError(
                 f"{where}: curvature {curv:.4g} is outside its bounds {low:g} to {high:g}; "
-                "the file is damaged or lift.min_curv and lift.max_curv are of another model"
+                "the file is damaged, or lift.min_curv and lift.max_curv belong to another model"
             )
 
     @torch.no_grad()
     def tie_curvature(self, origin: Lift) -> None:
-        """Take over the other's curvature and keep it."""
+        """Copy the curvature of the other lift and freeze it.
+
+        Raises:
+            LimbeckError: a lift without a curvature, or a curvature outside this lift's bounds.
+        """
         if not hasattr(origin, "log_curv"):
             raise LimbeckError(
                 f"curvature: shared needs a hyperbolic teacher, not one in {origin.space.to_json()['name']}; "
@@ -130,13 +135,13 @@ class LorentzLift(LogitScale, Lift):
         self.check("curvature: shared")
 
     def freeze(self, modality: str) -> None:
-        """A modality stays where it is only if the curvature does."""
+        """Freeze the head and the curvature: points move when either changes."""
         super().freeze(modality)
         self.log_curv.requires_grad_(False)
 
 
 class TangentHead(nn.Module):
-    """u = alpha W f with alpha learnable, at most 1 (MERU)."""
+    """Tangent vector u = alpha W f with a learnable alpha of at most 1 (MERU)."""
 
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()
@@ -145,12 +150,12 @@ class TangentHead(nn.Module):
         self.log_alpha = nn.Parameter(torch.tensor(-0.5 * math.log(dim)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(…, width) to tangent vectors (…, dim)."""
+        """Map features (…, width) to tangent vectors (…, dim)."""
         return self.projection(features).float() * self.log_alpha.clamp(max=0).exp()
 
 
 class TangentLift(LorentzLift):
-    """MERU: x = exp_map0(alpha W f), the tangent vector of any length up to ``max_radius``.
+    """MERU: x = exp_map0(alpha W f), with tangent vectors up to ``max_radius`` long.
 
     MERU caps sqrt(curv)‖u‖ at 11.09, where float32 has no digits left; the default here is 4.
     """
@@ -162,25 +167,25 @@ class TangentLift(LorentzLift):
         self.heads = nn.ModuleDict({m: TangentHead(dims[m], config.dim) for m in MODALITIES})
 
     def matrix(self, modality: str) -> nn.Linear | None:
-        """The projection; its scale alpha stays."""
+        """Return the projection; its scale alpha is kept."""
         return cast("TangentHead", self.heads[modality]).projection
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Space parts of points on the hyperboloid."""
+        """Return the space parts of points on the hyperboloid."""
         u = self.heads[modality](features)
-        # in units of the coordinates, as MERU has it: a change of curvature does not move u
+        # in units of the coordinates, as in MERU: a change of curvature does not move u
         return lorentz.exp_map0(_capped(u, self.config.max_radius / self.curv.sqrt()), self.curv)
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """The scales too: above its bound a parameter has no gradient and would stay there for good."""
+        """Clamp the scales alpha too: above its bound a parameter has no gradient and would stay there."""
         super().clamp_()
         for head in self.heads.values():
             cast("TangentHead", head).log_alpha.clamp_(max=0)
 
 
 class PolarHead(nn.Module):
-    """Direction and radius of a point, each by a linear map of its own (ours)."""
+    """Direction and radius of a point, by one linear map each (ours)."""
 
     def __init__(self, width: int, config: PolarConfig) -> None:
         super().__init__()
@@ -193,19 +198,19 @@ class PolarHead(nn.Module):
         nn.init.constant_(self.radius.bias, math.log(share / (1 - share)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(…, width) to vectors (…, dim) of a length between the bounds."""
+        """Map features (…, width) to vectors (…, dim) with a length between the bounds."""
         # No matrix product with one column (few digits in bf16), and sigmoid by tanh: in both the last bit of
-        # a row depends on where it stands in the batch, and cached points would differ from computed ones.
+        # a row depends on its position in the batch, and cached points would differ from computed ones.
         height = (features.float() * self.radius.weight).sum(-1, keepdim=True) + self.radius.bias
         radius = self.low + self.span * (1 + torch.tanh(height / 2)) / 2
         return radius * F.normalize(self.direction(features).float(), dim=-1)
 
 
 class PolarLift(LorentzLift):
-    """A unit direction times a radius of its own: r = r_min + (r_max - r_min) sigmoid(w f + b) (ours).
+    """Unit direction times a radius with its own map: r = r_min + (r_max - r_min) sigmoid(w f + b) (ours).
 
-    With a free norm, the direction's gradient shrinks as the norm grows and small models learn slowly; here
-    the radius is bounded and direction and radius learn side by side.
+    With a free norm the gradient of the direction shrinks as the norm grows, and small models learn slowly.
+    Here the radius is bounded, and direction and radius learn in parallel.
     """
 
     config: PolarConfig
@@ -215,11 +220,11 @@ class PolarLift(LorentzLift):
         self.heads = nn.ModuleDict({m: PolarHead(dims[m], config) for m in MODALITIES})
 
     def matrix(self, modality: str) -> nn.Linear | None:
-        """That of the direction."""
+        """Return the linear map of the direction."""
         return cast("PolarHead", self.heads[modality]).direction
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Space parts of points on the hyperboloid."""
+        """Return the space parts of points on the hyperboloid."""
         return lorentz.exp_map0(self.heads[modality](features) / self.curv.sqrt(), self.curv)
 
     def _bounds(self) -> tuple[float, float]:
@@ -229,6 +234,6 @@ class PolarLift(LorentzLift):
 
 
 def _capped(u: torch.Tensor, longest: float | torch.Tensor) -> torch.Tensor:
-    """Vectors (…, dim), those longer than ``longest`` brought back to it."""
+    """Shorten vectors (…, dim) that are longer than ``longest``."""
     norm = u.square().sum(-1, keepdim=True).clamp_min(1e-14).sqrt()
     return u * (longest / norm).clamp(max=1)

@@ -27,31 +27,31 @@ class SphereLift(LogitScale, Lift):
         self.set_temperature(scale, config.max_logit_scale)
 
     def matrix(self, modality: str) -> nn.Linear | None:
-        """The whole head."""
+        """Return the whole head."""
         return self.heads[modality]
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
-        """Unit vectors."""
+        """Return unit vectors."""
         return F.normalize(self.heads[modality](features).float(), dim=-1)
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Scaled cosine."""
+        """Return the scaled cosine."""
         return (self.logit_scale if logit_scale is None else logit_scale) * (a @ b.T)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """1 - cosine."""
+        """Return 1 - cosine."""
         return 1 - (a * b).sum(-1)
 
     def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The unit vectors themselves."""
+        """Return the unit vectors unchanged."""
         return embeddings
 
     def from_tangent(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Their direction; a radius has no meaning here."""
+        """Return the directions of the vectors; a radius has no meaning here."""
         return F.normalize(vectors.float(), dim=-1)
 
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The temperature."""
+        """Return the logit scale."""
         return {"logit_scale": self.logit_scale.detach()}
