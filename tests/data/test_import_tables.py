@@ -65,7 +65,7 @@ def test_a_quote_swallows_no_rows(src):
 
 def test_repeated_headers_are_refused(src):
     (src / "t.csv").write_text("image,caption,caption\n0.png,a,b\n")
-    assert "t.csv: line 1: column 'caption' stands there twice" in refused(src)
+    assert "t.csv: line 1: column 'caption' is repeated" in refused(src)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -93,9 +93,9 @@ def test_cells_that_look_cut_by_another_separator(src):
     (src / "t.csv").write_text("\n".join(lines))
     pairs, report = run(src)
     assert pairs.labels_text[0] == ["a;b0"]
-    assert any("4 of 5 cells hold ';' and were not cut; if it" in note for note in report.notes)
+    assert any("4 of 5 cells contain ';' and were not split; if it" in note for note in report.notes)
     pairs, report = run(src, separator=";")
-    assert pairs.labels_text[0] == ["a", "b0"] and not any("not cut" in note for note in report.notes)
+    assert pairs.labels_text[0] == ["a", "b0"] and not any("not split" in note for note in report.notes)
 
 
 def test_parquet_of_every_string_form(src):

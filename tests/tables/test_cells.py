@@ -70,10 +70,10 @@ def test_notes_count_what_was_done():
     found = cell_lists(column, "t.csv: labels", separator=None)
     assert found.rows == [[], ["a;b"], [], ["c;d"], [], ["x"], ["e"]]
     assert found.notes == (
-        "t.csv: labels: 2 cells hold 'None', 'nan' and count as empty",
-        "t.csv: labels: 1 cells are lists as Python prints them and were read as lists",
-        "t.csv: labels: 2 of 3 cells hold ';' and were not cut; "
-        "if it stands between items, give --separator ';'",
+        "t.csv: labels: 2 cells contain 'None', 'nan' and count as empty",
+        "t.csv: labels: 1 cells are lists printed by Python and were read as lists",
+        "t.csv: labels: 2 of 3 cells contain ';' and were not split; "
+        "if it separates items, use --separator ';'",
     )
     assert cell_lists(column, "t", separator=";").rows[1] == ["a", "b"]
     lists = pa.chunked_array([pa.array([["a,b"], None, ["c", None]])])

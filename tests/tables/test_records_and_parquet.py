@@ -35,7 +35,7 @@ def test_whole_numbers_are_never_rounded():
         {"a": "18446744073709551615", "b": "9007199254740993"},
         {"a": "18446744073709551614", "b": "0.5"},
     ]
-    assert "kept as text, since values are of several types: a, b" in table.notes[0]
+    assert "kept as text because of mixed types: a, b" in table.notes[0]
 
 
 def test_lists_and_texts_in_one_column():
@@ -46,7 +46,7 @@ def test_lists_and_texts_in_one_column():
 def test_half_surrogate_pairs_are_counted():
     table = parsed('{"caption": "a\\ud800b"}\n{"caption": "\\ud83d\\ude00"}\n', text=("caption",))
     assert table.columns.column("caption").to_pylist() == ["a\ufffdb", "😀"]
-    assert "1 values of column 'caption' hold half a surrogate pair" in table.notes[0]
+    assert "1 values of column 'caption' contain half a surrogate pair" in table.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_separators_inside_fields_do_not_mislead():
     assert rows("a;b, c, d\n1;x\n2;y, z\n") == [("1", "x"), ("2", "y, z")]
     assert rows('a,"b;c;d"\n1,"x;y"\n') == [("1", "x;y")]
     table = parse_table(b"a;b\n1;2\n", "t.csv")
-    assert "t.csv: columns stand apart by semicolons" in table.notes
+    assert "t.csv: columns are separated by semicolons" in table.notes
 
 
 def test_quotes_by_the_rule_of_the_format():
@@ -56,11 +56,11 @@ def test_quotes_by_the_rule_of_the_format():
         ('a,b\n1,"x"y\n', "line 2: text follows the closing quote"),
         ("a,b\n1,x\n\n2,y,z\n", "line 4 has more fields than the header (3, not 2); quote fields"),
         ("a,b\n1\n", "line 2 has fewer fields than the header (1, not 2)"),
-        ("a,b,a\n1,2,3\n", "line 1: column 'a' stands there twice"),
-        ("a, a\n1,2\n", "line 1: column 'a' stands there twice"),
+        ("a,b,a\n1,2,3\n", "line 1: column 'a' is repeated"),
+        ("a, a\n1,2\n", "line 1: column 'a' is repeated"),
         ('"a,b\n1,2\n', "line 1: a quote"),
-        ("", "empty; give a header line"),
-        ("\n \n", "empty; give a header line"),
+        ("", "empty; write a header line"),
+        ("\n \n", "empty; write a header line"),
     ],
 )
 def test_broken_lines_are_named(text, message):

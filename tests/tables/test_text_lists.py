@@ -41,7 +41,7 @@ def test_single_lines_of_another_encoding_are_counted():
     )
     # in a cp1252 file, a pair of letters that happens to be UTF-8 stays what it is
     assert decode_text("CAFÉ»\ncafé\n".encode("cp1252"), "f").text == "CAFÉ»\ncafé\n"
-    assert "1 bytes that cp1252 does not know became U+FFFD" in decode_text(b"\x81\xe9", "f").notes[0]
+    assert "1 bytes unknown to cp1252 became U+FFFD" in decode_text(b"\x81\xe9", "f").notes[0]
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0", "text".encode("utf-16-le"), b"\xff\xfea"])

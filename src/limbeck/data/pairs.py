@@ -285,7 +285,7 @@ class Pairs:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 over the table, the label order and the feature files' names, sizes and scales."""
+        """The SHA-256 over the table, the label order, and names, sizes and scales of feature files."""
         files = {
             name: [file.path.name, file.path.stat().st_size, file.scale]
             for name, file in self.feature_files.items()
@@ -380,8 +380,6 @@ class _Features:
 
 @dataclass(frozen=True)
 class _Meta:
-    """The fields of ``pairs.json`` that are read."""
-
     name: str
     label_names: list[str]
     media: _Media | None = None

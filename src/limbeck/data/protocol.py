@@ -52,9 +52,8 @@ class Metric(Strict):
 class Validation(Strict):
     """Rows kept from training to choose the best epoch.
 
-    ``size`` draws rows of train by ``seed`` (at most a fifth of train, so that small data sets work). The
-    rows may also have a value of the split column, or be those of an id list. Train loses them where they are
-    part of it.
+    ``size`` draws rows of train by ``seed`` (at most a fifth of train). Otherwise the rows have a value of
+    the split column, or are those of an id list; train loses them where they are part of it.
     """
 
     size: int | None = Field(default=None, ge=1)
@@ -213,7 +212,7 @@ class Protocol(Strict):
         return rows
 
     def items_hash(self, pairs: Pairs) -> str:
-        """Return the SHA-256 over the ids of query and database (with classification also over the classes)."""
+        """Return the SHA-256 over the ids of query and database (and over the classes, if any)."""
         rows = [self.split(pairs, name) for name in ("query", "database")]
         ids = [[pairs.ids[row] for row in part.tolist()] for part in rows]
         classes = self.classes(pairs, rows[0])
@@ -229,12 +228,7 @@ class Protocol(Strict):
         return sha256_json([sorted(pairs.label_names), *labels])
 
     def classes(self, pairs: Pairs, rows: np.ndarray) -> Classes | None:
-        """Return classes, prompts and tree for zero-shot classification of some rows; None without that
-        section.
-
-        Raises:
-            LimbeckError: the data set lacks classes, or they do not fit the tree (`read_classes`).
-        """
+        """Return classes, prompts and tree of some rows (see `read_classes`); None without classification."""
         section = self.classification
         if section is None:
             return None
@@ -258,12 +252,7 @@ class Protocol(Strict):
         return shown
 
     def validation_rows(self, pairs: Pairs, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Split off validation: (remaining train rows, validation rows); the draw depends on ids and seed
-        only.
-
-        Raises:
-            LimbeckError: a validation list with query rows, or with ids that the pairs lack.
-        """
+        """Split off validation: (remaining train rows, validation rows); drawn by ids and seed only."""
         if self.validation.size is None:
             value = self.validation.column_value
             chosen = self._listed(pairs, "validation") if value is None else pairs.split_rows(value)

@@ -1,8 +1,8 @@
-"""The one reader of tables and lists; what it guesses, skips or repairs stands in notes.
+"""The one reader of tables and lists; notes report what it guesses, skips or repairs.
 
 * `read_table`, `parse_table`: CSV, TSV, JSON lines, JSON, Parquet; `cell_lists`: lists in cells;
 * `read_list`: a file of lines; `read_bytes`, `decode_text`, `split_lines`: its parts;
-* `load_json`: JSON with errors of one line; `plain_table`: Arrow in plain types.
+* `load_json`: JSON with one-line errors; `plain_table`: Arrow in plain types.
 """
 
 from limbeck.tables.arrow import open_parquet, plain_schema, plain_table

@@ -12,7 +12,7 @@ from limbeck.regular import regular_file
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type without dictionary, view and large forms, extensions and half floats, at every depth."""
+    """Return the type without dictionaries, views, large forms, extensions, half floats, at every depth."""
     if isinstance(kind, pa.BaseExtensionType):
         return plain_type(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -33,12 +33,12 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The columns in their plain types, without metadata."""
+    """Return the columns in their plain types, without metadata."""
     return pa.schema([pa.field(field.name, plain_type(field.type)) for field in schema])
 
 
 def plain_table(table: pa.Table) -> pa.Table:
-    """The table in plain types."""
+    """Convert a table to plain types."""
     columns = [pa.chunked_array([_plain(chunk) for chunk in column.chunks], plain_type(column.type))
                for column in table.columns]  # fmt: skip
     return pa.table(columns, schema=plain_schema(table.schema))
@@ -48,7 +48,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises:
-        LimbeckError: not readable as Parquet, or a column name that stands there twice.
+        LimbeckError: not readable as Parquet, or a repeated column name.
     """
     try:
         file = pq.ParquetFile(regular_file(path))
@@ -57,12 +57,12 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise LimbeckError(f"{path}: not readable as Parquet ({first_line(error)}); restore it") from None
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise LimbeckError(f"{path}: column {repeated!r} stands there twice; give each its own name")
+        raise LimbeckError(f"{path}: column {repeated!r} is repeated; give each column its own name")
     return file
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a message of one line."""
+    """Return the first line of an error's text (at most 120 characters), for a one-line message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 

@@ -1,4 +1,4 @@
-"""Lists in the cells of a table: JSON lists, what Python and NumPy print, texts apart by a separator."""
+"""Lists in the cells of a table: JSON lists, lists printed by Python and NumPy, separated texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What Python, pandas and SQL write for "there is none"; NA is left out, a country has that name.
+# What Python, pandas and SQL write for missing values, without NA, which is also a country code.
 _NONE = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "set()", "frozenset()", "[]", "()", "{}"})
 _NAMES_OF_NONE = _NONE - {"set()", "frozenset()", "[]", "()", "{}"}
 _WRAPPER = re.compile(r"(?:array|set|frozenset)\((.*?)(?:,\s*dtype=[^\[\]]*)?\)", re.DOTALL)
@@ -24,12 +24,12 @@ _ITEM = re.compile(
 )
 _SPACED = re.compile(rf"(?:\s*(?:{_QUOTED})\s*)+", re.DOTALL)
 _NUMBERS = re.compile(r"\s*-?[0-9.]+(?:\s+-?[0-9.]+)+\s*")
-_OTHERS = (";", "|")  # what else stands between items, where nobody named a separator
+_OTHERS = (";", "|")  # other common separators, for a note where none is named
 
 
 @dataclass(frozen=True)
 class CellLists:
-    """The texts of each row's cell, and what the user should know. Rows of equal cells share one list."""
+    """The texts of each row's cell, and notes for the user. Rows with equal cells share one list."""
 
     rows: list[list[str]]
     notes: tuple[str, ...]
@@ -44,19 +44,19 @@ def cell_lists(
     clean: Callable[[str], str] = str.strip,
     repeats: bool = False,
 ) -> CellLists:
-    """Texts of every cell of a text column or of a column of lists; a missing cell holds none.
+    """Return the texts of every cell of a text or list column; a missing cell has none.
 
-    A cell is read as a list if it is one in JSON, or as Python or NumPy print lists, tuples, sets and arrays.
-    Else it is cut at the separator; with ``split`` false (captions) it stays one text. ``nan``, ``None``
-    and ``null`` hold nothing, which is said.
+    A cell is read as a list if it is a JSON list, or a list, tuple, set or array as Python or NumPy print it.
+    Any other cell is split at the separator; with ``split`` false (captions) it stays one text. ``nan``,
+    ``None`` and ``null`` count as empty, and a note reports them.
 
     Args:
-        column: text or lists of text; other types count by their text.
+        column: text or lists of text; other types are converted to text.
         where: file and column, for notes.
-        separator: between items; ``,`` where it is None, and a note if cells look cut by another.
-        split: whether cells are cut, and bare items count as lists.
-        clean: brings each text to its form; empty ones are dropped.
-        repeats: keep a text that a cell holds twice.
+        separator: between items; ``,`` where it is None, with a note if cells seem to use another one.
+        split: whether cells are split, and unquoted items count as lists.
+        clean: normalises each text; empty results are dropped.
+        repeats: whether a text that a cell repeats is kept twice.
     """
     kind = column.type
     if pa.types.is_list(kind):
@@ -79,25 +79,25 @@ def cell_lists(
     times = {entry["values"]: entry["counts"] for entry in counts}
     nothing: list[str] = []
     rows = [nothing if at is None else parsed[at] for at in cells.indices.to_pylist()]
-    found = Counter[str]()
+    cells_of = Counter[str]()
     for at, form in enumerate(forms):
-        found[form] += times.get(at, 0)
+        cells_of[form] += times.get(at, 0)
     notes = []
-    if found["none"]:
+    if cells_of["none"]:
         shown = ", ".join(
             sorted({repr(text.strip()) for text, form in zip(texts, forms, strict=True) if form == "none"})[
                 :3
             ]
         )
-        notes.append(f"{where}: {found['none']:,} cells hold {shown} and count as empty")
-    if found["printed"]:
+        notes.append(f"{where}: {cells_of['none']:,} cells contain {shown} and count as empty")
+    if cells_of["printed"]:
         notes.append(
-            f"{where}: {found['printed']:,} cells are lists as Python prints them and were read as lists"
+            f"{where}: {cells_of['printed']:,} cells are lists printed by Python and were read as lists"
         )
-    if found["unread"]:
+    if cells_of["unread"]:
         first = next(text for text, form in zip(texts, forms, strict=True) if form == "unread")
-        said = f"begin and end like lists, but are none that can be read, and were cut at {mark!r}"
-        notes.append(f"{where}: {found['unread']:,} cells {said} (first: {first.strip()[:60]!r})")
+        what = f"begin and end like lists, but are none that can be read, and were split at {mark!r}"
+        notes.append(f"{where}: {cells_of['unread']:,} cells {what} (first: {first.strip()[:60]!r})")
     if split and separator is None:
         notes += _other_separator(texts, forms, times, where)
     return CellLists(rows, tuple(notes))
@@ -109,9 +109,9 @@ def _clean(items: Iterable[str | None], clean: Callable[[str], str], repeats: bo
 
 
 def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str], str]:
-    """Texts of a cell, and its form: "text", "json", "printed" (by Python), "unread", "none" or "empty".
+    """Return the texts of a cell and its form: "text", "json", "printed", "unread", "none" or "empty".
 
-    "unread" begins and ends like a list but is none that can be read; it is cut as text. See `cell_lists`.
+    "unread" begins and ends like a list but cannot be read as one; it is split as text. See `cell_lists`.
     """
     stripped = text.strip()
     if not stripped:
@@ -134,7 +134,7 @@ def parse_cell(text: str, separator: str, split: bool = True) -> tuple[list[str]
 
 
 def _json_list(text: str) -> list[str] | None:
-    """Items of a JSON list of plain values; None if it is none."""
+    """Return the items of a JSON list of plain values; None for anything else."""
     try:
         value = json.loads(text, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
@@ -145,7 +145,7 @@ def _json_list(text: str) -> list[str] | None:
 
 
 def _printed_list(text: str, bare: bool) -> list[str] | None:
-    """Items of a list, tuple, set or array as Python and NumPy print it; None if it is none."""
+    """Return the items of a list, tuple, set or array printed by Python or NumPy; None for anything else."""
     wrapped = _WRAPPER.fullmatch(text)
     inner = wrapped[1].strip() if wrapped else text
     if not inner or inner[0] not in _BRACKETS or inner[-1] != _BRACKETS[inner[0]]:
@@ -155,7 +155,7 @@ def _printed_list(text: str, bare: bool) -> list[str] | None:
     body = inner[1:-1]
     if not body.strip():
         return []
-    if _SPACED.fullmatch(body):  # NumPy sets no commas
+    if _SPACED.fullmatch(body):  # NumPy prints no commas
         return [str(ast.literal_eval(match)) for match in re.findall(_QUOTED, body, re.DOTALL)]
     if bare and inner[0] == "[" and _NUMBERS.fullmatch(body):
         return body.split()
@@ -171,7 +171,7 @@ def _printed_list(text: str, bare: bool) -> list[str] | None:
         value = match["scalar"] or match["quoted"]
         quoted += value is not None
         items.append(_literal(value) if value else (match["bare"] or "").strip())
-    # (c) and {x} are words in brackets; only [a, b] is taken for a list without quotes.
+    # (c) and {x} are words in brackets; only [a, b] counts as a list without quotes.
     if inner[0] == "(" and len(items) == 1 and not body.rstrip().endswith(","):
         return None
     if quoted == len(items) or (bare and inner[0] == "["):
@@ -189,13 +189,13 @@ def _literal(quoted: str) -> str:
 
 
 def _other_separator(texts: list[str], forms: list[str], times: dict[int, int], where: str) -> list[str]:
-    """A note if another usual separator stands in more cells than the comma does."""
+    """Return a note if more cells contain another common separator than contain a comma."""
     plain = [(at, text) for at, (text, form) in enumerate(zip(texts, forms, strict=True)) if form == "text"]
     commas = sum(times.get(at, 0) for at, text in plain if "," in text)
     for mark in _OTHERS:
         count = sum(times.get(at, 0) for at, text in plain if mark in text)
         if count > commas:
             total = sum(times.get(at, 0) for at, _ in plain)
-            mend = f"if it stands between items, give --separator '{mark}'"
-            return [f"{where}: {count:,} of {total:,} cells hold {mark!r} and were not cut; {mend}"]
+            fix = f"if it separates items, use --separator '{mark}'"
+            return [f"{where}: {count:,} of {total:,} cells contain {mark!r} and were not split; {fix}"]
     return []

@@ -1,7 +1,7 @@
-"""CSV and its sisters: the separator is found, a line is a row, cells are text; Arrow does the parsing.
+"""CSV and related formats: the separator is detected, a line is a row, cells are text; Arrow parses them.
 
-By RFC 4180 a field may stand in quotes, doubled inside. Where tabs separate, a quote is a character: the
-format (text/tab-separated-values) knows no quoting.
+By RFC 4180 a field may be quoted, with quotes doubled inside. With tabs as separator a quote is a character,
+because text/tab-separated-values has no quoting.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from limbeck.tables.text import Text, holds
 SEPARATORS = (",", "\t", ";", "|")
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _ENDINGS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
-_SAMPLE = 50  # lines by which the separator is found
+_SAMPLE = 50  # lines from which the separator is detected
 _BLOCK = 1 << 20
 _LONE = re.compile(rb"\r(?!\n)")
 _MAX_BLOCK = (1 << 31) - 1
@@ -36,9 +36,9 @@ _MAX_BLOCK = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Rows:
-    """Text columns, the line of the file that each row stands in, and notes.
+    """Text columns, the line of the file of each row, and notes.
 
-    ``lines`` is the number of the first row's line where rows stand in one line after the other.
+    ``lines`` is the line of the first row where rows are on consecutive lines.
     """
 
     columns: pa.Table
@@ -47,11 +47,11 @@ class Rows:
 
 
 def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
-    """Parse a text with a header line; every cell is text, an empty one is null.
+    r"""Parse a text with a header line; every cell is text, an empty cell is null.
 
     Args:
-        data: UTF-8 without byte order mark, line ends ``\\n`` or ``\\r\\n``.
-        name: file, for errors; its ending says which separator is expected.
+        data: UTF-8 without byte order mark, line ends ``\n`` or ``\r\n``.
+        name: the file, for errors; its suffix gives the expected separator.
         multiline: allow line ends inside quoted fields (not with tabs).
 
     Raises:
@@ -60,7 +60,7 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
     """
     head = _first_line(data)
     if head is None:
-        raise LimbeckError(f"{name}: empty; give a header line with the names of the columns")
+        raise LimbeckError(f"{name}: empty; write a header line with the names of the columns")
     number, start, stop = head
     separator, notes = _separator(data, start, name)
     quoted = separator != "\t"
@@ -77,7 +77,7 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
     if quoted and not (as_many and fit):
         inside = check_quotes(data, separator, name)
         if inside:
-            notes.append(f"{name}: quotes inside fields of {inside:,} lines are kept as characters")
+            notes.append(f"{name}: quotes inside fields on {inside:,} lines are kept as characters")
     if columns is None:
         raise _odd_row(data, separator, names, name, number)
     lines: int | np.ndarray = number + 2
@@ -92,7 +92,7 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
 
 
 def _first_line(data: Text) -> tuple[int, int, int] | None:
-    """Number (from 0), start and stop of the first line that is not blank."""
+    """Return number (from 0), start and stop of the first line that is not blank."""
     start = number = 0
     while start < len(data):
         end = data.find(b"\n", start)
@@ -104,7 +104,7 @@ def _first_line(data: Text) -> tuple[int, int, int] | None:
 
 
 def _separator(data: Text, start: int, name: str) -> tuple[str, list[str]]:
-    """The separator that makes fields of the first lines alike; the ending of the file decides a tie."""
+    """Return the separator that splits the first lines evenly; the suffix of the file decides a tie."""
     sample: list[str] = []
     while len(sample) < _SAMPLE and start < len(data):
         end = data.find(b"\n", start)
@@ -120,7 +120,7 @@ def _separator(data: Text, start: int, name: str) -> tuple[str, list[str]]:
     found = max(even or cutting, key=lambda mark: fields[mark][0], default=expected)
     if found == expected or PurePath(name).suffix.lower() not in _ENDINGS:
         return found, []
-    return found, [f"{name}: columns stand apart by {_NAMES[found]}"]
+    return found, [f"{name}: columns are separated by {_NAMES[found]}"]
 
 
 def _count(line: str, separator: str) -> int:
@@ -141,16 +141,16 @@ def _header(line: str, separator: str, name: str, number: int) -> tuple[list[str
         names[at] = f"column_{at + 1}"
     repeated = [key for key, count in Counter(names).items() if count > 1]
     if repeated:
-        raise LimbeckError(f"{where}: column {repeated[0]!r} stands there twice; give each its own name")
-    said = [f"{name}: column {at + 1} has no name and is called {names[at]!r}" for at in empty]
-    return names, said
+        raise LimbeckError(f"{where}: column {repeated[0]!r} is repeated; give each column its own name")
+    notes = [f"{name}: column {at + 1} has no name and is called {names[at]!r}" for at in empty]
+    return names, notes
 
 
 def _parse(data: Text, start: int, separator: str, width: int) -> tuple[pa.Table | None, str]:
-    """The columns, None if a row has another number of fields; and what stands for a lone ``\\r``."""
+    r"""Return the columns, or None for a row of another length; and the stand-in for a lone ``\r``."""
     bare, body = "", memoryview(data)[start:]
     if holds(data, b"\r") and _LONE.search(data):
-        # Arrow ends a line there, the format does not: another character stands in while it parses.
+        # Arrow ends a line there, the format does not: another character replaces it while Arrow parses.
         bare = next(mark for mark in map(chr, range(0xE000, 0xF900)) if data.find(mark.encode()) < 0)
         body = memoryview(bytes(body).replace(b"\r\n", b"\n").replace(b"\r", bare.encode()))
     numbers = [str(at) for at in range(width)]
@@ -176,7 +176,7 @@ def _parse(data: Text, start: int, separator: str, width: int) -> tuple[pa.Table
 
 
 def _counts(line: bytes, width: int) -> bool:
-    """Whether a line is a row: Arrow passes over empty ones, we over blank ones of several columns."""
+    """Return whether a line is a row: Arrow skips empty lines, we skip blank ones of several columns."""
     return bool(line.strip()) if width > 1 else bool(line.rstrip(b"\r"))
 
 
@@ -185,7 +185,7 @@ def _restored(column: pa.ChunkedArray, bare: str) -> pa.ChunkedArray:
 
 
 def _odd_row(data: Text, separator: str, names: list[str], name: str, number: int) -> LimbeckError:
-    """The error that names the first line with another number of fields than the header."""
+    """Return the error that names the first line with another number of fields than the header."""
     for at, raw in enumerate(data[:].decode("utf-8").split("\n")[number + 1 :], start=number + 2):
         line = raw.removesuffix("\r").replace("\r", " ")
         if line.strip():
@@ -193,18 +193,18 @@ def _odd_row(data: Text, separator: str, names: list[str], name: str, number: in
             fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
             if len(fields) != len(names):
                 return _unlike(where, fields, len(names), separator)
-    return LimbeckError(f"{name}: not a readable table; mend or restore it")
+    return LimbeckError(f"{name}: not a readable table; correct or restore it")
 
 
 def _unlike(where: str, fields: list[str], width: int, separator: str) -> LimbeckError:
     found = len(fields)
     more = "more" if found > width else "fewer"
-    mend = f"quote fields that hold {separator!r}" if separator != "\t" else "a field cannot hold a tab"
+    fix = f"quote fields that contain {separator!r}" if separator != "\t" else "remove tabs inside fields"
     if found < width:
-        mend = f"write {separator!r} for empty fields too"
+        fix = f"write {separator!r} for empty fields too"
     elif separator != "\t" and any(re.match(r'\s+"', field) for field in fields):
-        mend = "a blank stands before a quote, which is a character then; remove the blank"
-    return LimbeckError(f"{where} has {more} fields than the header ({found}, not {width}); {mend}")
+        fix = "a blank before a quote makes it an ordinary character; remove the blank"
+    return LimbeckError(f"{where} has {more} fields than the header ({found}, not {width}); {fix}")
 
 
 def _parse_multiline(
@@ -226,18 +226,20 @@ def _parse_multiline(
                 column.append(field or None)
     except csv.Error as error:
         where = f"{name}: line {number + before + 1}"
-        raise LimbeckError(f"{where} begins a row that is not readable ({error}); mend its quotes") from None
+        raise LimbeckError(
+            f"{where} begins a row that is not readable ({error}); correct its quotes"
+        ) from None
     table = pa.table([pa.array(column, pa.string()) for column in cells], names=names)
     return Rows(table, np.array(lines, np.int64), tuple(notes))
 
 
 def _quoted_cells(table: pa.Table, name: str) -> list[str]:
-    """Cells that another program put into quotes, which a tab-separated file keeps."""
+    """Return a note on quoted cells of another program, whose quotes a tab-separated file keeps."""
     count = sum(
         pc.sum(pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))).as_py() or 0
         for column in table.columns
     )
     if not count:
         return []
-    mend = "write the table as CSV if they only mark its fields"
-    return [f"{name}: {count:,} cells begin and end with a quote, a character where tabs separate; {mend}"]
+    fix = "if they only quote the fields, write the table as CSV"
+    return [f"{name}: {count:,} cells begin and end with a quote, which tab-separated files keep; {fix}"]

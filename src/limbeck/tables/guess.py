@@ -1,4 +1,4 @@
-"""Types of text columns: guessed only where the text of every cell comes back from the value unchanged."""
+"""Types of text columns, guessed only where the value of every cell gives back its text unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from limbeck.errors import LimbeckError
 
-# What a caller may declare, by the words that a user writes.
+# Types that a caller may declare, by the words of the user.
 TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "int": pa.int64(),
@@ -18,10 +18,10 @@ TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "time": pa.timestamp("us"),
 }
-_EXACT = 1 << 53  # above it a float64 no longer tells whole numbers apart
+_EXACT = 1 << 53  # above it a float64 does not distinguish whole numbers
 _BOOLS = (("true", "false"), ("True", "False"))
 _FORMS = {
-    # As Python, NumPy and Arrow print floats: no leading zeros, no +, no zero behind the last digit but ".0".
+    # As Python, NumPy and Arrow print floats: no leading zeros, no +, no trailing zeros except ".0".
     "float": r"^(0|-?(0\.(0|[0-9]*[1-9])|[1-9][0-9]{0,14}(\.(0|[0-9]*[1-9]))?)(e[+-][0-9]{2,3})?)$",
     "time": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$",
 }
@@ -30,7 +30,7 @@ _SAMPLE = 100
 
 
 def parse_types(text: str | None) -> dict[str, str]:
-    """Types by column from a user's ``NAME=TYPE, NAME=TYPE``.
+    """Parse types by column from the user's ``NAME=TYPE, NAME=TYPE``.
 
     Raises:
         LimbeckError: another form, no such type, or a column named twice.
@@ -43,21 +43,21 @@ def parse_types(text: str | None) -> dict[str, str]:
         if not mark or not name or kind not in TYPES:
             raise LimbeckError(f"--types: {part.strip()!r} is not NAME=TYPE; types are {', '.join(TYPES)}")
         if name in found:
-            raise LimbeckError(f"--types: {name!r} is named twice; give one type")
+            raise LimbeckError(f"--types: {name!r} is named twice; use one type")
         found[name] = kind
     return found
 
 
 def guess_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as whole numbers, floats, booleans, dates or times if all its texts are, else as it is.
+    """Convert a column to whole numbers, floats, booleans, dates or times if all its texts allow it.
 
-    ``007``, ``+49``, ``1.10``, ``1e5``, ``nan`` and whole numbers above 2^53 are text.
+    ``007``, ``+49``, ``1.10``, ``1e5``, ``nan`` and whole numbers above 2^53 stay text.
     """
     values = column.drop_null()
     if not len(values):
         return column
     for kind in ("int", "float", "bool", "date", "time"):
-        # Most text columns are turned down by their first cells.
+        # The first cells rule out most text columns.
         if _read(values.slice(0, _SAMPLE), kind) is not None:
             found = _read(column, kind)
             if found is not None:
@@ -66,10 +66,10 @@ def guess_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedArray:
-    """The column in a declared type of `TYPES`.
+    """Convert a column to a declared type of `TYPES`.
 
     Raises:
-        LimbeckError: no such type, or a cell that is none; names the cell.
+        LimbeckError: no such type, or a cell of another type, which it names.
     """
     if kind not in TYPES:
         raise LimbeckError(f"{where}: no type {kind!r}; there are {', '.join(TYPES)}")
@@ -79,7 +79,9 @@ def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedAr
         return column.cast(TYPES[kind])
     except pa.ArrowException:
         cells = (cell for cell in pc.unique(column.drop_null()).to_pylist() if not _casts(cell, kind))
-        raise LimbeckError(f"{where}: {next(cells, '?')!r} is no {kind}; mend it or declare text") from None
+        raise LimbeckError(
+            f"{where}: {next(cells, '?')!r} is not {kind}; correct it or declare text"
+        ) from None
 
 
 def _casts(cell: object, kind: str) -> bool:
@@ -91,7 +93,7 @@ def _casts(cell: object, kind: str) -> bool:
 
 
 def _read(texts: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
-    """The values of texts that all stand in the one form in which values of a kind are printed, else None."""
+    """Return the values of texts that all have the one printed form of a type, else None."""
     if kind == "bool":
         if not any(_all(pc.is_in(texts, pa.array([*pair, None]))) for pair in _BOOLS):
             return None
@@ -123,7 +125,8 @@ def _read(texts: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
 
 
 def _few(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """The distinct texts, where the first ones repeat: patterns are slower than looking for equal texts."""
+    """Return the distinct texts where the first ones repeat: a pattern is slower than a search for equal
+    texts."""
     first = texts.slice(0, 10 * _SAMPLE)
     return pc.unique(texts) if 2 * len(pc.unique(first)) <= len(first) else texts
 

@@ -1,4 +1,4 @@
-"""Whether every quoted field of a separated text closes on its own line; only then Arrow may parse it."""
+"""Checks that every quoted field of a separated text closes on its own line, as Arrow's parser needs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PIECE = 1 << 18
 
 
 def line_fields(line: str, separator: str, where: str) -> list[str]:
-    """Fields of one line, by RFC 4180: a field that begins with a quote ends with one, doubled inside.
+    """Split one line into fields by RFC 4180: a field that begins with a quote ends with one, doubled inside.
 
     Raises:
-        LimbeckError: a quoted field that does not close on the line, or goes on after its closing quote.
+        LimbeckError: a quoted field that does not close on the line, or continues after its closing quote.
     """
     try:
         return next(csv.reader([line], delimiter=separator, strict=True), [])
@@ -26,10 +26,11 @@ def line_fields(line: str, separator: str, where: str) -> list[str]:
 
 
 def quick_look(data: Text, separator: str) -> tuple[int, bool]:
-    """Number of line ends; and whether all quotes open and close fields, if no field goes on over a line end.
+    """Return the number of line ends, and whether all quotes open and close fields within their lines.
 
-    Every second quote must close what the one before it opened. If a parser that lets quoted fields go on
-    then finds as many rows as there are lines, every quote closes on its own line.
+    Every second quote must close the field that the one before it opened. A parser that continues quoted
+    fields over line ends must then find as many rows as lines; if it does, every quote closes on its own
+    line.
     """
     buffer = np.frombuffer(data, np.uint8)
     ends = sum(
@@ -53,12 +54,12 @@ def quick_look(data: Text, separator: str) -> tuple[int, bool]:
 
 
 def check_quotes(data: Text, separator: str, name: str) -> int:
-    """Check all quotes of a text; returns in how many lines quotes stand inside fields as characters.
+    """Check all quotes of a text; return the number of lines with quotes as characters inside fields.
 
     Args:
         data: UTF-8.
         separator: one ASCII character.
-        name: file, for the error.
+        name: the file, for the error.
 
     Raises:
         LimbeckError: names the line whose quotes are broken, as in `line_fields`.
@@ -81,16 +82,16 @@ def check_quotes(data: Text, separator: str, name: str) -> int:
 
 
 def _positions(buffer: np.ndarray, value: int) -> np.ndarray:
-    """Positions int64 (n,) of a byte, looked for in pieces that stay in the processor's cache."""
+    """Return the positions int64 (n,) of a byte, searched in pieces that stay in the processor's cache."""
     starts = range(0, len(buffer), _PIECE)
     found = [np.flatnonzero(buffer[start : start + _PIECE] == value) + start for start in starts]
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def _fits(buffer: np.ndarray, at: np.ndarray, opening: np.ndarray, separator: str) -> np.ndarray:
-    """bool (n,): whether quotes at positions (n,) stand where one opens or closes a field.
+    """Return bool (n,): whether quotes at positions (n,) are where a field opens or closes.
 
-    A field opens behind a separator and closes before one; two quotes side by side are one character.
+    A field opens after a separator and closes before one; two adjacent quotes are one character.
     """
     before = np.where(at > 0, buffer[np.maximum(at - 1, 0)], _LF)
     after = np.where(at + 1 < len(buffer), buffer[np.minimum(at + 1, len(buffer) - 1)], _LF)
@@ -102,8 +103,8 @@ def _fits(buffer: np.ndarray, at: np.ndarray, opening: np.ndarray, separator: st
 def _reason(error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text:
-        how = "close it, or give --multiline if fields may hold line ends"
+        how = "close it, or use --multiline if fields may contain line ends"
         return f'a quote (") opens a field and does not close on this line; {how}'
     if "expected after" in text:
         return 'text follows the closing quote (") of a field; double the quotes inside it'
-    return f"not readable ({text}); mend the line"
+    return f"not readable ({text}); correct the line"

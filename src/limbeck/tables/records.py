@@ -1,4 +1,4 @@
-"""JSON and JSON lines: objects with named fields become columns; the format's own types are kept."""
+"""JSON and JSON lines: objects with named fields become columns and keep the types of the format."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CONSTANTS = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 class _RepeatedKeyError(ValueError):
-    """An object that has a name twice."""
+    """An object that repeats a name."""
 
 
 class _Float(float):
-    """A number that remembers how it was written: as an id, 1.10 is another text than 1.1."""
+    """A number with its literal: as an id, 1.10 differs from 1.1."""
 
     literal: str
 
@@ -39,17 +39,17 @@ def load_json(
     line: int | None = None,
     number: Callable[[str], float] = float,
 ) -> Any:
-    """The value of a JSON text; ``NaN``, which is no JSON but is met with, is null.
+    """Return the value of a JSON text; ``NaN``, which is not JSON but occurs, is null.
 
     Args:
         text: the text.
-        name: file, for the error.
-        hook: called with each object; what it returns stands in the object's place.
-        line: number of the text's line in the file; None if the text is the file.
-        number: makes the value of a number with a fraction or an exponent.
+        name: the file, for the error.
+        hook: called with each object; its return value replaces the object.
+        line: the number of the text's line in the file; None if the text is the whole file.
+        number: converts a literal with a fraction or an exponent.
 
     Raises:
-        LimbeckError: not JSON, nested too deeply, or an object with a name twice; names file and line.
+        LimbeckError: not JSON, nested too deeply, or an object that repeats a name; names file and line.
     """
     where = name if line is None else f"{name}: line {line}"
 
@@ -64,20 +64,20 @@ def load_json(
         return json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_constant=_CONSTANTS.get)
     except json.JSONDecodeError as error:
         at = error.lineno if line is None else line
-        raise LimbeckError(f"{name}: line {at} is not JSON ({error.msg}); mend or restore it") from None
+        raise LimbeckError(f"{name}: line {at} is not JSON ({error.msg}); correct or restore it") from None
     except _RepeatedKeyError as error:
         raise LimbeckError(f"{where} has the field {error.args[0]!r} twice; keep one") from None
     except RecursionError:
         raise LimbeckError(f"{where} is nested too deeply to be read; flatten it") from None
     except ValueError as error:  # a number of more digits than Python converts
-        raise LimbeckError(f"{where} is not readable ({error}); mend it") from None
+        raise LimbeckError(f"{where} is not readable ({error}); correct it") from None
 
 
 def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]], list[int] | None]:
-    """Objects of JSON lines, with their line numbers, or of a JSON list of objects.
+    """Read the objects of JSON lines, with their line numbers, or of a JSON list.
 
     Raises:
-        LimbeckError: not JSON, or something else than objects; names the line or entry.
+        LimbeckError: not JSON, or values other than objects; names the line or entry.
     """
     if lines:
         records, numbers = [], []
@@ -89,18 +89,18 @@ def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]
         return records, numbers
     content = load_json(text, name, number=_float)
     if not isinstance(content, list):
-        raise LimbeckError(f"{name}: holds {_kind(content)}, not a list of objects; write [{{…}}, {{…}}]")
+        raise LimbeckError(f"{name}: contains {_kind(content)}, not a list of objects; write [{{…}}, {{…}}]")
     return [_object(item, f"{name}: entry {at}") for at, item in enumerate(content, start=1)], None
 
 
 def to_columns(
     records: list[dict[str, Any]], text: Collection[str], name: str
 ) -> tuple[pa.Table, list[str], list[str]]:
-    """Columns of the records, in the order in which their names first occur; names of those kept as text.
+    """Return the columns of records in the order of first occurrence, those kept as text, and notes.
 
-    A column of ``text`` holds text, or lists of texts where every value is a list of them; other lists and
-    objects stand in it as JSON. Values of several types make a column text. Halves of surrogate pairs, which
-    no text can hold, become U+FFFD.
+    A column of ``text`` contains text, or lists of texts where every value is such a list; other lists and
+    objects become JSON text. Values of several types make a column text. Halves of surrogate pairs, which no
+    text can store, become U+FFFD.
     """
     names = list(dict.fromkeys(key for record in records for key in record))
     arrays, mixed, notes = [], [], []
@@ -112,8 +112,8 @@ def to_columns(
             if key not in text and any(v is not None and not isinstance(v, str) for v in values):
                 mixed.append(key)
             if repaired:
-                said = f"{repaired:,} values of column {key!r} hold half a surrogate pair"
-                notes.append(f"{name}: {said}; it became U+FFFD")
+                what = f"{repaired:,} values of column {key!r} contain half a surrogate pair"
+                notes.append(f"{name}: {what}; it became U+FFFD")
         arrays.append(array)
     if not names and records:
         raise LimbeckError(f"{name}: its objects have no fields; give each row named fields")
@@ -122,7 +122,7 @@ def to_columns(
 
 
 def _typed(values: list[Any]) -> pa.Array | None:
-    """The values in a type of their own; None where they must be text."""
+    """Return the values in their own type; None where they must be text."""
     kinds = {float if isinstance(value, float) else type(value) for value in values if value is not None}
     if kinds == {str} or not kinds:
         return None
@@ -140,7 +140,7 @@ def _typed(values: list[Any]) -> pa.Array | None:
 
 
 def _texts(values: list[Any]) -> tuple[pa.Array, int]:
-    """The values as text, or as lists of texts if all are lists; and how many were repaired."""
+    """Return the values as text, or as lists of texts if all are lists, and the number of repaired ones."""
     there = [value for value in values if value is not None]
     lists = bool(there) and all(
         isinstance(value, list) and all(isinstance(item, str | int | float) for item in value)
@@ -173,7 +173,7 @@ def _clean(text: str) -> tuple[str, bool]:
 
 
 def whole_text(value: Any) -> tuple[Any, int]:
-    """A JSON value whose texts hold whole characters alone, and how many were repaired."""
+    """Return a JSON value without halves of surrogate pairs, and the number of repaired texts."""
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One table, whatever its format: columns in Arrow, declared, guessed or text, and what was guessed."""
+"""One table class for all formats: Arrow columns, declared, guessed or text, with notes on the guesses."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from limbeck.tables.text import Text, as_utf8, read_large
 
 _THREADS = 4  # that guess types
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
-# Endings that make a file a table by themselves; .txt and others are read as CSV where a table is asked for.
+# Suffixes that make a file a table; .txt and others are read as CSV where a table is expected.
 ENDINGS = frozenset({".csv", ".tsv", ".tab", ".json", ".parquet", *JSON_LINES})
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a table, and what was found, guessed and repaired on the way, a note each.
+    """Columns of a table, with one note per thing detected, guessed or repaired.
 
     Attributes:
-        name: file, for errors.
+        name: the file, for errors.
         columns: the columns in plain Arrow types (`limbeck.tables.arrow`).
-        notes: for the user.
-        lines: line of each row in the file, or that of the first where they follow one another; −1 if rows
-            are no lines.
+        notes: notes for the user.
+        lines: the line of each row in the file, or of the first where rows are consecutive; −1 if rows are
+            not lines.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns, in their order."""
+        """The names of the columns, in their order."""
         return self.columns.column_names
 
     def where(self, row: int) -> str:
-        """Place of a row, for an error: file and line, or file and row from 1."""
+        """Return the place of a row, for an error: file and line, or file and row from 1."""
         if isinstance(self.lines, np.ndarray):
             return f"{self.name}: line {self.lines[row]}"
         return f"{self.name}: line {self.lines + row}" if self.lines >= 0 else f"{self.name}: row {row + 1}"
@@ -64,22 +64,22 @@ def read_table(
     guess: bool = True,
     multiline: bool = False,
 ) -> Table:
-    """Read a table: CSV, TSV, JSON lines, JSON or Parquet by the ending, CSV for every other one.
+    """Read a table: CSV, TSV, JSON lines, JSON or Parquet by its suffix; every other file as CSV.
 
     Args:
         path: the file; ``-`` is standard input.
-        text: columns that are text, whatever they look like (ids and paths always are); not all need exist.
+        text: columns that are text, whatever they look like (ids and paths always are); they may be missing.
         types: types of further columns by name (`limbeck.tables.guess.TYPES`); each must exist.
-        guess: guess the types of the other columns of CSV and TSV, as `guess_type` says; else they are text.
+        guess: guess the types of the other columns of CSV and TSV with `guess_type`; otherwise they are text.
         multiline: allow line ends inside quoted fields of CSV.
 
     Raises:
-        LimbeckError: no such file, not readable, a line that is no row; names file and line.
+        LimbeckError: no such file, not readable, a line that is not a row; names file and line.
     """
     if PurePath(path).suffix.lower() == ".parquet" and str(path) != "-":
         file = Path(path)
         if not file.is_file():
-            raise LimbeckError(f"{path}: no such file")
+            raise LimbeckError(f"{path}: no such file; check the path")
         try:
             columns = plain_table(open_parquet(file).read())
         except (pa.ArrowException, OSError) as error:
@@ -97,7 +97,7 @@ def parse_table(
     guess: bool = True,
     multiline: bool = False,
 ) -> Table:
-    """Parse a table's bytes, of a member of a zip file, say; see `read_table`."""
+    """Parse a table's bytes (of a member of a zip file, for example); see `read_table`."""
     ending = PurePath(name).suffix.lower()
     if ending == ".parquet":
         try:
@@ -108,17 +108,17 @@ def parse_table(
     content, notes = as_utf8(data, name)
     if ending in JSON_LINES or ending == ".json":
         records, numbers = read_records(content[:].decode("utf-8"), name, ending in JSON_LINES)
-        columns, mixed, said = to_columns(records, {*text, *(types or ())}, name)
+        columns, mixed, repairs = to_columns(records, {*text, *(types or ())}, name)
         if mixed:
-            said.append(f"{name}: kept as text, since values are of several types: {', '.join(mixed)}")
+            repairs.append(f"{name}: kept as text because of mixed types: {', '.join(mixed)}")
         lines: int | np.ndarray = -1 if numbers is None else np.array(numbers, np.int64)
-        return _typed(Table(name, columns, (*notes, *said), lines), text, types or {}, False)
+        return _typed(Table(name, columns, (*notes, *repairs), lines), text, types or {}, False)
     rows = parse_delimited(content, name, multiline=multiline)
     return _typed(Table(name, rows.columns, (*notes, *rows.notes), rows.lines), text, types or {}, guess)
 
 
 def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess: bool) -> Table:
-    """The table with declared columns in their types, and guessed ones, which are named in a note."""
+    """Return the table with declared and guessed columns in their types; a note names the guessed ones."""
     unknown = [key for key in types if key not in table.names]
     if unknown:
         raise LimbeckError(f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}")
@@ -145,7 +145,7 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text; lists and bytes stay what they are."""
+    """Return a column as text; lists and bytes are kept."""
     kind = column.type
     plain = pa.types.is_string(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind)
     return column if plain else column.cast(pa.string())

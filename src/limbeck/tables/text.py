@@ -1,4 +1,4 @@
-"""Text files as bytes, as text and as lists of lines; only ``\\n`` and ``\\r\\n`` end a line."""
+r"""Text files as bytes, as text and as lists of lines; only ``\n`` and ``\r\n`` end a line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import TypeAlias
 from limbeck.errors import InputNote, LimbeckError
 from limbeck.regular import regular_file
 
-MAX_BYTES = 4 << 30  # of a file; more is no list or table that fits into memory
-MAX_PIPE_BYTES = 1 << 30  # of a pipe, whose length nobody knows
-_BLANKS = " \t"  # what may stand around an entry; other white space can be part of a file name
+MAX_BYTES = 4 << 30  # per file; a larger list or table does not fit into memory
+MAX_PIPE_BYTES = 1 << 30  # per pipe, whose length is unknown
+_BLANKS = " \t"  # stripped from an entry; other white space can be part of a file name
 _BLOCK = 1 << 20
 Text: TypeAlias = bytes | mmap.mmap  # both have find, len and slices that are bytes
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
@@ -31,7 +31,7 @@ _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text, the encoding that it was read by, and what the user should know about that."""
+    """A text, its encoding in the file, and notes for the user on the decoding."""
 
     text: str
     encoding: str
@@ -40,7 +40,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class TextList:
-    """The lines of a file without their line ends, and what the user should know about the reading."""
+    """The lines of a file without their line ends, and notes for the user."""
 
     name: str
     lines: list[str]
@@ -52,30 +52,30 @@ class TextList:
         return [line for _, line in self.numbered()]
 
     def numbered(self) -> Iterator[tuple[int, str]]:
-        """Line number, from 1, and text of each entry."""
+        """Yield the line number, from 1, and the text of each entry."""
         for number, line in enumerate(self.lines, start=1):
             if text := line.strip(_BLANKS):
                 yield number, text
 
 
 def read_list(path: Path | str) -> TextList:
-    """Read a file of lines, ``-`` being standard input.
+    """Read a file of lines; ``-`` is standard input.
 
     Raises:
-        LimbeckError: no such file, no regular file, or no text.
+        LimbeckError: no such file, not a regular file, or not text.
     """
     decoded = decode_text(read_bytes(path), str(path))
     return TextList(str(path), split_lines(decoded.text), decoded.notes)
 
 
 def warn_notes(notes: Iterable[str]) -> None:
-    """Say notes as warnings (`InputNote`), where the caller makes no report that could hold them."""
+    """Emit notes as warnings (`InputNote`), for callers without a report that could hold them."""
     for note in notes:
         warnings.warn(note, InputNote, stacklevel=3)
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines of a text, cut at ``\\n`` and ``\\r\\n`` and at nothing else; no line after the last line end."""
+    r"""Split a text only at ``\n`` and ``\r\n``; no line follows the last line end."""
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -83,19 +83,19 @@ def split_lines(text: str) -> list[str]:
 
 
 def decode_text(data: bytes, name: str) -> Decoded:
-    """Text of a file's bytes; see `utf8_bytes` for the encodings."""
+    """Decode a file's bytes; see `utf8_bytes` for the encodings."""
     content, encoding, notes = utf8_bytes(data, name)
     return Decoded(content.decode("utf-8"), encoding, notes)
 
 
 def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
-    """The text of a file as UTF-8 without byte order mark, its encoding, and notes.
+    """Return the text of a file as UTF-8 without byte order mark, its encoding, and notes.
 
-    UTF-8, with a mark or without; UTF-16 and UTF-32 by their marks; cp1252 where UTF-8 fails: for the whole
-    file, or for single lines where most lines with letters beyond ASCII are UTF-8. Either is said.
+    UTF-8 may have a mark; UTF-16 and UTF-32 need theirs. Where UTF-8 fails, cp1252 is used: for the whole
+    file, or for single lines if most lines with non-ASCII letters are UTF-8. A note reports either.
 
     Raises:
-        LimbeckError: UTF-16 that is broken or has no mark, or bytes that are no text.
+        LimbeckError: UTF-16 that is broken or has no mark, or bytes that are not text.
     """
     for mark, codec, encoding in _MARKS:
         if data.startswith(mark):
@@ -110,42 +110,42 @@ def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
         data = data[len(codecs.BOM_UTF8) :]
     if data.isascii() or _is_utf8(data):
         if b"\0" in data and data.count(b"\0") > len(data) // 4:
-            raise LimbeckError(f"{name}: holds zero bytes like UTF-16 without its mark; save it as UTF-8")
+            raise LimbeckError(f"{name}: contains zero bytes like UTF-16 without its mark; save it as UTF-8")
         return data, "UTF-8", ()
     if b"\0" in data:
-        raise LimbeckError(f"{name}: not a text file; give UTF-8 text")
+        raise LimbeckError(f"{name}: not a text file; use UTF-8 text")
     return _with_cp1252(data, name)
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Bytes of a regular file, or of standard input by ``-`` or another pipe of the shell.
+    """Return the bytes of a regular file, of standard input (``-``), or of a pipe of the shell.
 
     Raises:
-        LimbeckError: no such file, a folder, a device, a named pipe, or more than fits into memory.
+        LimbeckError: no such file, a folder, a device, a named pipe, or too many bytes for memory.
     """
     if str(path) == "-":
         return _bounded(sys.stdin.buffer.read(MAX_PIPE_BYTES + 1), "standard input")
     file = Path(path)
     try:
         status = file.stat()
-        # A process substitution of the shell stands there; a named pipe elsewhere may never get a writer.
+        # A process substitution of the shell is there; a named pipe elsewhere may never get a writer.
         if stat.S_ISFIFO(status.st_mode) and str(path).startswith(("/dev/", "/proc/")):
             with file.open("rb") as stream:
                 return _bounded(stream.read(MAX_PIPE_BYTES + 1), str(path))
         regular_file(file)
         if status.st_size > MAX_BYTES:
             raise LimbeckError(
-                f"{path}: {status.st_size:,} bytes; a text or table holds at most {MAX_BYTES:,}"
+                f"{path}: {status.st_size:,} bytes; a text or table may have at most {MAX_BYTES:,}"
             )
         return file.read_bytes()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
+        raise LimbeckError(f"{path}: no such file; check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise LimbeckError(f"{path}: cannot read it ({getattr(error, 'strerror', error)})") from None
 
 
 def read_large(path: Path | str) -> Text:
-    """As `read_bytes`; a large file lies in huge pages of memory, which takes a fifth of the time."""
+    """Return the bytes as `read_bytes` does; a large file is read into huge pages, in a fifth of the time."""
     file = Path(path)
     if str(path) == "-" or not file.is_file() or not _BLOCK <= file.stat().st_size <= MAX_BYTES:
         return read_bytes(path)
@@ -161,12 +161,12 @@ def read_large(path: Path | str) -> Text:
             while done < size and (count := stream.readinto(view[done:])):
                 done += count
     except OSError as error:
-        raise LimbeckError(f"{path}: cannot read it ({error.strerror})") from None
+        raise LimbeckError(f"{path}: cannot read it ({error.strerror}); restore it") from None
     return memory if done == size else memory[:done]
 
 
 def as_utf8(data: Text, name: str) -> tuple[Text, tuple[str, ...]]:
-    """`utf8_bytes` of large texts: the same memory where it is UTF-8 without mark already."""
+    """Apply `utf8_bytes` to large texts, in the same memory where they are UTF-8 without a mark already."""
     if isinstance(data, bytes):
         content, _, notes = utf8_bytes(data, name)
         return content, notes
@@ -179,22 +179,22 @@ def as_utf8(data: Text, name: str) -> tuple[Text, tuple[str, ...]]:
 
 
 def holds(data: Text, byte: bytes) -> bool:
-    """Whether a byte occurs; in blocks, since only ``bytes`` are searched fast."""
+    """Return whether a byte occurs; searched in blocks, because only ``bytes`` are searched fast."""
     view = memoryview(data)
     return any(byte in bytes(view[start : start + _BLOCK]) for start in range(0, len(data), _BLOCK))
 
 
 def _bounded(data: bytes, name: str) -> bytes:
     if len(data) > MAX_PIPE_BYTES:
-        raise LimbeckError(f"{name}: more than {MAX_PIPE_BYTES:,} bytes; give a regular file")
+        raise LimbeckError(f"{name}: more than {MAX_PIPE_BYTES:,} bytes; use a regular file")
     return data
 
 
 def _is_utf8(data: bytes | memoryview) -> bool:
-    """Whether all of it is UTF-8, tried in blocks: the decoded text would take up to four times the room."""
+    """Return whether all of it is UTF-8, in blocks: the decoded text would take up to 4 times the memory."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     view = memoryview(data)
-    pending = False  # a character goes on in the next block
+    pending = False  # a character continues in the next block
     try:
         for start in range(0, len(data), _BLOCK):
             block = bytes(view[start : start + _BLOCK])
@@ -218,12 +218,12 @@ def _with_cp1252(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
         lost += text.count("\ufffd")
         lines[at] = text.encode("utf-8")
     first = f"line {odd[0] + 1}"
-    said = (
+    note = (
         f"{name}: not UTF-8 ({first}); read as cp1252"
         if whole
         else f"{name}: {len(odd):,} lines are not UTF-8 and were read as cp1252 (first: {first})"
     )
     if lost:
-        said += f"; {lost:,} bytes that cp1252 does not know became U+FFFD"
-    said += "; if letters look wrong, save the file as UTF-8"
-    return b"\n".join(lines), "cp1252" if whole else "UTF-8", (said,)
+        note += f"; {lost:,} bytes unknown to cp1252 became U+FFFD"
+    note += "; if letters look wrong, save the file as UTF-8"
+    return b"\n".join(lines), "cp1252" if whole else "UTF-8", (note,)

@@ -14,14 +14,14 @@ Describe = Callable[[Image.Image], np.ndarray]
 
 
 def colour_histogram(image: Image.Image) -> np.ndarray:
-    """Share of the pixels in each of 4×4×4 colour cells, root taken, float64 (64,)."""
+    """Return the square roots of the shares of pixels in 4×4×4 colour cells, float64 (64,)."""
     cells = np.asarray(image, dtype=np.int64) // 64
     flat = (cells[..., 0] * 16 + cells[..., 1] * 4 + cells[..., 2]).ravel()
     return np.sqrt(np.bincount(flat, minlength=64) / len(flat))
 
 
 def coarse_pixels(image: Image.Image) -> np.ndarray:
-    """The picture at 8×8 pixels, float64 (192,) in 0–1."""
+    """Return the picture at 8×8 pixels, float64 (192,) in 0–1."""
     return np.asarray(image.resize((8, 8), Image.Resampling.BOX), dtype=np.float64).ravel() / 255.0
 
 
@@ -29,7 +29,7 @@ BASELINES: dict[str, Describe] = {"histogram": colour_histogram, "pixels8": coar
 
 
 def bag_of_words(texts: list[str], vocabulary: list[str]) -> np.ndarray:
-    """Unit-length counts of known words, float64 (n, V)."""
+    """Return unit-length counts of known words, float64 (n, V)."""
     column = {word: at for at, word in enumerate(vocabulary)}
     bags = np.zeros((len(texts), len(vocabulary)))
     for row, text in enumerate(texts):
@@ -42,16 +42,16 @@ def bag_of_words(texts: list[str], vocabulary: list[str]) -> np.ndarray:
 def baseline_recall(
     pairs: Pairs, describe: Describe, *, train: str = "train", test: str = "test", ridge: float = 1.0
 ) -> dict[str, float]:
-    """R@1 (percent) of ridge regression from picture to bag of words, ranked by cosine.
+    """Return R@1 (percent) of ridge regression from picture to bag of words, ranked by cosine.
 
-    Each text counts as its own picture's only; equal scores share the hit among themselves.
+    Each text belongs to its own picture only; tied scores share the hit.
 
     Args:
-        pairs: a table with pictures and captions; the first caption of each test row is the text.
-        describe: picture to vector.
-        train: split to fit on (all captions).
-        test: split to score.
-        ridge: strength of the penalty on standardised inputs.
+        pairs: a table with pictures and captions; the first caption of each row is its text.
+        describe: maps a picture to a vector.
+        train: the split to fit on.
+        test: the split to score.
+        ridge: the strength of the penalty on standardised inputs.
 
     Returns:
         ``{"i2t": …, "t2i": …}``.

@@ -1,4 +1,4 @@
-"""Words for a scene: captions from the most detailed to the most general, noisy tags, labels, class path."""
+"""The texts of a scene: captions from detailed to general, noisy tags, labels, class path."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ _NUMBERS = {1: "one", 2: "two", 3: "three"}
 
 
 def captions(scene: Scene) -> list[str]:
-    """Five true captions, most detailed first.
+    """Return five true captions, most detailed first.
 
-    1. every figure with size, texture, colour and shape, where they are, and the place;
-    2. colour, texture and shape, and where they are; 3. the main figure's colour and shape, and the place;
-    4. kinds of colour and shape, and where they are; 5. the number of figures and the kind of place.
+    1. Every figure with size, texture, colour and shape, their positions, and the place.
+    2. Colour, texture and shape, and the positions.
+    3. The main figure's colour and shape, and the place.
+    4. The kinds of colour and shape, and the positions.
+    5. The number of figures and the kind of place.
     """
     main, *others = scene.figures
     place = tx.PHRASES[scene.place]
@@ -34,7 +36,7 @@ def captions(scene: Scene) -> list[str]:
 
 
 def _related(scene: Scene, name: Callable[[Figure], str]) -> str:
-    """The main figure and where it is seen from each other one, all in the words of ``name``."""
+    """Name the main figure and its relation to each other figure, with the words of ``name``."""
     main, *others = scene.figures
     seen = [f"{relation(main, other)} {name(other)}" for other in others]
     return " ".join([name(main), " and ".join(seen)]).strip()
@@ -61,20 +63,21 @@ def _general(figure: Figure) -> str:
 
 
 def labels(scene: Scene) -> list[str]:
-    """Concepts as an annotator ticks them: every shape, the main figure's colour and texture, the place."""
+    """Return the concepts that an annotator ticks: every shape, the main figure's colour and texture, the
+    place."""
     main = scene.figures[0]
     ticked = {figure.shape for figure in scene.figures} | {main.colour, main.texture, scene.place}
     return [label for label in tx.LABELS if label in ticked]
 
 
 def tags(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Tags as people give them: incomplete, with synonyms, general words and words that mean nothing here.
+    """Return tags as users give them: incomplete, with synonyms, general words and unrelated words.
 
-    Never empty, and never exactly the labels.
+    They are never empty and never exactly the labels.
     """
     words: list[str] = []
     for at, figure in enumerate(scene.figures):
-        # The main figure is tagged more often than what stands beside it.
+        # The main figure is tagged more often than the others.
         for word, chance in (
             (figure.shape, 0.7),
             (figure.colour, 0.6),
@@ -97,11 +100,11 @@ def tags(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def _say(word: str, rng: np.random.Generator) -> str:
-    """The word itself, or one of its synonyms three times in ten."""
+    """Return the word, or with probability 0.3 one of its synonyms."""
     synonyms = tx.SYNONYMS.get(word, ())
     return str(rng.choice(synonyms)) if synonyms and rng.random() < 0.3 else word
 
 
 def class_path(scene: Scene) -> list[str]:
-    """Path of the main figure's shape, root first."""
+    """Return the class path of the main figure's shape, root first."""
     return tx.class_path(scene.figures[0].shape)

@@ -1,4 +1,4 @@
-"""Painting a scene: antialiased figures with textures on noisy backgrounds, through Pillow and numpy."""
+"""Drawing of scenes: antialiased figures with textures on noisy backgrounds, with Pillow and numpy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RGB = {
     "black": (28, 28, 30),
 }
 
-# Several colours a place: grass is also dry, the sky also grey or dusky, paper also tinted.
+# Several colours per place: grass can be dry, the sky grey or dusky, paper tinted.
 _PALETTES = {
     "sky": ((150, 192, 228), (196, 202, 210), (222, 180, 170)),
     "grass": ((112, 150, 80), (164, 160, 92), (78, 120, 78)),
@@ -32,12 +32,12 @@ _PALETTES = {
 
 
 def draw_scene(scene: Scene, rng: np.random.Generator, size: int = 64) -> Image.Image:
-    """Paint a scene as an RGB picture of ``size`` × ``size`` pixels.
+    """Draw a scene as an RGB picture of ``size`` × ``size`` pixels.
 
     Args:
-        scene: what to paint.
-        rng: the item's generator; shades, turns, backgrounds and noise come from it.
-        size: side in pixels.
+        scene: the scene to draw.
+        rng: the item's generator, for shades, rotations, backgrounds and noise.
+        size: the side in pixels.
     """
     canvas = _background(scene.place, rng, size)
     _scatter_specks(canvas, rng)
@@ -49,7 +49,7 @@ def draw_scene(scene: Scene, rng: np.random.Generator, size: int = 64) -> Image.
 
 
 def _paint(canvas: np.ndarray, figure: Figure, rng: np.random.Generator) -> None:
-    """Blend one figure into the canvas float (H, W, 3), touching only its own square."""
+    """Blend one figure into the canvas float (H, W, 3), changing only the square around it."""
     side = canvas.shape[0]
     reach = figure.radius * side + 1.0
     left, top = int(figure.x * side - reach), int(figure.y * side - reach)
@@ -70,14 +70,14 @@ def _paint(canvas: np.ndarray, figure: Figure, rng: np.random.Generator) -> None
 
 
 def _reduce(fine: np.ndarray, width: int) -> np.ndarray:
-    """Box filter of a supersampled (s·w, s·w) array to (w, w, 1)."""
+    """Box-filter a supersampled (s·w, s·w) array to (w, w, 1)."""
     s = SUPERSAMPLING
     columns = fine.reshape(width, s, width * s).sum(axis=1)
     return columns.reshape(width, width, s).sum(axis=2)[..., None] / s**2
 
 
 def _mask(shape: str, centre: tuple[float, float], radius: float, turn: float, side: int) -> np.ndarray:
-    """1 inside the figure, 0 outside, float (side, side)."""
+    """Return float (side, side): 1 inside the figure, 0 outside."""
     image = Image.new("L", (side, side), 0)
     pen = ImageDraw.Draw(image)
     x, y = centre
@@ -98,7 +98,7 @@ def _mask(shape: str, centre: tuple[float, float], radius: float, turn: float, s
 
 
 def _corners(shape: str, radius: float) -> list[tuple[float, float]]:
-    """Corners around the origin; the first one points up."""
+    """Return corners around the origin; the first one points up."""
     if shape == "star":
         spokes = [(radius if at % 2 == 0 else 0.42 * radius, at * math.pi / 5) for at in range(10)]
     else:
@@ -118,7 +118,7 @@ def _turned(x: float, y: float, turn: float, centre: tuple[float, float]) -> tup
 def _texture(
     texture: str, side: int, centre: tuple[float, float], pixel: float, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """Share of the second tone, float (side, side) of 0s and 1s; None: plain. ``pixel``: 1/64 of the width"""
+    """Return the share of the second tone, 0 or 1, (side, side); None for plain. ``pixel``: width / 64."""
     if texture == "plain":
         return None
     angle = rng.uniform(0.0, math.pi) if texture == "striped" else rng.uniform(-0.2, 0.2)
@@ -137,13 +137,13 @@ def _texture(
 
 
 def _second_tone(base: np.ndarray) -> np.ndarray:
-    """A darker tone of light colours, a lighter one of dark colours; the hue stays readable."""
+    """Return a darker tone of light colours and a lighter one of dark colours."""
     light = float(base @ (0.299, 0.587, 0.114)) > 140
     return base * 0.45 if light else base + 0.6 * (255.0 - base)
 
 
 def _background(place: str, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Background float (size, size, 3) in 0–255: the place is told by its structure, hardly by its colour."""
+    """Draw a background float (size, size, 3) in 0–255; structure more than colour shows the place."""
     palette = _PALETTES[place]
     canvas = np.array(palette[int(rng.integers(len(palette)))]) + rng.normal(0.0, 16.0, 3)
     canvas = canvas + rng.uniform(-14.0, 14.0) * np.linspace(-1.0, 1.0, size)[:, None, None]
@@ -165,7 +165,7 @@ def _background(place: str, rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _scatter_specks(canvas: np.ndarray, rng: np.random.Generator) -> None:
-    """Up to eight bright specks that no caption mentions: what a colour histogram sees is not all figures."""
+    """Add up to eight bright specks that no caption mentions, as noise for colour histograms."""
     side = canvas.shape[0]
     for _ in range(int(rng.integers(0, 9))):
         reach = max(round(side / 64 * float(rng.uniform(0.6, 1.6))), 1)
@@ -174,6 +174,6 @@ def _scatter_specks(canvas: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _blobs(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth noise float (size, size, 1) about 0, from a coarse grid enlarged."""
+    """Return smooth noise float (size, size, 1) around 0, from an enlarged coarse grid."""
     coarse = Image.fromarray(rng.normal(0.0, 0.45, (cells, cells)).astype(np.float32))
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)[..., None]

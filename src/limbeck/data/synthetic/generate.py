@@ -1,4 +1,4 @@
-"""The scenes data set written as a pairs directory: one stored zip of JPEGs, the table, the JSON."""
+"""The scenes data set as a pairs directory: one stored zip of JPEGs, the table, the JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from limbeck.data.synthetic.taxonomy import LABELS
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir
 
-# The split repeats with the number of the scene, so a larger set begins with the smaller one.
+# The split repeats with the scene's number, so that a larger set begins with the smaller one.
 PATTERN = ("train",) * 4 + ("test",) + ("train",) * 2 + ("val",) + ("train",) * 2 + ("test", "heldout")
 ARCHIVE = "images.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same seed gives the same bytes
@@ -37,19 +37,19 @@ def generate_scenes(
 ) -> None:
     """Write ``n`` scenes as a pairs directory, deterministic in (n, seed, size).
 
-    Of every twelve scenes eight are train, one val, two test, one heldout (colour and shape combined as
-    nowhere else). The first caption of a scene is true of no other scene of its split.
+    Of every twelve scenes eight are train, one val, two test, and one heldout (with a combination of colour
+    and shape that no other split has). The first caption of a scene is true of no other scene of its split.
 
     Args:
-        out: directory to make.
-        n: number of scenes, at least 12.
+        out: the directory to create.
+        n: the number of scenes, at least 12.
         seed: each scene has its own generator from (seed, number, attempt).
-        size: side of the pictures in pixels, 32 to 512.
-        replace: swap out an existing pairs directory.
+        size: the side of the pictures in pixels, 32 to 512.
+        replace: True replaces an existing pairs directory.
         progress: called with (done, n) after each scene.
 
     Raises:
-        LimbeckError: bad numbers, or ``out`` exists (with ``replace``: and is anything else).
+        LimbeckError: numbers out of range, or ``out`` exists (with ``replace``: and is anything else).
     """
     if n < len(PATTERN):
         raise LimbeckError(f"scenes: n is {n}; at least {len(PATTERN)} are needed to fill every split")
@@ -91,7 +91,7 @@ def generate_scenes(
 def _draw_distinct(
     seed: int, number: int, split: str, distinct: Distinct
 ) -> tuple[Scene, np.random.Generator]:
-    """A scene that stays apart from those before it in its split, and the generator to paint it with."""
+    """Return a scene that differs from the earlier ones of its split, and the generator to draw it with."""
     for attempt in range(_TRIES):
         rng = np.random.default_rng([seed, number, attempt])
         scene = sample_scene(rng, held_out=split == "heldout")

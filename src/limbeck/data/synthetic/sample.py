@@ -1,4 +1,4 @@
-"""Scenes drawn at random: what stands where, before anything is painted or said."""
+"""Random scenes: figures and their positions, before any drawing or caption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTS = (1, 2, 3)
 COUNT_SHARES = (0.34, 0.4, 0.26)
 # Radii in units of the picture's side; the gap between small and large keeps the words true.
 RADII = {"small": (0.13, 0.16), "large": (0.215, 0.26)}
-# How far one axis must dominate before "above" or "left of" is said.
+# The ratio by which one axis must dominate for "above" or "left of".
 DOMINANCE = 1.3
 Statement = tuple[str, tuple[str, ...], frozenset[tuple[str, tuple[str, ...]]]]
 
@@ -32,7 +32,7 @@ class Figure:
 
     @property
     def kind(self) -> tuple[str, str, str, str]:
-        """What can be said of it alone: size, texture, colour, shape."""
+        """The attributes of the figure alone: size, texture, colour, shape."""
         return self.size, self.texture, self.colour, self.shape
 
 
@@ -45,11 +45,11 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
-    """Draw a scene; figures are apart, visible, and each pair has a clear relation.
+    """Draw a scene; figures do not overlap, are visible, and each pair has a clear relation.
 
     Args:
         rng: the item's own generator.
-        held_out: make the main figure one of the combinations that no other scene holds.
+        held_out: give the main figure one of the combinations that no other scene has.
     """
     while True:
         place = str(rng.choice(tx.PLACES))
@@ -75,7 +75,7 @@ def _sample_look(rng: np.random.Generator, place: str, held_out: bool) -> tuple[
 
 
 def _place_figures(rng: np.random.Generator, sizes: list[str]) -> list[tuple[float, float, float]] | None:
-    """Spots (x, y, radius) without overlap and with clear relations; None if twenty tries fail."""
+    """Return positions (x, y, radius) without overlap, with clear relations; None after twenty tries."""
     for _ in range(20):
         radii = [float(rng.uniform(*RADII[size])) for size in sizes]
         spots = [(*(float(v) for v in rng.uniform(r + 0.03, 0.97 - r, size=2)), r) for r in radii]
@@ -90,7 +90,7 @@ def _clear(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def relation(a: Figure, b: Figure) -> str:
-    """Where ``a`` stands as seen from ``b``: above, below, left of or right of, by the longer axis."""
+    """Return where ``a`` is relative to ``b``: above, below, left of or right of, by the longer axis."""
     dx, dy = a.x - b.x, a.y - b.y
     if abs(dx) > abs(dy):
         return "left of" if dx < 0 else "right of"
@@ -98,7 +98,7 @@ def relation(a: Figure, b: Figure) -> str:
 
 
 def position(figure: Figure) -> str:
-    """Coarse position in the picture, one of `taxonomy.POSITIONS`."""
+    """Return the coarse position in the picture, one of `taxonomy.POSITIONS`."""
     dx, dy = figure.x - 0.5, figure.y - 0.5
     if max(abs(dx), abs(dy)) < 0.1:
         return "in the middle"
@@ -108,14 +108,14 @@ def position(figure: Figure) -> str:
 
 
 def statement(scene: Scene) -> Statement:
-    """What the most detailed caption states: the place, the main figure, and where it is."""
+    """Return the statement of the most detailed caption: the place, the main figure, its position."""
     main, *others = scene.figures
     where = [(position(main), ())] if not others else [(relation(main, o), o.kind) for o in others]
     return scene.place, main.kind, frozenset(where)
 
 
 def true_statements(scene: Scene) -> set[Statement]:
-    """Every statement of that form that is true of the scene, also those that leave figures out."""
+    """Return every statement of that form that is true of the scene, also about fewer figures."""
     found: set[Statement] = set()
     for figure in scene.figures:
         others = [(relation(figure, o), o.kind) for o in scene.figures if o is not figure]
@@ -127,14 +127,14 @@ def true_statements(scene: Scene) -> set[Statement]:
 
 
 class Distinct:
-    """Keeps the scenes of a split apart: no accepted scene's statement is true of another accepted scene."""
+    """Keep scenes of a split distinct: no accepted scene's statement is true of another accepted one."""
 
     def __init__(self) -> None:
         self._stated: set[Statement] = set()
         self._true: set[Statement] = set()
 
     def accept(self, scene: Scene) -> bool:
-        """Whether the scene may join; if so it has joined."""
+        """Add the scene if it is distinct; return whether it was added."""
         own, true = statement(scene), true_statements(scene)
         if own in self._true or not self._stated.isdisjoint(true):
             return False

@@ -1,4 +1,4 @@
-"""The words of the scenes and the trees they hang in (figure → polygon → quadrilateral → square)."""
+"""The words of the scenes and their trees (figure → polygon → quadrilateral → square)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ INVISIBLE = frozenset(
     {("green", "grass"), ("yellow", "sand"), ("orange", "sand"), ("blue", "sky"), ("white", "sky")}
     | {("black", "night"), ("white", "paper")}
 )
-# Combinations that only the split "heldout" shows: every part is known from train, never together.
+# Combinations that only the split "heldout" has: train has each part, never both together.
 HELD_OUT = frozenset(
     {("red", "star"), ("blue", "ring"), ("green", "diamond"), ("yellow", "cross"), ("purple", "circle")}
     | {("white", "hexagon"), ("orange", "square"), ("black", "triangle")}
@@ -106,7 +106,7 @@ HELD_OUT = frozenset(
 
 
 def class_path(word: str) -> list[str]:
-    """Path of a word from the root of its tree down to itself, e.g. figure, polygon, triangle."""
+    """Return the path from the root of a word's tree to the word, e.g. figure, polygon, triangle."""
     path = [word]
     while path[0] in PARENT:
         path.insert(0, PARENT[path[0]])
