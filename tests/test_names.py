@@ -60,7 +60,7 @@ def test_a_prefix_of_either_side_leaves_the_end_of_the_path():
 
 def test_a_prefix_counts_only_where_all_names_lack_the_same_one():
     mixed = resolve(["1.jpg", "a/b/1.jpg"], ["1.jpg", "b/1.jpg"])
-    assert mixed.found == ["1.jpg", None] and "lies below another folder" in mixed.why("a/b/1.jpg")
+    assert mixed.found == ["1.jpg", None] and "is below another folder" in mixed.why("a/b/1.jpg")
     assert found(["x/a/1.jpg", "y/b/1.jpg"], ["a/1.jpg", "b/1.jpg"]) == [None, None]
     assert found(["x/a/1.jpg", "y/b/2.jpg"], ["a/1.jpg", "b/2.jpg"]) == ["a/1.jpg", "b/2.jpg"]
 

@@ -23,10 +23,10 @@ def write(path, text: str, body: bytes = bytes(96), version: bytes = b"\x01\x00"
     ("descr", "shape", "message"),
     [
         ("<f4", "(10**12, 10**12)", "not readable as a plain array"),
-        ("<f4", f"({10**12}, 8)", "its header says 32,000,000,000,000 bytes, it has 96"),
+        ("<f4", f"({10**12}, 8)", "its header promises 32,000,000,000,000 bytes, but it has 96"),
         ("<f4", "(-3, 8)", r"shape \(-3, 8\)"),
         ("<f4", f"({2**63}, 0)", "shape"),
-        ("<f4", "(4, 8)", "its header says 128 bytes, it has 96"),
+        ("<f4", "(4, 8)", "its header promises 128 bytes, but it has 96"),
         ("<f4", "(" + "1, " * 40 + ")", "shape"),
         ("|V0", "(10,)", "shape"),
         ("O", "(3,)", "Python objects, which are never unpickled"),

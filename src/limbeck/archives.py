@@ -1,4 +1,4 @@
-"""Zip archives: one open handle per process, and members by the names that their writers meant."""
+"""Zip archives: one open handle per process, and members by their intended names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError
 
 # A member that unpacks to more than this is an archive bomb, not a picture.
 MAX_MEMBER_BYTES = 1 << 30
-# Captions pack to a tenth, tables that repeat themselves to a fiftieth.
+# Captions compress to a tenth, repetitive tables to a fiftieth.
 MAX_TEXT_RATIO = 100
 _SMALL = 1 << 26
 _OPEN_ARCHIVES = 8
@@ -23,11 +23,11 @@ _UTF8_NAME = 0x800
 
 @dataclass(frozen=True)
 class Archive:
-    """An open zip file: its handle, the lock to read it under, and its members by name.
+    """An open zip file: its handle, its lock for reading, and its members by name.
 
-    ``members`` holds files only, in the archive's order. Names are decoded as `member_name` says, separators
-    are ``/``. ``repeated`` lists the names that stand several times in the archive; the last one counts, as
-    for every program that unpacks it.
+    ``members`` contains files only, in the archive's order. Names are decoded by `member_name`, with ``/`` as
+    separator. ``repeated`` lists names that occur several times in the archive; the last one counts, as in
+    every unpacking program.
     """
 
     handle: zipfile.ZipFile
@@ -36,16 +36,16 @@ class Archive:
     repeated: tuple[str, ...]
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
-        """The member of a name, as `members` has it or as zipfile spells it; None if there is none."""
+        """Return the member of a name, as in `members` or as zipfile spells it; None if there is none."""
         info = self.members.get(name)
         return info if info is not None else self.handle.NameToInfo.get(name)
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member as its writer meant it.
+    """Return the name of a member as its writer intended it.
 
-    Many programs write UTF-8 names without the flag that says so, and zipfile then decodes them as cp437.
-    Bytes beyond ASCII that are valid UTF-8 are UTF-8: in another encoding that happens by chance only.
+    Many programs write UTF-8 names without the flag for them, and zipfile then decodes them as cp437.
+    Non-ASCII bytes that are valid UTF-8 are read as UTF-8, because other encodings produce it only by chance.
     """
     name = info.filename
     if info.flag_bits & _UTF8_NAME or name.isascii():
@@ -57,10 +57,10 @@ def member_name(info: zipfile.ZipInfo) -> str:
 
 
 def open_archive(path: Path) -> Archive:
-    """The process's handle of a zip file; opened again when the file changed.
+    """Return the process's handle of a zip file; it is reopened when the file has changed.
 
     Raises:
-        LimbeckError: missing or damaged archive, or no regular file.
+        LimbeckError: missing or damaged archive, or not a regular file.
     """
     try:
         status = path.stat()
@@ -82,7 +82,7 @@ def open_archive(path: Path) -> Archive:
 
 
 def read_member(path: Path, member: str) -> bytes:
-    """Bytes of one member of a zip file, checksum verified.
+    """Return the bytes of one member of a zip file, with its checksum verified.
 
     Raises:
         LimbeckError: no such member, damaged data, or an archive bomb.
@@ -90,9 +90,9 @@ def read_member(path: Path, member: str) -> bytes:
     archive = open_archive(path)
     info = archive.find(member)
     if info is None:
-        raise LimbeckError(f"{path}: holds no {member!r}; restore it or import again")
+        raise LimbeckError(f"{path}: contains no {member!r}; restore it or import again")
     if info.file_size > MAX_MEMBER_BYTES:
-        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read")
+        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large, remove it")
     try:
         with archive.lock:
             return archive.handle.read(info)
@@ -101,15 +101,15 @@ def read_member(path: Path, member: str) -> bytes:
 
 
 def read_text_member(path: Path, member: str) -> bytes:
-    """Bytes of a member that holds text; one that unpacks to far more than text can is refused.
+    """Return the bytes of a text member; one that unpacks to far more than text can is refused.
 
     Raises:
-        LimbeckError: as `read_member`, or a member of more than `MAX_TEXT_RATIO` times its packed size.
+        LimbeckError: as in `read_member`, or a member of more than `MAX_TEXT_RATIO` times its packed size.
     """
     info = open_archive(path).find(member)
     if info is not None and info.file_size > max(_SMALL, MAX_TEXT_RATIO * info.compress_size):
         sizes = f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
-        raise LimbeckError(f"{path}: {member} {sizes}; no text does, unpack it yourself if you trust it")
+        raise LimbeckError(f"{path}: {member} {sizes}, unlike any text; unpack it yourself if you trust it")
     return read_member(path, member)
 
 
@@ -124,7 +124,7 @@ def _open(path: Path) -> Archive:
         if name in files:
             repeated.append(name)
         files[name] = info
-    # Old Windows programs write "\" between folders; it stays where "/" there would name another member.
+    # Old Windows programs write "\" between folders; it is kept where "/" would name another member.
     members = {}
     for name, info in files.items():
         slashed = name.replace("\\", "/")
@@ -137,7 +137,7 @@ _guard = threading.Lock()
 
 
 def _forget_archives() -> None:
-    """In a forked child: a shared file offset would mix up reads, and a lock may be held for ever."""
+    """Reset the handles in a forked child: a shared offset would mix up reads, and a lock might stay held."""
     global _guard
     _archives.clear()
     _guard = threading.Lock()

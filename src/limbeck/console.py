@@ -1,7 +1,7 @@
-"""The one place where text reaches a terminal: nothing in a name can steer it, no encoding stops it.
+"""The one place that prints: no name can control the terminal, and no encoding raises an error.
 
-A name or caption may hold escape sequences, control characters or text directions; they are shown as escapes
-such as ``\\x1b``. What the terminal's encoding lacks is shown as ``?``.
+A name or caption may contain escape sequences, control characters or text directions; they are shown as
+escapes such as ``\\x1b``. Characters that the terminal's encoding lacks are shown as ``?``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Control characters but tab and line feed, what turns the direction of text, and lone surrogates.
+# Control characters except tab and line feed, direction marks, and lone surrogates.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _WIDE = 10_000
 _taken: ContextVar[bool] = ContextVar("_taken", default=False)
 
 
 def printable(text: str) -> str:
-    """The text with escapes in place of what would steer a terminal."""
+    """Return the text with escapes for characters that would control a terminal."""
     return _HARMFUL.sub(_escape, text)
 
 
@@ -34,7 +34,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def echo(message: object = "", *, err: bool = False) -> None:
-    """Print one line, to standard error where ``err`` is set or standard output holds a file (`--json -`)."""
+    """Print one line: to standard error with ``err`` or while standard output is a file (`--json -`)."""
     stream = sys.stderr if err or _taken.get() else sys.stdout
     _forgive(stream)
     stream.write(printable(str(message)) + "\n")
@@ -42,9 +42,9 @@ def echo(message: object = "", *, err: bool = False) -> None:
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A rich console that prints as `echo` does: tables, titles and lines are made printable.
+    """Return a rich console that prints as `echo` does: tables, titles and lines are made printable.
 
-    Lines break at the width of a terminal only; a log or a pipe has none, and a table stays in one piece.
+    Lines break only at the width of a terminal; a log or a pipe has none, and a table is not wrapped.
     """
     forgive_encodings()
     made: Console = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)
@@ -67,7 +67,7 @@ def _console_class() -> Any:
 
 @contextlib.contextmanager
 def output_taken() -> Iterator[None]:
-    """Standard output holds a file: what is said inside goes to standard error."""
+    """Print to standard error in this context, because standard output is a file."""
     token = _taken.set(True)
     try:
         yield
@@ -76,7 +76,7 @@ def output_taken() -> Iterator[None]:
 
 
 def forgive_encodings() -> None:
-    """Let both streams show ``?`` for what their encoding lacks."""
+    """Let both streams print ``?`` for characters that their encoding lacks."""
     _forgive(sys.stdout)
     _forgive(sys.stderr)
 

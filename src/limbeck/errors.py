@@ -1,18 +1,18 @@
-"""The one exception a user sees, and the one warning."""
+"""The one exception that users see, and the one warning."""
 
 from __future__ import annotations
 
 
 class LimbeckError(Exception):
-    """Bad input or a state that the user can mend.
+    """Bad input, or a state that the user can correct.
 
-    The message is one line that names the file or field at fault and what to do about it.
-    The command line prints it and exits with status 1.
+    The message is one line that names the file or field and what to do. The command line prints it and exits
+    with status 1.
     """
 
 
 class InputNote(UserWarning):
-    """What was guessed, passed over or repaired while a file was read, where no report says it.
+    """A note on what was guessed, skipped or repaired while reading a file, where no report contains it.
 
-    The command line prints it on standard error and goes on.
+    The command line prints it on standard error and continues.
     """

@@ -1,4 +1,4 @@
-"""What a person is told beside the results: on standard error, by the first of several processes."""
+"""Messages to the user apart from results: on standard error, from the first of several processes."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def say(text: str) -> None:
 
 
 def is_first() -> bool:
-    """True but for the later ones of several processes that a launcher started."""
+    """Return True except in the later ones of several processes from a launcher."""
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)

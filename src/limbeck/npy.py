@@ -1,4 +1,4 @@
-"""Plain ``.npy`` arrays from anywhere: mapped once their header was found true, never unpickled."""
+"""Plain ``.npy`` arrays from any source: mapped after their header was checked, never unpickled."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def open_npy(path: Path) -> np.ndarray:
             shape, fortran, dtype, start = _header(path, stream)
         room = path.stat().st_size - start
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
+        raise LimbeckError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise LimbeckError(f"{path}: cannot be read ({error.strerror or error})") from None
     wanted = math.prod(shape) * dtype.itemsize
     if wanted > room:
-        raise _refused(path, f"its header says {wanted:,} bytes, it has {room:,}")
+        raise _refused(path, f"its header promises {wanted:,} bytes, but it has {room:,}")
     if not wanted:  # an empty array cannot be mapped
         return np.empty(shape, dtype, order="F" if fortran else "C")
     return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
 
 
 def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, Fortran order, type and where the numbers begin."""
+    """Return shape, Fortran order, type and the offset of the numbers."""
     if stream.read(len(_MAGIC)) != _MAGIC:
         raise LimbeckError(f"{path}: not a .npy array; write it with numpy.save (pickles are never read)")
     stream.seek(0)
@@ -49,7 +49,7 @@ def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
     except Exception as error:  # a damaged header is read as Python, which fails in many ways
         raise _refused(path, ascii((str(error) or type(error).__name__).splitlines()[0][:80])[1:-1]) from None
     if dtype.hasobject:
-        raise _refused(path, "it holds Python objects, which are never unpickled")
+        raise _refused(path, "it contains Python objects, which are never unpickled")
     if not dtype.itemsize or len(shape) > 32 or not all(0 <= size < 2**62 for size in shape):
         raise _refused(path, f"shape {str(shape)[:60]} of {str(dtype)[:40]}")
     return tuple(map(int, shape)), fortran, dtype, stream.tell()

@@ -1,4 +1,4 @@
-"""Files that end: devices, FIFOs and sockets are refused before they are read, since they may never end."""
+"""Regular files only: devices, FIFOs and sockets are refused before reading, because they may never end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def regular_file(path: str | Path) -> Path:
-    """The path of a regular file, or of a link to one.
+    """Return the path of a regular file, or of a link to one.
 
     Raises:
         LimbeckError: a folder, device, pipe or socket.
@@ -27,7 +27,5 @@ def regular_file(path: str | Path) -> Path:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise LimbeckError(
-            f"{path}: is {kind}, not a regular file; give a file, or copy the content into one"
-        )
+        raise LimbeckError(f"{path}: is {kind}, not a regular file; use a file, or copy the content into one")
     return path

@@ -1,4 +1,4 @@
-"""JSON values read as dataclasses: every field is there and of its type, or the field is named."""
+"""JSON values as dataclasses: every field must exist with its type, or the error names it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _NOT_IN_NAMES = {"\\", ":", *map(chr, range(32))}  # separators and drives of Wi
 
 
 def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False) -> T:
-    """A JSON value as a dataclass, and what lies in it as its annotations say.
+    """Read a JSON value, with its inner values, as a dataclass by its annotations.
 
-    Whole numbers lie within 64 bits, floats are finite.
+    Whole numbers must fit into 64 bits, floats must be finite.
 
     Args:
         cls: a dataclass of str, int, float, bool, None, Any, list, dict with text keys, and dataclasses.
-        value: as `json.loads` gives it.
-        path: of the file, named in errors.
-        mend: end of the error message.
-        more: pass over fields that a class does not know.
+        value: the value from `json.loads`.
+        path: the file, for errors.
+        mend: the end of the error message, which tells the user what to do.
+        more: True ignores fields that a class does not know.
 
     Raises:
         LimbeckError: names the first field that is missing, unknown or of another type.
@@ -38,7 +38,7 @@ def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative name with slashes stays in its directory, on every system."""
+    """Return whether a relative name with slashes stays in its directory, on every system."""
     parts = name.split("/")
     short = all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in parts)
     return short and all(part not in ("", ".", "..") and not set(part) & _NOT_IN_NAMES for part in parts)
@@ -102,7 +102,7 @@ def _name(at: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value of any size in a few characters."""
+    """Return a value of any size as a few characters."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         return "a number of more than 64 bits"
     if isinstance(value, dict | list):

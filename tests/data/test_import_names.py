@@ -104,7 +104,7 @@ def test_ids_find_pictures_where_no_column_names_them(tmp_path):
     table(src, "002,two", "001,one", header="id,caption")
     pairs, report = run("folder", src, tmp_path / "out")
     assert (pairs.ids, opened(pairs)) == (["002", "001"], ["images/002.png", "images/001.jpg"])
-    assert any("2 by their name without ending (first: 002 → images/002.png)" in n for n in report.notes)
+    assert any("2 by their name without suffix (first: 002 → images/002.png)" in n for n in report.notes)
     table(src, "x,two", "y,one", header="id,caption")
     message = refused("folder", src, tmp_path / "no")
     assert "2 of 2 pictures are missing (first: x); ids of column 'id' were looked for" in message

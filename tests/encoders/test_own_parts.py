@@ -154,7 +154,7 @@ def test_a_changed_file_is_said(file: Path, tmp_path: Path, capsys: pytest.Captu
     capsys.readouterr()
     package.load(run, code=[file])
     told = capsys.readouterr().err
-    assert f"differs from the file that the model was made with (SHA-256 {sha256_file(file)[:16]}" in told
+    assert f"differs from the file of the model's training (SHA-256 {sha256_file(file)[:16]}" in told
     assert f"then {before[:16]})" in told
 
 
@@ -207,7 +207,7 @@ def test_a_resumed_run_says_that_a_file_changed(
     ("backbone", "told"),
     [
         ({"kind": "gone.py:Letters"}, r"stages\.own\.towers\.text\.backbone: gone\.py: no such file"),
-        ({"kind": "mine.py:Nobody"}, "mine.py: holds no tower 'Nobody', a class derived from Backbone"),
+        ({"kind": "mine.py:Nobody"}, "mine.py: has no tower 'Nobody' derived from Backbone"),
         ({"kind": "mine.py:Bare"}, "holds no tower 'Bare'"),
         ({"kind": "mine.py:NoConfig"}, "has no class Config derived from Strict"),
         (
@@ -217,7 +217,7 @@ def test_a_resumed_run_says_that_a_file_changed(
         ({"kind": "mine.py:Letters", "width": 0}, "width: Input should be greater than or equal to 1"),
         (
             {"kind": "mine.py:Letters", "sha256": "0" * 64},
-            "is not the file that the recipe names",
+            "its SHA-256 differs from that of the recipe",
         ),
         ({"kind": "mine.py"}, "Input tag 'mine.py' found using 'kind' does not match"),
         ({"kind": "concat", "parts": [{"kind": "mine.py:Scaled"}]}, r"parts\.0: .*holds no tower 'Scaled'"),

@@ -87,7 +87,7 @@ def test_a_name_is_given_without_hard_links(tmp_path, monkeypatch, capsys, numbe
     with pytest.raises(FileExistsError):
         publish_new(tmp_path / "aside", tmp_path / "target")
     assert (tmp_path / "target").read_text() == "new"
-    assert ("has no hard links; the lock alone" in capsys.readouterr().err) == (not renames)
+    assert ("has no hard links; only the lock" in capsys.readouterr().err) == (not renames)
 
 
 def test_a_failing_link_is_an_error(tmp_path, monkeypatch):

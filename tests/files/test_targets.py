@@ -109,7 +109,7 @@ def test_a_socket_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["x" * 256, "ü" * 128, "d/" + "x" * 300 + "/y"])
 def test_a_name_too_long_is_said_with_its_bytes(tmp_path, name):
     size = max(len(part.encode()) for part in name.split("/"))
-    with pytest.raises(LimbeckError, match=f"the name has {size} bytes, a file system takes 255"):
+    with pytest.raises(LimbeckError, match=f"the name has {size} bytes, a file system allows 255"):
         write_atomic(tmp_path / name, "x")
     assert not any(tmp_path.iterdir())
 

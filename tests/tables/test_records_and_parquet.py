@@ -57,7 +57,7 @@ def test_half_surrogate_pairs_are_counted():
         ('{"a": 1, "b": 2, "a": 3}\n', "t.jsonl", "line 1 has the field 'a' twice"),
         ("[" * 100_000, "t.jsonl", "line 1 is nested too deeply"),
         ("[" * 100_000, "t.json", "is nested too deeply"),
-        ('{"a": 1}', "t.json", "holds an object, not a list of objects"),
+        ('{"a": 1}', "t.json", "contains an object, not a list of objects"),
         ('[{"a": 1},\n 2]', "t.json", "entry 2 is a number, not an object"),
         ('[{"a": 1},\n 2', "t.json", "line 2 is not JSON"),
         ('{"a": ' + "9" * 5000 + "}", "t.jsonl", "line 1 is not readable"),

@@ -1,6 +1,6 @@
-"""The one writer: files and directories written whole or not at all, strict JSON, careful removal.
+"""The one writer: atomic files and directories, strict JSON, careful removal.
 
-Nothing that limbeck did not write is replaced or removed, and nothing is written through a link
+limbeck replaces and removes only what it wrote, and writes nothing through a link
 (docs/design.md §3.9).
 """
 

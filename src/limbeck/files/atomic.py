@@ -1,4 +1,4 @@
-"""Files and directories written whole or not at all."""
+"""Files and directories that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from limbeck.files.names import aside_of, check_name, old_of
 from limbeck.files.remove import remove_tree
 from limbeck.files.targets import target_of
 
-_MENDS = {
-    errno.EACCES: "choose another place, or allow yourself to write there",
-    errno.EPERM: "choose another place, or allow yourself to write there",
+_FIXES = {
+    errno.EACCES: "choose another place, or get permission to write there",
+    errno.EPERM: "choose another place, or get permission to write there",
     errno.EROFS: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "choose another place",
@@ -30,20 +30,20 @@ _MENDS = {
 
 
 def cannot_write(path: Path, error: OSError) -> LimbeckError:
-    """What to say where the system refuses: the place, the cause, and the mend that goes with it."""
-    mend = _MENDS.get(error.errno or 0, "free space or choose another place")
-    return LimbeckError(f"{path}: cannot write ({error.strerror or error}); {mend}")
+    """Return the error for a refused write: the path, the cause, and the fix."""
+    fix = _FIXES.get(error.errno or 0, "free space or choose another place")
+    return LimbeckError(f"{path}: cannot write ({error.strerror or error}); {fix}")
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
-    """A stream for a file: written beside it, at the end fsync and rename; on any error nothing is left.
+    """Open a stream for a file that is written under a temporary name, then synced and renamed.
 
-    ``-``, FIFOs and character devices are written into as they are (`limbeck.files.target_of`); of them
-    alone a half may have been read when an error comes.
+    On any error nothing is left. ``-``, FIFOs and character devices are written directly
+    (`limbeck.files.target_of`); only there a reader may have read a part when an error occurs.
 
     Raises:
-        LimbeckError: a directory or another thing that is no file, a full disk, a lack of rights.
+        LimbeckError: a directory or another thing that is not a file, a full disk, missing rights.
     """
     path = Path(path)
     target = target_of(path)
@@ -84,22 +84,22 @@ def _standard_output() -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> None:
-    """Write beside ``path``, fsync, rename: a reader sees the old file or the new one, never a half."""
+    """Write to a temporary file, fsync, rename: a reader sees the old file or the new one, never a part."""
     with atomic_file(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Path]:
-    """Build a directory aside and publish it by rename; on any error nothing is left and nothing is lost.
+    """Build a directory under a temporary name and publish it by rename; on any error nothing changes.
 
     Args:
-        path: where the directory shall stand: a new name, or an empty directory.
-        replaces: what may stand there and is then swapped out; whatever is not of this kind, or holds
-            anything that limbeck did not write, is refused (`limbeck.files.Kind`).
+        path: the directory to create: a new name, or an empty directory.
+        replaces: the kind of directory that may be replaced; anything of another kind, or with contents that
+            limbeck did not write, is refused (`limbeck.files.Kind`).
 
     Raises:
-        LimbeckError: the place is taken, a link, the current directory or above it; a full disk.
+        LimbeckError: the path is taken, a link, the current directory or above it; a full disk.
     """
     path = Path(path)
     check_new_directory(path, replaces)
@@ -125,7 +125,7 @@ def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Pa
 
 
 def publish_directory(aside: Path, path: Path) -> Path | None:
-    """Put a finished directory in its place and make it last; returns where the old state is now, if any.
+    """Move a finished directory to its path and sync it; return the path of the old state, if any.
 
     On an error ``aside`` is the new state again and ``path`` the old one.
     """

@@ -1,4 +1,4 @@
-"""Which directories limbeck wrote: only those are replaced, and only where they hold nothing else."""
+"""Directories that limbeck wrote: only these are replaced, and only if they contain nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from limbeck.files.recovery import cut_short
 from limbeck.files.targets import STANDARD_OUTPUT
 from limbeck.names import is_text, show
 
-# What desktops put into any folder that they show.
+# Files that desktops create in any folder that they show.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -25,10 +25,10 @@ class Kind:
     """A kind of directory that limbeck writes.
 
     Attributes:
-        name: in words, ``pairs directory``.
-        files: regular expression of the paths, relative and with ``/``, of all files that it may hold.
-        marker: JSON file that says what the directory is; None where the names of its files alone do.
-        accepts: whether the marker's value is one of this kind.
+        name: its name in messages, such as ``pairs directory``.
+        files: regular expression of the relative paths, with ``/``, of all files that it may contain.
+        marker: the JSON file that identifies the directory; None where its file names do.
+        accepts: returns whether the marker's value is one of this kind.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Kind:
     accepts: Callable[[Any], bool] = bool
 
     def marked(self, path: Path) -> bool:
-        """Whether a directory says that it is of this kind; always, of a kind without a marker."""
+        """Return whether a directory's marker is of this kind; always True for a kind without a marker."""
         if self.marker is None:
             return True
         try:
@@ -47,9 +47,9 @@ class Kind:
         return isinstance(value, dict) and bool(self.accepts(value))
 
     def foreign(self, path: Path) -> str | None:
-        """Why a directory may not be replaced or removed as one of this kind; None if it may."""
+        """Return why a directory may not be replaced or removed as one of this kind; None if it may."""
         if not self.marked(path):
-            return f"is no {self.name} (no sound {self.marker})"
+            return f"is no {self.name} (no valid {self.marker})"
         wanted = re.compile(self.files, re.DOTALL)
         for folder, folders, files in os.walk(path):
             inside = Path(folder)
@@ -58,7 +58,7 @@ class Kind:
                 own = (inside / name).relative_to(path).as_posix()
                 plain = (inside / name).is_file() and not (inside / name).is_symlink()
                 if not (plain and (wanted.fullmatch(own) or name in _DROPPINGS)):
-                    return f"holds {own}, which limbeck did not write"
+                    return f"contains {own}, which limbeck did not write"
         return None
 
 
@@ -68,11 +68,11 @@ def check_new_directory(
     *,
     mend: str = "choose another place, or replace or remove it",
 ) -> None:
-    """Refuse a place for a directory before any work is done; see `limbeck.files.atomic_dir`.
+    """Refuse a path for a directory before any work is done; see `limbeck.files.atomic_dir`.
 
     Raises:
-        LimbeckError: standard output, a file, a link, the current directory or one above it; a directory
-            that is not empty and not of the kind ``replaces``; a replacement that was cut short there.
+        LimbeckError: standard output, a file, a link, the current directory or one above it; a directory that
+            is not empty and not of the kind ``replaces``; an interrupted replacement at this path.
     """
     path = Path(path)
     check_directory_name(path)
@@ -87,7 +87,7 @@ def check_new_directory(
         raise LimbeckError(f"{path}: exists already and is a file; choose another place")
     here = Path.cwd()
     if any(path.samefile(place) for place in (here, *here.parents)):
-        raise LimbeckError(f"{path}: the current directory lies there; name a new directory")
+        raise LimbeckError(f"{path}: the current directory is there; name a new directory")
     if not any(path.iterdir()):
         return
     if replaces is None:
@@ -113,14 +113,14 @@ def check_directory_name(path: Path) -> None:
 
 
 def check_apart(out: Path | str, *sources: object) -> None:
-    """Refuse to write a directory over what it is made from, or around it.
+    """Refuse to write a directory over its sources, or around them.
 
     Args:
         out: the directory to write.
-        sources: files, directories and hub ids that are read; None and what is no path are passed over.
+        sources: files, directories and hub ids that are read; None and anything but paths are skipped.
 
     Raises:
-        LimbeckError: ``out`` is one of them, or holds one; it has a name that no file system takes.
+        LimbeckError: ``out`` is a source, or contains one; its name is invalid for file systems.
     """
     out = Path(out)
     check_name(out)
@@ -132,5 +132,5 @@ def check_apart(out: Path | str, *sources: object) -> None:
         real = Path(os.path.realpath(source))
         for place in (real, *real.parents):
             if place.exists() and out.samefile(place):
-                what = "is" if place == real else "holds"
+                what = "is" if place == real else "contains"
                 raise LimbeckError(f"{out}: {what} the source {source}; choose another place to write to")

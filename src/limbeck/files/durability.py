@@ -1,13 +1,13 @@
-"""What a platform and a file system can promise, and what is done where they cannot.
+"""Guarantees of platforms and file systems, and fallbacks where they are missing.
 
-* fsync of a directory: missing on Windows and some network and FUSE file systems. A change that was
-  acknowledged may then be missing after a power cut; what is found is whole.
-* Hard links: missing on FAT, exFAT and some network shares. A rename that refuses an existing name takes
-  their place, and where that is missing too, the writer's lock alone keeps two writers apart.
-* Exchange of two names: missing outside Linux and macOS, and on some file systems. Two renames take its
-  place; a kill between them leaves both states beside the place (`limbeck.files.cut_short`).
+* fsync of a directory: missing on Windows and some network and FUSE file systems. A confirmed change may then
+  be missing after a power cut; existing data is complete.
+* Hard links: missing on FAT, exFAT and some network shares. The fallback is a rename that refuses an existing
+  name. Where that is missing too, only the writer's lock keeps two writers apart.
+* Exchange of two names: missing outside Linux and macOS, and on some file systems. The fallback is two
+  renames; a kill between them leaves both states in the parent folder (`limbeck.files.cut_short`).
 
-What weakens a promise is told on standard error, once in a process.
+Weaker guarantees are reported on standard error, once per process.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _UNSUPPORTED = {
 _NO_LINKS = (_UNSUPPORTED | {errno.EPERM, errno.EMLINK}) - {errno.EBADF}
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _SWAP, _EXCL = 2, 4  # macOS
-TOLD: set[str] = set()  # what was said in this process; each thing is said once
+TOLD: set[str] = set()  # what was reported in this process; each thing is reported once
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or a directory entry to disk; a directory only where that is possible (said once).
+    """Flush a file or a directory entry to disk; a directory only where that is possible (reported once).
 
     Raises:
         OSError: the disk failed.
     """
     path = Path(path)
     if not path.is_dir():
-        # Windows flushes through handles that may write.
+        # Windows flushes only through writable handles.
         _fsync(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
         return
     try:
@@ -54,8 +54,8 @@ def fsync_path(path: Path) -> None:
             raise
         _tell(
             "fsync",
-            f"{path}: this system cannot sync directories; what was written last may be missing after a "
-            "power cut, and what is there is whole",
+            f"{path}: this system cannot sync directories; the last changes may be missing after a "
+            "power cut, but existing data is complete",
         )
 
 
@@ -68,7 +68,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def publish_new(aside: Path, target: Path) -> None:
-    """Give a finished file its name; unlike a rename, fails where the name exists.
+    """Give a finished file its name; unlike a rename, fail where the name exists.
 
     Afterwards ``aside`` is gone, or a second name of the file.
 
@@ -92,12 +92,12 @@ def publish_new(aside: Path, target: Path) -> None:
         aside.rename(target)
         _tell(
             "links",
-            f"{target.parent}: this file system has no hard links; the lock alone keeps two writers apart",
+            f"{target.parent}: this file system has no hard links; only the lock separates writers",
         )
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once; False where that is not possible, and nothing has changed then.
+    """Exchange two names atomically; return False, with nothing changed, where that is not possible.
 
     Raises:
         OSError: the disk failed.
@@ -119,7 +119,7 @@ def _rename_with(source: Path, target: Path, linux: int, macos: int) -> bool:
 
 @functools.cache
 def renamer() -> Any:
-    """``renameat2`` of Linux or ``renamex_np`` of macOS as f(source, target, flags); None elsewhere."""
+    """Return ``renameat2`` (Linux) or ``renamex_np`` (macOS) as f(source, target, flags), or None."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "linux":

@@ -9,15 +9,15 @@ from typing import Any
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_json(value: Any) -> str:
-    """Hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces).
+    r"""Return the hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces).
 
-    A file name that is no UTF-8 (a lone surrogate in Python) counts as its escape ``\\udcXX``.
+    A file name that is not UTF-8 (a lone surrogate in Python) counts as its escape ``\udcXX``.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

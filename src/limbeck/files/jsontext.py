@@ -1,4 +1,4 @@
-"""Strict JSON: what any parser reads, whatever a column holds.
+"""Strict JSON that any parser reads, for every value of a column.
 
 | value | written as |
 |---|---|
@@ -8,7 +8,7 @@
 | decimal, UUID, path | plain text, digits kept |
 | bytes | base64 text |
 | numpy scalars and arrays | numbers and lists |
-| a lone surrogate (a file name that is no UTF-8) | its escape ``\\udcXX`` |
+| a lone surrogate (a file name that is not UTF-8) | its escape ``\\udcXX`` |
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from limbeck.regular import regular_file
 
 
 def plain_json(value: Any) -> Any:
-    """A value in dicts, lists, texts, finite numbers, bools and None alone, as the module's table says.
+    """Convert a value to dicts, lists, texts, finite numbers, bools and None, by the module's table.
 
     Raises:
         TypeError: a type that the table lacks.
@@ -77,7 +77,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _seconds(value: dt.timedelta) -> str:
-    """Exact, without an exponent."""
+    """Return exact seconds, without an exponent."""
     whole = value // dt.timedelta(microseconds=1)
     return format((Decimal(whole) / 1_000_000).normalize(), "f")
 
@@ -92,7 +92,7 @@ def _numpy_time(value: np.datetime64 | np.timedelta64) -> str | None:
 
 
 def _key(key: Any) -> str:
-    """A key as JSON has it, always a text."""
+    """Return a key as in JSON, always a text."""
     if isinstance(key, float):
         return str(float(key))
     plain = plain_json(key)
@@ -100,37 +100,37 @@ def _key(key: Any) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """A value as strict JSON text, all of it encodable as UTF-8; see the module's table.
+    """Return a value as strict JSON text that UTF-8 can encode; see the module's table.
 
     Raises:
         TypeError: a type that the table lacks.
     """
     text = json.dumps(plain_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    # Surrogates stand inside strings only, where Python's escape is JSON's.
+    # Surrogates occur only inside strings, where Python's escape equals JSON's.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as strict JSON, indented, whole or not at all (`limbeck.files.atomic_file`)."""
+    """Write a value as strict JSON, indented, atomically (`limbeck.files.atomic_file`)."""
     write_atomic(path, json_text(value, indent=1) + "\n")
 
 
 def cannot_read(path: Path, error: OSError) -> LimbeckError:
-    """One line for a file or directory that the system does not let this user read."""
-    mend = "allow it to this user" if isinstance(error, PermissionError) else "see the disk, or restore it"
-    return LimbeckError(f"{error.filename or path}: cannot be read ({error.strerror or error}); {mend}")
+    """Return the one-line error for a file or directory that this user cannot read."""
+    fix = "grant read permission" if isinstance(error, PermissionError) else "check the disk, or restore it"
+    return LimbeckError(f"{error.filename or path}: cannot be read ({error.strerror or error}); {fix}")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        LimbeckError: missing, no regular file, not readable, damaged, nested too deeply; the file is named.
+        LimbeckError: missing, not regular, not readable, damaged, nested too deeply; it names the file.
     """
     try:
         return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LimbeckError(cut_short(path) or f"{path}: no such file") from None
+        raise LimbeckError(cut_short(path) or f"{path}: no such file; check the path") from None
     except OSError as error:
         raise cannot_read(path, error) from None
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Names beside a place: where its next state is built, and where its last one waits to be removed."""
+"""Temporary names next to a path: for its next state, and for its last one until it is removed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ASIDE = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
 
 
 def aside_of(path: Path) -> Path:
-    """A new name beside a place, hidden, for its next state."""
+    """Return a new hidden name next to a path, for its next state."""
     return path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def old_of(aside: Path) -> Path:
-    """Where the last state goes while the one in ``aside`` takes its place."""
+    """Return the name of the last state while the one in ``aside`` replaces it."""
     return aside.with_suffix(".old")
 
 
 def olds_of(path: Path) -> list[Path]:
-    """Last states that were left beside a place, sorted by name."""
+    """Return the last states that were left next to a path, sorted by name."""
     name = re.compile(re.escape(f".{_short(path.name)}.") + r"[0-9a-f]{8}\.old", re.DOTALL)
     try:
         return sorted(entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))
@@ -40,7 +40,7 @@ def _short(name: str) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that no file system takes.
+    """Refuse a name that no file system accepts.
 
     Raises:
         LimbeckError: a part of more than 255 bytes, or one with a NUL.
@@ -49,8 +49,8 @@ def check_name(path: Path) -> None:
         size = len(os.fsencode(part))
         if size > LONGEST_NAME:
             raise LimbeckError(
-                f"{part[:40]}…: the name has {size} bytes, a file system takes {LONGEST_NAME}; "
+                f"{part[:40]}…: the name has {size} bytes, a file system allows {LONGEST_NAME}; "
                 "choose a shorter name"
             )
         if "\0" in part:
-            raise LimbeckError(f"{part[:40]!r}: the name holds a NUL character; choose another name")
+            raise LimbeckError(f"{part[:40]!r}: the name contains a NUL character; choose another name")

@@ -1,4 +1,4 @@
-"""What a process that was killed between the two renames of a replacement left behind."""
+"""Recovery of a replacement whose process was killed between its two renames."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from limbeck.files.names import olds_of
 
 
 def cut_short(path: Path | str) -> str | None:
-    """One line that names the old and the new state of a directory that is missing, or None.
+    """Return one line that names the old and the new state of a missing directory, or None.
 
-    Where the file system cannot exchange two names at once, a replacement renames the old directory to
-    ``.NAME.<8 hex digits>.old`` and then the new one, ``.NAME.<the same>.tmp``, into its place.
+    Where the file system cannot exchange two names atomically, a replacement renames the old directory to
+    ``.NAME.<8 hex digits>.old`` and then the new one, ``.NAME.<the same>.tmp``, to its path.
 
     Args:
         path: the directory, or a file in it.
@@ -22,7 +22,7 @@ def cut_short(path: Path | str) -> str | None:
             new = olds[-1].with_suffix(".tmp")
             other = f", the new one in {new}" if new.is_dir() else ""
             return (
-                f"{place}: its replacement was cut short: the old state is in {olds[-1]}{other}; "
+                f"{place}: its replacement was interrupted: the old state is in {olds[-1]}{other}; "
                 f"rename the one that you want to {place.name} and remove the other"
             )
     return None

@@ -1,4 +1,4 @@
-"""Removal of what limbeck wrote, and of nothing else; links are removed themselves, never followed."""
+"""Removal of files that limbeck wrote, and of nothing else; links are removed, never followed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limbeck.files.names import ASIDE
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file, a link or a whole directory, if it is there; what cannot be removed stays."""
+    """Remove a file, a link or a directory, if it exists; leave what cannot be removed."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -20,7 +20,7 @@ def remove_tree(path: Path) -> None:
 
 
 def check_plain(*paths: Path) -> None:
-    """Refuse links where limbeck keeps files of its own: nothing is written or removed through one.
+    """Refuse links among limbeck's own files: nothing is written or removed through one.
 
     Raises:
         LimbeckError: names the first link.
@@ -28,12 +28,12 @@ def check_plain(*paths: Path) -> None:
     for path in paths:
         if path.is_symlink():
             raise LimbeckError(
-                f"{path}: a link; only plain files are changed; copy what it points to into its place"
+                f"{path}: a link; only plain files are changed; replace it by a copy of its target"
             )
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left directly in a directory that nobody writes to now."""
+    """Remove temporary files of killed writers from a directory that nobody writes to now."""
     folder = Path(folder)
     if folder.is_symlink() or not folder.is_dir():
         return

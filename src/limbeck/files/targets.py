@@ -1,4 +1,4 @@
-"""Where a file shall go: a regular file, standard output, or a pipe; anything else is refused."""
+"""Targets of output: a regular file, standard output, or a pipe; anything else is refused."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ STANDARD_OUTPUT = Path("-")
 
 @dataclass(frozen=True)
 class Target:
-    """What a name given for a file stands for.
+    """The meaning of an output name.
 
     Attributes:
-        path: as given.
-        kind: ``file`` is written beside itself and renamed, ``stream`` (a FIFO or character device) is
-            written into, ``stdout`` is standard output.
+        path: the name as given.
+        kind: ``file`` is written under a temporary name and renamed, ``stream`` (a FIFO or character device)
+            is written directly, ``stdout`` is standard output.
     """
 
     path: Path
@@ -31,10 +31,11 @@ class Target:
 
 
 def target_of(path: Path | str) -> Target:
-    """Look at a name; ``-`` and whatever is standard output already, such as ``/dev/stdout``, are that.
+    """Return the target of a name; ``-`` and names of standard output, such as ``/dev/stdout``, are
+    ``stdout``.
 
     Raises:
-        LimbeckError: a directory, a block device, a socket, or a name that no file system takes.
+        LimbeckError: a directory, a block device, a socket, or a name that no file system accepts.
     """
     path = Path(path)
     if path == STANDARD_OUTPUT:
@@ -48,7 +49,7 @@ def target_of(path: Path | str) -> Target:
         check_name(path)
         raise LimbeckError(f"{path}: cannot be written ({_cause(error)}); choose another name") from None
     if stat.S_ISDIR(found.st_mode):
-        raise LimbeckError(f"{path}: cannot write (it is a directory); give the name of a file in it")
+        raise LimbeckError(f"{path}: cannot write (it is a directory); name a file in it")
     if _is_standard_output(found):
         return Target(path, "stdout")
     if stat.S_ISREG(found.st_mode):
@@ -56,12 +57,12 @@ def target_of(path: Path | str) -> Target:
     if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):
         return Target(path, "stream")
     raise LimbeckError(
-        f"{path}: cannot write (neither a file nor a pipe); give the name of a file, or - for standard output"
+        f"{path}: cannot write (neither a file nor a pipe); name a file, or use - for standard output"
     )
 
 
 def check_target(path: Path | str) -> Target:
-    """`target_of` before any work is done: also refuses a folder that is a file."""
+    """Apply `target_of` before any work is done; also refuse a parent folder that is a file."""
     target = target_of(path)
     if target.kind == "file":
         for folder in target.path.parents:

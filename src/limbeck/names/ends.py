@@ -1,4 +1,4 @@
-"""Two sides of names compared by the ends of their paths, in time linear in their length."""
+"""Comparison of two sets of names by the ends of their paths, in time linear in their length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from limbeck.names.paths import name_form
 
-# Folders that are never another name of each other, though nothing else tells them apart.
+# Folders that are never the same, even if nothing else distinguishes them.
 _SPLIT = re.compile(r"^(train|val|dev|test)[a-z]*[-_]?\d*$", re.IGNORECASE)
 
 
@@ -30,30 +30,30 @@ class Side:
         for key in self.at:
             for end in _ends(self.full(key)):
                 owners = self.ends.setdefault(end, [])
-                if len(owners) < 4:  # enough to tell one from several, and to name some
+                if len(owners) < 4:  # enough to distinguish one from several, and to name some
                     owners.append(key)
         for folder in {key.rpartition("/")[0] for key in self.at}:
             self.folders.add(folder)
             self.folder_ends.update(_ends(self.full(folder) if folder else self.top))
 
     def full(self, key: str) -> str:
-        """A key below the name of the side's own folder."""
+        """Return a key below the name of the side's own folder."""
         return f"{self.top}/{key}" if self.top else key
 
     def best(self, full: str) -> list[str]:
-        """Keys that share the longest end with a path; of several the one that is nothing but that end."""
+        """Return the keys that share the longest end with a path, or the one key that equals that end."""
         for end in _ends(full):
             if end in self.ends:
                 return [end] if end in self.at else self.ends[end]
         return []
 
     def deepest(self, folder: str) -> int:
-        """How many last folders of a path a name of this side has as well."""
+        """Return how many last folders of a path also occur in a name of this side."""
         return max((end.count("/") + 1 for end in _ends(folder) if end in self.folder_ends), default=0)
 
 
 def _ends(path: str) -> list[str]:
-    """The path and its ends, longest first: ``a/b/c``, ``b/c``, ``c``."""
+    """Return the path and its ends, longest first: ``a/b/c``, ``b/c``, ``c``."""
     ends = [path] if path else []
     while "/" in path:
         path = path.partition("/")[2]
@@ -62,7 +62,7 @@ def _ends(path: str) -> list[str]:
 
 
 def find_by_end(key: str, mine: Side, theirs: Side) -> tuple[str, str, list[str]]:
-    """The rule and the known key that fit a key by their ends, or the known keys that come nearest."""
+    """Return the rule, the known key that fits a key by its end, and the closest known keys."""
     fits = theirs.best(key)
     if not fits:
         return "", "", []
@@ -81,7 +81,7 @@ def find_by_end(key: str, mine: Side, theirs: Side) -> tuple[str, str, list[str]
 
 
 def agree(key: str, target: str, mine: Side, theirs: Side) -> bool:
-    """Whether no folder of either side contradicts that a picture of one folder is that of another."""
+    """Return whether the folders of both sides allow that two pictures are the same."""
     folder, other = key.rpartition("/")[0], target.rpartition("/")[0]
     whole = theirs.full(target).rpartition("/")[0]
     if not folder or folder == other or (folder == whole and folder not in theirs.folders):
@@ -96,14 +96,14 @@ def agree(key: str, target: str, mine: Side, theirs: Side) -> bool:
 
 
 def _split(folder: str) -> str | None:
-    """The split that a path's innermost such folder names."""
+    """Return the split that the innermost split folder of a path names."""
     found = (_SPLIT.match(part) for part in reversed(folder.split("/")))
     word = next((match[1].lower() for match in found if match), None)
     return "val" if word == "dev" else word
 
 
 def _common(one: str, other: str) -> int:
-    """How many last parts two paths share."""
+    """Count the last parts that two paths share."""
     count = 0
     for mine, theirs in zip(reversed(one.split("/")), reversed(other.split("/")), strict=False):
         if mine != theirs:

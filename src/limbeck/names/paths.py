@@ -1,4 +1,4 @@
-"""Paths as names: brought to one form, compared, shown."""
+"""Paths as names: normalisation, comparison, display."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-# What rule 6 takes off. Other text after a dot, as in "1.5", belongs to the name.
+# Suffixes that rule 6 removes. Other text after a dot, as in "1.5", belongs to the name.
 _ENDINGS = re.compile(
     r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|p[pgbn]m|tga|jp2|j2k|avif|hei[cf]|ico|npy|npz|pt|txt|json)$", re.I
 )
-# Of a picture that is there any ending is one, as long as it reads like one.
+# An existing picture may have any suffix of this form.
 _SUFFIX = re.compile(r"(?<=[^/])\.[a-z][a-z0-9]{0,5}$", re.IGNORECASE)
 # An empty part, "." or ".."
 _UNCLEAN = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 
 def is_text(name: str) -> bool:
-    """Whether a file name is valid UTF-8 (others reach Python with lone surrogates and cannot be stored)."""
+    """Return whether a file name is valid UTF-8 (others hold lone surrogates and cannot be stored)."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -27,16 +27,16 @@ def is_text(name: str) -> bool:
 
 
 def show(name: str) -> str:
-    """A name for messages: bytes that are no UTF-8 and control characters are escaped."""
+    """Return a name for messages: bytes that are not UTF-8 and control characters are escaped."""
     try:
         text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that encodes no byte
         text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() or c in "\u00a0\u202f" else repr(c)[1:-1] for c in text)
 
 
 def clean_path(name: str, roots: Sequence[str] = ()) -> str:
-    """A path with ``/`` between its parts, ``.`` and inner ``..`` resolved, a root taken off the front."""
+    """Return a path with ``/`` separators, ``.`` and inner ``..`` resolved, and a leading root removed."""
     name = name.replace("\\", "/")
     for root in roots:
         if name.startswith(root + "/"):
@@ -54,16 +54,16 @@ def clean_path(name: str, roots: Sequence[str] = ()) -> str:
 
 
 def name_form(path: str) -> str:
-    """A path in NFC and without blanks at its ends: equal for the spellings that rule 3 takes as one."""
+    """Return a path in NFC without blanks at its ends: equal for spellings that rule 3 treats as equal."""
     return unicodedata.normalize("NFC", path).strip(" \t\r\n")
 
 
 def without_ending(path: str, *, is_picture: bool = False) -> str:
-    """A path without the ending of its picture or feature file; any ending where it is that of a picture."""
+    """Return a path without the suffix of a picture or feature file; a picture loses any suffix."""
     return (_SUFFIX if is_picture else _ENDINGS).sub("", path)
 
 
 def roots_of(folder: Path) -> tuple[str, ...]:
-    """The spellings of a folder that names may begin with: as given, absolute, without links."""
+    """Return the spellings of a folder that names may begin with: as given, absolute, without links."""
     spelled = (folder, folder.absolute(), folder.resolve())
     return tuple(dict.fromkeys(s for path in spelled if (s := path.as_posix()) not in (".", "/")))

@@ -1,4 +1,4 @@
-"""The resolver: rule after rule, each counted."""
+"""The resolver: it applies one rule after another and counts each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from limbeck.names.ends import Side, agree, find_by_end
 from limbeck.names.paths import clean_path, name_form, roots_of, show, without_ending
 
-_SAID = {
+_WORDING = {
     "path": "by their path",
     "separators": "once separators and prefixes were normalised",
     "form": "by another Unicode form or without blanks at the ends",
     "end": "by the end of their path",
     "file name": "by file name alone",
-    "no ending": "by their name without ending",
+    "no ending": "by their name without suffix",
 }
 _PATHS = ("path", "separators")
 _BY_END = ("end", "no ending")
@@ -25,13 +25,13 @@ _BY_END = ("end", "no ending")
 
 @dataclass
 class Resolved:
-    """What `resolve` found.
+    """The result of `resolve`.
 
     Attributes:
-        found: the known name of each name asked for, in order; None where there is none.
+        found: the known name of each requested name, in order; None where there is none.
         rules: the rule that found each name, by name.
-        by: how many different names each rule found.
-        first: an example of each rule, (asked, known).
+        by: the number of distinct names per rule.
+        first: an example per rule, (requested, known).
         unclear: names that fit several known ones, or share one with another name, each with the reason.
         near: for names that nothing fits, a known name of the same file name.
         cased: for names that nothing fits, the known name that differs in letter case alone.
@@ -46,19 +46,19 @@ class Resolved:
     cased: dict[str, str] = field(default_factory=dict)
 
     def notes(self, what: str) -> list[str]:
-        """One line of counts by rule, where another rule than the path was needed."""
+        """Return one line of counts per rule, if any rule other than the path was needed."""
         if not set(self.by) - {"path"}:
             return []
         parts = []
-        for rule, said in _SAID.items():
+        for rule, words in _WORDING.items():
             if rule in self.by:
                 asked, known = self.first[rule]
                 shown = "" if rule == "path" else f" (first: {show(asked)} → {show(known)})"
-                parts.append(f"{self.by[rule]:,} {said}{shown}")
+                parts.append(f"{self.by[rule]:,} {words}{shown}")
         return [f"{what} found: {', '.join(parts)}"]
 
     def why(self, name: str) -> str:
-        """A name that was not found, with the reason as far as one is known."""
+        """Return a name that was not found, with the reason if one is known."""
         if name in self.unclear:
             return f"{show(name)}: {self.unclear[name]}"
         if name in self.cased:
@@ -76,15 +76,15 @@ def resolve(
     endings: bool = False,
     pictures: bool = False,
 ) -> Resolved:
-    """Find each name that is asked for among the known ones; equal names get the same one.
+    """Find each requested name among the known ones; equal names get the same one.
 
     Args:
         asked: names as a table or list gives them.
-        known: names as they are: files of a folder or zip, rows of a feature file.
-        folder: the folder or zip that known names count from; its own path may stand before asked names.
-        base: a folder inside, which asked names may count from as well (that of the list).
-        endings: also match names without ending (rule 6).
-        pictures: known names are pictures, so that any ending of theirs is one.
+        known: existing names: files of a folder or zip, rows of a feature file.
+        folder: the folder or zip to which known names are relative; requested names may include its path.
+        base: an inner folder to which requested names may be relative as well (that of the list).
+        endings: also match names without suffix (rule 6).
+        pictures: known names are pictures, so that any suffix of theirs may be missing.
     """
     result = Resolved()
     matched: dict[str, tuple[str, str]] = {}
@@ -108,7 +108,7 @@ def resolve(
             at.setdefault(path, []).append(name)
         own = folder.resolve().name if folder is not None else ""
         roots = () if folder is None else roots_of(folder)
-        # "photos/1.jpg" counts from where the command was given, unless a folder "photos" lies inside.
+        # "photos/1.jpg" is relative to the working directory, unless there is an inner folder "photos".
         roots = tuple(r for r in roots if r.startswith("/") or not any(p.startswith(r + "/") for p in at))
         paths = {name: clean_path(name, roots) for name in names}
         fits = {n: at.get(paths[n], []) + at.get(joined.get(n, ""), []) for n in todo}
@@ -117,7 +117,7 @@ def resolve(
             t for t in _common_folders(plain.values()) if not any(p.startswith(t) for p in paths.values())
         ]
         if tops:
-            # By far the most frequent "end": all known names lie below one folder that no asked name gives.
+            # By far the most frequent "end": all known names are below one folder that no request names.
             fits = {n: [m for t in tops for m in at.get(t + paths[n], [])] for n in rest() if "/" in paths[n]}
             _match_paths("end", fits, matched, result)
         for drop in (False, True) if endings else (False,):
@@ -142,9 +142,9 @@ def resolve(
 def _one_prefix(
     matched: dict[str, tuple[str, str]], paths: dict[str, str], plain: dict[str, str], result: Resolved
 ) -> None:
-    """Take back names found by an end whose file name repeats, unless all names lack one and the same prefix.
+    """Drop matches by an end whose file name repeats, unless all names lack one and the same prefix.
 
-    Where some names are paths as they are, ``a/b/1.jpg`` is no ``b/1.jpg``: its folder is not there.
+    Where some names are complete paths, ``a/b/1.jpg`` is not ``b/1.jpg``: its folder does not exist.
     """
     mine, theirs = (Counter(map(_bare, set(side.values()))) for side in (paths, plain))
     prefixes, doubtful = set(), []
@@ -156,7 +156,7 @@ def _one_prefix(
             prefixes.add(_prefixes(paths[name], plain[known]))
     if len(prefixes) > 1:
         for name in doubtful:
-            result.unclear[name] = f"{show(matched[name][1])} lies below another folder; write its path"
+            result.unclear[name] = f"{show(matched[name][1])} is below another folder; write its path"
 
 
 def _bare(path: str) -> str:
@@ -164,7 +164,7 @@ def _bare(path: str) -> str:
 
 
 def _prefixes(one: str, other: str) -> tuple[str, str]:
-    """The first folders of two paths, without those that both end in."""
+    """Return the first folders of two paths, without their common end."""
     parts = [name_form(path).split("/")[:-1] for path in (one, other)]
     while parts[0] and parts[1] and parts[0][-1] == parts[1][-1]:
         parts = [side[:-1] for side in parts]
@@ -172,7 +172,7 @@ def _prefixes(one: str, other: str) -> tuple[str, str]:
 
 
 def _common_folders(paths: Collection[str]) -> list[str]:
-    """The folders, with ``/`` at their ends, that all paths lie below: ``a/``, ``a/b/``."""
+    """Return the folders above all paths, each with a final ``/``: ``a/``, ``a/b/``."""
     low, high = min(paths, default=""), max(paths, default="")
     return [f for f in _above(low) if high.startswith(f)]
 
@@ -193,14 +193,14 @@ def _match_paths(
 
 
 def _shared(known: str, other: str) -> str:
-    return f"{show(known)} fits {show(other)} as well; write its path"
+    return f"{show(known)} also fits {show(other)}; write its path"
 
 
 def _several(fits: Sequence[str]) -> str:
     if len(fits) == 1:
-        return f"{show(fits[0])} fits other names as well; write its path"
+        return f"{show(fits[0])} also fits other names; write its path"
     shown = ", ".join(map(show, fits[:3])) + (", …" if len(fits) > 3 else "")
-    return f"fits {len(fits)} ({shown}); write its path"
+    return f"fits {len(fits)} files ({shown}); write its path"
 
 
 def _match_keys(
@@ -210,7 +210,7 @@ def _match_keys(
     result: Resolved,
     rule: str,
 ) -> None:
-    """Rules 3 to 5 on the keys of both sides (with ``rule`` as their common name, where it is given)."""
+    """Apply rules 3 to 5 to the keys of both sides (reported under ``rule`` if it is given)."""
     mine, theirs = sides
     for name in todo:
         key = mine.key[name]
@@ -234,7 +234,7 @@ def _match_keys(
 
 
 def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
-    """Take back a file that two names got, unless both are its path; count; answer in the order asked."""
+    """Drop a file that two names got, unless both are its path; count; answer in the order requested."""
     owner: dict[str, str] = {}
     weak: list[tuple[str, tuple[str, str]]] = []
     for name, (rule, known) in matched.items():
@@ -242,7 +242,7 @@ def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: R
             owner.setdefault(known, name)
         else:
             weak.append((name, (rule, known)))
-    order = {rule: at for at, rule in enumerate(_SAID)}
+    order = {rule: at for at, rule in enumerate(_WORDING)}
     for name, (rule, known) in sorted(weak, key=lambda item: order[item[1][0]]):
         holder = owner.setdefault(known, name)
         if holder != name:

@@ -1,8 +1,7 @@
-"""The one place where pictures are found, opened and counted; and text brought to one form.
+"""The one place where pictures are found, opened and counted; and where text is normalised.
 
-`list_folder` and `list_zip` say what is a picture and what is passed over; `open_picture` and
-`decode_picture` give upright RGB; `resize_center` is the models' square; `ROOM` bounds what is decoded
-at one time.
+`list_folder` and `list_zip` list pictures and skipped files; `open_picture` and `decode_picture` return
+upright RGB; `resize_center` returns the square that models read; `ROOM` bounds what is decoded at one time.
 """
 
 from limbeck.pictures.colour import to_rgb

@@ -1,4 +1,4 @@
-"""Pictures of any mode to RGB, strip by strip: of a large one only its RGB form is made beside it."""
+"""Conversion of any mode to RGB, strip by strip, so that a large picture needs only its RGB copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRIP_PIXELS = 1 << 21  # pixels
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Bring a picture of any mode to RGB: alpha on white, 16-bit grey and floats scaled, never clipped."""
+    """Convert a picture of any mode to RGB: alpha on white, 16-bit grey and floats scaled, never clipped."""
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         image = _scale_deep_grey(image)
@@ -32,14 +32,14 @@ def _convert(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Each strip of rows with its upper edge; as many rows as make up `STRIP_PIXELS` pixels."""
+    """Yield strips of rows with their upper edges; each has about `STRIP_PIXELS` pixels."""
     rows = max(1, STRIP_PIXELS // max(1, image.width))
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 
 
 def _scale_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit or float grey to 8 bits; the range is 65535 (floats: 1.0) unless values exceed it."""
+    """Scale 16-bit, 32-bit or float grey to 8 bits; the range is 65535 (floats: 1.0) or wider if needed."""
     low, high = 0.0, -np.inf
     for _, strip in _strips(image):
         values = _finite(strip)
@@ -54,5 +54,5 @@ def _scale_deep_grey(image: Image.Image) -> Image.Image:
 
 
 def _finite(strip: Image.Image) -> np.ndarray:
-    """Values of a strip (h, w) as float64; what is not finite counts as 0."""
+    """Return the values of a strip (h, w) as float64; values that are not finite count as 0."""
     return np.nan_to_num(np.asarray(strip).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

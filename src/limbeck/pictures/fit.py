@@ -1,4 +1,4 @@
-"""Pictures made to fit: the models' central square, and what fits whole into a field."""
+"""Resizing of pictures: to the central square of the models, or as a whole into a frame."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-# A picture up to this many times as long as wide is resized whole, as models are used to; of a longer one the
-# centre is cut out first, since its resized form would be far larger than the square that is kept.
+# A picture up to this many times as long as wide is resized whole, as in models' training. A longer one is
+# cropped first, because its resized form would be far larger than the square that is kept.
 WHOLE_ASPECT = 8
-_SUPPORT = 2  # of the bicubic filter, in pixels of the coarser picture
+_SUPPORT = 2  # the radius of the bicubic filter, in pixels of the coarser picture
 
 
 @dataclass(frozen=True)
 class SquarePlan:
-    """How the central square of a picture is made.
+    """The steps from a picture to its central square.
 
     Attributes:
-        crop: (left, top, right, bottom) cut out of the picture at first; None for all of it.
-        box: (left, top, right, bottom) within the crop, in real pixels, that is resized; None for all of it.
-        resized: (width, height) that it is resized to.
-        offset: (left, top) in the resized picture where the square begins.
+        crop: (left, top, right, bottom) that is first cut out of the picture; None for all of it.
+        box: (left, top, right, bottom) within the crop, in fractional pixels, that is resized; None for all.
+        resized: (width, height) after resizing.
+        offset: (left, top) of the square in the resized picture.
     """
 
     crop: tuple[int, int, int, int] | None
@@ -31,7 +31,7 @@ class SquarePlan:
 
 
 def square_plan(width: int, height: int, size: int) -> SquarePlan:
-    """The plan of `resize_center`; no picture on the way is larger than 8 times the square, or the source."""
+    """Return the plan of `resize_center`; no step exceeds 8 times the square, or the source."""
     scale = size / min(width, height)
     resized = (max(size, round(width * scale)), max(size, round(height * scale)))
     offset = ((resized[0] - size) // 2, (resized[1] - size) // 2)
@@ -51,7 +51,7 @@ def square_plan(width: int, height: int, size: int) -> SquarePlan:
 
 
 def resize_center(image: Image.Image, size: int) -> Image.Image:
-    """Short side to ``size`` (bicubic), then the central square."""
+    """Resize the short side to ``size`` (bicubic), then crop the central square."""
     if image.size == (size, size):
         return image
     plan = square_plan(image.width, image.height, size)
@@ -63,7 +63,7 @@ def resize_center(image: Image.Image, size: int) -> Image.Image:
 
 
 def contain(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The whole picture as large as fits into a field; no side is less than a pixel."""
+    """Resize the whole picture to the largest size that fits into a frame; a side has at least a pixel."""
     scale = min(width / image.width, height / image.height)
     sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(sides, Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Which files are pictures: by the endings of their names, or by their first bytes."""
+"""Detection of pictures by the suffix of a file name, or by the first bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import BinaryIO
 
 from PIL import Image
 
-# Taken by their ending, without a look inside. Any other file is looked into, see `is_picture_stream`.
+# These suffixes decide alone. Any other file is opened, see `is_picture_stream`.
 _ENDINGS = (
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
     ".avif .avifs .heic .heif .hif .jp2 .j2k .jpx .tga .pcx"
 )
 SUFFIXES = frozenset(_ENDINGS.split(" "))
-# EPS and WMF are programs that Pillow hands to others to run; the others are known by name, not decoded.
+# Pillow runs EPS and WMF with other programs; the other formats it identifies but cannot decode.
 _NEVER = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-# First the usual ones, since Pillow asks in this order.
+# The common ones come first, because Pillow tries them in this order.
 _FIRST = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
-# No signature, or one of a byte or two: without their ending they would claim foreign files.
+# No signature, or one of a byte or two: without a suffix they would match foreign files.
 _UNSIGNED = frozenset({
     "DCX", "FTEX", "GBR", "IM", "IMT", "IPTC", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "SPIDER", "TGA",
     "XVTHUMB",
@@ -29,26 +29,26 @@ _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm"
 _AVIF = frozenset({b"avif", b"avis"})
 _HEAD = 64
 
-# `open.py` has a limit of its own on pixels, and its errors name the file.
+# `open.py` has its own limit on pixels, and its errors name the file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # What a plug-in says of odd EXIF data names no file and costs no picture.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a relative path, or a folder in it, begins with a dot or is a macOS resource folder."""
+    """Return whether a relative path, or a folder in it, begins with a dot or is a macOS resource folder."""
     parts = (part for part in name.split("/") if part not in ("", ".", ".."))
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a relative path ends like a picture and is not hidden."""
+    """Return whether a relative path has a picture's suffix and is not hidden."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
 
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """The formats that are tried on every picture, HEIC among them where its extra is installed."""
+    """Return the formats that are tried on every picture, with HEIC where its extra is installed."""
     with contextlib.suppress(ImportError):
         import pillow_heif
 
@@ -59,7 +59,7 @@ def formats() -> tuple[str, ...]:
 
 
 def is_picture_stream(stream: BinaryIO) -> bool:
-    """Whether a stream without a picture's ending holds one, or one that a further package would read.
+    """Return whether a stream without a picture's suffix is one, or one that needs another package.
 
     The first 16 bytes decide for nearly all other files. Where they fit, the header must be readable.
     """
@@ -74,13 +74,13 @@ def is_picture_stream(stream: BinaryIO) -> bool:
         with Image.open(stream, formats=fitting):
             return True
     except Image.DecompressionBombError:
-        return True  # `decode_picture` says so
-    except Exception:  # Pillow's plug-ins raise a dozen types on what is none of theirs
+        return True  # `decode_picture` reports it
+    except Exception:  # Pillow's plug-ins raise a dozen types on foreign files
         return False
 
 
 def formats_of(head: bytes) -> list[str]:
-    """The formats whose signature a file begins with, by its first 16 bytes at least."""
+    """Return the formats whose signature a file begins with, from at least its first 16 bytes."""
     return [name for name in formats() if name not in _UNSIGNED and _accepts(name, head[:16])]
 
 
@@ -93,7 +93,7 @@ def _accepts(name: str, prefix: bytes) -> bool:
 
 
 def lacking(head: bytes) -> str | None:
-    """What must be installed to read this picture, by its first bytes; None where nothing is missing."""
+    """Return what must be installed to read this picture, by its first bytes; None if nothing is missing."""
     if head[4:8] != b"ftyp":
         return None
     end = min(len(head), int.from_bytes(head[:4], "big"))

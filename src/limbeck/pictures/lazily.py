@@ -1,4 +1,4 @@
-"""Pictures that are opened one at a time, while a list of them is gone through."""
+"""Lists of pictures that are opened one at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from PIL import Image
 
 
 class Lazily(Sequence[Image.Image]):
-    """A sequence that opens its pictures when they are asked for and keeps none.
+    """A sequence that opens a picture on access and keeps none.
 
     Args:
-        opens: each opens a picture.
+        opens: functions that open one picture each.
     """
 
     def __init__(self, opens: Sequence[Callable[[], Image.Image]]) -> None:
@@ -35,5 +35,5 @@ class Lazily(Sequence[Image.Image]):
             yield opens()
 
     def take(self, positions: Sequence[int]) -> Lazily:
-        """Those of some positions, in their order; none is opened yet."""
+        """Return the pictures at some positions, in their order; none is opened yet."""
         return Lazily([self._opens[at] for at in positions])

@@ -1,10 +1,9 @@
-"""What lies in a folder or zip: pictures, other files, and what is passed over, by reason.
+"""Listing of a folder or zip: pictures, other files, and skipped entries by reason.
 
-A file with a picture's ending is taken by that ending; it costs nothing beyond the listing. Any other file is
-opened and its first 16 bytes are compared with the signatures of all formats (about 30 µs on a local disk);
-where one fits, its header is read. Links to files are followed. Links to folders are not: they may lead
-in circles, show pictures twice, or lead out of the collection; they are named, so that they can be given
-themselves.
+A picture's suffix decides and costs nothing beyond the listing. Any other file is opened, and its first 16
+bytes are compared with the signatures of all formats (about 30 µs on a local disk); where one fits, its
+header is read. Links to files are followed. Links to folders are not, because they may form circles, repeat
+pictures, or leave the collection; they are named, so that you can list them separately.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ class Listing:
     """The files of a folder or zip, by relative names with ``/``.
 
     Attributes:
-        pictures: sorted names of pictures, whatever their ending.
-        others: sorted names of the other regular files, hidden ones included.
-        passed: why the other files are no pictures, and what else is not taken.
+        pictures: sorted names of pictures, whatever their suffix.
+        others: sorted names of the other regular files, including hidden ones.
+        passed: the reasons why entries are not pictures.
     """
 
     pictures: list[str] = field(default_factory=list)
@@ -36,12 +35,12 @@ class Listing:
     passed: PassedOver = field(default_factory=PassedOver)
 
     def sorted(self) -> Listing:
-        """The same in the order of names."""
+        """Return the listing in the order of names."""
         return Listing(sorted(self.pictures), sorted(self.others), self.passed)
 
 
 def list_folder(root: Path) -> Listing:
-    """List a folder at any depth. Hidden folders and linked folders are named, and not looked into."""
+    """List a folder at any depth; hidden and linked folders are named but not entered."""
     found = Listing()
     folders = [""]
     while folders:
@@ -71,7 +70,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str], name: str) -> Kind | Literal["folder"] | None:
-    """None for a picture, "folder" for one to look into, else why it is passed over."""
+    """Return None for a picture, "folder" for one to enter, else the reason to skip the entry."""
     if not _is_utf8(entry.name):
         return Kind.NOT_UTF8
     try:
@@ -102,7 +101,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def list_zip(path: Path) -> Listing:
-    """List a zip file; a member without a picture's ending is unpacked as far as its header.
+    """List a zip file; a member without a picture's suffix is unpacked up to its header.
 
     Raises:
         LimbeckError: a missing or damaged archive.
@@ -112,7 +111,7 @@ def list_zip(path: Path) -> Listing:
         if is_hidden(name):
             kind: Kind | None = Kind.HIDDEN
         elif stat.S_ISLNK(info.external_attr >> 16):
-            kind = Kind.BROKEN_LINK  # a zip keeps the path it points to, which names nothing here
+            kind = Kind.BROKEN_LINK  # a zip stores its target path, which does not exist here
         elif is_picture_name(name):
             kind = None
         else:

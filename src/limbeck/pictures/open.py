@@ -1,4 +1,4 @@
-"""Pictures of any kind, opened as upright RGB; errors name the file and the kind of fault."""
+"""Pictures of any format, opened as upright RGB; errors name the file and the kind of fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limbeck.pictures.room import ROOM
 from limbeck.regular import regular_file
 
 MAX_SIDE = 1 << 18
-# A member of a zip may unpack to so many bytes, and as many a pixel on top.
+# A member of a zip may unpack to this many bytes, plus this many per pixel.
 PLAIN_BYTES, PIXEL_BYTES = 1 << 26, 16
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,17 +33,17 @@ _TURNS = {
 def open_picture(source: str | Path, *, archive: Path | None = None, size: int | None = None) -> Image.Image:
     """Open a picture as RGB, upright by its EXIF orientation.
 
-    Alpha is composited on white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken.
-    A file is read as far as its picture needs; `ROOM` bounds what the threads of a process decode at once.
+    Alpha is composited on white, 16-bit grey is scaled to 8 bits, and an animation gives its first frame.
+    Only the needed part of a file is read. `ROOM` bounds what the threads of a process decode at once.
 
     Args:
         source: a file, or the name of a member of ``archive``.
         archive: a zip file; handles are kept open per process and shared by its threads.
-        size: allow a JPEG to be decoded at 1/2, 1/4 or 1/8, both sides still at least ``size`` pixels.
+        size: allow a JPEG to be decoded at 1/2, 1/4 or 1/8 with both sides at least ``size`` pixels.
 
     Raises:
-        PictureError: missing, no regular file, truncated, damaged, too large, or a package is missing that
-            would read it; names the file, and its ``kind`` is for counting.
+        PictureError: missing, not a regular file, truncated, damaged, too large, or a required package is
+            missing; it names the file, and its ``kind`` is for counting.
     """
     if archive is not None:
         name, number = f"{archive}: {source}", _member_bytes(archive, str(source))
@@ -57,10 +57,10 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
 
 
 def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
-    """The encoded picture: a file, or a member of a zip file.
+    """Return the encoded picture: a file, or a member of a zip file.
 
     Raises:
-        PictureError: missing, no regular file, or of more than 1 GiB.
+        PictureError: missing, not a regular file, or larger than 1 GiB.
     """
     if archive is not None:
         return read_member(archive, str(source))
@@ -74,13 +74,13 @@ def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
 
 
 def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> Image.Image:
-    """Decode a picture from an open stream; ``name`` stands in the error. See `open_picture`."""
+    """Decode a picture from an open stream; errors contain ``name``. See `open_picture`."""
     try:
         with Image.open(stream, formats=formats()) as image:
             if max(image.size) > MAX_SIDE:
                 sides = f"{image.width:,} × {image.height:,}"
                 raise PictureError(
-                    f"{name}: {sides} pixels, at most {MAX_SIDE:,} a side; scale it down", Kind.TOO_LARGE
+                    f"{name}: {sides} pixels, at most {MAX_SIDE:,} per side; scale it down", Kind.TOO_LARGE
                 )
             if size is not None and image.format == "JPEG":
                 image.draft(None, (size, size))
@@ -107,10 +107,10 @@ def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> I
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """The pixels as RGB, turned as the orientation says that is left once they are decoded.
+    """Return the pixels as RGB, rotated by the orientation that is left after decoding.
 
-    Pillow's TIFF plug-in turns them while decoding, and HEIC decoders by the picture's own boxes; both take
-    the orientation out of the EXIF data then. So it is asked for afterwards, and applied once.
+    Pillow's TIFF plug-in rotates while decoding, and HEIC decoders follow the picture's own boxes; both then
+    remove the orientation from the EXIF data. It is therefore read after decoding and applied once.
     """
     image.load()
     turn = _TURNS.get(_orientation(image))
@@ -119,7 +119,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1–8; damaged EXIF data must not cost the picture, so it counts as upright."""
+    """Return the EXIF orientation 1–8; damaged EXIF data counts as upright."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -140,7 +140,7 @@ def _unidentified(stream: BinaryIO, name: str) -> PictureError:
 
 
 def _member_bytes(archive: Path, member: str) -> int:
-    """Unpacked size of a member; one far larger than its picture is refused before it is unpacked."""
+    """Return the unpacked size of a member; one far larger than its picture is refused before unpacking."""
     opened = open_archive(archive)
     info = opened.find(member)
     if info is None or info.file_size <= PLAIN_BYTES:
@@ -152,7 +152,7 @@ def _member_bytes(archive: Path, member: str) -> int:
             Image.open(stream, formats=formats()) as image,  # the header only
         ):
             most = PLAIN_BYTES + PIXEL_BYTES * image.width * image.height
-    except Exception:  # damaged, locked or no picture: told where it is read, if it is small enough for that
+    except Exception:  # damaged, locked or no picture: reported when it is read, if it is small enough
         most = PLAIN_BYTES
     if info.file_size > most:
         raise PictureError(

@@ -1,4 +1,4 @@
-"""What is passed over, and why: kinds of reasons, counted, with a few names of each."""
+"""Skipped files: kinds of reasons, counted, with a few names per kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 3
 
 
 class Kind(StrEnum):
-    """Why a file, or an item, is not taken. The order is that of `PassedOver.line`."""
+    """Why a file or an item is skipped, in the order of `PassedOver.line`."""
 
     NOT_PICTURE = "not a picture"
     HIDDEN = "hidden"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 
 class PictureError(LimbeckError):
-    """A picture that cannot be opened; ``kind`` says why, for counting."""
+    """A picture that cannot be opened; ``kind`` gives the reason, for counting."""
 
     def __init__(self, message: str, kind: Kind) -> None:
         super().__init__(message)
@@ -36,39 +36,39 @@ class PictureError(LimbeckError):
 
 
 class Reason(str):
-    """Why an item was passed over: a sentence, with the ``kind`` that it is counted by."""
+    """Why an item was skipped: a sentence, with the ``kind`` by which it is counted."""
 
     kind: Kind
 
     def __new__(cls, text: str, kind: Kind = Kind.UNREADABLE) -> Reason:
-        """A sentence and its kind."""
+        """Create a reason from a sentence and its kind."""
         made = super().__new__(cls, text)
         made.kind = kind
         return made
 
     @classmethod
     def of(cls, error: LimbeckError) -> Reason:
-        """The message of an error, with its kind where it has one."""
+        """Return the message of an error, with its kind if it has one."""
         return cls(str(error), error.kind if isinstance(error, PictureError) else Kind.UNREADABLE)
 
 
 @dataclass
 class PassedOver:
-    """Names passed over, by kind."""
+    """Names of skipped files, by kind."""
 
     names: dict[Kind, list[str]] = field(default_factory=dict)
 
     def add(self, kind: Kind, name: str) -> None:
-        """Take a name; what no console can show is escaped."""
+        """Add a name; characters that no console can show are escaped."""
         shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
         self.names.setdefault(kind, []).append(shown)
 
     def counts(self) -> dict[Kind, int]:
-        """Number of names of each kind that occurs."""
+        """Return the number of names per kind that occurs."""
         return {kind: len(self.names[kind]) for kind in Kind if kind in self.names}
 
     def without(self, *kinds: Kind, names: frozenset[str] = frozenset()) -> PassedOver:
-        """The same without some kinds and some names."""
+        """Return a copy without some kinds and some names."""
         kept = {
             kind: [name for name in found if name not in names]
             for kind, found in self.names.items()
@@ -77,7 +77,7 @@ class PassedOver:
         return PassedOver({kind: found for kind, found in kept.items() if found})
 
     def line(self) -> str:
-        """``passed over: 2 not a picture (a.txt, b.csv), 1 broken link (c.jpg)``, or an empty text."""
+        """Return ``passed over: 2 not a picture (a.txt, b.csv), 1 broken link (c.jpg)``, or an empty text."""
         parts = [f"{count:,} {kind} ({_some(self.names[kind])})" for kind, count in self.counts().items()]
         return f"passed over: {', '.join(parts)}" if parts else ""
 

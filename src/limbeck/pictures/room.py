@@ -1,4 +1,4 @@
-"""A bound on how many pixels are decoded at one time, over all threads of a process."""
+"""A bound on the pixels that all threads of a process decode at one time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image
 
 
 class Room:
-    """Room for so many pixels. A picture waits until it fits; a larger one than that waits until it is alone.
+    """A budget of pixels. A picture waits until it fits; one larger than the budget waits until it is alone.
 
-    A thread that holds some already takes more without waiting, so threads cannot block each other.
+    A thread that holds pixels gets more without waiting, so that threads cannot block each other.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -22,17 +22,17 @@ class Room:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all that is held, as a forked child must."""
+        """Forget all holds, as a forked child must."""
         self._free, self._change, self._mine = self.pixels, threading.Condition(), threading.local()
 
     @property
     def free(self) -> int:
-        """Pixels that nobody holds."""
+        """The number of pixels that nobody holds."""
         return self._free
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Hold so many pixels; given back at the end, or at the end of the thread's `keep`."""
+        """Hold ``pixels`` until the context ends, or until the thread's `keep` ends."""
         held: int = getattr(self._mine, "held", 0)
         taken = min(pixels, self.pixels)
         with self._change:
@@ -48,7 +48,7 @@ class Room:
 
     @contextmanager
     def keep(self) -> Iterator[None]:
-        """Give back only at the end what this thread's pictures hold: for work that goes on with them."""
+        """Keep this thread's holds until the context ends, for work that continues on its pictures."""
         before: int = getattr(self._mine, "held", 0)
         self._mine.keeps = getattr(self._mine, "keeps", 0) + 1
         try:
@@ -65,9 +65,9 @@ class Room:
             self._change.notify_all()
 
 
-# Pillow takes a picture's memory in blocks of 16 MiB, and the C library keeps blocks of up to 32 MiB for the
-# thread that freed them: sixteen threads that take turns would hold sixteen large pictures. Larger blocks go
-# back at once.
+# Pillow allocates pictures in blocks of 16 MiB, and the C library keeps blocks of up to 32 MiB for the thread
+# that freed them: sixteen alternating threads would hold sixteen large pictures. Larger blocks are returned
+# at once.
 with contextlib.suppress(AttributeError, ValueError):
     Image.core.set_block_size(1 << 26)
 # A decoded pixel takes about 8 bytes at its peak: the picture as it is stored, and as RGB.

@@ -1,4 +1,4 @@
-"""Text brought to one form."""
+"""Normalisation of text."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import unicodedata
 
 
 def normalize_text(text: str) -> str:
-    """NFC, every run of white space one blank, none at the ends."""
+    """Return the text in NFC, with single blanks for runs of white space and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
