@@ -21,7 +21,7 @@ def test_official_layout(tmp_path, packed, year):
     assert pairs.labels_text == [["person", "cat"], [], ["person", "cat"]]
     assert pairs.table.column("split").to_pylist() == ["train", "train", "val"]
     assert pairs.image_path(2) == f"val{year}/000000000004.jpg" and pairs.open_image(2).size == (40, 30)
-    assert f"1 pictures without a row left out: val{year}/000000000009.jpg" in report.notes
+    assert f"1 pictures without a row were skipped: val{year}/000000000009.jpg" in report.notes
     dropped = f"1 rows without a picture dropped (--keep-missing keeps them): val{year}/000000000005.jpg"
     assert dropped in report.notes
     kept, _ = run("coco", src, tmp_path / "kept", keep_missing=True)
@@ -33,7 +33,7 @@ def test_captions_alone_and_labels_alone_when_asked(tmp_path):
     pairs, report = run("coco", src, tmp_path / "out", only="captions")
     assert (
         pairs.label_names == []
-        and "read captions_train2017, captions_val2017; captions only, as asked" in (report.notes)
+        and "read captions_train2017, captions_val2017; only captions (--only)" in (report.notes)
     )
     other = coco(tmp_path / "other")
     pairs, _ = run("coco", other, tmp_path / "o1", only="captions")
@@ -152,7 +152,7 @@ def test_stray_captions_and_nothing_to_import(tmp_path):
     assert any("1 captions of annotations/captions_val2017.json belong to no" in n for n in report.notes)
     for split in ("train", "val"):
         shutil.rmtree(src / f"{split}2017")
-    with pytest.raises(LimbeckError, match=r"not one of the 4 pictures is there \(first: train2017/0"):
+    with pytest.raises(LimbeckError, match=r"none of the 4 pictures was found \(first: train2017/0"):
         run("coco", src, tmp_path / "o2", only="captions")
     empty = json.dumps({"images": [], "annotations": []})
     for split in ("train", "val"):
@@ -170,7 +170,7 @@ def test_coco_mini_names_the_80_pictures_without_rows(shared_data, tmp_path):
     pairs, report = run("coco", shared_data / "coco_mini_224.zip", tmp_path / "out")
     assert len(pairs) == 159 and len(pairs.label_names) == 80 and pairs.label_names[79] == "toothbrush"
     assert report.counts["captions"] == 795 and (report.counts["train"], report.counts["val"]) == (80, 79)
-    assert any(n.startswith("80 pictures without a row left out: val2017/") for n in report.notes)
+    assert any(n.startswith("80 pictures without a row were skipped: val2017/") for n in report.notes)
     assert COCO.name == "coco"
 
 
@@ -216,7 +216,7 @@ def test_karpathy(tmp_path, place):
     assert any(
         "1 rows without a picture dropped" in note and "val2014/gone.jpg" in note for note in report.notes
     )
-    assert "1 pictures without a row left out: val2014/x.jpg" in report.notes
+    assert "1 pictures without a row were skipped: val2014/x.jpg" in report.notes
 
 
 @pytest.mark.parametrize(
@@ -260,5 +260,5 @@ def test_which_split_file(tmp_path):
         karpathy(tmp_path / "src" / f"dataset_{name}.json", images())
     with pytest.raises(LimbeckError, match=r"several split files \(dataset_coco\.json, dataset_flickr8k"):
         run("karpathy", tmp_path / "src", tmp_path / "out")
-    with pytest.raises(LimbeckError, match=r"not one of the 5 pictures is there .* give their folder or zip"):
+    with pytest.raises(LimbeckError, match=r"none of the 5 pictures was found .* name their folder or zip"):
         run("karpathy", tmp_path / "src" / "dataset_coco.json", tmp_path / "out")

@@ -113,7 +113,7 @@ def test_iaprtc12(tmp_path: Path) -> None:
     assert pairs.labels_text == [["lake", "mountain snow"], []]
     assert pairs.image_path(1) == "images/00/112.jpg"
     notes = " ".join(report.notes)
-    assert "1 pictures without a text left out" in notes and "1 rows without a label" in notes
+    assert "1 pictures without a text were skipped" in notes and "1 rows without a label" in notes
 
 
 def test_iaprtc12_counts_what_is_not_there_and_takes_no_drawn_over_picture(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_iaprtc12_counts_what_is_not_there_and_takes_no_drawn_over_picture(tmp_p
 def test_iaprtc12_refusals(tmp_path: Path) -> None:
     src = iaprtc12(tmp_path / "src")
     (src / "saiapr_tc-12/00/labels.txt").write_text("25 1 7\n25 2 99\n")
-    assert "labels.txt line 2 is no picture, region and label" in refused("iaprtc12", src, tmp_path / "out")
+    assert "labels.txt line 2 is not picture, region and label" in refused("iaprtc12", src, tmp_path / "out")
     (src / "wlist.txt").write_text("2\tlake\n3\tlake\n")
     assert "names a label twice" in refused("iaprtc12", src, tmp_path / "out")
     (src / "wlist.txt").unlink()

@@ -72,9 +72,9 @@ def test_what_does_not_fit_together_is_counted(tmp_path):
     pairs, report = run("flickr8k", src, tmp_path / "out")
     assert pairs.ids == ["11_a", "22_b", "44_d"] and len(pairs.captions[0]) == 5
     assert "1 names of the split lists have no captions: 99_y.jpg" in report.notes
-    assert "2 pictures without a row left out: Images/88_x.jpg, Images/99_y.jpg" in report.notes
+    assert "2 pictures without a row were skipped: Images/88_x.jpg, Images/99_y.jpg" in report.notes
     dropped = "2 rows without a picture dropped (--keep-missing keeps them): 33_c.jpg, 22_b.jpg.1"
-    assert dropped in report.notes and "1 empty captions left out" in report.notes
+    assert dropped in report.notes and "1 empty captions were dropped" in report.notes
     kept, report = run("flickr8k", src, tmp_path / "kept", keep_missing=True)
     assert kept.ids == ["11_a", "22_b", "33_c", "44_d", "22_b.jpg"] and kept.image_path(2) is None
     assert "2 rows are in no split: 33_c, 22_b.jpg" in report.notes
@@ -99,7 +99,7 @@ def test_split_lists_of_other_names_or_none(tmp_path):
 def test_pictures_apart_and_equal_names(tmp_path):
     src = flickr8k(tmp_path / "src")
     shutil.move(src / "Images", tmp_path / "pictures")
-    with pytest.raises(LimbeckError, match=r"not one of the 4 pictures is there .* with --images"):
+    with pytest.raises(LimbeckError, match=r"none of the 4 pictures was found .* with --images"):
         run("flickr8k", src, tmp_path / "out")
     pairs, _ = run("flickr8k", src, tmp_path / "out", images=zipped(tmp_path / "pictures"))
     assert pairs.open_image(0).size == (40, 30) and pairs.meta["media"]["kind"] == "zip"
@@ -132,13 +132,13 @@ def test_unreadable_picture_is_for_the_check(tmp_path):
         ("image\tcaption\n11_a.jpg\ta dog\n", r"line 1 is 'image\\tcaption'"),
         (
             "image,caption,split\n11_a.jpg,a dog,train\n",
-            "line 1 is 'image,caption,split'.*other tables: folder",
+            "line 1 is 'image,caption,split'.*other tables as folder",
         ),
         ("id,text\n1,a\n", "line 1 is 'id,text'"),
         ('{"images": []}', "line 1 is "),
         ("\n" + CSV, "line 1 is ''"),
         ("", "line 1 is ''"),
-        ("image,caption\n", "holds no captions; restore it"),
+        ("image,caption\n", "contains no captions; restore it"),
         ("image,caption\n11_a.jpg,a dog\nalone\n", "line 3 is 'alone', without a caption"),
         ('image,caption\n11_a.jpg,"open\n22_b.jpg,x\n', "line 2: a quote .* does not close on this line"),
         ("11_a.jpg#0\ta dog\n11_a.jpg a cat\n", "line 2 is '11_a.jpg a cat', unlike line 1"),
@@ -154,12 +154,12 @@ def test_caption_file_of_another_layout(tmp_path, text, message):
 
 def test_no_caption_file_and_foreign_options(tmp_path):
     draw(tmp_path / "src", NAMES)
-    with pytest.raises(LimbeckError, match=r"no caption file; read are captions\.txt"):
+    with pytest.raises(LimbeckError, match=r"no caption file; add captions\.txt"):
         run("flickr8k", tmp_path / "src", tmp_path / "out")
     with pytest.raises(LimbeckError, match="no such file or folder"):
         run("flickr8k", tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "captions.txt").write_text(CSV)
-    with pytest.raises(LimbeckError, match=r"captions\.txt: neither folder nor zip; give the folder"):
+    with pytest.raises(LimbeckError, match=r"captions\.txt: neither folder nor zip; use the folder"):
         run("flickr8k", tmp_path / "captions.txt", tmp_path / "out")
     with pytest.raises(LimbeckError, match="'flickr8k' has no option --year"):
         run("flickr8k", tmp_path / "src", tmp_path / "out", year="2017")

@@ -63,7 +63,7 @@ def test_jsonl_with_other_column_names_and_lists(src, tmp_path):
     )
     assert pairs.ids == ["7", "8"] and pairs.captions == [["one", "two"], ["three"]]
     assert pairs.tags == [["p, q", "r"], []] and pairs.labels_text == [["x", "y"], ["y"]]
-    assert "1 pictures without a row left out: b.png" in report.notes
+    assert "1 pictures without a row were skipped: b.png" in report.notes
 
 
 def test_semicolons_tabs_and_byte_order_marks(src, tmp_path):

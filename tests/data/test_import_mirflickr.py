@@ -166,7 +166,7 @@ def test_aligned_lists_drop_or_keep_rows_without_picture(tmp_path, zipped):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("all_tags.txt", "a\n", "all_tags.txt has 1 lines, all_imgs.txt has 3"),
+        ("all_tags.txt", "a\n", "all_tags.txt has 1 lines, but all_imgs.txt has 3"),
         ("all_labels.txt", "0 1\n" * 3, "line 1 is not 24 zeros and ones"),
         ("labels_annotation.txt", "sky\ndog\n\n", "line 1 disagrees"),
     ],
@@ -192,7 +192,7 @@ def test_neither_layout(tmp_path):
     src = aligned(tmp_path / "lists")
     for file in (src / "mirflickr").iterdir():
         file.unlink()
-    with pytest.raises(LimbeckError, match="not one picture"):
+    with pytest.raises(LimbeckError, match="no picture"):
         run(src, tmp_path / "out")
 
 

@@ -107,7 +107,7 @@ def test_ids_find_pictures_where_no_column_names_them(tmp_path):
     assert any("2 by their name without suffix (first: 002 → images/002.png)" in n for n in report.notes)
     table(src, "x,two", "y,one", header="id,caption")
     message = refused("folder", src, tmp_path / "no")
-    assert "2 of 2 pictures are missing (first: x); ids of column 'id' were looked for" in message
+    assert "2 of 2 pictures are missing (first: x); ids of column 'id' were used as" in message
     np.save(tmp_path / "f.npy", np.eye(2))
     features = (FeatureSource("clip", tmp_path / "f.npy"),)
     pairs, report = run("folder", src, tmp_path / "features", features=features)
@@ -117,12 +117,10 @@ def test_ids_find_pictures_where_no_column_names_them(tmp_path):
 def test_a_picture_in_two_splits_is_refused_and_several_ids_are_said(tmp_path):
     src = folder(tmp_path / "src", "1.jpg")
     table(src, "1.jpg,a,train", "1.jpg,b,test", header="image,caption,split")
-    assert "1.jpg is in the splits train and test; leave it in one" in refused(
-        "folder", src, tmp_path / "out"
-    )
+    assert "1.jpg is in the splits train and test; keep it in one" in refused("folder", src, tmp_path / "out")
     table(src, "x,1.jpg,a", "y,1.jpg,b", header="id,image,caption")
     pairs, report = run("folder", src, tmp_path / "out")
-    assert pairs.ids == ["x"] and "1 pictures have several ids, the first one stands: 1.jpg" in report.notes
+    assert pairs.ids == ["x"] and "1 pictures have several ids; the first one is used: 1.jpg" in report.notes
 
 
 def test_names_in_a_zip_without_the_flag_and_with_backslashes(tmp_path):
@@ -190,7 +188,7 @@ def test_coco_names_doubtful_categories_and_counts_stray_instances(tmp_path):
     coco_of(src, {"train": ["1.jpg"]}, annotations=found, categories=kinds)
     pairs, report = run("coco", src, tmp_path / "out", only="instances")
     assert pairs.label_names == ["cat", "ox"] and pairs.labels_text == [["cat"]]
-    assert "1 categories only group others, no classes: pets" in report.notes
+    assert "1 categories only group others and are not classes: pets" in report.notes
     assert any("1 instances of annotations/instances_train2017.json belong to no" in n for n in report.notes)
 
 
@@ -226,7 +224,7 @@ def test_lists_that_two_folders_hold_are_refused(tmp_path):
     folder(tmp_path, "a/x.txt", "b/x.txt", "c/d/y.txt", "e/y.txt")
     source = Source(tmp_path)
     assert source.find("y.txt") == "e/y.txt" and source.find("z.txt") is None
-    with pytest.raises(LimbeckError, match=r"a/x\.txt and b/x\.txt are both there"):
+    with pytest.raises(LimbeckError, match=r"a/x\.txt and b/x\.txt both exist"):
         source.find("x.txt")
 
 
@@ -243,7 +241,7 @@ def test_a_text_beside_two_pictures_of_its_name_is_that_of_none(tmp_path):
     src = folder(tmp_path / "src", "1.jpg", "1.png", "2.jpg", "1.txt", "2.txt")
     pairs, report = run("folder", src, tmp_path / "out")
     assert pairs.ids == ["1.jpg", "1.png", "2"] and pairs.captions == [[], [], ["2.txt"]]
-    said = "texts of 1 names stand beside several pictures of the name and were left out: 1"
+    said = "texts of 1 names belong to several pictures and were skipped: 1"
     assert said in report.notes and not any("pictures only" in note for note in report.notes)
 
 
@@ -254,4 +252,4 @@ def test_a_name_that_stands_twice_in_a_zip_is_said(tmp_path):
             archive.writestr("1.jpg", "new")
     pairs, report = run("folder", tmp_path / "p.zip", tmp_path / "out")
     assert opened(pairs) == ["new"]
-    assert "1 names stand several times in the zip, the last of each counts (first: 1.jpg)" in report.notes
+    assert "1 names occur several times in the zip; the last of each counts (first: 1.jpg)" in report.notes

@@ -131,14 +131,14 @@ def test_rows_of_one_picture_that_differ(src):
     (src / "t.csv").write_text("image,caption,album\n0.png,a,x\n1.png,b,x\n0.png,c,y\n0.png,a,y\n")
     pairs, report = run(src)
     assert pairs.captions == [["a", "c"], ["b"]] and pairs.table.column("album").to_pylist() == ["x", "x"]
-    assert "rows of one picture differ in album (1); the first row stands" in report.notes
+    assert "rows of one picture differ in album (1); the first row is used" in report.notes
 
 
 def test_columns_no_filter_reads_are_named(src):
     (src / "t.jsonl").write_text(json.dumps({"image": "0.png", "caption": "x", "box": {"a": 1}, "ok": True}))
     pairs, report = run(src)
     assert pairs.table.column("ok").to_pylist() == [True] and "box" not in pairs.table.column_names
-    assert any("columns left out" in note and "box" in note for note in report.notes)
+    assert any("columns skipped" in note and "box" in note for note in report.notes)
 
 
 # ------------------------------------------------------------------------------ class paths
@@ -157,7 +157,7 @@ def test_the_column_of_class_paths_is_named(src):
     (src / "t.csv").write_text("id,tree,caption\n0,A > b,x\n1,A > c,x\n")
     pairs, report = run(src, path_column="tree")
     assert pairs.class_paths == [["A", "b"], ["A", "c"]] and pairs.image_path(1) == "1.png"
-    assert "class paths of column 'tree' are cut at '>'" in report.notes
+    assert "class paths of column 'tree' are split at '>'" in report.notes
     (src / "t.csv").write_text("id,path,caption\n0,A > b,x\n1,A > c,x\n")
     assert run(src)[0].class_paths == [["A", "b"], ["A", "c"]]  # no file is called so
     (src / "t.csv").write_text("path,caption\n0.png,x\n1.png,x\n")
@@ -175,11 +175,11 @@ def test_texts_and_json_beside_pictures(src):
     assert pairs.captions[:3] == [["a dog"], ["a cat"], []]
     assert pairs.table.column("width").to_pylist()[:3] == [5, 7, None]
     assert pairs.table.column("url").to_pylist()[:2] == ["u0", "u1"]
-    assert "no table found: texts of 1 and JSON of 2 of 6 pictures stand beside them" in report.notes
-    assert any("fields left out, since they are nested or long: exif" in note for note in report.notes)
+    assert "no table found: texts of 1 and JSON of 2 of 6 pictures were read" in report.notes
+    assert any("fields skipped, because they are nested or long: exif" in note for note in report.notes)
     (src / "2.json").write_text("[1]")
     (src.parent / "out").rename(src.parent / "old")
-    assert "2.json: holds no object" in refused(src)
+    assert "2.json: contains no object" in refused(src)
 
 
 def test_a_picture_that_ends_like_a_text_is_no_text(src):
@@ -217,13 +217,13 @@ def test_folders_are_labels_where_asked(src):
     moved(src, ["cat", "cat", "dog", "dog", "dog", "cat"])
     pairs, report = run(src)
     assert pairs.label_names == []
-    assert "all pictures lie in 2 folders; --folder-labels makes these their labels" in report.notes
+    assert "all pictures are in 2 folders; --folder-labels makes these their labels" in report.notes
     pairs, report = run(src, folder_labels=True)
     assert pairs.label_names == ["cat", "dog"] and pairs.labels_text[0] == ["cat"]
     assert "labels are the folders of the pictures: 2 classes" in report.notes
     (src / "t.csv").write_text("image,caption\ncat/0.png,x\n")
     (src.parent / "out").rename(src.parent / "old")
-    assert "leave out --folder-labels" in refused(src, folder_labels=True)
+    assert "remove --folder-labels" in refused(src, folder_labels=True)
 
 
 def test_folders_of_splits_and_classes(src):
@@ -235,7 +235,7 @@ def test_folders_of_splits_and_classes(src):
 
 
 def test_no_folder_no_labels(src):
-    assert "no picture lies in a folder" in refused(src, folder_labels=True)
+    assert "no picture is in a folder" in refused(src, folder_labels=True)
     assert "--path-column needs a table" in refused(src, path_column="x")
     assert "--multiline needs a table" in refused(src, multiline=True)
 
@@ -244,6 +244,6 @@ def test_half_surrogates_in_json_of_caption_sets(src):
     rows = [{"filename": f"{at}.png", "split": "train", "sentences": [{"raw": "a dog"}]} for at in range(2)]
     text = json.dumps({"dataset": "d", "images": rows}).replace("a dog", "a\\ud800 \\ud83d\\ude00", 1)
     (src / "dataset_d.json").write_text(text)
-    with pytest.warns(InputNote, match="1 texts hold half a surrogate pair"):
+    with pytest.warns(InputNote, match="1 texts contain half a surrogate pair"):
         IMPORTERS["karpathy"](src, src.parent / "out")
     assert Pairs.open(src.parent / "out").captions == [["a\ufffd 😀"], ["a dog"]]

@@ -1,4 +1,4 @@
-"""Importers: foreign layouts in, a pairs directory out. `IMPORTERS` maps a format's name to its importer."""
+"""Importers: from foreign layouts to a pairs directory. `IMPORTERS` maps a format's name to its importer."""
 
 from limbeck.data.importers.base import Importer, ImportOptions, ImportReport
 from limbeck.data.importers.coco import COCO

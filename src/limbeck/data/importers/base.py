@@ -1,4 +1,4 @@
-"""What importers share: the source (folder or zip), options, features, and the report."""
+"""The common parts of importers: the source (folder or zip), options, features, and the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from limbeck.pictures import Kind, Listing, PassedOver, list_folder, list_zip
 from limbeck.regular import regular_file
 from limbeck.tables import decode_text, read_bytes, read_list, split_lines, warn_notes
 
-_NOTES = 3  # files of which a note says how they were read
+_NOTES = 3  # files with a note on their encoding
 
 
 class Source:
@@ -35,22 +35,22 @@ class Source:
         if not path.is_dir():
             regular_file(path)
         if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
-            raise LimbeckError(f"{path}: neither folder nor zip; give the folder or zip that holds it")
+            raise LimbeckError(f"{path}: neither folder nor zip; use the folder or zip that contains it")
         self._notes: list[str] = []
 
     @cached_property
     def names(self) -> list[str]:
-        """Relative names of all files, sorted."""
+        """The relative names of all files, sorted."""
         return sorted(self._listing.pictures + self._listing.others)
 
     @property
     def pictures(self) -> list[str]:
-        """Relative names of the pictures, by ending or content, sorted; hidden ones are none."""
+        """The relative names of the pictures, by suffix or content, sorted, without hidden ones."""
         return self._listing.pictures
 
     @property
     def passed(self) -> PassedOver:
-        """What is no picture, hidden, a linked folder, a broken link or without a readable name."""
+        """The skipped entries: not pictures, hidden, linked folders, broken links, unreadable names."""
         return self._listing.passed
 
     @cached_property
@@ -58,26 +58,27 @@ class Source:
         return list_zip(self.path) if self.is_zip else list_folder(self.path)
 
     def read_bytes(self, name: str) -> bytes:
-        """Bytes of a file."""
+        """Return the bytes of a file."""
         return read_text_member(self.path, name) if self.is_zip else read_bytes(self.path / name)
 
     def read_text(self, name: str) -> str:
-        """Text of a file, decoded by `limbeck.tables`; what that says is kept for `reading_notes`."""
+        """Return the text of a file, decoded by `limbeck.tables`; its notes are kept for `reading_notes`."""
         decoded = decode_text(self.read_bytes(name), name)
         self._notes += decoded.notes
         return decoded.text
 
     def read_lines(self, name: str) -> list[str]:
-        """Lines of a file, cut at ``\\n`` and ``\\r\\n`` alone."""
+        r"""Return the lines of a file, split only at ``\n`` and ``\r\n``."""
         return split_lines(self.read_text(name))
 
     def reading_notes(self) -> list[str]:
-        """What was said of encodings while files were read: the first notes, and how many more."""
+        """Return the first notes on encodings of the files read so far, and the number of others."""
         more = len(self._notes) - _NOTES
         return self._notes[:_NOTES] + ([f"{more:,} further files were not UTF-8 either"] if more > 0 else [])
 
     def find(self, ending: str) -> str | None:
-        """The name that is ``ending`` or ends in ``/ending``, of several the one in the fewest folders.
+        """Return the name that is ``ending`` or ends in ``/ending``; of several the one in the fewest
+        folders.
 
         Raises:
             LimbeckError: two such files in equally many folders.
@@ -86,20 +87,18 @@ class Source:
         top = min((name.count("/") for name in found), default=0)
         first = [name for name in found if name.count("/") == top]
         if len(first) > 1:
-            raise LimbeckError(
-                f"{self.path}: {show(first[0])} and {show(first[1])} are both there; leave one"
-            )
+            raise LimbeckError(f"{self.path}: {show(first[0])} and {show(first[1])} both exist; remove one")
         return next(iter(first), None)
 
     @property
     def media(self) -> dict[str, str]:
-        """The ``media`` entry of pairs.json; absolute, since pictures are not copied."""
+        """The ``media`` entry of pairs.json, with an absolute path, because pictures are not copied."""
         return {"kind": "zip" if self.is_zip else "folder", "root": str(self.path.resolve())}
 
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Features to attach: a ``.npy`` file, the names of its rows (a text file, one a line), a scale."""
+    """Features to attach: a ``.npy`` file, the names of its rows (a text file, one per line), a scale."""
 
     name: str
     file: Path
@@ -109,7 +108,7 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options of all importers; each uses those that `Importer.options` names and refuses the others."""
+    """Options of all importers; each uses those of `Importer.options` and refuses the others."""
 
     name: str | None = None
     features: tuple[FeatureSource, ...] = ()
@@ -134,13 +133,13 @@ class ImportOptions:
     concepts: str | None = None
 
     def given(self) -> set[str]:
-        """Names of the options that differ from their defaults."""
+        """Return the names of the options that differ from their defaults."""
         return {f.name for f in fields(self) if getattr(self, f.name) != f.default}
 
 
 @dataclass
 class ImportReport:
-    """What was imported: the counts, and what the user should know."""
+    """The result of an import: the counts, and notes for the user."""
 
     name: str
     rows: int = 0
@@ -148,7 +147,7 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Readable lines."""
+        """Return the report as readable lines."""
         counts = ", ".join(f"{value:,} {key}" for key, value in self.counts.items())
         return [f"{self.name}: {self.rows:,} pairs ({counts})", *(f"note: {note}" for note in self.notes)]
 
@@ -156,11 +155,14 @@ class ImportReport:
 def note_passed(
     source: Source, report: ImportReport, *, foreign: bool = False, used: str | None = None
 ) -> None:
-    """Note what the source's listing passed over.
+    """Add a note on the entries that the source's listing skipped.
 
     Args:
-        foreign: name files that are no pictures too; a fixed layout has many, which its importer reads.
-        used: the table, which is no picture and not passed over.
+        source: the folder or zip.
+        report: receives the note.
+        foreign: True also names files that are not pictures; a fixed layout has many, which its importer
+            reads.
+        used: the table, which is not a picture but is read.
     """
     expected = () if foreign else (Kind.NOT_PICTURE,)
     tables = [name for name in source.names if used and Path(used) in (Path(name), source.path / name)]
@@ -168,8 +170,8 @@ def note_passed(
     if line:
         report.notes.append(line)
     if twice := open_archive(source.path).repeated if source.is_zip else ():
-        said = f"{len(twice):,} names stand several times in the zip, the last of each counts"
-        report.notes.append(f"{said} (first: {show(twice[0])})")
+        what = f"{len(twice):,} names occur several times in the zip; the last of each counts"
+        report.notes.append(f"{what} (first: {show(twice[0])})")
 
 
 Run = Callable[[Path, Path, ImportOptions], ImportReport]
@@ -177,7 +179,7 @@ Run = Callable[[Path, Path, ImportOptions], ImportReport]
 
 @dataclass(frozen=True)
 class Importer:
-    """A format: its name, one line of help, the options it understands, and the function that runs it."""
+    """A format: its name, one line of help, its options, and its function."""
 
     name: str
     help: str
@@ -190,15 +192,15 @@ class Importer:
         """Import ``src`` into the pairs directory ``out``.
 
         Raises:
-            LimbeckError: an option that the format does not have, ``out`` taken or around a source, or
-                anything wrong in the source.
+            LimbeckError: an option that the format does not have, ``out`` exists or contains a source, or any
+                fault in the source.
         """
         options = options or ImportOptions()
         common = {"name", "features", "keep_missing", "replace"}
         foreign = sorted(options.given() - common - self.options)
         if foreign:
             flag = "--" + foreign[0].replace("_", "-")
-            raise LimbeckError(f"format {self.name!r} has no option {flag}; leave it out")
+            raise LimbeckError(f"format {self.name!r} has no option {flag}; remove it")
         features = [file for source in options.features for file in (source.file, source.names)]
         check_apart(out, src, options.table, options.annotations, options.images, *features)
         check_new_directory(out, PAIRS if options.replace else None)
@@ -213,19 +215,19 @@ def attach_features(
 ) -> dict[str, dict[str, Any]]:
     """Fill the column ``feature_row`` and return the ``features`` entry of pairs.json.
 
-    Row names are ids, or pictures (`limbeck.data.row_names`); ``folder`` is the folder or zip of these.
-    Without names row i of the file belongs to row i of the table.
+    Row names are ids, or pictures (`limbeck.data.row_names`) in ``folder``, a folder or zip. Without names
+    row i of the file belongs to row i of the table.
 
     Raises:
-        LimbeckError: file and names (or table) differ in their row counts, names that match nothing or
-            several rows, or two feature files have their rows in different orders.
+        LimbeckError: file and names (or table) differ in their row counts, names match nothing or several
+            rows, or two feature files have different row orders.
     """
     entries: dict[str, dict[str, Any]] = {}
     rows: list[int | None] | None = None
     for source in sources:
         file = load_feature_file(source.name, source.file, source.scale)
         if source.names is None:
-            file.check_count(len(columns["id"]), "the table (give --feature-names to match by name)")
+            file.check_count(len(columns["id"]), "the table (use --feature-names to match by name)")
             found: list[int | None] = list(range(file.count))
         else:
             names = _read_names(source.names, file.count, source.file)
@@ -235,7 +237,7 @@ def attach_features(
             report.notes += [note for note in matched.notes if note not in report.notes]
         if rows is not None and found != rows:
             raise LimbeckError(
-                f"{source.file}: rows are in another order than those of the other feature file"
+                f"{source.file}: rows have another order than in the other feature file; use one order"
             )
         rows = found
         entries[source.name] = {"file": str(source.file.resolve()), "scale": source.scale, "rows": file.count}
@@ -246,14 +248,14 @@ def attach_features(
 
 
 def _read_names(names_file: Path, count: int, file: Path) -> list[str]:
-    """The names of a feature file's rows: one per line, blanks and all, as file names may have them."""
+    """Return the names of a feature file's rows: one per line, with blanks, as in file names."""
     listed = read_list(names_file)
     warn_notes(listed.notes)
     names = [line for line in listed.lines if line.strip()]
     if len(names) != count:
         raise LimbeckError(
-            f"{file}: has {count} rows, its names file {names_file} has {len(names)}; "
-            "give the files that belong together"
+            f"{file}: has {count} rows, but its names file {names_file} has {len(names)}; "
+            "use files that belong together"
         )
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:

@@ -1,4 +1,4 @@
-"""MS COCO in its official layout: ``annotations/*.json`` beside ``train2017/`` and ``val2017/`` (or 2014)."""
+"""MS COCO in its official layout: ``annotations/*.json`` with ``train2017/`` and ``val2017/`` (or 2014)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LAYOUT = "COCO's captions_*.json and instances_*.json"
 
 
 def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import captions, and as labels the categories of the instances, of train, val or both.
+    """Import captions, and the categories of instances as labels, of train, val or both.
 
-    Labels stand in the order of the file's categories; the split column is train or val. Pictures lie in
-    ``src``, or in ``options.images``. Ids are file names without suffix. With ``options.only`` captions or
-    instances, files of that kind alone are wanted and read.
+    Labels are in the order of the file's categories; the split column is train or val. Pictures are in
+    ``src``, or in ``options.images``. Ids are file names without suffix. With ``options.only`` (captions or
+    instances) only files of that kind are required and read.
 
     Raises:
-        LimbeckError: annotation files missing (all named at once), several years without ``options.year``, a
+        LimbeckError: missing annotation files (all named at once), several years without ``options.year``, a
             file of another layout, categories that differ between the files, no pictures.
     """
     source = Source(src)
@@ -45,29 +45,29 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
             found = _labels(content, rows, name, report)
             roots |= _roots(content)
             if labels and found != labels:
-                raise LimbeckError(
-                    f"{name}: its categories differ from those of train; give files of one set"
-                )
+                raise LimbeckError(f"{name}: its categories differ from those of train; use files of one set")
             labels = found
         listed.extend(rows.values())
     used = {label for row in listed for label in row.labels}
     if empty := [label for label in labels if label in roots and label not in used]:
         labels = [label for label in labels if label not in empty]
-        report.notes.append(f"{len(empty):,} categories only group others, no classes: {', '.join(empty)}")
+        report.notes.append(
+            f"{len(empty):,} categories only group others and are not classes: {', '.join(empty)}"
+        )
     if not listed:
         raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
     report.notes += source.reading_notes()
-    report.notes.append(f"read {read}" + ("" if options.only is None else f"; {options.only} only, as asked"))
+    report.notes.append(f"read {read}" + ("" if options.only is None else f"; only {options.only} (--only)"))
     return write_listed(listed, photos, out, options, report, labels)
 
 
 def _annotation_files(
     source: Source, photos: Source, options: ImportOptions
 ) -> tuple[str, dict[tuple[str, str], str]]:
-    """The year, and the file of each (kind, split) of that year.
+    """Return the year, and the file of each (kind, split) of that year.
 
-    A split with a file or a folder of pictures wants a file of each kind.
+    A split with a file or a folder of pictures needs a file of each kind.
     """
     if options.only not in (None, *KINDS):
         raise LimbeckError(f"--only {options.only}: choose {' or '.join(KINDS)}")
@@ -111,20 +111,20 @@ def _annotation_files(
 
 
 def _read(source: Source, name: str, rows: dict[int, Listed], folder: str, split: str) -> dict[str, Any]:
-    """The file's content, with a row for each of its pictures."""
+    """Return the file's content, and add a row for each of its pictures."""
     content = parse_json(source.read_text(name), name, _without_outlines)
     for image in entries(content, "images", {"id": int, "file_name": str}, name, _LAYOUT):
         file = f"{folder}/{image['file_name']}"
         if rows.setdefault(image["id"], Listed(file, split=split)).name != file:
             raise LimbeckError(
                 f"{name}: picture {image['id']} is {image['file_name']!r} here and "
-                f"{rows[image['id']].name!r} before; give files of one set"
+                f"{rows[image['id']].name!r} before; use files of one set"
             )
     return content
 
 
 def _without_outlines(item: dict[str, Any]) -> dict[str, Any]:
-    """Outlines are most of the file and of no use here; dropped as they are read, they cost no memory."""
+    """Drop outlines while reading: they are most of the file, unused here, and would take memory."""
     item.pop("segmentation", None)
     return item
 
@@ -138,17 +138,19 @@ def _captions(content: dict[str, Any], rows: dict[int, Listed], name: str, repor
         else:
             row.captions.append(item["caption"])
     if stray:
-        report.notes.append(f"{stray:,} captions of {name} belong to no listed picture and were left out")
+        report.notes.append(f"{stray:,} captions of {name} belong to no listed picture and were skipped")
 
 
 def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report: ImportReport) -> list[str]:
-    """Label each row with the categories that occur in it; returns all category names in file order."""
+    """Label each row with its categories; return all category names in file order."""
     categories: dict[int, str] = {}
     number_of: dict[str, int] = {}
     for item in entries(content, "categories", {"id": int, "name": str}, name, _LAYOUT):
         number, label = item["id"], normalize_text(item["name"])
         if number in categories and categories[number] != label:
-            raise LimbeckError(f"{name}: category {number} is {categories[number]!r} and {label!r}; mend it")
+            raise LimbeckError(
+                f"{name}: category {number} is {categories[number]!r} and {label!r}; use one name"
+            )
         if number_of.setdefault(label, number) != number:
             raise LimbeckError(
                 f"{name}: categories {number_of[label]} and {number} are both named {label!r}; "
@@ -167,7 +169,7 @@ def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report:
         else:
             stray += 1
     if stray:
-        report.notes.append(f"{stray:,} instances of {name} belong to no listed picture and were left out")
+        report.notes.append(f"{stray:,} instances of {name} belong to no listed picture and were skipped")
     for image, row in rows.items():
         inside = seen.get(image, set())
         row.labels = [label for number, label in categories.items() if number in inside]
@@ -175,7 +177,7 @@ def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report:
 
 
 def _roots(content: dict[str, Any]) -> set[str]:
-    """Names of categories that others name as their group; labelling tools write such a root."""
+    """Return the names of categories that group others; labelling tools write such a root."""
     groups = {(item["name"], item.get("supercategory")) for item in content["categories"]}
     return {normalize_text(str(group)) for label, group in groups if group and group != label}
 

@@ -1,4 +1,4 @@
-"""Flickr8k, and Flickr30k, which is laid out alike: pictures, one caption file, lists of the splits."""
+"""Flickr8k, and Flickr30k with the same layout: pictures, one caption file, lists of the splits."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LAYOUTS = "'image,caption' (CSV), 'NAME.jpg#0<TAB>caption' (.token), 'image_nam
 
 
 def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import pictures with the captions of one file, in its order, repeated ones included.
+    """Import pictures with the captions of one file, in its order, including repeated ones.
 
-    Splits come from ``Flickr_8k.trainImages.txt`` and its sisters: train, val (dev is val too), test.
-    Pictures lie in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
+    Splits come from ``Flickr_8k.trainImages.txt`` and the other lists: train, val (dev counts as val), test.
+    Pictures are in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
 
     Raises:
         LimbeckError: no caption file or one of another layout, a picture in two splits, no pictures.
@@ -41,7 +41,7 @@ def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     for name, caption in _read_captions(source.read_lines(file), file):
         pictures.setdefault(name, Listed(name)).captions.append(caption)
     if not pictures:
-        raise LimbeckError(f"{source.path}: {file} holds no captions; restore it")
+        raise LimbeckError(f"{source.path}: {file} contains no captions; restore it")
     report.notes.append(f"captions from {file}")
     _read_splits(source, pictures, report)
     report.notes += source.reading_notes()
@@ -55,12 +55,12 @@ def _caption_file(source: Source) -> str:
             first = min(there, key=lambda name: (name.count("/"), name))
             return source.find(PurePosixPath(first).name) or first
     raise LimbeckError(
-        f"{source.path}: no caption file; read are captions.txt, Flickr8k.token.txt, results*.token or .csv"
+        f"{source.path}: no caption file; add captions.txt, Flickr8k.token.txt, results*.token or .csv"
     )
 
 
 def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
-    """(picture name, caption) by line; the layout is told by the first line."""
+    """Yield (picture name, caption) per line; the first line determines the layout."""
     first = lines[0] if lines else ""
     header = [field.strip().strip('"').lower() for field in re.split(r"[,|]", first)]
     if header == ["image", "caption"]:
@@ -68,7 +68,9 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
         return
     barred = header == ["image_name", "comment_number", "comment"] and "|" in first
     if not barred and not _TOKEN.fullmatch(first):
-        raise LimbeckError(f"{file}: line 1 is {first[:60]!r}; read are {_LAYOUTS}; other tables: folder")
+        raise LimbeckError(
+            f"{file}: line 1 is {first[:60]!r}; known layouts are {_LAYOUTS}; import other tables as folder"
+        )
     pattern, start = (_BARRED, 1) if barred else (_TOKEN, 0)
     for number, line in enumerate(lines[start:], start=start + 1):
         match = pattern.fullmatch(line)
@@ -89,7 +91,7 @@ def _comma_rows(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
         where = f"{file}: line {number}"
         fields = line_fields(line, ",", where)
         if len(fields) == 1 and fields[0].strip():
-            raise LimbeckError(f"{where} is {fields[0][:60]!r}, without a caption; mend it")
+            raise LimbeckError(f"{where} is {fields[0][:60]!r}, without a caption; add one")
         if len(fields) > 1:
             yield fields[0].strip(_BLANKS), ",".join(fields[1:])
 
@@ -102,7 +104,7 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
         if match:
             lists[match[1].lower()] = source.find(PurePosixPath(name).name) or name
     if not lists:
-        report.notes.append("no Flickr_8k.trainImages.txt and its sisters: no split column")
+        report.notes.append("no Flickr_8k.trainImages.txt and the other lists: no split column")
     unknown: list[str] = []
     for word, file in sorted(lists.items()):
         split = split_name(word)
@@ -113,7 +115,7 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
                 unknown.append(name)
             elif item.split not in (None, split):
                 raise LimbeckError(
-                    f"{source.path}: {name} is in the lists of {item.split} and {split}; mend {file}"
+                    f"{source.path}: {name} is in the lists of {item.split} and {split}; correct {file}"
                 )
             else:
                 item.split = split

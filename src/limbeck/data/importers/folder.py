@@ -1,4 +1,4 @@
-"""A folder (or zip) of pictures, with a table of captions, tags and labels, files beside them, or nothing."""
+"""Import of a folder (or zip) of pictures, with a table, with texts next to the pictures, or alone."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     (`sidecars`), or folders are labels.
 
     Raises:
-        LimbeckError: no pictures and no table, a column that is not there, missing pictures, names that fit
-            several, a picture in two splits, no rows.
+        LimbeckError: no pictures and no table, a missing column, missing pictures, names that fit several, a
+            picture in two splits, no rows.
     """
     source = Source(src)
     report = ImportReport(options.name or src.resolve().stem)
@@ -46,7 +46,7 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
     if table is None:
         given = sorted(options.given().intersection(_TABLE_ONLY))
         if given:
-            raise LimbeckError(f"{src}: --{given[0].replace('_', '-')} needs a table; give one with --table")
+            raise LimbeckError(f"{src}: --{given[0].replace('_', '-')} needs a table; add one with --table")
         report.notes.append("no table found: pictures only")
         if other := [name for name in source.names if Path(name).suffix.lower() in ENDINGS - {".json"}]:
             report.notes.append(f"{some(other)} was not looked into; --table takes such a file")
@@ -55,7 +55,7 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         rows = folder_labels(source, rows if found is None else found, options, report, found is not None)
     else:
         if options.folder_labels:
-            raise LimbeckError(f"{table.name}: a table says the labels; leave out --folder-labels")
+            raise LimbeckError(f"{table.name}: the table defines the labels; remove --folder-labels")
         rows, parts = table_rows(table, options, report)
         rows = _find_pictures(source, rows, table.name, parts, options, report)
         rows = _merge(rows, table.name, report)
@@ -104,7 +104,7 @@ def _find_pictures(
     options: ImportOptions,
     report: ImportReport,
 ) -> Rows:
-    """The rows with the names that pictures have in the source; complain of, or count, those not there."""
+    """Return the rows with the names of their pictures in the source; refuse or count missing ones."""
     by_id = parts["image"] is None
     asked = rows.ids if by_id else rows.images
     named = [row for row, name in enumerate(asked) if name is not None]
@@ -126,7 +126,7 @@ def _find_pictures(
         report.notes.append("no pictures: features only")
     elif lost and not options.keep_missing:
         cure = (
-            f"ids of column {parts['id']!r} were looked for as file names: name a column by --image-column, "
+            f"ids of column {parts['id']!r} were used as file names: name a column with --image-column, "
             if by_id
             else "restore them "
         )
@@ -141,7 +141,7 @@ def _find_pictures(
 
 
 def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
-    """One row per picture, or per id where there is no picture, in the order of the table.
+    """Merge to one row per picture, or per id where there is no picture, in the order of the table.
 
     Raises:
         LimbeckError: a picture in two splits.
@@ -164,7 +164,7 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
             mine, theirs = rows.splits[at], rows.splits[row]
             if mine and theirs and mine != theirs:
                 where = f"{show(place)} is in the splits {mine} and {theirs}"
-                raise LimbeckError(f"{table}: {where}; leave it in one")
+                raise LimbeckError(f"{table}: {where}; keep it in one")
             rows.splits[at] = mine or theirs
             rows.paths[at] = rows.paths[at] or rows.paths[row]
         if any(rows.ids[row] != rows.ids[at] for row in others):
@@ -172,8 +172,8 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
         for lists in (rows.captions, rows.tags, rows.labels):
             lists[at] = list(dict.fromkeys(text for row in (at, *others) for text in lists[row]))
     if renamed:
-        said = f"{len(renamed):,} pictures have several ids, the first one stands"
-        report.notes.append(f"{said}: {some(renamed)}")
+        what = f"{len(renamed):,} pictures have several ids; the first one is used"
+        report.notes.append(f"{what}: {some(renamed)}")
     for name in differ:
         values = rows.further.column(name)
         wanted = pa.array([row for at, others in more.items() for row in (at, *others)], pa.int64())
@@ -183,12 +183,12 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
             differ[name] += any([next(cells) != own for _ in others])
     unequal = [f"{name} ({count:,})" for name, count in differ.items() if count]
     if unequal:
-        report.notes.append(f"rows of one picture differ in {', '.join(unequal)}; the first row stands")
+        report.notes.append(f"rows of one picture differ in {', '.join(unequal)}; the first row is used")
     return rows.take(list(first.values()))
 
 
 def _ids(rows: Rows) -> list[str]:
-    """The id given, else the picture's path without suffix, with suffix where two would collide."""
+    """Return the given id, else the picture's path without suffix, with suffix where two would collide."""
     if None not in rows.ids:
         return [str(own) for own in rows.ids]
     places = zip(rows.images, rows.missing, strict=True)

@@ -1,4 +1,4 @@
-"""The table of a folder of pictures: where it stands, which column plays which part, what each row says."""
+"""The table of a folder of pictures: how it is found, the role of each column, the content of each row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limbeck.pictures import is_picture_name, normalize_text
 from limbeck.tables import Table, cell_lists, parse_table, read_table
 from limbeck.tables.guess import parse_types
 
-# Looked for in this order when no option names the column; other tools' usual names come after ours.
+# Tried in this order when no option names the column; common names of other tools come after ours.
 GUESSES = {
     "id": ("id",),
     "image": ("image", "file_name", "filename", "image_path", "filepath", "path"),
@@ -38,9 +38,9 @@ Lists = list[list[str]]
 
 @dataclass
 class Rows:
-    """What rows say, column by column; all of one length. Equal cells may share a list: never change one.
+    """The rows, column by column; all of one length. Equal cells may share a list: never change one.
 
-    ``missing`` is the name of a picture that is not there; ``further`` has the columns of no part.
+    ``missing`` is the name of a picture that does not exist; ``further`` has the columns without a role.
     """
 
     ids: list[str | None]
@@ -54,7 +54,7 @@ class Rows:
     missing: list[str | None] = field(default_factory=list)
 
     def take(self, rows: Sequence[int]) -> Rows:
-        """Some rows, in this order."""
+        """Return some rows, in this order."""
         lists = ("ids", "images", "splits", "captions", "tags", "labels", "paths", "missing")
         kept: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in lists}
         further = self.further
@@ -64,7 +64,7 @@ class Rows:
 
 
 def bare_rows(pictures: Sequence[str]) -> Rows:
-    """Rows of pictures of which nothing is said."""
+    """Return rows of pictures without any text."""
     count = len(pictures)
     none: list[str | None] = [None] * count
     empty: Lists = [[]] * count
@@ -82,7 +82,7 @@ def bare_rows(pictures: Sequence[str]) -> Rows:
 
 
 def find_table(source: Source, options: ImportOptions) -> Table | None:
-    """The table that ``options.table`` names, else the one that the source holds; None if there is none.
+    """Return the table that ``options.table`` names, else the one in the source; None if there is none.
 
     Raises:
         LimbeckError: no such table, several of them, or one that cannot be read.
@@ -98,14 +98,18 @@ def find_table(source: Source, options: ImportOptions) -> Table | None:
             return parse_table(source.read_bytes(inside), inside, **how)
         beside = options.table if options.table.is_file() else source.path / options.table
         if not beside.is_file():
-            raise LimbeckError(f"{options.table}: no such table, neither here nor in {source.path}")
+            raise LimbeckError(
+                f"{options.table}: no such table, neither in the working directory nor in {source.path}"
+            )
         return read_table(beside, **how)
     tables = [name for name in source.names if Path(name).suffix.lower() in _ENDINGS]
     top = min((name.count("/") for name in tables), default=0)
     tables = [name for name in tables if name.count("/") == top]
     usual = [name for usual in _USUAL if (name := source.find(usual)) is not None]
     if not usual and len(tables) > 1:
-        raise LimbeckError(f"{source.path}: several tables ({', '.join(tables[:4])}); choose by --table")
+        raise LimbeckError(
+            f"{source.path}: several tables ({', '.join(tables[:4])}); choose one with --table"
+        )
     chosen = next(iter(usual or tables), None)
     if chosen is None:
         return None
@@ -115,10 +119,10 @@ def find_table(source: Source, options: ImportOptions) -> Table | None:
 def table_rows(
     table: Table, options: ImportOptions, report: ImportReport
 ) -> tuple[Rows, dict[str, str | None]]:
-    """The rows of a table that name a picture or an id, and the column of each part.
+    """Return the rows of a table that name a picture or an id, and the column of each role.
 
     Raises:
-        LimbeckError: a column that is not there, or none of pictures and texts; those there are named.
+        LimbeckError: a missing column, or none of pictures and texts; it names the existing ones.
     """
     parts = _parts(table, options)
     report.notes += table.notes
@@ -159,14 +163,14 @@ def table_rows(
     named = [row for row in range(len(table)) if rows.images[row] is not None or rows.ids[row] is not None]
     if len(named) < len(table):
         first = next((at for at, row in enumerate(named) if at != row), len(named))
-        without = f"{len(table) - len(named):,} rows name no picture and no id and were left out"
+        without = f"{len(table) - len(named):,} rows name no picture and no id and were skipped"
         report.notes.append(f"{without} (first: {table.where(first)})")
         rows = rows.take(named)
     return rows, parts
 
 
 def _parts(table: Table, options: ImportOptions) -> dict[str, str | None]:
-    """Which column plays which part; a column asked for and not there is an error that lists those there."""
+    """Choose the column of each role; a requested column that is missing is an error."""
     there = table.names
     parts: dict[str, str | None] = {}
     for part, guesses in GUESSES.items():
@@ -193,7 +197,7 @@ def _parts(table: Table, options: ImportOptions) -> dict[str, str | None]:
 
 
 def _is_class_path(table: Table, name: str | None) -> bool:
-    """Whether a column ``path`` holds paths of classes, not of files: none ends like a picture."""
+    """Return whether a column ``path`` has paths of classes, not of files: none has a picture's suffix."""
     if name != "path":
         return False
     column = table.columns.column(name)
@@ -203,22 +207,22 @@ def _is_class_path(table: Table, name: str | None) -> bool:
 
 
 def _plain(table: Table, name: str | None, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of names as text; of pictures in Parquet their paths."""
+    """Return a column of names as text; for pictures in Parquet their paths."""
     kind = column.type
     if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
         content = pc.struct_field(column, "bytes") if kind.get_field_index("bytes") >= 0 else None
         if content is None or content.null_count == len(content):
             return pc.struct_field(column, "path")
     if pa.types.is_struct(kind) or pa.types.is_binary(kind):
-        mend = "encode the table itself (limbeck encode), or store them as files"
-        raise LimbeckError(f"{table.name}: column {name!r} holds pictures, not their names; {mend}")
+        fix = "encode the table itself (limbeck encode), or store them as files"
+        raise LimbeckError(f"{table.name}: column {name!r} contains pictures, not their names; {fix}")
     if not pa.types.is_string(kind):
-        raise LimbeckError(f"{table.name}: column {name!r} holds {kind}, not names; name another column")
+        raise LimbeckError(f"{table.name}: column {name!r} contains {kind}, not names; use another column")
     return column
 
 
 def _names(column: pa.ChunkedArray) -> list[str | None]:
-    """Names as the cells have them: blanks and Unicode form belong to a name, until the file is found."""
+    """Return names as in the cells: blanks and Unicode form belong to a name until its file is found."""
     return [text if text and text.strip() else None for text in column.to_pylist()]
 
 
@@ -234,18 +238,18 @@ def _normal(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def _class_paths(column: pa.ChunkedArray, lists: Any, name: str | None, report: ImportReport) -> Lists:
-    """Class paths, root first: lists, or texts cut at the first of `_PATH_MARKS` that the column has."""
+    """Return class paths, root first: lists, or texts split at the first of `_PATH_MARKS` in the column."""
     if name is None or not pa.types.is_string(column.type):
         return list(lists("path", None))
     marks = (mark for mark in _PATH_MARKS if pc.any(pc.match_substring(column, mark)).as_py())
     mark = next(marks, None)
     if mark is not None:
-        report.notes.append(f"class paths of column {name!r} are cut at {mark!r}")
+        report.notes.append(f"class paths of column {name!r} are split at {mark!r}")
     return list(lists("path", mark or ">"))
 
 
 def _further(table: Table, parts: dict[str, str | None], report: ImportReport) -> pa.Table:
-    """The columns of no part, which a hit shall bring back and a filter may ask for."""
+    """Return the columns without a role, which a hit returns and a filter may use."""
     kept: dict[str, pa.ChunkedArray] = {}
     left_out, renamed = [], []
     for name, column in zip(table.names, table.columns.columns, strict=True):
@@ -264,7 +268,7 @@ def _further(table: Table, parts: dict[str, str | None], report: ImportReport) -
     if kept:
         report.notes.append(f"further columns kept: {', '.join(kept)}")
     if renamed:
-        report.notes.append(f"renamed, since pairs have columns of these names: {', '.join(renamed)}")
+        report.notes.append(f"renamed, because pairs have columns of these names: {', '.join(renamed)}")
     if left_out:
-        report.notes.append(f"columns left out, since no filter reads their type: {', '.join(left_out)}")
+        report.notes.append(f"columns skipped, because no filter reads their type: {', '.join(left_out)}")
     return pa.table(kept)

@@ -1,4 +1,4 @@
-"""IAPR TC-12 with SAIAPR's labels of regions, in the layout of both downloads."""
+"""IAPR TC-12 with SAIAPR's region labels, in the layout of both downloads."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _TITLE = re.compile(r"<TITLE>(.*?)</TITLE>", re.DOTALL)
 
 
 def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import pictures ``images/NN/N.jpg`` with ``annotations_complete_eng/NN/N.eng`` and labels of regions.
+    """Import pictures ``images/NN/N.jpg`` with ``annotations_complete_eng/NN/N.eng`` and region labels.
 
-    Labels: SAIAPR's ``NN/labels.txt`` (picture, region, label number) and ``wlist.txt`` (number, name);
-    those that occur, in the order of their numbers. Captions: the sentences of the description, else the
-    title. Ids are picture numbers. Pictures lie in ``src``, or in ``options.images``.
+    Labels come from SAIAPR's ``NN/labels.txt`` (picture, region, label number) and ``wlist.txt`` (number,
+    name); those that occur are in the order of their numbers. Captions are the sentences of the description,
+    else the title. Ids are picture numbers. Pictures are in ``src``, or in ``options.images``.
 
     Raises:
-        LimbeckError: parts of the layout missing (all named at once), a line that is no label, a label number
+        LimbeckError: missing parts of the layout (all named at once), an invalid label line, a label number
             without a name.
     """
     source = Source(src)
     report = ImportReport(options.name or "iaprtc12")
     photos = picture_source(source, options)
     texts = _by_number(source, ".eng", r"(?:^|/)annotations_complete_eng/[0-9]+/[^/]+$")
-    # SAIAPR's download has the same pictures once more.
+    # SAIAPR's download contains the same pictures again.
     pictures = _by_number(photos, ".jpg", r"(?:^|/)images/[0-9]+/[^/]+$")
     regions = [name for name in source.names if PurePosixPath(name).name == "labels.txt"]
     words = source.find("wlist.txt")
@@ -64,12 +64,12 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
                 continue
             if len(cells) < 3 or not all(cell.isdigit() for cell in cells[:3]) or int(cells[2]) not in names:
                 raise LimbeckError(
-                    f"{source.path}: {name} line {line_number} is no picture, region and label of wlist.txt"
+                    f"{source.path}: {name} line {line_number} is not picture, region and label of wlist.txt"
                 )
             carried.setdefault(str(int(cells[0])), set()).add(int(cells[2]))
     paired = sorted(set(pictures) & set(texts), key=int)
     if not paired:
-        raise LimbeckError(f"{source.path}: no picture has a text of its number; restore both")
+        raise LimbeckError(f"{source.path}: no picture has a text with its number; restore both")
     ids = sorted(texts, key=int) if options.keep_missing else paired
     used = sorted({number for item in ids for number in carried.get(item, ())})
     columns: dict[str, list[Any]] = {
@@ -79,7 +79,7 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
         "labels": [[names[n] for n in sorted(carried.get(item, ()))] for item in ids],
     }
     if len(paired) < len(pictures):
-        report.notes.append(f"{len(pictures) - len(paired):,} pictures without a text left out")
+        report.notes.append(f"{len(pictures) - len(paired):,} pictures without a text were skipped")
     if lost := sorted(set(texts) - set(pictures), key=int):
         done = "kept" if options.keep_missing else "dropped (--keep-missing keeps them)"
         report.notes.append(f"{len(lost):,} rows without a picture {done}: {some(lost)}")
@@ -102,14 +102,14 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
 
 
 def _by_number(source: Source, ending: str, preferred: str) -> dict[str, str]:
-    """The files that a number names, by number; SAIAPR's pictures with outlines drawn in are none."""
+    """Return the files with a number as name, by number, without SAIAPR's pictures of drawn outlines."""
     plain = [name for name in source.names if not re.search(r"(?:^|/)segment[^/]*/", name)]
     found = numbered(plain, rf"([0-9]+){re.escape(ending)}", source.path, preferred)
     return {str(number): name for number, name in found.items()}
 
 
 def _names(source: Source, file: str) -> dict[int, str]:
-    """Label names by number."""
+    """Return label names by number."""
     names = {}
     for line in source.read_lines(file):
         number, _, name = line.strip().partition(" " if "\t" not in line else "\t")
@@ -121,7 +121,7 @@ def _names(source: Source, file: str) -> dict[int, str]:
 
 
 def _sentences(text: str) -> list[str]:
-    """The description, apart at semicolons; the title where there is none."""
+    """Return the description, split at semicolons, or the title where there is none."""
     found = _TEXT.search(text)
     parts = [normalize_text(part) for part in (found[1] if found else "").split(";")]
     title = _TITLE.search(text)

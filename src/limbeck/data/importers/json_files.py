@@ -1,4 +1,4 @@
-"""JSON of caption sets: read with errors that name file and field."""
+"""JSON of caption sets, read with errors that name file and field."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from limbeck.tables.records import whole_text
 _WORDS: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
 
 
-# An escape of a surrogate; most stand in pairs, which make one character.
+# An escape of a surrogate; most occur in pairs, which make one character.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
-    """The object that a JSON text holds; ``where`` stands in the error, ``hook`` sees each inner object.
+    """Return the object of a JSON text; errors contain ``where``, ``hook`` gets each inner object.
 
     Halves of surrogate pairs become U+FFFD, which a warning counts.
 
@@ -29,23 +29,23 @@ def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | No
     if _HALF.search(text):
         content, count = whole_text(content)
         if count:
-            warn_notes([f"{where}: {count:,} texts hold half a surrogate pair; it became U+FFFD"])
+            warn_notes([f"{where}: {count:,} texts contain half a surrogate pair; it became U+FFFD"])
     if not isinstance(content, dict):
-        raise LimbeckError(f"{where}: holds a {type(content).__name__}, not an object with named fields")
+        raise LimbeckError(f"{where}: contains a {type(content).__name__}, not an object with named fields")
     return content
 
 
 def entries(
     content: dict[str, Any], key: str, needed: Mapping[str, type], where: str, layout: str
 ) -> list[dict[str, Any]]:
-    """The list of objects under ``key``, each with the fields ``needed`` and their types.
+    """Return the list of objects under ``key``, each with the fields ``needed`` and their types.
 
     Args:
-        content: the object that holds the list.
+        content: the object that contains the list.
         key: its field.
-        needed: type of each field that an entry must have.
-        where: file, for the error.
-        layout: what is read, for the error.
+        needed: the type of each field that an entry must have.
+        where: the file, for the error.
+        layout: the expected layout, for the error.
 
     Raises:
         LimbeckError: no such list, an entry without one of the fields or with a value of another type.
@@ -53,12 +53,12 @@ def entries(
     items = content.get(key)
     if not isinstance(items, list):
         there = ", ".join(map(repr, list(content)[:6])) or "nothing"
-        raise LimbeckError(f"{where}: no list {key!r}, there are {there}; read is {layout}")
+        raise LimbeckError(f"{where}: no list {key!r}, there are {there}; expected is {layout}")
     for number, item in enumerate(items):
         for name, kind in needed.items():
             if not isinstance(item, dict) or name not in item:
-                raise LimbeckError(f"{where}: {key}[{number}] has no {name!r}; read is {layout}")
+                raise LimbeckError(f"{where}: {key}[{number}] has no {name!r}; expected is {layout}")
             if not isinstance(item[name], kind):
                 found = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
-                raise LimbeckError(f"{where}: {found}, not {_WORDS[kind]}; read is {layout}")
+                raise LimbeckError(f"{where}: {found}, not {_WORDS[kind]}; expected is {layout}")
     return items

@@ -1,4 +1,4 @@
-"""Karpathy's ``dataset_*.json`` of Flickr8k, Flickr30k and COCO: captions and the usual splits."""
+"""Karpathy's ``dataset_*.json`` of Flickr8k, Flickr30k and COCO: captions and the standard splits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LAYOUT = "Karpathy's {images: [{filename, split, sentences: [{raw}]}]}"
 
 
 def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import a split file, given itself or as the one ``dataset_*.json`` of a folder or zip.
+    """Import a split file, given directly or as the one ``dataset_*.json`` of a folder or zip.
 
-    Split "restval" (the rest of COCO's val) becomes train, as everyone trains on it. Pictures lie in
-    ``options.images``, else beside the file. Ids are file names without suffix.
+    Split "restval" (the rest of COCO's val) becomes train, as in common practice. Pictures are in
+    ``options.images``, else next to the file. Ids are file names without suffix.
 
     Raises:
         LimbeckError: no split file or several, one of another layout, no pictures.
@@ -48,9 +48,9 @@ def _split_file(src: Path) -> tuple[Source, str]:
     source = Source(src)
     found = [name for name in source.names if Path(name).match("dataset_*.json")]
     if len(found) > 1:
-        raise LimbeckError(f"{src}: several split files ({', '.join(found)}); unpack and give one of them")
+        raise LimbeckError(f"{src}: several split files ({', '.join(found)}); unpack and use one of them")
     if not found:
-        raise LimbeckError(f"{src}: no dataset_*.json; give Karpathy's split file itself")
+        raise LimbeckError(f"{src}: no dataset_*.json; use Karpathy's split file itself")
     return source, found[0]
 
 

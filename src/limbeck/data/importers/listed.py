@@ -1,4 +1,4 @@
-"""What caption sets share: pictures that lists or JSON files name, turned into a pairs directory."""
+"""The common part of caption sets: from pictures in lists or JSON files to a pairs directory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, show
 from limbeck.pictures import normalize_text
 
-# Other words for the usual names of splits. "restval" is the rest of COCO's val, which everyone trains on.
+# Synonyms of split names. "restval" is the rest of COCO's val, which is commonly part of train.
 _SPLITS = {"dev": "val", "valid": "val", "validation": "val", "restval": "train"}
 
 
 @dataclass
 class Listed:
-    """A picture as a caption set names it (with its folder, where given), and what is said of it."""
+    """A picture as a caption set names it (with its folder, where given), and its texts."""
 
     name: str
     captions: list[str] = field(default_factory=list)
@@ -30,12 +30,12 @@ class Listed:
 
 
 def split_name(word: str) -> str:
-    """Name of a split in the split column: train, val, test; any other word stays as it is."""
+    """Return the name of a split for the split column: train, val, test; other words are kept."""
     return _SPLITS.get(word, word)
 
 
 def picture_source(source: Source, options: ImportOptions) -> Source:
-    """Where the pictures lie: ``--images`` if given, else beside the lists."""
+    """Return the source of the pictures: ``--images`` if given, else that of the lists."""
     return source if options.images is None else Source(options.images)
 
 
@@ -47,15 +47,15 @@ def write_listed(
     report: ImportReport,
     label_names: Sequence[str] = (),
 ) -> ImportReport:
-    """Find each picture, report what does not fit together, write the pairs directory.
+    """Find each picture, report mismatches, and write the pairs directory.
 
-    Ids are file names without suffix, more of the path where two would be equal (`unique_ids`). Rows without
-    a picture are dropped unless ``options.keep_missing``; pictures that nothing names are left out; both are
-    counted and named.
+    Ids are file names without suffix, or more of the path where two would be equal (`unique_ids`). Rows
+    without a picture are dropped unless ``options.keep_missing``. Pictures that nothing names are skipped.
+    The report counts and names both.
 
     Raises:
-        LimbeckError: a picture listed twice, names that fit several pictures, not one picture is there,
-            features that do not fit, ``out`` exists.
+        LimbeckError: a picture listed twice, names that fit several pictures, no picture found, features that
+            do not fit, ``out`` exists.
     """
     _refuse_repeated(listed)
     names = [item.name for item in listed]
@@ -65,9 +65,9 @@ def write_listed(
     missing = [item.name for item, image in zip(listed, images, strict=True) if image is None]
     if len(missing) == len(listed) and not options.keep_missing:
         raise LimbeckError(
-            f"{pictures.path}: not one of the {len(listed):,} pictures is there "
+            f"{pictures.path}: none of the {len(listed):,} pictures was found "
             f"(first: {found.why(missing[0])}); "
-            "give their folder or zip with --images"
+            "name their folder or zip with --images"
         )
     if missing:
         done = "kept" if options.keep_missing else "dropped (--keep-missing keeps them)"
@@ -80,7 +80,7 @@ def write_listed(
     shown = [[text for text in map(normalize_text, item.captions) if text] for item, _ in rows]
     empty = sum(len(item.captions) for item, _ in rows) - sum(map(len, shown))
     if empty:
-        report.notes.append(f"{empty:,} empty captions left out")
+        report.notes.append(f"{empty:,} empty captions were dropped")
     columns: dict[str, list[Any]] = {
         "id": unique_ids([clean_path(item.name) for item, _ in rows]),
         "image": [image for _, image in rows],
@@ -118,4 +118,4 @@ def _refuse_repeated(listed: Sequence[Listed]) -> None:
         other = first.setdefault(clean_path(item.name), item)
         if other is not item:
             splits = f" (splits {other.split} and {item.split})" if other.split != item.split else ""
-            raise LimbeckError(f"{show(item.name)} is listed twice{splits}; leave one of the two entries")
+            raise LimbeckError(f"{show(item.name)} is listed twice{splits}; remove one of the two entries")

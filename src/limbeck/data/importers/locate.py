@@ -1,4 +1,4 @@
-"""Where importers find the pictures that lists and tables name, and the ids that names make."""
+"""Search for the pictures that lists and tables name, and ids from their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limbeck.names import Resolved, clean_path, resolve, show
 
 
 def some(names: Sequence[str], count: int = 3) -> str:
-    """The first few names, for a note."""
+    """Return the first few names, for a note."""
     return ", ".join(map(show, names[:count])) + (", …" if len(names) > count else "")
 
 
@@ -26,17 +26,17 @@ def find_pictures(
     endings: bool = False,
     keep_missing: bool = False,
 ) -> Resolved:
-    """Find each named picture in a source by the rules of `limbeck.names`; counts by rule go to the report.
+    """Find each named picture in a source by the rules of `limbeck.names`; the report counts each rule.
 
-    Any file is found by its own path; by the other rules only those that are pictures.
+    Any file is found by its own path; the other rules find only pictures.
 
     Args:
         source: the folder or zip of the pictures.
-        names: as the list gives them.
-        report: takes the notes.
-        list_name: the list's own path in the source; names may count from its folder.
-        endings: also find pictures by names without ending.
-        keep_missing: note names that fit several pictures; otherwise they are an error.
+        names: the names from the list.
+        report: receives the notes.
+        list_name: the list's own path in the source; names may be relative to its folder.
+        endings: also find pictures by names without suffix.
+        keep_missing: report names that fit several pictures; otherwise they are an error.
 
     Raises:
         LimbeckError: names that fit several pictures, or a picture that several names fit.
@@ -57,21 +57,21 @@ def find_pictures(
 
 
 def note_unused(source: Source, used: Sequence[str | None], report: ImportReport) -> None:
-    """Note the pictures of a source that no row names."""
+    """Add a note on the pictures of a source that no row names."""
     taken = set(used)
     unused = [name for name in source.pictures if name not in taken]
     if unused:
-        report.notes.append(f"{len(unused):,} pictures without a row left out: {some(unused)}")
+        report.notes.append(f"{len(unused):,} pictures without a row were skipped: {some(unused)}")
 
 
 def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") -> dict[int, str]:
-    """The names whose ends match ``form`` (a pattern with the number as its group), by their numbers.
+    """Return the names whose ends match ``form`` (a pattern with the number as its group), by number.
 
     Args:
         names: paths.
-        form: pattern of the end of a path.
+        form: the pattern of the end of a path.
         where: the folder or zip, for the error.
-        preferred: pattern that decides between files of one number, if just one matches it.
+        preferred: a pattern that decides between files of one number, if exactly one matches it.
 
     Raises:
         LimbeckError: two files of one number.
@@ -86,15 +86,15 @@ def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") 
             fits = [name for name in fits if re.search(preferred, name)] or fits
         if len(fits) > 1:
             both = f"{show(fits[0])} and {show(fits[1])}"
-            raise LimbeckError(f"{where}: {both} are both number {number}; leave one of them")
+            raise LimbeckError(f"{where}: {both} are both number {number}; remove one of them")
         chosen[number] = fits[0]
     return chosen
 
 
 def unique_ids(paths: Sequence[str], *, folders: bool = False) -> list[str]:
-    """A short id for each picture path: its name without suffix, or more where two would be equal.
+    """Return a short id per picture path: its name without suffix, or more where two would be equal.
 
-    Where names without suffix are equal ids become names with suffix, then paths without suffix, then paths.
+    Where names without suffix are equal, ids become names with suffix, then paths without suffix, then paths.
     With ``folders`` the folders always belong to the id. Equal paths get equal ids.
     """
     forms = [_forms(path)[2 if folders else 0 :] for path in paths]

@@ -1,4 +1,4 @@
-"""MIRFlickr-25K: the official download, and the 20,015 aligned rows of DCMH, SSAH and their followers."""
+"""MIRFlickr-25K: the official download, and the 20,015 aligned rows of DCMH, SSAH and later papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 
-# Column order of all_labels.txt; the official annotation files carry the same names.
+# Column order of all_labels.txt; the official annotation files have the same names.
 # fmt: off
 LABELS = [
     "animals", "baby", "bird", "car", "clouds", "dog", "female", "flower",
@@ -31,11 +31,11 @@ Columns = dict[str, list[Any]]
 
 
 def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import either layout, told apart by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
+    """Import either layout, distinguished by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
 
     Raises:
-        LimbeckError: neither layout, lists or annotation files missing, or all pictures or all tags (whatever
-            is missing named at once), lists of unequal length, a broken label row.
+        LimbeckError: neither layout; missing lists, annotation files, or all pictures or tags (named at
+            once); lists of unequal length; a broken label row.
     """
     source = Source(src)
     report = ImportReport(options.name or "mirflickr")
@@ -54,7 +54,7 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
     elif missing:
         report.notes.append(f"{len(missing):,} rows kept without picture: {some(missing)}")
     if not columns["id"]:
-        raise LimbeckError(f"{src}: not one picture of the lists is there; restore mirflickr/im*.jpg")
+        raise LimbeckError(f"{src}: no picture of the lists was found; restore mirflickr/im*.jpg")
     report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report, source.path)
     report.rows = len(columns["id"])
@@ -70,7 +70,7 @@ def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportRepo
 
 
 def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
-    """The aligned lists: line i of every file is row i."""
+    """Read the aligned lists: line i of every file is row i."""
     files = [str(PurePosixPath(lists).with_name(name)) for name in LISTS]
     missing = [file for file in files if file not in set(source.names)]
     if missing:
@@ -81,7 +81,7 @@ def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
     for name, other in (("all_tags.txt", tags), ("all_labels.txt", labels)):
         if len(other) != len(images):
             raise LimbeckError(
-                f"{source.path}: {name} has {len(other)} lines, all_imgs.txt has {len(images)}; "
+                f"{source.path}: {name} has {len(other)} lines, but all_imgs.txt has {len(images)}; "
                 "they must be aligned"
             )
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
@@ -118,9 +118,9 @@ def _cross_check(source: Source, lists: str, columns: Columns, report: ImportRep
 
 
 def _official(source: Source, options: ImportOptions, report: ImportReport) -> Columns:
-    """The official download: im*.jpg, meta/tags/tags*.txt, and one file of picture numbers per label.
+    """Read the official download: im*.jpg, meta/tags/tags*.txt, and one file of picture numbers per label.
 
-    Rows are all numbers that any of the three names; a picture that is not there is ``imN.jpg`` all the same.
+    Rows are all numbers that any of the three names; a missing picture still gets the name ``imN.jpg``.
     """
     pictures = numbered(source.names, r"im([0-9]+)\.jpg", source.path)
     tag_files = numbered(source.names, r"tags/tags([0-9]+)\.txt", source.path)
@@ -147,11 +147,11 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
         raise LimbeckError(
             f"{source.path}{where}: no all_imgs.txt, and of the official MIRFlickr-25K these are missing: "
             f"{'; '.join(parts)}; unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, "
-            "or give the annotations with --annotations"
+            "or name the annotations with --annotations"
         )
     for label, found in words.items():
         if odd := next((word for word in found if not word.isdecimal()), None):
-            raise LimbeckError(f"{notes.path}: {files[label]} holds {odd!r}, not a picture number")
+            raise LimbeckError(f"{notes.path}: {files[label]} contains {odd!r}, not a picture number")
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
     for number in numbers:
         own = source.read_lines(tag_files[number]) if number in tag_files else []

@@ -33,14 +33,14 @@ CONCEPTS: dict[str, list[str]] = {
 
 
 def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Import the rows of ``Imagelist.txt`` that carry one of the chosen concepts; ids are its photo numbers.
+    """Import the rows of ``Imagelist.txt`` with one of the chosen concepts; ids are its photo numbers.
 
-    Files, by name, wherever they lie: ``Imagelist.txt``; ``Labels_CONCEPT.txt``, 0 or 1 a line; the tags in
-    ``TagList1k.txt`` and ``AllTags1k.txt`` (0 or 1 a column), else ``All_Tags.txt`` (photo number, tags).
-    Pictures are looked for below ``src`` or in ``options.images``; a row may be without.
+    Files are found by name, in any folder: ``Imagelist.txt``; ``Labels_CONCEPT.txt``, 0 or 1 per line; the
+    tags in ``TagList1k.txt`` and ``AllTags1k.txt`` (0 or 1 per column), else ``All_Tags.txt`` (photo number,
+    tags). Pictures are searched in ``src`` or in ``options.images``; a row may have none.
 
     Raises:
-        LimbeckError: files missing (all named at once), or not of one length.
+        LimbeckError: missing files (all named at once), or files of different length.
     """
     source = Source(src)
     report = ImportReport(options.name or "nuswide")
@@ -56,7 +56,7 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
         flags = _lines(source, name)
         if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
             raise LimbeckError(
-                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one a row of Imagelist.txt"
+                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt"
             )
         for own, flag in zip(labels, flags, strict=True):
             if flag.strip() == "1":
@@ -79,7 +79,9 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     )
     without = sum(image is None for image in columns["image"])
     if without:
-        report.notes.append(f"{without:,} rows without picture kept: features and tags are enough to hash")
+        report.notes.append(
+            f"{without:,} rows without picture kept: features and tags are sufficient for hashing"
+        )
     report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report, pictures.path)
     report.rows = len(keep)
@@ -95,7 +97,7 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
 
 
 def _files(source: Source, concepts: list[str]) -> dict[str, str]:
-    """Places of all files that are needed; what is missing is named at once."""
+    """Return the paths of all required files; an error names all missing ones."""
     needed = ["Imagelist.txt", *(f"Labels_{concept}.txt" for concept in concepts)]
     found = {name: source.find(name) for name in [*needed, "TagList1k.txt", "AllTags1k.txt", "All_Tags.txt"]}
     missing = [name for name in needed if found[name] is None]
@@ -114,7 +116,7 @@ def _lines(source: Source, name: str) -> list[str]:
 
 
 def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[str]]:
-    """Tags of each row of the image list."""
+    """Return the tags of each row of the image list."""
     if "TagList1k.txt" in found and "AllTags1k.txt" in found:
         words = [normalize_text(line) for line in _lines(source, found["TagList1k.txt"])]
         rows = _lines(source, found["AllTags1k.txt"])

@@ -1,4 +1,4 @@
-"""What lies beside pictures where there is no table: texts and JSON of each, and folders that are classes."""
+"""Texts and JSON files next to pictures, for folders without a table; and folders as classes."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ from limbeck.tables import load_json
 from limbeck.tables.records import to_columns
 
 _CAPTION = ("caption", "captions", "text")
-_LONG = 10_000  # characters; a longer text in a JSON file is a picture or an outline, no fact to filter by
+_LONG = (
+    10_000  # characters; a longer text in a JSON file is a picture or an outline, not a value to filter by
+)
 _SPLITS = frozenset({"train", "val", "test"})
 
 
 def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | None:
-    """Captions of ``NAME.txt``, else of the field ``caption`` of ``NAME.json``, and the other plain fields.
+    """Read captions from ``NAME.txt``, else from the field ``caption`` of ``NAME.json``, and other plain
+    fields.
 
-    As img2dataset leaves them: a text file holds one caption, a JSON file one object. None where no picture
-    has either.
+    This is the layout of img2dataset: a text file has one caption, a JSON file one object. Return None if
+    no picture has either.
 
     Raises:
-        LimbeckError: a JSON file that holds no object.
+        LimbeckError: a JSON file without an object.
     """
     there = set(source.names).difference(source.pictures)
     texts, facts = {}, {}
     stems = [str(PurePosixPath(str(picture)).with_suffix("")) for picture in rows.images]
     shared = {stem for stem, times in Counter(stems).items() if times > 1}
     if lost := sorted(stem for stem in shared if {f"{stem}.txt", f"{stem}.json"} & there):
-        said = f"texts of {len(lost):,} names stand beside several pictures of the name and were left out"
-        report.notes.append(f"{said}: {some(lost)}")
+        what = f"texts of {len(lost):,} names belong to several pictures and were skipped"
+        report.notes.append(f"{what}: {some(lost)}")
     for row, stem in enumerate(stems):
         if stem in shared:
             continue
@@ -48,7 +51,7 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
             name = f"{stem}.json"
             found = load_json(source.read_text(name), name)
             if not isinstance(found, dict):
-                raise LimbeckError(f"{name}: holds no object; remove it or give a table with --table")
+                raise LimbeckError(f"{name}: contains no object; remove it or name a table with --table")
             facts[row] = found
     if not texts and not facts:
         return None
@@ -58,7 +61,7 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
     report.notes.remove("no table found: pictures only")
     report.notes += [
         f"no table found: texts of {len(texts):,} and JSON of {len(facts):,} "
-        f"of {len(rows.images):,} pictures stand beside them"
+        f"of {len(rows.images):,} pictures were read"
     ]
     report.notes += source.reading_notes()
     further = _further([facts.get(row, {}) for row in range(len(rows.images))], report)
@@ -72,7 +75,7 @@ def _captions(facts: dict[str, object]) -> list[str]:
 
 
 def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
-    """Columns of the plain fields that are no captions."""
+    """Return columns of the plain fields that are not captions."""
     plain: list[dict[str, object]] = []
     dropped = set()
     for own in facts:
@@ -87,36 +90,36 @@ def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
         plain.append(kept)
     if not any(plain):
         return pa.table({})
-    columns, _, notes = to_columns(plain, (), "JSON beside pictures")
+    columns, _, notes = to_columns(plain, (), "JSON next to pictures")
     report.notes += notes
     report.notes.append(f"further columns kept: {', '.join(columns.column_names)}")
     if dropped:
-        report.notes.append(f"fields left out, since they are nested or long: {', '.join(sorted(dropped))}")
+        report.notes.append(f"fields skipped, because they are nested or long: {', '.join(sorted(dropped))}")
     return columns
 
 
 def folder_labels(
     source: Source, rows: Rows, options: ImportOptions, report: ImportReport, told: bool
 ) -> Rows:
-    """Labels by folders: asked for, or where the layout says so; ``told`` if texts lie beside the pictures.
+    """Use folders as labels: on request, or if the layout shows it; ``told``: pictures have texts.
 
-    The layout says so where all pictures lie in ``SPLIT/CLASS/``, with train, val or test (or other usual
-    words) as SPLIT; these become the split column. With ``--folder-labels`` the folder that holds a picture
-    is its label, whatever is above it; pictures beside the folders have none. Otherwise a note says how.
+    The layout shows it if all pictures are in ``SPLIT/CLASS/``, with train, val or test (or a synonym) as
+    SPLIT; these become the split column. With ``--folder-labels`` the folder of a picture is its label,
+    whatever is above it; pictures outside folders have none. Otherwise a note names the option.
 
     Raises:
-        LimbeckError: folders asked for, but not one picture in a folder.
+        LimbeckError: requested, but no picture is in a folder.
     """
     parents = [PurePosixPath(str(picture)).parent.parts for picture in rows.images]
     words = [split_name(own[0].lower()) if len(own) > 1 else "" for own in parents]
     by_split = bool(words) and set(words) <= _SPLITS and {len(own) for own in parents} == {2}
     classes = Counter(own[-1] for own in parents if own)
     if options.folder_labels and not classes:
-        raise LimbeckError(f"{source.path}: no picture lies in a folder; leave out --folder-labels")
+        raise LimbeckError(f"{source.path}: no picture is in a folder; remove --folder-labels")
     if not options.folder_labels and (told or not by_split):
         if not told and len(classes) > 1 and all(parents) and {len(own) for own in parents} == {1}:
-            mend = "--folder-labels makes these their labels"
-            report.notes.append(f"all pictures lie in {len(classes):,} folders; {mend}")
+            hint = "--folder-labels makes these their labels"
+            report.notes.append(f"all pictures are in {len(classes):,} folders; {hint}")
         return rows
     labels = [[name] if own and (name := normalize_text(own[-1])) else [] for own in parents]
     report.notes.append(f"labels are the folders of the pictures: {len(classes):,} classes")
