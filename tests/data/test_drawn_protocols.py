@@ -108,7 +108,7 @@ def test_the_hash_knows_the_rule(tmp_path: Path) -> None:
         ({"train": 31}, {}, "too few to give 5 queries and 31 to train on: at least 36 are needed"),
         ({"query": 35}, {}, "too few"),
         ({"sha256": {"query": "0" * 64}}, {}, "the ids drawn for query are not those of its data set"),
-        ({}, {"label_names": ["sky", "sea"]}, "knows 2 labels, .* lacks sea; import it with"),
+        ({}, {"label_names": ["sky", "sea"]}, "uses 2 labels, but .* lacks sea; import it with"),
         ({}, {"label_names": ["sea"]}, "lacks sea"),
     ],
 )

@@ -105,9 +105,9 @@ def test_two_years_need_a_choice(tmp_path):
     ("file", "change", "message"),
     [
         ("captions_val", "{", r"captions_val2017\.json: line 1 is not JSON"),
-        ("captions_val", "[1]", "holds a list, not an object"),
-        ("captions_val", {"images": None}, r"no list 'images', there are 'info', .*read is COCO's"),
-        ("captions_val", {"images": [{"id": 1}]}, r"images\[0\] has no 'file_name'; read is COCO's"),
+        ("captions_val", "[1]", "contains a list, not an object"),
+        ("captions_val", {"images": None}, r"no list 'images', there are 'info', .*expected is COCO's"),
+        ("captions_val", {"images": [{"id": 1}]}, r"images\[0\] has no 'file_name'; expected is COCO's"),
         ("captions_val", {"images": [7]}, r"images\[0\] has no 'id'"),
         (
             "captions_val",
@@ -223,12 +223,12 @@ def test_karpathy(tmp_path, place):
     ("content", "message"),
     [
         ("image,caption\n", r"dataset_x\.json: line 1 is not JSON"),
-        ('["a"]', "holds a list"),
-        ('{"annotations": []}', r"no list 'images', there are 'annotations'; read is Karpathy's"),
+        ('["a"]', "contains a list"),
+        ('{"annotations": []}', r"no list 'images', there are 'annotations'; expected is Karpathy's"),
         ('{"images": []}', "the list 'images' is empty"),
         (
             '{"images": [{"file_name": "a.jpg", "id": 1}]}',
-            r"images\[0\] has no 'filename'; read is Karpathy's",
+            r"images\[0\] has no 'filename'; expected is Karpathy's",
         ),
         (
             '{"images": [{"filename": 1, "split": "test", "sentences": []}]}',
@@ -254,7 +254,7 @@ def test_split_file_of_another_layout(tmp_path, content, message):
 
 def test_which_split_file(tmp_path):
     (tmp_path / "src").mkdir()
-    with pytest.raises(LimbeckError, match=r"no dataset_\*\.json; give Karpathy's split file itself"):
+    with pytest.raises(LimbeckError, match=r"no dataset_\*\.json; use Karpathy's split file itself"):
         run("karpathy", tmp_path / "src", tmp_path / "out")
     for name in ("coco", "flickr8k"):
         karpathy(tmp_path / "src" / f"dataset_{name}.json", images())

@@ -88,7 +88,7 @@ def test_split_lists_of_other_names_or_none(tmp_path):
     pairs, _ = run("flickr8k", src, tmp_path / "out")
     assert pairs.split_names == ["extra", "train", "val"]
     (src / "Flickr_8k.extraImages.txt").write_text("11_a.jpg\n")
-    with pytest.raises(LimbeckError, match=r"11_a\.jpg is in the lists of extra and train; mend"):
+    with pytest.raises(LimbeckError, match=r"11_a\.jpg is in the lists of extra and train; correct"):
         run("flickr8k", src, tmp_path / "o2")
     for file in src.glob("Flickr_8k.*"):
         file.unlink()
@@ -128,7 +128,10 @@ def test_unreadable_picture_is_for_the_check(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("11_a.jpg,a dog\n", r"captions\.txt: line 1 is '11_a\.jpg,a dog'; read are 'image,caption'"),
+        (
+            "11_a.jpg,a dog\n",
+            r"captions\.txt: line 1 is '11_a\.jpg,a dog'; known layouts are 'image,caption'",
+        ),
         ("image\tcaption\n11_a.jpg\ta dog\n", r"line 1 is 'image\\tcaption'"),
         (
             "image,caption,split\n11_a.jpg,a dog,train\n",

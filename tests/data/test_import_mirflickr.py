@@ -79,7 +79,7 @@ def test_official_annotations_from_another_place(tmp_path):
     for name in ("dog", "tree"):
         (notes / f"{name}.txt").write_text("")
     (notes / "sky.txt").write_text("one\n")
-    with pytest.raises(LimbeckError, match=r"sky\.txt holds 'one'"):
+    with pytest.raises(LimbeckError, match=r"sky\.txt contains 'one'"):
         run(src, tmp_path / "o2", annotations=notes)
 
 

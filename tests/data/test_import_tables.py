@@ -44,7 +44,7 @@ def test_lists_in_cells(src):
     pairs, report = run(src)
     assert pairs.labels_text == [["cat", "dog"], ["cat"], ["cat", "dog"], [], [], []]
     assert pairs.label_names == ["cat", "dog"]
-    assert any("2 cells hold 'None', 'nan' and count as empty" in note for note in report.notes)
+    assert any("2 cells contain 'None', 'nan' and count as empty" in note for note in report.notes)
     (src / "t.tsv").write_text('image\tcaption\n0.png\t["one, two", "three"]\n1.png\tone, two\n')
     assert run(src)[0].captions == [["one, two", "three"], ["one, two"]]
 

@@ -208,7 +208,7 @@ def test_a_resumed_run_says_that_a_file_changed(
     [
         ({"kind": "gone.py:Letters"}, r"stages\.own\.towers\.text\.backbone: gone\.py: no such file"),
         ({"kind": "mine.py:Nobody"}, "mine.py: has no tower 'Nobody' derived from Backbone"),
-        ({"kind": "mine.py:Bare"}, "holds no tower 'Bare'"),
+        ({"kind": "mine.py:Bare"}, "has no tower 'Bare'"),
         ({"kind": "mine.py:NoConfig"}, "has no class Config derived from Strict"),
         (
             {"kind": "mine.py:Letters", "widht": 3},
@@ -220,7 +220,7 @@ def test_a_resumed_run_says_that_a_file_changed(
             "its SHA-256 differs from that of the recipe",
         ),
         ({"kind": "mine.py"}, "Input tag 'mine.py' found using 'kind' does not match"),
-        ({"kind": "concat", "parts": [{"kind": "mine.py:Scaled"}]}, r"parts\.0: .*holds no tower 'Scaled'"),
+        ({"kind": "concat", "parts": [{"kind": "mine.py:Scaled"}]}, r"parts\.0: .*has no tower 'Scaled'"),
     ],
 )
 def test_what_cannot_be_used_names_the_key(

@@ -88,7 +88,10 @@ def test_links_in_a_box_or_in_its_place_are_refused(tmp_path):
 
 def test_what_comes_while_a_box_is_made_is_not_lost(tmp_path):
     make(tmp_path / "b", "old")
-    with pytest.raises(LimbeckError, match="holds mine"), atomic_dir(tmp_path / "b", replaces=KIND) as aside:
+    with (
+        pytest.raises(LimbeckError, match="contains mine"),
+        atomic_dir(tmp_path / "b", replaces=KIND) as aside,
+    ):
         write(aside / "box.json", {"format": "box/1"})
         (tmp_path / "b/mine").write_text("mine")
     assert (tmp_path / "b/mine").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
@@ -126,7 +129,7 @@ def test_a_source_is_not_written_over(tmp_path):
         with pytest.raises(LimbeckError, match="is the source"):
             check_apart(out, None, 3, "hub/id", tmp_path / "src")
     for source in (tmp_path / "src/deep", tmp_path / "src/deep/a.txt", str(tmp_path / "link/deep")):
-        with pytest.raises(LimbeckError, match="holds the source"):
+        with pytest.raises(LimbeckError, match="contains the source"):
             check_apart(tmp_path / "src", source)
     check_apart(tmp_path / "src/deep", tmp_path / "src")  # inside is no harm
     check_apart(tmp_path / "new", tmp_path / "src")

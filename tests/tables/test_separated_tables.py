@@ -150,7 +150,7 @@ def test_what_is_guessed_is_said():
 def test_declared_types():
     table = parse_table(b"a,b\n1.10,007\n2.50,8\n", "t.csv", types={"a": "float", "b": "text"})
     assert table.columns.to_pylist() == [{"a": 1.1, "b": "007"}, {"a": 2.5, "b": "8"}]
-    assert "column 'a': 'x' is no float" in refused("a,b\n1.5,2\nx,3\n", types={"a": "float"})
+    assert "column 'a': 'x' is not float" in refused("a,b\n1.5,2\nx,3\n", types={"a": "float"})
     assert "no column 'c'; there are a, b" in refused("a,b\n1,2\n", types={"c": "int"})
     assert "no type 'number'" in refused("a,b\n1,2\n", types={"a": "number"})
 

@@ -241,7 +241,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("captions absent", ["RECIPE", "data.protocol=CAPTIONS", "--data", "NOCAPTIONS"], "column 'captions'"),
     ("unknown features", ["RECIPE", "towers.image.backbone.name=vgg"], "no features 'vgg'; there are cnn"),
     ("log1p of negatives", ["RECIPE", "--data", "NEGATIVE"], "log1p needs features >= 0"),
-    ("a run that is none", ["RECIPE", "towers.image.backbone={kind: run, path: PLACE}"], "holds no model"),
+    ("a run that is none", ["RECIPE", "towers.image.backbone={kind: run, path: PLACE}"], "contains no model"),
     ("too few to share", ["RECIPE", "--data", "NOTRAIN"], "split"),
     ("resume without run", ["--resume"], "train: no recipe; name one"),
     ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none: holds no run to resume"),

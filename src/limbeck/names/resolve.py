@@ -200,7 +200,7 @@ def _several(fits: Sequence[str]) -> str:
     if len(fits) == 1:
         return f"{show(fits[0])} also fits other names; write its path"
     shown = ", ".join(map(show, fits[:3])) + (", …" if len(fits) > 3 else "")
-    return f"fits {len(fits)} files ({shown}); write its path"
+    return f"fits {len(fits)} ({shown}); write its path"
 
 
 def _match_keys(
