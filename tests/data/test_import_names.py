@@ -217,7 +217,7 @@ def test_a_karpathy_file_whose_folders_differ(tmp_path):
     assert opened(pairs) == ["train2014/1.jpg"] and pairs.captions == [["b"]]
     karpathy(file, [images[0], {**images[0], "split": "train"}], "coco")
     message = refused("karpathy", file, tmp_path / "twice", images=photos)
-    assert "val2014/1.jpg is listed twice (splits test and train); leave one" in message
+    assert "val2014/1.jpg is listed twice (splits test and train); remove one" in message
 
 
 def test_lists_that_two_folders_hold_are_refused(tmp_path):

@@ -114,7 +114,7 @@ def test_what_limbeck_wrote_is_replaced(run, photos, tmp_path, model):
         assert run("encode", model, photos, "--out", tmp_path / "set", "--replace")[0] == 0
     (tmp_path / "pairs/notes.txt").write_text("mine")
     status, _, err = run("data", "import", "folder", photos, tmp_path / "pairs", "--replace")
-    assert status == 1 and "holds notes.txt, which limbeck did not write" in err
+    assert status == 1 and "contains notes.txt, which limbeck did not write" in err
     assert (tmp_path / "pairs/notes.txt").read_text() == "mine"
     assert len(Encoded.open(tmp_path / "set")) == 3
 
