@@ -199,7 +199,7 @@ def test_names_of_pictures_without_endings(src):
     (src / "t.csv").write_text("image,caption\n0,x\n1,y\n")
     pairs, report = run(src)
     assert [pairs.image_path(row).split("/")[-1] for row in range(2)] == ["0.png", "1.png"]
-    assert any("2 by their name without ending" in note for note in report.notes)
+    assert any("2 by their name without suffix" in note for note in report.notes)
     (src / "t.csv").write_text("image,caption\n0.png,x\n1,y\n")  # elsewhere endings are part of names
     (src.parent / "out").rename(src.parent / "old")
     assert "1 of 2 pictures are missing (first: 1)" in refused(src)

@@ -130,7 +130,7 @@ def test_a_model_is_saved_over_a_model_alone(encoder, tmp_path):
     encoder.save(tmp_path / "m")  # its own may be
     Image.new("RGB", (2, 2)).save(tmp_path / "m/image/mine.png")
     before = tree(tmp_path)
-    with pytest.raises(LimbeckError, match=r"holds image/mine\.png, which limbeck did not write"):
+    with pytest.raises(LimbeckError, match=r"contains image/mine\.png, which limbeck did not write"):
         encoder.save(tmp_path / "m")
     assert tree(tmp_path) == before
 

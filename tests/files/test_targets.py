@@ -130,7 +130,7 @@ def test_a_directory_has_a_name_that_arrow_takes(tmp_path):
     for write in (lambda: check_new_directory(odd), lambda: Index.build(odd, points, items=items)):
         with pytest.raises(LimbeckError, match=r"x\\xff: the name is not UTF-8; choose another name"):
             write()
-    with pytest.raises(LimbeckError, match="standard output takes files only"):
+    with pytest.raises(LimbeckError, match="standard output accepts only files"):
         Index.build("-", points, items=items)
     assert not any(tmp_path.iterdir()) and not os.path.lexists("-")
 

@@ -86,14 +86,14 @@ def test_what_only_looks_like_a_list_is_said():
         [["[['cat'], ['dog']]", "{'cat': 1, 'dog': 2}", "[x] or [y]", "(a), (b)", "c, d"]]
     )
     (note,) = cell_lists(column, "t", separator=None).notes
-    assert note.startswith("t: 2 cells begin and end like lists, but are none that can be read, and were cut")
+    assert note.startswith("t: 2 cells begin and end like lists, but are none that can be read, and were split")
     assert note.endswith("(first: \"[['cat'], ['dog']]\")")
 
 
 def test_one_comma_hides_no_other_separator():
     column = pa.chunked_array([["salt, pepper", "a;b", "c;d;e"]])
     (note,) = cell_lists(column, "t", separator=None).notes
-    assert note.startswith("t: 2 of 3 cells hold ';' and were not cut")
+    assert note.startswith("t: 2 of 3 cells contain ';' and were not split")
     column = pa.chunked_array([["a, b", "c;d, e", "f"]])
     assert cell_lists(column, "t", separator=None).notes == ()
 

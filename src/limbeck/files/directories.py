@@ -106,7 +106,7 @@ def check_directory_name(path: Path) -> None:
         LimbeckError: one of these.
     """
     if path == STANDARD_OUTPUT:
-        raise LimbeckError("-: standard output takes files only; name a directory")
+        raise LimbeckError("-: standard output accepts only files; name a directory")
     check_name(path)
     if not is_text(str(path)):
         raise LimbeckError(f"{show(str(path))}: the name is not UTF-8; choose another name")
