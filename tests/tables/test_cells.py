@@ -86,7 +86,7 @@ def test_what_only_looks_like_a_list_is_said():
         [["[['cat'], ['dog']]", "{'cat': 1, 'dog': 2}", "[x] or [y]", "(a), (b)", "c, d"]]
     )
     (note,) = cell_lists(column, "t", separator=None).notes
-    assert note.startswith("t: 2 cells begin and end like lists, but are none that can be read, and were split")
+    assert note.startswith("t: 2 cells begin and end like lists, but are none that can be read")
     assert note.endswith("(first: \"[['cat'], ['dog']]\")")
 
 
