@@ -193,8 +193,8 @@ def test_every_line_is_the_row_of_the_standard_library_or_an_error(lines):
 def test_a_blank_before_a_quote_is_named(multiline):
     said = refused('image,caption\n1.jpg, "a, b"\n', multiline=multiline)
     assert said == (
-        "t.csv: line 2 has more fields than the header (3, not 2); a blank stands before a quote, which is a "
-        "character then; remove the blank"
+        "t.csv: line 2 has more fields than the header (3, not 2); a blank before a quote makes it "
+        "an ordinary character; remove the blank"
     )
     plain = refused("image,caption\n1.jpg, a, b\n", multiline=multiline)
     assert plain.endswith("(3, not 2); quote fields that hold ','")
