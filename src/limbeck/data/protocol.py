@@ -27,7 +27,7 @@ SplitName = Literal["query", "database", "train"]
 
 
 class Text(Strict):
-    """The text a protocol shows of a row: one list column, all of it or its first entry, joined or apart.
+    """The text that a protocol shows: one list column, all of it or its first entry, joined or separate.
 
     ``labels`` gives the class names in plain words (`clean_class_name`), for data sets without texts.
     """
@@ -39,7 +39,8 @@ class Text(Strict):
 
 
 class Metric(Strict):
-    """Scoring. ``hashing``: mAP@k (null: all) with its tie rule; ``retrieval``: recall at ks, median rank."""
+    """The scoring. ``hashing``: mAP@k (null: all) with its tie rule; ``retrieval``: recall at ks, median
+    rank."""
 
     k: int | None = None
     ties: Literal["expected", "optimistic", "pessimistic", "id"] = "expected"

@@ -124,12 +124,12 @@ class Draw(BaseModel):
         return drawn
 
     def _too_few(self, path: str, what: str, found: int, asked: int, having: dict[str, int]) -> str:
-        """What is missing and the mend; ``having`` is how many rows have each thing that is needed."""
+        """Return what is missing and the fix; ``having`` counts the rows with each required thing."""
         each = ", ".join(f"{count:,} have {'a label' if n == 'labels' else n}" for n, count in having.items())
         each = f" ({each})" if len(having) > 1 else ""
         if not asked:
             of = self._part_of[1]
-            wanted = f"cut into {of:,} parts, one of which asks: at least {of:,} are needed"
+            wanted = f"cut into {of:,} parts, one of which is the queries: at least {of:,} are needed"
         else:
             train = self.train or 1
             wanted = (

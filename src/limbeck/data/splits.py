@@ -1,4 +1,4 @@
-"""Where the splits of a protocol come from: a split column, id lists, or a rule that draws them."""
+"""The splits of a protocol: from a split column, id lists, or a rule that draws them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from limbeck.data.split_rules import Draw
 
 
 class Strict(BaseModel):
-    """Unknown keys and values of another type are refused; what was read stays as it is."""
+    """Base of the protocol's sections: unknown keys and wrong types are refused; values are frozen."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -18,7 +18,7 @@ class Strict(BaseModel):
 class Split(Strict):
     """Ids from a list file (checked by SHA-256), or the rows with one of some values in the split column.
 
-    ``or_value`` stands in for ``column_value`` in data sets whose split column has none of its values.
+    ``or_value`` replaces ``column_value`` in data sets whose split column has none of its values.
     """
 
     file: str | None = None
@@ -33,11 +33,11 @@ class Split(Strict):
         if (self.file is None) != (self.sha256 is None):
             raise ValueError("file and sha256 belong together")
         if self.or_value is not None and self.column_value is None:
-            raise ValueError("or_value stands beside column_value; give both")
+            raise ValueError("or_value needs column_value; give both")
         return self
 
     def on(self, there: list[str]) -> Split:
-        """The split in a data set with some values in its split column, without candidates."""
+        """Return the split for the given values of the split column, with ``or_value`` resolved."""
         other = Split(column_value=self.or_value).values if self.or_value is not None else []
         instead = not set(self.values) & set(there) and set(other) & set(there)
         changes = {"or_value": None} | ({"column_value": self.or_value} if instead else {})
@@ -53,8 +53,8 @@ class Split(Strict):
 class Splits(Strict):
     """Query, database and train, or a rule that draws all three.
 
-    Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets that have
-    no split column; of it comes also a train that the split column lacks (`train_joins`).
+    Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets without a
+    split column; it also gives a train that the split column lacks (`train_joins`).
     """
 
     query: Split | None = None
@@ -72,7 +72,7 @@ class Splits(Strict):
             raise ValueError("give query and train, or draw")
         columns = [own for own in (self.query, self.train, self.database) if own is not None]
         if self.otherwise is not None and not all(own.values for own in columns):
-            raise ValueError("otherwise stands in for a split column; give every split by column_value")
+            raise ValueError("otherwise replaces a split column; give every split by column_value")
         if self.otherwise is not None and self.otherwise.database is not (self.database is not None):
             raise ValueError(
                 "otherwise: its database must be true where splits.database is given, else false"
@@ -81,13 +81,14 @@ class Splits(Strict):
 
     @property
     def has_database(self) -> bool:
-        """Whether there is a database beside the queries."""
+        """Whether there is a database apart from the queries."""
         return self.draw.database if self.draw is not None else self.database is not None
 
     def train_joins(self, there: list[str]) -> bool:
-        """Whether train is the whole database, by the rule ``otherwise``, since a data set has no train.
+        """Return whether train is the whole database by the rule ``otherwise``, because the data has no
+        train.
 
-        Of splits without candidates; ``there`` are the values of the data set's split column.
+        It applies to splits without alternatives; ``there`` are the values of the data set's split column.
         """
         if self.otherwise is None or self.otherwise.train is not None or not (self.train and self.database):
             return False
@@ -95,7 +96,7 @@ class Splits(Strict):
 
     @property
     def depends(self) -> bool:
-        """Whether the splits depend on the split column that a data set has."""
+        """Whether the splits depend on the split column of the data set."""
         given = (self.query, self.train, self.database)
         return self.otherwise is not None or any(
             own is not None and own.or_value is not None for own in given
