@@ -92,7 +92,7 @@ def read_member(path: Path, member: str) -> bytes:
     if info is None:
         raise LimbeckError(f"{path}: contains no {member!r}; restore it or import again")
     if info.file_size > MAX_MEMBER_BYTES:
-        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large, remove it")
+        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read")
     try:
         with archive.lock:
             return archive.handle.read(info)

@@ -104,7 +104,11 @@ def test_the_hash_knows_the_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("draw", "changes", "message"),
     [
-        ({"rows": 50}, {}, "35 rows of .* have a label and tags, its data set has 50; import the complete"),
+        (
+            {"rows": 50},
+            {},
+            "35 rows of .* have a label and tags, but its data set has 50; import the complete",
+        ),
         ({"train": 31}, {}, "too few to give 5 queries and 31 to train on: at least 36 are needed"),
         ({"query": 35}, {}, "too few"),
         ({"sha256": {"query": "0" * 64}}, {}, "the ids drawn for query are not those of its data set"),

@@ -133,7 +133,7 @@ def make_zip(file: Path, count: int = 3) -> Path:
 def test_members_of_a_zip(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip")
     assert np.array_equal(np.asarray(open_picture("in/p1.png", archive=archive)), np.asarray(picture(1)))
-    assert "a.zip: holds no 'in/p9.png'" in refused("in/p9.png", archive=archive)
+    assert "a.zip: contains no 'in/p9.png'" in refused("in/p9.png", archive=archive)
     monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 10)
     assert "too large to read" in refused("in/p1.png", archive=archive)
     monkeypatch.undo()

@@ -133,7 +133,8 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(LimbeckError, match="too few to give 15 queries and 20 to train on"):
         load_protocol(f"{file}@fold1of2").split(pairs, "query")
     with pytest.raises(
-        LimbeckError, match="too few to cut into 99 parts, one of which asks: at least 99 are needed"
+        LimbeckError,
+        match="too few to cut into 99 parts, one of which is the queries: at least 99",
     ):
         load_protocol(f"{file}@fold1of99").split(pairs, "query")
     with pytest.raises(LimbeckError, match="'mirflickr15k/dcmh@next'; after @, a number is a seed"):

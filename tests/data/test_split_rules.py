@@ -238,6 +238,6 @@ def test_too_few_rows_say_what_is_missing(tmp_path: Path) -> None:
         load_protocol("folder/hashing").split(pairs, "query")
     assert str(caught.value) == (
         f"protocol folder/hashing: 0 rows of {pairs.path} have a label and captions (12 have a label, 0 have "
-        "captions), too few to cut into 10 parts, one of which asks: at least 10 are needed; add captions or "
-        "choose another protocol"
+        "captions), too few to cut into 10 parts, one of which is the queries: at least 10 are needed; "
+        "add captions or choose another protocol"
     )
