@@ -77,7 +77,7 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or a class of yours as FILE.py:CLASS",
         "mine.py": "as FILE.py:CLASS",
         "yours.py:Mine": "yours.py: no such file",
-        "mine.py:Nobody": "mine.py: holds no method 'Nobody'",
+        "mine.py:Nobody": "mine.py: has no method 'Nobody'",
         "mine.py:Other": "holds no method 'Other'",
         "mine.py:Hollow": "mine.py: Hollow lacks loss; write it",
         "mine.py:Old": "mine.py: Old defines objective, which is called loss since version 0.2; rename it",

@@ -197,4 +197,4 @@ def test_a_blank_before_a_quote_is_named(multiline):
         "an ordinary character; remove the blank"
     )
     plain = refused("image,caption\n1.jpg, a, b\n", multiline=multiline)
-    assert plain.endswith("(3, not 2); quote fields that hold ','")
+    assert plain.endswith("(3, not 2); quote fields that contain ','")
