@@ -24,7 +24,9 @@ def attack_scale(work: Path, rows: int, codes: int) -> dict[str, Any]:
         writer = csv.writer(stream)
         writer.writerow(["id", "image", "caption", "labels"])
         for i in range(rows):
-            writer.writerow([f"{i:08}", "a.png", f"a picture, number {i}", "sky;sea"])
+            writer.writerow(
+                [f"{i:08}", "a.png" if not i else f"{i}.png", f"a picture, number {i}", "sky;sea"]
+            )
     points = np.random.default_rng(0).integers(0, 256, (codes, 8), dtype=np.uint8)
     np.save(work / "codes.npy", points)
     np.save(work / "query.npy", points[-1:])
@@ -32,7 +34,16 @@ def attack_scale(work: Path, rows: int, codes: int) -> dict[str, Any]:
     ix = work / "ix"
     search = ("search", ix, "--codes", work / "query.npy", "-k", "5")
     steps: dict[str, tuple[object, ...]] = {
-        "data import folder": ("data", "import", "folder", folder, work / "pairs", "--separator", ";"),
+        "data import folder": (
+            "data",
+            "import",
+            "folder",
+            folder,
+            work / "pairs",
+            "--separator",
+            ";",
+            "--keep-missing",
+        ),
         "index build": (
             "index",
             "build",
