@@ -66,7 +66,7 @@ def test_no_verb_replaces_what_limbeck_did_not_write(run, photos, tmp_path, mode
         ("index", "build", photos, "--model", model, "--out", photos, "--replace"),
         ("index", "build", photos, "--model", model, "--out", docs, "--replace"),
         ("index", "build", photos, "--model", model, "--out", tmp_path, "--replace"),
-        ("train", "demo/clip", "--data", photos, "--out", docs),
+        ("train", "demo/student-clip", "--data", photos, "--out", docs),
         ("demo", "--out", docs),
         ("demo", "--out", docs / "thesis.txt"),
     ):
@@ -96,7 +96,7 @@ def test_a_place_is_refused_by_name(run, tmp_path, monkeypatch, photos):
         ("index", "build", *codes, "--out", "x" * 300),
         ("index", "build", "y" * 300, "--model", "z" * 300, "--out", "i"),
         ("search", "x" * 300, "words"),
-        ("train", "demo/clip", "--data", photos, "--out", "x" * 300),
+        ("train", "demo/student-clip", "--data", photos, "--out", "x" * 300),
         ("data", "check", "x" * 300),
         ("evaluate", "x" * 300),
         ("compare", "x" * 300),

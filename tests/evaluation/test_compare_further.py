@@ -70,7 +70,7 @@ def test_tables_fit_and_tell() -> None:
     assert cones.rows == [["meru", "lorentz 8", "3", "80.0 ± 0.0", "1.500 ± .000", "1.000 ± .000"]]
     assert detail.head[3:] == ["detail-1"]
     assert ["meru", "lorentz 8", "top-1"] in [row[:3] for row in minus.rows]
-    assert "apart" in minus.notes[-1]
+    assert "separate" in minus.notes[-1]
     lines = comparison_csv(comparison).splitlines()
     assert any(line.startswith("meru,lorentz,,cone inside,3,0.8") for line in lines)
     assert not any("clip" in line and "cone" in line for line in lines)

@@ -98,7 +98,7 @@ def test_bad_arrays_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], lab
     good = with_labels(arrays, labels)
     cases = {
         "unknown array 'extra'": {"extra": good["query_image"]},
-        "values other than": {"query_image": np.zeros((20, 16))},
+        "holds only 0 and 1": {"query_image": np.zeros((20, 16))},
         "only 0 and 1": {"query_image": np.eye(20, 16, dtype=np.uint8)},
         "shape": {"query_image": np.zeros(20, np.uint8)},
         "several lengths": {"query_image": np.zeros((20, 4), np.uint8)},

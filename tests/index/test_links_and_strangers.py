@@ -191,7 +191,7 @@ def test_an_engine_folder_with_foreign_files_is_not_replaced_or_removed(tmp_path
         lambda: write_derived(IndexStore.open(tmp_path / "i"), "mih"),
         lambda: remove_derived(tmp_path / "i", "mih"),
     ):
-        with pytest.raises(LimbeckError, match=r"holds thesis\.docx, which limbeck did not write"):
+        with pytest.raises(LimbeckError, match=r"contains thesis\.docx, which limbeck did not write"):
             verb()
     after = {name: content for name, content in tree(tmp_path).items() if "writer" not in name}
     assert after == {name: content for name, content in before.items() if "writer" not in name}

@@ -104,12 +104,12 @@ def test_bad_input_is_one_line(index, tmp_path):
     for call, message in [
         (lambda: index.search(points=POINTS[0, :5]), "query: has width 5, expected 12-d vectors"),
         (lambda: index.search(points=POINTS[0] * np.nan), "query: row 0 holds NaN"),
-        (lambda: index.search(points=far[3]), "query: row 0 lies .* from the origin"),
+        (lambda: index.search(points=far[3]), "query: row 0 is .* from the origin"),
         (lambda: index.search("words"), "not one word of it is known"),
         (lambda: index.search_points(POINTS, 0), "k: 0 is not"),
         (
             lambda: limbeck.Index.build(tmp_path / "i", far, items=ITEMS, space=SPACE),
-            "row 3 lies .* from the origin",
+            "row 3 is .* from the origin",
         ),
         (lambda: limbeck.Index.build(tmp_path / "i", POINTS, items=ITEMS), "row 0 has length .*, not 1"),
         (

@@ -165,7 +165,7 @@ def test_binarize_fits_the_lift_and_has_no_gradient(recipe: dict[str, Any]) -> N
         made(recipe, "binarize")[0].prepare(features, seed=0)
     other, _ = made(recipe | {"towers": plain}, "soda-teacher")
     wrong = METHODS["binarize"](other.encoder, METHODS["binarize"].Config(), Setup(0, 0))
-    with pytest.raises(LimbeckError, match=r"lift hash: .* take lift\.kind binary"):
+    with pytest.raises(LimbeckError, match=r"lift hash: .* use lift\.kind binary"):
         wrong.prepare(features, seed=0)
 
 

@@ -89,7 +89,8 @@ def test_what_may_not_be_read_is_one_line(codes, monkeypatch):
     with monkeypatch.context() as patched:
         refuse(patched, Path, "read_text", "manifest-1.json")
         with pytest.raises(
-            LimbeckError, match=r"manifest-1\.json: cannot be read \(Permission denied\); allow it"
+            LimbeckError,
+            match=r"manifest-1\.json: cannot be read \(Permission denied\); grant read permission",
         ):
             IndexStore.open(codes)
     with monkeypatch.context() as patched:

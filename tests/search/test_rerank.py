@@ -141,7 +141,7 @@ def test_with_a_model_from_python_and_the_command_line(pairs, feature_model, tmp
         assert hit["score"] == pytest.approx(wanted[row].astype(np.float64) @ asked, abs=2e-3)
     assert value["score"] == "product" and "numbers whose signs" in value["ranked_by"]
     status, text = run("search", tmp_path / "ix", "red", "--rerank", 20, "--radius", 3)
-    assert status == 2 and "without --radius" in text
+    assert status == 2 and "--rerank and --radius exclude each other" in text
     (tmp_path / "model").rename(tmp_path / "gone")
     from limbeck.index.remove import remove_items
 

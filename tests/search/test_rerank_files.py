@@ -96,7 +96,7 @@ def test_filters_engines_and_the_default_k(run, index, tmp_path):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--radius", 3], 2, "without --radius"),
+        (["--radius", 3], 2, "exclude each other"),
         (["--rerank", 0], 1, "rerank: 0 is below k = 10"),
         (["--rerank", 3], 1, "rerank: 3 is below k = 10"),
         (["--rerank", 3, "-k", 4], 1, "rerank: 3 is below k = 4"),

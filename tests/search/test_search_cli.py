@@ -63,7 +63,7 @@ def test_failures_are_one_line_and_status_1(run, files):
         (["search", files / "i", "--codes", files / "ids.txt"], "ids.txt: not a .npy array"),
         (["search", files / "i", "--like", "bild-0-ü", "-k", 0], "k: 0"),
         (["search", files / "i", "--like", "nobody"], "no item with id 'nobody'"),
-        (["search", files / "i", "--like", "bild-0-ü", "--gallery", files / "g.html"], "ending .png"),
+        (["search", files / "i", "--like", "bild-0-ü", "--gallery", files / "g.html"], "ends in .png"),
         (["index", "build", *codes, "--ids", files / "short.txt", *new], "2 ids, but"),
         (["index", "build", *codes, "--ids", files / "twice.txt", *new], "'a' is in lines 1 and 2"),
         (["index", "build", *codes, "--ids", files / "gap.txt", *new], "line 2 is empty"),

@@ -45,7 +45,7 @@ def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) 
         seen = [look[f"val/{way}/mAP"] for look in looks if f"val/{way}/mAP" in look]
         assert said["best_looks"][way] == max(seen) >= result.metrics[way]["map"] - 1e-6
     notes = " ".join(code_tables([result])[0].notes)
-    assert "chosen on the test queries, as there: no figure of unseen data" in notes
+    assert "selected on the test queries, as in the repository" in notes
     assert "reports the best epoch" not in notes and "captions at random" in notes
 
     with pytest.raises(LimbeckError, match="the run selected its step like qinlab"):

@@ -279,7 +279,7 @@ def test_interrupted_leaves_nothing_and_can_be_repeated(tmp_path: Path, stop: Ba
 
 def test_missing_rows_are_no_cache(tmp_path: Path) -> None:
     rows = np.ones((8, 2), np.float32)
-    with pytest.raises(LimbeckError, match="6 outputs of 8 items"):
+    with pytest.raises(LimbeckError, match="6 outputs for 8 items"):
         outputs(BackboneCache(tmp_path), 8, lambda: shuffled(rows[:6], 3, np.arange(6)))
     assert not list(tmp_path.iterdir())
 
@@ -312,7 +312,7 @@ def test_what_nobody_reads_can_be_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(cache.kept(7).values()) == [held.offset + held.nbytes] * 2 + [1]
     said = CliRunner().invoke(app, ["cache", "--prune", "7"]).stdout.splitlines()
     assert said[0] == "removed 3 files, 0.00 GB"
-    assert said[1].endswith("1 files, 0.00 GB in all")
+    assert said[1].endswith("1 files, 0.00 GB in total")
     assert CliRunner().invoke(app, ["cache", "--prune", "0"]).exit_code == 0
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["not ours.txt"]
     np.testing.assert_array_equal(held, rows)  # what is open stays readable
