@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from limbeck.files import sha256_file
 from tiny import write_pairs, write_protocol
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links and resource limits")
+# A file that a payload would make if it ran.
+OWNED = Path(tempfile.gettempdir()) / "limbeck-owned"
 CODES = np.random.default_rng(0).integers(0, 256, (80, 8), dtype=np.uint8)
 OUTSIDE = (
     "../outside.txt",
@@ -150,7 +153,7 @@ def test_links_in_an_index_write_and_delete_nothing_outside(tmp_path, index, nam
         "{a: " * 50_000,
         "- " * 50_000 + "x",
         "a: " + "9" * 5000,
-        "!!python/object/apply:os.system ['touch /tmp/limbeck-owned']",
+        f"!!python/object/apply:os.system ['touch {OWNED}']",
         "a: *unknown",
         "a: \x00",
         "\ufeff" + "a" * 1_000_000 + ": 1",
@@ -166,7 +169,7 @@ def test_yaml_of_any_content(tmp_path, text, run):
     with pytest.raises(LimbeckError) as caught:
         load_protocol(tmp_path / "r.yaml")
     assert "\n" not in str(caught.value)
-    assert not Path("/tmp/limbeck-owned").exists() and not (tmp_path / "o").exists()
+    assert not OWNED.exists() and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

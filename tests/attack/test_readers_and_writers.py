@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -134,11 +135,15 @@ WRITES = {
 @pytest.mark.parametrize("verb", one_fast(WRITES))
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="another user is tried as root alone")
 def test_another_user_may_search_and_not_write(tmp_path, verb):
-    place = Path(f"/tmp/limbeck-other-{os.getpid()}-{random.randrange(10**9)}")
+    place = Path(tempfile.gettempdir()) / f"limbeck-other-{os.getpid()}-{random.randrange(10**9)}"
     try:
         place.mkdir(mode=0o755)
         build(place / "i")
         before = sorted(file.relative_to(place) for file in place.rglob("*"))
+        # Load every module that the child needs: the other user may not be able to read this Python.
+        shutil.copytree(place / "i", tmp_path / "i")
+        limbeck.Index.open(tmp_path / "i").search(points=CODES[3:4], k=1)
+        WRITES[verb](tmp_path / "i")
 
         def work() -> str:
             os.chdir("/")
