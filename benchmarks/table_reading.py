@@ -95,10 +95,10 @@ def main() -> None:
             print(f"ratio {mine / theirs:.2f} (bar: 2)")
             figures[name] = {"limbeck_s": round(mine, 3), "pyarrow_s": round(theirs, 3)}
         if given.imports:
-            from limbeck.data.importers import IMPORTERS, ImportOptions
+            from limbeck.data.importers import FolderOptions, import_folder
 
             start = time.perf_counter()
-            report = IMPORTERS["folder"](file.parent, Path(place) / "out", ImportOptions(keep_missing=True))
+            report = import_folder(file.parent, Path(place) / "out", FolderOptions(keep_missing=True))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
             figures["import"] = {"seconds": round(time.perf_counter() - start, 1), "peak_gb": round(peak, 2)}
             print(f"import: {report.rows:,} pairs, {time.perf_counter() - start:.1f} s, peak {peak:.2f} GB")

@@ -9,7 +9,8 @@ from typing import Any
 
 from data_samples import picture
 
-from limbeck.data.importers import IMPORTERS, ImportOptions, ImportReport
+from limbeck.data import importers
+from limbeck.data.importers import ImportReport, PictureOptions
 from limbeck.data.pairs import Pairs
 
 NAMES = ["11_a.jpg", "22_b.jpg", "33_c.jpg", "44_d.jpg"]
@@ -27,9 +28,16 @@ BARRED = "image_name| comment_number| comment\n" + "".join(
 )
 
 
+def import_as(importer: str, src: Path, out: Path, **options: Any) -> ImportReport:
+    """Import with the importer and the options of a format by its name."""
+    kind = getattr(importers, f"{importer.capitalize()}Options", PictureOptions)
+    report: ImportReport = getattr(importers, f"import_{importer}")(src, out, kind(**options))
+    return report
+
+
 def run(importer: str, src: Path, out: Path, **options: Any) -> tuple[Pairs, ImportReport]:
     """Import ``src`` and open what came of it."""
-    report = IMPORTERS[importer](src, out, ImportOptions(**options))
+    report = import_as(importer, src, out, **options)
     return Pairs.open(out), report
 
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from PIL import Image
 
-from limbeck.data.importers import IMPORTERS, ImportOptions
+from limbeck.data.importers import FolderOptions, import_folder
 from limbeck.data.importers.base import FeatureSource
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -189,7 +189,7 @@ def check(case: Case, place: Path) -> Outcome:
         case.table,
         [("id" if case.by_id else "image", "caption"), *((n.text, said) for n, said in rows)],
     )
-    options = ImportOptions(
+    options = FolderOptions(
         keep_missing=case.keep_missing,
         table=table,
         features=write_features(case, place, base),
@@ -197,7 +197,7 @@ def check(case: Case, place: Path) -> Outcome:
     outcome = Outcome()
     out = place / "pairs"
     try:
-        report = IMPORTERS["folder"](src, out, options)
+        report = import_folder(src, out, options)
     except LimbeckError as error:
         assert "\n" not in str(error) and not out.exists(), str(error)
         outcome.counts["refused"] += 1

@@ -14,23 +14,23 @@ from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 
 
-def run(*arguments: object):  # type: ignore[no-untyped-def]
+def verb(*arguments: object):  # type: ignore[no-untyped-def]
     return CliRunner().invoke(data_app, [str(argument) for argument in arguments])
 
 
 def failure(*arguments: object) -> str:
-    result = run(*arguments)
+    result = verb(*arguments)
     assert isinstance(result.exception, LimbeckError), result.output
     return str(result.exception)
 
 
 def test_scenes(tmp_path):
-    result = run("scenes", tmp_path / "s", "--n", 36, "--seed", 2, "--size", 32, "--baselines")
+    result = verb("scenes", tmp_path / "s", "--n", 36, "--seed", 2, "--size", 32, "--baselines")
     assert result.exit_code == 0 and "36 scenes of 32 pixels, seed 2" in result.output
     assert "ridge from histogram: R@1" in result.output
     assert len(Pairs.open(tmp_path / "s")) == 36
     assert "exists already" in failure("scenes", tmp_path / "s", "--n", 36)
-    assert run("scenes", tmp_path / "s", "--n", 24, "--replace").exit_code == 0
+    assert verb("scenes", tmp_path / "s", "--n", 24, "--replace").exit_code == 0
 
 
 def test_import_with_features(tmp_path):
@@ -40,7 +40,7 @@ def test_import_with_features(tmp_path):
     (src / "t.csv").write_text("pic,said\na.png,hello\n")
     np.save(tmp_path / "f.npy", np.array([[255]], np.uint8))
     (tmp_path / "names.txt").write_text("a.png\n")
-    result = run(
+    result = verb(
         *("import", "folder", src, tmp_path / "out", "--name", "mine", "--image-column", "pic"),
         *("--caption-column", "said", "--features", f"f={tmp_path / 'f.npy'}"),
         *("--feature-names", tmp_path / "names.txt", "--feature-scale", "6/255"),
@@ -48,6 +48,32 @@ def test_import_with_features(tmp_path):
     assert result.exit_code == 0 and "mine: 1 pairs" in result.output
     pairs = Pairs.open(tmp_path / "out")
     assert pairs.captions == [["hello"]] and pairs.features("f")[0, 0] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "owners"),
+    [
+        (["folder", "--year", "2017"], "coco"),
+        (["mirflickr", "--only=captions"], "coco"),
+        (["flickr8k", "--concepts", "tc10"], "nuswide"),
+        (["coco", "--annotations", "x"], "mirflickr"),
+        (["folder", "--images", "x"], "flickr8k, karpathy, coco, nuswide, iaprtc12"),
+    ],
+)
+def test_an_option_of_another_format_names_its_formats(run, tmp_path, words, owners):
+    format, *option = words
+    status, _, errors = run("data", "import", format, tmp_path, tmp_path / "out", *option)
+    flag = option[0].partition("=")[0]
+    assert status == 2 and f"{format} has no option {flag}; it is an option of {owners}\n" in errors
+
+
+def test_every_format_has_a_line_of_help_and_few_options(run):
+    status, text, _ = run("data", "import", "--help")
+    formats = ("folder", "mirflickr", "flickr8k", "karpathy", "coco", "nuswide", "iaprtc12")
+    lines = {words[0]: len(words) for line in text.splitlines() if (words := line.split())}
+    assert status == 0 and all(lines[name] > 5 for name in formats)
+    options = {name: run("data", "import", name, "--help")[1].count("  --") for name in formats}
+    assert options.pop("folder") == 19 and max(options.values()) <= 10
 
 
 @pytest.mark.parametrize(
@@ -62,11 +88,11 @@ def test_import_with_features(tmp_path):
     ],
 )
 def test_wrong_usage_ends_with_status_2(arguments):
-    assert run(*arguments).exit_code == 2
+    assert verb(*arguments).exit_code == 2
 
 
 def test_check_writes_json_and_fails_on_errors(pairs_dir, tmp_path):
-    result = run("check", pairs_dir, "--json", tmp_path / "r.json")
+    result = verb("check", pairs_dir, "--json", tmp_path / "r.json")
     assert result.exit_code == 0 and "share a label" in result.output
     assert json.loads((tmp_path / "r.json").read_text())["rows"] == 6
     (pairs_dir.parent / "media" / "p0.png").unlink()

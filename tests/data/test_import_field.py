@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from caption_trees import run
 from data_samples import picture
 
-from limbeck.data.importers import IMPORTERS, ImportOptions
 from limbeck.data.importers.nuswide import CONCEPTS
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
-
-
-def run(name: str, src: Path, out: Path, **options: object):  # type: ignore[no-untyped-def]
-    report = IMPORTERS[name](src, out, ImportOptions(**options))  # type: ignore[arg-type]
-    return Pairs.open(out), report
 
 
 def refused(name: str, src: Path, out: Path, **options: object) -> str:
@@ -87,7 +81,6 @@ def test_nuswide_refuses_what_does_not_align(tmp_path: Path, file: str, text: st
     (src / file).write_text(text)
     assert message in refused("nuswide", src, tmp_path / "out")
     assert "choose tc21 or tc10" in refused("nuswide", src, tmp_path / "out", concepts="tc81")
-    assert "has no option --concepts" in refused("coco", src, tmp_path / "out", concepts="tc21")
 
 
 def iaprtc12(place: Path) -> Path:

@@ -164,8 +164,6 @@ def test_no_caption_file_and_foreign_options(tmp_path):
     (tmp_path / "captions.txt").write_text(CSV)
     with pytest.raises(LimbeckError, match=r"captions\.txt: neither folder nor zip; use the folder"):
         run("flickr8k", tmp_path / "captions.txt", tmp_path / "out")
-    with pytest.raises(LimbeckError, match="'flickr8k' has no option --year"):
-        run("flickr8k", tmp_path / "src", tmp_path / "out", year="2017")
 
 
 def test_the_real_set_and_its_protocol(shared_data, tmp_path):

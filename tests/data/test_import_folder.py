@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_samples import picture
 
-from limbeck.data.importers import IMPORTERS, ImportOptions
+from limbeck.data.importers import FolderOptions, import_folder
 from limbeck.data.importers.base import FeatureSource
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -23,7 +23,7 @@ def src(tmp_path):
 
 
 def run(src, out, **options):  # type: ignore[no-untyped-def]
-    report = IMPORTERS["folder"](src, out, ImportOptions(**options))
+    report = import_folder(src, out, FolderOptions(**options))
     return Pairs.open(out), report
 
 
@@ -118,7 +118,6 @@ def test_missing_pictures(src, tmp_path):
         ("t.jsonl", '{"image": "a.jpg"\n', {}, "line 1 is not JSON"),
         ("t.jsonl", "[1]\n", {}, "line 1 is a list, not an object"),
         ("t.csv", "image,caption\na.jpg,x\n", {"table": "no.csv"}, "no such table"),
-        ("t.csv", "image,caption\na.jpg,x\n", {"annotations": "x"}, "has no option --annotations"),
     ],
 )
 def test_faults_of_tables_are_one_line(src, tmp_path, table, text, options, message):

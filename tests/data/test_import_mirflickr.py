@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from data_samples import picture
 
-from limbeck.data.importers import IMPORTERS, ImportOptions
 from limbeck.data.importers.base import FeatureSource
-from limbeck.data.importers.mirflickr import LABELS
+from limbeck.data.importers.mirflickr import LABELS, MirflickrOptions, import_mirflickr
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
 
 
 def run(src: Path, out: Path, **options):  # type: ignore[no-untyped-def]
-    report = IMPORTERS["mirflickr"](src, out, ImportOptions(**options))
+    report = import_mirflickr(src, out, MirflickrOptions(**options))
     return Pairs.open(out), report
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from caption_trees import coco, karpathy, run, sentences, zipped
+from caption_trees import coco, import_as, karpathy, run, sentences, zipped
 
-from limbeck.data.importers import IMPORTERS, ImportOptions
 from limbeck.data.importers.base import FeatureSource, Source
 from limbeck.data.importers.locate import unique_ids
 from limbeck.data.pairs import Pairs
@@ -44,7 +43,7 @@ def opened(pairs: Pairs) -> list[str | None]:
 
 def refused(kind: str, src: Path, out: Path, **options: Any) -> str:
     with pytest.raises(LimbeckError) as caught:
-        IMPORTERS[kind](src, out, ImportOptions(**options))
+        import_as(kind, src, out, **options)
     assert "\n" not in str(caught.value) and not out.exists()
     return str(caught.value)
 

@@ -10,7 +10,7 @@ import pytest
 from data_samples import picture
 
 from limbeck.data.hierarchy import Tree
-from limbeck.data.importers import IMPORTERS, ImportOptions
+from limbeck.data.importers import FolderOptions, PictureOptions, import_folder, import_karpathy
 from limbeck.data.pairs import Pairs
 from limbeck.encoding import open_source
 from limbeck.errors import InputNote, LimbeckError
@@ -25,7 +25,7 @@ def src(tmp_path):
 
 
 def run(src, **options):  # type: ignore[no-untyped-def]
-    report = IMPORTERS["folder"](src, src.parent / "out", ImportOptions(replace=True, **options))
+    report = import_folder(src, src.parent / "out", FolderOptions(replace=True, **options))
     return Pairs.open(src.parent / "out"), report
 
 
@@ -245,5 +245,5 @@ def test_half_surrogates_in_json_of_caption_sets(src):
     text = json.dumps({"dataset": "d", "images": rows}).replace("a dog", "a\\ud800 \\ud83d\\ude00", 1)
     (src / "dataset_d.json").write_text(text)
     with pytest.warns(InputNote, match="1 texts contain half a surrogate pair"):
-        IMPORTERS["karpathy"](src, src.parent / "out")
+        import_karpathy(src, src.parent / "out", PictureOptions())
     assert Pairs.open(src.parent / "out").captions == [["a\ufffd 😀"], ["a dog"]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limbeck.data.importers import IMPORTERS
+from limbeck.data.importers import FolderOptions, import_folder
 from limbeck.data.pairs import Pairs
 from limbeck.encoding import PictureFolder
 from limbeck.errors import LimbeckError
@@ -155,12 +155,12 @@ def test_a_source_below_another_folder_keeps_its_listing(folder):
 
 def test_import_folder_takes_what_decodes_and_notes_the_rest(folder, tmp_path):
     (folder / "t.csv").write_text("image,caption\nnoending,one\ne.dat,two\n")
-    report = IMPORTERS["folder"](folder, tmp_path / "pairs")
+    report = import_folder(folder, tmp_path / "pairs", FolderOptions())
     assert report.rows == 2 and Pairs.open(tmp_path / "pairs").open_image(0).size == (32, 32)
     note = next(note for note in report.notes if note.startswith("passed over"))
     assert "8 not a picture (bm, d.h5, e.eps, …)" in note and "2 linked folder (linked, loop)" in note
     with pytest.raises(LimbeckError, match="is a device, not a regular file"):
-        IMPORTERS["folder"](Path("/dev/zero"), tmp_path / "more")
+        import_folder(Path("/dev/zero"), tmp_path / "more", FolderOptions())
 
 
 def test_the_notes_are_printed_by_data_import(folder, tmp_path, run):

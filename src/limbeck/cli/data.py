@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from limbeck.cli.data_import import import_app
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
 from limbeck.errors import LimbeckError
-
-if TYPE_CHECKING:
-    from limbeck.data.importers.base import FeatureSource
 
 data_app = typer.Typer(
     name="data",
@@ -22,7 +20,7 @@ data_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Column = Annotated[str | None, typer.Option(help="Column of the table, if it has another name.")]
+data_app.add_typer(import_app)
 
 
 @data_app.command("scenes")
@@ -47,94 +45,6 @@ def scenes(
         for name, describe in BASELINES.items():
             recall = baseline_recall(Pairs.open(out), describe)
             echo(f"ridge from {name}: R@1 i2t {recall['i2t']:.1f} %, t2i {recall['t2i']:.1f} %")
-
-
-@data_app.command("import")
-def import_data(
-    format: Annotated[
-        str,
-        typer.Argument(
-            help="folder, mirflickr, flickr8k, karpathy, coco, nuswide, iaprtc12.", metavar="FORMAT"
-        ),
-    ],
-    src: Annotated[Path, typer.Argument(help="Folder or zip file of the data set.")],
-    out: Annotated[Path, typer.Argument(help="Pairs directory to create; pictures stay where they are.")],
-    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
-    features: Annotated[list[str] | None, typer.Option(help="Image features, NAME=FILE.npy.")] = None,
-    feature_names: Annotated[
-        Path | None, typer.Option(help="Names of the feature rows, one per line.")
-    ] = None,
-    feature_scale: Annotated[str, typer.Option(help="Multiply stored features by this; 6/255 works.")] = "1",
-    keep_missing: Annotated[
-        bool, typer.Option("--keep-missing", help="Keep rows without a picture.")
-    ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
-    table: Annotated[
-        Path | None, typer.Option(help="Table of the rows: CSV, TSV, JSON, JSONL or Parquet (folder).")
-    ] = None,
-    id_column: Column = None,
-    image_column: Column = None,
-    caption_column: Column = None,
-    tags_column: Column = None,
-    labels_column: Column = None,
-    split_column: Column = None,
-    path_column: Annotated[
-        str | None, typer.Option(help="Column of class paths, root first: a list, or text split at > or /.")
-    ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Separator of tags or labels in one cell; default ','.")
-    ] = None,
-    types: Annotated[
-        str | None,
-        typer.Option(help="Types of further columns, NAME=TYPE, …: text, int, float, bool, date or time."),
-    ] = None,
-    multiline: Annotated[
-        bool, typer.Option("--multiline", help="Quoted CSV fields may contain line breaks.")
-    ] = False,
-    folder_labels: Annotated[
-        bool,
-        typer.Option("--folder-labels", help="Use each picture's folder as its label (without a table)."),
-    ] = False,
-    annotations: Annotated[Path | None, typer.Option(help="Folder of label files (mirflickr).")] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder or zip of the pictures, if outside SRC (not for folder, mirflickr)."),
-    ] = None,
-    year: Annotated[str | None, typer.Option(help="2014 or 2017, if SRC holds both (coco).")] = None,
-    only: Annotated[str | None, typer.Option(help="Import only captions or only instances (coco).")] = None,
-    concepts: Annotated[str | None, typer.Option(help="Label set: tc21 (default) or tc10 (nuswide).")] = None,
-) -> None:
-    """Import a folder with a table, MIRFlickr-25K, Flickr8k, Flickr30k, MS COCO, NUS-WIDE or IAPR TC-12."""
-    from limbeck.data.importers import IMPORTERS, ImportOptions
-
-    if format not in IMPORTERS:
-        known = "; ".join(f"{key}: {importer.help}" for key, importer in IMPORTERS.items())
-        raise typer.BadParameter(f"no format {format!r}; choose one of {known}", param_hint="FORMAT")
-    options = ImportOptions(
-        name=name,
-        features=_features(features or [], feature_names, feature_scale),
-        keep_missing=keep_missing,
-        replace=replace,
-        table=table,
-        id_column=id_column,
-        image_column=image_column,
-        caption_column=caption_column,
-        tags_column=tags_column,
-        labels_column=labels_column,
-        split_column=split_column,
-        path_column=path_column,
-        separator=separator,
-        types=types,
-        multiline=multiline,
-        folder_labels=folder_labels,
-        annotations=annotations,
-        images=images,
-        year=year,
-        only=only,
-        concepts=concepts,
-    )
-    for line in IMPORTERS[format](src, out, options).lines():
-        echo(line)
 
 
 @data_app.command("check")
@@ -168,26 +78,6 @@ def check(
         raise LimbeckError(
             f"{directory}: {report.number('error')} kinds of errors; correct them and check again"
         )
-
-
-def _features(given: list[str], names: Path | None, scale: str) -> tuple[FeatureSource, ...]:
-    """Parse the ``NAME=FILE`` texts of the command line; exit with status 2 on wrong usage."""
-    from limbeck.data.importers.base import FeatureSource
-
-    top, _, bottom = scale.partition("/")
-    try:
-        factor = float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        raise typer.BadParameter(
-            f"{scale!r} is not a number or fraction; write for example 6/255", param_hint="--feature-scale"
-        ) from None
-    sources = []
-    for text in given:
-        key, equals, file = text.partition("=")
-        if not (key and equals and file):
-            raise typer.BadParameter(f"{text!r} is not NAME=FILE.npy", param_hint="--features")
-        sources.append(FeatureSource(key, Path(file), names, factor))
-    return tuple(sources)
 
 
 @contextmanager

@@ -1,16 +1,29 @@
-"""Importers: from foreign layouts to a pairs directory. `IMPORTERS` maps a format's name to its importer."""
+"""Importers: from foreign layouts to a pairs directory, each a function with its own options."""
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport
-from limbeck.data.importers.coco import COCO
-from limbeck.data.importers.flickr8k import FLICKR8K
-from limbeck.data.importers.folder import FOLDER
-from limbeck.data.importers.iaprtc12 import IAPRTC12
-from limbeck.data.importers.karpathy import KARPATHY
-from limbeck.data.importers.mirflickr import MIRFLICKR
-from limbeck.data.importers.nuswide import NUSWIDE
+from limbeck.data.importers.base import FeatureSource, ImportOptions, ImportReport, PictureOptions
+from limbeck.data.importers.coco import CocoOptions, import_coco
+from limbeck.data.importers.flickr8k import import_flickr8k
+from limbeck.data.importers.folder import import_folder
+from limbeck.data.importers.folder_table import FolderOptions
+from limbeck.data.importers.iaprtc12 import import_iaprtc12
+from limbeck.data.importers.karpathy import import_karpathy
+from limbeck.data.importers.mirflickr import MirflickrOptions, import_mirflickr
+from limbeck.data.importers.nuswide import NuswideOptions, import_nuswide
 
-IMPORTERS: dict[str, Importer] = {
-    importer.name: importer for importer in (FOLDER, MIRFLICKR, FLICKR8K, KARPATHY, COCO, NUSWIDE, IAPRTC12)
-}
-
-__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer"]
+__all__ = [
+    "CocoOptions",
+    "FeatureSource",
+    "FolderOptions",
+    "ImportOptions",
+    "ImportReport",
+    "MirflickrOptions",
+    "NuswideOptions",
+    "PictureOptions",
+    "import_coco",
+    "import_flickr8k",
+    "import_folder",
+    "import_iaprtc12",
+    "import_karpathy",
+    "import_mirflickr",
+    "import_nuswide",
+]

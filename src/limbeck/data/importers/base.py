@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -108,33 +107,35 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options of all importers; each uses those of `Importer.options` and refuses the others."""
+    """The options of every importer; a format with more of them has its own subclass."""
 
     name: str | None = None
     features: tuple[FeatureSource, ...] = ()
     keep_missing: bool = False
     replace: bool = False
-    table: Path | None = None
-    id_column: str | None = None
-    image_column: str | None = None
-    caption_column: str | None = None
-    tags_column: str | None = None
-    labels_column: str | None = None
-    split_column: str | None = None
-    path_column: str | None = None
-    separator: str | None = None
-    types: str | None = None
-    multiline: bool = False
-    folder_labels: bool = False
-    annotations: Path | None = None
-    images: Path | None = None
-    year: str | None = None
-    only: str | None = None
-    concepts: str | None = None
 
-    def given(self) -> set[str]:
-        """Return the names of the options that differ from their defaults."""
-        return {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+    def check_paths(self, src: Path, out: Path) -> None:
+        """Check ``out`` before any work.
+
+        Raises:
+            LimbeckError: ``out`` exists, unless it is a pairs directory to replace, or it contains something
+                that the import reads.
+        """
+        features = [file for source in self.features for file in (source.file, source.names)]
+        values = [getattr(self, field.name) for field in fields(self)]
+        check_apart(out, src, *features, *(value for value in values if isinstance(value, Path)))
+        check_new_directory(out, PAIRS if self.replace else None)
+
+
+@dataclass(frozen=True)
+class PictureOptions(ImportOptions):
+    """Options of a data set whose pictures may be apart from its lists, in the folder or zip ``images``."""
+
+    images: Path | None = None
+
+    def picture_source(self, lists: Source) -> Source:
+        """Return the source of the pictures: ``images`` if set, else that of the lists."""
+        return lists if self.images is None else Source(self.images)
 
 
 @dataclass
@@ -172,39 +173,6 @@ def note_passed(
     if twice := open_archive(source.path).repeated if source.is_zip else ():
         what = f"{len(twice):,} names occur several times in the zip; the last of each counts"
         report.notes.append(f"{what} (first: {show(twice[0])})")
-
-
-Run = Callable[[Path, Path, ImportOptions], ImportReport]
-
-
-@dataclass(frozen=True)
-class Importer:
-    """A format: its name, one line of help, its options, and its function."""
-
-    name: str
-    help: str
-    options: frozenset[str]
-    run: Run
-
-    def __call__(
-        self, src: str | Path, out: str | Path, options: ImportOptions | None = None
-    ) -> ImportReport:
-        """Import ``src`` into the pairs directory ``out``.
-
-        Raises:
-            LimbeckError: an option that the format does not have, ``out`` exists or contains a source, or any
-                fault in the source.
-        """
-        options = options or ImportOptions()
-        common = {"name", "features", "keep_missing", "replace"}
-        foreign = sorted(options.given() - common - self.options)
-        if foreign:
-            flag = "--" + foreign[0].replace("_", "-")
-            raise LimbeckError(f"format {self.name!r} has no option {flag}; remove it")
-        features = [file for source in options.features for file in (source.file, source.names)]
-        check_apart(out, src, options.table, options.annotations, options.images, *features)
-        check_new_directory(out, PAIRS if options.replace else None)
-        return self.run(Path(src), Path(out), options)
 
 
 def attach_features(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
+from limbeck.data.importers.base import ImportReport, PictureOptions, Source
 from limbeck.data.importers.json_files import entries, parse_json
-from limbeck.data.importers.listed import Listed, picture_source, write_listed
+from limbeck.data.importers.listed import Listed, write_listed
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 
@@ -17,7 +18,15 @@ _FILE = re.compile(r"(?:^|/)(captions|instances)_(train|val)(\d{4})\.json$")
 _LAYOUT = "COCO's captions_*.json and instances_*.json"
 
 
-def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+@dataclass(frozen=True)
+class CocoOptions(PictureOptions):
+    """``year``: 2014 or 2017, where there are both; ``only``: one of `KINDS`, else both are required."""
+
+    year: str | None = None
+    only: str | None = None
+
+
+def import_coco(src: Path, out: Path, options: CocoOptions) -> ImportReport:
     """Import captions, and the categories of instances as labels, of train, val or both.
 
     Labels are in the order of the file's categories; the split column is train or val. Pictures are in
@@ -28,8 +37,9 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         LimbeckError: missing annotation files (all named at once), several years without ``options.year``, a
             file of another layout, categories that differ between the files, no pictures.
     """
+    options.check_paths(src, out)
     source = Source(src)
-    photos = picture_source(source, options)
+    photos = options.picture_source(source)
     report = ImportReport(options.name or "coco")
     year, files = _annotation_files(source, photos, options)
     listed: list[Listed] = []
@@ -63,7 +73,7 @@ def import_coco(src: Path, out: Path, options: ImportOptions) -> ImportReport:
 
 
 def _annotation_files(
-    source: Source, photos: Source, options: ImportOptions
+    source: Source, photos: Source, options: CocoOptions
 ) -> tuple[str, dict[tuple[str, str], str]]:
     """Return the year, and the file of each (kind, split) of that year.
 
@@ -180,11 +190,3 @@ def _roots(content: dict[str, Any]) -> set[str]:
     """Return the names of categories that group others; labelling tools write such a root."""
     groups = {(item["name"], item.get("supercategory")) for item in content["categories"]}
     return {normalize_text(str(group)) for label, group in groups if group and group != label}
-
-
-COCO = Importer(
-    "coco",
-    "MS COCO: annotations/captions_*.json and instances_*.json with train2017/ and val2017/ (or 2014)",
-    frozenset({"images", "only", "year"}),
-    import_coco,
-)

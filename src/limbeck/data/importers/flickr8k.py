@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
-from limbeck.data.importers.listed import Listed, picture_source, split_name, write_listed
+from limbeck.data.importers.base import ImportReport, PictureOptions, Source
+from limbeck.data.importers.listed import Listed, split_name, write_listed
 from limbeck.data.importers.locate import some
 from limbeck.errors import LimbeckError
 from limbeck.names import resolve
@@ -23,7 +23,7 @@ _BLANKS = " \t"  # other white space may belong to a file name
 _LAYOUTS = "'image,caption' (CSV), 'NAME.jpg#0<TAB>caption' (.token), 'image_name| comment_number| comment'"
 
 
-def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+def import_flickr8k(src: Path, out: Path, options: PictureOptions) -> ImportReport:
     """Import pictures with the captions of one file, in its order, including repeated ones.
 
     Splits come from ``Flickr_8k.trainImages.txt`` and the other lists: train, val (dev counts as val), test.
@@ -32,6 +32,7 @@ def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     Raises:
         LimbeckError: no caption file or one of another layout, a picture in two splits, no pictures.
     """
+    options.check_paths(src, out)
     source = Source(src)
     file = _caption_file(source)
     report = ImportReport(
@@ -45,7 +46,7 @@ def import_flickr8k(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     report.notes.append(f"captions from {file}")
     _read_splits(source, pictures, report)
     report.notes += source.reading_notes()
-    return write_listed(list(pictures.values()), picture_source(source, options), out, options, report)
+    return write_listed(list(pictures.values()), options.picture_source(source), out, options, report)
 
 
 def _caption_file(source: Source) -> str:
@@ -121,11 +122,3 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
                 item.split = split
     if unknown:
         report.notes.append(f"{len(unknown):,} names of the split lists have no captions: {some(unknown)}")
-
-
-FLICKR8K = Importer(
-    "flickr8k",
-    "Flickr8k (captions.txt or Flickr8k.token.txt, Flickr_8k.*Images.txt), Flickr30k (results*.token, .csv)",
-    frozenset({"images"}),
-    import_flickr8k,
-)

@@ -9,14 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from limbeck.data.importers.base import (
-    Importer,
-    ImportOptions,
     ImportReport,
     Source,
     attach_features,
     note_passed,
 )
-from limbeck.data.importers.folder_table import GUESSES, Rows, bare_rows, find_table, table_rows
+from limbeck.data.importers.folder_table import FolderOptions, Rows, bare_rows, find_table, table_rows
 from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.data.importers.sidecars import folder_labels, read_sidecars
 from limbeck.data.pairs import Pairs
@@ -25,10 +23,8 @@ from limbeck.names import clean_path, roots_of, show
 from limbeck.pictures import is_picture_name
 from limbeck.tables import ENDINGS
 
-_TABLE_ONLY = ("separator", "types", "multiline", *(f"{part}_column" for part in GUESSES))
 
-
-def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
     """Import pictures with a table; several rows of the same picture become its several captions.
 
     Pictures are found by the rules of `limbeck.names`, endings left out where no name has one. A table
@@ -40,13 +36,13 @@ def import_folder(src: Path, out: Path, options: ImportOptions) -> ImportReport:
         LimbeckError: no pictures and no table, a missing column, missing pictures, names that fit several, a
             picture in two splits, no rows.
     """
+    options.check_paths(src, out)
     source = Source(src)
     report = ImportReport(options.name or src.resolve().stem)
     table = find_table(source, options)
     if table is None:
-        given = sorted(options.given().intersection(_TABLE_ONLY))
-        if given:
-            raise LimbeckError(f"{src}: --{given[0].replace('_', '-')} needs a table; add one with --table")
+        if (flag := options.needs_table()) is not None:
+            raise LimbeckError(f"{src}: {flag} needs a table; add one with --table")
         report.notes.append("no table found: pictures only")
         if other := [name for name in source.names if Path(name).suffix.lower() in ENDINGS - {".json"}]:
             report.notes.append(f"{some(other)} was not looked into; --table takes such a file")
@@ -101,7 +97,7 @@ def _find_pictures(
     rows: Rows,
     table: str,
     parts: dict[str, str | None],
-    options: ImportOptions,
+    options: FolderOptions,
     report: ImportReport,
 ) -> Rows:
     """Return the rows with the names of their pictures in the source; refuse or count missing ones."""
@@ -194,11 +190,3 @@ def _ids(rows: Rows) -> list[str]:
     places = zip(rows.images, rows.missing, strict=True)
     own = unique_ids([image or missing or "" for image, missing in places], folders=True)
     return [given or name for given, name in zip(rows.ids, own, strict=True)]
-
-
-FOLDER = Importer(
-    "folder",
-    "pictures in a folder or zip, with a table (image, caption, tags, …), texts beside them, or neither",
-    frozenset({"table", "folder_labels", *_TABLE_ONLY}),
-    import_folder,
-)

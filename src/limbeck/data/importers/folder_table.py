@@ -36,6 +36,42 @@ _PATH_MARKS = (">", "/")  # between the classes of a path, the first that a colu
 Lists = list[list[str]]
 
 
+@dataclass(frozen=True)
+class FolderOptions(ImportOptions):
+    """How to read the table of a folder; ``PART_column`` names the column of a part of `GUESSES`.
+
+    Args:
+        table: the table, else one of the usual names in the source.
+        separator: the separator of tags or labels in one cell, else a comma.
+        types: types of further columns, ``NAME=TYPE, …``.
+        multiline: quoted CSV fields may contain line breaks.
+        folder_labels: use each picture's folder as its label; only without a table.
+    """
+
+    table: Path | None = None
+    id_column: str | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+    tags_column: str | None = None
+    labels_column: str | None = None
+    split_column: str | None = None
+    path_column: str | None = None
+    separator: str | None = None
+    types: str | None = None
+    multiline: bool = False
+    folder_labels: bool = False
+
+    def columns(self) -> dict[str, str]:
+        """Return the named columns by part."""
+        return {part: name for part in GUESSES if (name := getattr(self, f"{part}_column")) is not None}
+
+    def needs_table(self) -> str | None:
+        """Return the command-line form of an option that is set and applies only to a table."""
+        flags = [*(f"{part}-column" for part in self.columns())]
+        flags += [name for name in ("separator", "types", "multiline") if getattr(self, name)]
+        return f"--{flags[0]}" if flags else None
+
+
 @dataclass
 class Rows:
     """The rows, column by column; all of one length. Equal cells may share a list: never change one.
@@ -81,14 +117,14 @@ def bare_rows(pictures: Sequence[str]) -> Rows:
     )
 
 
-def find_table(source: Source, options: ImportOptions) -> Table | None:
+def find_table(source: Source, options: FolderOptions) -> Table | None:
     """Return the table that ``options.table`` names, else the one in the source; None if there is none.
 
     Raises:
         LimbeckError: no such table, several of them, or one that cannot be read.
     """
     text = {name for names in GUESSES.values() for name in names}
-    text |= {name for part in GUESSES if (name := getattr(options, f"{part}_column")) is not None}
+    text |= set(options.columns().values())
     how: dict[str, Any] = {
         "text": text, "types": parse_types(options.types), "multiline": options.multiline,
     }  # fmt: skip
@@ -117,7 +153,7 @@ def find_table(source: Source, options: ImportOptions) -> Table | None:
 
 
 def table_rows(
-    table: Table, options: ImportOptions, report: ImportReport
+    table: Table, options: FolderOptions, report: ImportReport
 ) -> tuple[Rows, dict[str, str | None]]:
     """Return the rows of a table that name a picture or an id, and the column of each role.
 
@@ -169,16 +205,16 @@ def table_rows(
     return rows, parts
 
 
-def _parts(table: Table, options: ImportOptions) -> dict[str, str | None]:
+def _parts(table: Table, options: FolderOptions) -> dict[str, str | None]:
     """Choose the column of each role; a requested column that is missing is an error."""
     there = table.names
     parts: dict[str, str | None] = {}
     for part, guesses in GUESSES.items():
-        asked = getattr(options, f"{part}_column")
-        if asked is not None and asked not in there:
-            raise LimbeckError(f"{table.name}: no {part} column {asked!r}; there are {', '.join(there)}")
-        parts[part] = asked or next((guess for guess in guesses if guess in there), None)
-    taken = {name for part in GUESSES if (name := getattr(options, f"{part}_column")) is not None}
+        column = options.columns().get(part)
+        if column is not None and column not in there:
+            raise LimbeckError(f"{table.name}: no {part} column {column!r}; there are {', '.join(there)}")
+        parts[part] = column or next((guess for guess in guesses if guess in there), None)
+    taken = options.columns().values()
     if options.image_column is None and (parts["image"] in taken or _is_class_path(table, parts["image"])):
         parts["image"] = None
     if options.path_column is None and (parts["path"] in taken or not _is_class_path(table, parts["path"])):

@@ -7,14 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import (
-    Importer,
-    ImportOptions,
     ImportReport,
+    PictureOptions,
     Source,
     attach_features,
     note_passed,
 )
-from limbeck.data.importers.listed import picture_source
 from limbeck.data.importers.locate import numbered, some
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -24,7 +22,7 @@ _TEXT = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL)
 _TITLE = re.compile(r"<TITLE>(.*?)</TITLE>", re.DOTALL)
 
 
-def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportReport:
     """Import pictures ``images/NN/N.jpg`` with ``annotations_complete_eng/NN/N.eng`` and region labels.
 
     Labels come from SAIAPR's ``NN/labels.txt`` (picture, region, label number) and ``wlist.txt`` (number,
@@ -35,9 +33,10 @@ def import_iaprtc12(src: Path, out: Path, options: ImportOptions) -> ImportRepor
         LimbeckError: missing parts of the layout (all named at once), an invalid label line, a label number
             without a name.
     """
+    options.check_paths(src, out)
     source = Source(src)
     report = ImportReport(options.name or "iaprtc12")
-    photos = picture_source(source, options)
+    photos = options.picture_source(source)
     texts = _by_number(source, ".eng", r"(?:^|/)annotations_complete_eng/[0-9]+/[^/]+$")
     # SAIAPR's download contains the same pictures again.
     pictures = _by_number(photos, ".jpg", r"(?:^|/)images/[0-9]+/[^/]+$")
@@ -127,11 +126,3 @@ def _sentences(text: str) -> list[str]:
     title = _TITLE.search(text)
     instead = normalize_text(title[1]) if title else ""
     return [part for part in parts if part] or ([instead] if instead else [])
-
-
-IAPRTC12 = Importer(
-    "iaprtc12",
-    "IAPR TC-12: images/, annotations_complete_eng/, and SAIAPR's labels.txt and wlist.txt",
-    frozenset({"images"}),
-    import_iaprtc12,
-)

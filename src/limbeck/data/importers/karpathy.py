@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from limbeck.data.importers.base import Importer, ImportOptions, ImportReport, Source
+from limbeck.data.importers.base import ImportReport, PictureOptions, Source
 from limbeck.data.importers.json_files import entries, parse_json
-from limbeck.data.importers.listed import Listed, picture_source, split_name, write_listed
+from limbeck.data.importers.listed import Listed, split_name, write_listed
 from limbeck.errors import LimbeckError
 
 _IMAGE = {"filename": str, "split": str, "sentences": list}
 _LAYOUT = "Karpathy's {images: [{filename, split, sentences: [{raw}]}]}"
 
 
-def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+def import_karpathy(src: Path, out: Path, options: PictureOptions) -> ImportReport:
     """Import a split file, given directly or as the one ``dataset_*.json`` of a folder or zip.
 
     Split "restval" (the rest of COCO's val) becomes train, as in common practice. Pictures are in
@@ -23,6 +23,7 @@ def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     Raises:
         LimbeckError: no split file or several, one of another layout, no pictures.
     """
+    options.check_paths(src, out)
     source, file = _split_file(src)
     content = parse_json(source.read_text(file), file)
     report = ImportReport(options.name or str(content.get("dataset") or "karpathy"))
@@ -39,7 +40,7 @@ def import_karpathy(src: Path, out: Path, options: ImportOptions) -> ImportRepor
     for split in sorted(before):
         if split_name(split) != split:
             report.notes.append(f"{before[split]:,} rows of split {split} count as {split_name(split)}")
-    return write_listed(listed, picture_source(source, options), out, options, report)
+    return write_listed(listed, options.picture_source(source), out, options, report)
 
 
 def _split_file(src: Path) -> tuple[Source, str]:
@@ -52,11 +53,3 @@ def _split_file(src: Path) -> tuple[Source, str]:
     if not found:
         raise LimbeckError(f"{src}: no dataset_*.json; use Karpathy's split file itself")
     return source, found[0]
-
-
-KARPATHY = Importer(
-    "karpathy",
-    "Karpathy's split files dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json",
-    frozenset({"images"}),
-    import_karpathy,
-)

@@ -34,11 +34,6 @@ def split_name(word: str) -> str:
     return _SPLITS.get(word, word)
 
 
-def picture_source(source: Source, options: ImportOptions) -> Source:
-    """Return the source of the pictures: ``--images`` if given, else that of the lists."""
-    return source if options.images is None else Source(options.images)
-
-
 def write_listed(
     listed: list[Listed],
     pictures: Source,

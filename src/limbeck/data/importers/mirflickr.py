@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import (
-    Importer,
     ImportOptions,
     ImportReport,
     Source,
@@ -30,13 +30,21 @@ LISTS = ("all_imgs.txt", "all_tags.txt", "all_labels.txt")
 Columns = dict[str, list[Any]]
 
 
-def import_mirflickr(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+@dataclass(frozen=True)
+class MirflickrOptions(ImportOptions):
+    """``annotations``: the folder or zip of the label files, if they are outside the source."""
+
+    annotations: Path | None = None
+
+
+def import_mirflickr(src: Path, out: Path, options: MirflickrOptions) -> ImportReport:
     """Import either layout, distinguished by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
 
     Raises:
         LimbeckError: neither layout; missing lists, annotation files, or all pictures or tags (named at
             once); lists of unequal length; a broken label row.
     """
+    options.check_paths(src, out)
     source = Source(src)
     report = ImportReport(options.name or "mirflickr")
     lists = next(filter(None, map(source.find, LISTS)), None)
@@ -117,7 +125,7 @@ def _cross_check(source: Source, lists: str, columns: Columns, report: ImportRep
             report.notes.append(f"{len(unknown)} tags are not in TagList.txt (first: {min(unknown)!r})")
 
 
-def _official(source: Source, options: ImportOptions, report: ImportReport) -> Columns:
+def _official(source: Source, options: MirflickrOptions, report: ImportReport) -> Columns:
     """Read the official download: im*.jpg, meta/tags/tags*.txt, and one file of picture numbers per label.
 
     Rows are all numbers that any of the three names; a missing picture still gets the name ``imN.jpg``.
@@ -163,11 +171,3 @@ def _official(source: Source, options: ImportOptions, report: ImportReport) -> C
     if without := [f"tags{number}.txt" for number in sorted(pictures.keys() - tag_files.keys())]:
         report.notes.append(f"{len(without):,} pictures without a tags file: no {some(without)}")
     return columns
-
-
-MIRFLICKR = Importer(
-    "mirflickr",
-    "MIRFlickr-25K: the official folders, or the 20,015 aligned lists (all_imgs.txt, all_tags.txt, …)",
-    frozenset({"annotations"}),
-    import_mirflickr,
-)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limbeck.data.importers.base import (
-    Importer,
-    ImportOptions,
     ImportReport,
+    PictureOptions,
     Source,
     attach_features,
     note_passed,
@@ -32,7 +32,14 @@ CONCEPTS: dict[str, list[str]] = {
 # fmt: on
 
 
-def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport:
+@dataclass(frozen=True)
+class NuswideOptions(PictureOptions):
+    """``concepts``: the set of labels, a key of `CONCEPTS`."""
+
+    concepts: str = "tc21"
+
+
+def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportReport:
     """Import the rows of ``Imagelist.txt`` with one of the chosen concepts; ids are its photo numbers.
 
     Files are found by name, in any folder: ``Imagelist.txt``; ``Labels_CONCEPT.txt``, 0 or 1 per line; the
@@ -42,12 +49,12 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     Raises:
         LimbeckError: missing files (all named at once), or files of different length.
     """
+    options.check_paths(src, out)
     source = Source(src)
     report = ImportReport(options.name or "nuswide")
-    wanted = options.concepts or "tc21"
-    if wanted not in CONCEPTS:
-        raise LimbeckError(f"--concepts {wanted}: choose {' or '.join(CONCEPTS)}")
-    concepts = CONCEPTS[wanted]
+    if options.concepts not in CONCEPTS:
+        raise LimbeckError(f"--concepts {options.concepts}: choose {' or '.join(CONCEPTS)}")
+    concepts = CONCEPTS[options.concepts]
     found = _files(source, concepts)
     listed = [line.strip().replace("\\", "/") for line in _lines(source, found["Imagelist.txt"])]
     labels: list[list[str]] = [[] for _ in listed]
@@ -64,7 +71,7 @@ def import_nuswide(src: Path, out: Path, options: ImportOptions) -> ImportReport
     ids = [PurePosixPath(name).stem.rsplit("_", 1)[-1] for name in listed]
     tags = _tags(source, found, ids)
     keep = [at for at, own in enumerate(labels) if own]
-    pictures = source if options.images is None else Source(options.images)
+    pictures = options.picture_source(source)
     found_pictures = find_pictures(
         pictures, [listed[at] for at in keep], report, keep_missing=options.keep_missing
     )
@@ -137,11 +144,3 @@ def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[st
     split = (line.split(None, 1) for line in _lines(source, found["All_Tags.txt"]) if line.strip())
     by_id = {parts[0]: parts[1].split() if len(parts) > 1 else [] for parts in split}
     return [[word for word in map(normalize_text, by_id.get(item, [])) if word] for item in ids]
-
-
-NUSWIDE = Importer(
-    "nuswide",
-    "NUS-WIDE: Imagelist.txt, Labels_*.txt, TagList1k.txt and AllTags1k.txt (or All_Tags.txt)",
-    frozenset({"concepts", "images"}),
-    import_nuswide,
-)

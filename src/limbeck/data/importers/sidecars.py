@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from limbeck.data.importers.base import ImportOptions, ImportReport, Source
-from limbeck.data.importers.folder_table import Rows
+from limbeck.data.importers.base import ImportReport, Source
+from limbeck.data.importers.folder_table import FolderOptions, Rows
 from limbeck.data.importers.listed import split_name
 from limbeck.data.importers.locate import some
 from limbeck.data.schema import RESERVED
@@ -99,7 +99,7 @@ def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
 
 
 def folder_labels(
-    source: Source, rows: Rows, options: ImportOptions, report: ImportReport, told: bool
+    source: Source, rows: Rows, options: FolderOptions, report: ImportReport, told: bool
 ) -> Rows:
     """Use folders as labels: on request, or if the layout shows it; ``told``: pictures have texts.
 
