@@ -65,7 +65,9 @@ def open_archive(path: Path) -> Archive:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise LimbeckError(f"{path}: a zip must be a regular file; copy it to a disk first")
+            raise LimbeckError(
+                f"{path}: a zip must be a regular file; copy it to a disk first", code="E-PATH-KIND"
+            )
         key = (str(path.absolute()), status.st_mtime_ns, status.st_size)
         with _guard:
             if key not in _archives:
@@ -76,9 +78,13 @@ def open_archive(path: Path) -> Archive:
             _archives.move_to_end(key)
             return _archives[key]
     except OSError as error:
-        raise LimbeckError(f"{path}: cannot open the archive ({error.strerror}); restore it") from None
+        raise LimbeckError(
+            f"{path}: cannot open the archive ({error.strerror}); restore it", code="E-PATH-READ"
+        ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise LimbeckError(f"{path}: damaged or not a zip file ({error}); download it again") from None
+        raise LimbeckError(
+            f"{path}: damaged or not a zip file ({error}); download it again", code="E-ARCHIVE-DAMAGED"
+        ) from None
 
 
 def read_member(path: Path, member: str) -> bytes:
@@ -90,14 +96,20 @@ def read_member(path: Path, member: str) -> bytes:
     archive = open_archive(path)
     info = archive.find(member)
     if info is None:
-        raise LimbeckError(f"{path}: contains no {member!r}; restore it or import again")
+        raise LimbeckError(
+            f"{path}: contains no {member!r}; restore it or import again", code="E-ARCHIVE-MEMBER"
+        )
     if info.file_size > MAX_MEMBER_BYTES:
-        raise LimbeckError(f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read")
+        raise LimbeckError(
+            f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read", code="E-FILE-SIZE"
+        )
     try:
         with archive.lock:
             return archive.handle.read(info)
     except Exception as error:  # zipfile, zlib, lzma and bz2 each have their own
-        raise LimbeckError(f"{path}: {member} is damaged ({error}); download the archive again") from None
+        raise LimbeckError(
+            f"{path}: {member} is damaged ({error}); download the archive again", code="E-ARCHIVE-DAMAGED"
+        ) from None
 
 
 def read_text_member(path: Path, member: str) -> bytes:
@@ -109,7 +121,10 @@ def read_text_member(path: Path, member: str) -> bytes:
     info = open_archive(path).find(member)
     if info is not None and info.file_size > max(_SMALL, MAX_TEXT_RATIO * info.compress_size):
         sizes = f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
-        raise LimbeckError(f"{path}: {member} {sizes}, unlike any text; unpack it yourself if you trust it")
+        raise LimbeckError(
+            f"{path}: {member} {sizes}, unlike any text; unpack it yourself if you trust it",
+            code="E-FILE-SIZE",
+        )
     return read_member(path, member)
 
 

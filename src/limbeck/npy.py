@@ -27,9 +27,11 @@ def open_npy(path: Path) -> np.ndarray:
             shape, fortran, dtype, start = _header(path, stream)
         room = path.stat().st_size - start
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file; check the path") from None
+        raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING") from None
     except OSError as error:
-        raise LimbeckError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise LimbeckError(
+            f"{path}: cannot be read ({error.strerror or error})", code="E-PATH-READ"
+        ) from None
     wanted = math.prod(shape) * dtype.itemsize
     if wanted > room:
         raise _refused(path, f"its header promises {wanted:,} bytes, but it has {room:,}")
@@ -41,7 +43,10 @@ def open_npy(path: Path) -> np.ndarray:
 def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Return shape, Fortran order, type and the offset of the numbers."""
     if stream.read(len(_MAGIC)) != _MAGIC:
-        raise LimbeckError(f"{path}: not a .npy array; write it with numpy.save (pickles are never read)")
+        raise LimbeckError(
+            f"{path}: not a .npy array; write it with numpy.save (pickles are never read)",
+            code="E-ARRAY-FILE",
+        )
     stream.seek(0)
     try:
         version = np.lib.format.read_magic(stream)
@@ -56,4 +61,6 @@ def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
 
 
 def _refused(path: Path, cause: str) -> LimbeckError:
-    return LimbeckError(f"{path}: not readable as a plain array ({cause}); write it with numpy.save")
+    return LimbeckError(
+        f"{path}: not readable as a plain array ({cause}); write it with numpy.save", code="E-ARRAY-FILE"
+    )

@@ -53,7 +53,10 @@ def trust_code(file: Path | str) -> None:
     """
     path = Path(file)
     if path.suffix != ".py":
-        raise LimbeckError(f"{path}: not a Python file (.py); name the file of a tower's or lift's class")
+        raise LimbeckError(
+            f"{path}: not a Python file (.py); name the file of a tower's or lift's class",
+            code="E-PLUGIN-FILE",
+        )
     TRUSTED[str(path.resolve())] = code_digest(path)
 
 
@@ -64,7 +67,9 @@ def code_digest(file: Path) -> str:
         LimbeckError: no such file.
     """
     if not file.is_file():
-        raise LimbeckError(f"{file}: no such file; a class of yours is named FILE.py:CLASS")
+        raise LimbeckError(
+            f"{file}: no such file; a class of yours is named FILE.py:CLASS", code="E-PATH-MISSING"
+        )
     return sha256_file(file)
 
 
@@ -112,9 +117,11 @@ def named_class(
     """
     own = own_name(name)
     if own is None:
-        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS")
+        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS", code="E-PLUGIN-FILE")
     if sha256 is not None and sha256 != code_digest(own.file):
-        raise LimbeckError(f"{own.file}: its SHA-256 differs from that of the recipe; restore it")
+        raise LimbeckError(
+            f"{own.file}: its SHA-256 differs from that of the recipe; restore it", code="E-PLUGIN-TRUST"
+        )
     trust_code(own.file)
     found = _class_in(own.file, own.cls, base, what)
     if before is not None:
@@ -136,13 +143,14 @@ def saved_class(name: str, sha256: str | None, base: type[_Class], what: str) ->
     """
     own = own_name(name)
     if own is None:
-        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS")
+        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS", code="E-PLUGIN-FILE")
     same = [path for path, digest in TRUSTED.items() if digest == sha256]
     found = same or [path for path in TRUSTED if Path(path).name == own.file.name]
     if not found:
         raise LimbeckError(
             f"the model's {what} is {own.cls} of {own.file.name}, which is not stored in the model (SHA-256 "
-            f"{(sha256 or 'unknown')[:16]}); name it: limbeck --code {own.file.name} …, or load(…, code=[…])"
+            f"{(sha256 or 'unknown')[:16]}); name it: limbeck --code {own.file.name} …, or load(…, code=[…])",
+            code="E-PLUGIN-TRUST",
         )
     file = Path(found[-1])
     if not same:
@@ -154,13 +162,18 @@ def saved_class(name: str, sha256: str | None, base: type[_Class], what: str) ->
 def _class_in(file: Path, cls: str, base: type[_Class], what: str) -> type[_Class]:
     found = getattr(_module(file), cls, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise LimbeckError(f"{file}: has no {what} {cls!r} derived from {base.__name__}; add the class")
+        raise LimbeckError(
+            f"{file}: has no {what} {cls!r} derived from {base.__name__}; add the class",
+            code="E-PLUGIN-CLASS",
+        )
     return found
 
 
 def _finished(found: type[_Class], own: OwnClass) -> type[_Class]:
     if missing := getattr(found, "__abstractmethods__", None):
-        raise LimbeckError(f"{own.file}: {own.cls} lacks {', '.join(sorted(missing))}; implement it")
+        raise LimbeckError(
+            f"{own.file}: {own.cls} lacks {', '.join(sorted(missing))}; implement it", code="E-PLUGIN-CLASS"
+        )
     return found
 
 
@@ -173,7 +186,7 @@ def _module(file: Path) -> ModuleType:
     name = f"limbeck_own_{file.stem}_{digest[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise LimbeckError(f"{file}: not a Python file; name your class FILE.py:CLASS")
+        raise LimbeckError(f"{file}: not a Python file; name your class FILE.py:CLASS", code="E-PLUGIN-FILE")
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__limbeck_sha256__"] = digest
     # Annotations in text form are resolved there.
@@ -182,6 +195,8 @@ def _module(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(name, None)
-        raise LimbeckError(f"{file}: does not run ({type(error).__name__}: {error}); correct it") from error
+        raise LimbeckError(
+            f"{file}: does not run ({type(error).__name__}: {error}); correct it", code="E-PLUGIN-FILE"
+        ) from error
     MODULES[path, digest] = module
     return module

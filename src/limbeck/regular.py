@@ -27,5 +27,8 @@ def regular_file(path: str | Path) -> Path:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise LimbeckError(f"{path}: is {kind}, not a regular file; use a file, or copy the content into one")
+        raise LimbeckError(
+            f"{path}: is {kind}, not a regular file; use a file, or copy the content into one",
+            code="E-PATH-KIND",
+        )
     return path

@@ -33,7 +33,7 @@ def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False
     try:
         found: T = _read(cls, value, "", more)
     except _Misfit as error:
-        raise LimbeckError(f"{path}: {error}; {mend}") from None
+        raise LimbeckError(f"{path}: {error}; {mend}", code="E-FILE-FIELD") from None
     return found
 
 

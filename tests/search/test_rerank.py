@@ -93,7 +93,7 @@ def test_what_cannot_be_ranked_anew_is_refused(index, tmp_path):
         index.search(like="i1", rerank=3)
     with pytest.raises(LimbeckError, match="needs a query with an embedding"):
         index.search(points=codes[0], rerank=20)
-    with pytest.raises(LimbeckError, match="index needs float embeddings of width 16"):
+    with pytest.raises(LimbeckError, match="index needs floats of width 16"):
         index.search_reranked(codes, embeddings[:, :3], 2, rerank=4)
     for wrong in (embeddings[:3], embeddings.astype(int), embeddings * np.nan):
         with pytest.raises(LimbeckError, match="embeddings: "):

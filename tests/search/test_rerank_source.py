@@ -245,7 +245,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     ]:
         with pytest.raises(LimbeckError, match=message):
             limbeck.Index.build(tmp_path / "no", codes, items=items, embeddings=array)
-    with pytest.raises(LimbeckError, match="the index needs float embeddings of width 16"):
+    with pytest.raises(LimbeckError, match="the index needs floats of width 16"):
         add_items(tmp_path / "ix", codes, items=items, embeddings=floats[:, :8])
     meta = StoreMeta(Hamming(8), embeddings=Kept("model", Lorentz(16, 1.0), 16))
     with pytest.raises(LimbeckError, match="ranks by the cosine of embeddings that were given"):

@@ -30,29 +30,36 @@ def as_codes(array: np.ndarray, what: str) -> np.ndarray:
     """
     if array.ndim != 2 or array.shape[1] == 0:
         raise LimbeckError(
-            f"{what} has shape {array.shape}; give codes (rows, bits) or packed (rows, bits/8)"
+            f"{what} has shape {array.shape}; give codes (rows, bits) or packed (rows, bits/8)",
+            code="E-ARRAY-SHAPE",
         )
     if array.dtype == np.uint8:
         if looks_unpacked(array):
-            raise LimbeckError(f"{what} holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)")
+            raise LimbeckError(
+                f"{what} holds only 0 and 1; pack the bits with numpy.packbits(…, axis=1)",
+                code="E-CODES-FORM",
+            )
         return array
     if array.dtype != np.bool_ and not is_signs(array):
         if array.dtype.kind in "iu" and len(array) and int(array.min()) == 0 and int(array.max()) == 1:
             raise LimbeckError(
                 f"{what} ({array.dtype}) holds integers 0 and 1, which could be bits or a packed code; "
-                "give booleans, -1 and +1, or uint8 packed by numpy.packbits"
+                "give booleans, -1 and +1, or uint8 packed by numpy.packbits",
+                code="E-CODES-FORM",
             )
         if array.dtype.kind == "f" and len(array) and array.min() == 0 and _is_ternary(array):
             raise LimbeckError(
                 f"{what} ({array.dtype}) holds only 0 and 1; "
-                "give booleans, -1 and +1, or uint8 packed by numpy.packbits"
+                "give booleans, -1 and +1, or uint8 packed by numpy.packbits",
+                code="E-CODES-FORM",
             )
         raise LimbeckError(
             f"{what} ({array.dtype}) holds values other than -1 and +1; "
-            "give signs, booleans, or uint8 packed by numpy.packbits"
+            "give signs, booleans, or uint8 packed by numpy.packbits",
+            code="E-CODES-FORM",
         )
     if array.shape[1] % 8:
-        raise LimbeckError(f"{what} has {array.shape[1]} bits; give a multiple of 8")
+        raise LimbeckError(f"{what} has {array.shape[1]} bits; give a multiple of 8", code="E-CODES-LENGTH")
     pieces = (array[start : start + _ROWS] for start in range(0, len(array), _ROWS))
     packed = [pack_bits(piece if piece.dtype == np.bool_ else piece > 0) for piece in pieces]
     return np.concatenate(packed) if packed else np.empty((0, array.shape[1] // 8), np.uint8)

@@ -28,19 +28,22 @@ def pack_bits(signs: ArrayLike) -> np.ndarray:
     array = _matrix(signs, "signs")
     if array.shape[1] == 0 or array.shape[1] % 8:
         raise LimbeckError(
-            f"signs: {array.shape[1]} bits are not a multiple of 8; choose another code length"
+            f"signs: {array.shape[1]} bits are not a multiple of 8; choose another code length",
+            code="E-CODES-LENGTH",
         )
     if array.dtype == np.bool_:
         return np.packbits(array, axis=1)
     if array.dtype.kind not in "iuf":
-        raise LimbeckError(f"signs: holds {array.dtype}, expected bool or ±1")
+        raise LimbeckError(f"signs: holds {array.dtype}, expected bool or ±1", code="E-CODES-FORM")
     positive = array == 1
     if not (positive | (array == -1)).all():
         if array.dtype.kind in "iu" and bool(((array == 0) | positive).all()):
-            raise LimbeckError("signs: integers 0 and 1 are ambiguous; give bool, or -1 and +1")
+            raise LimbeckError(
+                "signs: integers 0 and 1 are ambiguous; give bool, or -1 and +1", code="E-CODES-FORM"
+            )
         wrong = array[~(positive | (array == -1))][0]
         advice = "; use limbeck.codes.sign_codes for real numbers" if array.dtype.kind == "f" else ""
-        raise LimbeckError(f"signs: {wrong} is neither -1 nor +1{advice}")
+        raise LimbeckError(f"signs: {wrong} is neither -1 nor +1{advice}", code="E-CODES-FORM")
     return np.packbits(positive, axis=1)
 
 
@@ -69,10 +72,12 @@ def sign_codes(x: ArrayLike) -> np.ndarray:
     """
     array = _matrix(x, "x")
     if array.dtype.kind not in "iuf":
-        raise LimbeckError(f"x: holds {array.dtype}, expected real numbers")
+        raise LimbeckError(f"x: holds {array.dtype}, expected real numbers", code="E-ARRAY-TYPE")
     unknown = np.isnan(array).any(axis=1)
     if unknown.any():
-        raise LimbeckError(f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row")
+        raise LimbeckError(
+            f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row", code="E-ARRAY-VALUES"
+        )
     return pack_bits(array >= 0)
 
 
@@ -85,10 +90,13 @@ def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
     array = _matrix(codes, what)
     if array.dtype != np.uint8:
         raise LimbeckError(
-            f"{what}: holds {array.dtype}, not packed uint8 codes; pack them with limbeck.codes.pack_bits"
+            f"{what}: holds {array.dtype}, not packed uint8 codes; pack them by limbeck.codes.pack_bits",
+            code="E-CODES-FORM",
         )
     if not 1 <= array.shape[1] <= MAX_BYTES:
-        raise LimbeckError(f"{what}: has width {array.shape[1]}, expected 1 to {MAX_BYTES} bytes")
+        raise LimbeckError(
+            f"{what}: has width {array.shape[1]}, expected 1 to {MAX_BYTES} bytes", code="E-CODES-LENGTH"
+        )
     return array
 
 
@@ -98,7 +106,8 @@ def check_code_pair(queries: ArrayLike, items: ArrayLike) -> tuple[np.ndarray, n
     if left.shape[1] != right.shape[1]:
         raise LimbeckError(
             f"queries: {8 * left.shape[1]}-bit codes ({left.shape[1]} bytes) do not fit "
-            f"items of {8 * right.shape[1]} bits ({right.shape[1]} bytes)"
+            f"items of {8 * right.shape[1]} bits ({right.shape[1]} bytes)",
+            code="E-CODES-LENGTH",
         )
     return left, right
 
@@ -106,5 +115,7 @@ def check_code_pair(queries: ArrayLike, items: ArrayLike) -> tuple[np.ndarray, n
 def _matrix(value: ArrayLike, what: str) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
     if array.ndim != 2:
-        raise LimbeckError(f"{what}: has shape {array.shape}, expected two dimensions (N, width)")
+        raise LimbeckError(
+            f"{what}: has shape {array.shape}, expected two dimensions (N, width)", code="E-ARRAY-SHAPE"
+        )
     return array

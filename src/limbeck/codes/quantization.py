@@ -36,7 +36,8 @@ class ITQ:
         points = _points(x)
         if points.shape[1] != len(self.mean):
             raise LimbeckError(
-                f"x: has width {points.shape[1]}; this ITQ was fitted on width {len(self.mean)}"
+                f"x: has width {points.shape[1]}; this ITQ was fitted on width {len(self.mean)}",
+                code="E-ARRAY-SHAPE",
             )
         return (points - self.mean) @ self.projection
 
@@ -64,14 +65,17 @@ def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = 50) -> ITQ:
     points = _points(x)
     count, width = points.shape
     if bits < 8 or bits % 8:
-        raise LimbeckError(f"bits: {bits} is not a positive multiple of 8; give for example 64")
+        raise LimbeckError(
+            f"bits: {bits} is not a positive multiple of 8; give for example 64", code="E-CODES-LENGTH"
+        )
     if bits > width:
         raise LimbeckError(
             f"bits: ITQ makes at most one bit per dimension, the points have {width} dimensions; "
-            f"use {width - width % 8} bits or fewer"
+            f"use {width - width % 8} bits or fewer",
+            code="E-CODES-LENGTH",
         )
     if count < 2:
-        raise LimbeckError(f"x: ITQ needs at least two points; there are {count}")
+        raise LimbeckError(f"x: ITQ needs at least two points; there are {count}", code="E-ARRAY-ROWS")
     mean = points.mean(axis=0)
     centred = points - mean
     directions = _principal_directions(centred, bits)
@@ -87,10 +91,12 @@ def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = 50) -> ITQ:
 def _points(x: ArrayLike) -> np.ndarray:
     array = np.asarray(x)
     if array.ndim != 2 or array.dtype.kind not in "iuf":
-        raise LimbeckError(f"x: is {array.dtype} {array.shape}, expected real numbers (N, D)")
+        raise LimbeckError(
+            f"x: is {array.dtype} {array.shape}, expected real numbers (N, D)", code="E-ARRAY-SHAPE"
+        )
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        raise LimbeckError("x: holds NaN or infinity; check the inputs of the encoder")
+        raise LimbeckError("x: holds NaN or infinity; check the inputs of the encoder", code="E-ARRAY-VALUES")
     return array
 
 

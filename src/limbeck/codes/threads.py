@@ -27,7 +27,9 @@ def thread_count(threads: int | None) -> int:
         affinity = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise LimbeckError(f"threads: {threads!r} is not a whole number of at least 1; give 1 or more")
+        raise LimbeckError(
+            f"threads: {threads!r} is not a whole number of at least 1; give 1 or more", code="E-OPTION-RANGE"
+        )
     return threads
 
 

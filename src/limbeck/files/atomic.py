@@ -32,7 +32,7 @@ _FIXES = {
 def cannot_write(path: Path, error: OSError) -> LimbeckError:
     """Return the error for a refused write: the path, the cause, and the fix."""
     fix = _FIXES.get(error.errno or 0, "free space or choose another place")
-    return LimbeckError(f"{path}: cannot write ({error.strerror or error}); {fix}")
+    return LimbeckError(f"{path}: cannot write ({error.strerror or error}); {fix}", code="E-PATH-WRITE")
 
 
 @contextlib.contextmanager

@@ -77,25 +77,32 @@ def check_new_directory(
     path = Path(path)
     check_directory_name(path)
     if path.is_symlink():
-        raise LimbeckError(f"{path}: a link to {path.readlink()}; name the directory itself")
+        raise LimbeckError(
+            f"{path}: a link to {path.readlink()}; name the directory itself", code="E-PATH-KIND"
+        )
     if not path.exists():
         broken = cut_short(path)
         if broken is not None and path.name:
-            raise LimbeckError(broken)
+            raise LimbeckError(broken, code="E-PATH-MISSING")
         return
     if not path.is_dir():
-        raise LimbeckError(f"{path}: exists already and is a file; choose another place")
+        raise LimbeckError(
+            f"{path}: exists already and is a file; choose another place", code="E-PATH-EXISTS"
+        )
     here = Path.cwd()
     if any(path.samefile(place) for place in (here, *here.parents)):
-        raise LimbeckError(f"{path}: the current directory is there; name a new directory")
+        raise LimbeckError(
+            f"{path}: the current directory is there; name a new directory", code="E-PATH-EXISTS"
+        )
     if not any(path.iterdir()):
         return
     if replaces is None:
-        raise LimbeckError(f"{path}: exists already; {mend}")
+        raise LimbeckError(f"{path}: exists already; {mend}", code="E-PATH-EXISTS")
     why = replaces.foreign(path)
     if why is not None:
         raise LimbeckError(
-            f"{path}: {why}, so it is not replaced; choose another place, or move it away yourself"
+            f"{path}: {why}, so it is not replaced; choose another place, or move it away yourself",
+            code="E-PATH-EXISTS",
         )
 
 
@@ -106,10 +113,12 @@ def check_directory_name(path: Path) -> None:
         LimbeckError: one of these.
     """
     if path == STANDARD_OUTPUT:
-        raise LimbeckError("-: standard output accepts only files; name a directory")
+        raise LimbeckError("-: standard output accepts only files; name a directory", code="E-PATH-STDOUT")
     check_name(path)
     if not is_text(str(path)):
-        raise LimbeckError(f"{show(str(path))}: the name is not UTF-8; choose another name")
+        raise LimbeckError(
+            f"{show(str(path))}: the name is not UTF-8; choose another name", code="E-PATH-NAME"
+        )
 
 
 def check_apart(out: Path | str, *sources: object) -> None:
@@ -133,4 +142,7 @@ def check_apart(out: Path | str, *sources: object) -> None:
         for place in (real, *real.parents):
             if place.exists() and out.samefile(place):
                 what = "is" if place == real else "contains"
-                raise LimbeckError(f"{out}: {what} the source {source}; choose another place to write to")
+                raise LimbeckError(
+                    f"{out}: {what} the source {source}; choose another place to write to",
+                    code="E-PATH-OVERLAP",
+                )

@@ -118,7 +118,9 @@ def write_json(path: Path, value: Any) -> None:
 def cannot_read(path: Path, error: OSError) -> LimbeckError:
     """Return the one-line error for a file or directory that this user cannot read."""
     fix = "grant read permission" if isinstance(error, PermissionError) else "check the disk, or restore it"
-    return LimbeckError(f"{error.filename or path}: cannot be read ({error.strerror or error}); {fix}")
+    return LimbeckError(
+        f"{error.filename or path}: cannot be read ({error.strerror or error}); {fix}", code="E-PATH-READ"
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -130,11 +132,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LimbeckError(cut_short(path) or f"{path}: no such file; check the path") from None
+        raise LimbeckError(
+            cut_short(path) or f"{path}: no such file; check the path", code="E-PATH-MISSING"
+        ) from None
     except OSError as error:
         raise cannot_read(path, error) from None
     except RecursionError:
-        raise LimbeckError(f"{path}: not valid JSON (nested too deeply); restore or rebuild it") from None
+        raise LimbeckError(
+            f"{path}: not valid JSON (nested too deeply); restore or rebuild it", code="E-JSON-SYNTAX"
+        ) from None
     except ValueError as error:  # no JSON, no UTF-8, a number of more than 4,300 digits
         cause = str(error).partition(";")[0]
-        raise LimbeckError(f"{path}: not valid JSON ({cause}); restore or rebuild it") from None
+        raise LimbeckError(
+            f"{path}: not valid JSON ({cause}); restore or rebuild it", code="E-JSON-SYNTAX"
+        ) from None

@@ -50,7 +50,10 @@ def check_name(path: Path) -> None:
         if size > LONGEST_NAME:
             raise LimbeckError(
                 f"{part[:40]}…: the name has {size} bytes, a file system allows {LONGEST_NAME}; "
-                "choose a shorter name"
+                "choose a shorter name",
+                code="E-PATH-NAME",
             )
         if "\0" in part:
-            raise LimbeckError(f"{part[:40]!r}: the name contains a NUL character; choose another name")
+            raise LimbeckError(
+                f"{part[:40]!r}: the name contains a NUL character; choose another name", code="E-PATH-NAME"
+            )

@@ -47,9 +47,11 @@ def target_of(path: Path | str) -> Target:
         return Target(path, "file")
     except (OSError, ValueError) as error:
         check_name(path)
-        raise LimbeckError(f"{path}: cannot be written ({_cause(error)}); choose another name") from None
+        raise LimbeckError(
+            f"{path}: cannot be written ({_cause(error)}); choose another name", code="E-PATH-WRITE"
+        ) from None
     if stat.S_ISDIR(found.st_mode):
-        raise LimbeckError(f"{path}: cannot write (it is a directory); name a file in it")
+        raise LimbeckError(f"{path}: cannot write (it is a directory); name a file in it", code="E-PATH-KIND")
     if _is_standard_output(found):
         return Target(path, "stdout")
     if stat.S_ISREG(found.st_mode):
@@ -57,7 +59,8 @@ def target_of(path: Path | str) -> Target:
     if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):
         return Target(path, "stream")
     raise LimbeckError(
-        f"{path}: cannot write (neither a file nor a pipe); name a file, or use - for standard output"
+        f"{path}: cannot write (neither a file nor a pipe); name a file, or use - for standard output",
+        code="E-PATH-KIND",
     )
 
 
@@ -70,7 +73,8 @@ def check_target(path: Path | str) -> Target:
                 break
             if os.path.lexists(folder):
                 raise LimbeckError(
-                    f"{path}: cannot write ({folder} is not a directory); choose another place"
+                    f"{path}: cannot write ({folder} is not a directory); choose another place",
+                    code="E-PATH-KIND",
                 )
     return target
 

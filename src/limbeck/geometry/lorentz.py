@@ -211,10 +211,14 @@ def _scalar(curv: Curvature, like: torch.Tensor) -> torch.Tensor:
     """Return `curv` as a 0-d tensor of the type and device of `like`; a tensor's sign is not checked."""
     if isinstance(curv, torch.Tensor):
         if curv.numel() != 1:
-            raise LimbeckError(f"curv has {curv.numel()} elements; give one curvature for all points")
+            raise LimbeckError(
+                f"curv has {curv.numel()} elements; give one curvature for all points", code="E-ARRAY-SHAPE"
+            )
         return curv.reshape(()).to(dtype=like.dtype, device=like.device)
     if not 0 < curv < float("inf"):
-        raise LimbeckError(f"curv is {curv}; it must be a positive number (the curvature is −curv)")
+        raise LimbeckError(
+            f"curv is {curv}; it must be a positive number (the curvature is −curv)", code="E-OPTION-RANGE"
+        )
     return torch.full((), curv, dtype=like.dtype, device=like.device)
 
 
@@ -223,7 +227,9 @@ def _prepare(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return both sets of points and the curvature in one type."""
     if x.shape[-1:] != y.shape[-1:]:
-        raise LimbeckError(f"points of different width: x is {tuple(x.shape)}, y is {tuple(y.shape)}")
+        raise LimbeckError(
+            f"points of different width: x is {tuple(x.shape)}, y is {tuple(y.shape)}", code="E-ARRAY-SHAPE"
+        )
     x, y = _cast(x), _cast(y)
     dtype = torch.promote_types(x.dtype, y.dtype)
     x, y = x.to(dtype), y.to(dtype)
@@ -252,6 +258,9 @@ def _length(z: torch.Tensor, curv: torch.Tensor, floor: float) -> torch.Tensor:
 
 def _pairwise_inner(x: torch.Tensor, y: torch.Tensor, curv: torch.Tensor) -> torch.Tensor:
     if x.ndim != 2 or y.ndim != 2:
-        raise LimbeckError(f"pairwise needs (A, D) and (B, D); x is {tuple(x.shape)}, y is {tuple(y.shape)}")
+        raise LimbeckError(
+            f"pairwise needs (A, D) and (B, D); x is {tuple(x.shape)}, y is {tuple(y.shape)}",
+            code="E-ARRAY-SHAPE",
+        )
     with torch.autocast(x.device.type, enabled=False):  # autocast would multiply in half precision
         return x @ y.T - torch.outer(_time(x, curv), _time(y, curv))

@@ -36,7 +36,10 @@ def resample_grid(features: torch.Tensor, patches: int) -> torch.Tensor:
         return features
     sides = [math.isqrt(features.shape[1]), math.isqrt(patches)]
     if sides[0] ** 2 != features.shape[1] or sides[1] ** 2 != patches:
-        raise LimbeckError(f"patches: grids of {features.shape[1]} and {patches} patches are not both square")
+        raise LimbeckError(
+            f"patches: grids of {features.shape[1]} and {patches} patches are not both square",
+            code="E-ARRAY-SHAPE",
+        )
     grid = features.transpose(1, 2).unflatten(2, (sides[0], sides[0]))
     grid = F.interpolate(grid, size=(sides[1], sides[1]), mode="bilinear", antialias=sides[1] < sides[0])
     return grid.flatten(2).transpose(1, 2)

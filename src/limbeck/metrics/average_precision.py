@@ -153,13 +153,21 @@ def ranking_map(
 def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
     """Check the settings and return them as a dict."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
-        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; leave it out to rank all items")
+        raise LimbeckError(
+            f"k: {k!r} is not a whole number of at least 1; leave it out to rank all items",
+            code="E-OPTION-RANGE",
+        )
     for field, value, known in (("ties", ties, TIES), ("normalizer", normalizer, NORMALIZERS)):
         if value not in known:
-            raise LimbeckError(f"{field}: {value!r} is unknown; choose from {', '.join(known)}")
+            raise LimbeckError(
+                f"{field}: {value!r} is unknown; choose from {', '.join(known)}", code="E-OPTION-CHOICE"
+            )
     check_empty(empty)
     if normalizer == "first_k" and ties == "expected":
-        raise LimbeckError("ties: 'expected' is not defined for normalizer 'first_k'; change one of the two")
+        raise LimbeckError(
+            "ties: 'expected' is not defined for normalizer 'first_k'; change one of the two",
+            code="E-OPTION-CONFLICT",
+        )
     return {"k": None if k is None else int(k), "ties": ties, "normalizer": normalizer, "empty": empty}
 
 
@@ -167,11 +175,16 @@ def _check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarr
     """Check a similarity matrix, real (Q, N), and its relevance, bool (Q, N)."""
     scores, wanted = np.asarray(similarity), np.asarray(relevant)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
-        raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)")
+        raise LimbeckError(
+            f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)",
+            code="E-ARRAY-SHAPE",
+        )
     if wanted.shape != scores.shape or wanted.dtype != np.bool_:
-        raise LimbeckError(f"relevant: is {wanted.dtype} {wanted.shape}, expected bool {scores.shape}")
+        raise LimbeckError(
+            f"relevant: is {wanted.dtype} {wanted.shape}, expected bool {scores.shape}", code="E-ARRAY-SHAPE"
+        )
     if scores.dtype.kind == "f" and np.isnan(scores).any():
-        raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
+        raise LimbeckError("similarity: has NaN; check the inputs of the encoder", code="E-ARRAY-VALUES")
     # Unsigned integers would wrap around when negated.
     return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
 

@@ -55,10 +55,13 @@ def best_classes(similarity: ArrayLike) -> list[np.ndarray]:
     """
     scores = np.asarray(similarity)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
-        raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, C)")
+        raise LimbeckError(
+            f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, C)",
+            code="E-ARRAY-SHAPE",
+        )
     best = scores.max(axis=1, keepdims=True)
     if best.dtype.kind == "f" and np.isnan(best).any():
-        raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
+        raise LimbeckError("similarity: has NaN; check the inputs of the encoder", code="E-ARRAY-VALUES")
     query, chosen = np.nonzero(scores == best)
     return np.split(chosen.astype(np.int64), np.flatnonzero(np.diff(query)) + 1)
 
@@ -110,15 +113,21 @@ def flat_predictions(
     """
     wanted = np.asarray(true)
     if wanted.ndim != 1 or not wanted.size or wanted.dtype.kind not in "iu" or wanted.min() < 0:
-        raise LimbeckError(f"true: is {wanted.dtype} {wanted.shape}, expected one class number per item")
+        raise LimbeckError(
+            f"true: is {wanted.dtype} {wanted.shape}, expected one class number per item",
+            code="E-ARRAY-SHAPE",
+        )
     if len(predicted) != len(wanted):  # type: ignore[arg-type]
         raise LimbeckError(
-            f"predicted: {len(predicted)} predictions for {len(wanted)} items; give one per item"  # type: ignore[arg-type]
+            f"predicted: {len(predicted)} predictions for {len(wanted)} items; give one per item",  # type: ignore[arg-type]
+            code="E-ARRAY-ROWS",
         )
     parts = [np.atleast_1d(np.asarray(part)) for part in predicted]  # type: ignore[union-attr]
     counts = np.array([part.size for part in parts])
     chosen = np.concatenate(parts)
     if not counts.all() or chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < 0:
-        raise LimbeckError("predicted: give each item a class number, or a list of classes that tie")
+        raise LimbeckError(
+            "predicted: give each item a class number, or a list of classes that tie", code="E-ARRAY-TYPE"
+        )
     item = np.repeat(np.arange(len(parts)), counts)
     return item, chosen, 1.0 / counts[item], wanted

@@ -49,7 +49,7 @@ def code_health(codes: ArrayLike) -> CodeHealth:
     """
     packed = check_codes(codes)
     if not len(packed):
-        raise LimbeckError("codes: there are none; give at least one code")
+        raise LimbeckError("codes: there are none; give at least one code", code="E-ARRAY-EMPTY")
     bits = 8 * packed.shape[1]
     total, products = np.zeros(bits), np.zeros((bits, bits))
     for start in range(0, len(packed), _CHUNK):

@@ -12,7 +12,9 @@ EMPTY = ("skip", "zero", "error")
 def check_empty(empty: str) -> None:
     """Raise a `LimbeckError` for an unknown rule."""
     if empty not in EMPTY:
-        raise LimbeckError(f"empty: {empty!r} is unknown; choose from {', '.join(EMPTY)}")
+        raise LimbeckError(
+            f"empty: {empty!r} is unknown; choose from {', '.join(EMPTY)}", code="E-OPTION-CHOICE"
+        )
 
 
 def settle_empty(per_query: np.ndarray, empty: str) -> tuple[float, np.ndarray, int]:
@@ -35,12 +37,14 @@ def settle_empty(per_query: np.ndarray, empty: str) -> tuple[float, np.ndarray, 
         raise LimbeckError(
             f"queries: {count} have no relevant item, the first in row {int(np.argmax(lacking))}, and the "
             "metric (empty: error) has no value for them; choose a metric that skips them or counts them as "
-            "zero, or remove them from the query split"
+            "zero, or remove them from the query split",
+            code="E-METRIC-UNDEFINED",
         )
     if empty == "zero":
         per_query = np.where(lacking, 0.0, per_query)
     elif count == len(per_query):
         raise LimbeckError(
-            f"queries: none of the {count} has a relevant item; check the labels of both sides"
+            f"queries: none of the {count} has a relevant item; check the labels of both sides",
+            code="E-METRIC-UNDEFINED",
         )
     return float(np.nanmean(per_query)), per_query, count

@@ -69,7 +69,8 @@ def hierarchical(
     item, chosen, share, wanted = flat_predictions(predicted, true)
     if max(chosen.max(), wanted.max()) >= len(tree):
         raise LimbeckError(
-            f"predicted, true: a node number exceeds {len(tree) - 1}; the tree has {len(tree)} nodes"
+            f"predicted, true: a node number exceeds {len(tree) - 1}; the tree has {len(tree)} nodes",
+            code="E-ARRAY-VALUES",
         )
     nodes, places = np.unique(np.concatenate([chosen, wanted]), return_inverse=True)
     values = _values(tree, nodes, places[: len(chosen)], places[len(chosen) :][item])
@@ -120,11 +121,17 @@ def _check_parents(parents: ArrayLike) -> np.ndarray:
     tree = np.asarray(parents)
     whole = tree.ndim == 1 and tree.size and tree.dtype.kind in "iu"
     if not whole or tree.min() != -1 or (tree == -1).sum() != 1 or tree.max() >= len(tree):
-        raise LimbeckError("parents: expected one parent number per node, and −1 for exactly one root")
+        raise LimbeckError(
+            "parents: expected one parent number per node, and −1 for exactly one root",
+            code="E-HIERARCHY-TREE",
+        )
     tree = tree.astype(np.int64)
     above = np.where(tree < 0, np.arange(len(tree)), tree)
     for _ in range(len(tree).bit_length()):  # after i rounds `above` is 2^i steps up
         above = above[above]
     if (above != int(np.argmin(tree))).any():
-        raise LimbeckError("parents: some nodes never reach the root, they form a cycle; give a tree")
+        raise LimbeckError(
+            "parents: some nodes never reach the root, they form a cycle; give a tree",
+            code="E-HIERARCHY-TREE",
+        )
     return tree

@@ -129,7 +129,8 @@ def ranking_ndcg(
     _check_settings(ks, gain, empty)
     if scores.ndim != 2 or grade.shape != scores.shape or not scores.size or not np.isfinite(scores).all():
         raise LimbeckError(
-            f"similarity {scores.shape} and grades {grade.shape}: give equal shapes (Q, N), all finite"
+            f"similarity {scores.shape} and grades {grade.shape}: give equal shapes (Q, N), all finite",
+            code="E-ARRAY-SHAPE",
         )
     count, n = scores.shape
     gains = np.asarray(GAINS[gain](grade.astype(np.float64)))
@@ -157,9 +158,11 @@ def ranking_ndcg(
 
 def _check_settings(ks: Sequence[int], gain: str, empty: str) -> None:
     if not ks or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
-        raise LimbeckError(f"ks: {ks!r} is not a list of whole numbers of at least 1")
+        raise LimbeckError(f"ks: {ks!r} is not a list of whole numbers of at least 1", code="E-OPTION-RANGE")
     if gain not in GAINS:
-        raise LimbeckError(f"gain: {gain!r} is unknown; choose from {', '.join(GAINS)}")
+        raise LimbeckError(
+            f"gain: {gain!r} is unknown; choose from {', '.join(GAINS)}", code="E-OPTION-CHOICE"
+        )
     check_empty(empty)
 
 

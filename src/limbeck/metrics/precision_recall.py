@@ -68,11 +68,12 @@ def precision_recall(
     counts, hits = distance_histograms(query_codes, item_codes, query_labels, item_labels, threads=threads)
     wanted = np.asarray(ns, dtype=np.int64)
     if wanted.ndim != 1 or (wanted < 1).any():
-        raise LimbeckError(f"ns: {ns!r} is not a list of whole numbers of at least 1")
+        raise LimbeckError(f"ns: {ns!r} is not a list of whole numbers of at least 1", code="E-OPTION-RANGE")
     full = hits.sum(axis=1) > 0
     if not full.any():
         raise LimbeckError(
-            f"queries: none of the {len(full)} has a relevant item; check the labels of both sides"
+            f"queries: none of the {len(full)} has a relevant item; check the labels of both sides",
+            code="E-METRIC-UNDEFINED",
         )
     returned, found = counts[full].cumsum(axis=1), hits[full].cumsum(axis=1)
     total = found[:, -1:]

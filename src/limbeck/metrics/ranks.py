@@ -62,7 +62,9 @@ class FirstRelevant:
         A query without relevant items has NaN.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise LimbeckError(f"k: {k!r} is not a whole number of at least 1; give 1 or more")
+            raise LimbeckError(
+                f"k: {k!r} is not a whole number of at least 1; give 1 or more", code="E-OPTION-RANGE"
+            )
         drawn = np.clip(k - self.before, 0, self.tied)
         certain = drawn > self.tied - self.relevant
         result = np.where(self.relevant > 0, certain.astype(np.float64), np.nan)
@@ -75,7 +77,7 @@ class FirstRelevant:
         check_empty(empty)
         settled = {int(k): settle_empty(self.hit_probability(k), empty) for k in ks}
         if not settled:
-            raise LimbeckError("ks: is empty; give at least one k")
+            raise LimbeckError("ks: is empty; give at least one k", code="E-OPTION-RANGE")
         return RecallAtK(
             value={k: mean for k, (mean, _, _) in settled.items()},
             per_query={k: values for k, (_, values, _) in settled.items()},
@@ -86,7 +88,10 @@ class FirstRelevant:
         """Return the median of `ranks` over the queries that have a relevant item."""
         ranks = self.ranks()
         if np.isnan(ranks).all():
-            raise LimbeckError(f"queries: none of the {len(ranks)} has a relevant item; check the pairing")
+            raise LimbeckError(
+                f"queries: none of the {len(ranks)} has a relevant item; check the pairing",
+                code="E-METRIC-UNDEFINED",
+            )
         return float(np.nanmedian(ranks))
 
 
@@ -143,7 +148,10 @@ def first_relevant(similarity: ArrayLike, relevant: ArrayLike | Sequence[ArrayLi
     """
     scores = np.asarray(similarity)
     if scores.ndim != 2 or scores.dtype.kind not in "iuf" or 0 in scores.shape:
-        raise LimbeckError(f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)")
+        raise LimbeckError(
+            f"similarity: is {scores.dtype} {scores.shape}, expected real numbers (Q, N)",
+            code="E-ARRAY-SHAPE",
+        )
     return _count(scores, _relevant_rows(relevant, *scores.shape))
 
 
@@ -166,7 +174,10 @@ def retrieval_ranks(
     """
     left, right = space.check(queries, what="queries"), space.check(items, what="items")
     if not len(left) or not len(right):
-        raise LimbeckError(f"points: {len(left)} queries and {len(right)} items; give at least one of each")
+        raise LimbeckError(
+            f"points: {len(left)} queries and {len(right)} items; give at least one of each",
+            code="E-ARRAY-EMPTY",
+        )
     wanted = _relevant_rows(relevant, len(left), len(right))
     step = max(1, BLOCK_CELLS // len(right))
     parts = [
@@ -184,7 +195,7 @@ def _count(scores: np.ndarray, wanted: Sequence[np.ndarray]) -> FirstRelevant:
     counts = np.zeros((3, len(scores)), dtype=np.int64)
     for q, (row, rows) in enumerate(zip(scores, wanted, strict=True)):
         if row.dtype.kind == "f" and np.isnan(row).any():
-            raise LimbeckError("similarity: has NaN; check the inputs of the encoder")
+            raise LimbeckError("similarity: has NaN; check the inputs of the encoder", code="E-ARRAY-VALUES")
         if rows.size:
             best = row[rows].max()
             counts[:, q] = (row > best).sum(), (row == best).sum(), (row[rows] == best).sum()
@@ -195,7 +206,9 @@ def _relevant_rows(relevant: ArrayLike | Sequence[ArrayLike], queries: int, item
     """Convert both forms of ``relevant`` to int64 item numbers per query."""
     if isinstance(relevant, np.ndarray) and relevant.dtype == np.bool_:
         if relevant.shape != (queries, items):
-            raise LimbeckError(f"relevant: has shape {relevant.shape}, expected ({queries}, {items})")
+            raise LimbeckError(
+                f"relevant: has shape {relevant.shape}, expected ({queries}, {items})", code="E-ARRAY-SHAPE"
+            )
         return [np.flatnonzero(row) for row in relevant]
     if (
         isinstance(relevant, np.ndarray)
@@ -203,12 +216,14 @@ def _relevant_rows(relevant: ArrayLike | Sequence[ArrayLike], queries: int, item
         and np.isin(relevant, (0, 1)).all()
     ):
         raise LimbeckError(
-            "relevant: integers 0 and 1 are ambiguous; give bool (Q, N), or lists of item numbers"
+            "relevant: integers 0 and 1 are ambiguous; give bool (Q, N), or lists of item numbers",
+            code="E-ARRAY-TYPE",
         )
     if isinstance(relevant, np.ndarray | list | tuple) and len(relevant) == queries:
         return [_item_numbers(numbers, q, items) for q, numbers in enumerate(relevant)]
     raise LimbeckError(
-        f"relevant: is neither bool ({queries}, {items}) nor a list of {queries} arrays of item numbers"
+        f"relevant: is neither bool ({queries}, {items}) nor a list of {queries} arrays of item numbers",
+        code="E-ARRAY-SHAPE",
     )
 
 
@@ -217,7 +232,9 @@ def _item_numbers(numbers: ArrayLike, query: int, items: int) -> np.ndarray:
     if array.size == 0:
         return np.empty(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= items:
-        raise LimbeckError(f"relevant: query {query} needs item numbers from 0 to {items - 1}")
+        raise LimbeckError(
+            f"relevant: query {query} needs item numbers from 0 to {items - 1}", code="E-ARRAY-VALUES"
+        )
     return np.unique(array).astype(np.int64)
 
 

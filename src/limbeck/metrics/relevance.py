@@ -27,12 +27,19 @@ def label_words(labels: ArrayLike, rows: int, what: str) -> np.ndarray:
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, C) with one column per label")
+        raise LimbeckError(
+            f"{what}: has shape {array.shape}, expected (N, C) with one column per label",
+            code="E-ARRAY-SHAPE",
+        )
     if len(array) != rows:
-        raise LimbeckError(f"{what}: has {len(array)} rows for {rows} codes; give one row per code")
+        raise LimbeckError(
+            f"{what}: has {len(array)} rows for {rows} codes; give one row per code", code="E-ARRAY-ROWS"
+        )
     if array.dtype != np.bool_:
         if array.dtype.kind not in "iuf" or not ((array == 0) | (array == 1)).all():
-            raise LimbeckError(f"{what}: has other values than 0 and 1; give bool, or 0 and 1")
+            raise LimbeckError(
+                f"{what}: has other values than 0 and 1; give bool, or 0 and 1", code="E-ARRAY-VALUES"
+            )
         array = array.astype(np.bool_)
     packed = np.packbits(array, axis=1)
     words = np.zeros((rows, -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
@@ -47,6 +54,7 @@ def label_word_pair(
     left, right = np.asarray(query_labels), np.asarray(item_labels)
     if left.ndim == right.ndim == 2 and left.shape[1] != right.shape[1]:
         raise LimbeckError(
-            f"query_labels: {left.shape[1]} labels, but item_labels has {right.shape[1]}; give equal columns"
+            f"query_labels: {left.shape[1]} labels, but item_labels has {right.shape[1]}; give equal columns",
+            code="E-ARRAY-SHAPE",
         )
     return label_words(left, queries, "query_labels"), label_words(right, items, "item_labels")

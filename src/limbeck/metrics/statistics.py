@@ -102,9 +102,14 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Pair
     """
     first, second = _sample(a, "a"), _sample(b, "b")
     if len(first) != len(second):
-        raise LimbeckError(f"a, b: {len(first)} and {len(second)} runs cannot be paired; give the same seeds")
+        raise LimbeckError(
+            f"a, b: {len(first)} and {len(second)} runs cannot be paired; give the same seeds",
+            code="E-ARRAY-ROWS",
+        )
     if len(first) < 2:
-        raise LimbeckError("a, b: there is one seed; a paired test needs at least two seeds")
+        raise LimbeckError(
+            "a, b: there is one seed; a paired test needs at least two seeds", code="E-ARRAY-ROWS"
+        )
     _check_confidence(confidence)
     change = first - second
     n, difference, sd = len(change), float(change.mean()), float(change.std(ddof=1))
@@ -133,7 +138,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise LimbeckError("p_values: expected a list of numbers between 0 and 1")
+        raise LimbeckError("p_values: expected a list of numbers between 0 and 1", code="E-OPTION-RANGE")
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
@@ -161,7 +166,7 @@ def bootstrap_queries(
     sample = _sample(values[~np.isnan(values)], "per_query")
     _check_confidence(confidence)
     if resamples < 1:
-        raise LimbeckError(f"resamples: {resamples} is below 1; give 1 or more")
+        raise LimbeckError(f"resamples: {resamples} is below 1; give 1 or more", code="E-OPTION-RANGE")
     generator = np.random.default_rng(seed)
     step = max(1, _BATCH_CELLS // len(sample))
     means = [
@@ -180,10 +185,12 @@ def _half_width(sd: float, n: int, confidence: float) -> float:
 def _sample(values: ArrayLike, what: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
-        raise LimbeckError(f"{what}: expected a list of at least one finite number")
+        raise LimbeckError(f"{what}: expected a list of at least one finite number", code="E-ARRAY-VALUES")
     return array
 
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise LimbeckError(f"confidence: {confidence} is not between 0 and 1; give for example 0.95")
+        raise LimbeckError(
+            f"confidence: {confidence} is not between 0 and 1; give for example 0.95", code="E-OPTION-RANGE"
+        )

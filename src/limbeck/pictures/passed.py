@@ -27,11 +27,20 @@ class Kind(StrEnum):
     NO_FEATURES = "without features"
 
 
+_CODES = {
+    Kind.MISSING: "E-PICTURE-MISSING",
+    Kind.TOO_LARGE: "E-PICTURE-SIZE",
+    Kind.NEEDS_EXTRA: "E-PACKAGE-MISSING",
+    Kind.NOT_REGULAR: "E-PATH-KIND",
+}
+_UNREADABLE = "E-PICTURE-READ"
+
+
 class PictureError(LimbeckError):
     """A picture that cannot be opened; ``kind`` gives the reason, for counting."""
 
     def __init__(self, message: str, kind: Kind) -> None:
-        super().__init__(message)
+        super().__init__(message, code=_CODES.get(kind, _UNREADABLE))
         self.kind = kind
 
 

@@ -161,7 +161,7 @@ class Vectors:
     def __post_init__(self) -> None:
         require_whole("dim", self.dim)
         if self.dim < 1:
-            raise LimbeckError(f"dim: {self.dim} is below 1; give 1 or more")
+            raise LimbeckError(f"dim: {self.dim} is below 1; give 1 or more", code="E-OPTION-RANGE")
 
     @property
     def width(self) -> int:
@@ -209,28 +209,33 @@ class NoCones:
         self._refuse("root")
 
     def _refuse(self, verb: str) -> NoReturn:
-        raise LimbeckError(f"{verb}: {self!r} has no entailment cones; use a model in the Lorentz space")
+        raise LimbeckError(
+            f"{verb}: {self!r} has no entailment cones; use a model in the Lorentz space",
+            code="E-SPACE-CONES",
+        )
 
 
 def require_whole(field: str, value: Any) -> None:
     """Raise a `LimbeckError` unless the value is a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise LimbeckError(f"{field}: {value!r} is not a whole number; give an integer")
+        raise LimbeckError(
+            f"{field}: {value!r} is not a whole number; give an integer", code="E-OPTION-RANGE"
+        )
 
 
 def require_matrix(array: np.ndarray, width: int, wanted: str, what: str) -> None:
     """Raise a `LimbeckError` unless the array has the shape (N, width)."""
     if array.ndim != 2:
-        raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, {width})")
+        raise LimbeckError(f"{what}: has shape {array.shape}, expected (N, {width})", code="E-ARRAY-SHAPE")
     if array.shape[1] != width:
-        raise LimbeckError(f"{what}: has width {array.shape[1]}, expected {wanted}")
+        raise LimbeckError(f"{what}: has width {array.shape[1]}, expected {wanted}", code="E-ARRAY-SHAPE")
 
 
 def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
     """Return the points unchanged; raise a `LimbeckError` unless they are floats of shape (N, width)."""
     array = np.asarray(points)
     if array.dtype.kind != "f":
-        raise LimbeckError(f"{what}: holds {array.dtype}, {space!r} needs float vectors")
+        raise LimbeckError(f"{what}: holds {array.dtype}, {space!r} needs float vectors", code="E-ARRAY-TYPE")
     require_matrix(array, space.width, f"{space.width}-d vectors", what)
     return array
 
@@ -238,14 +243,16 @@ def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
 def refuse_not_finite(array: np.ndarray, row: int, what: str) -> None:
     """Raise a `LimbeckError` if a row holds NaN or infinity."""
     if not np.isfinite(array[row]).all():
-        raise LimbeckError(f"{what}: row {row} holds NaN or infinity; check the input of that row")
+        raise LimbeckError(
+            f"{what}: row {row} holds NaN or infinity; check the input of that row", code="E-ARRAY-VALUES"
+        )
 
 
 def checked_rows(check: Callable[..., np.ndarray], points: ArrayLike, what: str) -> np.ndarray:
     """Check points of shape (…, width) by ``check`` and return them in that shape."""
     array = np.asarray(points)
     if array.ndim < 1:
-        raise LimbeckError(f"{what}: has shape {array.shape}, expected (…, width)")
+        raise LimbeckError(f"{what}: has shape {array.shape}, expected (…, width)", code="E-ARRAY-SHAPE")
     return check(array.reshape(-1, array.shape[-1]), what=what).reshape(array.shape)
 
 
@@ -258,7 +265,8 @@ def checked_broadcast(
         np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
         raise LimbeckError(
-            f"{what[1]}: shape {second.shape} does not broadcast with {what[0]} {first.shape}"
+            f"{what[1]}: shape {second.shape} does not broadcast with {what[0]} {first.shape}",
+            code="E-ARRAY-SHAPE",
         ) from None
     return first, second
 
@@ -268,10 +276,13 @@ def checked_stack(check: Callable[..., np.ndarray], points: ArrayLike, axis: int
     array = np.asarray(points)
     if array.ndim < 2 or not -array.ndim <= axis < array.ndim or axis % array.ndim == array.ndim - 1:
         raise LimbeckError(
-            f"points: shape {array.shape} cannot be averaged over axis {axis}; choose an axis but the last"
+            f"points: shape {array.shape} cannot be averaged over axis {axis}; choose an axis but the last",
+            code="E-ARRAY-SHAPE",
         )
     if array.shape[axis] == 0:
-        raise LimbeckError("points: there are none, so there is no mean; give at least one")
+        raise LimbeckError(
+            "points: there are none, so there is no mean; give at least one", code="E-ARRAY-EMPTY"
+        )
     return checked_rows(check, array, "points")
 
 
@@ -283,7 +294,8 @@ def checked_pair(
     if first.shape != second.shape or first.ndim not in (1, 2):
         raise LimbeckError(
             f"interpolate: the ends have shapes {first.shape} and {second.shape}; "
-            "give both as (width,) or both as (N, width)"
+            "give both as (width,) or both as (N, width)",
+            code="E-ARRAY-SHAPE",
         )
     return checked_rows(check, first, "first end"), checked_rows(check, second, "second end")
 
@@ -292,7 +304,9 @@ def for_shares(at: Callable[[float], np.ndarray], t: ArrayLike) -> np.ndarray:
     """Call ``at`` with a share between 0 and 1, or with each of several shares, and stack the results."""
     shares = np.asarray(t, dtype=np.float64)
     if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
-        raise LimbeckError(f"t: {t!r} is not a number, or list of numbers, between 0 and 1")
+        raise LimbeckError(
+            f"t: {t!r} is not a number, or list of numbers, between 0 and 1", code="E-OPTION-RANGE"
+        )
     return at(float(shares)) if shares.ndim == 0 else np.stack([at(float(share)) for share in shares])
 
 

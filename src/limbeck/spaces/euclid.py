@@ -52,7 +52,8 @@ class Euclid(Vectors, NoCones):
             refuse_not_finite(given, bad[0], what)
             raise LimbeckError(
                 f"{what}: row {bad[0]} has norm {norms[bad[0]]:.4g}, which exceeds {MAX_NORM:g}; "
-                "scale the vectors down"
+                "scale the vectors down",
+                code="E-SPACE-POINTS",
             )
         return array
 

@@ -38,7 +38,8 @@ class Hamming(NoCones):
         require_whole("bits", self.bits)
         if self.bits % 8 or not 8 <= self.bits <= MAX_BITS:
             raise LimbeckError(
-                f"bits: {self.bits} is not a multiple of 8 between 8 and {MAX_BITS}; choose for example 64"
+                f"bits: {self.bits} is not a multiple of 8 between 8 and {MAX_BITS}; choose for example 64",
+                code="E-CODES-LENGTH",
             )
 
     @property
@@ -60,7 +61,8 @@ class Hamming(NoCones):
         array = np.asarray(points)
         if array.dtype != np.uint8:
             raise LimbeckError(
-                f"{what}: holds {array.dtype}, not packed uint8 codes; pack them with limbeck.codes.pack_bits"
+                f"{what}: holds {array.dtype}, not packed uint8 codes; pack them by limbeck.codes.pack_bits",
+                code="E-CODES-FORM",
             )
         require_matrix(array, self.width, f"{self.bits}-bit codes ({self.width} bytes)", what)
         return np.ascontiguousarray(array)
@@ -136,7 +138,8 @@ class Hamming(NoCones):
         """Return the space of the first ``bits`` bits; its codes are ``codes[:, : bits // 8]``."""
         if bits > self.bits:
             raise LimbeckError(
-                f"bits: a {self.bits}-bit code has no prefix of {bits} bits; give {self.bits} or fewer"
+                f"bits: a {self.bits}-bit code has no prefix of {bits} bits; give {self.bits} or fewer",
+                code="E-CODES-LENGTH",
             )
         return Hamming(bits)
 

@@ -72,13 +72,15 @@ class Kept:
         array = np.asarray(embeddings)
         if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] != self.width:
             raise LimbeckError(
-                f"{what}: {array.dtype} {array.shape}; the index needs float embeddings of width {self.width}"
+                f"{what}: {array.dtype} {array.shape}; the index needs floats of width {self.width}",
+                code="E-ARRAY-SHAPE",
             )
         array = array.astype(np.float32, copy=False)
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             raise LimbeckError(
-                f"{what}: row {first + bad[0]} holds NaN or infinity; check the input of that row"
+                f"{what}: row {first + bad[0]} holds NaN or infinity; check the input of that row",
+                code="E-ARRAY-VALUES",
             )
         if self.space is None:
             return array
@@ -109,8 +111,10 @@ class Kept:
         of = next((known for known in get_args(Origin) if known == fields.get("of")), None)
         space, width = fields.get("space"), fields.get("width")
         if of is None or not isinstance(width, int) or isinstance(width, bool) or width < 1:
-            raise LimbeckError(f"embeddings: {value!r} does not say what they are")
+            raise LimbeckError(f"embeddings: {value!r} does not say what they are", code="E-FILE-FIELD")
         ranked_in = None if space is None else space_from_json(space)
         if ranked_in is not None and (ranked_in.storage != "vectors" or ranked_in.width != width):
-            raise LimbeckError(f"embeddings: {ranked_in!r} does not fit a width of {width}")
+            raise LimbeckError(
+                f"embeddings: {ranked_in!r} does not fit a width of {width}", code="E-FILE-FIELD"
+            )
         return cls(of, ranked_in, width)

@@ -54,7 +54,8 @@ class Lorentz(Vectors):
         if not number or isinstance(self.curv, bool) or not low <= self.curv <= high:
             raise LimbeckError(
                 f"curv: {self.curv!r} is not a positive number between {low:g} and {high:g} "
-                "(the curvature is -curv)"
+                "(the curvature is -curv)",
+                code="E-OPTION-RANGE",
             )
         object.__setattr__(self, "curv", float(self.curv))
 
@@ -73,7 +74,8 @@ class Lorentz(Vectors):
             refuse_not_finite(given, bad[0], what)
             raise LimbeckError(
                 f"{what}: row {bad[0]} is {np.arcsinh(norms[bad[0]]):.4g}/√curv from the origin, "
-                f"where float32 has no correct digits; limit the radius to {MAX_RADIUS:g}/√curv"
+                f"where float32 has no correct digits; limit the radius to {MAX_RADIUS:g}/√curv",
+                code="E-SPACE-POINTS",
             )
         return array
 
@@ -235,4 +237,4 @@ def _require_positive(field: str, value: float) -> None:
         or not isinstance(value, int | float | np.floating)
         or not 0 < value < math.inf
     ):
-        raise LimbeckError(f"{field}: {value!r} is not a positive number")
+        raise LimbeckError(f"{field}: {value!r} is not a positive number", code="E-OPTION-RANGE")

@@ -27,13 +27,19 @@ def space_from_json(value: Any) -> Space:
         LimbeckError: the name is unknown, or a field is unknown, missing or invalid.
     """
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise LimbeckError(f'space: {value!r} is not an object such as {{"name": "hamming", "bits": 64}}')
+        raise LimbeckError(
+            f'space: {value!r} is not an object such as {{"name": "hamming", "bits": 64}}',
+            code="E-SPACE-FORM",
+        )
     fields = {key: item for key, item in value.items() if key != "name"}
     try:
         return _SPACES[value["name"]](**fields)
     except (KeyError, TypeError) as error:
         if value["name"] in _SPACES:
-            raise LimbeckError(f"space: {value!r} has wrong or missing fields; restore the file") from error
+            raise LimbeckError(
+                f"space: {value!r} has wrong or missing fields; restore the file", code="E-SPACE-FORM"
+            ) from error
         raise LimbeckError(
-            f"space: unknown name {value['name']!r}; choose from {', '.join(sorted(_SPACES))}"
+            f"space: unknown name {value['name']!r}; choose from {', '.join(sorted(_SPACES))}",
+            code="E-SPACE-FORM",
         ) from None

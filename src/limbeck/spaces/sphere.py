@@ -49,7 +49,8 @@ class Sphere(Vectors, NoCones):
         if bad.size:
             refuse_not_finite(array, bad[0], what)
             raise LimbeckError(
-                f"{what}: row {bad[0]} has length {lengths[bad[0]]:.4g}, not 1; normalise the vectors"
+                f"{what}: row {bad[0]} has length {lengths[bad[0]]:.4g}, not 1; normalise the vectors",
+                code="E-SPACE-POINTS",
             )
         return array
 
@@ -61,7 +62,8 @@ class Sphere(Vectors, NoCones):
         if bad.size:
             refuse_not_finite(array, bad[0], what)
             raise LimbeckError(
-                f"{what}: row {first + bad[0]} is all zeros and has no direction; remove that item"
+                f"{what}: row {first + bad[0]} is all zeros and has no direction; remove that item",
+                code="E-SPACE-POINTS",
             )
         return np.ascontiguousarray(array / lengths[:, None], dtype=np.float32)
 
@@ -105,7 +107,10 @@ class Sphere(Vectors, NoCones):
         total = array.astype(np.float64).sum(axis=axis)
         length = np.linalg.norm(total, axis=-1, keepdims=True)
         if not (length > 1e-6).all():
-            raise LimbeckError("points: they cancel out, so their mean has no direction; choose other points")
+            raise LimbeckError(
+                "points: they cancel out, so their mean has no direction; choose other points",
+                code="E-SPACE-POINTS",
+            )
         return (total / length).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
@@ -117,7 +122,10 @@ class Sphere(Vectors, NoCones):
             np.linalg.norm(x - y, axis=-1, keepdims=True), np.linalg.norm(x + y, axis=-1, keepdims=True)
         )
         if (angle > np.pi - 1e-4).any():
-            raise LimbeckError("interpolate: opposite points have no unique shortest path; choose other ends")
+            raise LimbeckError(
+                "interpolate: opposite points have no unique shortest path; choose other ends",
+                code="E-SPACE-POINTS",
+            )
 
         def at(share: float) -> np.ndarray:
             straight = angle < 1e-6

@@ -54,10 +54,14 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(regular_file(path))
         names = file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
-        raise LimbeckError(f"{path}: not readable as Parquet ({first_line(error)}); restore it") from None
+        raise LimbeckError(
+            f"{path}: not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+        ) from None
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise LimbeckError(f"{path}: column {repeated!r} is repeated; give each column its own name")
+        raise LimbeckError(
+            f"{path}: column {repeated!r} is repeated; give each column its own name", code="E-TABLE-HEADER"
+        )
     return file
 
 

@@ -60,7 +60,9 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
     """
     head = _first_line(data)
     if head is None:
-        raise LimbeckError(f"{name}: empty; write a header line with the names of the columns")
+        raise LimbeckError(
+            f"{name}: empty; write a header line with the names of the columns", code="E-FILE-EMPTY"
+        )
     number, start, stop = head
     separator, notes = _separator(data, start, name)
     quoted = separator != "\t"
@@ -141,7 +143,10 @@ def _header(line: str, separator: str, name: str, number: int) -> tuple[list[str
         names[at] = f"column_{at + 1}"
     repeated = [key for key, count in Counter(names).items() if count > 1]
     if repeated:
-        raise LimbeckError(f"{where}: column {repeated[0]!r} is repeated; give each column its own name")
+        raise LimbeckError(
+            f"{where}: column {repeated[0]!r} is repeated; give each column its own name",
+            code="E-TABLE-HEADER",
+        )
     notes = [f"{name}: column {at + 1} has no name and is called {names[at]!r}" for at in empty]
     return names, notes
 
@@ -193,7 +198,7 @@ def _odd_row(data: Text, separator: str, names: list[str], name: str, number: in
             fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
             if len(fields) != len(names):
                 return _unlike(where, fields, len(names), separator)
-    return LimbeckError(f"{name}: not a readable table; correct or restore it")
+    return LimbeckError(f"{name}: not a readable table; correct or restore it", code="E-TABLE-FORM")
 
 
 def _unlike(where: str, fields: list[str], width: int, separator: str) -> LimbeckError:
@@ -204,7 +209,9 @@ def _unlike(where: str, fields: list[str], width: int, separator: str) -> Limbec
         fix = f"write {separator!r} for empty fields too"
     elif separator != "\t" and any(re.match(r'\s+"', field) for field in fields):
         fix = "a blank before a quote makes it an ordinary character; remove the blank"
-    return LimbeckError(f"{where} has {more} fields than the header ({found}, not {width}); {fix}")
+    return LimbeckError(
+        f"{where} has {more} fields than the header ({found}, not {width}); {fix}", code="E-TABLE-ROW"
+    )
 
 
 def _parse_multiline(
@@ -227,7 +234,7 @@ def _parse_multiline(
     except csv.Error as error:
         where = f"{name}: line {number + before + 1}"
         raise LimbeckError(
-            f"{where} begins a row that is not readable ({error}); correct its quotes"
+            f"{where} begins a row that is not readable ({error}); correct its quotes", code="E-TABLE-QUOTES"
         ) from None
     table = pa.table([pa.array(column, pa.string()) for column in cells], names=names)
     return Rows(table, np.array(lines, np.int64), tuple(notes))

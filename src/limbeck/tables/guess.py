@@ -41,9 +41,12 @@ def parse_types(text: str | None) -> dict[str, str]:
         if not part.strip():
             continue
         if not mark or not name or kind not in TYPES:
-            raise LimbeckError(f"--types: {part.strip()!r} is not NAME=TYPE; types are {', '.join(TYPES)}")
+            raise LimbeckError(
+                f"--types: {part.strip()!r} is not NAME=TYPE; types are {', '.join(TYPES)}",
+                code="E-OPTION-FORM",
+            )
         if name in found:
-            raise LimbeckError(f"--types: {name!r} is named twice; use one type")
+            raise LimbeckError(f"--types: {name!r} is named twice; use one type", code="E-OPTION-REPEATED")
         found[name] = kind
     return found
 
@@ -72,7 +75,7 @@ def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedAr
         LimbeckError: no such type, or a cell of another type, which it names.
     """
     if kind not in TYPES:
-        raise LimbeckError(f"{where}: no type {kind!r}; there are {', '.join(TYPES)}")
+        raise LimbeckError(f"{where}: no type {kind!r}; there are {', '.join(TYPES)}", code="E-OPTION-CHOICE")
     if column.type == TYPES[kind]:
         return column
     try:
@@ -80,7 +83,7 @@ def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedAr
     except pa.ArrowException:
         cells = (cell for cell in pc.unique(column.drop_null()).to_pylist() if not _casts(cell, kind))
         raise LimbeckError(
-            f"{where}: {next(cells, '?')!r} is not {kind}; correct it or declare text"
+            f"{where}: {next(cells, '?')!r} is not {kind}; correct it or declare text", code="E-TABLE-TYPE"
         ) from None
 
 

@@ -22,7 +22,7 @@ def line_fields(line: str, separator: str, where: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator, strict=True), [])
     except csv.Error as error:
-        raise LimbeckError(f"{where}: {_reason(error)}") from None
+        raise LimbeckError(f"{where}: {_reason(error)}", code="E-TABLE-QUOTES") from None
 
 
 def quick_look(data: Text, separator: str) -> tuple[int, bool]:

@@ -64,13 +64,19 @@ def load_json(
         return json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_constant=_CONSTANTS.get)
     except json.JSONDecodeError as error:
         at = error.lineno if line is None else line
-        raise LimbeckError(f"{name}: line {at} is not JSON ({error.msg}); correct or restore it") from None
+        raise LimbeckError(
+            f"{name}: line {at} is not JSON ({error.msg}); correct or restore it", code="E-JSON-SYNTAX"
+        ) from None
     except _RepeatedKeyError as error:
-        raise LimbeckError(f"{where} has the field {error.args[0]!r} twice; keep one") from None
+        raise LimbeckError(
+            f"{where} has the field {error.args[0]!r} twice; keep one", code="E-JSON-SYNTAX"
+        ) from None
     except RecursionError:
-        raise LimbeckError(f"{where} is nested too deeply to be read; flatten it") from None
+        raise LimbeckError(
+            f"{where} is nested too deeply to be read; flatten it", code="E-JSON-SYNTAX"
+        ) from None
     except ValueError as error:  # a number of more digits than Python converts
-        raise LimbeckError(f"{where} is not readable ({error}); correct it") from None
+        raise LimbeckError(f"{where} is not readable ({error}); correct it", code="E-JSON-SYNTAX") from None
 
 
 def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]], list[int] | None]:
@@ -89,7 +95,10 @@ def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]
         return records, numbers
     content = load_json(text, name, number=_float)
     if not isinstance(content, list):
-        raise LimbeckError(f"{name}: contains {_kind(content)}, not a list of objects; write [{{…}}, {{…}}]")
+        raise LimbeckError(
+            f"{name}: contains {_kind(content)}, not a list of objects; write [{{…}}, {{…}}]",
+            code="E-TABLE-FORM",
+        )
     return [_object(item, f"{name}: entry {at}") for at, item in enumerate(content, start=1)], None
 
 
@@ -116,7 +125,9 @@ def to_columns(
                 notes.append(f"{name}: {what}; it became U+FFFD")
         arrays.append(array)
     if not names and records:
-        raise LimbeckError(f"{name}: its objects have no fields; give each row named fields")
+        raise LimbeckError(
+            f"{name}: its objects have no fields; give each row named fields", code="E-TABLE-HEADER"
+        )
     clean = [_clean(key)[0] for key in names]
     return pa.table(arrays, names=clean), mixed, notes
 
@@ -187,7 +198,7 @@ def whole_text(value: Any) -> tuple[Any, int]:
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise LimbeckError(f"{where} is {_kind(value)}, not an object with named fields")
+        raise LimbeckError(f"{where} is {_kind(value)}, not an object with named fields", code="E-TABLE-ROW")
     return value
 
 

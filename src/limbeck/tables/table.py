@@ -79,11 +79,13 @@ def read_table(
     if PurePath(path).suffix.lower() == ".parquet" and str(path) != "-":
         file = Path(path)
         if not file.is_file():
-            raise LimbeckError(f"{path}: no such file; check the path")
+            raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING")
         try:
             columns = plain_table(open_parquet(file).read())
         except (pa.ArrowException, OSError) as error:
-            raise LimbeckError(f"{path}: damaged ({first_line(error)}); restore it") from None
+            raise LimbeckError(
+                f"{path}: damaged ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+            ) from None
         return _typed(Table(str(path), columns), text, types or {}, False)
     return parse_table(read_large(path), str(path), text=text, types=types, guess=guess, multiline=multiline)
 
@@ -103,7 +105,9 @@ def parse_table(
         try:
             columns = plain_table(pa.parquet.read_table(pa.BufferReader(data)))
         except (pa.ArrowException, OSError) as error:
-            raise LimbeckError(f"{name}: not readable as Parquet ({first_line(error)}); restore it") from None
+            raise LimbeckError(
+                f"{name}: not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+            ) from None
         return _typed(Table(name, columns), text, types or {}, False)
     content, notes = as_utf8(data, name)
     if ending in JSON_LINES or ending == ".json":
@@ -121,7 +125,10 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
     """Return the table with declared and guessed columns in their types; a note names the guessed ones."""
     unknown = [key for key in types if key not in table.names]
     if unknown:
-        raise LimbeckError(f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}")
+        raise LimbeckError(
+            f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}",
+            code="E-TABLE-COLUMN",
+        )
 
     def typed(key: str) -> pa.ChunkedArray:
         column = table.columns.column(key)

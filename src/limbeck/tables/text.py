@@ -103,17 +103,21 @@ def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
                 text = data[len(mark) :].decode(codec)
             except UnicodeDecodeError as error:
                 raise LimbeckError(
-                    f"{name}: begins as {encoding} but is not ({error.reason}); save it as UTF-8"
+                    f"{name}: begins as {encoding} but is not ({error.reason}); save it as UTF-8",
+                    code="E-FILE-ENCODING",
                 ) from None
             return text.encode("utf-8"), encoding, (f"{name}: read as {encoding}",)
     if data.startswith(codecs.BOM_UTF8):
         data = data[len(codecs.BOM_UTF8) :]
     if data.isascii() or _is_utf8(data):
         if b"\0" in data and data.count(b"\0") > len(data) // 4:
-            raise LimbeckError(f"{name}: contains zero bytes like UTF-16 without its mark; save it as UTF-8")
+            raise LimbeckError(
+                f"{name}: contains zero bytes like UTF-16 without its mark; save it as UTF-8",
+                code="E-FILE-ENCODING",
+            )
         return data, "UTF-8", ()
     if b"\0" in data:
-        raise LimbeckError(f"{name}: not a text file; use UTF-8 text")
+        raise LimbeckError(f"{name}: not a text file; use UTF-8 text", code="E-FILE-ENCODING")
     return _with_cp1252(data, name)
 
 
@@ -135,13 +139,16 @@ def read_bytes(path: Path | str) -> bytes:
         regular_file(file)
         if status.st_size > MAX_BYTES:
             raise LimbeckError(
-                f"{path}: {status.st_size:,} bytes; a text or table may have at most {MAX_BYTES:,}"
+                f"{path}: {status.st_size:,} bytes; a text or table may have at most {MAX_BYTES:,}",
+                code="E-FILE-SIZE",
             )
         return file.read_bytes()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file; check the path") from None
+        raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise LimbeckError(f"{path}: cannot read it ({getattr(error, 'strerror', error)})") from None
+        raise LimbeckError(
+            f"{path}: cannot read it ({getattr(error, 'strerror', error)})", code="E-PATH-READ"
+        ) from None
 
 
 def read_large(path: Path | str) -> Text:
@@ -161,7 +168,9 @@ def read_large(path: Path | str) -> Text:
             while done < size and (count := stream.readinto(view[done:])):
                 done += count
     except OSError as error:
-        raise LimbeckError(f"{path}: cannot read it ({error.strerror}); restore it") from None
+        raise LimbeckError(
+            f"{path}: cannot read it ({error.strerror}); restore it", code="E-PATH-READ"
+        ) from None
     return memory if done == size else memory[:done]
 
 
@@ -186,7 +195,9 @@ def holds(data: Text, byte: bytes) -> bool:
 
 def _bounded(data: bytes, name: str) -> bytes:
     if len(data) > MAX_PIPE_BYTES:
-        raise LimbeckError(f"{name}: more than {MAX_PIPE_BYTES:,} bytes; use a regular file")
+        raise LimbeckError(
+            f"{name}: more than {MAX_PIPE_BYTES:,} bytes; use a regular file", code="E-FILE-SIZE"
+        )
     return data
 
 
