@@ -207,11 +207,15 @@ def test_an_unforeseen_error_is_logged(
     assert "in detail" in (tmp_path / "grid/logs/direct-s0.log").read_text()
 
 
-@pytest.mark.parametrize("key", ["data", "protocols", "also"])
+@pytest.mark.parametrize("key", ["data", "protocols", "extra_protocols"])
 def test_a_missing_protocol_is_said_before_anything_is_compared(
     tmp_path: Path, write: Write, limbeck: Run, whole: Path, key: str
 ) -> None:
-    value = {"data": {"protocol": "gone.yaml"}, "protocols": ["gone.yaml"] * 2, "also": ["gone.yaml"]}[key]
+    value = {
+        "data": {"protocol": "gone.yaml"},
+        "protocols": ["gone.yaml"] * 2,
+        "extra_protocols": ["gone.yaml"],
+    }[key]
     file = write(f"gone-{key}", **{key: value})
     for more in ([], ["--dry-run"]):
         status, out, err = limbeck("grid", file, "--out", whole, "--only", "taught", *more)
@@ -250,17 +254,19 @@ def test_over_multiplies_rows_and_refers_to_the_same_place(place: Path, write: W
     rows: dict[str, Any] = {
         "direct": {"recipe": "direct.yaml"},
         "after": {"recipe": "direct.yaml", "set": {"stages.direct.init": {"image": "$direct"}}},
-        "alone": {"recipe": "direct.yaml", "over": {}, "seeds": [3]},
+        "alone": {"recipe": "direct.yaml", "product": {}, "seeds": [3]},
     }
-    over = {"lift.bits": [8, 16], "towers.image.dropout": [0.0, 0.5]}
-    tasks = expand(read_grid(write("over", rows=rows, over=over, tune=None, prepare=None, seeds=[0, 1])))
+    product = {"lift.bits": [8, 16], "towers.image.dropout": [0.0, 0.5]}
+    tasks = expand(
+        read_grid(write("over", rows=rows, product=product, tune=None, prepare=None, seeds=[0, 1]))
+    )
     assert len(tasks) == 17
     named = {task.name: task for task in tasks}
     assert named["after-16-0.5-s1"].refers["direct"].name == "direct-16-0.5-s1"
     assert named["after-16-0.5-s1"].label == "after 0.5"
     recipe = named["after-16-0.5-s1"].resolved(Path("/out"))
     assert recipe.stages[0].init == {"image": "/out/direct-16-0.5-s1"}
-    assert named["alone-s3"].over == {}
+    assert named["alone-s3"].product == {}
     assert len({task.own_hashes for task in tasks}) == 17
     moved = [task.resolved(Path("/elsewhere")) for task in tasks]
     assert len({task.own_hashes for task in tasks}) == len(moved)
@@ -292,6 +298,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "did you mean 'set'?",
     ),
     ("an unknown recipe", {"rows": {"a": {"recipe": "soda/mirflick"}}}, "did you mean 'soda/mirflickr'?"),
+    ("a renamed key", {"over": {"lift.bits": [8]}}, "key 'over' is now named 'product'; rename it"),
+    (
+        "a renamed key of a row",
+        {"rows": {"a": {"recipe": "direct.yaml", "over": {}}}},
+        "key 'rows.a.over' is now named 'product'; rename it",
+    ),
+    ("another renamed key", {"also": ["p"]}, "key 'also' is now named 'extra_protocols'; rename it"),
     (
         "an unknown key of a recipe",
         {"shared": {"optim.lrr": 1}},
@@ -311,7 +324,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a range upside down", {"tune": {"trials": 2, "search": {"a": {"low": 2, "high": 1}}}}, "low < high"),
     (
         "colliding names",
-        {"rows": {"a": {"recipe": "direct.yaml", "over": {"lift.bits": [8, 8]}}}},
+        {"rows": {"a": {"recipe": "direct.yaml", "product": {"lift.bits": [8, 8]}}}},
         "two runs",
     ),
 ]

@@ -91,7 +91,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "tuned at no place",
         {"tune": {"trials": 2, "at": {"lift.bit": 8}}},
-        "tune.at: no over has 'lift.bit'",
+        "tune.at: product has no key 'lift.bit'",
     ),
     ("tuned on no draw", {"tune": {"trials": 2, "seed": 7}}, "tune.seed: no protocol for seed 7"),
     (
@@ -114,10 +114,12 @@ def test_draws_that_do_not_fit(
 def test_trials_stand_where_at_says_and_a_row_of_its_own_places_where_it_has_them(
     write: Write, drawn: str
 ) -> None:
-    rows = {"direct": {"recipe": "direct.yaml"}, "alone": {"recipe": "direct.yaml", "over": {}}}
+    rows = {"direct": {"recipe": "direct.yaml"}, "alone": {"recipe": "direct.yaml", "product": {}}}
     tune = {"trials": 2, "at": {"lift.bits": 16}, "search": {"optim.lr": [1e-2]}}
     plan_ = plan(drawn, rows=rows, base=None, tune=tune)
-    places = {t.name: t.over for t in expand(read_grid(write("at", **plan_, over={"lift.bits": [8, 16]})))}
+    places = {
+        t.name: t.product for t in expand(read_grid(write("at", **plan_, product={"lift.bits": [8, 16]})))
+    }
     assert places["tune/direct-t1"] == {"lift.bits": 16}
     assert places["tune/alone-t1"] == {}
 

@@ -69,7 +69,7 @@ def grid(
     results = board.results()
     if results:
         _table(board, json)
-        again = comparison_arguments(results, board.grid.base, further=bool(board.grid.also))
+        again = comparison_arguments(results, board.grid.base, further=bool(board.grid.extra_protocols))
         place = board.rows.place
         echo(f"{len(results)} rows in {place}; show the table again: limbeck compare {place}{again}")
     if failed:
@@ -94,7 +94,7 @@ def _table(board: object, json: Path | None) -> None:
 
     assert isinstance(board, GridState)
     tables = []
-    for protocol in [None, *board.grid.also]:
+    for protocol in [None, *board.grid.extra_protocols]:
         results = board.results(protocol)
         labels = {result.label for result in results}  # with --only the base may be missing
         comparison = compare(results, base=board.grid.base if board.grid.base in labels else None)

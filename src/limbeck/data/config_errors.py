@@ -1,4 +1,4 @@
-"""One-line errors of strict pydantic models, with the nearest known name for a misspelt key."""
+"""One-line errors of strict pydantic models, with the current or the nearest name of an unknown key."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
     where = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        models, key = _models_at(model, first["loc"][:-1]), str(first["loc"][-1])
+        for renamed in (getattr(m, "renamed", {}) for m in models):
+            if key in renamed:
+                return LimbeckError(f"{source}: key {where!r} is now named {renamed[key]!r}; rename it{more}")
+        known = sorted({name for m in models for name in m.model_fields})
+        near = difflib.get_close_matches(key, known, n=1)
         hint = f"known are {', '.join(sorted(known))}" if known else "this part has no keys; remove it"
         hint = f"did you mean {near[0]!r}?" if near else hint
         return LimbeckError(f"{source}: unknown key {where!r}; {hint}{more}")
@@ -34,8 +38,8 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
     return LimbeckError(f"{source}: {where + ': ' if where else ''}{reason}{more}")
 
 
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the model at a location; a member of a union is found by its class name or kind."""
+def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """Return the models at a location; a member of a union is found by its class name or kind."""
     models = [model]
     for part in location:
         inner = [m for m in models if part in (m.__name__, _kind(m))]
@@ -44,7 +48,7 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
             continue
         fields = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
         models = [found for annotation in fields for found in _models_in(annotation)] or models
-    return sorted({key for m in models for key in m.model_fields})
+    return models
 
 
 def _kind(model: type[BaseModel]) -> Any:

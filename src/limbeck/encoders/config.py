@@ -7,7 +7,7 @@ Recipes, saved models and the loader all read the same classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,12 @@ LOGIT_SCALE = 1 / 0.07  # CLIP's inverse temperature before training
 
 
 class Strict(BaseModel):
-    """Base of every configuration: unknown keys and wrong types are errors."""
+    """Base of every configuration: unknown keys and wrong types are errors.
+
+    ``renamed`` maps the former name of a key to the current one, which the error names.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
@@ -52,7 +52,7 @@ class Tune(Strict):
     Attributes:
         trials: number of trials per row; trial 0 is the unchanged recipe.
         seed: seed of the trials and of the sampled settings.
-        at: values of ``over`` keys during tuning; by default the first value of each key.
+        at: values of ``product`` keys during tuning; by default the first value of each key.
         search: key → list of choices, or ``{low, high, log}``.
     """
 
@@ -82,15 +82,16 @@ class Row(Entry):
     Attributes:
         label: name in the table; by default the name of the row.
         seeds: seeds of this row instead of the grid's.
-        over: ``over`` of this row instead of the grid's.
+        product: ``product`` of this row instead of the grid's.
         tune: keys to search in addition to the grid's; ``false`` disables tuning of the row.
         bits: also evaluate the first N bits of its codes, for each N in the list, as separate rows.
         exact_words: also evaluate the exact-words control, as a separate row "…, exact words".
     """
 
+    renamed: ClassVar[dict[str, str]] = {"over": "product"}
     label: str | None = None
     seeds: list[int] | None = Field(default=None, min_length=1)
-    over: dict[str, list[Any]] | None = None
+    product: dict[str, list[Any]] | None = None
     tune: Search | bool = True
     bits: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
     exact_words: bool = False
@@ -110,30 +111,31 @@ class Grid(Strict):
         shared: overrides for all runs.
         seeds: seeds of every row.
         protocols: one protocol per seed instead of ``data.protocol``: draws of one protocol, or its folds.
-        over: key → values; every row is run with every combination of the values.
+        product: key → values; every row is run with every combination of the values.
         prepare: name → run that rows refer to as ``$NAME``.
         rows: name → row of the table.
         tune: settings of tuning; None disables it.
         rows_to: folder or pack of the rows' JSON records; by default ``OUT/rows``.
-        also: additional protocols that evaluate every row.
+        extra_protocols: additional protocols that evaluate every row.
         ceiling: for hash codes, also learn codes from the labels as an upper reference.
         probe: also fit a linear probe to the image features.
         by_label: also compute the mAP of each label; a list names the unseen labels.
         base: label of the row that the others are compared with at the end.
     """
 
+    renamed: ClassVar[dict[str, str]] = {"over": "product", "also": "extra_protocols"}
     name: str
     note: str = ""
     data: Settings = Field(default_factory=dict)
     shared: Settings = Field(default_factory=dict)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     protocols: list[str] | None = None
-    over: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    product: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     prepare: Annotated[dict[str, Prepared], BeforeValidator(_not_none)] = Field(default_factory=dict)
     rows: dict[str, Row] = Field(min_length=1)
     tune: Tune | None = None
     rows_to: str | None = None
-    also: list[str] = Field(default_factory=list)
+    extra_protocols: list[str] = Field(default_factory=list)
     ceiling: bool = True
     probe: bool = False
     by_label: bool | list[str] = False
@@ -155,10 +157,10 @@ class Grid(Strict):
             if seeds is not None and len(set(seeds)) < len(seeds):
                 raise ValueError(f"seeds {seeds}: one appears twice; name each once")
         self._check_protocols()
-        places = set(self.over).union(*(row.over or {} for row in self.rows.values()))
+        product = set(self.product).union(*(row.product or {} for row in self.rows.values()))
         for key in self.tune.at if self.tune else {}:
-            if key not in places:
-                raise ValueError(f"tune.at: no over has {key!r}; choose from {', '.join(sorted(places))}")
+            if key not in product:
+                raise ValueError(f"tune.at: product has no key {key!r}; choose from {_list(sorted(product))}")
         labels = {row.label or name for name, row in self.rows.items()}
         if self.base is not None and self.base not in labels:
             raise ValueError(f"base: no row {self.base!r}; choose from {', '.join(sorted(labels))}")
@@ -228,7 +230,7 @@ def read_grid(file: Path) -> Grid:
             recipe = entry.get("recipe") if isinstance(entry, dict) else None
             if isinstance(recipe, str) and (file.parent / recipe).is_file():
                 entry["recipe"] = str(file.parent / recipe)
-    for key in ("protocols", "also"):
+    for key in ("protocols", "extra_protocols"):
         if key in tree:
             tree[key] = beside(tree[key], file.parent, key=key)
     try:

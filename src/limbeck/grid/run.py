@@ -96,7 +96,9 @@ class GridState:
         elif task.trials and self.chosen(task) is None:
             self.state[task] = NEW  # its settings are not known before the trials are done
         else:
-            self.state[task], result = state_of(task, self.out, self.rows, self.grid.also, self.chosen(task))
+            self.state[task], result = state_of(
+                task, self.out, self.rows, self.grid.extra_protocols, self.chosen(task)
+            )
             if result is not None:
                 self.seconds[task] = sum(result.seconds.values())
 
@@ -124,14 +126,14 @@ class GridState:
             "name": self.grid.name,
             "row": task.entry,
             "hash": task.hash(chosen),
-            "over": task.over,
+            "product": task.product,
             "set": task.settings | (chosen or {}),
             "tuned": chosen,
         }
         recipe = task.resolved(self.out, chosen).model_dump(mode="json")
         return Work(
             task.name, task.kind, self.out / task.name, recipe, task.label, about,
-            self.rows.folder, tuple(self.grid.also), self.grid.ceiling, self.grid.probe, task.bits,
+            self.rows.folder, tuple(self.grid.extra_protocols), self.grid.ceiling, self.grid.probe, task.bits,
             tuple(by_label) if isinstance(by_label := self.grid.by_label, list) else by_label,
             task.exact_words,
         )  # fmt: skip

@@ -22,7 +22,7 @@ NEW, RESUME, DONE = "to do", "to resume", "done"
 
 
 def state_of(
-    task: Task, out: Path, rows: RowStore, also: list[str], chosen: Settings | None = None
+    task: Task, out: Path, rows: RowStore, extra_protocols: list[str], chosen: Settings | None = None
 ) -> tuple[str, Result | None]:
     """Return the state of a task, and the result of a finished row.
 
@@ -34,7 +34,7 @@ def state_of(
     """
     recipe = task.resolved(out, chosen)
     if task.kind == "row":
-        result = _finished_row(task, out, rows, also, chosen)
+        result = _finished_row(task, out, rows, extra_protocols, chosen)
         if result is not None:
             _same_data(rows.where(task.name), result.settings.get("fingerprint"), task, recipe)
             return DONE, result
@@ -52,10 +52,10 @@ def state_of(
 
 
 def _finished_row(
-    task: Task, out: Path, rows: RowStore, also: list[str], chosen: Settings | None
+    task: Task, out: Path, rows: RowStore, extra_protocols: list[str], chosen: Settings | None
 ) -> Result | None:
     names = further_rows(task.name, task.bits, task.exact_words)
-    names += [row_name(task.name, protocol) for protocol in [*also, None]]
+    names += [row_name(task.name, protocol) for protocol in [*extra_protocols, None]]
     if all(rows.has(name) for name in names):
         result = rows.load(names[-1])
         if _hash_of(result) not in task.hashes(chosen):

@@ -31,7 +31,7 @@ class Task:
         seed: seed of the run.
         recipe: name, file or mapping of its recipe.
         settings: overrides; ``$NAME`` in them is replaced by the folder of another run.
-        over: its values of the ``over`` keys.
+        product: its values of the ``product`` keys.
         searched: the settings that a trial tries.
         bits: also evaluate the first N bits, for each N, as separate rows.
         exact_words: also evaluate the exact-words control as a separate row.
@@ -47,7 +47,7 @@ class Task:
     seed: int
     recipe: str | dict[str, Any]
     settings: Settings
-    over: Settings = field(default_factory=dict)
+    product: Settings = field(default_factory=dict)
     searched: Settings = field(default_factory=dict)
     bits: tuple[int, ...] = ()
     exact_words: bool = False
@@ -121,11 +121,11 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
             settings = shared | grid.drawn(seed) | entry.set if each else shared | entry.set
             _add(tasks, Task(folder, "prepare", name, name, seed, entry.recipe, settings))
     for name, row in grid.rows.items():
-        over = grid.over if row.over is None else row.over
-        trials = list(_trials(grid, name, row, over, shared))
+        product = grid.product if row.product is None else row.product
+        trials = list(_trials(grid, name, row, product, shared))
         for task in trials:
             _add(tasks, task)
-        for place in _places(over):
+        for place in _combinations(product):
             tail = "".join(f"-{_word(value)}" for value in place.values())
             # Tables show the code length in any case; other values become part of the label.
             values = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
@@ -144,8 +144,8 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
                 task.trials, task.bits, task.exact_words = trials, tuple(row.bits), row.exact_words
                 _add(tasks, task)
     protocols: set[str] = set()
-    for name in grid.also:
-        _check_protocol("also", name, protocols)
+    for name in grid.extra_protocols:
+        _check_protocol("extra_protocols", name, protocols)
     for task in tasks:
         task.folder = grid._folder
         _check_protocol(task.entry, task.written().data.protocol, protocols)
@@ -187,7 +187,7 @@ def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
     if len(found) != 1:
         raise LimbeckError(
             f"{task.entry}: ${name}: has {'several runs' if found else 'no run'} for seed {task.seed}; "
-            "give it the seeds (and the over) of this row, or one run"
+            "give it the seeds (and the product) of this row, or one run"
         )
     if found[0].trials:
         raise LimbeckError(
@@ -197,18 +197,18 @@ def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
 
 
 def _same_place(task: Task, other: Task) -> bool:
-    return all(task.over.get(key, value) == value for key, value in other.over.items())
+    return all(task.product.get(key, value) == value for key, value in other.product.items())
 
 
 def _same_seed(task: Task, other: Task) -> bool:
     return other.seed == task.seed
 
 
-def _places(over: dict[str, list[Any]]) -> list[Settings]:
-    return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+def _combinations(product: dict[str, list[Any]]) -> list[Settings]:
+    return [dict(zip(product, values, strict=True)) for values in itertools.product(*product.values())]
 
 
-def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared: Settings) -> list[Task]:
+def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Any]], shared: Settings) -> list[Task]:
     tune = grid.tune
     if tune is None or row.tune is False:
         return []
@@ -217,7 +217,7 @@ def _trials(grid: Grid, name: str, row: Row, over: dict[str, list[Any]], shared:
         raise LimbeckError(
             f"{name}: tune: nothing to search; give tune.search or the row's tune, or set tune: false"
         )
-    place = {key: tune.at.get(key, values[0]) for key, values in over.items()}
+    place = {key: tune.at.get(key, values[0]) for key, values in product.items()}
     fixed = shared | grid.drawn(tune.seed) | row.set | place
     drawn = _draw(search, tune.trials - 1, [tune.seed, name])
     return [

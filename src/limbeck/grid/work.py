@@ -29,7 +29,7 @@ class Work:
         label: name in tables.
         about: stored in the result's settings under ``grid``: names of grid and row, hash, chosen settings.
         rows: folder of the rows' small files.
-        also: additional protocols; each result has a separate file.
+        extra_protocols: additional protocols; each result has a separate file.
         ceiling: for hash codes, also learn codes from the labels.
         probe: also fit a linear probe.
         bits: prefix lengths to evaluate; each result has a separate file.
@@ -44,7 +44,7 @@ class Work:
     label: str
     about: dict[str, Any] = field(default_factory=dict)
     rows: Path = Path()
-    also: tuple[str, ...] = ()
+    extra_protocols: tuple[str, ...] = ()
     ceiling: bool = True
     probe: bool = False
     bits: tuple[int, ...] = ()
@@ -122,7 +122,7 @@ def _evaluate(work: Work) -> str:
         write_row(work.rows / f"{name}.json", result)
         return result
 
-    for protocol in work.also:
+    for protocol in work.extra_protocols:
         measure(row_name(work.name, protocol), protocol=protocol)
     for bits in work.bits:
         measure(row_name(work.name, bits=bits), bits=bits)

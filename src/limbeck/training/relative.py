@@ -10,7 +10,7 @@ from limbeck.data.protocols import list_protocols, protocol_file
 from limbeck.data.resampling import base_name
 from limbeck.plugins import own_name
 
-_PROTOCOLS = {"protocol", "protocols", "also"}
+_PROTOCOLS = {"protocol", "protocols", "extra_protocols"}
 _PATHS = {"pairs", "teacher", "init", "source", "path", "file", "names"}
 """Keys whose texts, and the texts below them, name files or directories."""
 
