@@ -17,10 +17,11 @@ from limbeck.encoders.clip import load_clip
 from limbeck.encoders.config import AugmentConfig, ClipImageConfig, ClipTextConfig, TokenizerConfig
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.text import ClipTextBackbone
-from limbeck.encoders.tokenizer import knows, train_tokenizer
+from limbeck.encoders.tokenizer import train_tokenizer
 from limbeck.encoders.transforms import random_crop
 from limbeck.errors import LimbeckError
 from limbeck.pictures import resize_center
+from limbeck.preprocess.text import knows
 
 TEXTS = ["a red cat", "dog", "a dog, a cat and a red dog with a very long tail indeed", "cat"]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from limbeck.encoders.config import BagConfig, TokenizerConfig
 from limbeck.encoders.features import BagBackbone
 from limbeck.encoders.tokenizer import train_tokenizer
-from limbeck.encoders.words import words
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.preprocess.words import words
 
 RIGHT = {
     "किताब और कुताब": ["किताब", "और", "कुताब"],  # Hindi: vowel signs are part of a word
@@ -63,7 +63,7 @@ def test_the_bag_tells_hindi_words_apart() -> None:
     texts = ["लाल किताब", "नीली कुताब", "红色的猫", "蓝色的狗"]
     bag = BagBackbone(BagConfig())
     bag.fit(texts, seed=0)
-    assert "किताब" in bag.index
+    assert "किताब" in bag.preprocessor.index
     counts = bag.collate(["किताब", "कुताब", "红猫", "红色的猫"])["counts"]
     assert not torch.equal(counts[0], counts[1])
     assert float(counts[2] @ counts[3]) == pytest.approx(2 / (2**0.5 * 4**0.5))

@@ -212,8 +212,8 @@ def test_the_preprocessing_of_the_source_is_kept(
 ) -> None:
     from transformers import CLIPImageProcessorPil
 
-    from limbeck.encoders.preprocess import read_preprocessing
-    from limbeck.encoders.transforms import to_tensor
+    from limbeck.preprocess.pixels import PixelPreprocessor
+    from limbeck.preprocess.resize import read_preprocessing
 
     sizes = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
     processor = CLIPImageProcessorPil(**(sizes | told))
@@ -224,12 +224,13 @@ def test_the_preprocessing_of_the_source_is_kept(
         folder.mkdir()
         (folder / name).write_text(json.dumps(tree))
         plan = read_preprocessing(folder, 16)
-        found = torch.stack([to_tensor(plan.resize(p), plan.mean, plan.std) for p in pictures])
+        pixels = PixelPreprocessor(plan.resize.side, plan.mean, plan.std, plan.resize)(pictures)
+        found = torch.from_numpy(pixels["pixels"])
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_of_a_very_long_picture_only_the_centre_is_resized() -> None:
-    from limbeck.encoders.preprocess import Resize
+    from limbeck.preprocess.resize import Resize
 
     picture = Image.new("RGB", (60_000, 2), (255, 0, 0))
     picture.paste((0, 255, 0), (29_990, 0, 30_010, 2))
@@ -248,7 +249,7 @@ def test_of_a_very_long_picture_only_the_centre_is_resized() -> None:
     ],
 )
 def test_preprocessing_that_the_tower_cannot_read_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
-    from limbeck.encoders.preprocess import read_preprocessing
+    from limbeck.preprocess.resize import read_preprocessing
 
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
     with pytest.raises(limbeck.LimbeckError, match=r"preprocessor_config\.json: "):

@@ -15,6 +15,7 @@ from limbeck.encoders.config import Strict, identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
 from limbeck.plugins import class_digest
+from limbeck.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     from limbeck.encoders.lifts import Lift
@@ -62,9 +63,17 @@ class Backbone(nn.Module, ABC):
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Learn a vocabulary, statistics or a tokenizer from the training items; by default do nothing."""
 
-    @abstractmethod
+    @property
+    def preprocessor(self) -> Preprocessor | None:
+        """The part of `collate` that needs no torch, for export; None where only `collate` exists."""
+        return None
+
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Turn items into tensors with B rows; ``generators`` (one per item) switch augmentation on."""
+        preprocess = self.preprocessor
+        if preprocess is None:
+            raise NotImplementedError(f"{type(self).__name__}: define collate or preprocessor")
+        return {name: torch.from_numpy(array) for name, array in preprocess(items).items()}
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> torch.Tensor:
@@ -89,6 +98,8 @@ class Backbone(nn.Module, ABC):
 
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when this backbone knows nothing of a query (no word of it, for example)."""
+        if self.preprocessor is not None:
+            self.preprocessor.check_query(item)
 
     @property
     def origin(self) -> Lift | None:

@@ -11,9 +11,11 @@ import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig
-from limbeck.encoders.words import RULE, check_rule, words
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.preprocess.features import FeaturePreprocessor
+from limbeck.preprocess.text import BagPreprocessor
+from limbeck.preprocess.words import RULE, check_rule, words
 
 
 class FeatureBackbone(Backbone):
@@ -69,24 +71,10 @@ class FeatureBackbone(Backbone):
             x = x @ directions
         self.scale = torch.tensor(float(np.sqrt((x**2).mean())) or 1.0)
 
-    def collate(
-        self, items: Sequence[np.ndarray], generators: Sequence[torch.Generator] | None = None
-    ) -> Inputs:
-        """Stack features to (B, D) float32.
-
-        Raises:
-            LimbeckError: another width than the model reads; log1p of a negative feature.
-        """
-        x = torch.from_numpy(np.ascontiguousarray(np.stack(list(items)), np.float32))
-        if x.ndim != 2 or x.shape[1] != len(self.mean):
-            raise LimbeckError(
-                f"{self.reads}: rows have width {tuple(x.shape[1:])}, but the model reads {len(self.mean)}"
-            )
-        if self.log1p and len(x) and x.min() < 0:
-            raise LimbeckError(
-                f"{self.reads}: log1p needs features >= 0, one is {float(x.min()):.3g}; correct the file"
-            )
-        return {"features": x}
+    @property
+    def preprocessor(self) -> FeaturePreprocessor:
+        """Stacks rows of the input's width."""
+        return FeaturePreprocessor(self.reads.partition(":")[2], len(self.mean), self.log1p)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) standardised features."""
@@ -118,7 +106,7 @@ class BagBackbone(Backbone):
 
     def _set_vocabulary(self, vocabulary: list[str]) -> None:
         self.vocabulary = vocabulary
-        self.index = {word: i for i, word in enumerate(vocabulary)}
+        self._bag = BagPreprocessor(vocabulary, self.rule)
         self.dim = len(vocabulary)
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))
@@ -132,40 +120,21 @@ class BagBackbone(Backbone):
         self._set_vocabulary(kept[: self.vocabulary_size])
         total, known = torch.zeros(self.dim), 0.0
         for start in range(0, len(items), 4096):
-            counted = self._counts(items[start : start + 4096])
+            counted = self.collate(items[start : start + 4096])["counts"]
             total += counted.sum(0)
             known += float(counted.square().sum())
         self.mean = total / len(items)
         variance = known / len(items) - float(self.mean.square().sum())
         self.scale = torch.tensor(max(variance, 1e-12) / self.dim).sqrt()
 
-    def _counts(self, items: Sequence[str]) -> torch.Tensor:
-        rows, columns = [], []
-        for row, text in enumerate(items):
-            for word in words(text, self.rule):
-                if (column := self.index.get(word)) is not None:
-                    rows.append(row)
-                    columns.append(column)
-        x = torch.zeros(len(items), self.dim)
-        x.index_put_(
-            (torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)),
-            torch.ones(len(rows)),
-            accumulate=True,
-        )
-        return torch.nn.functional.normalize(x, dim=1)
-
-    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """Return the normalised word counts, (B, vocabulary) float32."""
-        return {"counts": self._counts(items)}
+    @property
+    def preprocessor(self) -> BagPreprocessor:
+        """Counts the words of the vocabulary."""
+        return self._bag
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, vocabulary) standardised counts."""
         return (inputs["counts"] - self.mean) / self.scale
-
-    def check_query(self, item: str) -> None:
-        """Raise `LimbeckError` when no word of the query is known."""
-        if not any(word in self.index for word in words(item, self.rule)):
-            raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
         """Write the vocabulary and the rule that splits a text into words."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -15,13 +15,13 @@ from limbeck.encoders.attention import class_attention
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.hub import attention, pretrained
-from limbeck.encoders.preprocess import Resize, read_preprocessing, resize_from_json
 from limbeck.encoders.sizes import check_size
 from limbeck.encoders.sources import local_folder
-from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD, random_crop, to_tensor
+from limbeck.encoders.transforms import random_crop
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
-from limbeck.pictures import resize_center
+from limbeck.preprocess.pixels import PixelPreprocessor
+from limbeck.preprocess.resize import CLIP_MEAN, CLIP_STD, Resize, read_preprocessing, resize_from_json
 
 
 class ClipImageBackbone(Backbone):
@@ -74,20 +74,23 @@ class ClipImageBackbone(Backbone):
         self.patches = self.grid**2
         self.tile = 3 * int(shape.patch_size) ** 2
 
+    @property
+    def preprocessor(self) -> PixelPreprocessor:
+        """Makes squares by the source's rule; models without its files (new sizes, older ones) use ours."""
+        return PixelPreprocessor(self.image_size, self.mean, self.std, self.resize)
+
     def collate(
         self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
     ) -> Inputs:
         """Return (B, 3, S, S) pixels; crop at random when generators are given and ``augment`` is set."""
-        # Models without a source's preprocessing files (new sizes, older models) use limbeck's own rule.
-        still = self.resize or partial(resize_center, size=self.image_size)
-        if generators is not None and self.augment is not None:
-            images = [
-                random_crop(im, self.image_size, self.augment, g, still)
-                for im, g in zip(items, generators, strict=True)
-            ]
-        else:
-            images = [still(image) for image in items]
-        return {"pixels": torch.stack([to_tensor(image, self.mean, self.std) for image in images])}
+        if generators is None or self.augment is None:
+            return super().collate(items)
+        pixels = self.preprocessor
+        crops = [
+            random_crop(image, self.image_size, self.augment, generator, pixels.square)
+            for image, generator in zip(items, generators, strict=True)
+        ]
+        return {"pixels": torch.from_numpy(np.stack([pixels.normalized(crop) for crop in crops]))}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim): the class token after the last norm, or its projection."""

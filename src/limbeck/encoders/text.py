@@ -17,31 +17,12 @@ from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
 from limbeck.encoders.text_memory import recall
 from limbeck.encoders.tokenizer import (
     START,
-    knows,
     load_tokenizer,
-    read_tokenizer,
     special_ids,
     train_tokenizer,
 )
-from limbeck.encoders.words import words
-from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
-
-_STEP = 16
-
-
-def _batch(tokenizer: tokenizers.Tokenizer, texts: Sequence[str], pad: int, length: int) -> Inputs:
-    """Return token ids and mask, padded to the longest text; a text that is too long keeps its end token.
-
-    The width is a multiple of 16 where ``length`` allows it. Sums over tokens then add in the same order, and
-    a text has the same numbers, to the last bit on most processors, whatever else is in its batch.
-    """
-    encoded = [text.ids for text in tokenizer.encode_batch(list(texts))]
-    rows = [ids if len(ids) <= length else [*ids[: length - 1], ids[-1]] for ids in encoded]
-    width = min(length, -(-max(map(len, rows), default=1) // _STEP) * _STEP)
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long)
-    return {"input_ids": ids, "attention_mask": mask}
+from limbeck.preprocess.text import STEP, TokenPreprocessor, read_tokenizer
 
 
 def by_width(
@@ -59,13 +40,15 @@ def by_width(
     Returns:
         (B, dim), in the order of the texts.
     """
-    steps = -(-mask.sum(1) // _STEP)
+    if torch.jit.is_tracing():  # an exported graph cannot depend on the lengths of its example
+        return run(ids, mask)
+    steps = -(-mask.sum(1) // STEP)
     kinds = [int(kind) for kind in steps.unique()]
     if len(kinds) < 2:
         return run(ids, mask)
     places = [(steps == kind).nonzero().squeeze(1) for kind in kinds]
     parts = [
-        run(ids[own, : kind * _STEP], mask[own, : kind * _STEP])
+        run(ids[own, : kind * STEP], mask[own, : kind * STEP])
         for kind, own in zip(kinds, places, strict=True)
     ]
     return torch.cat(parts)[torch.cat(places).argsort()]
@@ -133,9 +116,10 @@ class ClipTextBackbone(Backbone):
         self.model = self._class()(shape)
         self._describe()
 
-    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """Return token ids and mask, (B, L) each."""
-        return _batch(self.tokenizer, items, self.pad, self.context)
+    @property
+    def preprocessor(self) -> TokenPreprocessor:
+        """Tokenizes to at most ``context`` tokens."""
+        return TokenPreprocessor(self.tokenizer, self.pad, self.context, known="token")
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) features."""
@@ -144,11 +128,6 @@ class ClipTextBackbone(Backbone):
     def _ended(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         output = self.model(input_ids=ids, attention_mask=mask)
         return output.text_embeds if self.config.projection else output.pooler_output
-
-    def check_query(self, item: str) -> None:
-        """Raise `LimbeckError` when no token of the query is known."""
-        if not knows(self.tokenizer, item):
-            raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
         """Write the tokenizer and the transformer's configuration."""
@@ -222,11 +201,13 @@ class SentenceBackbone(Backbone):
         self.mean = x.mean(0)
         self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
 
-    def collate(self, items: Sequence[str], generators: Sequence[torch.Generator] | None = None) -> Inputs:
-        """Return token ids and mask, (B, L) each."""
+    @property
+    def preprocessor(self) -> TokenPreprocessor:
+        """Tokenizes as the encoder's own modules say."""
         plan = self.pooler.plan
-        texts = [plan.prefix + (text.lower() if plan.lower else text) for text in items]
-        return _batch(self.tokenizer, texts, self.pad, self.max_length)
+        return TokenPreprocessor(
+            self.tokenizer, self.pad, self.max_length, known="word", prefix=plan.prefix, lower=plan.lower
+        )
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) standardised embeddings."""
@@ -249,22 +230,6 @@ class SentenceBackbone(Backbone):
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled: torch.Tensor = self.pooler(hidden, mask)
         return pooled
-
-    def check_query(self, item: str) -> None:
-        """Raise `LimbeckError` when no word of the query is known.
-
-        A word is known when it is one token, or when its first piece has 3 letters or more and is half of the
-        word. Word pieces can spell anything, so a word in small pieces means nothing to the encoder.
-        """
-        for word in words(item):
-            found = self.tokenizer.encode(word, add_special_tokens=False).tokens
-            # Some vocabularies mark the start of a word, sometimes by a separate piece.
-            pieces = [bare for piece in found if (bare := piece.lstrip("\u2581\u0120"))]
-            if not pieces or pieces[0] in ("[UNK]", "<unk>"):
-                continue
-            if len(pieces) == 1 or (len(pieces[0]) >= 3 and 2 * len(pieces[0]) >= len(word)):
-                return
-        raise LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
 
     def save_assets(self, folder: Path) -> None:
         """Write the tokenizer, the transformer's configuration, and the pooling."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tokenizers
@@ -12,17 +11,18 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from limbeck.encoders.config import TokenizerConfig
 from limbeck.encoders.pooling import transformer_folder
 from limbeck.encoders.sources import check_code, hub_closed, local_folder
-from limbeck.encoders.words import isolate_characters, single_dot
 from limbeck.errors import LimbeckError
+from limbeck.preprocess.text import UNKNOWN
+from limbeck.preprocess.words import isolate_characters, single_dot
 
-PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
+PAD, START, END = "[PAD]", "[SOS]", "[EOS]"
 
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers.Tokenizer:
     """Fit a lower-casing, NFC word or BPE tokenizer; ids depend on the texts only, not on their order.
 
-    Words are those of `limbeck.encoders.words`, and each run of punctuation is another word. A BPE tokenizer
-    finds the parts of unspaced scripts itself.
+    Words are those of `limbeck.preprocess.words`, and each run of punctuation is another word. A BPE
+    tokenizer finds the parts of unspaced scripts itself.
     """
     model = models.WordLevel(unk_token=UNKNOWN) if config.kind == "word" else models.BPE(unk_token=UNKNOWN)
     tokenizer = tokenizers.Tokenizer(model)
@@ -71,20 +71,6 @@ def load_tokenizer(source: str) -> tokenizers.Tokenizer:
         ) from error
 
 
-def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
-    """Read the tokenizer of a saved tower.
-
-    Raises:
-        LimbeckError: a missing or damaged file.
-    """
-    try:
-        return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the Rust side raises bare Exception
-        raise LimbeckError(
-            f"{folder / 'tokenizer.json'}: cannot be read ({str(error)[:120]}); restore it"
-        ) from None
-
-
 def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
     """Return (padding id, end id); CLIP pads with its end token.
 
@@ -99,9 +85,3 @@ def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
         raise LimbeckError("tokenizer: no end-of-text token among [EOS], <|endoftext|>, [SEP], </s>")
     pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)
     return pad, end
-
-
-def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
-    """Return True when at least one token of the text is not the unknown token."""
-    unknown = tokenizer.token_to_id(UNKNOWN)
-    return any(token != unknown for token in tokenizer.encode(text, add_special_tokens=False).ids)

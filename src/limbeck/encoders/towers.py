@@ -22,6 +22,8 @@ from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.plugins import with_digests
+from limbeck.preprocess import Preprocessor
+from limbeck.preprocess.text import ConcatPreprocessor, check_parts
 
 # Key of a cached backbone output, which replaces the raw inputs.
 CACHED = "backbone_output"
@@ -72,11 +74,19 @@ class ConcatBackbone(Backbone):
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Return the inputs of all parts, prefixed with the part's number."""
-        return {
-            f"{i}.{key}": value
-            for i, part in enumerate(self.parts)
-            for key, value in part.collate(items, generators).items()
-        }
+        collated = [part.collate(items, generators) for part in self.parts]
+        return {f"{i}.{name}": part[name] for i, part in enumerate(collated) for name in part}
+
+    def check_query(self, item: Any) -> None:
+        """Raise `LimbeckError` when no part knows a word of the query."""
+        check_parts(self.parts, item)
+
+    @property
+    def preprocessor(self) -> ConcatPreprocessor | None:
+        """Preprocesses the texts for every part."""
+        parts = [part.preprocessor for part in self.parts]
+        known = [part for part in parts if part is not None]
+        return ConcatPreprocessor(known) if len(known) == len(parts) else None
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, sum of the parts' dims)."""
@@ -85,17 +95,6 @@ class ConcatBackbone(Backbone):
             for i in range(len(self.parts))
         ]
         return torch.cat([part(own) for part, own in zip(self.parts, split, strict=True)], dim=1)
-
-    def check_query(self, item: Any) -> None:
-        """Raise `LimbeckError` when no part knows a word of the query."""
-        errors = []
-        for part in self.parts:
-            try:
-                part.check_query(item)
-            except LimbeckError as error:
-                errors.append(error)
-        if len(errors) == len(self.parts):
-            raise errors[0]
 
     def save_assets(self, folder: Path) -> None:
         """Write one folder per part."""
@@ -133,6 +132,11 @@ class RunBackbone(Backbone):
             self.image_size = size
         if self.output == "patches":
             self.patches = tower.backbone.patches
+
+    @property
+    def preprocessor(self) -> Preprocessor | None:
+        """That of the inner tower."""
+        return self.tower.backbone.preprocessor
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Collate as the inner tower does."""

@@ -1,29 +1,15 @@
-"""Pictures to tensors: resize, crop, mirror, jitter, normalise. Each crop has its own generator (ours).
-
-The module belongs to the encoders because a tower owns its preprocessing and is saved with it.
-"""
+"""Random crops, mirrors and jitter of training pictures. Each crop has its own generator (ours)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
 from limbeck.encoders.config import AugmentConfig
 from limbeck.pictures import resize_center
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """Return (3, H, W) float32, normalised per channel."""
-    x: np.ndarray = np.asarray(image, np.float32) / 255.0
-    x = (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
 
 
 def random_crop(

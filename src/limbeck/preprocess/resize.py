@@ -8,11 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from limbeck.encoders.transforms import CLIP_MEAN, CLIP_STD
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.pictures.fit import WHOLE_ASPECT
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 

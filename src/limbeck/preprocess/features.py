@@ -1,0 +1,48 @@
+"""Feature rows that were computed before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+from limbeck.preprocess.base import Arrays
+
+
+@dataclass(frozen=True)
+class FeaturePreprocessor:
+    """Stack feature rows of ``width`` numbers; ``log1p`` needs numbers of at least 0."""
+
+    name: str
+    width: int
+    log1p: bool
+    kind: ClassVar[str] = "features"
+
+    def __call__(self, items: Sequence[np.ndarray]) -> Arrays:
+        """Return ``features`` (B, width) float32.
+
+        Raises:
+            LimbeckError: rows of another width; log1p of a negative number.
+        """
+        rows = np.ascontiguousarray(np.stack(list(items)), np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise LimbeckError(
+                f"features:{self.name}: rows have width {rows.shape[1:]}, but the model reads {self.width}"
+            )
+        if self.log1p and len(rows) and rows.min() < 0:
+            raise LimbeckError(
+                f"features:{self.name}: log1p needs features >= 0, one is {float(rows.min()):.3g}; "
+                "correct the file"
+            )
+        return {"features": rows}
+
+    def check_query(self, item: Any) -> None:
+        """Accept every row."""
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Return the settings; there are no files."""
+        return {"kind": self.kind, **asdict(self)}
