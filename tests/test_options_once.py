@@ -1,4 +1,4 @@
-"""An option given twice is an error of usage in every verb."""
+"""An option given twice, or by a former name, is an error of usage in every verb."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def test_options_that_take_several_may_repeat(run, tmp_path):
     words = ["--features", f"a={tmp_path}/a.npy", "--features", f"b={tmp_path}/b.npy"]
     status, _, said = run("data", "import", "folder", tmp_path / "none", tmp_path / "out", *words)
     assert status == 1 and "no such file or folder to import from" in said
+
+
+def test_a_renamed_option_names_the_current_one(run, tmp_path):
+    status, _, said = run("evaluate", tmp_path, "--like", "qinlab")
+    assert status == 2 and "--like is now named --metric-preset; rename it" in said

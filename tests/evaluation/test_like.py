@@ -81,7 +81,7 @@ def test_presets_equal_their_loops(name: str) -> None:
 
 def test_like_is_another_protocol(coder: Any, pairs: Pairs, hashing: Protocol) -> None:
     plain = evaluate(coder, pairs, hashing, ceiling=False)
-    like = evaluate(coder, pairs, hashing, ceiling=False, like="qinlab")
+    like = evaluate(coder, pairs, hashing, ceiling=False, metric_preset="qinlab")
     assert like.protocol == f"{hashing.name}@qinlab" and like.protocol_hash != plain.protocol_hash
     assert "test queries" in like.settings["like"]["not_reproduced"]
     assert like.settings["metric"]["ties"] == "id"
@@ -95,7 +95,7 @@ def test_like_is_another_protocol(coder: Any, pairs: Pairs, hashing: Protocol) -
 def test_every_preset_ends_in_a_table(coder: Any, pairs: Pairs, hashing: Protocol, name: str) -> None:
     splits = {"query": "rest", "database": "train", "train": "train"}  # each of these queries finds something
     tree = hashing.model_dump() | {"splits": {own: {"column_value": value} for own, value in splits.items()}}
-    found = evaluate(coder, pairs, Protocol.model_validate(tree), ceiling=False, like=name)
+    found = evaluate(coder, pairs, Protocol.model_validate(tree), ceiling=False, metric_preset=name)
     assert [table.title for table in result_tables([found])] == [f"mAP, {hashing.name}@{name}"]
     assert comparison_tables(compare([found]))
 
@@ -110,7 +110,7 @@ def test_what_cannot_be(coder: Any, pairs: Pairs, hashing: Protocol, retrieval: 
 
         file = Path(str(pairs.path)).parent / "codes.npz"
         np.savez(file, query_image=np.zeros((2, 1), np.uint8), database_text=np.zeros((2, 1), np.uint8))
-        evaluate_codes(file, like="mith")
+        evaluate_codes(file, metric_preset="mith")
 
 
 def test_further_figures_of_codes(coder: Any, embedder: Any, pairs: Pairs, hashing: Protocol) -> None:

@@ -49,12 +49,12 @@ def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) 
     assert "reports the best epoch" not in notes and "captions at random" in notes
 
     with pytest.raises(LimbeckError, match="the run selected its step like qinlab"):
-        evaluate(run, like="mith")
+        evaluate(run, metric_preset="mith")
     plain = train(recipe, out=tmp_path / "plain", quiet=True)
     with pytest.raises(LimbeckError, match="differs from"):
         compare([result, evaluate(plain, ceiling=False)])
     with pytest.raises(LimbeckError, match="differs from"):
-        compare([result, evaluate(plain, ceiling=False, like="qinlab")])
+        compare([result, evaluate(plain, ceiling=False, metric_preset="qinlab")])
 
 
 @pytest.mark.parametrize(

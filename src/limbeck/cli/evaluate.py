@@ -25,10 +25,10 @@ def evaluate(
     label: Annotated[str | None, typer.Option(help="Name of the result's row in tables.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed to record with the result.")] = None,
     ceiling: Annotated[bool, typer.Option(help="Also learn codes from labels, as an upper bound.")] = True,
-    like: Annotated[
+    metric_preset: Annotated[
         str | None,
         typer.Option(
-            help="Compute mAP as this public repository: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."
+            help="Compute mAP as a public repository: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."
         ),
     ] = None,
     bits: Annotated[
@@ -86,13 +86,21 @@ def evaluate(
         from limbeck.evaluation.external_codes import evaluate_codes
 
         result = evaluate_codes(
-            codes, data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like
+            codes,
+            data,
+            protocol,
+            json=json,
+            label=label,
+            seed=seed,
+            ceiling=ceiling,
+            metric_preset=metric_preset,
         )
     else:
         from limbeck.evaluation.run import evaluate as evaluate_model
 
         result = evaluate_model(
-            str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling, like=like,
+            str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling,
+            metric_preset=metric_preset,
             probe=probe, bits=bits, by_label=by_label, exact_words=exact_words,
             unseen=None if unseen is None else [name.strip() for name in unseen.split(",")],
         )  # fmt: skip

@@ -8,6 +8,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
+RENAMED = {("evaluate", "--like"): "--metric-preset"}
+"""Command and former name of an option → its current name, which the error names."""
+
 
 class OnceCommand(TyperCommand):
     """A command that refuses repeated options, except those that take several values.
@@ -21,6 +24,8 @@ class OnceCommand(TyperCommand):
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         except Exception as error:  # click's NoSuchOption, which lies elsewhere in newer versions of Typer
             option = getattr(error, "option_name", None)
+            if (new := RENAMED.get((ctx.info_name, str(option)))) is not None:
+                raise typer.BadParameter(f"{option} is now named {new}; rename it", ctx) from None
             owners = [] if option is None else _owners(option, ctx)
             if owners and ctx.info_name not in owners:
                 raise typer.BadParameter(

@@ -33,7 +33,7 @@ def evaluate_codes(
     label: str | None = None,
     seed: int | None = None,
     ceiling: bool = True,
-    like: str | None = None,
+    metric_preset: str | None = None,
 ) -> Result:
     """Evaluate hash codes of any program.
 
@@ -48,7 +48,8 @@ def evaluate_codes(
         label: name of the row in tables; by default the file's name.
         seed: seed to record with the result; it also seeds a control.
         ceiling: also learn codes from the labels as an upper reference.
-        like: score with the metric of a public repository (`metric_presets.PRESETS`); needs ``protocol``.
+        metric_preset: score with the metric of a public repository (`metric_presets.PRESETS`); needs
+            ``protocol``.
 
     Returns:
         The result.
@@ -66,10 +67,12 @@ def evaluate_codes(
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
     preset: dict[str, Any] = {}
-    if like is not None:
+    if metric_preset is not None:
         if protocol is None:
-            raise LimbeckError(f"--like {like}: changes the metric of a protocol; give --protocol NAME")
-        protocol, preset = as_in(protocol, like)
+            raise LimbeckError(
+                f"--metric-preset {metric_preset}: changes the metric of a protocol; give --protocol NAME"
+            )
+        protocol, preset = as_in(protocol, metric_preset)
     settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
     if pairs is not None:
         if protocol is None:

@@ -108,7 +108,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def as_in(
-    protocol: Protocol, like: str, *, selected: bool = False, where: str = "--like"
+    protocol: Protocol, like: str, *, selected: bool = False, where: str = "--metric-preset"
 ) -> tuple[Protocol, dict[str, Any]]:
     """Return a hashing protocol with a repository's metric, and a description for the result.
 
@@ -137,7 +137,7 @@ def as_in(
     if selected and not preset.on_queries:
         raise LimbeckError(
             f"{where} {like}: does not select on the test queries ({preset.selects}); leave it out and "
-            "score with evaluate --like"
+            "score with evaluate --metric-preset"
         )
     name = f"{like}-selected" if selected else like
     changed = protocol.model_copy(

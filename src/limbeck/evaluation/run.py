@@ -44,7 +44,7 @@ def evaluate(
     seed: int | None = None,
     ceiling: bool = True,
     batch_size: int = 256,
-    like: str | None = None,
+    metric_preset: str | None = None,
     probe: bool = False,
     bits: int | None = None,
     by_label: bool = False,
@@ -65,7 +65,7 @@ def evaluate(
         seed: seed to record with the result; by default the seed of the run.
         ceiling: for hash codes, also learn codes from the labels as an upper reference.
         batch_size: pictures or texts per forward pass.
-        like: score with the metric of a public repository (`metric_presets.PRESETS`). A run with
+        metric_preset: score with the metric of a public repository (`metric_presets.PRESETS`). A run with
             ``data.like`` always uses that repository's metric.
         probe: also fit a linear probe to the image features (extra ``probe``).
         bits: evaluate only the first ``bits`` bits of the codes of a nested model; the result is a separate
@@ -97,14 +97,15 @@ def evaluate(
         raise LimbeckError(f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one")
     preset: dict[str, Any] = {}
     if facts.like is not None:
-        if like not in (None, facts.like):
+        if metric_preset not in (None, facts.like):
             raise LimbeckError(
-                f"--like {like}: the run selected its step like {facts.like}; leave the option out"
+                f"--metric-preset {metric_preset}: the run selected its step like {facts.like}; "
+                "leave the option out"
             )
         protocol, preset = as_in(protocol, facts.like, selected=True, where="data.like")
         preset["best_looks"] = best_looks(Path(facts.folder or ""), facts.stage)
-    elif like is not None:
-        protocol, preset = as_in(protocol, like)
+    elif metric_preset is not None:
+        protocol, preset = as_in(protocol, metric_preset)
     if isinstance(model, (str, Path)):
         from limbeck.encoders.cache import BackboneCache
         from limbeck.encoders.load import load

@@ -43,7 +43,7 @@ class DataConfig(Strict):
     rows. This is a control: such labels teach nothing. Validation keeps the true labels.
     ``limit``: train on this many rows of train, from which validation is split. The recipe's seed draws them;
     a smaller limit draws a subset of a larger one.
-    ``like``: a public repository (`limbeck evaluate --like`). The best step is then chosen as there, by its
+    ``like``: a public repository of `metric_presets.PRESETS`. The best step is then chosen as there, by its
     metric on the test queries, and no row is held out of train. Results say so and are not compared with
     others.
     """
