@@ -14,6 +14,7 @@ import numpy as np
 import limbeck
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.encode import encode_pictures, encode_texts
 from limbeck.evaluation.hashing import SIDES
@@ -40,17 +41,17 @@ def sides(run: Path, directions: list[str]) -> tuple[dict[str, np.ndarray], dict
     """Codes of queries and database as the directions need them, and the labels of both."""
     needed = {name for direction in directions for name in SIDES[direction]}
     facts = read_run_facts(run)
-    pairs, protocol = Pairs.open(str(facts.pairs)), load_protocol(str(facts.protocol))
+    pairs = Pairs.open(str(facts.pairs))
+    splits = resolve_splits(load_protocol(str(facts.protocol)), pairs)
     model = limbeck.load(run)
     model.cache = BackboneCache()
     codes, labels = {}, {}
-    for split in ("query", "database"):
-        rows = protocol.split(pairs, split)
+    for split, part in (("query", splits.query), ("database", splits.database)):
         if f"{split}_image" in needed:
-            codes[f"{split}_image"] = encode_pictures(model, pairs, rows).points
+            codes[f"{split}_image"] = encode_pictures(model, pairs, part.rows).points
         if f"{split}_text" in needed:
-            codes[f"{split}_text"] = encode_texts(model, protocol.texts(pairs, rows), rows).points
-        labels[split] = pairs.labels(rows)
+            codes[f"{split}_text"] = encode_texts(model, part.texts, part.rows).points
+        labels[split] = part.labels
     return codes, labels
 
 

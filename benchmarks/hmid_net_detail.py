@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 import limbeck
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.evaluation.encode import encode_pictures, encode_texts
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.files import read_json, write_json
@@ -40,8 +41,8 @@ def main() -> None:
 def measure(run: Path, pairs: Pairs, protocol: Any) -> dict[str, Any]:
     """Figures of one run on the query rows."""
     model = limbeck.load(run)
-    rows = protocol.split(pairs, "query")
-    texts = protocol.texts(pairs, rows)
+    query = resolve_splits(protocol, pairs).query
+    rows, texts = query.rows, query.texts
     flat = [text for own in texts for text in own]
     words = np.array([len(text.split()) for text in flat])
     side = encode_texts(model, texts, rows)
@@ -66,8 +67,8 @@ def measure(run: Path, pairs: Pairs, protocol: Any) -> dict[str, Any]:
 
 def mean_direction(model: Any, pairs: Pairs, protocol: Any) -> np.ndarray:
     """Unit direction of the mean training caption, (width,)."""
-    rows = protocol.split(pairs, "train")
-    points = encode_texts(model, protocol.texts(pairs, rows), rows).points
+    train = resolve_splits(protocol, pairs).train
+    points = encode_texts(model, train.texts, train.rows).points
     mean = points.mean(axis=0)
     return np.asarray(mean / np.linalg.norm(mean))
 

@@ -18,6 +18,7 @@ import numpy as np
 from claims import Claims
 from limbeck import Index, Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.files import write_json
 from limbeck.reporting.gallery import Cell, contact_sheet
 from limbeck.search import Hit
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("docs/results/parts/chain-searches.json"))
     options = parser.parse_args()
     pairs, index = Pairs.open(options.data), Index.open(options.index)
-    queries = load_protocol("mirflickr15k/dcmh").split(pairs, "query")
+    queries = resolve_splits(load_protocol("mirflickr15k/dcmh"), pairs).query.rows
     labels = pairs.labels()
     prior = labels[index_rows(pairs, index)].mean(0)
     found: dict[str, list[dict[str, Any]]] = {"text": [], "picture": []}
@@ -108,7 +109,7 @@ def claims_of(found: dict[str, list[dict[str, Any]]], floor: float) -> list[dict
 
 def index_rows(pairs: Pairs, index: Index) -> np.ndarray:
     """Rows of the pairs that the index holds."""
-    return load_protocol("mirflickr15k/dcmh").split(pairs, "database")
+    return resolve_splits(load_protocol("mirflickr15k/dcmh"), pairs).database.rows
 
 
 def cells(index: Index, hits: list[Hit]) -> list[Cell]:

@@ -12,6 +12,7 @@ import yaml
 from caption_trees import draw, flickr8k, karpathy, run, sentences
 
 from limbeck.data.protocols import FOLDER, load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.encode import Side
 from limbeck.evaluation.retrieval import score_retrieval
@@ -36,7 +37,7 @@ def listed(place: Path, **lists: list[str]) -> Path:
 
 def test_the_lists_that_ship_are_the_official_ones():
     protocol = load_protocol("flickr8k/official")
-    ids = {name: protocol._lists[name] for name in ("query", "train", "validation")}
+    ids = protocol.context.lists
     assert {name: len(one) for name, one in ids.items()} == {"query": 1000, "train": 6000, "validation": 1091}
     assert len(set().union(*ids.values())) == 8091
     assert all(one == sorted(one) and not one[0].endswith(".jpg") for one in ids.values())
@@ -49,15 +50,12 @@ def test_lists_need_no_split_column_and_count_in_the_hash(tmp_path):
         file.unlink()
     pairs, _ = run("flickr8k", src, tmp_path / "pairs")
     protocol = load_protocol(listed(tmp_path / "a"))
-    train = protocol.split(pairs, "train")
-    rest, validation = protocol.validation_rows(pairs, train)
-    assert [pairs.ids[row] for row in rest] == LISTS["train"]
-    assert [pairs.ids[row] for row in validation] == LISTS["val"]
-    assert len(protocol.texts(pairs, protocol.split(pairs, "query"))[0]) == 5
+    splits = resolve_splits(protocol, pairs)
+    assert [part.ids for part in splits.held_out] == [LISTS["train"], LISTS["val"]]
+    assert len(splits.query.texts[0]) == 5
     other = load_protocol(listed(tmp_path / "b", val=["22_b"]))
     assert other.hash != protocol.hash
-    rest, validation = other.validation_rows(pairs, train)
-    assert [pairs.ids[row] for row in rest] == ["11_a"] and [pairs.ids[row] for row in validation] == ["22_b"]
+    assert [part.ids for part in resolve_splits(other, pairs).held_out] == [["11_a"], ["22_b"]]
 
 
 def test_faults_of_a_validation_list(tmp_path):
@@ -66,9 +64,9 @@ def test_faults_of_a_validation_list(tmp_path):
         ("a", ["33_c", "gone"], r"1 of 2 validation ids are not in .* \(first: gone\)"),
         ("b", ["44_d"], "validation has query rows"),
     ):
-        protocol = load_protocol(listed(tmp_path / part, val=ids))
+        splits = resolve_splits(load_protocol(listed(tmp_path / part, val=ids)), pairs)
         with pytest.raises(LimbeckError, match=message):
-            protocol.validation_rows(pairs, protocol.split(pairs, "train"))
+            assert splits.held_out
     file = listed(tmp_path / "c")
     (tmp_path / "c" / "official.val.txt").write_text("11_a\n")
     with pytest.raises(LimbeckError, match=r"official\.val\.txt: SHA-256 is"):
@@ -88,11 +86,9 @@ def test_karpathy_protocols_go_by_the_split_column(tmp_path, name):
     ]
     draw(tmp_path / "src", [f"{word}.jpg" for word in words])
     pairs, _ = run("karpathy", karpathy(tmp_path / "src/dataset_coco.json", images), tmp_path / "out")
-    protocol = load_protocol(name)
-    rest, validation = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-    assert [pairs.ids[row] for row in rest] == ["train", "restval"]
-    assert [pairs.ids[row] for row in validation] == ["val"]
-    assert [pairs.ids[row] for row in protocol.split(pairs, "query")] == ["test"]
+    splits = resolve_splits(load_protocol(name), pairs)
+    assert [part.ids for part in splits.held_out] == [["train", "restval"], ["val"]]
+    assert splits.query.ids == ["test"]
 
 
 def naive(similarity: np.ndarray, own: np.ndarray, ks: tuple[int, ...]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import yaml
 from data_samples import columns
 
 from limbeck.data.check import check_pairs
+from limbeck.data.classes import Classes, read_classes
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 
 PATHS = [["figure", "round shape", "circle"], ["figure", "star"], [], ["figure", "round shape", "ring"]]
@@ -35,6 +38,11 @@ def protocol(folder: Path, section: dict[str, Any] | None = None, **more: Any) -
     content |= {} if section is None else {"classification": section}
     (folder / "t.yaml").write_text(yaml.safe_dump(content))
     return load_protocol(folder / "t.yaml")
+
+
+def classes(rules: Protocol, pairs: Pairs, rows: Iterable[int]) -> Classes:
+    assert rules.classification is not None
+    return read_classes(pairs, np.array(list(rows)), rules.classification, rules.context.tree, rules.name)
 
 
 def refused(call, *arguments) -> str:
@@ -70,14 +78,14 @@ def test_hash_covers_the_section_and_the_tree_but_not_its_file(tmp_path):
     assert len(set(hashes)) == len(hashes)
     assert protocol(tmp_path, SECTION | {"hierarchy": "two.txt"}).hash == hashes[5]
     assert protocol(tmp_path, detail="words").hash == hashes[0]
-    items = [protocol(tmp_path, section).items_hash(pairs) for section in (None, SECTION)]
+    items = [resolve_splits(protocol(tmp_path, section), pairs).items_hash for section in (None, SECTION)]
     assert len(set(items)) == 2
 
 
 def test_classes_are_the_ends_of_paths(tmp_path):
     pairs = write_pairs(tmp_path)
-    found = protocol(tmp_path, SECTION | {"hierarchy": "path", "names": {"ring": "hoop"}}).classes(
-        pairs, np.array([3, 2, 1, 0])
+    found = classes(
+        protocol(tmp_path, SECTION | {"hierarchy": "path", "names": {"ring": "hoop"}}), pairs, [3, 2, 1, 0]
     )
     assert found.names == ["circle", "ring", "star"]
     assert found.numbers.tolist() == [1, -1, 2, 0]
@@ -88,7 +96,7 @@ def test_classes_are_the_ends_of_paths(tmp_path):
 
 def test_equal_names_in_two_branches_are_two_classes(tmp_path):
     pairs = write_pairs(tmp_path, path=[["r", "A", "bat"], ["r", "tool", "bat"], ["r", "A", "A"], []] * 3)
-    found = protocol(tmp_path, SECTION | {"hierarchy": "path"}).classes(pairs, np.arange(4))
+    found = classes(protocol(tmp_path, SECTION | {"hierarchy": "path"}), pairs, range(4))
     assert found.names == ["r > A > A", "r > A > bat", "r > tool > bat"]
     assert found.numbers.tolist() == [1, 2, 0, -1] and found.words == ["A", "bat", "bat"]
     assert [found.tree.nodes[node] for node in found.nodes] == found.names
@@ -96,14 +104,14 @@ def test_equal_names_in_two_branches_are_two_classes(tmp_path):
 
 def test_classes_are_single_labels(tmp_path):
     pairs = write_pairs(tmp_path)
-    found = protocol(tmp_path, SECTION | {"classes": "label"}).classes(pairs, np.array([0, 1]))
+    found = classes(protocol(tmp_path, SECTION | {"classes": "label"}), pairs, [0, 1])
     assert found.names == ["sky", "tree"]  # also "tree", which no row has alone
     assert found.numbers.tolist() == [-1, 0]  # row 0 has both
     assert found.tree is None and not found.nodes.size
 
 
 def test_no_section_no_classes(tmp_path):
-    assert protocol(tmp_path).classes(write_pairs(tmp_path), np.arange(2)) is None
+    assert resolve_splits(protocol(tmp_path), write_pairs(tmp_path)).classes is None
 
 
 @pytest.mark.parametrize(
@@ -128,23 +136,25 @@ def test_bad_sections_are_named(tmp_path, section, words):
 
 
 def test_data_that_lack_classes_are_named(tmp_path):
-    rows = np.arange(2)
+    rows = [0, 1]
     plain = protocol(tmp_path, SECTION)
     bare = write_pairs(tmp_path, path=[[] for _ in range(12)])
-    assert "none of 2 query rows" in refused(plain.classes, bare, rows)
+    assert "none of 2 query rows" in refused(classes, plain, bare, rows)
     one = write_pairs(tmp_path, path=[["figure", "ring"]] * 12)
-    assert "one class, 'ring'; two are needed" in refused(plain.classes, one, rows)
+    assert "one class, 'ring'; two are needed" in refused(classes, plain, one, rows)
     pairs = write_pairs(tmp_path)
     wrong = protocol(tmp_path, SECTION | {"names": {"rong": "x"}})
-    assert "classification.names: 'rong' is not a class" in refused(wrong.classes, pairs, rows)
+    assert "classification.names: 'rong' is not a class" in refused(classes, wrong, pairs, rows)
     (tmp_path / "small.txt").write_text("figure circles\nfigure ring\n")
     small = protocol(tmp_path, SECTION | {"hierarchy": "small.txt"})
-    assert "class 'circle' is not in the tree; did you mean 'circles'?" in refused(small.classes, pairs, rows)
+    assert "class 'circle' is not in the tree; did you mean 'circles'?" in refused(
+        classes, small, pairs, rows
+    )
     tangled = write_pairs(tmp_path, path=[["a", "b"], ["c", "d"]] * 6)
     with_tree = protocol(tmp_path, SECTION | {"hierarchy": "path"})
-    assert "class paths: two roots, 'a' and 'c'" in refused(with_tree.classes, tangled, rows)
+    assert "class paths: two roots, 'a' and 'c'" in refused(classes, with_tree, tangled, rows)
     unread = Protocol.model_validate(small.model_dump())
-    assert "load_protocol" in refused(unread.classes, pairs, rows)
+    assert "load_protocol" in refused(classes, unread, pairs, rows)
 
 
 def test_data_check_says_that_classes_do_not_fit(tmp_path):

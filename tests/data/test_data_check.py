@@ -113,8 +113,8 @@ def test_labels_that_nothing_is_trained_on(pairs_dir):
 
 def test_a_protocol_that_does_not_fit_is_a_finding(pairs_dir):
     found, report = findings(pairs_dir, load_protocol("mirflickr15k/dcmh"))
-    assert "10000 of 10000 train ids are not in" in found["splits"].items[0]
-    assert report.number("error") == 3
+    assert "2000 of 2000 query ids are not in" in found["splits"].items[0]
+    assert report.number("error") == 1
 
 
 def test_no_readable_picture_is_a_finding(pairs_dir):

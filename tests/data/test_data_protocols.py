@@ -10,6 +10,7 @@ from data_samples import columns
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import list_protocols, load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 
 
@@ -57,9 +58,10 @@ def refused(file: Path | str) -> str:
 
 def test_splits_follow_the_lists(pairs, tmp_path):
     protocol = load_protocol(write(tmp_path))
-    assert protocol.split(pairs, "query").tolist() == [3, 1]
-    assert len(protocol.split(pairs, "database")) == 25 and len(protocol.split(pairs, "train")) == 20
-    assert protocol.texts(pairs, np.array([3, 1])) == [["tag, t3"], ["tag, t1"]]
+    splits = resolve_splits(protocol, pairs)
+    assert splits.query.rows.tolist() == [3, 1]
+    assert len(splits.database) == 25 and len(splits.train) == 20
+    assert splits.query.texts == [["tag, t3"], ["tag, t1"]]
     assert protocol.directions == ["i2t", "t2i"] and protocol.metric.ties == "expected"
 
 
@@ -86,10 +88,10 @@ def test_queries_may_not_be_in_database_or_train(pairs, tmp_path):
         write(tmp_path, {"query": ["p1", "p2"], "database": ["p2", "p3"], "train": ["p3"]})
     )
     with pytest.raises(LimbeckError, match=r"1 ids are in both query and database \(first: p2\)"):
-        protocol.split(pairs, "query")
-    with pytest.raises(LimbeckError, match="both database and query"):
-        protocol.split(pairs, "database")
-    assert protocol.split(pairs, "train").tolist() == [3]
+        resolve_splits(protocol, pairs)
+    protocol = load_protocol(write(tmp_path, {"query": ["p1"], "database": ["p2"], "train": ["p1", "p3"]}))
+    with pytest.raises(LimbeckError, match=r"1 ids are in both query and train \(first: p1\)"):
+        resolve_splits(protocol, pairs)
 
 
 def test_ids_that_the_pairs_lack_are_counted_and_named(pairs, tmp_path):
@@ -97,28 +99,25 @@ def test_ids_that_the_pairs_lack_are_counted_and_named(pairs, tmp_path):
         write(tmp_path, {"query": ["p1", "q1", "q2", "q3", "q4"], "database": ["p2"], "train": ["p2"]})
     )
     with pytest.raises(LimbeckError, match=r"4 of 5 query ids are not in .*\(first: q1, q2, q3\)"):
-        protocol.split(pairs, "query")
+        resolve_splits(protocol, pairs)
 
 
 def test_validation_is_cut_from_train_whatever_the_order_of_the_table(pairs, tmp_path):
     protocol = load_protocol(write(tmp_path, validation={"size": 3, "seed": 3}))
-    train = protocol.split(pairs, "train")
-    rest, validation = protocol.validation_rows(pairs, train)
-    assert len(validation) == 3 and sorted([*rest, *validation]) == train.tolist()
+    splits = resolve_splits(protocol, pairs)
+    rest, validation = splits.held_out
+    assert len(validation) == 3 and sorted([*rest.rows, *validation.rows]) == splits.train.rows.tolist()
     order = np.arange(30)[::-1]
     turned = {
         key: [values[i] for i in order] for key, values in (columns(30) | {"image": [None] * 30}).items()
     }
     Pairs.write(tmp_path / "turned", turned, {"name": "p", "label_names": ["sky", "tree"]})
-    other = Pairs.open(tmp_path / "turned")
-    _, again = protocol.validation_rows(other, protocol.split(other, "train"))
-    assert {other.ids[row] for row in again} == {pairs.ids[row] for row in validation}
+    _, again = resolve_splits(protocol, Pairs.open(tmp_path / "turned")).held_out
+    assert set(again.ids) == set(validation.ids)
 
 
 def test_validation_is_at_most_a_fifth_of_train(pairs, tmp_path):
-    protocol = load_protocol(write(tmp_path))
-    rest, validation = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-    assert (len(rest), len(validation)) == (16, 4)
+    assert [len(part) for part in resolve_splits(load_protocol(write(tmp_path)), pairs).held_out] == [16, 4]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +166,8 @@ def test_names_of_protocols():
 def test_the_shipped_mirflickr_lists_follow_their_rule():
     import random
 
-    lists = load_protocol("mirflickr15k/dcmh")._lists
-    ids = sorted(lists["query"] + lists["database"], key=lambda item: int(item[2:]))
+    lists = load_protocol("mirflickr15k/dcmh").context.lists
+    ids = sorted([*lists["query"], *lists["database"]], key=lambda item: int(item[2:]))
     assert [len(lists[name]) for name in ("query", "database", "train")] == [2000, 13_677, 10_000]
     draw = random.Random(20015)
     query = set(draw.sample(ids, 2000))
@@ -178,10 +177,10 @@ def test_the_shipped_mirflickr_lists_follow_their_rule():
 
 def test_a_retrieval_protocol_without_database_searches_the_queries(pairs):
     with pytest.raises(LimbeckError, match="no split 'test'; there are query, train"):
-        load_protocol("scenes/retrieval").split(pairs, "query")
-    protocol = load_protocol("folder/retrieval")  # it takes query where there is no test
-    assert protocol.split(pairs, "database").tolist() == protocol.split(pairs, "query").tolist() == [0, 1]
-    assert protocol.texts(pairs, np.array([1])) == [["caption 1", "more of 1"]]
+        resolve_splits(load_protocol("scenes/retrieval"), pairs)
+    splits = resolve_splits(load_protocol("folder/retrieval"), pairs)  # query where there is no test
+    assert splits.database.rows.tolist() == splits.query.rows.tolist() == [0, 1]
+    assert splits.query.texts[1] == ["caption 1", "more of 1"]
 
 
 def test_texts_that_must_be_unique_are(tmp_path):
@@ -192,7 +191,7 @@ def test_texts_that_must_be_unique_are(tmp_path):
     }
     Pairs.write(tmp_path / "pairs", rows, {"name": "p"})
     with pytest.raises(LimbeckError, match="a and b of the query split share the text 'same'"):
-        load_protocol("scenes/retrieval").split(Pairs.open(tmp_path / "pairs"), "query")
+        resolve_splits(load_protocol("scenes/retrieval"), Pairs.open(tmp_path / "pairs"))
 
 
 def test_labels_are_texts_in_plain_words(tmp_path):
@@ -200,9 +199,9 @@ def test_labels_are_texts_in_plain_words(tmp_path):
     names = {"name": "p", "label_names": ["plant_life", "sky", "transport"]}
     Pairs.write(tmp_path / "pairs", {"id": [f"p{i}" for i in range(30)], "labels": labels}, names)
     pairs, protocol = Pairs.open(tmp_path / "pairs"), load_protocol("folder/labels")
-    query, train = (protocol.split(pairs, name) for name in ("query", "train"))
-    assert (len(query), len(train)) == (2, 18)  # rows without a label are in no part
-    assert protocol.texts(pairs, np.array([0, 1, 2])) == [["plant life, sky"], ["vehicle"], [""]]
+    splits = resolve_splits(protocol, pairs)
+    assert (len(splits.query), len(splits.train)) == (2, 18)  # rows without a label are in no part
+    assert protocol.text.shown(pairs, np.array([0, 1, 2])) == [["plant life, sky"], ["vehicle"], [""]]
 
 
 def test_a_collection_too_small_to_ask_itself(tmp_path):
@@ -212,4 +211,4 @@ def test_a_collection_too_small_to_ask_itself(tmp_path):
     with pytest.raises(
         LimbeckError, match=r"folder/labels: 3 rows .* have a label, too few to cut into 10 parts"
     ):
-        load_protocol("folder/labels").split(Pairs.open(tmp_path / "pairs"), "query")
+        resolve_splits(load_protocol("folder/labels"), Pairs.open(tmp_path / "pairs"))

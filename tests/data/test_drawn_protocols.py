@@ -9,6 +9,7 @@ import yaml
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import FOLDER, load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.data.split_rules import Draw, ids_sha256
 from limbeck.errors import LimbeckError
 
@@ -68,17 +69,15 @@ def test_draw_is_the_rule_of_the_id_lists_that_ship(tmp_path: Path) -> None:
 def test_only_rows_that_count_are_drawn(tmp_path: Path) -> None:
     pairs = table(tmp_path)
     drawn = load_protocol(protocol(tmp_path, {}))
-    splits = {
-        n: {pairs.ids[r] for r in drawn.split(pairs, n).tolist()} for n in ("query", "database", "train")
-    }
+    resolved = resolve_splits(drawn, pairs)
+    splits = {name: set(part.ids) for name, part in resolved.parts.items()}
     assert {n: len(own) for n, own in splits.items()} == {"query": 5, "database": 30, "train": 20}
     assert splits["train"] <= splits["database"] and not splits["query"] & splits["database"]
     assert not (splits["query"] | splits["database"]) & {"im0", "im7", "im10"}
-    loose = load_protocol(protocol(tmp_path, {"need": ["labels"], "train": None}))
-    assert "im7" in {pairs.ids[r] for n in ("query", "database") for r in loose.split(pairs, n).tolist()}
-    assert set(loose.split(pairs, "train").tolist()) == set(loose.split(pairs, "database").tolist())
-    train, held_out = drawn.validation_rows(pairs, drawn.split(pairs, "train"))
-    assert (len(train), len(held_out)) == (16, 4)
+    loose = resolve_splits(load_protocol(protocol(tmp_path, {"need": ["labels"], "train": None})), pairs)
+    assert "im7" in {*loose.query.ids, *loose.database.ids}
+    assert set(loose.train.ids) == set(loose.database.ids)
+    assert [len(part) for part in resolved.held_out] == [16, 4]
 
 
 def test_table_order_does_not_matter(tmp_path: Path) -> None:
@@ -91,9 +90,8 @@ def test_table_order_does_not_matter(tmp_path: Path) -> None:
     }
     Pairs.write(tmp_path / "turned", columns, {"name": "p", "label_names": ["sky"]})
     turned, drawn = Pairs.open(tmp_path / "turned"), load_protocol(protocol(tmp_path, {}))
-    for name in ("query", "train"):
-        first = [pairs.ids[row] for row in drawn.split(pairs, name).tolist()]  # type: ignore[arg-type]
-        assert first == [turned.ids[row] for row in drawn.split(turned, name).tolist()]  # type: ignore[arg-type]
+    first, second = resolve_splits(drawn, pairs), resolve_splits(drawn, turned)
+    assert first.query.ids == second.query.ids and first.train.ids == second.train.ids
 
 
 def test_the_hash_knows_the_rule(tmp_path: Path) -> None:
@@ -121,7 +119,7 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     pairs, drawn = table(tmp_path), load_protocol(protocol(tmp_path, draw, **changes))
     with pytest.raises(LimbeckError, match=message) as found:
-        drawn.split(pairs, "query")
+        resolve_splits(drawn, pairs)
     assert "\n" not in str(found.value)
 
 

@@ -9,6 +9,7 @@ from caption_trees import BARRED, CSV, NAMES, SAID, TOKEN, draw, flickr8k, run, 
 from limbeck.data.check import check_pairs
 from limbeck.data.importers.base import FeatureSource
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 
 STEMS = [name.removesuffix(".jpg") for name in NAMES]
@@ -181,9 +182,9 @@ def test_the_real_set_and_its_protocol(shared_data, tmp_path):
     assert all(len(said) == 5 for said in pairs.captions)
     raw = np.load(features / "flickr8k_u8.npy", mmap_mode="r")
     assert np.allclose(pairs.features("mobilenetv2", [17])[0], raw[17].astype(np.float32) * 6 / 255)
-    protocol = load_protocol("flickr8k/official")
-    train, query = protocol.split(pairs, "train"), protocol.split(pairs, "query")
-    rest, validation = protocol.validation_rows(pairs, train)
-    assert (len(train), len(query), len(rest), len(validation)) == (6000, 1000, 6000, 1091)
-    assert set(query) == set(pairs.split_rows("test")) and set(validation) == set(pairs.split_rows("val"))
-    assert sum(map(len, protocol.texts(pairs, query))) == 5000
+    splits = resolve_splits(load_protocol("flickr8k/official"), pairs)
+    query, (rest, validation) = splits.query, splits.held_out
+    assert (len(splits.train), len(query), len(rest), len(validation)) == (6000, 1000, 6000, 1091)
+    assert set(query.rows) == set(pairs.split_rows("test"))
+    assert set(validation.rows) == set(pairs.split_rows("val"))
+    assert sum(map(len, query.texts)) == 5000

@@ -11,6 +11,7 @@ from limbeck.data.importers.base import FeatureSource
 from limbeck.data.importers.mirflickr import LABELS, MirflickrOptions, import_mirflickr
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 
 
@@ -209,7 +210,6 @@ def test_the_real_lists_give_the_known_numbers(shared_data, tmp_path):
     at = (features / "mirflickr_names.txt").read_text().split().index("im17.jpg")
     assert np.allclose(pairs.features("mobilenetv2", [row])[0], raw[at].astype(np.float32) * 6 / 255)
     protocol = load_protocol("mirflickr15k/dcmh")
-    sizes = [len(protocol.split(pairs, name)) for name in ("query", "database", "train")]
-    assert sizes == [2000, 13_677, 10_000]
-    rest, validation = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-    assert len(rest) == 9000 and len(validation) == 1000
+    splits = resolve_splits(protocol, pairs)
+    assert [len(part) for part in splits.parts.values()] == [2000, 13_677, 10_000]
+    assert [len(part) for part in splits.held_out] == [9000, 1000]

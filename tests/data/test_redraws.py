@@ -14,6 +14,7 @@ import yaml
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import FOLDER, load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 
 NAMES = ("query", "database", "train")
@@ -49,7 +50,7 @@ def protocol(place: Path, splits: dict[str, Any], **changes: Any) -> Path:
 
 
 def drawn(rules: Protocol, pairs: Pairs) -> dict[str, list[str]]:
-    return {name: [pairs.ids[r] for r in rules.split(pairs, name).tolist()] for name in NAMES}
+    return {name: part.ids for name, part in resolve_splits(rules, pairs).parts.items()}
 
 
 def test_number_is_the_same_rule_with_that_seed(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_rule_keeps_what_counts_and_drops_the_checks_of_the_fixed_draw(tmp_path:
     again = load_protocol(f"{file}@2")
     assert again.name == "t@2" and again.splits.draw is not None
     assert (again.splits.draw.seed, again.splits.draw.rows, again.splits.draw.sha256) == (2, 30, {})
-    assert len(again.split(pairs, "query")) == 5
+    assert len(resolve_splits(again, pairs).query.rows) == 5
 
 
 def test_lists_without_a_database_and_a_validation_list(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_lists_without_a_database_and_a_validation_list(tmp_path: Path) -> None:
     found = drawn(again, pairs)
     assert len(found["query"]) == 5 and sorted(found["query"] + found["train"]) == sorted(ids)
     # The list's rows come out of train again, but never more than a fifth of it.
-    assert [len(rows) for rows in again.validation_rows(pairs, again.split(pairs, "train"))] == [20, 5]
+    assert [len(part) for part in resolve_splits(again, pairs).held_out] == [20, 5]
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -131,12 +132,12 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(LimbeckError, match=re.escape(told)):
             load_protocol(f"{file}{tail}")
     with pytest.raises(LimbeckError, match="too few to give 15 queries and 20 to train on"):
-        load_protocol(f"{file}@fold1of2").split(pairs, "query")
+        resolve_splits(load_protocol(f"{file}@fold1of2"), pairs)
     with pytest.raises(
         LimbeckError,
         match="too few to cut into 99 parts, one of which is the queries: at least 99",
     ):
-        load_protocol(f"{file}@fold1of99").split(pairs, "query")
+        resolve_splits(load_protocol(f"{file}@fold1of99"), pairs)
     with pytest.raises(LimbeckError, match="'mirflickr15k/dcmh@next'; after @, a number is a seed"):
         load_protocol("mirflickr15k/dcmh@next")
     with pytest.raises(LimbeckError, match="did you mean 'mirflickr15k/dcmh'"):
@@ -152,4 +153,4 @@ def test_refusals(tmp_path: Path) -> None:
         load_protocol(protocol(tmp_path, {"draw": {"seed": 1, "fold": [3, 2]}}))
     (tmp_path / "few").mkdir()
     with pytest.raises(LimbeckError, match="15677 of 15677 pool ids are not in"):
-        load_protocol("mirflickr15k/dcmh@1").split(table(tmp_path / "few", ["a1", "a2"]), "query")
+        resolve_splits(load_protocol("mirflickr15k/dcmh@1"), table(tmp_path / "few", ["a1", "a2"]))

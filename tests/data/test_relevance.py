@@ -15,6 +15,7 @@ from limbeck.data.check import check_pairs
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.data.relevance import relevance
+from limbeck.data.resolved_splits import resolve_splits
 from tiny import write_pairs, write_protocol
 
 Run = Callable[..., tuple[int, str, str]]
@@ -61,7 +62,8 @@ def test_check_says_it_and_names_the_label(tmp_path: Path, share: float, level: 
     report = check_pairs(own, protocol)
     found = next(f for f in report.findings if f.kind == "relevant_pairs")
     assert (found.level, found.items) == (level, ["sky"])
-    left, right = (own.labels(protocol.split(own, name)) for name in ("query", "database"))
+    splits = resolve_splits(protocol, own)
+    left, right = splits.query.labels, splits.database.labels
     exact = ((left.astype(int) @ right.T.astype(int)) > 0).mean()
     assert report.relevance is not None and report.relevance["share"] == pytest.approx(exact)
     assert f"{exact:.0%} of the query-database pairs share a label" in "\n".join(report.lines())

@@ -8,6 +8,7 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.data.synthetic import taxonomy as tx
 from limbeck.data.synthetic.baselines import BASELINES, baseline_recall
 from limbeck.data.synthetic.captions import captions, labels, tags
@@ -49,9 +50,8 @@ def test_columns_and_splits(made):
     assert {path[0] for path in made.class_paths} == {"figure"}
     assert {len(path) for path in made.class_paths} == {3, 4}
     for name in ("scenes/hashing", "scenes/retrieval"):
-        protocol = load_protocol(name)
-        rows = [protocol.split(made, part) for part in ("query", "database", "train")]
-        assert all(len(part) for part in rows) and len(protocol.validation_rows(made, rows[2])[1]) >= 100
+        splits = resolve_splits(load_protocol(name), made)
+        assert all(splits.parts.values()) and len(splits.held_out[1]) >= 100
 
 
 def test_trees_are_three_levels_deep_and_closed():

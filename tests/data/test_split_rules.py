@@ -17,6 +17,7 @@ from limbeck.data.check import check_pairs
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import fitting_protocols, load_protocol
+from limbeck.data.resolved_splits import SplitName, resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.training import train
 from limbeck.training.recipe import list_recipes, load_recipe
@@ -43,8 +44,8 @@ def put(
     return Pairs.open(folder)
 
 
-def ids(pairs: Pairs, protocol: Protocol, part: Any) -> list[str]:
-    return [pairs.ids[row] for row in protocol.split(pairs, part).tolist()]
+def ids(pairs: Pairs, protocol: Protocol, part: SplitName) -> list[str]:
+    return resolve_splits(protocol, pairs).parts[part].ids
 
 
 def test_without_a_split_column_a_tenth_asks(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_without_a_split_column_a_tenth_asks(tmp_path: Path) -> None:
         assert sorted(ids(pairs, protocol, "train")) == sorted(rest)
         database = query if name == "folder/retrieval" else rest
         assert sorted(ids(pairs, protocol, "database")) == sorted(database)
-        assert load_protocol(name).split(pairs, "query").tolist() == protocol.split(pairs, "query").tolist()
+        assert ids(pairs, load_protocol(name), "query") == ids(pairs, protocol, "query")
 
 
 @settings(max_examples=20, deadline=None)
@@ -99,7 +100,7 @@ def test_the_hash_tells_drawn_from_given_and_is_that_of_before_with_a_column(tmp
         drawn = rules.on(bare)
         assert drawn.hash != rules.hash == drawn.general_hash
         assert drawn.on(bare) is drawn
-        assert rules.on(given).said(given) is None
+        assert resolve_splits(rules, given).note is None
         assert drawn.hash == rules.on(bare).hash
 
 
@@ -116,7 +117,7 @@ def test_both_tasks_from_one_split_column(tmp_path: Path) -> None:
 
 def test_it_is_said(tmp_path: Path, limbeck: Callable[..., tuple[int, str, str]]) -> None:
     pairs = put(tmp_path / "own")
-    said = load_protocol("folder/retrieval").said(pairs)
+    said = resolve_splits(load_protocol("folder/retrieval"), pairs).note
     assert said == (
         f"{tmp_path / 'own'}: no split column; of the rows with a text, part 1 of 10 drawn by seed 0 are the "
         "queries, the rest is train"
@@ -222,12 +223,12 @@ def test_a_split_column_without_train_trains_on_the_database(tmp_path: Path) -> 
         )
         assert own.hash != rules.hash == own.general_hash
         said = f"{pairs.path}: its split column has no part for train; train is the whole database"
-        assert own.said(pairs) == rules.said(pairs) == said
+        assert resolve_splits(own, pairs).note == resolve_splits(rules, pairs).note == said
         report = check_pairs(pairs, rules)
         assert [f.items for f in report.findings if f.kind == "drawn"] == [[said]]
         assert report.number("error") == 0
     with pytest.raises(LimbeckError, match="no split 'train'"):  # no database that train could join
-        load_protocol("folder/retrieval").split(pairs, "train")
+        resolve_splits(load_protocol("folder/retrieval"), pairs)
 
 
 def test_too_few_rows_say_what_is_missing(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_too_few_rows_say_what_is_missing(tmp_path: Path) -> None:
     Pairs.write(tmp_path / "o", columns, {"name": "own", "label_names": ["a"]})
     pairs = Pairs.open(tmp_path / "o")
     with pytest.raises(LimbeckError) as caught:
-        load_protocol("folder/hashing").split(pairs, "query")
+        resolve_splits(load_protocol("folder/hashing"), pairs)
     assert str(caught.value) == (
         f"protocol folder/hashing: 0 rows of {pairs.path} have a label and captions (12 have a label, 0 have "
         "captions), too few to cut into 10 parts, one of which is the queries: at least 10 are needed; "

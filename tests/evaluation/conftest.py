@@ -40,6 +40,9 @@ class FakeEncoder:
         )
         return self._finish(self.embeddings[rows] + 0.3 * noise[:, None])
 
+    def check_query(self, text: str) -> None:
+        """Every text can be read."""
+
     def _finish(self, embeddings: np.ndarray) -> np.ndarray:
         if self.space.storage == "codes":
             return pack_bits(embeddings >= 0)

@@ -10,6 +10,7 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.evaluation import evaluate
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.encode import Side
@@ -110,11 +111,11 @@ def test_pairs_inside_and_radii_by_the_formulas() -> None:
 
 def test_detail_by_words_takes_the_texts_shown(tmp_path: Path) -> None:
     pairs, rule = write_pairs(tmp_path), protocol()
-    rows = rule.split(pairs, "query")
-    shown = [text for own in rule.texts(pairs, rows) for text in own]
+    splits = resolve_splits(rule, pairs)
+    shown = [text for own in splits.query.texts for text in own]
     points = np.arange(4 * len(shown), dtype=np.float32).reshape(-1, 4)
     model = ByLength()
-    found = text_details(model, pairs, rule, rows, Side(points, rows[:1].repeat(len(shown))))  # type: ignore[arg-type]
+    found = text_details(model, splits, Side(points, splits.query.rows[:1].repeat(len(shown))))  # type: ignore[arg-type]
     counts = np.array([len(text.split()) for text in shown])
     assert list(found) == ["words-1-4", "words-5-8", "words-9-12"]
     np.testing.assert_array_equal(found["words-1-4"], points[counts <= 4])
@@ -125,10 +126,10 @@ def test_detail_by_words_takes_the_texts_shown(tmp_path: Path) -> None:
 def test_detail_by_order_takes_every_text_at_its_place(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path)
     rule = protocol(text={"column": "captions", "which": "first"}, detail="order")
-    rows = rule.split(pairs, "query")
+    splits = resolve_splits(rule, pairs)
     model = ByLength()
-    texts = Side(np.zeros((3, 4), np.float32), rows)
-    found = text_details(model, pairs, rule, rows, texts)  # type: ignore[arg-type]
+    texts = Side(np.zeros((3, 4), np.float32), splits.query.rows)
+    found = text_details(model, splits, texts)  # type: ignore[arg-type]
     assert {name: len(points) for name, points in found.items()} == {
         "detail-1": 3,
         "detail-2": 2,

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from limbeck.codes import unpack_bits
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate, evaluate_codes
 from limbeck.evaluation.encode import encode_pictures, encode_texts
@@ -20,10 +21,10 @@ from limbeck.evaluation.encode import encode_pictures, encode_texts
 @pytest.fixture
 def arrays(coder, pairs: Pairs, hashing: Protocol) -> dict[str, np.ndarray]:
     found = {}
-    for split in ("query", "database"):
-        rows = hashing.split(pairs, split)
-        found[f"{split}_image"] = encode_pictures(coder, pairs, rows).points
-        found[f"{split}_text"] = encode_texts(coder, hashing.texts(pairs, rows), rows).points
+    splits = resolve_splits(hashing, pairs)
+    for name, part in (("query", splits.query), ("database", splits.database)):
+        found[f"{name}_image"] = encode_pictures(coder, pairs, part.rows).points
+        found[f"{name}_text"] = encode_texts(coder, part.texts, part.rows).points
     return found
 
 

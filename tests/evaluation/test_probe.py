@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.probe import CS, linear_probe
 from tiny import CLASSES, write_pairs, write_protocol
@@ -29,8 +30,9 @@ class Raw:
 
 
 def split(pairs: Pairs, protocol: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    train, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-    return train, held_out, protocol.split(pairs, "query")
+    splits = resolve_splits(protocol, pairs)
+    train, held_out = splits.held_out
+    return train.rows, held_out.rows, splits.query.rows
 
 
 def standard(pairs: Pairs, parts: tuple[np.ndarray, ...]) -> list[np.ndarray]:
@@ -40,7 +42,7 @@ def standard(pairs: Pairs, parts: tuple[np.ndarray, ...]) -> list[np.ndarray]:
 
 def test_several_labels_against_scikit_learn(tmp_path: Path) -> None:
     pairs, protocol = Pairs.open(write_pairs(tmp_path)), load_protocol(write_protocol(tmp_path))
-    scores, said = linear_probe(Raw(), pairs, protocol)  # type: ignore[arg-type]
+    scores, said = linear_probe(Raw(), resolve_splits(protocol, pairs))  # type: ignore[arg-type]
     parts = split(pairs, protocol)
     x, y = standard(pairs, parts), [pairs.labels(rows).astype(bool) for rows in parts]
 
@@ -75,7 +77,7 @@ def one_label(folder: Path, *, keep: int = 4) -> Pairs:
 
 def test_one_class_a_row(tmp_path: Path) -> None:
     pairs, protocol = one_label(tmp_path), load_protocol(write_protocol(tmp_path))
-    scores, said = linear_probe(Raw(), pairs, protocol)  # type: ignore[arg-type]
+    scores, said = linear_probe(Raw(), resolve_splits(protocol, pairs))  # type: ignore[arg-type]
     parts = split(pairs, protocol)
     x = standard(pairs, parts)
     y = [np.array([(pairs.labels_text[r] or ["-"])[0] for r in rows.tolist()]) for rows in parts]
@@ -92,14 +94,14 @@ def test_one_class_a_row(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = load_protocol(write_protocol(tmp_path))
     with pytest.raises(LimbeckError, match="all training rows have one class; use data with two"):
-        linear_probe(Raw(), one_label(tmp_path / "a", keep=1), protocol)  # type: ignore[arg-type]
+        linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "a", keep=1)))  # type: ignore[arg-type]
     with pytest.raises(LimbeckError, match=r"none of \d+ train rows has a class or label"):
-        linear_probe(Raw(), one_label(tmp_path / "b", keep=0), protocol)  # type: ignore[arg-type]
+        linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "b", keep=0)))  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(
         LimbeckError, match=r'scikit-learn is not installed; type: pip install "limbeck\[probe\]"'
     ):
-        linear_probe(Raw(), one_label(tmp_path / "c"), protocol)  # type: ignore[arg-type]
+        linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "c")))  # type: ignore[arg-type]
 
 
 def test_through_evaluate_and_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

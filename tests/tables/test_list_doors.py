@@ -48,7 +48,7 @@ def protocol(file: Path) -> list[str]:
     yaml = PROTOCOL.replace("SHA", hashlib.sha256(file.read_bytes()).hexdigest())
     (file.parent / "p.yaml").write_text(yaml)
     file.rename(file.parent / "ids.txt")
-    return load_protocol(file.parent / "p.yaml")._lists["query"]
+    return list(load_protocol(file.parent / "p.yaml").context.lists["query"])
 
 
 def label_features(file: Path) -> list[str]:

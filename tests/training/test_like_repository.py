@@ -29,10 +29,10 @@ def liked(recipe: dict[str, Any], like: str | None, **student: Any) -> dict[str,
 def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run = train(liked(recipe, "qinlab"), out=tmp_path / "run", quiet=True)
     data = open_data(load_recipe(run / "recipe.yaml"))
-    query, items = (data.protocol.split(data.pairs, name) for name in ("query", "database"))
+    query, items = (data.splits.query.rows, data.splits.database.rows)
     assert data.held_out.rows.tolist() == query.tolist()
     assert data.database is not None and data.database.rows.tolist() == items.tolist()
-    assert len(data.train) == len(data.protocol.split(data.pairs, "train"))
+    assert len(data.train) == len(data.splits.train.rows)
 
     result = evaluate(run, ceiling=False)
     assert result.protocol.endswith("@qinlab-selected") and (run / "result.json").is_file()
@@ -88,4 +88,4 @@ def test_without_it_nothing_changes(recipe: dict[str, Any]) -> None:
 
 
 def _queries(pairs: Pairs, data: Any) -> np.ndarray:
-    return np.asarray(data.protocol.split(pairs, "query"))
+    return np.asarray(data.splits.query.rows)

@@ -13,8 +13,9 @@ import numpy as np
 from limbeck.data.duplicates import Print, alike_groups, equal_groups, fingerprint
 from limbeck.data.features import FeatureFile, load_feature_file
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocol import Protocol, SplitName
+from limbeck.data.protocol import Protocol
 from limbeck.data.relevance import WARN_ABOVE, relevance
+from limbeck.data.resolved_splits import ResolvedSplits, resolve_splits
 from limbeck.errors import LimbeckError
 
 Progress = Callable[[int, int], None]
@@ -89,11 +90,7 @@ def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progre
     if protocol is None:
         _check_all_relevant(pairs, report)
     else:
-        protocol = protocol.on(pairs)
-        if (drawn := protocol.said(pairs)) is not None:
-            report.add("drawn", "note", "splits by rule", [drawn])
-        report.protocol, report.protocol_hash = protocol.name, protocol.hash
-        _check_protocol(pairs, protocol, alike, report)
+        _check_protocol(pairs, protocol.on(pairs), alike, report)
     report.seconds = round(time.monotonic() - started, 2)
     return report
 
@@ -245,49 +242,40 @@ def _bad_rows(file: FeatureFile) -> list[str]:
 
 # ------------------------------------------------------------------------------ protocol
 def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], report: Report) -> None:
-    names: tuple[SplitName, ...] = ("query", "database", "train")
-    splits: dict[SplitName, np.ndarray] = {}
-    faults: dict[str, list[str]] = {}  # one cause often spoils all three
-    for name in names:
-        try:
-            splits[name] = protocol.split(pairs, name)
-        except LimbeckError as error:
-            faults.setdefault(str(error), []).append(name)
-    for fault, spoiled in faults.items():
-        report.add("splits", "error", f"split {', '.join(spoiled)} is not valid", [fault])
-    if "query" not in splits:
-        return
+    report.protocol, report.protocol_hash = protocol.name, protocol.hash
     try:
-        protocol.classes(pairs, splits["query"])
+        splits = resolve_splits(protocol, pairs)
+    except LimbeckError as error:
+        report.add("splits", "error", "the splits are not valid", [str(error)])
+        return
+    if splits.note is not None:
+        report.add("drawn", "note", "splits by rule", [splits.note])
+    try:
+        _ = splits.classes
     except LimbeckError as error:
         report.add("classes", "error", "classification does not fit the data set", [str(error)])
-    query = set(splits["query"].tolist())
-    texts = protocol.texts(pairs, splits["query"])
-    silent = [
-        pairs.ids[row] for row, shown in zip(splits["query"].tolist(), texts, strict=True) if not any(shown)
-    ]
-    level: Level = "error" if len(silent) == len(texts) else "warning"
+    query = splits.query
+    silent = [own for own, shown in zip(query.ids, query.texts, strict=True) if not any(shown)]
+    level: Level = "error" if len(silent) == len(query) else "warning"
     report.add("query_without_text", level, "queries without a text to show", silent)
     if protocol.relevance == "shared_label":
-        unlabeled = splits["query"][~pairs.labels(splits["query"]).any(axis=1)]
-        ids = [pairs.ids[row] for row in unlabeled.tolist()]
-        report.add("query_without_label", "warning", "queries without a label or relevant item", ids)
-        if "database" in splits:
-            _check_relevance(pairs, splits["query"], splits["database"], report)
-        if "train" in splits:
-            there = np.asarray(pairs.labels(splits["train"]).any(axis=0))
-            unseen = [pairs.label_names[column] for column in np.flatnonzero(~there).tolist()]
-            report.add("untrained_labels", "warning", "labels that no training row has", unseen)
-    for name in ("database", "train"):
-        if not protocol.splits.has_database and name == "database":
+        unlabeled = query.take(~query.labels.any(axis=1)).ids
+        report.add("query_without_label", "warning", "queries without a label or relevant item", unlabeled)
+        _check_relevance(splits, report)
+        there = splits.train.labels.any(axis=0)
+        unseen = [pairs.label_names[column] for column in np.flatnonzero(~there).tolist()]
+        report.add("untrained_labels", "warning", "labels that no training row has", unseen)
+    asked = set(query.rows.tolist())
+    for name, part in (("database", splits.database), ("train", splits.train)):
+        if part is query:
             continue
-        others = set(splits.get(name, np.empty(0, np.int64)).tolist())
+        others = set(part.rows.tolist())
         leaks = [
             [pairs.ids[row], pairs.ids[shared[0]]]
             for group in alike
             if (shared := [row for row in group if row in others])
             for row in group
-            if row in query
+            if row in asked
         ]
         report.add(f"leaks_{name}", "warning", f"queries whose picture, or a look-alike, is in {name}", leaks)
 
@@ -305,13 +293,13 @@ def _check_all_relevant(pairs: Pairs, report: Report) -> None:
         report.add("relevant_pairs", "warning", what, [share.label])
 
 
-def _check_relevance(pairs: Pairs, query: np.ndarray, database: np.ndarray, report: Report) -> None:
+def _check_relevance(splits: ResolvedSplits, report: Report) -> None:
     """Report queries whose labels no database item has: metrics skip them (or follow the protocol's rule)."""
-    labels = pairs.labels(query)
-    has_relevant = (labels & pairs.labels(database).any(axis=0)).any(axis=1)
-    lost = [pairs.ids[row] for row in query[labels.any(axis=1) & ~has_relevant].tolist()]
+    pairs, query, items = splits.pairs, splits.query, splits.database.labels
+    has_relevant = (query.labels & items.any(axis=0)).any(axis=1)
+    lost = query.take(query.labels.any(axis=1) & ~has_relevant).ids
     report.add("query_without_relevant", "warning", "queries whose labels no database item has", lost)
-    share = relevance(labels, pairs.labels(database), pairs.label_names)
+    share = relevance(query.labels, items, pairs.label_names)
     if share is not None and has_relevant.any():
         level: Level = "warning" if share.share > WARN_ABOVE else "note"
         report.relevance = asdict(share)

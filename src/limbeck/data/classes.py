@@ -80,6 +80,10 @@ def read_classes(
         LimbeckError: no row with a class, fewer than two classes, words for a class that does not exist,
             class paths that form no tree, a class that is not in the tree.
     """
+    if file_tree is None and section.hierarchy not in (None, FROM_PATHS):
+        raise LimbeckError(
+            f"protocol {protocol}: classification.hierarchy is a file; use load_protocol to read it"
+        )
     own = class_names(pairs, section.classes)
     known = pairs.label_names if section.classes == "label" else own  # a label may be wrong for every row
     names = sorted({name for name in known if name})

@@ -12,8 +12,9 @@ from limbeck.data.classes import FROM_PATHS
 from limbeck.data.config_errors import describe
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocol import Protocol, Validation
+from limbeck.data.protocol import Context, Protocol, Validation
 from limbeck.data.resampling import FORM, base_name, redraw
+from limbeck.data.resolved_splits import ResolvedSplits, resolve_splits
 from limbeck.data.splits import Split
 from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
@@ -46,13 +47,14 @@ def load_protocol(name: str | Path) -> Protocol:
         **{name: getattr(protocol.splits, name) for name in ("query", "database", "train")},
         "validation": protocol.validation,
     }
+    lists: dict[str, list[str]] = {}
     for name, part in parts.items():
         if part is not None and part.file is not None:
-            protocol._lists[name] = _read_ids(file.parent / part.file, part.sha256 or "")
-    section = protocol.classification
+            lists[name] = _read_ids(file.parent / part.file, part.sha256 or "")
+    section, tree = protocol.classification, None
     if section is not None and section.hierarchy not in (None, FROM_PATHS):
-        protocol._tree = Tree.read(file.parent / section.hierarchy)
-    return protocol
+        tree = Tree.read(file.parent / section.hierarchy)
+    return protocol.within(Context(lists, tree))
 
 
 def fitting_protocols(pairs: Pairs) -> list[str]:
@@ -60,31 +62,30 @@ def fitting_protocols(pairs: Pairs) -> list[str]:
     found = []
     for name in list_protocols():
         try:
-            protocol = load_protocol(name).on(pairs)
-            rows = [protocol.split(pairs, part) for part in ("query", "train")]
-            pairs.require_texts(protocol.text.column, rows[0])
-            if protocol.task == "hashing":
-                pairs.require_labels(rows[0])
+            splits = resolve_splits(load_protocol(name), pairs)
+            pairs.require_texts(splits.protocol.text.column, splits.query.rows)
+            if splits.protocol.task == "hashing":
+                pairs.require_labels(splits.query.rows)
         except LimbeckError:
             continue
         found.append(name)
     return found
 
 
-def check_fits(protocol: Protocol, pairs: Pairs, option: str) -> None:
-    """Refuse a protocol whose splits a data set lacks, and name those that fit.
+def open_splits(protocol: Protocol | Path | str, pairs: Pairs, option: str) -> ResolvedSplits:
+    """Resolve a protocol on a data set; where it does not fit, name those that do.
 
     Args:
-        protocol: the loaded protocol.
+        protocol: a protocol, its name or its file.
         pairs: the data set.
         option: the option to set, such as ``--protocol`` or ``data.protocol``.
 
     Raises:
-        LimbeckError: the missing part, and the protocols that fit instead.
+        LimbeckError: what is missing (see `load_protocol`, `resolve_splits`), and the protocols that fit.
     """
+    protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
     try:
-        for part in ("query", "train"):
-            protocol.split(pairs, part)
+        return resolve_splits(protocol, pairs)
     except LimbeckError as error:
         fits = sorted(fitting_protocols(pairs), key=lambda name: load_protocol(name).task != protocol.task)
         if not fits:
@@ -112,12 +113,9 @@ def lasting_name(name: str) -> str:
 
 
 def _redrawn(base: Protocol, name: str) -> Protocol:
-    changes, pool, family = redraw(base, base._lists, name)
+    changes, pool, family = redraw(base, name)
     drawn = Protocol.model_validate(base.model_dump() | changes)
-    drawn._tree, drawn._family = base._tree, family
-    if pool is not None:
-        drawn._lists["pool"] = pool
-    return drawn
+    return drawn.within(Context({} if pool is None else {"pool": pool}, base.context.tree, family))
 
 
 def list_protocols() -> list[str]:

@@ -4,7 +4,6 @@ of five folds. Both apply the rule of `limbeck.data.split_rules` to the rows of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.data.split_rules import Draw
@@ -24,9 +23,7 @@ def base_name(name: str) -> str | None:
     return None if match is None else match["base"]
 
 
-def redraw(
-    base: Protocol, lists: Mapping[str, Sequence[str]], name: str
-) -> tuple[dict[str, Any], list[str] | None, str]:
+def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None, str]:
     """Return the changes to a protocol that resamples its splits.
 
     Redraws of a family are equally hard on average. A method's results may therefore be combined over them,
@@ -34,7 +31,6 @@ def redraw(
 
     Args:
         base: the fixed protocol.
-        lists: its id lists.
         name: ``NAME@3`` or ``NAME@fold2of5``.
 
     Returns:
@@ -62,12 +58,12 @@ def redraw(
             )
         drawn, family = {"fold": [fold, of], "query": None}, sha256_json([base.hash, "folds", of])
     if base.splits.otherwise is not None:
-        return redraw(base.by_rule(), {}, name)
+        return redraw(base.by_rule(), name)
     rule = base.splits.draw
     if rule is not None:
         again = rule.model_dump(exclude={"sha256"}) | drawn
         return {"name": own, "splits": {"draw": again}}, None, family
-    sizes, pool, held_out = _of_lists(base, lists, own)
+    sizes, pool, held_out = _of_lists(base, own)
     draw = Draw.model_validate({"seed": 0, "need": []} | sizes | drawn)
     changes: dict[str, Any] = {"name": own, "splits": {"draw": draw.model_dump()}}
     if held_out:
@@ -75,10 +71,9 @@ def redraw(
     return changes, pool, family
 
 
-def _of_lists(
-    base: Protocol, lists: Mapping[str, Sequence[str]], own: str
-) -> tuple[dict[str, Any], list[str], int]:
+def _of_lists(base: Protocol, own: str) -> tuple[dict[str, Any], list[str], int]:
     """Return the sizes, all ids, and how many of them are in a validation list (then cut from train)."""
+    lists = base.context.lists
     query, train, database = (lists.get(name) for name in ("query", "train", "database"))
     if query is None or train is None or (base.splits.database is not None and database is None):
         raise LimbeckError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
+from limbeck.data.resolved_splits import resolve_splits
 from limbeck.demo.colours import colour_classes
 from limbeck.demo.geometry import Places, places_of
 from limbeck.demo.messages import HYPERBOLIC_INDEX, INDEX, PICTURE, SODA
@@ -50,7 +51,7 @@ def show(out: Path, pairs: Pairs, models: Mapping[str, Path]) -> Shown:
         pairs: the scenes.
         models: label → run, including `SODA` and `HYPERBOLIC`.
     """
-    asked = load_protocol("scenes/hashing").split(pairs, "query")
+    asked = resolve_splits(load_protocol("scenes/hashing"), pairs).query.rows
     held_back, indexed = asked[:HELD_BACK], asked[HELD_BACK:]
     train = pairs.split_rows("train")
     pairs.open_image(int(held_back[0])).save(out / PICTURE)

@@ -209,12 +209,12 @@ def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
     Raises:
         LimbeckError: the source is not a pairs directory, or the protocol or split is unknown.
     """
-    from limbeck.data.protocol import SplitName
     from limbeck.data.protocols import load_protocol
+    from limbeck.data.resolved_splits import SplitName, resolve_splits
 
     if not isinstance(source, PairsSource):
         raise LimbeckError(f"{source.root}: only pairs have splits; leave out --protocol")
     name: SplitName | None = next((known for known in get_args(SplitName) if known == split), None)
     if name is None:
         raise LimbeckError(f"split: {split!r} is not one of {', '.join(get_args(SplitName))}")
-    return load_protocol(protocol).split(source.pairs, name)
+    return resolve_splits(load_protocol(protocol), source.pairs).parts[name].rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limbeck.data.protocol import Protocol
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.evaluation.encode import Side, encode_texts
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
@@ -15,7 +15,6 @@ from limbeck.pictures import normalize_text
 from limbeck.spaces import Space
 
 if TYPE_CHECKING:
-    from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
 
 # First and last number of words of a bin; the last bin is open.
@@ -62,33 +61,26 @@ def score_cones(
 
 
 def text_details(
-    model: DualEncoder,
-    pairs: Pairs,
-    protocol: Protocol,
-    rows: np.ndarray,
-    texts: Side,
-    *,
-    batch_size: int = 256,
+    model: DualEncoder, splits: ResolvedSplits, texts: Side, *, batch_size: int = 256
 ) -> dict[str, np.ndarray]:
-    """Return the embeddings of texts by level of detail: name of the level → (n, width).
+    """Return the embeddings of the texts of the queries by level of detail: name of the level → (n, width).
 
     Args:
         model: encodes the texts that the protocol does not use.
-        pairs: the data set.
-        protocol: with ``detail: order`` all texts of a row count and their position is the level:
-            ``detail-1`` is the first and most detailed text. Otherwise the texts of the protocol are grouped
-            by their number of words: ``words-5-8``.
-        rows: the rows that ``texts`` was encoded from, in that order.
-        texts: embeddings of the texts of the protocol.
+        splits: if the protocol has ``detail: order``, all texts of a query count and their position is the
+            level: ``detail-1`` is the first and most detailed text. Otherwise the texts of the protocol are
+            grouped by their number of words: ``words-5-8``.
+        texts: embeddings of the texts of the protocol, in the order of the queries.
         batch_size: texts per forward pass.
     """
-    if protocol.detail == "words":
-        shown = [text for row_texts in protocol.texts(pairs, rows) for text in row_texts]
+    query = splits.query
+    if splits.protocol.detail == "words":
+        shown = [text for row_texts in query.texts for text in row_texts]
         return _by_level(texts.points, [_words_level(text) for text in shown])
-    column = pairs.texts(protocol.text.column, rows)
+    column = splits.pairs.texts(query.text.column, query.rows)
     levels = [f"detail-{at}" for row in column for at, text in enumerate(row, start=1) if text.strip()]
     row_texts = [[normalize_text(text) for text in row if text.strip()] for row in column]
-    return _by_level(encode_texts(model, row_texts, rows, batch_size=batch_size).points, levels)
+    return _by_level(encode_texts(model, row_texts, query.rows, batch_size=batch_size).points, levels)
 
 
 def _words_level(text: str) -> str:

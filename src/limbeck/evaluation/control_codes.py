@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck.data.pairs import Pairs
-from limbeck.data.protocol import Protocol
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.codes_file import CodesFile
@@ -22,17 +21,14 @@ def is_control(codes: Path | str) -> bool:
     return _CONTROL.fullmatch(str(codes)) is not None and not Path(codes).exists()
 
 
-def control_codes(
-    codes: Path | str, pairs: Pairs | None, protocol: Protocol | None, *, seed: int = 0
-) -> CodesFile:
+def control_codes(codes: Path | str, splits: ResolvedSplits | None, *, seed: int = 0) -> CodesFile:
     """Make the hash codes of a control for the rows of a protocol (ours).
 
     Args:
         codes: ``random:BITS`` gives independent fair bits for every row and modality. ``oracle:BITS`` gives
             codes learnt from the labels (`limbeck.evaluation.ceiling.label_codes`); picture and text of a row
             share one code.
-        pairs: the data set.
-        protocol: its query and database rows get codes.
+        splits: the query and database rows get codes.
         seed: seeds the random bits or the learning.
 
     Raises:
@@ -43,19 +39,19 @@ def control_codes(
     kind, bits = match[1], int(match[2])
     if bits < 8 or bits % 8:
         raise LimbeckError(f"{codes}: bits must be a multiple of 8; write for example {kind}:64")
-    if pairs is None or protocol is None:
+    if splits is None:
         raise LimbeckError(f"{codes}: control codes need rows; give --data DIR and --protocol NAME")
-    rows = {"query": protocol.split(pairs, "query"), "database": protocol.split(pairs, "database")}
-    names = sorted({name for direction in protocol.directions for name in SIDES[direction]})
+    parts = {"query": splits.query, "database": splits.database}
+    names = sorted({name for direction in splits.protocol.directions for name in SIDES[direction]})
     if kind == "random":
         rng = np.random.default_rng(seed)
         made = {
-            name: rng.integers(0, 256, (len(rows[name.partition("_")[0]]), bits // 8), dtype=np.uint8)
+            name: rng.integers(0, 256, (len(parts[name.partition("_")[0]]), bits // 8), dtype=np.uint8)
             for name in names
         }
     else:
-        labels = np.concatenate([pairs.labels(part) for part in rows.values()])
+        labels = np.concatenate([part.labels for part in parts.values()])
         learnt = label_codes(labels, bits, seed=seed)
-        of_split = dict(zip(rows, np.split(learnt, [len(rows["query"])]), strict=True))
+        of_split = dict(zip(parts, np.split(learnt, [len(splits.query)]), strict=True))
         made = {name: of_split[name.partition("_")[0]] for name in names}
     return CodesFile(Path(str(codes)), made, {}, bits)

@@ -94,7 +94,7 @@ def encode_texts(
 
     Args:
         encoder: the dual encoder.
-        texts: the texts of each row under the protocol (`Protocol.texts`), length N.
+        texts: the texts of each row under the protocol (`ResolvedSplit.texts`), length N.
         rows: row numbers (N,).
         output: as for `DualEncoder.encode_text`.
         batch_size: texts per forward pass.

@@ -11,11 +11,12 @@ import numpy as np
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import check_fits, load_protocol
+from limbeck.data.protocols import load_protocol, open_splits
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.control_codes import control_codes, is_control
-from limbeck.evaluation.hashing import SIDES, Labelled, score_hashing
+from limbeck.evaluation.hashing import SIDES, Labelled, label_points, score_hashing
 from limbeck.evaluation.metric_presets import as_in
 from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
@@ -60,10 +61,11 @@ def evaluate_codes(
     """
     pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+    splits = None
     if protocol is not None and pairs is not None:
-        check_fits(protocol, pairs, "--protocol")
-        protocol = protocol.on(pairs)
-    file = control_codes(codes, pairs, protocol, seed=seed or 0) if is_control(codes) else read_codes(codes)
+        splits = open_splits(protocol, pairs, "--protocol")
+        protocol = splits.protocol
+    file = control_codes(codes, splits, seed=seed or 0) if is_control(codes) else read_codes(codes)
     if protocol is not None and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
     preset: dict[str, Any] = {}
@@ -74,10 +76,10 @@ def evaluate_codes(
             )
         protocol, preset = as_in(protocol, metric_preset)
     settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
-    if pairs is not None:
-        if protocol is None:
-            raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
-        sets = _labels_of_pairs(file, pairs, protocol)
+    if pairs is not None and protocol is None:
+        raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
+    if splits is not None and protocol is not None:
+        sets = _labels_of_splits(file, splits)
         name, digest, family = protocol.name, protocol.hash, protocol.family
     else:
         sets = _labels_of_file(file)
@@ -107,7 +109,7 @@ def evaluate_codes(
             "metric": dict(settings),
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
         }
-        | (_items(pairs, protocol) if pairs is not None and protocol is not None else {})
+        | ({} if splits is None else {"items": splits.items_hash, "relevance": splits.relevance_hash})
         | ({"like": preset} if preset else {}),
         seconds={"score": time.perf_counter() - started},
         **vars(scores),
@@ -117,24 +119,17 @@ def evaluate_codes(
     return result
 
 
-def _items(pairs: Pairs, protocol: Protocol) -> dict[str, str | None]:
-    return {"items": protocol.items_hash(pairs), "relevance": protocol.relevance_hash(pairs)}
-
-
-def _labels_of_pairs(file: CodesFile, pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:
+def _labels_of_splits(file: CodesFile, splits: ResolvedSplits) -> dict[str, Labelled]:
     sets = {}
-    rows = {"query": protocol.split(pairs, "query"), "database": protocol.split(pairs, "database")}
-    train = protocol.split(pairs, "train")
     for name, codes in file.codes.items():
         split = name.partition("_")[0]
-        if len(codes) != len(rows[split]):
+        part = splits.query if split == "query" else splits.database
+        if len(codes) != len(part):
             raise LimbeckError(
-                f"{file.path}: {name} has {len(codes)} rows, split {split} of protocol {protocol.name} has "
-                f"{len(rows[split])}; save one code per row, in the order of the protocol"
+                f"{file.path}: {name} has {len(codes)} rows, split {split} of protocol "
+                f"{splits.protocol.name} has {len(part)}; save one code per row, in the order of the protocol"
             )
-        trained = np.isin(rows[split], train) if split == "database" else None
-        pairs.require_labels(rows[split])
-        sets[name] = Labelled(codes, pairs.labels(rows[split]), trained)
+        sets[name] = label_points(codes, part.rows, splits, in_database=split == "database")
     return sets
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
 from limbeck.metrics import (
@@ -43,6 +44,18 @@ class Labelled:
     points: np.ndarray
     labels: np.ndarray
     trained: np.ndarray | None = None
+
+
+def label_points(
+    points: np.ndarray, rows: np.ndarray, splits: ResolvedSplits, *, in_database: bool
+) -> Labelled:
+    """Add the labels of the rows (N,) that points are from; items of the database also get ``trained``.
+
+    Raises:
+        LimbeckError: no row has a label.
+    """
+    trained = np.isin(rows, splits.train.rows) if in_database else None
+    return Labelled(points, splits.pairs.require_labels(rows), trained)
 
 
 @dataclass
@@ -84,26 +97,27 @@ def score_hashing(
     Raises:
         LimbeckError: labels and points do not fit together, or no query has a relevant item.
     """
-    verbs = _VERBS[space.storage]
     scores = Scores()
+    bits = 8 * space.width if space.storage == "codes" else None
     for direction in directions:
         queries, items = (sets[name] for name in SIDES[direction])
-        value, per_query = verbs.mean_precision(space, queries, items, settings)
+        value, per_query = mean_precision(space, queries, items, settings)
         metrics = {"map": value, "floor": _floor(queries, items, settings)}
         if lost := int((~(queries.labels & items.labels.any(axis=0)).any(axis=1)).sum()):
             metrics["without_relevant"] = float(lost)
-        if ceiling and verbs.bits(space):
-            metrics["ceiling"] = _ceiling(queries.labels, items.labels, verbs.bits(space), settings)
+        if ceiling and bits is not None:
+            metrics["ceiling"] = _ceiling(queries.labels, items.labels, bits, settings)
         unseen = _unseen(items)
         if unseen is not None:
-            metrics["map_unseen"] = verbs.mean_precision(space, queries, unseen, settings)[0]
+            metrics["map_unseen"] = mean_precision(space, queries, unseen, settings)[0]
         scores.metrics[direction] = metrics
         scores.per_query[direction] = plain(per_query)
-        scores.curves[direction] = verbs.curves(queries, items)
-        metrics |= verbs.more(queries, items, scores.curves[direction])
-        metrics |= _graded(verbs.ndcg(space, queries, items), queries, items)
+        scores.curves[direction] = {} if bits is None else _curves(queries, items)
+        if bits is not None:
+            metrics |= _look_up(scores.curves[direction])
+        metrics |= _graded(space, queries, items)
     for name, labelled in sets.items():
-        scores.health[name] = verbs.health(labelled.points)
+        scores.health[name] = {} if bits is None else _health(labelled.points)
     return scores
 
 
@@ -111,7 +125,18 @@ def mean_precision(
     space: Space, queries: Labelled, items: Labelled, settings: Settings
 ) -> tuple[float, np.ndarray]:
     """Return the mAP of one direction and its per-query values (Q,); see `score_hashing`."""
-    return _VERBS[space.storage].mean_precision(space, queries, items, settings)
+    if space.storage == "codes":
+        result = hamming_map(queries.points, items.points, queries.labels, items.labels, **settings)
+        return result.value, result.per_query
+    values = []  # in blocks of queries; the rule for empty queries applies to all of them
+    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
+        relevant = (queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)) > 0
+        similarity = space.similarity(queries.points[rows], items.points)
+        block = ranking_map(similarity, relevant, **{**settings, "empty": "zero"})
+        values.append(np.where(relevant.any(axis=1), block.per_query, np.nan))
+    mean, per_query, _ = settle_empty(np.concatenate(values), settings["empty"])
+    return mean, per_query
 
 
 def _unseen(items: Labelled) -> Labelled | None:
@@ -143,50 +168,28 @@ def _ceiling(query_labels: np.ndarray, item_labels: np.ndarray, bits: int, setti
     return _CEILINGS[key]
 
 
-MapAndValues = tuple[float, np.ndarray]
-
-
-def _code_map(space: Space, queries: Labelled, items: Labelled, settings: Settings) -> MapAndValues:
-    left, right = space.check(queries.points, what="queries"), space.check(items.points, what="items")
-    result = hamming_map(left, right, queries.labels, items.labels, **settings)
-    return result.value, result.per_query
-
-
-def _vector_map(space: Space, queries: Labelled, items: Labelled, settings: Settings) -> MapAndValues:
-    """Compute `ranking_map` in blocks of queries; the rule for empty queries applies to all of them."""
-    values = []
-    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        relevant = (queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)) > 0
-        similarity = space.similarity(queries.points[rows], items.points)
-        block = ranking_map(similarity, relevant, **{**settings, "empty": "zero"})
-        values.append(np.where(relevant.any(axis=1), block.per_query, np.nan))
-    mean, per_query, _ = settle_empty(np.concatenate(values), settings["empty"])
-    return mean, per_query
-
-
-def _code_curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
+def _curves(queries: Labelled, items: Labelled) -> dict[str, list[float]]:
     curve = precision_recall(queries.points, items.points, queries.labels, items.labels)
     kept = ("radii", "precision", "recall", "answered", "ns", "precision_at", "recall_at")
     return {name: np.round(getattr(curve, name), 6).tolist() for name in kept}
 
 
-def _code_more(queries: Labelled, items: Labelled, curves: Mapping[str, list[float]]) -> dict[str, float]:
+def _look_up(curves: Mapping[str, list[float]]) -> dict[str, float]:
     """Return P@100 and the scores of the look-up within `LOOKUP_RADIUS`."""
     radius = min(LOOKUP_RADIUS, len(curves["radii"]) - 1)
     lookup = {f"lookup_{name}": curves[name][radius] for name in ("precision", "recall", "answered")}
     return {"p@100": curves["precision_at"][DEFAULT_NS.index(100)]} | lookup
 
 
-def _graded(ndcg: dict[int, float], queries: Labelled, items: Labelled) -> dict[str, float]:
+def _graded(space: Space, queries: Labelled, items: Labelled) -> dict[str, float]:
     """Return NDCG at each k and its floor (all codes equal), which is high where most rows share a label."""
+    if space.storage == "codes":
+        ndcg = hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT).value
+    else:
+        ndcg = _vector_ndcg(space, queries, items)
     left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
     floor = hamming_ndcg(left, right, queries.labels, items.labels, ks=NDCG_AT[:1]).value[NDCG_AT[0]]
     return {f"ndcg@{k}": value for k, value in ndcg.items()} | {f"ndcg_floor@{NDCG_AT[0]}": floor}
-
-
-def _code_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
-    return hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT).value
 
 
 def _vector_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
@@ -202,7 +205,7 @@ def _vector_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, 
     return {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in values_at.items()}
 
 
-def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
+def _health(points: np.ndarray) -> dict[str, float | list[float]]:
     health = code_health(points)
     return {
         "ones": np.round(health.balance, 5).tolist(),
@@ -213,30 +216,3 @@ def _code_health(points: np.ndarray) -> dict[str, float | list[float]]:
         "unique": health.unique_share,
         "collisions": health.collision_share,
     }
-
-
-@dataclass(frozen=True)
-class _Verbs:
-    """The scoring functions of one kind of storage."""
-
-    mean_precision: Callable[[Space, Labelled, Labelled, Settings], MapAndValues]
-    bits: Callable[[Space], int]
-    curves: Callable[[Labelled, Labelled], dict[str, list[float]]]
-    more: Callable[[Labelled, Labelled, Mapping[str, list[float]]], dict[str, float]]
-    ndcg: Callable[[Space, Labelled, Labelled], dict[int, float]]
-    health: Callable[[np.ndarray], dict[str, float | list[float]]]
-
-
-_VERBS = {
-    "codes": _Verbs(
-        _code_map, lambda space: 8 * space.width, _code_curves, _code_more, _code_ndcg, _code_health
-    ),
-    "vectors": _Verbs(
-        _vector_map,
-        lambda space: 0,
-        lambda queries, items: {},
-        lambda queries, items, curves: {},
-        _vector_ndcg,
-        lambda points: {},
-    ),
-}

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from limbeck.data.protocol import Metric, Protocol
 from limbeck.errors import LimbeckError
-from limbeck.files import sha256_json
 from limbeck.tables import split_lines
 
 _BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
@@ -115,7 +114,7 @@ def as_in(
     The name becomes ``PROTOCOL@LIKE`` and the hash changes: such scores are never compared with other scores.
 
     Args:
-        protocol: the original protocol; it stays unchanged.
+        protocol: the original protocol.
         like: a key of `PRESETS`.
         selected: the model's step was selected on the test queries (``data.like``). The name then ends in
             ``-selected``, so that such a score is never compared with one without that selection.
@@ -140,18 +139,13 @@ def as_in(
             "score with evaluate --metric-preset"
         )
     name = f"{like}-selected" if selected else like
-    changed = protocol.model_copy(
-        update={"name": f"{protocol.name}@{name}", "metric": preset.metric}, deep=True
-    )
-    changed.__dict__.pop("hash", None)  # the copy must not keep the original's cached hash
-    changed._family = sha256_json([protocol.family, name])
     description = {
         "name": name,
         "repository": preset.repository,
         "metric": preset.does,
         "not_reproduced": preset.not_reproduced(selected),
     }
-    return changed, description
+    return protocol.scored_by(preset.metric, name), description
 
 
 def best_looks(folder: Path, stage: str) -> dict[str, float]:

@@ -15,8 +15,7 @@ from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
 
 if TYPE_CHECKING:
-    from limbeck.data.pairs import Pairs
-    from limbeck.data.protocol import Protocol
+    from limbeck.data.resolved_splits import ResolvedSplit, ResolvedSplits
     from limbeck.encoders.dual import DualEncoder
 
 CS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
@@ -24,7 +23,7 @@ CS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 
 
 def linear_probe(
-    model: DualEncoder, pairs: Pairs, protocol: Protocol, *, batch_size: int = 256
+    model: DualEncoder, splits: ResolvedSplits, *, batch_size: int = 256
 ) -> tuple[Scores, dict[str, Any]]:
     """Measure how well a linear classifier reads the classes from the image features.
 
@@ -34,8 +33,8 @@ def linear_probe(
 
     Args:
         model: the dual encoder.
-        pairs: the data set, with the protocol's classes (section ``classification``) or else with labels.
-        protocol: its train, validation and query rows are used.
+        splits: train, validation and query rows with the protocol's classes (section ``classification``) or
+            else with labels.
         batch_size: pictures per forward pass.
 
     Returns:
@@ -49,12 +48,12 @@ def linear_probe(
             or labels; there are fewer than two classes.
     """
     require("sklearn")
-    train, held_out = protocol.validation_rows(pairs, protocol.split(pairs, "train"))
-    rows = {"train": train, "validation": held_out, "query": protocol.split(pairs, "query")}
-    single, targets = _targets(pairs, protocol, rows)
+    train, held_out = splits.held_out
+    parts = {"train": train, "validation": held_out, "query": splits.query}
+    single, targets = _targets(splits, parts)
     features = {}
-    for name, split_rows in rows.items():
-        side = encode_pictures(model, pairs, split_rows, output="features", batch_size=batch_size)
+    for name, part in parts.items():
+        side = encode_pictures(model, splits.pairs, part.rows, output="features", batch_size=batch_size)
         features[name] = np.asarray(side.points, np.float64)
     mean = features["train"].mean(axis=0)
     scale = float(features["train"].std()) or 1.0
@@ -67,23 +66,21 @@ def linear_probe(
     scores.metrics["probe"] = metrics
     if per_query is not None:
         scores.per_query["probe"] = plain(per_query)
-    used = {name: int((_known(targets[name])).sum()) for name in rows}
+    used = {name: int((_known(targets[name])).sum()) for name in parts}
     return scores, {"c": best, "classes": len(np.unique(targets["train"])) if single else None, "rows": used}
 
 
-def _targets(
-    pairs: Pairs, protocol: Protocol, rows: dict[str, np.ndarray]
-) -> tuple[bool, dict[str, np.ndarray]]:
+def _targets(splits: ResolvedSplits, parts: dict[str, ResolvedSplit]) -> tuple[bool, dict[str, np.ndarray]]:
     """Return whether each row has one class, and the targets: numbers (n,), −1 for none, or bool (n, C)."""
-    section = protocol.classification
+    pairs, section = splits.pairs, splits.protocol.classification
     row_classes = class_names(pairs, section.classes if section is not None else "label")
     if section is None and any(len(labels) > 1 for labels in pairs.labels_text):
-        targets = {name: pairs.labels(some).astype(bool) for name, some in rows.items()}
+        targets = {name: part.labels for name, part in parts.items()}
     else:
         names = {name: at for at, name in enumerate(sorted({name for name in row_classes if name}))}
         targets = {
-            name: np.array([names.get(row_classes[row] or "", -1) for row in some.tolist()], np.int64)
-            for name, some in rows.items()
+            name: np.array([names.get(row_classes[row] or "", -1) for row in part.rows.tolist()], np.int64)
+            for name, part in parts.items()
         }
     for name, values in targets.items():
         if not _known(values).any():

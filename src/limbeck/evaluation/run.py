@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import exact_words_prompt
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import check_fits, load_protocol
+from limbeck.data.protocols import open_splits
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
-from limbeck.evaluation.hashing import Labelled, Scores, score_hashing
+from limbeck.evaluation.hashing import SIDES, Scores, label_points, score_hashing
 from limbeck.evaluation.metric_presets import as_in, best_looks
 from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
@@ -30,8 +30,6 @@ from limbeck.notices import say
 if TYPE_CHECKING:
     from limbeck.data.classes import Classes
     from limbeck.encoders.dual import DualEncoder
-
-_NEEDED = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
 
 
 def evaluate(
@@ -87,11 +85,10 @@ def evaluate(
         raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id also needs --data)")
     facts = read_run_facts(model)
     pairs = _open_pairs(pairs, facts)
-    protocol = _open_protocol(protocol, facts)
-    check_fits(protocol, pairs, "--protocol")
-    protocol = protocol.on(pairs)
-    if (drawn := protocol.said(pairs)) is not None:
-        say(drawn)
+    splits = open_splits(_protocol_of(protocol, facts), pairs, "--protocol")
+    protocol = splits.protocol
+    if splits.note is not None:
+        say(splits.note)
     by_label = by_label or unseen is not None
     if by_label and protocol.task != "hashing":
         raise LimbeckError(f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one")
@@ -118,21 +115,23 @@ def evaluate(
         row, tail = label or f"{row}, {whole} bits, first {bits}", f"-{bits}bits"
     if exact_words:
         row, tail = f"{row}, exact words", f"{tail}-exact-words"
-    query = protocol.split(pairs, "query")
-    classes = protocol.classes(pairs, query)
+    splits = dataclasses.replace(splits, protocol=protocol)
+    classes = splits.classes
     started = time.perf_counter()
-    sides, silent = _encode(model, pairs, protocol, batch_size, exact_words)
+    sides, silent = _encode(model, splits, batch_size, exact_words)
     encoded = time.perf_counter()
     space = model.space
     extra: dict[str, Any] = {"without_text": silent} if silent else {}
     if protocol.task == "hashing":
         settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"})
-        sets = _with_labels(sides, pairs, protocol)
+        sets = {
+            name: label_points(side.points, side.rows, splits, in_database=name.startswith("database"))
+            for name, side in sides.items()
+        }
         scores = score_hashing(space, sets, settings, directions=protocol.directions, ceiling=ceiling)
         if by_label:
-            trained = pairs.labels(protocol.split(pairs, "train"))
             label_scores, extra["labels"] = score_labels(
-                space, sets, pairs.label_names, trained, settings,
+                space, sets, pairs.label_names, splits.train.labels, settings,
                 unseen=facts.hidden if unseen is None else unseen, directions=protocol.directions,
             )  # fmt: skip
             scores.metrics |= label_scores.metrics
@@ -142,11 +141,11 @@ def evaluate(
             space, sides["query_image"], sides["query_text"], protocol.metric.ks or [1, 5, 10],
             median_rank=protocol.metric.median_rank, directions=protocol.directions,
         )  # fmt: skip
-    for more in _further(model, pairs, protocol, query, sides, classes, batch_size):
+    for more in _further(model, splits, sides, batch_size):
         scores.metrics |= more.metrics
         scores.per_query |= more.per_query
     if probe:
-        probe_scores, extra["probe"] = linear_probe(model, pairs, protocol, batch_size=batch_size)
+        probe_scores, extra["probe"] = linear_probe(model, splits, batch_size=batch_size)
         scores.metrics |= probe_scores.metrics
         scores.per_query |= probe_scores.per_query
     described = space.to_json()
@@ -166,8 +165,8 @@ def evaluate(
             "metric": settings,
             "pairs": str(pairs.path),
             "fingerprint": pairs.fingerprint,
-            "items": protocol.items_hash(pairs),
-            "relevance": protocol.relevance_hash(pairs),
+            "items": splits.items_hash,
+            "relevance": splits.relevance_hash,
             "counts": {name: len(side) for name, side in sides.items()},
             "image_input": model.image_input,
             "space_id": model.space_id,
@@ -193,35 +192,33 @@ def _open_pairs(pairs: Pairs | Path | str | None, facts: RunFacts) -> Pairs:
     return Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
 
 
-def _open_protocol(protocol: Protocol | Path | str | None, facts: RunFacts) -> Protocol:
-    if protocol is None:
-        if facts.protocol is None:
-            raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
-        protocol = facts.protocol
-    return load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
+def _protocol_of(protocol: Protocol | Path | str | None, facts: RunFacts) -> Protocol | Path | str:
+    found = facts.protocol if protocol is None else protocol
+    if found is None:
+        raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
+    return found
 
 
 def _encode(
-    model: DualEncoder, pairs: Pairs, protocol: Protocol, batch_size: int, exact_words: bool
+    model: DualEncoder, splits: ResolvedSplits, batch_size: int, exact_words: bool
 ) -> tuple[dict[str, Side], dict[str, int]]:
     """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
+    protocol, pairs = splits.protocol, splits.pairs
     if protocol.task == "retrieval":
         needed = {"query_image", "query_text"}
     else:
-        needed = {name for direction in protocol.directions for name in _NEEDED[direction]}
+        needed = {name for direction in protocol.directions for name in SIDES[direction]}
     if protocol.classification is not None:
         needed.add("query_image")
     sides: dict[str, Side] = {}
     silent: dict[str, int] = {}
-    for split in ("query", "database"):
-        if not any(name.startswith(split) for name in needed):
-            continue
-        rows = protocol.split(pairs, split)
+    for split, part in (("query", splits.query), ("database", splits.database)):
+        rows = part.rows
         if f"{split}_image" in needed:
             sides[f"{split}_image"] = encode_pictures(model, pairs, rows, batch_size=batch_size)
         if f"{split}_text" in needed:
             pairs.require_texts(protocol.text.column, rows)
-            texts = protocol.texts(pairs, rows)
+            texts = part.texts
             if lacking := sum(not any(text.strip() for text in row) for row in texts):
                 silent[split] = lacking
             if exact_words:
@@ -232,20 +229,14 @@ def _encode(
 
 
 def _further(
-    model: DualEncoder,
-    pairs: Pairs,
-    protocol: Protocol,
-    query: np.ndarray,
-    sides: Mapping[str, Side],
-    classes: Classes | None,
-    batch_size: int,
+    model: DualEncoder, splits: ResolvedSplits, sides: Mapping[str, Side], batch_size: int
 ) -> Iterator[Scores]:
     """Yield the scores of the query split that do not belong to the protocol's task."""
-    if classes is not None:
-        yield zero_shot(model, sides["query_image"], classes, batch_size=batch_size)
+    if splits.classes is not None:
+        yield zero_shot(model, sides["query_image"], splits.classes, batch_size=batch_size)
     if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
         images, texts = sides["query_image"], sides["query_text"]
-        details = text_details(model, pairs, protocol, query, texts, batch_size=batch_size)
+        details = text_details(model, splits, texts, batch_size=batch_size)
         bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
         yield score_cones(model.space, images, texts, details, bounded)
 
@@ -254,16 +245,6 @@ def _about(model: DualEncoder, classes: Classes | None) -> dict[str, list[str]]:
     if classes is None:
         return {}
     return {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
-
-
-def _with_labels(sides: Mapping[str, Side], pairs: Pairs, protocol: Protocol) -> dict[str, Labelled]:
-    train = protocol.split(pairs, "train")
-    sets = {}
-    for name, side in sides.items():
-        trained = np.isin(side.rows, train) if name.startswith("database") else None
-        pairs.require_labels(side.rows)
-        sets[name] = Labelled(side.points, pairs.labels(side.rows), trained)
-    return sets
 
 
 def _write(result: Result, json: Path | str | None, facts: RunFacts, tail: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from limbeck.data.batches import Subset
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import check_fits, load_protocol
+from limbeck.data.protocols import load_protocol, open_splits
+from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.metric_presets import as_in
 from limbeck.training.recipe import Recipe, StageConfig, method_config
@@ -24,8 +25,7 @@ class Data:
     """The data of a run: training rows, held-out rows, and the protocol that they come from.
 
     Attributes:
-        pairs: the pairs directory.
-        protocol: the protocol, resolved on ``pairs``.
+        splits: the protocol, resolved on the pairs directory.
         train: the training rows with all texts that training may draw.
         shown: the rows of ``train`` with only the texts that the protocol shows.
         held_out: the validation queries; with ``data.like`` these are the test queries.
@@ -34,13 +34,22 @@ class Data:
             validation searches ``train``.
     """
 
-    pairs: Pairs
-    protocol: Protocol
+    splits: ResolvedSplits
     train: Subset
     shown: Subset
     held_out: Subset
     skipped: int
     database: Subset | None = None
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs directory."""
+        return self.splits.pairs
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol, resolved on `pairs`."""
+        return self.splits.protocol
 
     @classmethod
     def open(
@@ -70,47 +79,43 @@ class Data:
             LimbeckError: the protocol does not fit the pairs, there are fewer rows than ``limit``, texts or
                 labels that a method needs are missing, or all training rows share a label.
         """
-        check_fits(protocol, pairs, "data.protocol")  # also refuses queries in train before time is spent
-        protocol = protocol.on(pairs)
-        rows = protocol.split(pairs, "train")
+        splits = open_splits(protocol, pairs, "data.protocol")
         if limit is not None:
-            rows = _limited(pairs, rows, limit, seed)
+            drawn = _limited(splits.train.ids, limit, seed)
+            splits = dataclasses.replace(splits, train=splits.train.take(drawn))
         database: Subset | None = None
         if like is None:
-            train_rows, held_out = protocol.validation_rows(pairs, rows)
+            train, held_out = splits.held_out
         else:
-            protocol, _ = as_in(protocol, like, selected=True, where="data.like")
-            train_rows, held_out = rows, protocol.split(pairs, "query")
-            items = protocol.split(pairs, "database")
-            item_texts = [texts_of_row or [""] for texts_of_row in protocol.texts(pairs, items)]
-            database = Subset(pairs, items, item_texts, pairs.labels(items))
+            liked, _ = as_in(splits.protocol, like, selected=True, where="data.like")
+            splits = dataclasses.replace(splits, protocol=liked)
+            train, held_out, items = splits.train, splits.query, splits.database
+            item_texts = [texts_of_row or [""] for texts_of_row in items.texts]
+            database = Subset(pairs, items.rows, item_texts, items.labels)
+        protocol = splits.protocol
         if supervised:
-            _require_contrast(pairs, train_rows)
+            _require_contrast(pairs, train.rows)
         if protocol.task == "hashing" and len(held_out):
-            pairs.require_labels(held_out)  # the validation score needs labels, even if training reads none
+            # The validation score needs labels, even if training reads none.
+            pairs.require_labels(held_out.rows)
         if any(reads_text):
-            pairs.require_texts(protocol.text.column, train_rows)
+            pairs.require_texts(protocol.text.column, train.rows)
         labelled = supervised or protocol.task == "hashing"
         views: list[Subset] = []
         shown: list[Subset] = []
         skipped = 0
-        for part, own_rows in (("train", train_rows), ("held out", held_out)):
+        for part in (train, held_out):
             # Validation reads the first text, so the protocol's choice precedes the rest of the column.
-            texts = few = protocol.texts(pairs, own_rows)
+            texts = few = part.texts
             if all_captions:
-                whole = protocol.model_copy(
-                    update={"text": protocol.text.model_copy(update={"which": "all"})}
-                )
-                texts = [
-                    list(dict.fromkeys([*own, *every]))
-                    for own, every in zip(texts, whole.texts(pairs, own_rows), strict=True)
-                ]
+                whole = protocol.text.model_copy(update={"which": "all"}).shown(pairs, part.rows)
+                texts = [list(dict.fromkeys([*own, *every])) for own, every in zip(texts, whole, strict=True)]
             has_text = np.array([_says(own) for own in texts], dtype=bool)
             skipped += int((~has_text).sum()) if any(reads_text) else 0
-            keep = has_text if all(reads_text) else np.ones(len(own_rows), dtype=bool)
-            kept = own_rows[keep]
+            keep = has_text if all(reads_text) else np.ones(len(part), dtype=bool)
+            kept = part.rows[keep]
             owners = kept
-            if permute_labels is not None and part == "train":
+            if permute_labels is not None and part is train:
                 owners = np.random.default_rng(permute_labels).permutation(kept)
             labels = pairs.labels(owners) if labelled else None
             # If the protocol shows no text of a row, the row keeps its other texts.
@@ -118,7 +123,7 @@ class Data:
             for found, source in ((views, texts), (shown, few)):
                 chosen = [own for own, kept_row in zip(source, keep.tolist(), strict=True) if kept_row]
                 found.append(Subset(pairs, kept, chosen, labels, owners))
-        return cls(pairs, protocol, views[0], shown[0], views[1], skipped, database)
+        return cls(splits, views[0], shown[0], views[1], skipped, database)
 
     def drawn(self, texts: str) -> Subset:
         """Return the training rows with the texts that a stage draws (``StageConfig.texts``)."""
@@ -228,13 +233,13 @@ def _drawn(ids: Sequence[str], seed: int) -> np.ndarray:
     return by_id[np.random.default_rng([seed, _SALT]).permutation(len(by_id))]
 
 
-def _limited(pairs: Pairs, rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    if limit > len(rows):
+def _limited(ids: Sequence[str], limit: int, seed: int) -> np.ndarray:
+    """Return the positions of ``limit`` drawn rows, ascending."""
+    if limit > len(ids):
         raise LimbeckError(
-            f"data.limit: {limit:,} training rows requested, but the protocol has {len(rows):,}; "
-            "request fewer"
+            f"data.limit: {limit:,} training rows requested, but the protocol has {len(ids):,}; request fewer"
         )
-    return rows[np.sort(_drawn([pairs.ids[row] for row in rows.tolist()], seed)[:limit])]
+    return np.sort(_drawn(ids, seed)[:limit])
 
 
 def _require_contrast(pairs: Pairs, rows: np.ndarray) -> None:

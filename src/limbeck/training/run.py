@@ -88,8 +88,8 @@ def train(
     say = _speaker(fabric)
     data = open_data(resolved)
     contents = _contents(resolved, data)
-    if (drawn := data.protocol.said(data.pairs)) is not None and not quiet:
-        say(drawn)
+    if data.splits.note is not None and not quiet:
+        say(data.splits.note)
     if begun:
         _check_contents(run, contents, accepted=changed_data, say=say)
         compare_code(run, resolved, say)
