@@ -30,6 +30,7 @@ from limbeck.encoders.towers import Tower
 from limbeck.encoding import encode_source
 from limbeck.evaluation.environment import environment
 from limbeck.files import write_json
+from limbeck.pictures import open_picture
 
 BATCH, BAR = 64, 0.95
 
@@ -57,9 +58,11 @@ def make_pictures(folder: Path, count: int) -> None:
 
 def plain_loop(encoder: DualEncoder, files: list[Path]) -> np.ndarray:
     """The loop that anyone would write."""
-    parts = [
-        encoder.encode_image(files[a : a + BATCH], batch_size=BATCH) for a in range(0, len(files), BATCH)
-    ]
+    collate, parts = encoder.towers["image"].backbone.collate, []
+    for start in range(0, len(files), BATCH):
+        inputs = collate([open_picture(file) for file in files[start : start + BATCH]])
+        with torch.no_grad():
+            parts.append(encoder.lift.to_storage(encoder.embed("image", inputs)))
     return np.concatenate(parts)
 
 

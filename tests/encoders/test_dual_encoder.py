@@ -215,7 +215,7 @@ def test_outputs_and_batches_agree() -> None:
         empty = model.encode_text([], output=output)  # type: ignore[arg-type]
         assert empty.shape == (0, width)
     assert model.encode_text([]).dtype == np.uint8
-    with pytest.raises(LimbeckError, match="choose points, embeddings or features"):
+    with pytest.raises(LimbeckError, match="choose points, embeddings, features or floats"):
         model.encode_text(TEXTS, output="codes")  # type: ignore[arg-type]
     with pytest.raises(LimbeckError, match="a list of texts, not one string"):
         model.encode_text("a red cat")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from hub_models import write_bert
 from limbeck.encoders import text_memory
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import SentenceConfig
-from limbeck.encoders.dual import output_blocks
+from limbeck.encoders.encode import output_blocks
 from limbeck.encoders.text import SentenceBackbone
 from limbeck.encoders.text_memory import remembered
 

@@ -21,11 +21,11 @@ import pytest
 from limbeck.cli import main
 from limbeck.encoding import PictureFolder, TableSource, encode_source, open_source
 from limbeck.encoding import parts as encode_parts
-from limbeck.encoding.decoding import SourceDamaged, decoded_batches
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded, read_skipped
 from limbeck.index.lock import writer_lock
+from limbeck.pictures.decoding import SourceDamaged, decoded_batches
 from limbeck.search import add_items, open_rows
 from tiny_encoder import pixel_encoder, write_pictures
 

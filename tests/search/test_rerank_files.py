@@ -10,10 +10,10 @@ import pytest
 import limbeck
 from limbeck.codes import sign_codes
 from limbeck.encoding import parts as encode_parts
-from limbeck.encoding.decoding import decoded_batches
 from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded
+from limbeck.pictures.decoding import decoded_batches
 from limbeck.search import add_items, answer_file
 from tiny_encoder import pixel_encoder, write_pictures
 

@@ -84,7 +84,7 @@ def test_the_short_list_is_ranked_by_the_model_that_the_codes_were_made_from(tmp
         codes = coded(teacher, output, HashConfig(bits=8), freeze=True, hidden=[10])
     assert codes.kept == Kept("model", teacher.space, 8)
     items = {"id": [f"i{i}" for i in range(60)]}
-    points, floats = codes.encode_both("image", ROWS)
+    points, floats = codes.encode("image", ROWS, "embeddings", "floats")
     np.testing.assert_allclose(floats, teacher.encode_image(ROWS, output="embeddings"), atol=1e-5)
     index = limbeck.Index.build(
         tmp_path / "ix", sign_codes(points), items=items, model=codes, embeddings=floats
@@ -118,7 +118,7 @@ def test_towers_of_two_models_share_no_space():
     codes = coded(one, "tangent")
     codes.towers["text"].backbone.load_from(two)
     assert codes.kept == Kept("model", Sphere(8), 8)  # their features by cosine, whatever these are
-    embeddings, floats = codes.encode_both("text", ["red"])
+    embeddings, floats = codes.encode("text", ["red"], "embeddings", "floats")
     wanted = codes.encode_text(["red"], output="features")
     np.testing.assert_allclose(floats, wanted / np.linalg.norm(wanted), atol=1e-6)
     np.testing.assert_allclose(embeddings, codes.encode_text(["red"], output="embeddings"), atol=1e-6)

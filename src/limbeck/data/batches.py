@@ -19,8 +19,8 @@ import torch
 from limbeck.data.inputs import Input, label_prompts, permuted_names
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, Block, key_of_items
-from limbeck.encoders.dual import output_blocks
+from limbeck.encoders.cache import BackboneCache, key_of_items
+from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
 from limbeck.encoders.masking import drawn
 from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
@@ -195,7 +195,14 @@ class InputReader:
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:
             key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
-            self.stored = cache.outputs(self.backbone, key, len(self.view), self._image_blocks)
+            even = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
+            blocks = even if len(self.view) else []
+            self.stored = cache.outputs(
+                self.backbone,
+                key,
+                len(self.view),
+                lambda: backbone_outputs(self.backbone, self.batches(blocks)),
+            )
             return
         distinct = list(
             dict.fromkeys(text for items in self.items for item in items for text in _texts(item))
@@ -219,17 +226,18 @@ class InputReader:
         found = [(file, file.stat()) for file in files if file.exists()]
         return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
-    def _image_blocks(self) -> Iterator[Block]:
-        for block in np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128)):
-            for inside, found in output_blocks(self.backbone, self._images(block), max(1, len(block))):
-                yield block[inside], found
-
     def _images(self, positions: np.ndarray) -> Any:
         rows = self.view.rows[positions]
         if self.backbone.reads.startswith("features:"):
             return self.view.pairs.features(self.backbone.reads.removeprefix("features:"), rows)
         size = getattr(self.backbone, "image_size", None)
         return Lazily([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
+
+    def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+        """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
+        if self.is_image and self.stored is None and self.backbone.reads == "pixels":
+            return collated(self.backbone, self._images(np.arange(len(self.view))), blocks)
+        return ((block, self.inputs(block)) for block in blocks)
 
     def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
         """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop."""
@@ -337,8 +345,3 @@ class Batches:
                 batch = ahead.result()
                 ahead = pool.submit(self.at, step + 1) if step + 1 < stop else None
                 yield batch
-
-
-def map_chunks(n: int, size: int, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Concatenate ``compute(positions)`` over blocks of at most ``size`` positions 0 … n - 1."""
-    return np.concatenate([compute(np.arange(start, min(start + size, n))) for start in range(0, n, size)])

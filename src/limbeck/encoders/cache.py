@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,14 +21,13 @@ from PIL import Image
 
 from limbeck.console import echo
 from limbeck.encoders.backbone import Backbone
+from limbeck.encoders.encode import Block
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file
 from limbeck.npy import open_npy
 
-# Positions (b,) in the list of items, and the float32 outputs (b, …) there.
-Block = tuple[np.ndarray, np.ndarray]
 _VERSION = 3
 _OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
     re.compile,
@@ -158,7 +157,7 @@ def _header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
     return stream.tell()
 
 
-def key_of_items(items: Sequence[Any]) -> str | None:
+def key_of_items(items: Iterable[Any]) -> str | None:
     """Return the content hash of a list of texts or PIL pictures in order; None for other items."""
     digest = hashlib.sha256()
     for item in items:

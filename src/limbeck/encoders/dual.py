@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -15,8 +14,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, Block, key_of_items
+from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import identity
+from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode, output_blocks
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
 from limbeck.encoders.origin import Floats
@@ -26,7 +26,6 @@ from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import CACHED, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
-from limbeck.pictures import Lazily, open_picture
 from limbeck.spaces import Kept, Space
 
 FORMAT = 1
@@ -37,7 +36,7 @@ MODEL = Kind(
     "model.json",
     lambda value: value.get("kind") == "dual-encoder",
 )
-Output = Literal["points", "embeddings", "features"]
+Output = Literal["points", "embeddings", "features", "floats"]
 
 
 class DualEncoder(nn.Module):
@@ -74,9 +73,7 @@ class DualEncoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of its weights."""
-        return next(
-            (t.device for t in itertools.chain(self.parameters(), self.buffers())), torch.device("cpu")
-        )
+        return device_of(self)
 
     def embed(self, modality: str, inputs: Inputs) -> torch.Tensor:
         """Map collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""
@@ -85,30 +82,71 @@ class DualEncoder(nn.Module):
 
     @property
     def kept(self) -> Kept:
-        """The kind of floats that `embed_both` returns and that an index of this model's codes ranks by."""
+        """The kind of the output ``floats``, by which an index of this model's codes ranks."""
         return Floats.of(self.towers, self.lift).kept
 
-    def embed_both(self, modality: str, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embeddings as in `embed` and the floats (B, `kept.width`) behind them, in one pass."""
-        return Floats.of(self.towers, self.lift).embed(self.towers[modality], self.lift, modality, inputs)
+    def run(
+        self, modality: str, batches: Iterable[tuple[Key, Inputs]], *outputs: Output
+    ) -> Iterator[tuple[Key, list[np.ndarray]]]:
+        """Run one tower over collated batches (see `limbeck.encoders.encode.encode`).
 
-    def encode_both(
-        self, modality: str, items: Sequence[Any] | np.ndarray, *, batch_size: int = 256
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode pictures, feature rows or texts to embeddings (N, d) and floats (N, `kept.width`), float32.
+        Args:
+            modality: ``image`` or ``text``.
+            batches: a key and the inputs of each batch.
+            outputs: ``points`` (stored form), ``embeddings`` (before storage), ``features`` (before the
+                lift), ``floats`` (of the kind `kept`).
+
+        Yields:
+            The key of each batch and one array per output.
+        """
+        if unknown := [name for name in outputs if name not in get_args(Output)]:
+            raise LimbeckError(f"output={unknown[0]!r}: choose points, embeddings, features or floats")
+        return encode(self, partial(self._outputs, modality, outputs), batches)
+
+    def _outputs(
+        self, modality: str, wanted: Sequence[Output], inputs: Inputs
+    ) -> list[torch.Tensor | np.ndarray]:
+        tower = self.towers[modality]
+        output = tower.backbone_output(inputs)
+        found: dict[Output, torch.Tensor | np.ndarray] = {"features": (features := tower.trunk(output))}
+        if set(wanted) != {"features"}:
+            found["embeddings"] = embeddings = self.lift(features, modality)
+            if "points" in wanted:
+                found["points"] = self.lift.to_storage(embeddings)
+            if "floats" in wanted:
+                source = Floats.of(self.towers, self.lift)
+                found["floats"] = source.select(tower, output, features, embeddings)
+        return [found[name] for name in wanted]
+
+    def encode(
+        self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
+    ) -> list[np.ndarray]:
+        """Encode pictures, feature rows or texts; return one array (N, width) per output (see `run`).
+
+        Equal texts are encoded once.
 
         Raises:
             LimbeckError: as in `encode_image` and `encode_text`.
         """
         self._check_items(modality, items)
-        parts: list[tuple[np.ndarray, np.ndarray]] = []
-        with self._at_rest():
-            for inputs in self._batches(self.towers[modality], modality, items, batch_size):
-                both = self.embed_both(modality, {k: v.to(self.device) for k, v in inputs.items()})
-                parts.append((both[0].cpu().numpy(), both[1].float().cpu().numpy()))
-        if not parts:
-            return np.zeros((0, self.lift.dim), np.float32), np.zeros((0, self.kept.width), np.float32)
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        if modality == "text":
+            distinct = list(dict.fromkeys(items))
+            position = {text: i for i, text in enumerate(distinct)}
+            items, order = distinct, [position[text] for text in items]
+        batches = self._batches(self.towers[modality].backbone, items, batch_size)
+        parts = [rows for _, rows in self.run(modality, batches, *outputs)]
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)] or [
+            self._none(modality, output) for output in outputs
+        ]
+        return [column[order] for column in columns] if modality == "text" else columns
+
+    def _none(self, modality: str, output: Output) -> np.ndarray:
+        """Return an output of no items, (0, width)."""
+        if output == "points":
+            return np.zeros((0, self.space.width), self.space.dtype)
+        tower, lift = self.towers[modality], self.lift
+        width = {"embeddings": lift.dim, "features": tower.dim, "floats": self.kept.width}[output]
+        return np.zeros((0, width), np.float32)
 
     def encode_image(
         self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
@@ -117,14 +155,13 @@ class DualEncoder(nn.Module):
 
         Args:
             images: PIL pictures or paths for ``pixels``; float rows (N, D) for ``features:NAME``.
-            output: ``points`` (stored form), ``embeddings`` (before storage), ``features`` (before the lift).
+            output: see `run`.
             batch_size: the number of items per forward pass.
 
         Raises:
             LimbeckError: items that do not fit `image_input`, rows of another width, an unreadable picture.
         """
-        self._check_items("image", images)
-        return self._encode("image", images, output, batch_size)
+        return self.encode("image", images, output, batch_size=batch_size)[0]
 
     def encode_text(
         self, texts: Sequence[str], *, output: Output = "points", batch_size: int = 256
@@ -134,11 +171,7 @@ class DualEncoder(nn.Module):
         Raises:
             LimbeckError: one string instead of a list, or a model whose text tower reads labels.
         """
-        self._check_items("text", texts)
-        distinct = list(dict.fromkeys(texts))
-        position = {text: i for i, text in enumerate(distinct)}
-        encoded = self._encode("text", distinct, output, batch_size)
-        return encoded[[position[text] for text in texts]]
+        return self.encode("text", texts, output, batch_size=batch_size)[0]
 
     def _check_items(self, modality: str, items: Any) -> None:
         """Refuse what `encode_image` or `encode_text` cannot read."""
@@ -176,50 +209,16 @@ class DualEncoder(nn.Module):
                 "(soda-student with init: {image: RUN}, freeze: [image])"
             )
 
-    @contextlib.contextmanager
-    def _at_rest(self) -> Iterator[None]:
-        """Disable gradients and switch to eval mode; restore the mode afterwards."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.train(was_training)
-
-    def _encode(self, modality: str, items: Any, output: Output, batch_size: int) -> np.ndarray:
-        if output not in ("points", "embeddings", "features"):
-            raise LimbeckError(f"output={output!r}: choose points, embeddings or features")
-        tower, parts = self.towers[modality], []
-        with self._at_rest():
-            for inputs in self._batches(tower, modality, items, batch_size):
-                features = tower({k: v.to(self.device) for k, v in inputs.items()})
-                if output == "features":
-                    parts.append(features.float().cpu().numpy())
-                    continue
-                embeddings = self.lift(features, modality)
-                parts.append(
-                    self.lift.to_storage(embeddings) if output == "points" else embeddings.cpu().numpy()
-                )
-        if parts:
-            return np.concatenate(parts)
-        width = {"points": self.space.width, "embeddings": self.lift.dim, "features": tower.dim}[output]
-        return np.zeros((0, width), self.space.dtype if output == "points" else np.float32)
-
-    def _batches(self, tower: Tower, modality: str, items: Any, size: int) -> Iterator[Inputs]:
-        key = key_of_items(items) if self.cache is not None and tower.backbone.worth_caching else None
-        if self.cache is not None and key is not None:
-            stored = self.cache.outputs(
-                tower.backbone, key, len(items), lambda: output_blocks(tower.backbone, items)
-            )
-            for start in range(0, len(items), size):
-                yield {CACHED: torch.from_numpy(np.array(stored[start : start + size]))}
-            return
-        for start in range(0, len(items), size):
-            block = items[start : start + size]
-            if tower.backbone.reads == "pixels":
-                block = [open_picture(item) if isinstance(item, str | Path) else item for item in block]
-            yield tower.backbone.collate(block)
+    def _batches(
+        self, backbone: Backbone, items: Sequence[Any] | np.ndarray, size: int
+    ) -> Iterator[tuple[np.ndarray, Inputs]]:
+        """Return collated batches of ``size`` items, or their backbone's outputs from the cache."""
+        blocks = blocks_of(len(items), size)
+        key = key_of_items(items) if self.cache is not None and backbone.worth_caching else None
+        if self.cache is None or key is None:
+            return collated(backbone, items, blocks)
+        stored = self.cache.outputs(backbone, key, len(items), lambda: output_blocks(backbone, items))
+        return ((block, {CACHED: torch.from_numpy(np.array(stored[block]))}) for block in blocks)
 
     def prefix(self, bits: int) -> DualEncoder:
         """Return the model of the first ``bits`` bits of this model's codes, with shared towers and weights.
@@ -347,27 +346,3 @@ def _reason(error: Exception) -> str:
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"]))
     return f"{field}: {first['msg']}" if field else str(first["msg"])
-
-
-def output_blocks(backbone: Backbone, items: Sequence[Any], batch_size: int = 128) -> Iterator[Block]:
-    """Compute outputs of a backbone in eval mode, without augmentation, in blocks; each position once.
-
-    Yields:
-        positions (b,) and their float32 outputs (b, …): (b, dim), except for patches.
-    """
-    device = next((t.device for t in [*backbone.parameters(), *backbone.buffers()]), torch.device("cpu"))
-    # Texts of similar length share a block: less padding, several times faster.
-    order = np.arange(len(items))
-    if backbone.reads == "text":
-        order = np.argsort([len(text) for text in items], kind="stable")
-    # Blocks have nearly equal size: the rounding of a matrix product may differ for a few rows.
-    for chosen in np.array_split(order, -(-len(items) // batch_size)) if len(items) else ():
-        some = chosen.tolist()
-        picked = items.take(some) if isinstance(items, Lazily) else [items[i] for i in some]
-        inputs = backbone.collate(picked)
-        was_training = backbone.training
-        backbone.eval()
-        with torch.no_grad():
-            outputs = backbone({k: v.to(device) for k, v in inputs.items()}).float().cpu().numpy()
-        backbone.train(was_training)
-        yield chosen, outputs

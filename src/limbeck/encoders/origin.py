@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.lifts import MODALITIES, Lift
 from limbeck.encoders.towers import Tower
 from limbeck.spaces import Kept, Sphere
@@ -46,18 +45,13 @@ class Floats:
             return cls(Kept("model", Sphere(width), width), "features")
         return cls(Kept("codes", None, lift.dim), "embeddings")
 
-    def embed(
-        self, tower: Tower, lift: Lift, modality: str, inputs: Inputs
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float32 embeddings (B, lift.dim) and floats (B, kept.width); the backbone runs once."""
-        output = tower.backbone_output(inputs)
-        features = tower.trunk(output)
-        embeddings: torch.Tensor = lift(features, modality)
+    def select(
+        self, tower: Tower, output: torch.Tensor, features: torch.Tensor, embeddings: torch.Tensor
+    ) -> torch.Tensor:
+        """Return floats (B, kept.width) from what a tower's backbone, its trunk and the lift gave."""
         if self.source == "origin":
-            return embeddings, tower.backbone.origin_embeddings(output).float()
-        if self.source == "features":
-            return embeddings, F.normalize(features.float(), dim=-1)
-        return embeddings, embeddings
+            return tower.backbone.origin_embeddings(output).float()
+        return F.normalize(features.float(), dim=-1) if self.source == "features" else embeddings
 
 
 def _shared_origin(towers: Mapping[str, Tower], lift: Lift) -> Lift | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from limbeck.encoding.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.encoding.parts import Parts
 from limbeck.encoding.progress import EncodingBar
 from limbeck.encoding.sources import Source, open_source, source_places
@@ -20,13 +19,13 @@ from limbeck.files import check_apart, sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
 from limbeck.pictures import ROOM, Kind, PictureError, Reason
+from limbeck.pictures.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
-    import torch
-
     from limbeck.data.pairs import Pairs
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.backbone import Backbone, Inputs
+    from limbeck.encoders.dual import DualEncoder, Output
 
 _NONE = np.empty((0, 0), np.float32)
 OnSkip = Callable[[str, str], object]
@@ -69,15 +68,12 @@ def encode_batches(
     wanted, kept = _wanted(source, rows), _kept(encoder, keep_embeddings)
     done, reason = 0, ""
     with EncodingBar(progress, len(wanted)) as advance:
-        for step, embeddings, floats in _steps(encoder, source, wanted, batch_size, workers, kept):
+        for step, points, items in _steps(encoder, source, wanted, batch_size, workers, kept):
             for row, reason in step.failed:
                 if on_skip is not None:
                     on_skip(_id_of(source, row), reason)
-            if step.rows:
-                items = source.items(step.rows)
-                if kept is not None:
-                    items = with_embeddings(items, floats, kept)
-                yield encoder.points_of(embeddings), items
+            if items is not None:
+                yield points, items
             done += len(step.rows)
             advance(step.seen)
     if not done and not may_be_none:
@@ -121,56 +117,59 @@ def _steps(
     batch_size: int | None,
     workers: int | None,
     kept: Kept | None,
-) -> Iterator[tuple[Step, np.ndarray, np.ndarray]]:
-    """Yield batches of rows with the embeddings (n, d) and the floats to keep (n, D) of the readable ones.
-
-    The floats equal the embeddings if none are kept, or if those of version 0.1 are kept.
-    """
-    both = kept is not None and kept.of != "unrecorded"
-    kind, _, name = encoder.image_input.partition(":")
-    size = batch_size if batch_size is not None else 1024 if kind == "features" else 64
+) -> Iterator[tuple[Step, np.ndarray, pa.Table | None]]:
+    """Yield batches of rows with the points and the items of the readable ones; None without any."""
+    features = encoder.image_input.startswith("features:")
+    size = batch_size if batch_size is not None else 1024 if features else 64
     if size < 1:
         raise LimbeckError(f"batch_size: {size} is not at least 1")
     if workers is not None and workers < 1:
         raise LimbeckError(f"workers: {workers} is not at least 1")
-    if kind == "features":
-        for start in range(0, len(rows), size):
-            chunk = rows[start : start + size]
-            features, having = source.features(name, chunk)
-            missing = set(chunk) - set(having)
-            reason = Reason(f"has no features {name!r}", Kind.NO_FEATURES)
-            failed = [(row, reason) for row in chunk if row in missing]
-            step = Step(having, failed, len(chunk))
-            if not having:
-                yield step, _NONE, _NONE
-            elif both:
-                yield step, *encoder.encode_both("image", features, batch_size=size)
-            else:
-                found = encoder.encode_image(features, output="embeddings", batch_size=size)
-                yield step, found, found
-        return
-    import torch
-
     backbone = encoder.towers["image"].backbone
+    batches = (
+        _feature_batches(backbone, source, rows, size)
+        if features
+        else _picture_batches(backbone, source, rows, size, workers)
+    )
+    outputs: list[Output] = ["points"]
+    if kept is not None:
+        outputs.append("embeddings" if kept.of == "unrecorded" else "floats")
+    for step, found in encoder.run("image", batches, *outputs):
+        if not step.rows:
+            yield step, _NONE, None
+            continue
+        items = source.items(step.rows)
+        yield step, found[0], items if kept is None else with_embeddings(items, found[1], kept)
 
-    def read(row: int) -> dict[str, torch.Tensor]:
+
+def _feature_batches(
+    backbone: Backbone, source: Source, rows: Sequence[int], size: int
+) -> Iterator[tuple[Step, Inputs]]:
+    name = backbone.reads.partition(":")[2]
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        features, having = source.features(name, chunk)
+        missing = set(chunk) - set(having)
+        reason = Reason(f"has no features {name!r}", Kind.NO_FEATURES)
+        step = Step(having, [(row, reason) for row in chunk if row in missing], len(chunk))
+        yield step, backbone.collate(list(features)) if having else {}
+
+
+def _picture_batches(
+    backbone: Backbone, source: Source, rows: Sequence[int], size: int, workers: int | None
+) -> Iterator[tuple[Step, Inputs]]:
+    def read(row: int) -> Inputs:
         try:
             with ROOM.keep():
-                return dict(backbone.collate([source.open_image(row)]))
+                return backbone.collate([source.open_image(row)])
         except MemoryError:
             message = f"{_id_of(source, row)}: not enough memory to preprocess it; scale the picture down"
             raise PictureError(message, Kind.TOO_LARGE) from None
 
+    from limbeck.encoders.encode import joined
+
     for step, inputs in decoded_batches(rows, read, size, workers):
-        if not inputs:
-            yield step, _NONE, _NONE
-            continue
-        with torch.no_grad():
-            batch = {key: torch.cat([one[key] for one in inputs]).to(encoder.device) for key in inputs[0]}
-            embeddings, floats = (
-                encoder.embed_both("image", batch) if both else 2 * (encoder.embed("image", batch),)
-            )
-            yield step, embeddings.cpu().numpy(), floats.cpu().numpy()
+        yield step, joined(inputs)
 
 
 def encode_source(
@@ -222,11 +221,7 @@ def encode_source(
     with Parts.open(Path(out), meta, about) as parts:
         with EncodingBar(progress, len(wanted), parts.seen) as advance:
             steps = _steps(encoder, opened, wanted[parts.seen :], batch_size, workers, kept)
-            for step, embeddings, floats in steps:
-                items = opened.items(step.rows) if step.rows else None
-                if items is not None and kept is not None:
-                    items = with_embeddings(items, floats, kept)
-                points = embeddings if items is None else encoder.points_of(embeddings)
+            for step, points, items in steps:
                 failed = [(_id_of(opened, row), reason) for row, reason in step.failed]
                 parts.append(points, items, failed, step.seen)
                 advance(step.seen)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limbeck.encoding.decoding import SourceDamaged
 from limbeck.errors import LimbeckError
+from limbeck.pictures.decoding import SourceDamaged
 from limbeck.tables import open_parquet, plain_schema, plain_table, read_table, warn_notes
 from limbeck.tables.arrow import first_line
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.pictures.decoding import default_workers, read_ahead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,14 +72,15 @@ def encode_pictures(
 
 
 def _blocks(pairs: Pairs, rows: Sequence[int]) -> Iterator[list[Image.Image]]:
-    """Yield the pictures of rows in blocks of bounded memory."""
+    """Yield the pictures of rows in blocks of bounded memory; threads open them."""
     block: list[Image.Image] = []
-    for row in rows:
-        block.append(pairs.open_image(row))
-        pixels = sum(picture.width * picture.height for picture in block)
-        if len(block) == PICTURES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
-            yield block
-            block = []
+    with closing(read_ahead(rows, pairs.open_image, 2 * default_workers())) as coming:
+        for _, picture in coming:
+            block.append(picture.result())
+            pixels = sum(picture.width * picture.height for picture in block)
+            if len(block) == PICTURES_AT_ONCE or pixels >= PIXELS_AT_ONCE:
+                yield block
+                block = []
     if block:
         yield block
 

@@ -19,7 +19,7 @@ from limbeck.spaces import Kept
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.dual import DualEncoder, Output
 
 
 MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
@@ -61,8 +61,9 @@ class QueryEncoder:
                 f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
                 "this query; use --like ID, or give --codes FILE with --embeddings FILE"
             )
-        embeddings, floats = encoder.encode_both(modality, items)
-        return encoder.points_of(embeddings), embeddings if kept.of == "unrecorded" else floats
+        floats: Output = "embeddings" if kept.of == "unrecorded" else "floats"
+        points, embeddings = encoder.encode(modality, items, "points", floats)
+        return points, embeddings
 
     def gives(self, kept: Kept, text: str | None, features: np.ndarray | None) -> bool:
         """Return whether the encoder of a query gives embeddings of the kind ``kept``."""

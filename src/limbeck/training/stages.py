@@ -15,6 +15,7 @@ from limbeck.data.batches import Batches, InputReader, Subset
 from limbeck.data.inputs import Input
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.encode import even_blocks
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
 from limbeck.encoders.start import start_from_sources, with_temperature
@@ -241,18 +242,11 @@ def _check_model(folder: Path) -> None:
         )
 
 
-@torch.no_grad()
 def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.Tensor:
     """Return the tower features (n, dim) of every row's first item."""
-    encoder.eval()
-    tower = encoder.towers[spec.tower]
-    positions = np.arange(len(source.view))
-    return torch.cat(
-        [
-            tower(source.inputs(block)).float().cpu()
-            for block in np.array_split(positions, -(-len(positions) // 256))
-        ]
-    )
+    batches = source.batches(even_blocks(np.arange(len(source.view)), 256))
+    parts = [rows for _, (rows,) in encoder.run(spec.tower, batches, "features")]
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:

@@ -6,31 +6,21 @@ Validation pairs are split from train, never from the test queries, unless a rec
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from limbeck.data.batches import InputReader, Subset, map_chunks
+from limbeck.data.batches import InputReader, Subset
 from limbeck.data.protocol import Protocol
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.encode import blocks_of
 from limbeck.metrics import hamming_map, ranking_map, recall_at_k
 
 MAX_DATABASE = 10_000
 MAX_QUERIES = 1_000
 
 
-@torch.no_grad()
-def points(encoder: DualEncoder, modality: str, source: InputReader, positions: np.ndarray) -> np.ndarray:
-    """Encode the first item of each row into stored form: hash codes or vectors, (n, width)."""
-    was_training = encoder.training
-    encoder.eval()
-    device = encoder.device
-
-    def encode(block: np.ndarray) -> np.ndarray:
-        inputs = {k: v.to(device) for k, v in source.inputs(positions[block]).items()}
-        return encoder.lift.to_storage(encoder.embed(modality, inputs))
-
-    encoded = map_chunks(len(positions), 256, encode)
-    encoder.train(was_training)
-    return encoded
+def points(encoder: DualEncoder, modality: str, source: InputReader, count: int) -> np.ndarray:
+    """Encode the first ``count`` rows into stored form, codes or vectors (count, width)."""
+    batches = source.batches(blocks_of(count, 256))
+    return np.concatenate([rows for _, (rows,) in encoder.run(modality, batches, "points")])
 
 
 def validation_score(
@@ -57,7 +47,7 @@ def validation_score(
     """
     view, sources = held_out
     queries = np.arange(len(view) if whole else min(len(view), MAX_QUERIES))
-    query = {m: points(encoder, m, sources[m], queries) for m in ("image", "text")}
+    query = {m: points(encoder, m, sources[m], len(queries)) for m in ("image", "text")}
     if protocol.task == "retrieval":
         similarity = encoder.space.similarity(query["image"], query["text"])
         paired = np.eye(len(queries), dtype=bool)
@@ -71,7 +61,7 @@ def validation_score(
     train_view, train_sources = train
     database = np.arange(len(train_view) if whole else min(len(train_view), MAX_DATABASE))
     settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"}) if whole else {}
-    items = {m: points(encoder, m, train_sources[m], database) for m in ("image", "text")}
+    items = {m: points(encoder, m, train_sources[m], len(database)) for m in ("image", "text")}
     assert view.labels is not None and train_view.labels is not None
     query_labels = view.labels[queries].numpy() > 0
     item_labels = train_view.labels[database].numpy() > 0

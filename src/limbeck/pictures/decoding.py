@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures import Reason
+from limbeck.pictures.passed import Reason
 
+Row = TypeVar("Row")
 T = TypeVar("T")
 
 
@@ -36,13 +39,37 @@ def default_workers() -> int:
     return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
+def read_ahead(
+    rows: Iterable[Row], read: Callable[[Row], T], ahead: int, workers: int | None = None
+) -> Generator[tuple[Row, Future[T]]]:
+    """Call ``read`` for rows in threads; yield each row with its future, in order.
+
+    Threads suffice, because PIL releases the interpreter's lock; a process pool would have to copy every
+    picture.
+
+    Args:
+        rows: row numbers.
+        read: reads one row.
+        ahead: the number of rows whose results may wait, which bounds memory.
+        workers: the number of threads; `default_workers` by default.
+    """
+    pool = ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="decode")
+    try:
+        coming = iter(rows)
+        waiting = deque((row, pool.submit(read, row)) for row in islice(coming, ahead))
+        while waiting:
+            yield waiting.popleft()
+            waiting.extend((row, pool.submit(read, row)) for row in islice(coming, 1))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def decoded_batches(
-    rows: Sequence[int], read: Callable[[int], T], size: int, workers: int | None = None
+    rows: Iterable[int], read: Callable[[int], T], size: int, workers: int | None = None
 ) -> Iterator[tuple[Step, list[T]]]:
     """Read rows in threads and yield them in order, ``size`` readable rows per batch.
 
-    At most two batches plus one row per thread are read ahead, so memory is bounded. Threads suffice, because
-    PIL releases the interpreter's lock; a process pool would have to copy every picture.
+    At most two batches plus one row per thread are read ahead.
 
     Args:
         rows: row numbers.
@@ -57,39 +84,23 @@ def decoded_batches(
         SourceDamaged: ``read`` raised it.
         Exception: any other exception of ``read``, at its row.
     """
-    count = default_workers() if workers is None else workers
-    pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
-    try:
-        waiting: deque[tuple[int, Future[T]]] = deque()
-        coming = iter(rows)
-        step, ready = Step(), list[T]()
-
-        def refill() -> None:
-            while len(waiting) < 2 * size + count:
-                row = next(coming, None)
-                if row is None:
-                    return
-                waiting.append((row, pool.submit(read, row)))
-
-        refill()
-        while waiting:
-            row, future = waiting.popleft()
+    count = workers or default_workers()
+    step, ready = Step(), list[T]()
+    with closing(read_ahead(rows, read, 2 * size + count, count)) as coming:
+        for row, future in coming:
             step.seen += 1
             try:
                 ready.append(future.result())
                 step.rows.append(row)
+            except SourceDamaged:
+                raise
             except LimbeckError as error:
-                if isinstance(error, SourceDamaged):
-                    raise
                 step.failed.append((row, Reason.of(error)))
-            refill()
             if len(ready) == size:
                 yield step, ready
                 step, ready = Step(), []
-        if step.seen:
-            yield step, ready
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    if step.seen:
+        yield step, ready
 
 
 class SourceDamaged(LimbeckError):
