@@ -21,7 +21,7 @@ class OnceCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Check each option, then parse the arguments as click does."""
         try:
-            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            _, _, options = self.make_parser(ctx).parse_args(args=list(args))
         except Exception as error:  # click's NoSuchOption, which lies elsewhere in newer versions of Typer
             option = getattr(error, "option_name", None)
             if (new := RENAMED.get((ctx.info_name, str(option)))) is not None:
@@ -32,7 +32,7 @@ class OnceCommand(TyperCommand):
                     f"{ctx.info_name} has no option {option}; it is an option of {', '.join(owners)}", ctx
                 ) from None
             raise
-        for option, count in Counter(given).items():
+        for option, count in Counter(options).items():
             several = getattr(option, "multiple", False) or getattr(option, "is_flag", False)
             if isinstance(option, TyperOption) and count > 1 and not several:
                 raise typer.BadParameter(f"{option.opts[0]} is given {count} times; give it once", ctx)

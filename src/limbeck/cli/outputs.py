@@ -31,8 +31,8 @@ def writes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     from limbeck.errors import LimbeckError
                     from limbeck.files import check_target
 
-                    given = [options[name] for name in names if options.get(name) is not None]
-                    taken = sum(check_target(str(path)).kind == "stdout" for path in given)
+                    paths = [options[name] for name in names if options.get(name) is not None]
+                    taken = sum(check_target(str(path)).kind == "stdout" for path in paths)
                     if taken > 1:
                         raise LimbeckError(
                             "-: only one file can go to standard output; give the others a name"

@@ -127,7 +127,7 @@ def _texts(file: Path | None, data: Path | None) -> list[str] | None:
     return None
 
 
-def _print(found: Traversal, start: str) -> None:
+def _print(traversal: Traversal, start: str) -> None:
     """Print the chain as a table, with notes on empty cones and unknown texts."""
     from rich import box
     from rich.markup import escape
@@ -136,22 +136,24 @@ def _print(found: Traversal, start: str) -> None:
     from limbeck.console import console
     from limbeck.traversal import ROOT
 
-    count = found.steps[0].entailing
-    held = f"{count:,} of {found.texts:,} texts {'entails' if count == 1 else 'entail'} it"
-    echo(f"{start}, radius {found.radius:.3f}: {held}")
+    count = traversal.steps[0].entailing
+    held = f"{count:,} of {traversal.texts:,} texts {'entails' if count == 1 else 'entail'} it"
+    echo(f"{start}, radius {traversal.radius:.3f}: {held}")
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("path", "radius", "inside", "entailing"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("nearest text that entails" if found.entailed else "nearest text", overflow="fold")
-    for step in found.chain:
+    table.add_column("nearest text that entails" if traversal.entailed else "nearest text", overflow="fold")
+    for step in traversal.chain:
         inside = "all" if step.inside is None else f"{degrees(step.inside):.1f}°"
         share = f"{step.share:.0%}"
         table.add_row(share, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
     console().print(table)
     if not count:
-        missed = f"{found.nearest_cone!r} misses it least, by {degrees(-found.nearest_inside):.1f}°"
-        hint = "; --all takes the nearest text at every step" if found.entailed else ""
+        missed = f"{traversal.nearest_cone!r} misses it least, by {degrees(-traversal.nearest_inside):.1f}°"
+        hint = "; --all takes the nearest text at every step" if traversal.entailed else ""
         echo(f"no text but {ROOT} entails the start: {missed}{hint}")
-    if found.unknown:
-        some = ", ".join([*map(repr, found.unknown[:3]), *(["…"] * (len(found.unknown) > 3))])
-        echo(f"{len(found.unknown):,} text(s) left out because the model knows none of their words: {some}")
+    if traversal.unknown:
+        some = ", ".join([*map(repr, traversal.unknown[:3]), *(["…"] * (len(traversal.unknown) > 3))])
+        echo(
+            f"{len(traversal.unknown):,} text(s) left out because the model knows none of their words: {some}"
+        )

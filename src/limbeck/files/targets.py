@@ -41,7 +41,7 @@ def target_of(path: Path | str) -> Target:
     if path == STANDARD_OUTPUT:
         return Target(path, "stdout")
     try:
-        found = path.stat()  # through links: a link to a device must not be replaced either
+        status = path.stat()  # through links: a link to a device must not be replaced either
     except (FileNotFoundError, NotADirectoryError):
         check_name(path)
         return Target(path, "file")
@@ -50,13 +50,13 @@ def target_of(path: Path | str) -> Target:
         raise LimbeckError(
             f"{path}: cannot be written ({_cause(error)}); choose another name", code="E-PATH-WRITE"
         ) from None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise LimbeckError(f"{path}: cannot write (it is a directory); name a file in it", code="E-PATH-KIND")
-    if _is_standard_output(found):
+    if _is_standard_output(status):
         return Target(path, "stdout")
-    if stat.S_ISREG(found.st_mode):
+    if stat.S_ISREG(status.st_mode):
         return Target(path, "file")
-    if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
         return Target(path, "stream")
     raise LimbeckError(
         f"{path}: cannot write (neither a file nor a pipe); name a file, or use - for standard output",
@@ -79,9 +79,9 @@ def check_target(path: Path | str) -> Target:
     return target
 
 
-def _is_standard_output(found: os.stat_result) -> bool:
+def _is_standard_output(status: os.stat_result) -> bool:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
-        return os.path.samestat(found, os.fstat(sys.__stdout__.fileno()))  # type: ignore[union-attr]
+        return os.path.samestat(status, os.fstat(sys.__stdout__.fileno()))  # type: ignore[union-attr]
     return False
 
 

@@ -21,11 +21,11 @@ class Pulse:
         self._running: dict[str, tuple[Path, float]] = {}
         self._lock = threading.Lock()
 
-    def begin(self, name: str, folder: Path, said: str) -> None:
-        """Register a run that starts, and write the line ``said``."""
+    def begin(self, name: str, folder: Path, line: str) -> None:
+        """Register a run that starts, and write ``line``."""
         with self._lock:
             self._running[name] = (folder, time.monotonic())
-        self.say(said)
+        self.say(line)
 
     def end(self, name: str) -> None:
         """Remove a run that ended."""

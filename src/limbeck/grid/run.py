@@ -68,16 +68,16 @@ class GridState:
         """
         tasks = expand(grid, pairs)
         store = RowStore.open(rows or (Path(grid.rows_to) if grid.rows_to else None), out)
-        asked = [t for t in tasks if t.kind == "row" and _matches(t, only)]
-        if not asked:
+        requested = [t for t in tasks if t.kind == "row" and _matches(t, only)]
+        if not requested:
             known = ", ".join(grid.rows)
             raise LimbeckError(
                 f"--only {only}: matches no row; choose from {known} (you can append -sSEED to each)"
             )
-        logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in asked if task.trials}
+        logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in requested if task.trials}
         board = cls(grid, out.resolve(), store, [], logs)
         wanted: list[Task] = []
-        for task in asked:
+        for task in requested:
             board._look(task)
             wanted.append(task)
         for task in wanted:
@@ -158,10 +158,10 @@ class GridState:
 
     def leave_out_unasked(self) -> None:
         """Drop the runs that only failed tasks need."""
-        asked = [task for task in self.left if task.kind == "row"]
-        for task in asked:
-            asked += [other for other in task.needs if other not in asked]
-        self.tasks = [t for t in self.tasks if t in asked or t in self.failed or self.state[t] == DONE]
+        needed = [task for task in self.left if task.kind == "row"]
+        for task in needed:
+            needed += [other for other in task.needs if other not in needed]
+        self.tasks = [t for t in self.tasks if t in needed or t in self.failed or self.state[t] == DONE]
 
     def estimate(self, jobs: int) -> float | None:
         """Estimate the seconds left from runs of the same row, else from all runs; None without any."""
@@ -204,9 +204,9 @@ def run_grid(
     """
     began = time.monotonic()
     running: dict[str, Task] = {}
-    kept = [task for task in board.tasks if board.state[task] == DONE]
-    if kept:
-        say(f"{len(kept)} of {len(board.tasks)} tasks are done and kept")
+    finished = [task for task in board.tasks if board.state[task] == DONE]
+    if finished:
+        say(f"{len(finished)} of {len(board.tasks)} tasks are done and kept")
     for task, why in check_ahead(board.left, board.state, board.out).items():
         say(f"{task.name}: cannot run, and nothing is trained for it: {why}")
         board.fail(task, why)
@@ -233,7 +233,7 @@ def run_grid(
 
 def _hand_out(board: GridState, workers: Executor, running: dict[str, Task]) -> list[Task]:
     """Give every free worker a task whose needs are met, in file order; return these tasks."""
-    given = []
+    begun = []
     for task in board.left:
         if workers.free and task.name not in running and all(board.state[n] == DONE for n in task.needs):
             try:
@@ -242,17 +242,17 @@ def _hand_out(board: GridState, workers: Executor, running: dict[str, Task]) -> 
                 board.fail(task, str(error))
             else:
                 running[task.name] = task
-                given.append(task)
-    return given
+                begun.append(task)
+    return begun
 
 
 def _line(board: GridState, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:
     over = len(board.tasks) - len(board.left)
-    said = outcome.said if outcome.error is None else f"failed: {outcome.error}"
+    text = outcome.said if outcome.error is None else f"failed: {outcome.error}"
     left = board.estimate(jobs)
     ahead = f", about {_span(left)} left" if left and board.left else ""
     times = f"{_span(outcome.seconds)}; {_span(gone)} gone{ahead}"
-    return f"[{over}/{len(board.tasks)}] {task.name}: {said}  ({times})"
+    return f"[{over}/{len(board.tasks)}] {task.name}: {text}  ({times})"
 
 
 def _span(seconds: float) -> str:

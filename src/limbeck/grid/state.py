@@ -79,16 +79,16 @@ def _hash_of(result: Result) -> Any:
     return about.get("hash") if isinstance(about, dict) else None
 
 
-def _same_data(place: str, found: str | None, task: Task, wanted: Recipe) -> None:
+def _same_data(place: str, recorded: str | None, task: Task, wanted: Recipe) -> None:
     """Refuse a row or run of another data set; without a data set on this machine, accept it."""
     pairs = wanted.data.pairs
     table = None if pairs is None else Path(pairs) / "pairs.json"
-    if pairs is None or table is None or not table.is_file() or found is None:
+    if pairs is None or table is None or not table.is_file() or recorded is None:
         return
     here = _fingerprint(pairs, table.stat().st_mtime_ns)
-    if here != found:
+    if here != recorded:
         raise LimbeckError(
-            f"{place}: row {task.entry!r} is of another data set (fingerprint {found[:8]}) than {pairs} "
+            f"{place}: row {task.entry!r} is of another data set (fingerprint {recorded[:8]}) than {pairs} "
             f"({here[:8]}); use separate --rows and --out folders for this data set"
         )
 

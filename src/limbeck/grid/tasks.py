@@ -174,8 +174,8 @@ def _add(tasks: list[Task], task: Task) -> None:
 
 def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
     """Return the run that ``$name`` refers to; of several runs, the one with the same values and seed."""
-    found = [other for other in tasks if other.entry == name and other.kind != "trial"]
-    if not found:
+    runs = [other for other in tasks if other.entry == name and other.kind != "trial"]
+    if not runs:
         known = (
             ", ".join(dict.fromkeys(other.entry for other in tasks if other.entry != task.entry)) or "none"
         )
@@ -183,17 +183,17 @@ def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
             f"{task.entry}: ${name}: no run above it in the file has this name; choose from {known}"
         )
     for test in (_same_place, _same_seed):
-        found = [other for other in found if len(found) == 1 or test(task, other)]
-    if len(found) != 1:
+        runs = [other for other in runs if len(runs) == 1 or test(task, other)]
+    if len(runs) != 1:
         raise LimbeckError(
-            f"{task.entry}: ${name}: has {'several runs' if found else 'no run'} for seed {task.seed}; "
+            f"{task.entry}: ${name}: has {'several runs' if runs else 'no run'} for seed {task.seed}; "
             "give it the seeds (and the product) of this row, or one run"
         )
-    if found[0].trials:
+    if runs[0].trials:
         raise LimbeckError(
             f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another run"
         )
-    return found[0]
+    return runs[0]
 
 
 def _same_place(task: Task, other: Task) -> bool:

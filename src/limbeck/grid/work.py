@@ -81,7 +81,7 @@ def perform(work: Work, *, quiet: bool = True) -> Outcome:
 
     began = time.monotonic()
     try:
-        said, score = _perform(work, quiet)
+        summary, score = _perform(work, quiet)
     except LimbeckError as error:
         diverged = any(work.folder.glob("stages/*/not-finite-*"))
         return Outcome(error=str(error), diverged=diverged, seconds=time.monotonic() - began)
@@ -92,7 +92,7 @@ def perform(work: Work, *, quiet: bool = True) -> Outcome:
         write_atomic(log, traceback.format_exc())
         first = (str(error).strip().splitlines() or ["no message"])[0]
         return Outcome(error=f"{type(error).__name__}: {first} (see {log})", seconds=time.monotonic() - began)
-    return Outcome(said, score=score, seconds=time.monotonic() - began)
+    return Outcome(summary, score=score, seconds=time.monotonic() - began)
 
 
 def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:

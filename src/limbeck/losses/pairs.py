@@ -73,21 +73,21 @@ def cross_ranking(scores: torch.Tensor, margin: float = 0.2, shift: float = 1.0)
     """
 
     def one_way(s: torch.Tensor) -> torch.Tensor:
-        own = s.diagonal()
-        near = s >= (own[:, None] - margin).detach()
-        return (margin - own + torch.where(near, s, s - shift).logsumexp(1)).mean()
+        positive = s.diagonal()
+        near = s >= (positive[:, None] - margin).detach()
+        return (margin - positive + torch.where(near, s, s - shift).logsumexp(1)).mean()
 
     return one_way(scores) + one_way(scores.T)
 
 
-def memory_contrast(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def memory_contrast(positive: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of each row's own entry among others (UCCH; instance discrimination).
 
     Args:
-        own: (B,) logits of the row's own entry of a memory.
+        positive: (B,) logits of each row's own entry of a memory.
         others: (B, K) logits of other entries; -inf leaves one out.
     """
-    return (torch.cat([own[:, None], others], 1).logsumexp(1) - own).mean()
+    return (torch.cat([positive[:, None], others], 1).logsumexp(1) - positive).mean()
 
 
 def similarity_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

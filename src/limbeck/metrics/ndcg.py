@@ -140,10 +140,10 @@ def ranking_ndcg(
     ladder = np.asarray(GAINS[gain](np.arange(most, -1, -1, dtype=np.float64)))[None]
     last = n - min(n, max(ks))  # ranks after max(ks) are not sorted
     for q in range(count):
-        kept = np.flatnonzero(scores[q] >= np.partition(scores[q], last)[last])
-        levels, group = np.unique(-scores[q, kept], return_inverse=True)  # the nearest first
+        nearest = np.flatnonzero(scores[q] >= np.partition(scores[q], last)[last])
+        levels, group = np.unique(-scores[q, nearest], return_inverse=True)  # the nearest first
         sizes = np.bincount(group, minlength=len(levels))[None]
-        sums = np.bincount(group, weights=gains[q, kept], minlength=len(levels))[None]
+        sums = np.bincount(group, weights=gains[q, nearest], minlength=len(levels))[None]
         best = np.bincount(grade[q], minlength=most + 1)[None, ::-1]
         for at, k in enumerate(ks):
             dcg[at, q] = _gained(sizes, sums, discounts, min(k, n))[0]

@@ -75,17 +75,17 @@ def precision_recall(
             f"queries: none of the {len(full)} has a relevant item; check the labels of both sides",
             code="E-METRIC-UNDEFINED",
         )
-    returned, found = counts[full].cumsum(axis=1), hits[full].cumsum(axis=1)
-    total = found[:, -1:]
+    returned, relevant = counts[full].cumsum(axis=1), hits[full].cumsum(axis=1)
+    total = relevant[:, -1:]
     wanted = np.minimum(wanted, returned[0, -1])
     # Within a tie group the expected number of hits grows linearly: interpolate between its ends.
     expected = np.stack(
-        [np.interp(wanted, np.append(0, x), np.append(0, y)) for x, y in zip(returned, found, strict=True)]
+        [np.interp(wanted, np.append(0, x), np.append(0, y)) for x, y in zip(returned, relevant, strict=True)]
     )
     return PrecisionRecall(
         radii=np.arange(counts.shape[1]),
-        precision=(found / np.maximum(returned, 1)).mean(axis=0),
-        recall=(found / total).mean(axis=0),
+        precision=(relevant / np.maximum(returned, 1)).mean(axis=0),
+        recall=(relevant / total).mean(axis=0),
         answered=(returned > 0).mean(axis=0),
         ns=wanted,
         precision_at=(expected / wanted).mean(axis=0),

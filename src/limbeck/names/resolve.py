@@ -68,7 +68,7 @@ class Resolved:
 
 
 def resolve(
-    asked: Sequence[str],
+    requested: Sequence[str],
     known: Iterable[str],
     *,
     folder: Path | None = None,
@@ -79,7 +79,7 @@ def resolve(
     """Find each requested name among the known ones; equal names get the same one.
 
     Args:
-        asked: names as a table or list gives them.
+        requested: names as a table or list gives them.
         known: existing names: files of a folder or zip, rows of a feature file.
         folder: the folder or zip to which known names are relative; requested names may include its path.
         base: an inner folder to which requested names may be relative as well (that of the list).
@@ -89,7 +89,7 @@ def resolve(
     result = Resolved()
     matched: dict[str, tuple[str, str]] = {}
     there = dict.fromkeys(known)
-    names = list(dict.fromkeys(asked))
+    names = list(dict.fromkeys(requested))
 
     def rest() -> list[str]:
         return [name for name in names if name not in matched and name not in result.unclear]
@@ -106,7 +106,7 @@ def resolve(
         at: dict[str, list[str]] = {}
         for name, path in plain.items():
             at.setdefault(path, []).append(name)
-        own = folder.resolve().name if folder is not None else ""
+        folder_name = folder.resolve().name if folder is not None else ""
         roots = () if folder is None else roots_of(folder)
         # "photos/1.jpg" is relative to the working directory, unless there is an inner folder "photos".
         roots = tuple(r for r in roots if r.startswith("/") or not any(p.startswith(r + "/") for p in at))
@@ -125,7 +125,7 @@ def resolve(
                 drops = (
                     (without_ending, partial(without_ending, is_picture=pictures)) if drop else (None, None)
                 )
-                sides = Side(paths, drops[0]), Side(plain, drops[1], own)
+                sides = Side(paths, drops[0]), Side(plain, drops[1], folder_name)
                 _match_keys(todo, sides, matched, result, "no ending" if drop else "")
         if any(rule in _BY_END for rule, _ in matched.values()):
             _one_prefix(matched, paths, plain, result)
@@ -135,7 +135,7 @@ def resolve(
                 spelled = [name_form(path).casefold() for path in (paths[name], joined.get(name, ""))]
                 if other := next((folded[path] for path in spelled if path in folded), None):
                     result.cased[name] = other
-    _finish(asked, matched, result)
+    _finish(requested, matched, result)
     return result
 
 
@@ -185,11 +185,11 @@ def _match_paths(
     rule: str, fits: dict[str, list[str]], matched: dict[str, tuple[str, str]], result: Resolved
 ) -> None:
     for name, candidates in fits.items():
-        found = candidates if len(candidates) < 2 else list(dict.fromkeys(candidates))
-        if len(found) == 1:
-            matched[name] = (rule, found[0])
-        elif found:
-            result.unclear[name] = _several(found)
+        distinct = candidates if len(candidates) < 2 else list(dict.fromkeys(candidates))
+        if len(distinct) == 1:
+            matched[name] = (rule, distinct[0])
+        elif distinct:
+            result.unclear[name] = _several(distinct)
 
 
 def _shared(known: str, other: str) -> str:
@@ -233,7 +233,7 @@ def _match_keys(
             matched[name] = (rule or step, theirs.at[target][0])
 
 
-def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
+def _finish(requested: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
     """Drop a file that two names got, unless both are its path; count; answer in the order requested."""
     owner: dict[str, str] = {}
     weak: list[tuple[str, tuple[str, str]]] = []
@@ -255,4 +255,4 @@ def _finish(asked: Sequence[str], matched: dict[str, tuple[str, str]], result: R
         result.rules[name] = rule
         result.by[rule] = result.by.get(rule, 0) + 1
         result.first.setdefault(rule, (name, known))
-    result.found = [matched[name][1] if name in matched else None for name in asked]
+    result.found = [matched[name][1] if name in matched else None for name in requested]

@@ -41,27 +41,27 @@ class Listing:
 
 def list_folder(root: Path) -> Listing:
     """List a folder at any depth; hidden and linked folders are named but not entered."""
-    found = Listing()
+    listing = Listing()
     folders = [""]
     while folders:
         prefix = folders.pop()
         try:
             entries = sorted(_entries(root / prefix), key=lambda entry: entry.name)
         except OSError:
-            found.passed.add(Kind.UNREADABLE, prefix or str(root))
+            listing.passed.add(Kind.UNREADABLE, prefix or str(root))
             continue
         for entry in entries:
             name = prefix + entry.name
             kind = _kind(entry, name)
             if kind is None:
-                found.pictures.append(name)
+                listing.pictures.append(name)
             elif not isinstance(kind, Kind):
                 folders.append(name + "/")
             else:
-                found.passed.add(kind, name)
+                listing.passed.add(kind, name)
                 if kind in (Kind.NOT_PICTURE, Kind.HIDDEN, Kind.UNREADABLE) and entry.is_file():
-                    found.others.append(name)
-    return found.sorted()
+                    listing.others.append(name)
+    return listing.sorted()
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -106,7 +106,7 @@ def list_zip(path: Path) -> Listing:
     Raises:
         LimbeckError: a missing or damaged archive.
     """
-    archive, found = open_archive(path), Listing()
+    archive, listing = open_archive(path), Listing()
     for name, info in archive.members.items():
         if is_hidden(name):
             kind: Kind | None = Kind.HIDDEN
@@ -121,8 +121,8 @@ def list_zip(path: Path) -> Listing:
             except Exception:  # zipfile, zlib, lzma and bz2 each have their own; locked members too
                 kind = Kind.UNREADABLE
         if kind is None:
-            found.pictures.append(name)
+            listing.pictures.append(name)
         else:
-            found.passed.add(kind, name)
-            found.others.append(name)
-    return found.sorted()
+            listing.passed.add(kind, name)
+            listing.others.append(name)
+    return listing.sorted()

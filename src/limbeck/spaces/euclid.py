@@ -43,13 +43,13 @@ class Euclid(Vectors, NoCones):
         Raises:
             LimbeckError: the width is wrong, or a row has NaN, infinity or a norm above `MAX_NORM`.
         """
-        given = require_floats(points, self, what)
+        floats = require_floats(points, self, what)
         with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(given, dtype=np.float32)
+            array = np.ascontiguousarray(floats, dtype=np.float32)
         norms = np.sqrt(_squares(array))
         bad = np.flatnonzero(~(norms <= MAX_NORM))
         if bad.size:
-            refuse_not_finite(given, bad[0], what)
+            refuse_not_finite(floats, bad[0], what)
             raise LimbeckError(
                 f"{what}: row {bad[0]} has norm {norms[bad[0]]:.4g}, which exceeds {MAX_NORM:g}; "
                 "scale the vectors down",

@@ -65,13 +65,13 @@ class Lorentz(Vectors):
         Raises:
             LimbeckError: the width is wrong, or a row has NaN, infinity or a radius above `MAX_RADIUS`.
         """
-        given = require_floats(points, self, what)
+        floats = require_floats(points, self, what)
         with np.errstate(over="ignore", invalid="ignore"):  # such rows raise an error below
-            array = np.ascontiguousarray(given, dtype=np.float32)
+            array = np.ascontiguousarray(floats, dtype=np.float32)
             norms = np.sqrt(self.curv * np.einsum("nd,nd->n", array, array, dtype=np.float64))
         bad = np.flatnonzero(~(norms <= math.sinh(MAX_RADIUS)))
         if bad.size:
-            refuse_not_finite(given, bad[0], what)
+            refuse_not_finite(floats, bad[0], what)
             raise LimbeckError(
                 f"{what}: row {bad[0]} is {np.arcsinh(norms[bad[0]]):.4g}/√curv from the origin, "
                 f"where float32 has no correct digits; limit the radius to {MAX_RADIUS:g}/√curv",

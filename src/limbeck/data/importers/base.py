@@ -82,9 +82,9 @@ class Source:
         Raises:
             LimbeckError: two such files in equally many folders.
         """
-        found = [name for name in self.names if name == ending or name.endswith("/" + ending)]
-        top = min((name.count("/") for name in found), default=0)
-        first = [name for name in found if name.count("/") == top]
+        matches = [name for name in self.names if name == ending or name.endswith("/" + ending)]
+        top = min((name.count("/") for name in matches), default=0)
+        first = [name for name in matches if name.count("/") == top]
         if len(first) > 1:
             raise LimbeckError(f"{self.path}: {show(first[0])} and {show(first[1])} both exist; remove one")
         return next(iter(first), None)
@@ -196,18 +196,18 @@ def attach_features(
         file = load_feature_file(source.name, source.file, source.scale)
         if source.names is None:
             file.check_count(len(columns["id"]), "the table (use --feature-names to match by name)")
-            found: list[int | None] = list(range(file.count))
+            file_rows: list[int | None] = list(range(file.count))
         else:
             names = _read_names(source.names, file.count, source.file)
             images = columns.get("image") or [None] * len(columns["id"])
             matched = match_rows(names, columns["id"], images, where=str(source.names), folder=folder)
-            found = matched.rows
+            file_rows = matched.rows
             report.notes += [note for note in matched.notes if note not in report.notes]
-        if rows is not None and found != rows:
+        if rows is not None and file_rows != rows:
             raise LimbeckError(
                 f"{source.file}: rows have another order than in the other feature file; use one order"
             )
-        rows = found
+        rows = file_rows
         entries[source.name] = {"file": str(source.file.resolve()), "scale": source.scale, "rows": file.count}
     if rows is not None:
         columns["feature_row"] = rows

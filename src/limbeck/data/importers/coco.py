@@ -52,11 +52,11 @@ def import_coco(src: Path, out: Path, options: CocoOptions) -> ImportReport:
             _captions(content, rows, name, report)
         if name := files.get(("instances", split)):
             content = _read(source, name, rows, f"{split}{year}", split)
-            found = _labels(content, rows, name, report)
+            categories = _labels(content, rows, name, report)
             roots |= _roots(content)
-            if labels and found != labels:
+            if labels and categories != labels:
                 raise LimbeckError(f"{name}: its categories differ from those of train; use files of one set")
-            labels = found
+            labels = categories
         listed.extend(rows.values())
     used = {label for row in listed for label in row.labels}
     if empty := [label for label in labels if label in roots and label not in used]:
@@ -85,8 +85,8 @@ def _annotation_files(
     year = options.year
     pictures = [PurePosixPath(name) for name in photos.pictures]
     without_pictures = not pictures and not options.keep_missing
-    found = [(match, name) for name in source.names if (match := _FILE.search(name)) and match[1] in kinds]
-    years = sorted({match[3] for match, _ in found})
+    matches = [(match, name) for name in source.names if (match := _FILE.search(name)) and match[1] in kinds]
+    years = sorted({match[3] for match, _ in matches})
     if not years:
         wanted = " or ".join(f"{kind}_*.json" for kind in kinds)
         nor = ", and no pictures" if without_pictures else ""
@@ -100,7 +100,7 @@ def _annotation_files(
     if year is not None and year not in years:
         raise LimbeckError(f"{source.path}: no annotations of {year}; there are {', '.join(years)}")
     chosen = year or years[0]
-    files = {(match[1], match[2]): name for match, name in found if match[3] == chosen}
+    files = {(match[1], match[2]): name for match, name in matches if match[3] == chosen}
     folders = {part for picture in pictures for part in picture.parts[:-1]}
     splits = [
         split

@@ -47,8 +47,10 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
         if other := [name for name in source.names if Path(name).suffix.lower() in ENDINGS - {".json"}]:
             report.notes.append(f"{some(other)} was not looked into; --table takes such a file")
         rows = bare_rows(source.pictures)
-        found = read_sidecars(source, rows, report)
-        rows = folder_labels(source, rows if found is None else found, options, report, found is not None)
+        with_texts = read_sidecars(source, rows, report)
+        rows = folder_labels(
+            source, rows if with_texts is None else with_texts, options, report, with_texts is not None
+        )
     else:
         if options.folder_labels:
             raise LimbeckError(f"{table.name}: the table defines the labels; remove --folder-labels")
@@ -102,21 +104,21 @@ def _find_pictures(
 ) -> Rows:
     """Return the rows with the names of their pictures in the source; refuse or count missing ones."""
     by_id = parts["image"] is None
-    asked = rows.ids if by_id else rows.images
-    named = [row for row, name in enumerate(asked) if name is not None]
-    names = [str(asked[row]) for row in named]
+    requested = rows.ids if by_id else rows.images
+    named = [row for row, name in enumerate(requested) if name is not None]
+    names = [str(requested[row]) for row in named]
     place = table if table in source.names else ""
     endings = by_id or not any(map(is_picture_name, names))
-    found = find_pictures(
+    resolved = find_pictures(
         source, names, report, list_name=place, endings=endings, keep_missing=options.keep_missing
     )
     roots = roots_of(source.path)
-    images: list[str | None] = [None] * len(asked)
-    missing: list[str | None] = [None] * len(asked)
-    for row, name, image in zip(named, names, found.found, strict=True):
+    images: list[str | None] = [None] * len(requested)
+    missing: list[str | None] = [None] * len(requested)
+    for row, name, image in zip(named, names, resolved.found, strict=True):
         images[row] = image
         missing[row] = None if image is not None or by_id else clean_path(name, roots)
-    lost = list(dict.fromkeys(n for n, image in zip(names, found.found, strict=True) if image is None))
+    lost = list(dict.fromkeys(n for n, image in zip(names, resolved.found, strict=True) if image is None))
     count = len(set(names))
     if by_id and len(lost) == count and options.features:
         report.notes.append("no pictures: features only")
@@ -127,12 +129,12 @@ def _find_pictures(
             else "restore them "
         )
         raise LimbeckError(
-            f"{source.path}: {len(lost):,} of {count:,} pictures are missing (first: {found.why(lost[0])}); "
-            f"{cure}or use --keep-missing"
+            f"{source.path}: {len(lost):,} of {count:,} pictures are missing "
+            f"(first: {resolved.why(lost[0])}); {cure}or use --keep-missing"
         )
     elif lost:
         report.notes.append(f"{len(lost):,} rows kept without picture: {some(lost)}")
-    note_unused(source, found.found, report)
+    note_unused(source, resolved.found, report)
     return replace(rows, images=images, missing=missing)
 
 
@@ -189,4 +191,4 @@ def _ids(rows: Rows) -> list[str]:
         return [str(own) for own in rows.ids]
     places = zip(rows.images, rows.missing, strict=True)
     own = unique_ids([image or missing or "" for image, missing in places], folders=True)
-    return [given or name for given, name in zip(rows.ids, own, strict=True)]
+    return [row_id or name for row_id, name in zip(rows.ids, own, strict=True)]

@@ -92,10 +92,12 @@ class Rows:
     def take(self, rows: Sequence[int]) -> Rows:
         """Return some rows, in this order."""
         lists = ("ids", "images", "splits", "captions", "tags", "labels", "paths", "missing")
-        kept: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in lists}
+        columns: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in lists}
         further = self.further
         return replace(
-            self, further=further.take(pa.array(rows, pa.int64())) if further.num_columns else further, **kept
+            self,
+            further=further.take(pa.array(rows, pa.int64())) if further.num_columns else further,
+            **columns,
         )
 
 
@@ -132,12 +134,12 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
         inside = options.table.as_posix()
         if not options.table.is_file() and inside in source.names and source.is_zip:
             return parse_table(source.read_bytes(inside), inside, **how)
-        beside = options.table if options.table.is_file() else source.path / options.table
-        if not beside.is_file():
+        file = options.table if options.table.is_file() else source.path / options.table
+        if not file.is_file():
             raise LimbeckError(
                 f"{options.table}: no such table, neither in the working directory nor in {source.path}"
             )
-        return read_table(beside, **how)
+        return read_table(file, **how)
     tables = [name for name in source.names if Path(name).suffix.lower() in _ENDINGS]
     top = min((name.count("/") for name in tables), default=0)
     tables = [name for name in tables if name.count("/") == top]
@@ -173,7 +175,7 @@ def table_rows(
         if parts[part] is None:
             return [[]] * len(table)
         where = f"{table.name}: column {parts[part]!r}"
-        found = cell_lists(
+        cells = cell_lists(
             column(part),
             where,
             separator=separator,
@@ -181,8 +183,8 @@ def table_rows(
             clean=normalize_text,
             repeats=part == "path",
         )
-        report.notes.extend(found.notes)
-        return found.rows
+        report.notes.extend(cells.notes)
+        return cells.rows
 
     splits = _normal(column("split"))
     rows = Rows(

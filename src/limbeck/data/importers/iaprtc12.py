@@ -103,8 +103,8 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
 def _by_number(source: Source, ending: str, preferred: str) -> dict[str, str]:
     """Return the files with a number as name, by number, without SAIAPR's pictures of drawn outlines."""
     plain = [name for name in source.names if not re.search(r"(?:^|/)segment[^/]*/", name)]
-    found = numbered(plain, rf"([0-9]+){re.escape(ending)}", source.path, preferred)
-    return {str(number): name for number, name in found.items()}
+    files = numbered(plain, rf"([0-9]+){re.escape(ending)}", source.path, preferred)
+    return {str(number): name for number, name in files.items()}
 
 
 def _names(source: Source, file: str) -> dict[int, str]:
@@ -121,8 +121,8 @@ def _names(source: Source, file: str) -> dict[int, str]:
 
 def _sentences(text: str) -> list[str]:
     """Return the description, split at semicolons, or the title where there is none."""
-    found = _TEXT.search(text)
-    parts = [normalize_text(part) for part in (found[1] if found else "").split(";")]
+    description = _TEXT.search(text)
+    parts = [normalize_text(part) for part in (description[1] if description else "").split(";")]
     title = _TITLE.search(text)
     instead = normalize_text(title[1]) if title else ""
     return [part for part in parts if part] or ([instead] if instead else [])

@@ -59,6 +59,6 @@ def entries(
             if not isinstance(item, dict) or name not in item:
                 raise LimbeckError(f"{where}: {key}[{number}] has no {name!r}; expected is {layout}")
             if not isinstance(item[name], kind):
-                found = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
-                raise LimbeckError(f"{where}: {found}, not {_WORDS[kind]}; expected is {layout}")
+                what = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
+                raise LimbeckError(f"{where}: {what}, not {_WORDS[kind]}; expected is {layout}")
     return items

@@ -47,9 +47,9 @@ def _split_file(src: Path) -> tuple[Source, str]:
     if src.is_file() and src.suffix.lower() == ".json":
         return Source(src.parent), src.name
     source = Source(src)
-    found = [name for name in source.names if Path(name).match("dataset_*.json")]
-    if len(found) > 1:
-        raise LimbeckError(f"{src}: several split files ({', '.join(found)}); unpack and use one of them")
-    if not found:
+    files = [name for name in source.names if Path(name).match("dataset_*.json")]
+    if len(files) > 1:
+        raise LimbeckError(f"{src}: several split files ({', '.join(files)}); unpack and use one of them")
+    if not files:
         raise LimbeckError(f"{src}: no dataset_*.json; use Karpathy's split file itself")
-    return source, found[0]
+    return source, files[0]

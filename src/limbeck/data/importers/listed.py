@@ -54,14 +54,14 @@ def write_listed(
     """
     _refuse_repeated(listed)
     names = [item.name for item in listed]
-    found = find_pictures(pictures, names, report, keep_missing=options.keep_missing)
-    images = found.found
+    resolved = find_pictures(pictures, names, report, keep_missing=options.keep_missing)
+    images = resolved.found
     note_unused(pictures, images, report)
     missing = [item.name for item, image in zip(listed, images, strict=True) if image is None]
     if len(missing) == len(listed) and not options.keep_missing:
         raise LimbeckError(
             f"{pictures.path}: none of the {len(listed):,} pictures was found "
-            f"(first: {found.why(missing[0])}); "
+            f"(first: {resolved.why(missing[0])}); "
             "name their folder or zip with --images"
         )
     if missing:

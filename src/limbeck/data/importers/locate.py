@@ -42,18 +42,20 @@ def find_pictures(
         LimbeckError: names that fit several pictures, or a picture that several names fit.
     """
     known = list(source.pictures)
-    own = {*names, *map(clean_path, names)}
-    known += sorted(own.intersection(source.names).difference(known))
+    requested = {*names, *map(clean_path, names)}
+    known += sorted(requested.intersection(source.names).difference(known))
     base = str(PurePosixPath(list_name).parent) if list_name else ""
-    found = resolve(names, known, folder=source.path, base=base, endings=endings, pictures=True)
-    report.notes += found.notes("pictures")
-    if found.unclear:
-        why = found.why(next(iter(found.unclear)))
-        what = f"{len(found.unclear):,} names fit several pictures, or one with another name (first: {why})"
+    resolved = resolve(names, known, folder=source.path, base=base, endings=endings, pictures=True)
+    report.notes += resolved.notes("pictures")
+    if resolved.unclear:
+        why = resolved.why(next(iter(resolved.unclear)))
+        what = (
+            f"{len(resolved.unclear):,} names fit several pictures, or one with another name (first: {why})"
+        )
         if not keep_missing:
             raise LimbeckError(f"{source.path}: {what}")
         report.notes.append(what)
-    return found
+    return resolved
 
 
 def note_unused(source: Source, used: Sequence[str | None], report: ImportReport) -> None:
@@ -76,12 +78,12 @@ def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") 
     Raises:
         LimbeckError: two files of one number.
     """
-    found: dict[int, list[str]] = {}
+    files: dict[int, list[str]] = {}
     for name in names:
         if match := re.search(f"(?:^|/){form}$", name, re.IGNORECASE):
-            found.setdefault(int(match[1]), []).append(name)
+            files.setdefault(int(match[1]), []).append(name)
     chosen = {}
-    for number, fits in found.items():
+    for number, fits in files.items():
         if len(fits) > 1 and preferred:
             fits = [name for name in fits if re.search(preferred, name)] or fits
         if len(fits) > 1:

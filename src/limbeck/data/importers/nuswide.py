@@ -55,22 +55,22 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
     if options.concepts not in CONCEPTS:
         raise LimbeckError(f"--concepts {options.concepts}: choose {' or '.join(CONCEPTS)}")
     concepts = CONCEPTS[options.concepts]
-    found = _files(source, concepts)
-    listed = [line.strip().replace("\\", "/") for line in _lines(source, found["Imagelist.txt"])]
+    files = _files(source, concepts)
+    listed = [line.strip().replace("\\", "/") for line in _lines(source, files["Imagelist.txt"])]
     labels: list[list[str]] = [[] for _ in listed]
     for concept in concepts:
-        name = found[f"Labels_{concept}.txt"]
+        name = files[f"Labels_{concept}.txt"]
         flags = _lines(source, name)
         if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
             raise LimbeckError(
                 f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt"
             )
-        for own, flag in zip(labels, flags, strict=True):
+        for row_labels, flag in zip(labels, flags, strict=True):
             if flag.strip() == "1":
-                own.append(concept)
+                row_labels.append(concept)
     ids = [PurePosixPath(name).stem.rsplit("_", 1)[-1] for name in listed]
-    tags = _tags(source, found, ids)
-    keep = [at for at, own in enumerate(labels) if own]
+    tags = _tags(source, files, ids)
+    keep = [at for at, row_labels in enumerate(labels) if row_labels]
     pictures = options.picture_source(source)
     found_pictures = find_pictures(
         pictures, [listed[at] for at in keep], report, keep_missing=options.keep_missing
@@ -106,27 +106,27 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
 def _files(source: Source, concepts: list[str]) -> dict[str, str]:
     """Return the paths of all required files; an error names all missing ones."""
     needed = ["Imagelist.txt", *(f"Labels_{concept}.txt" for concept in concepts)]
-    found = {name: source.find(name) for name in [*needed, "TagList1k.txt", "AllTags1k.txt", "All_Tags.txt"]}
-    missing = [name for name in needed if found[name] is None]
-    if (found["TagList1k.txt"] is None or found["AllTags1k.txt"] is None) and found["All_Tags.txt"] is None:
+    files = {name: source.find(name) for name in [*needed, "TagList1k.txt", "AllTags1k.txt", "All_Tags.txt"]}
+    missing = [name for name in needed if files[name] is None]
+    if (files["TagList1k.txt"] is None or files["AllTags1k.txt"] is None) and files["All_Tags.txt"] is None:
         missing.append("TagList1k.txt with AllTags1k.txt (or All_Tags.txt)")
     if missing:
         raise LimbeckError(
             f"{source.path}: {len(missing)} files of NUS-WIDE are missing: {', '.join(missing)}; unpack "
             "ImageList, Groundtruth and NUS_WID_Tags there"
         )
-    return {name: place for name, place in found.items() if place is not None}
+    return {name: place for name, place in files.items() if place is not None}
 
 
 def _lines(source: Source, name: str) -> list[str]:
     return source.read_lines(name)
 
 
-def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[str]]:
+def _tags(source: Source, files: dict[str, str], ids: list[str]) -> list[list[str]]:
     """Return the tags of each row of the image list."""
-    if "TagList1k.txt" in found and "AllTags1k.txt" in found:
-        words = [normalize_text(line) for line in _lines(source, found["TagList1k.txt"])]
-        rows = _lines(source, found["AllTags1k.txt"])
+    if "TagList1k.txt" in files and "AllTags1k.txt" in files:
+        words = [normalize_text(line) for line in _lines(source, files["TagList1k.txt"])]
+        rows = _lines(source, files["AllTags1k.txt"])
         if len(rows) != len(ids):
             raise LimbeckError(
                 f"{source.path}: AllTags1k.txt has {len(rows):,} rows, Imagelist.txt {len(ids):,}; "
@@ -141,6 +141,6 @@ def _tags(source: Source, found: dict[str, str], ids: list[str]) -> list[list[st
                 )
             tags.append([word for word, flag in zip(words, flags, strict=True) if flag == "1"])
         return tags
-    split = (line.split(None, 1) for line in _lines(source, found["All_Tags.txt"]) if line.strip())
+    split = (line.split(None, 1) for line in _lines(source, files["All_Tags.txt"]) if line.strip())
     by_id = {parts[0]: parts[1].split() if len(parts) > 1 else [] for parts in split}
     return [[word for word in map(normalize_text, by_id.get(item, [])) if word] for item in ids]

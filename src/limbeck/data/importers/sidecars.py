@@ -49,10 +49,10 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
             texts[row] = normalize_text(source.read_text(f"{stem}.txt"))
         if f"{stem}.json" in there:
             name = f"{stem}.json"
-            found = load_json(source.read_text(name), name)
-            if not isinstance(found, dict):
+            content = load_json(source.read_text(name), name)
+            if not isinstance(content, dict):
                 raise LimbeckError(f"{name}: contains no object; remove it or name a table with --table")
-            facts[row] = found
+            facts[row] = content
     if not texts and not facts:
         return None
     captions = [
@@ -78,16 +78,16 @@ def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
     """Return columns of the plain fields that are not captions."""
     plain: list[dict[str, object]] = []
     dropped = set()
-    for own in facts:
-        kept = {}
-        for name, value in own.items():
+    for content in facts:
+        values = {}
+        for name, value in content.items():
             if name in _CAPTION:
                 continue
             if isinstance(value, dict | list) or (isinstance(value, str) and len(value) > _LONG):
                 dropped.add(name)
             else:
-                kept[f"given_{name}" if name in RESERVED else name] = value
-        plain.append(kept)
+                values[f"given_{name}" if name in RESERVED else name] = value
+        plain.append(values)
     if not any(plain):
         return pa.table({})
     columns, _, notes = to_columns(plain, (), "JSON next to pictures")
@@ -99,9 +99,9 @@ def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
 
 
 def folder_labels(
-    source: Source, rows: Rows, options: FolderOptions, report: ImportReport, told: bool
+    source: Source, rows: Rows, options: FolderOptions, report: ImportReport, has_texts: bool
 ) -> Rows:
-    """Use folders as labels: on request, or if the layout shows it; ``told``: pictures have texts.
+    """Use folders as labels: on request, or if the layout shows it; ``has_texts``: pictures have texts.
 
     The layout shows it if all pictures are in ``SPLIT/CLASS/``, with train, val or test (or a synonym) as
     SPLIT; these become the split column. With ``--folder-labels`` the folder of a picture is its label,
@@ -111,17 +111,22 @@ def folder_labels(
         LimbeckError: requested, but no picture is in a folder.
     """
     parents = [PurePosixPath(str(picture)).parent.parts for picture in rows.images]
-    words = [split_name(own[0].lower()) if len(own) > 1 else "" for own in parents]
-    by_split = bool(words) and set(words) <= _SPLITS and {len(own) for own in parents} == {2}
-    classes = Counter(own[-1] for own in parents if own)
+    words = [split_name(folders[0].lower()) if len(folders) > 1 else "" for folders in parents]
+    by_split = bool(words) and set(words) <= _SPLITS and {len(folders) for folders in parents} == {2}
+    classes = Counter(folders[-1] for folders in parents if folders)
     if options.folder_labels and not classes:
         raise LimbeckError(f"{source.path}: no picture is in a folder; remove --folder-labels")
-    if not options.folder_labels and (told or not by_split):
-        if not told and len(classes) > 1 and all(parents) and {len(own) for own in parents} == {1}:
+    if not options.folder_labels and (has_texts or not by_split):
+        if (
+            not has_texts
+            and len(classes) > 1
+            and all(parents)
+            and {len(folders) for folders in parents} == {1}
+        ):
             hint = "--folder-labels makes these their labels"
             report.notes.append(f"all pictures are in {len(classes):,} folders; {hint}")
         return rows
-    labels = [[name] if own and (name := normalize_text(own[-1])) else [] for own in parents]
+    labels = [[name] if folders and (name := normalize_text(folders[-1])) else [] for folders in parents]
     report.notes.append(f"labels are the folders of the pictures: {len(classes):,} classes")
     if by_split:
         report.notes.append(f"splits are the folders above: {', '.join(sorted(set(words)))}")
