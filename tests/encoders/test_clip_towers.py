@@ -13,9 +13,9 @@ from PIL import Image
 
 import limbeck
 from hub_models import MEAN, STD
-from limbeck.encoders.clip import load_clip
 from limbeck.encoders.config import AugmentConfig, ClipImageConfig, ClipTextConfig, TokenizerConfig
 from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.load import load_pretrained
 from limbeck.encoders.text import ClipTextBackbone
 from limbeck.encoders.tokenizer import train_tokenizer
 from limbeck.encoders.transforms import random_crop
@@ -164,8 +164,8 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, clip_dir: Path) -> No
 
 def test_other_models_and_packages_are_refused(bert_dir: Path) -> None:
     with pytest.raises(LimbeckError) as found:
-        load_clip(str(bert_dir))
-    assert "a bert model without the weights of CLIPModel" in str(found.value)
+        load_pretrained(str(bert_dir))
+    assert "config.json is of a bert model, which is no dual encoder" in str(found.value)
     assert "\n" not in str(found.value)
     with pytest.raises(
         LimbeckError, match="package:no-such-model: the package is not installed; run: pip install"

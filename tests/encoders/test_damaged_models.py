@@ -102,7 +102,7 @@ def test_damaged_models_are_one_line(model_dir: Path, damage: Callable[[Path], N
 
 
 def test_places_without_a_model_say_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(LimbeckError, match="contains no model; use a run, a model directory or"):
+    with pytest.raises(LimbeckError, match=r"contains no model \(found no file\); use a run, a model dir"):
         limbeck.load(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     with pytest.raises(

@@ -134,6 +134,10 @@ class Backbone(nn.Module, ABC):
         """Return the ``source`` whose unchanged weights may be stored by reference, or None."""
         return None
 
+    def from_source(self, source: str) -> nn.Module:
+        """Load `model` with the weights of a source that is on this machine; nothing is downloaded."""
+        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' has no source")
+
     def embeds(self) -> str | None:
         """Return the pretrained dual encoder (`reference`) whose embeddings the output is, or None.
 

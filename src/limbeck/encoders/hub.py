@@ -13,22 +13,22 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from limbeck.encoders.pooling import transformer_folder
-from limbeck.encoders.sources import check_code, check_weights, hub_closed, local_folder
+from limbeck.encoders.sources import check_code, check_weights, hub_closed
 from limbeck.errors import LimbeckError
 
 
-def pretrained(auto_class: Any, source: str, *, network: bool = True) -> Any:
+def pretrained(auto_class: Any, place: Path, source: str) -> Any:
     """Load ``auto_class.from_pretrained`` in float32, from safetensors only.
 
     Args:
         auto_class: a model class of `transformers`, or ``AutoModel``.
-        source: a directory or hub id, as in `local_folder`.
-        network: False reads a hub id from the local cache only.
+        place: the folder of the source, as `local_folder` gives it.
+        source: the source as the user names it, for errors.
 
     Raises:
         LimbeckError: a source that cannot be loaded or is refused; weights that do not fit the class.
     """
-    folder = transformer_folder(local_folder(source, network=network))
+    folder = transformer_folder(place)
     check_code(folder, source)
     check_weights(folder, source)
     try:

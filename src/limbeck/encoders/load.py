@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.encoders.clip import load_clip
+from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, TowerConfig
 from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.pretrained import found
 from limbeck.encoders.sources import is_hub_id
+from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.plugins import trust_code
 
@@ -16,11 +18,11 @@ from limbeck.plugins import trust_code
 def load(
     path_or_hub_id: str | Path, *, device: str | None = None, code: Sequence[Path | str] = ()
 ) -> DualEncoder:
-    """Load a dual encoder from a run, a model directory, a `transformers` CLIP directory, or a hub id.
+    """Load a dual encoder from a run, a model directory, a pretrained model of a known format, or a hub id.
 
     Args:
-        path_or_hub_id: a run directory (with ``model/``), a model directory (with ``model.json``), the
-            directory of a `transformers` CLIP model (with ``config.json``), or a hub id.
+        path_or_hub_id: a run directory (with ``model/``), a model directory (with ``model.json``), a
+            pretrained model (`limbeck.encoders.pretrained`), or a hub id.
         device: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; by default the device of `on_device`, else the CPU.
         code: your Python files that define classes of the model; no other code of a model is ever run.
 
@@ -34,13 +36,25 @@ def load(
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():
             return placed(DualEncoder.load(candidate), device)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        hint = (
-            "the run has not finished; continue it with: limbeck train --resume"
-            if (folder / "recipe.yaml").is_file()
-            else "use a run, a model directory or a CLIP directory"
+    if (folder / "recipe.yaml").is_file():
+        raise LimbeckError(
+            f"{folder}: contains no model; the run has not finished; continue it with: limbeck train --resume"
         )
-        raise LimbeckError(f"{folder}: contains no model; {hint}")
-    if not folder.is_dir() and not is_hub_id(str(path_or_hub_id)):
+    if not folder.exists() and not is_hub_id(str(path_or_hub_id)):
         raise LimbeckError(f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)")
-    return placed(load_clip(str(path_or_hub_id)), device)
+    return placed(load_pretrained(str(path_or_hub_id)), device)
+
+
+def load_pretrained(source: str) -> DualEncoder:
+    """Load a pretrained dual encoder with its own preprocessing, tokenizer, logit scale and space.
+
+    Where the towers' projections can be left out, they become the lift's heads.
+
+    Raises:
+        LimbeckError: as in `limbeck.encoders.pretrained.found`; a damaged or incomplete model.
+    """
+    known, place = found(source)
+    image = Tower(TowerConfig(backbone=ClipImageConfig(source=source, projection=known.projects)), "image")
+    text = Tower(TowerConfig(backbone=ClipTextConfig(source=source, projection=known.projects)), "text")
+    lift = known.lift(place, {"image": image.dim, "text": text.dim})
+    return DualEncoder(image, text, lift).eval().requires_grad_(False)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone
-from limbeck.encoders.hub import pretrained, weights_digest
+from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.sources import lasting
 from limbeck.errors import LimbeckError
 
@@ -53,15 +53,15 @@ def referenced_weights(
             raise LimbeckError(f"{file}: {prefix} refers to no pretrained part; restore it")
         if not isinstance(reference, dict) or not isinstance(reference.get("source"), str):
             raise LimbeckError(f"{file}: {prefix} refers to no source; restore it")
-        weights = _weights(type(inner), reference["source"], reference.get("sha256"), folder)
+        weights = _weights(backbone, reference["source"], reference.get("sha256"), folder)
         backbone.pristine = True
         tensors |= {prefix + name: tensor for name, tensor in weights.items()}
     return tensors
 
 
-def _weights(kind: type[nn.Module], source: str, sha256: Any, folder: Path) -> dict[str, torch.Tensor]:
+def _weights(backbone: Backbone, source: str, sha256: Any, folder: Path) -> dict[str, torch.Tensor]:
     try:
-        inner = pretrained(kind, source, network=False)
+        inner = backbone.from_source(source)
     except LimbeckError as error:
         raise LimbeckError(f"{folder}: keeps pretrained weights elsewhere: {error}") from error
     if weights_digest(inner) != sha256:

@@ -58,6 +58,12 @@ def lasting(source: str | None) -> str | None:
     return str(Path(source).expanduser().resolve())
 
 
+def shown(path: Path) -> str:
+    """Name the first entries of a folder, for messages."""
+    names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else [path.name]
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "no file"
+
+
 def check_code(folder: Path, source: str) -> None:
     """Refuse a folder with its own code (``auto_map``)."""
     for name in _CODE_FILES:
@@ -86,10 +92,19 @@ def check_weights(folder: Path, source: str) -> None:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         _check_index(index)
-    elif list(folder.glob("*.bin")) and not list(folder.glob("*.safetensors")):
+    elif not list(folder.glob("*.safetensors")) and (pickled := sorted(folder.glob("*.bin"))):
         raise LimbeckError(
-            f"{source}: contains only pickled weights (.bin); convert them to safetensors first"
+            f"{source}: contains only pickled weights (.bin), which are never loaded; convert them, in its "
+            f"folder: {conversion(pickled[0].name, 'model.safetensors')}"
         )
+
+
+def conversion(pickled: str, out: str) -> str:
+    """Return the command that turns a state dict from a pickle into safetensors."""
+    return (
+        f"python -c \"import torch, safetensors.torch as s; w = torch.load('{pickled}', weights_only=True); "
+        f"s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, '{out}', {{'format': 'pt'}})\""
+    )
 
 
 @contextlib.contextmanager

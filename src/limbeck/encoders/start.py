@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Any
 
@@ -10,8 +9,7 @@ from torch import nn
 
 from limbeck.encoders.config import LOGIT_SCALE, ClipImageConfig, ClipTextConfig, SphereConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.hub import stored_tensor
-from limbeck.encoders.sources import local_folder
+from limbeck.encoders.pretrained import found
 from limbeck.encoders.towers import Tower
 
 _CLIP = (ClipImageConfig, ClipTextConfig)
@@ -23,8 +21,11 @@ def with_temperature(config: Any, towers: dict[str, Tower]) -> Any:
         return config
     sources = {tower.backbone.embeds() for tower in towers.values()}
     source = sources.pop() if len(sources) == 1 else None
-    stored = None if source is None else stored_tensor(local_folder(source), "logit_scale")
-    scale = LOGIT_SCALE if stored is None else math.exp(float(stored))
+    stored = None
+    if source is not None:
+        known, place = found(source)
+        stored = known.logit_scale(place)
+    scale = LOGIT_SCALE if stored is None else stored
     return config.model_copy(
         update={"logit_scale": scale, "max_logit_scale": max(config.max_logit_scale, scale)}
     )

@@ -1,17 +1,22 @@
-"""Text towers: CLIP's text transformer at any size, and pretrained sentence encoders."""
+"""Text towers: CLIP's text transformer at any size, those of pretrained dual encoders, sentence encoders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
-from limbeck.encoders.hub import attention, pretrained
+from limbeck.encoders.hub import pretrained
+from limbeck.encoders.networks import text_network
+from limbeck.encoders.networks.texts import by_width
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
+from limbeck.encoders.pretrained import Reading, text_part
 from limbeck.encoders.sizes import check_size
 from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
 from limbeck.encoders.text_memory import recall
@@ -22,131 +27,100 @@ from limbeck.encoders.tokenizer import (
     train_tokenizer,
 )
 from limbeck.files import read_json, write_json
-from limbeck.preprocess.text import STEP, TokenPreprocessor, read_tokenizer
-
-
-def by_width(
-    ids: torch.Tensor, mask: torch.Tensor, run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
-    """Apply ``run`` to groups of texts of similar width, with little padding.
-
-    Most captions are half as long as the longest of their batch (ours).
-
-    Args:
-        ids: token ids (B, L), padded at the end.
-        mask: (B, L), 1 at tokens.
-        run: maps ids and mask of some texts, (b, l), to (b, dim).
-
-    Returns:
-        (B, dim), in the order of the texts.
-    """
-    if torch.jit.is_tracing():  # an exported graph cannot depend on the lengths of its example
-        return run(ids, mask)
-    steps = -(-mask.sum(1) // STEP)
-    kinds = [int(kind) for kind in steps.unique()]
-    if len(kinds) < 2:
-        return run(ids, mask)
-    places = [(steps == kind).nonzero().squeeze(1) for kind in kinds]
-    parts = [
-        run(ids[own, : kind * STEP], mask[own, : kind * STEP])
-        for kind, own in zip(kinds, places, strict=True)
-    ]
-    return torch.cat(parts)[torch.cat(places).argsort()]
+from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
 
 
 class ClipTextBackbone(Backbone):
-    """CLIP's text tower: causal transformer, feature at the end token, with its projection if configured."""
+    """CLIP's text tower with the sizes of its configuration, or the text tower of a pretrained source."""
 
     reads = "text"
     config: ClipTextConfig
 
     def __init__(self, config: ClipTextConfig, *, empty: bool = False) -> None:
         super().__init__(config)
-        self.source, self.context = config.source, config.context
+        self.source = config.source
+        self.reading: Reading | None = None
         if config.source is not None and not empty:
-            self._use(load_tokenizer(config.source))
-            self.model = pretrained(self._class(), config.source)
+            part = text_part(config.source, projection=config.projection)
+            self.reading = part.reading
+            self._use(part.tokenizer, part.model)
             self.pristine = True
-            self._describe()
         elif config.source is None:
-            self.dim = config.width
+            self.context, self.dim = config.context, config.width
 
-    def _class(self) -> type:
-        from transformers import CLIPTextModel, CLIPTextModelWithProjection
+    def _use(self, tokenizer: tokenizers.Tokenizer, model: Any) -> None:
+        self._tokens(tokenizer)
+        self.model = model
+        self.network = text_network(model.config.model_type)
+        self.dim = self.network.dim(model, self.config.projection)
+        self.context = int(model.config.max_position_embeddings)
+        if self.source is None:
+            self.context = min(self.config.context, self.context)
+        if self.reading is not None:
+            self.pad, self.context = self.reading.pad, self.reading.context
 
-        return CLIPTextModelWithProjection if self.config.projection else CLIPTextModel
-
-    def _use(self, tokenizer: tokenizers.Tokenizer) -> None:
+    def _tokens(self, tokenizer: tokenizers.Tokenizer) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.tokenizer = tokenizer
         self.pad, self.end = special_ids(tokenizer)
 
-    def _describe(self) -> None:
-        shape = self.model.config
-        self.model.set_attn_implementation(attention())
-        self.context = (
-            min(self.context, int(shape.max_position_embeddings))
-            if self.source is None
-            else int(shape.max_position_embeddings)
-        )
-        self.dim = int(shape.projection_dim if self.config.projection else shape.hidden_size)
+    def _build(self, stored: dict[str, Any]) -> Any:
+        return text_network(stored["model_type"]).build(stored, self.config.projection)
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
         """Train (or load) the tokenizer and size the transformer to its vocabulary."""
         if self.source is not None:
             return
-        from transformers import CLIPTextConfig
-
-        config = self.config
-        own = config.tokenizer
-        self._use(load_tokenizer(own) if isinstance(own, str) else train_tokenizer(items, own))
-        shape = CLIPTextConfig(
-            vocab_size=self.tokenizer.get_vocab_size(),
-            hidden_size=config.width,
-            intermediate_size=4 * config.width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            max_position_embeddings=config.context,
-            projection_dim=config.width,
-            bos_token_id=self.tokenizer.token_to_id(START),
-            pad_token_id=self.pad,
-            eos_token_id=self.end,
-        )
-        self.model = self._class()(shape)
-        self._describe()
+        config, own = self.config, self.config.tokenizer
+        self._tokens(load_tokenizer(own) if isinstance(own, str) else train_tokenizer(items, own))
+        shape = {
+            "model_type": "clip_text_model",
+            "vocab_size": self.tokenizer.get_vocab_size(),
+            "hidden_size": config.width,
+            "intermediate_size": 4 * config.width,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": config.heads,
+            "max_position_embeddings": config.context,
+            "projection_dim": config.width,
+            "bos_token_id": self.tokenizer.token_to_id(START),
+            "pad_token_id": self.pad,
+            "eos_token_id": self.end,
+        }
+        self._use(self.tokenizer, self._build(shape))
 
     @property
     def preprocessor(self) -> TokenPreprocessor:
-        """Tokenizes to at most ``context`` tokens."""
-        return TokenPreprocessor(self.tokenizer, self.pad, self.context, known="token")
+        """Tokenizes to at most ``context`` tokens, as the source does."""
+        tokens = TokenPreprocessor(self.tokenizer, self.pad, self.context, known="token")
+        return tokens if self.reading is None else replace(tokens, **self.reading.how)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) features."""
-        return by_width(inputs["input_ids"], inputs["attention_mask"], self._ended)
-
-    def _ended(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output = self.model(input_ids=ids, attention_mask=mask)
-        return output.text_embeds if self.config.projection else output.pooler_output
+        return self.network.forward(self.model, inputs["input_ids"], inputs["attention_mask"])
 
     def save_assets(self, folder: Path) -> None:
-        """Write the tokenizer and the transformer's configuration."""
+        """Write the tokenizer, the transformer's configuration, and how a source reads texts."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         write_json(folder / "text.json", self.model.config.to_dict())
+        if self.reading is not None:
+            write_json(folder / "reading.json", asdict(self.reading))
 
     def load_assets(self, folder: Path) -> None:
         """Read the tokenizer and rebuild the transformer without its weights."""
-        from transformers import CLIPTextConfig
-
         stored = read_json(folder / "text.json")
         check_size(folder / "text.json", stored)
-        self._use(read_tokenizer(folder))
-        self.model = self._class()(CLIPTextConfig.from_dict(stored))
-        self._describe()
+        file = folder / "reading.json"
+        self.reading = Reading(**read_json(file)) if file.is_file() else None
+        self._use(read_tokenizer(folder), self._build(stored))
 
     def reference(self) -> str | None:
         """Return the pretrained source."""
         return self.source
+
+    def from_source(self, source: str) -> torch.nn.Module:
+        """Load the network of a source that is on this machine."""
+        return text_part(source, projection=self.config.projection, network=False).model
 
     def embeds(self) -> str | None:
         """Return the source where the tower includes its projection, else None."""
@@ -171,9 +145,9 @@ class SentenceBackbone(Backbone):
         if not empty:
             from transformers import AutoModel
 
-            tokenizer = load_tokenizer(config.source)
-            modules = read_modules(local_folder(config.source))
-            self._use(tokenizer, pretrained(AutoModel, config.source), modules.plan)
+            tokenizer, folder = load_tokenizer(config.source), local_folder(config.source)
+            modules = read_modules(folder)
+            self._use(tokenizer, pretrained(AutoModel, folder, config.source), modules.plan)
             self.pooler.load_state_dict(modules.weights)
             self.pristine = True
 
@@ -256,3 +230,8 @@ class SentenceBackbone(Backbone):
     def reference(self) -> str | None:
         """Return the pretrained source."""
         return self.source
+
+    def from_source(self, source: str) -> torch.nn.Module:
+        """Load the network of a source that is on this machine."""
+        model: torch.nn.Module = pretrained(type(self.model), local_folder(source, network=False), source)
+        return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import tokenizers
@@ -12,10 +13,12 @@ from limbeck.encoders.config import TokenizerConfig
 from limbeck.encoders.pooling import transformer_folder
 from limbeck.encoders.sources import check_code, hub_closed, local_folder
 from limbeck.errors import LimbeckError
+from limbeck.files import read_json
 from limbeck.preprocess.text import UNKNOWN
 from limbeck.preprocess.words import isolate_characters, single_dot
 
 PAD, START, END = "[PAD]", "[SOS]", "[EOS]"
+_ENDS = (END, "<|endoftext|>", "[SEP]", "</s>", "<eos>")
 
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers.Tokenizer:
@@ -77,11 +80,17 @@ def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
     Raises:
         LimbeckError: a tokenizer without an end-of-text token.
     """
-    end = next(
-        (i for t in (END, "<|endoftext|>", "[SEP]", "</s>") if (i := tokenizer.token_to_id(t)) is not None),
-        None,
-    )
+    end = next((i for t in _ENDS if (i := tokenizer.token_to_id(t)) is not None), None)
     if end is None:
-        raise LimbeckError("tokenizer: no end-of-text token among [EOS], <|endoftext|>, [SEP], </s>")
+        raise LimbeckError(f"tokenizer: no end-of-text token among {', '.join(_ENDS)}")
     pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)
     return pad, end
+
+
+def padding_id(folder: Path, tokenizer: tokenizers.Tokenizer) -> int:
+    """Return the id with which a source pads, by its ``tokenizer_config.json``, else by `special_ids`."""
+    file = folder / "tokenizer_config.json"
+    told = read_json(file).get("pad_token") if file.is_file() else None
+    token = told.get("content") if isinstance(told, dict) else told
+    found = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    return special_ids(tokenizer)[0] if found is None else found

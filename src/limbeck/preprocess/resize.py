@@ -14,6 +14,7 @@ from limbeck.pictures.fit import WHOLE_ASPECT
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+HALF = (0.5, 0.5, 0.5)  # SigLIP's mean and standard deviation
 _NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
@@ -69,19 +70,31 @@ def resize_from_json(stored: dict[str, Any]) -> Resize:
     return Resize(int(stored["side"]), stored["short"], int(stored["resample"]))
 
 
-def read_preprocessing(folder: Path, side: int) -> Preprocessing:
-    """Read the preprocessing of a `transformers` folder; CLIP's own where no file defines one.
+def read_preprocessing(
+    folder: Path,
+    side: int,
+    *,
+    mean: tuple[float, ...] = CLIP_MEAN,
+    std: tuple[float, ...] = CLIP_STD,
+    short: bool = True,
+) -> Preprocessing:
+    """Read the preprocessing of a `transformers` folder; by default CLIP's own where no file defines one.
 
     Args:
         folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
         side: the side of the square that the tower reads, in pixels.
+        mean: the model's mean where the file has none.
+        std: the model's standard deviation where the file has none.
+        short: whether a picture without further word is cropped after its short side was resized; else both
+            sides are resized.
 
     Raises:
         LimbeckError: squares of another size than the tower reads, invalid values.
     """
     file, stored = _stored(folder)
+    square = {} if short else {"size": {"height": side, "width": side}}
     try:
-        return _parsed(stored, side, file)
+        return _parsed({"image_mean": mean, "image_std": std, **square, **stored}, side, file)
     except (KeyError, TypeError, ValueError) as error:
         raise LimbeckError(f"{file}: cannot be understood ({error}); restore it") from None
 
@@ -96,7 +109,7 @@ def _stored(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _parsed(told: dict[str, Any], side: int, file: Path) -> Preprocessing:
-    mean, std = told.get("image_mean", CLIP_MEAN), told.get("image_std", CLIP_STD)
+    mean, std = told["image_mean"], told["image_std"]
     if told.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if len(mean) != 3 or len(std) != 3:

@@ -13,10 +13,12 @@ import tokenizers
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 from limbeck.preprocess.base import Arrays, Preprocessor
-from limbeck.preprocess.words import check_rule, words
+from limbeck.preprocess.words import canonical, check_rule, words
 
 UNKNOWN = "[UNK]"
 STEP = 16
+_TOLD = ("pad", "length", "known", "prefix", "lower")
+_LATER = ("canonical", "whole")  # later settings, False where they are missing
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class TokenPreprocessor:
             pieces can spell anything, so a word in small pieces means nothing to a sentence encoder.
         prefix: precedes each text.
         lower: whether texts are lower-cased first.
+        canonical: whether texts are also stripped of punctuation first (`canonical`).
+        whole: whether every text is padded to ``length``, for towers that see the padding.
     """
 
     tokenizer: tokenizers.Tokenizer
@@ -40,6 +44,8 @@ class TokenPreprocessor:
     known: Literal["token", "word"]
     prefix: str = ""
     lower: bool = False
+    canonical: bool = False
+    whole: bool = False
     kind: ClassVar[str] = "tokens"
 
     def __call__(self, items: Sequence[str]) -> Arrays:
@@ -48,10 +54,12 @@ class TokenPreprocessor:
         L is a multiple of 16 where ``length`` allows it. Sums over tokens then add in the same order, and a
         text has the same numbers, to the last bit on most processors, whatever else is in its batch.
         """
-        texts = [self.prefix + (text.lower() if self.lower else text) for text in items]
+        clean = canonical if self.canonical else str.lower if self.lower else str
+        texts = [self.prefix + clean(text) for text in items]
         encoded = [text.ids for text in self.tokenizer.encode_batch(texts)]
         rows = [ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]] for ids in encoded]
-        width = min(self.length, -(-max(map(len, rows), default=1) // STEP) * STEP)
+        longest = self.length if self.whole else max(map(len, rows), default=1)
+        width = min(self.length, -(-longest // STEP) * STEP)
         ids = np.full((len(rows), width), self.pad, np.int64)
         mask = np.zeros((len(rows), width), np.int64)
         for row, tokens in enumerate(rows):
@@ -79,8 +87,7 @@ class TokenPreprocessor:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write ``tokenizer.json`` and return the settings."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
-        settings = {name: getattr(self, name) for name in ("pad", "length", "known", "prefix", "lower")}
-        return {"kind": self.kind, **settings}
+        return {"kind": self.kind, **{name: getattr(self, name) for name in (*_TOLD, *_LATER)}}
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,8 @@ def load_text(settings: dict[str, Any], folder: Path) -> Preprocessor:
         stored = read_json(folder / "vocabulary.json")
         check_rule(int(stored["rule"]), folder / "vocabulary.json")
         return BagPreprocessor(list(stored["words"]), int(stored["rule"]))
-    options = {name: settings[name] for name in ("pad", "length", "known", "prefix", "lower")}
+    options = {name: settings[name] for name in _TOLD}
+    options |= {name: settings.get(name, False) for name in _LATER}
     return TokenPreprocessor(read_tokenizer(folder), **options)
 
 
@@ -196,8 +204,8 @@ def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
 
 def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
     """Return True when at least one token of the text is not the unknown token."""
-    unknown = tokenizer.token_to_id(UNKNOWN)
-    return any(token != unknown for token in tokenizer.encode(text, add_special_tokens=False).ids)
+    unknown = {tokenizer.token_to_id(name) for name in (UNKNOWN, "<unk>")}
+    return any(token not in unknown for token in tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def unknown_query(item: str) -> LimbeckError:

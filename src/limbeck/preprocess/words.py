@@ -9,6 +9,7 @@ same words. A saved vocabulary keeps the rule that made it.
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -27,6 +28,7 @@ _JOINERS = r"\u200c\u200d"  # between letters of Persian and Indian words
 _CHARACTER = rf"(?=[\p{{L}}\p{{N}}])[{_UNSPACED}][\p{{M}}{_JOINERS}]*"
 _WORD = rf"(?![{_UNSPACED}])[\p{{L}}\p{{N}}_](?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}_{_JOINERS}])*"
 _FIRST_RULE = re.compile(r"\w+", re.UNICODE)
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # Lower case of the Turkish dotted capital is an i with a second dot.
 _DOTTED = ("i\u0307", "i")
 
@@ -34,6 +36,11 @@ _DOTTED = ("i\u0307", "i")
 def words(text: str, rule: int = RULE) -> list[str]:
     """Split a text into case-folded words, equal for every Unicode form (NFC)."""
     return _RULES[rule](text)
+
+
+def canonical(text: str) -> str:
+    """Return a text as in SigLIP's training: lower case, no ASCII punctuation, single blanks."""
+    return " ".join(text.replace("_", " ").translate(_PUNCTUATION).lower().split())
 
 
 def check_rule(rule: int, file: Path) -> None:

@@ -1,0 +1,41 @@
+"""Networks of pretrained models, by the model type that their saved configuration names."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from limbeck.encoders.networks.texts import ClipText, SiglipText, TextNetwork
+from limbeck.encoders.networks.vision import ClipVision, SiglipVision, VisionNetwork
+from limbeck.errors import LimbeckError
+
+_Network = TypeVar("_Network")
+
+VISION: dict[str, VisionNetwork] = {
+    "clip_vision_model": ClipVision(),
+    "siglip_vision_model": SiglipVision(),
+}
+TEXT: dict[str, TextNetwork] = {"clip_text_model": ClipText(), "siglip_text_model": SiglipText()}
+
+
+def vision_network(kind: str) -> VisionNetwork:
+    """Return the image network of a model type.
+
+    Raises:
+        LimbeckError: an unknown type, as a newer version may have saved.
+    """
+    return _known(VISION, kind)
+
+
+def text_network(kind: str) -> TextNetwork:
+    """Return the text network of a model type.
+
+    Raises:
+        LimbeckError: an unknown type, as a newer version may have saved.
+    """
+    return _known(TEXT, kind)
+
+
+def _known(networks: dict[str, _Network], kind: str) -> _Network:
+    if kind not in networks:
+        raise LimbeckError(f"network {kind!r} is not known to this version; upgrade limbeck")
+    return networks[kind]

@@ -1,0 +1,169 @@
+"""How the networks of image towers turn pixels into one vector, and into one per patch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.encoders.attention import class_attention
+from limbeck.encoders.hub import attention
+
+
+class VisionNetwork(ABC):
+    """The operations of one kind of image network; the modules themselves are those of `transformers`.
+
+    Inputs hold ``pixels`` (B, 3, S, S), and perhaps ``keep`` (B, K), the patches that run.
+    """
+
+    @abstractmethod
+    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+        """Build the network of a saved configuration without its weights."""
+
+    @abstractmethod
+    def dim(self, model: Any, projection: bool) -> int:
+        """Return the width of the output."""
+
+    @abstractmethod
+    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return (B, dim) features."""
+
+    @abstractmethod
+    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return (B, 1 + K, dim): the whole picture and every patch."""
+
+    @abstractmethod
+    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `tokens` and the attention of the whole picture to each patch, (B, K)."""
+
+
+def tiles_of(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut (B, 3, S, S) pixels into (B, patches, 3·side²) tiles; drop what the grid does not cover."""
+    grid = pixels.shape[-1] // side
+    whole = pixels[..., : grid * side, : grid * side]
+    tiles = whole.reshape(len(pixels), -1, grid, side, grid, side)
+    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(len(pixels), grid * grid, -1)
+
+
+def _patches(convolution: nn.Conv2d, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Apply the patch convolution to the kept patches only, as a matrix product: half of them, half the
+    time."""
+    keep, weight = inputs["keep"], convolution.weight
+    tiles = tiles_of(inputs["pixels"], convolution.kernel_size[0])
+    kept = tiles[torch.arange(len(keep), device=keep.device)[:, None], keep].to(weight.dtype)
+    return nn.functional.linear(kept, weight.flatten(1), convolution.bias)
+
+
+class ClipVision(VisionNetwork):
+    """CLIP's vision transformer, and timm's plain ViTs, which differ from it by entries of the configuration.
+
+    ``pre_norm: false`` leaves out the norm before the layers, ``pool: mean`` pools the patches before the
+    last norm instead of normalising the class token, and ``projection_bias`` adds a bias. CLIP has none.
+    """
+
+    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+        """Build a `CLIPVisionModel`, with its projection if wanted."""
+        from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
+
+        config = CLIPVisionConfig.from_dict(stored)
+        model = (CLIPVisionModelWithProjection if projection else CLIPVisionModel)(config)
+        if stored.get("pre_norm") is False:
+            _inner(model).pre_layrnorm = nn.Identity()
+        if projection and stored.get("projection_bias"):
+            model.visual_projection = nn.Linear(config.hidden_size, config.projection_dim)
+        model.set_attn_implementation(attention())
+        return model
+
+    def dim(self, model: Any, projection: bool) -> int:
+        """Return the projection's width, or the transformer's."""
+        return int(model.config.projection_dim if projection else model.config.hidden_size)
+
+    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the class token (or the mean patch) after the last norm, or its projection."""
+        hidden = self._hidden(model, inputs)
+        mean = getattr(model.config, "pool", "class") == "mean"
+        return self._finish(model, hidden[:, 1:].mean(1) if mean else hidden[:, 0])
+
+    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return class token and patches, each after the last norm, or its projection.
+
+        CLIP normalises (and projects) its class token only; treating every patch alike is ours.
+        """
+        hidden = self._hidden(model, inputs)
+        if getattr(model.config, "pool", "class") == "mean":
+            hidden = torch.cat([hidden[:, 1:].mean(1, keepdim=True), hidden[:, 1:]], dim=1)
+        return self._finish(model, hidden)
+
+    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `tokens` and the class token's attention, averaged over layers and heads (A-CLIP)."""
+        with class_attention(_inner(model).encoder.layers) as layers:
+            tokens = self.tokens(model, inputs)
+        return tokens, torch.stack(layers).mean(0)[:, 1:]
+
+    def _hidden(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return (B, 1 + K, width), the output before the last norm."""
+        vision = _inner(model)
+        x = self._embed(vision, inputs) if "keep" in inputs else vision.embeddings(inputs["pixels"])
+        hidden: torch.Tensor = vision.encoder(inputs_embeds=vision.pre_layrnorm(x)).last_hidden_state
+        return hidden
+
+    def _embed(self, vision: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        embeddings, keep = vision.embeddings, inputs["keep"]
+        patches = _patches(embeddings.patch_embedding, inputs) + embeddings.position_embedding(keep + 1)
+        start = embeddings.class_embedding + embeddings.position_embedding.weight[0]
+        return torch.cat([start.expand(len(keep), 1, -1), patches], dim=1)
+
+    def _finish(self, model: Any, hidden: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = _inner(model).post_layernorm(hidden)
+        projection = getattr(model, "visual_projection", None)
+        return out if projection is None else projection(out)
+
+
+def _inner(model: Any) -> Any:
+    # transformers 5.0 wraps the transformer in every class, later releases in the projected one only.
+    return getattr(model, "vision_model", model)
+
+
+class SiglipVision(VisionNetwork):
+    """SigLIP's vision transformer: no class token; a learned query pools the patches by attention."""
+
+    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+        """Build a `SiglipVisionModel`; the pooled vector is SigLIP's embedding."""
+        from transformers import SiglipVisionConfig, SiglipVisionModel
+
+        model = SiglipVisionModel(SiglipVisionConfig.from_dict(stored))
+        model.set_attn_implementation(attention())
+        return model
+
+    def dim(self, model: Any, projection: bool) -> int:
+        """Return the transformer's width."""
+        return int(model.config.hidden_size)
+
+    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the pooled vector."""
+        pooled: torch.Tensor = _inner(model).head(self._patches(model, inputs))
+        return pooled
+
+    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the pooled vector, and the patches after the last norm."""
+        patches = self._patches(model, inputs)
+        return torch.cat([_inner(model).head(patches)[:, None], patches], dim=1)
+
+    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `tokens` and the pooling query's attention, averaged over its heads."""
+        patches, head = self._patches(model, inputs), _inner(model).head
+        probe = head.probe.expand(len(patches), -1, -1)
+        _, weights = head.attention(probe, patches, patches, need_weights=True)
+        return torch.cat([head(patches)[:, None], patches], dim=1), weights[:, 0].float()
+
+    def _patches(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        vision = _inner(model)
+        if "keep" in inputs:
+            embeddings = vision.embeddings
+            x = _patches(embeddings.patch_embedding, inputs) + embeddings.position_embedding(inputs["keep"])
+        else:
+            x = vision.embeddings(inputs["pixels"])
+        patches: torch.Tensor = vision.post_layernorm(vision.encoder(inputs_embeds=x).last_hidden_state)
+        return patches

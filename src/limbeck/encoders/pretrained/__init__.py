@@ -1,0 +1,86 @@
+"""Pretrained dual encoders in the formats that people hold, each in one file; detection happens here only."""
+
+from __future__ import annotations
+
+from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart
+from limbeck.encoders.pretrained.clip import TransformersClip
+from limbeck.encoders.pretrained.siglip import TransformersSiglip
+from limbeck.encoders.sources import check_code, local_folder, shown
+from limbeck.files import read_json
+
+FORMATS: tuple[Format, ...] = (TransformersClip(), TransformersSiglip())
+
+
+def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
+    """Return the format and place of a source: a directory, a checkpoint file, a package, or a hub id.
+
+    Args:
+        source: the source as the user names it.
+        network: False reads a hub id from the local cache only.
+
+    Raises:
+        LimbeckError: no such source, one with code of its own, or one of no known format.
+    """
+    place = Place(source, local_folder(source, network=network))
+    if place.path.is_dir():
+        check_code(place.path, source)
+    for known in FORMATS:
+        if known.detect(place.path):
+            return known, place
+    names = ", ".join(known.name for known in FORMATS)
+    raise place.refuse(f"{_seen(place)}; use a run, a model directory, or a model of: {names}")
+
+
+def _seen(place: Place) -> str:
+    """Say what a place of no known format holds."""
+    if (file := place.path / "modules.json").is_file():
+        kinds = ", ".join(str(one["type"]).rsplit(".", 1)[-1] for one in read_json(file))
+        return (
+            f"is a sentence encoder for texts only ({kinds}); "
+            "use it as a text tower: {kind: sentence, source: …}"
+        )
+    if (file := place.path / "config.json").is_file():
+        told = read_json(file)
+        kind = told.get("model_type") if isinstance(told, dict) else None
+        return f"config.json is of a {kind or 'nameless'} model, which is no dual encoder that limbeck reads"
+    return f"contains no model (found {shown(place.path)})"
+
+
+def image_part(source: str, *, projection: bool, network: bool = True) -> ImagePart:
+    """Load the image side of a source, with its projection if wanted.
+
+    Raises:
+        LimbeckError: as in `found`; a projection that cannot be left out; a damaged or incomplete model.
+    """
+    known, place = _wanted(source, projection, network)
+    return known.image(place, projection)
+
+
+def text_part(source: str, *, projection: bool, network: bool = True) -> TextPart:
+    """Load the text side of a source, with its projection if wanted.
+
+    Raises:
+        LimbeckError: as in `image_part`.
+    """
+    known, place = _wanted(source, projection, network)
+    return known.text(place, projection)
+
+
+def _wanted(source: str, projection: bool, network: bool) -> tuple[Format, Place]:
+    known, place = found(source, network=network)
+    if known.projects and not projection:
+        raise place.refuse(f"the towers of {known.name} end in the embedding; remove projection: false")
+    return known, place
+
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "ImagePart",
+    "Place",
+    "Reading",
+    "TextPart",
+    "found",
+    "image_part",
+    "text_part",
+]
