@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,16 @@ class ClipTextBackbone(Backbone):
     @property
     def preprocessor(self) -> TokenPreprocessor:
         """Tokenizes to at most ``context`` tokens, as the source does."""
-        tokens = TokenPreprocessor(self.tokenizer, self.pad, self.context, known="token")
-        return tokens if self.reading is None else replace(tokens, **self.reading.how)
+        reading = self.reading or Reading(self.pad, self.context)
+        return TokenPreprocessor(
+            self.tokenizer,
+            reading.pad,
+            reading.context,
+            known="token",
+            lower=reading.lower,
+            canonical=reading.canonical,
+            whole=reading.whole,
+        )
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) features."""

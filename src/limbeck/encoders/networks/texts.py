@@ -39,7 +39,7 @@ class ClipText(TextNetwork):
         config = CLIPTextConfig.from_dict(stored)
         model = (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
         if projection and stored.get("projection_bias"):
-            model.text_projection = nn.Linear(config.hidden_size, config.projection_dim)
+            model.text_projection = nn.Linear(config.hidden_size, int(config.projection_dim or 0))
         model.set_attn_implementation(attention())
         return model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import tokenizers
 import torch
@@ -37,18 +37,15 @@ class Reading:
         pad: the id that fills up short texts.
         context: the most tokens of a text.
         whole: whether every text is filled up to ``context``, for networks that see the padding.
-        clean: the change before tokenizing: ``lower`` case, or ``canonical`` (SigLIP: also no punctuation).
+        lower: whether texts are lower-cased first.
+        canonical: whether texts are also stripped of punctuation first, as in SigLIP's training.
     """
 
     pad: int
     context: int
     whole: bool = False
-    clean: Literal["", "lower", "canonical"] = ""
-
-    @property
-    def how(self) -> dict[str, bool]:
-        """The options of `TokenPreprocessor` that these settings are."""
-        return {"whole": self.whole, "lower": self.clean == "lower", "canonical": self.clean == "canonical"}
+    lower: bool = False
+    canonical: bool = False
 
 
 @dataclass(frozen=True)

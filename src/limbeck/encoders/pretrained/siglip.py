@@ -51,7 +51,7 @@ class TransformersSiglip(Format):
             padding_id(place.path, tokenizer),
             int(model.config.max_position_embeddings),
             whole=True,
-            clean="lower" if cased else "",
+            lower=cased,
         )
         return TextPart(model, tokenizer, reading)
 
