@@ -54,19 +54,19 @@ def recipe(scenes: Path) -> dict[str, Any]:
         "schedule": {
             "steps": STEPS, "batch_size": 8, "validate_every": 7, "checkpoint_every": 3, "log_every": 1,
         },
-        "stages": [
-            {"name": "one", "method": {"name": "meru"}},
-            {"name": "two", "method": {"name": "meru"}, "init": {"image": "one"}, "freeze": ["image"]},
-        ],
+        "stages": {
+            "one": {"method": {"name": "meru"}},
+            "two": {"method": {"name": "meru"}, "init": {"image": "one"}, "freeze": ["image"]},
+        },
     }  # fmt: skip
 
 
 def grid(scenes: Path) -> dict[str, Any]:
     """A teacher, two rows that start from it, two seeds."""
     whole = recipe(scenes)
-    one = whole | {"stages": whole["stages"][:1]}
+    one = whole | {"stages": {"one": whole["stages"]["one"]}}
     start = {"init": {"image": "$first"}, "freeze": ["image"]}
-    two = whole | {"stages": [whole["stages"][1] | start]}
+    two = whole | {"stages": {"two": whole["stages"]["two"] | start}}
     return {
         "name": "attack",
         "seeds": [0, 1],

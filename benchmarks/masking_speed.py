@@ -95,7 +95,7 @@ def recipe_of(pairs: Path, protocol: Path, method: dict[str, Any], batch: int) -
         },
         "lift": {"kind": "tangent", "dim": 256},
         "schedule": {"steps": 1, "batch_size": batch},
-        "stages": [{"name": "one", "method": method}],
+        "stages": {"one": {"method": method}},
     }
 
 
@@ -104,7 +104,7 @@ class Trainee:
 
     def __init__(self, tree: dict[str, Any], steps: int, cache: BackboneCache) -> None:
         recipe = load_recipe(tree)
-        stage = recipe.stages[0]
+        stage = recipe.last
         pairs = Pairs.open(Path(tree["data"]["pairs"]))
         data = Data.open(pairs, load_protocol(tree["data"]["protocol"]), supervised=False)
         self.method, specs = build_method(stage, data, {}, 0)

@@ -91,9 +91,9 @@ def stage_of(method: dict[str, Any], lift: dict[str, Any], steps: int, times: fl
         "lift": lift,
         "optim": {"lr": OptimConfig().lr * times},
         "schedule": {"steps": steps, "batch_size": BATCH, "checkpoint_every": 10 * steps, "log_every": steps},
-        "stages": [{"name": "one", "method": method}],
+        "stages": {"one": {"method": method}},
     }
-    return load_recipe(tree).stages[0]
+    return load_recipe(tree).last
 
 
 @functools.cache

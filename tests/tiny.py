@@ -77,7 +77,7 @@ def soda_recipe(pairs: Path, protocol: Path, *, steps: int = 15, **schedule: Any
     """Teacher and student at 8 bits on features and tags, dropout on, validated, best step kept."""
     image = {"kind": "features", "name": "cnn", "log1p": True, "pca": 8}
     often = {"batch_size": 16, "validate_every": 6, "checkpoint_every": 4, "log_every": 1}
-    student = {"name": "student", "method": {"name": "soda-student"}, "init": {"image": "teacher"}}
+    student = {"method": {"name": "soda-student"}, "init": {"image": "teacher"}, "freeze": ["image"]}
     return {
         "name": "tiny/soda",
         "data": {"pairs": str(pairs), "protocol": str(protocol)},
@@ -89,10 +89,7 @@ def soda_recipe(pairs: Path, protocol: Path, *, steps: int = 15, **schedule: Any
         },
         "optim": {"lr": 0.01, "warmup": 0.1},
         "schedule": {"steps": steps} | often | schedule,
-        "stages": [
-            {"name": "teacher", "method": {"name": "soda-teacher"}},
-            student | {"freeze": ["image"]},
-        ],
+        "stages": {"teacher": {"method": {"name": "soda-teacher"}}, "student": student},
     }
 
 
@@ -122,7 +119,7 @@ def pixel_recipe(
         },
         "optim": {"lr": 0.005, "warmup": 0.1},
         "schedule": often | schedule,
-        "stages": [{"name": "student", "method": method}],
+        "stages": {"student": {"method": method}},
     }
 
 

@@ -108,7 +108,7 @@ def recipe(file: Path, **changes: Any) -> dict[str, Any]:
     tree = soda_recipe(pairs, write_protocol(place, "retrieval"), steps=4)
     tree["towers"]["text"] = {"backbone": {"kind": f"{file}:Letters", "width": 5}}
     tree["lift"] = {"kind": f"{file}:Scaled", "dim": 8}
-    tree["stages"] = [{"name": "own", "method": {"name": "clip"}}]
+    tree["stages"] = {"own": {"method": {"name": "clip"}}}
     return tree | changes
 
 
@@ -254,7 +254,7 @@ def test_comparing_recipes_runs_nothing(file: Path, tmp_path: Path) -> None:
     run = train(recipe(file), out=tmp_path / "run", quiet=True)
     forget(file)
     found = load_recipe(run / "recipe.yaml", code=False)
-    assert found.stages[0].lift.kind == f"{file}:Scaled"
+    assert found.last.lift.kind == f"{file}:Scaled"
     assert not (tmp_path / "ran").exists()
 
 

@@ -99,7 +99,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("by-label")
     write_pairs(folder, rows=120)
     recipe = soda_recipe(folder / "pairs", write_protocol(folder))
-    recipe["stages"][0]["hide"] = {"labels": ["sky"]}
+    recipe["stages"]["teacher"]["hide"] = {"labels": ["sky"]}
     train(recipe, out=folder / "run", quiet=True)
     write_protocol(folder, "retrieval")
     return folder / "run"

@@ -131,7 +131,7 @@ def tiny_clip(pairs: Path, **schedule: Any) -> dict[str, Any]:
         },
         "lift": {"kind": "sphere", "dim": 8},
         "schedule": {"steps": 4, "batch_size": 8} | schedule,
-        "stages": [{"name": "clip", "method": {"name": "clip"}}],
+        "stages": {"clip": {"method": {"name": "clip"}}},
     }
 
 

@@ -20,9 +20,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grid")
     whole = soda_recipe(write_pairs(folder), write_protocol(folder), steps=6)
     write_recipe(folder / "soda.yaml", whole)
-    write_recipe(folder / "teacher.yaml", whole | {"stages": whole["stages"][:1]})
-    direct = {"name": "direct", "method": {"name": "direct-hashing"}}
-    write_recipe(folder / "direct.yaml", whole | {"name": "tiny/direct", "stages": [direct]})
+    write_recipe(folder / "teacher.yaml", whole | {"stages": {"teacher": whole["stages"]["teacher"]}})
+    direct = {"direct": {"method": {"name": "direct-hashing"}}}
+    write_recipe(folder / "direct.yaml", whole | {"name": "tiny/direct", "stages": direct})
     return folder
 
 

@@ -265,7 +265,7 @@ def test_over_multiplies_rows_and_refers_to_the_same_place(place: Path, write: W
     assert named["after-16-0.5-s1"].refers["direct"].name == "direct-16-0.5-s1"
     assert named["after-16-0.5-s1"].label == "after 0.5"
     recipe = named["after-16-0.5-s1"].resolved(Path("/out"))
-    assert recipe.stages[0].init == {"image": "/out/direct-16-0.5-s1"}
+    assert recipe.last.init == {"image": "/out/direct-16-0.5-s1"}
     assert named["alone-s3"].product == {}
     assert len({task.own_hashes for task in tasks}) == 17
     moved = [task.resolved(Path("/elsewhere")) for task in tasks]

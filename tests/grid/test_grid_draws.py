@@ -131,13 +131,12 @@ def test_codes_without_steps_are_tuned_by_a_look_at_the_end(
     whole = yaml.safe_load((place / "direct.yaml").read_text())
     towers = {m: {"backbone": {"kind": "run", "path": "clip"}, "hidden": []} for m in ("image", "text")}
     codes = {
-        "name": "codes",
         "method": {"name": "binarize"},
         "towers": towers,
         "lift": {"kind": "binary", "bits": 8},
         "schedule": {"steps": 0},
     }
-    stages = [{"name": "clip", "method": {"name": "clip"}}, codes]
+    stages = {"clip": {"method": {"name": "clip"}}, "codes": codes}
     recipe = whole | {"name": "tiny/itq", "lift": {"kind": "sphere", "dim": 16}, "stages": stages}
     tune = {"trials": 2, "search": {"stages.clip.optim.lr": [1e-3]}}
     file = write("itq", prepare={}, rows={"itq": {"recipe": recipe}}, base=None, tune=tune, seeds=[0])

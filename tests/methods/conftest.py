@@ -27,7 +27,7 @@ def teachers(place: Path) -> dict[str, Path]:
     kinds = {
         "pixels": plain,
         "features": features,
-        "sphere": plain | {"lift": SPHERE, "stages": [{"name": "student", "method": {"name": "clip"}}]},
+        "sphere": plain | {"lift": SPHERE, "stages": {"student": {"method": {"name": "clip"}}}},
         "wide": features | {"lift": POLAR | {"dim": 12}},
         "curved": features | {"lift": POLAR | {"curv": 2.0}},
     }

@@ -25,14 +25,14 @@ def write_field(folder: Path) -> Path:
 def recipe(place: Path, name: str, steps: int, **options: Any) -> dict[str, Any]:
     """One stage of the method, at 16 bits."""
     tree = soda_recipe(place / "pairs", place / "hashing.yaml", steps=steps, validate_every=max(steps, 1))
-    stage = {"name": name, "method": {"name": name, **options}}
-    return tree | {"lift": {"kind": "hash", "bits": BITS}, "stages": [stage]}
+    stage = {"method": {"name": name, **options}}
+    return tree | {"lift": {"kind": "hash", "bits": BITS}, "stages": {name: stage}}
 
 
 def made(place: Path, name: str, *, batch_size: int = 16, **options: Any) -> tuple[Method, Batches]:
     """The method, in evaluation mode, and the batches that it reads."""
     resolved = load_recipe(recipe(place, name, 1, **options))
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     sources = input_readers(method, specs, data.train)
     return method.eval(), Batches(data.train, sources, batch_size=batch_size, seed=0)

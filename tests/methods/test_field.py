@@ -240,14 +240,14 @@ def test_towers_of_two_widths_are_one_line(place: Path) -> None:
     tree["towers"]["text"]["hidden"] = [10]
     resolved = load_recipe(tree)
     with pytest.raises(LimbeckError, match="features of one width, not 12 and 10"):
-        build_method(resolved.stages[0], open_data(resolved), {}, 0)
+        build_method(resolved.last, open_data(resolved), {}, 0)
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_recipes_that_ship(name: str) -> None:
     resolved = load_recipe(f"soda/mirflickr-{name}")
-    (stage,) = resolved.stages
-    base = load_recipe("soda/mirflickr-direct").stages[0]
+    (stage,) = resolved.stages.values()
+    base = load_recipe("soda/mirflickr-direct").last
     assert stage.method == {"name": name}
     assert stage.towers == base.towers
     assert stage.schedule.steps == base.schedule.steps == 2000

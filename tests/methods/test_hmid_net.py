@@ -67,8 +67,8 @@ def test_targets(
 
 def test_an_earlier_stage_teaches(place: Path, tmp_path: Path) -> None:
     tree = hmid(place, "large")
-    first = {"name": "large", "method": {"name": "meru"}, "schedule": {"steps": 1}}
-    tree["stages"] = [first, *tree["stages"]]
+    first = {"method": {"name": "meru"}, "schedule": {"steps": 1}}
+    tree["stages"] = {"large": first, **tree["stages"]}
     run = train(tree, out=tmp_path / "run", quiet=True)
     tensors = load_tensors(run / "model/model.safetensors")
     assert all(name.startswith(("towers.", "lift.")) for name in tensors)  # no decoder, no average
@@ -181,7 +181,7 @@ def test_a_student_without_patches_cannot_be_masked(place: Path, teachers: dict[
     tree = hmid(place, teachers["pixels"])
     tree["towers"]["image"] = FEATURES
     refused(tree, r"the image tower reads features:cnn and has no patches to mask; set mask\.ratio: 0")
-    tree["stages"][0]["method"] |= {"mask": {"ratio": 0.0}}
+    tree["stages"]["student"]["method"] |= {"mask": {"ratio": 0.0}}
     method, batch = built(tree)  # target auto: nothing is dropped, so nothing is reconstructed
     assert method.decoder is None
     assert "teacher_patches" not in batch.inputs
@@ -199,7 +199,7 @@ def test_teachers_of_other_spaces_are_refused(place: Path, teachers: dict[str, P
     lists = tree | {
         "lift": SPHERE,
         "towers": towers,
-        "stages": [{"name": "x", "method": {"name": "multihot-teacher"}}],
+        "stages": {"x": {"method": {"name": "multihot-teacher"}}},
     }
     run = train(lists, out=tmp_path / "lists", quiet=True)
     refused(hmid(place, run), r"method\.teacher: .*its text tower reads label lists, not texts")

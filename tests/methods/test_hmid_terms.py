@@ -265,7 +265,7 @@ def test_without_a_teacher(place: Path, tmp_path: Path, target: str) -> None:
 def test_without_mask_and_teacher_it_is_meru(place: Path, tmp_path: Path) -> None:
     plain = {"distillation": 0.0, "target": "none", "mask": {"ratio": 0.0}}
     ours = hmid(place, "none", {"kind": "tangent", "dim": 8}, entailment_warmup=0.0, **plain)
-    theirs = ours | {"stages": [{"name": "student", "method": {"name": "meru"}}]}
+    theirs = ours | {"stages": {"student": {"method": {"name": "meru"}}}}
     files = [
         train(tree, out=tmp_path / name, quiet=True) / "model/model.safetensors"
         for name, tree in (("a", ours), ("b", theirs))
@@ -293,9 +293,9 @@ def test_unmasked_tuning_goes_on_where_the_student_stood(
     place: Path, teachers: dict[str, Path], tmp_path: Path
 ) -> None:
     tree = hmid(place, teachers["features"], steps=2)
-    method = tree["stages"][0]["method"] | {"mask": {"ratio": 0.0}, "target": "none"}
-    still = {"name": "tune", "method": method, "init": {"image": "student", "text": "student"}}
-    tree["stages"].append(still | {"optim": {"lr": 1e-12, "warmup": 0.0, "weight_decay": 0.0}})
+    method = tree["stages"]["student"]["method"] | {"mask": {"ratio": 0.0}, "target": "none"}
+    still = {"method": method, "init": {"image": "student", "text": "student"}}
+    tree["stages"]["tune"] = still | {"optim": {"lr": 1e-12, "warmup": 0.0, "weight_decay": 0.0}}
     run = train(tree, out=tmp_path / "run", quiet=True)
     before, after = (
         load_tensors(run / f"stages/{name}/model/model.safetensors") for name in ("student", "tune")
@@ -314,7 +314,7 @@ def test_the_baselines_train(place: Path, teachers: dict[str, Path], tmp_path: P
     }
     small = {"width": 32, "layers": 1, "heads": 1}
     plain = load_recipe(f"hmid_net/{row}")
-    for stage in plain.stages:
+    for stage in plain.stages.values():
         overrides[f"stages.{stage.name}.schedule.steps"] = 2
         if stage.method.get("teacher", "none") != "none":
             overrides[f"stages.{stage.name}.method.teacher"] = str(teachers["features"])

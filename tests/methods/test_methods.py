@@ -37,10 +37,10 @@ def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, Bat
     if name == "multihot-teacher":
         towers["text"] = {"backbone": {"kind": "multihot"}, "hidden": [12]}
     lift = {"clip": {"kind": "sphere", "dim": 6}, "binarize": {"kind": "binary", "bits": BITS}}.get(name)
-    tree = recipe | {"towers": towers, "stages": [{"name": "one", "method": {"name": name, **options}}]}
+    tree = recipe | {"towers": towers, "stages": {"one": {"method": {"name": name, **options}}}}
     resolved = load_recipe(tree | ({"lift": lift} if lift else {}))
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     sources = {
         n: InputReader(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
     }
@@ -231,16 +231,16 @@ def test_prompts_are_set_by_the_recipe(recipe: dict[str, Any]) -> None:
 
 def test_a_multihot_tower_cannot_read_prompts(recipe: dict[str, Any], tmp_path: Path) -> None:
     towers = recipe["towers"] | {"text": {"backbone": {"kind": "multihot"}}}
-    tree = recipe | {"towers": towers, "stages": recipe["stages"][:1]}
+    tree = recipe | {"towers": towers, "stages": {"teacher": recipe["stages"]["teacher"]}}
     resolved = load_recipe(tree)
     with pytest.raises(LimbeckError, match="multihot") as found:
-        build_method(resolved.stages[0], open_data(resolved), {}, 0)
+        build_method(resolved.last, open_data(resolved), {}, 0)
     assert "\n" not in str(found.value)
 
 
 def test_a_bag_of_words_cannot_read_label_lists(recipe: dict[str, Any]) -> None:
-    tree = recipe | {"stages": [{"name": "one", "method": {"name": "multihot-teacher"}}]}
+    tree = recipe | {"stages": {"one": {"method": {"name": "multihot-teacher"}}}}
     resolved = load_recipe(tree)
     with pytest.raises(LimbeckError, match="label") as found:
-        build_method(resolved.stages[0], open_data(resolved), {}, 0)
+        build_method(resolved.last, open_data(resolved), {}, 0)
     assert "\n" not in str(found.value)

@@ -31,15 +31,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tree(place: Path, *stages: dict[str, Any], bits: int = 32) -> dict[str, Any]:
+def tree(place: Path, stages: dict[str, Any] | None = None, bits: int = 32) -> dict[str, Any]:
     recipe = soda_recipe(place / "pairs", place / "hashing.yaml", steps=40, validate_every=40)
-    return recipe | {"lift": {"kind": "hash", "bits": bits}} | ({"stages": list(stages)} if stages else {})
+    return recipe | {"lift": {"kind": "hash", "bits": bits}} | ({"stages": stages} if stages else {})
 
 
 def made(place: Path, bits: int, name: str, **options: Any) -> tuple[Method, Batches]:
-    resolved = load_recipe(tree(place, {"name": "one", "method": {"name": name, **options}}, bits=bits))
+    resolved = load_recipe(tree(place, {"one": {"method": {"name": name, **options}}}, bits))
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     return method.eval(), Batches(data.train, input_readers(method, specs, data.train), batch_size=16, seed=0)
 
 
@@ -85,7 +85,7 @@ def runs(place: Path) -> dict[str, Path]:
     found = {}
     for name, options in (("plain", {}), ("nested", {"prefixes": [8]})):
         recipe = tree(place)
-        for stage in recipe["stages"]:
+        for stage in recipe["stages"].values():
             stage["method"] |= options
         found[name] = train(recipe, out=place / name, quiet=True)
     return found
@@ -135,9 +135,7 @@ def test_wrong_lengths(runs: dict[str, Path], place: Path) -> None:
 
 
 def test_vectors_have_no_prefix(place: Path) -> None:
-    recipe = tree(place, {"name": "clip", "method": {"name": "clip"}}) | {
-        "lift": {"kind": "sphere", "dim": 8}
-    }
+    recipe = tree(place, {"clip": {"method": {"name": "clip"}}}) | {"lift": {"kind": "sphere", "dim": 8}}
     run = train(recipe, out=place / "clip", quiet=True, overrides={"schedule.steps": 2})
     with pytest.raises(LimbeckError, match=r"bits: a model in .*sphere.* has no codes to shorten"):
         evaluate(run, bits=8)
@@ -145,5 +143,5 @@ def test_vectors_have_no_prefix(place: Path) -> None:
 
 def test_the_recipe_nests_every_stage() -> None:
     nested, base = load_recipe("soda/mirflickr-nested"), load_recipe("soda/mirflickr")
-    assert all(stage.method["prefixes"] == [16, 32] for stage in nested.stages)
-    assert [s.schedule for s in nested.stages] == [s.schedule for s in base.stages]
+    assert all(stage.method["prefixes"] == [16, 32] for stage in nested.stages.values())
+    assert all(nested.stages[name].schedule == stage.schedule for name, stage in base.stages.items())

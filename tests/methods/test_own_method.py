@@ -59,12 +59,12 @@ def test_it_trains_and_is_evaluated(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CODE)
     recipe = soda_recipe(write_pairs(tmp_path), write_protocol(tmp_path), steps=4)
     method = {"name": f"{tmp_path / 'mine.py'}:Mine", "weight": 2.0}
-    run = train(recipe | {"stages": [{"name": "mine", "method": method}]}, out=tmp_path / "run", quiet=True)
+    run = train(recipe | {"stages": {"mine": {"method": method}}}, out=tmp_path / "run", quiet=True)
     result = evaluate(run, ceiling=False)
     assert result.method.endswith("mine.py:Mine") and 0 < result.metrics["i2t"]["map"] <= 1
     wrong = method | {"wieght": 1.0}
     with pytest.raises(LimbeckError, match=r"mine.method: unknown key .wieght.; did you"):
-        train(recipe | {"stages": [{"name": "mine", "method": wrong}]}, out=tmp_path / "no")
+        train(recipe | {"stages": {"mine": {"method": wrong}}}, out=tmp_path / "no")
 
 
 def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,14 +44,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tree(place: Path, text: dict[str, Any] | None = None, name: str = "soda-teacher", **prompt: Any) -> Any:
     recipe = soda_recipe(place / "pairs", place / "hashing.yaml", steps=30, validate_every=30)
     recipe["towers"]["text"] |= {"backbone": text or {"kind": "bag"}}
-    recipe["stages"] = [{"name": "teacher", "method": {"name": name, "prompt": prompt}}]
+    recipe["stages"] = {"teacher": {"method": {"name": name, "prompt": prompt}}}
     return recipe
 
 
 def made(recipe: Any, cache: BackboneCache | None = None) -> tuple[Method, Batches, dict[str, InputReader]]:
     resolved = load_recipe(recipe)
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     sources = input_readers(method, specs, data.train, cache)
     return method.eval(), Batches(data.train, sources, batch_size=8, seed=0), sources
 

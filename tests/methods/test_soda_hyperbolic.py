@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pairs(folder, rows=120)
     write_protocol(folder)
     for name, lift in (("meru", POLAR), ("clip", {"kind": "sphere", "dim": 6})):
-        stages = [{"name": "guide", "method": {"name": name}, "lift": lift}]
+        stages = {"guide": {"method": {"name": name}, "lift": lift}}
         train(tree(folder) | {"stages": stages}, out=folder / name, quiet=True)
     return folder
 
@@ -41,10 +41,10 @@ def tree(place: Path) -> dict[str, Any]:
 
 
 def made(place: Path, name: str = "soda-hyperbolic", **options: Any) -> tuple[Any, dict[str, Any]]:
-    stage = {"name": "one", "method": {"name": name, **options}}
-    resolved = load_recipe(tree(place) | {"stages": [stage]})
+    stage = {"method": {"name": name, **options}}
+    resolved = load_recipe(tree(place) | {"stages": {"one": stage}})
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     return method.eval(), Batches(
         data.train, input_readers(method, specs, data.train), batch_size=16, seed=0
     ).at(0)
@@ -133,15 +133,15 @@ def test_refusals(place: Path) -> None:
 
 def test_a_whole_run_with_its_guide_as_a_stage(place: Path, tmp_path: Path) -> None:
     recipe = tree(place)
-    recipe["stages"][0]["method"] = {"name": "soda-hyperbolic", "teacher": "guide", "prefixes": []}
-    guide = {"name": "guide", "method": {"name": "meru"}, "lift": POLAR}
-    run = train(recipe | {"stages": [guide, *recipe["stages"]]}, out=tmp_path / "run", quiet=True)
+    recipe["stages"]["teacher"]["method"] = {"name": "soda-hyperbolic", "teacher": "guide", "prefixes": []}
+    guide = {"guide": {"method": {"name": "meru"}, "lift": POLAR}}
+    run = train(recipe | {"stages": guide | recipe["stages"]}, out=tmp_path / "run", quiet=True)
     found = evaluate(run, ceiling=False).metrics
     assert all(found[way]["map"] > found[way]["floor"] + 0.08 for way in ("i2t", "t2i"))
 
 
 def test_the_recipe_differs_in_its_teacher() -> None:
     ours, base = load_recipe("soda/mirflickr-hyperbolic"), load_recipe("soda/mirflickr")
-    assert [s.name for s in ours.stages] == ["guide", *(s.name for s in base.stages)]
-    assert ours.stages[2:] == base.stages[1:]
-    assert ours.stages[1].towers == base.stages[0].towers
+    assert list(ours.stages) == ["guide", *base.stages]
+    assert all(ours.stages[name] == base.stages[name] for name in ("student", "tuned"))
+    assert ours.stages["teacher"].towers == base.stages["teacher"].towers

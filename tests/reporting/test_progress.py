@@ -121,8 +121,8 @@ def test_a_tuned_model_has_one_line_of_points(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"stages": stages})
 
     def seen(*inits: dict[str, str], **options: int) -> list[float]:
-        own = [{"name": name, "init": init} for name, init in zip(stages, inits, strict=True)]
-        own[-1] |= options  # type: ignore[arg-type]
+        own = {name: {"init": init} for name, init in zip(stages, inits, strict=True)}
+        own["tune"] |= options  # type: ignore[arg-type]
         write_json(tmp_path / "recipe.yaml", {"stages": own})
         return [point["pairs"] for point in read_efficiency(tmp_path)[1]]
 

@@ -38,9 +38,9 @@ def new_text(place: Path, image: Path) -> dict[str, Any]:
     recipe = tree(place)
     text = {"kind": "clip_text", "context": 8, "width": 16, "layers": 1, "heads": 2}
     recipe["towers"]["text"] = {"backbone": text, "hidden": [12]}
-    student = {"name": "student", "method": {"name": "soda-student"}, "freeze": ["image"]}
+    student = {"method": {"name": "soda-student"}, "freeze": ["image"], "init": {"image": str(image)}}
     recipe["schedule"]["steps"] = 60
-    return recipe | {"stages": [student | {"init": {"image": str(image)}}]}
+    return recipe | {"stages": {"student": student}}
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_models_that_do_not_fit_are_refused(place: Path, index: Path, tmp_path: 
         replace_query_encoder(index, other)
     assert "\n" not in str(found.value)
     labels = tree(place)
-    labels["stages"] = labels["stages"][:1]
-    labels["stages"][0] |= {
+    del labels["stages"]["student"]
+    labels["stages"]["teacher"] |= {
         "method": {"name": "multihot-teacher"},
         "towers": {"text": {"backbone": {"kind": "multihot"}}},
     }

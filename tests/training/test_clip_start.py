@@ -59,7 +59,7 @@ def recipe(place: Path, steps: int = 0, **changes: Any) -> dict[str, Any]:
         },
         "optim": {"lr": 1e-9, "warmup": 0.0, "weight_decay": 0.0},
         "schedule": {"steps": steps, "batch_size": 16, "select": "last", "log_every": 1},
-        "stages": [{"name": "tune", "method": {"name": "clip"}}],
+        "stages": {"tune": {"method": {"name": "clip"}}},
     }
     return tree | changes
 
@@ -181,7 +181,7 @@ def test_the_recipe_may_say_otherwise(
 
 def test_init_takes_clip_as_it_is(place: Path, tmp_path: Path, pictures: list[Image.Image]) -> None:
     tree = recipe(place)
-    tree["stages"][0]["init"] = {"image": str(place / "clip"), "text": str(place / "clip")}
+    tree["stages"]["tune"]["init"] = {"image": str(place / "clip"), "text": str(place / "clip")}
     model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
     assert min(cosines(model, place, pictures).values()) >= 0.99999
     assert float(model.lift.logit_scale) == pytest.approx(np.exp(3.5), rel=1e-5)

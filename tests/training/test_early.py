@@ -36,9 +36,11 @@ def hmid_net(place: Path, crop: list[float]) -> dict[str, Any]:
     )
 
 
+TEACHER = {"teacher": {"method": {"name": "meru", "entailment": 0.0}}}
+
+
 def with_teacher(recipe: dict[str, Any]) -> dict[str, Any]:
-    teacher = {"name": "teacher", "method": {"name": "meru", "entailment": 0.0}}
-    return recipe | {"stages": [teacher, *recipe["stages"]]}
+    return recipe | {"stages": TEACHER | recipe["stages"]}
 
 
 @pytest.mark.usefixtures("no_steps")
@@ -55,7 +57,7 @@ def test_a_later_stage_that_cannot_work_is_refused_at_once(
     place: Path, change: dict[str, Any], said: str
 ) -> None:
     recipe = with_teacher(hmid_net(place, [1.0, 1.0] if change else [0.6, 1.0]))
-    recipe["stages"][1] = recipe["stages"][1] | change
+    recipe["stages"]["student"] = recipe["stages"]["student"] | change
     with pytest.raises(LimbeckError, match=said):
         train(recipe, out=place / "run", quiet=True)
     assert not (place / "run").exists()
@@ -74,8 +76,7 @@ def test_looking_ahead_changes_no_weight(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_grid_refuses_a_row_before_its_teacher_trains(place: Path, limbeck: Run) -> None:
     recipe = hmid_net(place, [0.6, 1.0])
     write_recipe(place / "student.yaml", recipe)
-    teacher = {"name": "teacher", "method": {"name": "meru", "entailment": 0.0}}
-    write_recipe(place / "teacher.yaml", recipe | {"stages": [teacher]})
+    write_recipe(place / "teacher.yaml", recipe | {"stages": TEACHER})
     row = {"recipe": "student.yaml", "set": {"stages.student.method.teacher": "$teacher"}}
     grid = {
         "name": "g",

@@ -25,7 +25,7 @@ def without_dropout(recipe: dict[str, Any]) -> dict[str, Any]:
 def clip_recipe(pairs_dir: Path, retrieval: Path) -> dict[str, Any]:
     recipe = soda_recipe(pairs_dir, retrieval)
     recipe["lift"] = {"kind": "sphere", "dim": 6, "logit_scale": 2.0}
-    recipe["stages"] = [{"name": "clip", "method": {"name": "clip"}}]
+    recipe["stages"] = {"clip": {"method": {"name": "clip"}}}
     return recipe
 
 

@@ -152,7 +152,7 @@ def test_what_a_teacher_is_shown_is_in_the_batch(
         batch.inputs["teacher_patches"]["backbone_output"][0, 0, 0] = math.nan
 
     spoiled(monkeypatch, before=spoil)
-    recipe["stages"] = [{"name": "student", "method": method}]
+    recipe["stages"] = {"student": {"method": method}}
     with pytest.raises(LimbeckError, match=r"first in: input teacher_patches\.backbone_output"):
         train(recipe, out=tmp_path / "run", quiet=True)
     kept = tmp_path / f"run/stages/student/not-finite-{STEP:08d}"

@@ -22,7 +22,7 @@ from limbeck.training.stages import recipe_identity
 def liked(recipe: dict[str, Any], like: str | None, **student: Any) -> dict[str, Any]:
     tree = json.loads(json.dumps(recipe))
     tree["data"]["like"] = like
-    tree["stages"][-1] |= student
+    tree["stages"]["student"] |= student
     return tree
 
 
@@ -78,7 +78,7 @@ def test_a_last_step_is_not_chosen(recipe: dict[str, Any]) -> None:
 def test_few_pairs_do_not_mix_with_it(recipe: dict[str, Any]) -> None:
     resolved = load_recipe(liked(recipe, "mith", pairs=10))
     with pytest.raises(LimbeckError, match=r"stages\.student: pairs and hide change what validation sees"):
-        open_data(resolved).of_stage(resolved.stages[-1], 0)
+        open_data(resolved).of_stage(resolved.last, 0)
 
 
 def test_without_it_nothing_changes(recipe: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[
 
 def test_groups_by_tower_and_decay(pairs_dir: Path, retrieval: Path) -> None:
     recipe = soda_recipe(pairs_dir, retrieval)
-    recipe |= {"lift": {"kind": "sphere", "dim": 6}, "stages": [{"name": "clip", "method": {"name": "clip"}}]}
+    recipe |= {"lift": {"kind": "sphere", "dim": 6}, "stages": {"clip": {"method": {"name": "clip"}}}}
     method, _ = method_and_batch(recipe)
     config = OptimConfig(lr=0.5, weight_decay=0.3, lr_scale={"image": 0.1, "text": 2.0})
     optimizer, names = build_optimizer(method, config)
@@ -153,14 +153,14 @@ def test_metrics_log_drops_half_lines_and_what_is_redone(tmp_path: Path) -> None
 
 
 def test_init_from_another_space_is_one_line(tmp_path: Path, recipe: dict[str, Any]) -> None:
-    recipe["stages"][1]["lift"] = {"kind": "hash", "bits": 16}
+    recipe["stages"]["student"]["lift"] = {"kind": "hash", "bits": 16}
     recipe["schedule"]["steps"] = 1
     with pytest.raises(LimbeckError, match=r"stages\.student\.init\.image: teacher: lives in .*same lift"):
         train(recipe, out=tmp_path / "run", quiet=True)
 
 
 def test_stage_that_starts_from_nowhere_is_one_line(recipe: dict[str, Any]) -> None:
-    recipe["stages"][1]["init"] = {"image": "teachers"}
+    recipe["stages"]["student"]["init"] = {"image": "teachers"}
     with pytest.raises(LimbeckError, match=r"init\.image: 'teachers' is no earlier stage") as found:
         load_recipe(recipe)
     assert "\n" not in str(found.value)

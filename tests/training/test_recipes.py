@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from limbeck.errors import LimbeckError
-from limbeck.training.recipe import list_recipes, load_recipe, method_config, parse_override
+from limbeck.evaluation.run_metadata import settings_hash
+from limbeck.training.recipe import (
+    list_recipes,
+    load_recipe,
+    method_config,
+    parse_override,
+    recorded_recipe,
+)
 from limbeck.training.stages import recipe_identity
 from tiny import soda_recipe, write_protocol, write_recipe
 
@@ -32,7 +39,7 @@ def test_shipped_recipes_resolve_and_come_back_from_yaml(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.note
-    for stage in recipe.stages:
+    for stage in recipe.stages.values():
         method_config(stage)
     again = load_recipe(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe
@@ -40,8 +47,8 @@ def test_shipped_recipes_resolve_and_come_back_from_yaml(name: str) -> None:
 
 
 def test_stages_inherit_and_change_parts(tree: dict[str, Any]) -> None:
-    tree["stages"][1] |= {"optim": {"lr": 0.5}, "towers": {"text": {"dropout": 0.0}}}
-    teacher, student = load_recipe(tree).stages
+    tree["stages"]["student"] |= {"optim": {"lr": 0.5}, "towers": {"text": {"dropout": 0.0}}}
+    teacher, student = load_recipe(tree).stages.values()
     assert teacher.optim.lr == 0.01
     assert (student.optim.lr, student.optim.warmup) == (0.5, 0.1)
     assert student.towers.text.dropout == 0.0
@@ -51,9 +58,9 @@ def test_stages_inherit_and_change_parts(tree: dict[str, Any]) -> None:
 
 def test_another_kind_replaces_the_whole_mapping(tree: dict[str, Any]) -> None:
     tree["towers"]["text"]["backbone"] = {"kind": "bag", "min_count": 3}
-    tree["stages"][0]["towers"] = {"text": {"backbone": {"kind": "multihot"}}}
-    tree["stages"][1]["towers"] = {"text": {"backbone": {"kind": "bag", "vocabulary_size": 9}}}
-    teacher, student = load_recipe(tree).stages
+    tree["stages"]["teacher"]["towers"] = {"text": {"backbone": {"kind": "multihot"}}}
+    tree["stages"]["student"]["towers"] = {"text": {"backbone": {"kind": "bag", "vocabulary_size": 9}}}
+    teacher, student = load_recipe(tree).stages.values()
     assert teacher.towers.text.backbone.model_dump() == {"kind": "multihot"}
     assert teacher.towers.text.hidden == [12]
     assert student.towers.text.backbone.model_dump() == {"kind": "bag", "min_count": 3, "vocabulary_size": 9}
@@ -71,24 +78,39 @@ def test_extends_overrides_stages_by_name(tmp_path: Path, tree: dict[str, Any]) 
     grandchild = {"extends": "child.yaml", "stages": {"teacher": {"method": {"name": "multihot-teacher"}}}}
     recipe = load_recipe(write_recipe(tmp_path / "grandchild.yaml", grandchild))
     assert recipe.name == "tiny/child"
-    assert [s.schedule.steps for s in recipe.stages] == [15, 3]
-    assert [s.method["name"] for s in recipe.stages] == ["multihot-teacher", "soda-student"]
-    assert {s.lift.bits for s in recipe.stages} == {16}
+    assert [s.schedule.steps for s in recipe.stages.values()] == [15, 3]
+    assert [s.method["name"] for s in recipe.stages.values()] == ["multihot-teacher", "soda-student"]
+    assert {s.lift.bits for s in recipe.stages.values()} == {16}
 
 
 def test_extends_a_shipped_recipe(tmp_path: Path) -> None:
     file = write_recipe(tmp_path / "own.yaml", {"extends": "soda/mirflickr", "name": "own"})
-    assert [s.name for s in load_recipe(file).stages] == [
-        s.name for s in load_recipe("soda/mirflickr").stages
-    ]
+    assert list(load_recipe(file).stages) == ["teacher", "student", "tuned"]
 
 
-def test_a_stage_named_by_extends_must_exist(tmp_path: Path, tree: dict[str, Any]) -> None:
+def test_a_stage_without_a_method_is_refused(tmp_path: Path, tree: dict[str, Any]) -> None:
     write_recipe(tmp_path / "base.yaml", tree)
     child = write_recipe(
         tmp_path / "child.yaml", {"extends": "base.yaml", "stages": {"studnet": {"freeze": []}}}
     )
-    assert "studnet" in refused(child)
+    assert "stages.studnet has no method; did you mean 'student'?" in refused(child)
+
+
+def test_extends_adds_and_leaves_out_stages(tmp_path: Path, tree: dict[str, Any]) -> None:
+    write_recipe(tmp_path / "base.yaml", tree)
+    stages = {"student": None, "tune": {"method": {"name": "direct-hashing"}}}
+    child = load_recipe(write_recipe(tmp_path / "child.yaml", {"extends": "base.yaml", "stages": stages}))
+    assert list(child.stages) == ["teacher", "tune"]
+
+
+def test_the_list_of_version_0_1_is_refused_but_read_from_runs(tmp_path: Path, tree: dict[str, Any]) -> None:
+    old = tree | {"stages": [{"name": name, **stage} for name, stage in tree["stages"].items()]}
+    file = write_recipe(tmp_path / "recipe.yaml", old)
+    assert "write 'stages: {NAME: {method: …}}' instead of the list" in refused(file)
+    assert recorded_recipe(tmp_path) == tree
+    before = settings_hash(tmp_path)
+    write_recipe(file, tree)
+    assert settings_hash(tmp_path) == before
 
 
 def test_extends_nothing_or_itself(tmp_path: Path) -> None:
@@ -108,10 +130,10 @@ def test_overrides_reach_stages_by_name(tree: dict[str, Any]) -> None:
         )
     )
     recipe = load_recipe(tree, changes)
-    assert recipe.stages[1].optim.lr == 0.002
-    assert recipe.stages[0].optim.lr == 0.01
-    assert recipe.stages[0].lift.model_dump()["bits"] == 16
-    assert (recipe.seed, recipe.data.pairs, recipe.stages[1].freeze) == (3, "x/y", [])
+    assert recipe.stages["student"].optim.lr == 0.002
+    assert recipe.stages["teacher"].optim.lr == 0.01
+    assert recipe.stages["teacher"].lift.model_dump()["bits"] == 16
+    assert (recipe.seed, recipe.data.pairs, recipe.stages["student"].freeze) == (3, "x/y", [])
     assert tree["lift"]["bits"] == 8  # the mapping that was given is left alone
 
 
@@ -139,22 +161,22 @@ def test_bad_overrides(text: str) -> None:
 
 
 def test_an_override_wins_over_a_stage_s_own_value(tree: dict[str, Any]) -> None:
-    tree["stages"][1]["optim"] = {"lr": 0.5}
-    assert [stage.optim.lr for stage in load_recipe(tree, {"optim.lr": 0.25}).stages][1] == 0.25
+    tree["stages"]["student"]["optim"] = {"lr": 0.5}
+    assert load_recipe(tree, {"optim.lr": 0.25}).stages["student"].optim.lr == 0.25
 
 
 def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
-    tree["stages"][1]["schedule"] = {"epochs": 2}
-    teacher, student = load_recipe(tree).stages
+    tree["stages"]["student"]["schedule"] = {"epochs": 2}
+    teacher, student = load_recipe(tree).stages.values()
     assert (teacher.schedule.steps, teacher.schedule.epochs) == (15, None)
     assert (student.schedule.steps, student.schedule.epochs) == (None, 2)
-    student = load_recipe(tree, {"stages.student.schedule.steps": 4}).stages[1]
+    student = load_recipe(tree, {"stages.student.schedule.steps": 4}).stages["student"]
     assert (student.schedule.steps, student.schedule.epochs) == (4, None)
-    teacher = load_recipe(tree, {"schedule.epochs": 4}).stages[0]
+    teacher = load_recipe(tree, {"schedule.epochs": 4}).stages["teacher"]
     assert (teacher.schedule.steps, teacher.schedule.epochs) == (None, 4)
-    tree["stages"][1]["schedule"] = {"epochs": 2, "steps": 3}
+    tree["stages"]["student"]["schedule"] = {"epochs": 2, "steps": 3}
     assert "steps or epochs" in refused(tree)
-    tree["stages"][1]["schedule"] = {"epochs": 2}
+    tree["stages"]["student"]["schedule"] = {"epochs": 2}
     del tree["schedule"]["steps"]
     assert "steps or epochs" in refused(tree)
 
@@ -175,9 +197,11 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
         ({"lift": {"kind": "sphere", "dim": 8, "radius": 1.0}}, "sphere.radius'; known are dim, kind, "),
         ({"lift": {"kind": "torus", "bits": 8}}, "torus"),
         ({"lift": {"bits": 8}}, "lift"),
-        ({"stages": []}, "stages"),
-        ({"stages": {"teacher": {}}}, "'stages' must be a list"),
-        ({"stages": ["teacher"]}, "'stages' must be a list"),
+        ({"stages": {}}, "stages"),
+        ({"stages": []}, "'stages' must map the name of each stage"),
+        ({"stages": {"teacher": {}}}, "stages.teacher has no method"),
+        ({"stages": {"teacher": "soda-teacher"}}, "'stages' must map the name of each stage"),
+        ({"stages": {"Teacher 1": {"method": {"name": "clip"}}}}, "stages.Teacher 1.name"),
         ({"data": {"pairs": "x"}}, "data.protocol' is missing"),
         ({"seed": -1}, "seed"),
         ({"seed": "1"}, "seed"),
@@ -198,17 +222,17 @@ def test_bad_keys_and_values_are_one_line(tree: dict[str, Any], change: dict[str
         ),
         ("stages.teacher.method.quantisation", 0.1, "did you mean 'quantization'?"),
         ("stages.student.method.target", "both", "stages.student.method: target"),
-        ("stages.student.name", "teacher", "two stages are called 'teacher'"),
         ("stages.student.init.image", "later", "is no earlier stage (teacher)"),
         ("stages.student.init.audio", "teacher", "init"),
-        ("stages.nobody.optim.lr", 0.1, "no stage 'nobody'; known are teacher, student"),
-        ("stages.student", {}, "name a stage and a key"),
-        ("seed.x", 1, "recipe"),
+        ("stages.nobody.optim.lr", 0.1, "stages.nobody has no method; known are teacher, student"),
+        ("stages.student", {}, "stages.student has no method"),
+        ("seed.x", 1, "seed: "),
+        ("name.x", 1, "name.x: 'name' holds a value, not further keys"),
         ("towers.image.backbone.kind", "feature", "feature"),
         ("towers.image.dropout", 1.0, "dropout"),
         ("towers.image.hidden", [0], "hidden"),
         ("stages.teacher.method", "soda-teacher", "method"),
-        ("stages.teacher.name", "Teacher 1", "name"),
+        ("stages.teacher.name", "first", "the key 'teacher' names the stage; remove name"),
     ],
 )
 def test_bad_overrides_are_one_line(tree: dict[str, Any], dotted: str, value: Any, said: str) -> None:
@@ -243,7 +267,7 @@ def test_other_precisions_are_refused(tmp_path: Path, value: object) -> None:
 @pytest.mark.parametrize("size", ["s", "b", "l"])
 def test_recipes_of_the_papers_scale_represent_few_pairs_at_once(size: str) -> None:
     """At 521 MB a pair of the ViT-L, a whole batch of 2,048 would take a terabyte (docs/recipes.md)."""
-    for stage in load_recipe(f"hmid_net/paper-vit-{size}").stages:
+    for stage in load_recipe(f"hmid_net/paper-vit-{size}").stages.values():
         assert stage.schedule.batch_size == 2048
         assert (stage.schedule.chunk or 2048) * 521e6 < 40e9
 
@@ -256,7 +280,7 @@ def test_relative_paths_count_from_here_and_then_from_beside_the_recipe(
         folder.mkdir(parents=True)
     write_protocol(home)
     tree["data"] = {"protocol": "hashing.yaml", "pairs": "pairs"}
-    tree["stages"][1]["init"] = {"image": "model", "text": "teacher"}
+    tree["stages"]["student"]["init"] = {"image": "model", "text": "teacher"}
     write_recipe(home / "base.yaml", tree)
     (home / "child.yaml").write_text("extends: base.yaml\nname: child\ndata: {protocol: hashing.yaml@3}\n")
     monkeypatch.chdir(here)
@@ -264,7 +288,7 @@ def test_relative_paths_count_from_here_and_then_from_beside_the_recipe(
         recipe = load_recipe(home / f"{name}.yaml")
         assert (recipe.data.protocol, recipe.data.pairs) == (str(home / protocol), str(home / "pairs"))
         # "teacher" is an earlier stage, whatever lies beside the file.
-        assert recipe.stages[1].init == {"image": str(home / "model"), "text": "teacher"}
+        assert recipe.last.init == {"image": str(home / "model"), "text": "teacher"}
     write_protocol(here)
     assert load_recipe("../home/base.yaml").data.protocol == "hashing.yaml"
     monkeypatch.chdir(home)

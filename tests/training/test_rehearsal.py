@@ -60,7 +60,7 @@ def test_input_is_made_up_and_fills_the_vocabularies(
     assert embedding < parameters < embedding + 60_000
     tree["data"]["protocol"] = str(hashing)
     tree["lift"] = {"kind": "hash", "bits": 8}
-    tree["stages"] = [{"name": "teacher", "method": {"name": "soda-teacher"}}]
+    tree["stages"] = {"teacher": {"method": {"name": "soda-teacher"}}}
     tree["schedule"].pop("steps")
     tree["schedule"]["epochs"] = 2
     assert "time unknown without data" in dry_run(load_recipe(tree))[1]
@@ -76,7 +76,7 @@ def test_features_cannot_be_made_up(recipe: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("size", "width", "layers"), [("s", 384, 12), ("b", 768, 12), ("l", 1024, 24)])
 def test_recipes_at_the_papers_scale_resolve(size: str, width: int, layers: int) -> None:
     recipe = load_recipe(f"hmid_net/paper-vit-{size}")
-    teacher, student = recipe.stages
+    teacher, student = recipe.stages.values()
     image, text = (getattr(student.towers, m).backbone for m in ("image", "text"))
     assert (image.image_size, image.patch_size, image.width, image.layers) == (224, 16, width, layers)
     assert (text.width, text.layers, text.context) == (512, 12, 77)

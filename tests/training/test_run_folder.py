@@ -113,8 +113,8 @@ def test_a_run_that_fails_before_its_first_logged_step_leaves_nothing(
     if there == "empty":
         out.mkdir()
     before = tree_of(tmp_path)
-    recipe["stages"][1]["init"] = {"image": "teacher"}
-    recipe["stages"][0]["init"] = {"text": str(tmp_path)}  # a directory, but no model
+    recipe["stages"]["student"]["init"] = {"image": "teacher"}
+    recipe["stages"]["teacher"]["init"] = {"text": str(tmp_path)}  # a directory, but no model
     with pytest.raises(LimbeckError, match="contains no model"):
         train(recipe, out=out, quiet=True)
     assert tree_of(tmp_path) == before

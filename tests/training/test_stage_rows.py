@@ -33,20 +33,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tree(place: Path, student: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     recipe = soda_recipe(place / "pairs", place / "hashing.yaml", steps=4)
-    recipe["stages"][1] |= student or {}
+    recipe["stages"]["student"] |= student or {}
     recipe["data"] |= {k: v for k, v in changes.items() if k == "limit"}
     return recipe | {k: v for k, v in changes.items() if k != "limit"}
 
 
-def seen(recipe: dict[str, Any], stage: int) -> Data:
+def seen(recipe: dict[str, Any], stage: str = "student") -> Data:
     resolved = load_recipe(recipe)
     return open_data(resolved).of_stage(resolved.stages[stage], resolved.seed)
 
 
 # ------------------------------------------------------------------------------ few pairs
 def test_pairs_are_all_that_a_stage_sees(place: Path) -> None:
-    teacher = seen(tree(place, {"pairs": 20}), 0)
-    student = seen(tree(place, {"pairs": 20}), 1)
+    teacher = seen(tree(place, {"pairs": 20}), "teacher")
+    student = seen(tree(place, {"pairs": 20}))
     assert (len(teacher.train), len(teacher.held_out)) == (112, 8)
     assert (len(student.train), len(student.held_out)) == (16, 4)
     own = {*student.train.ids, *student.held_out.ids}
@@ -57,8 +57,8 @@ def test_pairs_are_all_that_a_stage_sees(place: Path) -> None:
 
 def test_its_vocabulary_is_that_of_its_pairs(place: Path) -> None:
     recipe = load_recipe(tree(place, {"pairs": 10, "init": {}}))
-    data = open_data(recipe).of_stage(recipe.stages[1], 0)
-    method, _ = build_method(recipe.stages[1], data, {}, 0)
+    data = open_data(recipe).of_stage(recipe.last, 0)
+    method, _ = build_method(recipe.last, data, {}, 0)
     known = {word for texts in data.train.texts for word in texts[0].split()}
     assert set(method.encoder.towers["text"].backbone.vocabulary) == known
     assert len(known) < len({word for tags in data.pairs.tags for word in tags})
@@ -68,14 +68,14 @@ def test_its_vocabulary_is_that_of_its_pairs(place: Path) -> None:
 @given(few=st.integers(10, 60), more=st.integers(0, 52), seed=st.integers(0, 3))
 def test_fewer_are_part_of_more(place: Path, few: int, more: int, seed: int) -> None:
     def drawn(n: int) -> set[str]:
-        data = seen(tree(place, {"pairs": n}, seed=seed), 1)
+        data = seen(tree(place, {"pairs": n}, seed=seed))
         return {*data.train.ids, *data.held_out.ids}
 
     assert drawn(few) <= drawn(few + more)
 
 
 def test_another_seed_draws_others(place: Path) -> None:
-    first, second = (seen(tree(place, {"pairs": 30}, seed=seed), 1).train.ids for seed in (0, 1))
+    first, second = (seen(tree(place, {"pairs": 30}, seed=seed)).train.ids for seed in (0, 1))
     assert set(first) != set(second)
 
 
@@ -87,7 +87,7 @@ def test_the_draw_does_not_depend_on_the_order_of_the_table(place: Path, tmp_pat
     meta = {"name": "turned", "label_names": list(CLASSES), "features": cnn}
     Pairs.write(tmp_path / "pairs", columns, meta)
     write_protocol(tmp_path)
-    first, second = (seen(tree(p, {"pairs": 20}), 1) for p in (place, tmp_path))
+    first, second = (seen(tree(p, {"pairs": 20})) for p in (place, tmp_path))
     assert set(first.train.ids) == set(second.train.ids)
 
 
@@ -125,8 +125,8 @@ def test_idle_keys_change_no_identity(place: Path) -> None:
 # ------------------------------------------------------------------------------ hidden labels
 @pytest.mark.parametrize("how", ["labels", "pictures"])
 def test_hidden_labels_are_nowhere(place: Path, how: str) -> None:
-    data = seen(tree(place, {"hide": {"labels": ["cat", "sky"], "how": how}}), 1)
-    whole = seen(tree(place), 1)
+    data = seen(tree(place, {"hide": {"labels": ["cat", "sky"], "how": how}}))
+    whole = seen(tree(place))
     pairs = data.pairs
     for view, source in (
         (data.train, whole.train),
@@ -148,23 +148,23 @@ def test_hidden_labels_are_nowhere(place: Path, how: str) -> None:
         assert not any("cat" in prompt or "sky" in prompt for (prompt,) in prompts)
         lists = view.candidates(Input("labels", "text"))
         assert [own for (own,) in lists] == [rest for _, rest in wanted]
-    assert len(seen(tree(place, {"hide": {"labels": ["cat", "sky"], "how": how}}), 0).train) == 112
+    assert len(seen(tree(place, {"hide": {"labels": ["cat", "sky"], "how": how}}), "teacher").train) == 112
 
 
 def test_hidden_labels_that_are_none(place: Path) -> None:
     with pytest.raises(LimbeckError, match=r"stages\.student\.hide\.labels: no label 'lion'.*cat, dog"):
-        seen(tree(place, {"hide": {"labels": ["lion"]}}), 1)
+        seen(tree(place, {"hide": {"labels": ["lion"]}}))
     with pytest.raises(LimbeckError, match=r"stages\.student: no pairs are left"):
-        seen(tree(place, {"hide": {"labels": list(CLASSES)}}), 1)
+        seen(tree(place, {"hide": {"labels": list(CLASSES)}}))
 
 
 def test_too_many_are_refused(place: Path) -> None:
     with pytest.raises(LimbeckError, match=r"stages\.student\.pairs: 113 requested, but train has 112"):
-        seen(tree(place, {"pairs": 113}), 1)
+        seen(tree(place, {"pairs": 113}))
     with pytest.raises(
         LimbeckError, match=r"data\.limit: 500 training rows requested, but the protocol has 120"
     ):
-        seen(tree(place, limit=500), 1)
+        seen(tree(place, limit=500))
     with pytest.raises(LimbeckError, match=r"pairs.*10"):
         load_recipe(tree(place, {"pairs": 5}))
 
@@ -186,15 +186,15 @@ def rewritten(place: Path, folder: Path, **columns: Any) -> Path:
 def test_a_teacher_keeps_rows_without_a_text(place: Path, tmp_path: Path) -> None:
     tags = [own if row % 2 else [] for row, own in enumerate(Pairs.open(place / "pairs").tags)]
     other = rewritten(place, tmp_path, tags=tags)
-    teacher, student = (seen(tree(other), stage) for stage in (0, 1))
+    teacher, student = (seen(tree(other), stage) for stage in ("teacher", "student"))
     assert len(teacher.train) == 112
     assert 40 < len(student.train) < 70
     assert all(own[0].strip() for own in [*student.train.texts, *student.held_out.texts])
     assert set(student.train.ids) < set(teacher.train.ids)
-    assert len(seen(tree(other, {"pairs": 20}), 1).train) == 16
+    assert len(seen(tree(other, {"pairs": 20})).train) == 16
     # Where every stage reads texts, rows without one go at once, as ever.
     alone = tree(other)
-    alone["stages"] = [alone["stages"][0] | {"method": {"name": "direct-hashing"}}]
+    alone["stages"] = {"teacher": {"method": {"name": "direct-hashing"}}}
     assert {*open_data(load_recipe(alone)).train.ids} == {*student.train.ids}
 
 
@@ -203,7 +203,7 @@ def test_a_teacher_alone_needs_no_text(place: Path, tmp_path: Path) -> None:
     recipe = tree(other)
     with pytest.raises(LimbeckError, match="column 'tags' is empty"):
         open_data(load_recipe(recipe))
-    recipe["stages"] = recipe["stages"][:1]
+    del recipe["stages"]["student"]
     run = train(recipe, out=tmp_path / "run", quiet=True)
     facts = read_json(run / "run.json")
     assert (facts["train_pairs"], facts["validation_pairs"], facts["skipped_without_text"]) == (112, 8, 0)

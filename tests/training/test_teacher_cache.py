@@ -51,7 +51,7 @@ def student(pictures: Path, retrieval: Path, teacher: Path, **options: Any) -> d
 def sources(tree: dict[str, Any], cache: BackboneCache | None) -> tuple[Any, dict[str, InputReader]]:
     resolved = load_recipe(tree)
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     own = {name: spec for name, spec in specs.items() if spec.teacher is not None}
     return method, input_readers(method, own, data.train, cache)
 
@@ -109,7 +109,7 @@ def test_frozen_backbones_run_in_float32_like_their_cache(
         tower["freeze_backbone"] = True
     resolved = load_recipe(tree)
     data = open_data(resolved)
-    method, specs = build_method(resolved.stages[0], data, {}, 0)
+    method, specs = build_method(resolved.last, data, {}, 0)
     rows = {n: s.inputs(np.arange(16)) for n, s in input_readers(method, specs, data.train).items()}
     for name, inputs in rows.items():
         tower = method.encoder.towers[name]

@@ -60,7 +60,7 @@ def test_pixels_from_scenes_to_a_search_by_picture(tmp_path: Path, limbeck: Run)
         },
         "lift": {"kind": "sphere", "dim": 8},
         "schedule": {"epochs": 2, "batch_size": 16, "chunk": 5},
-        "stages": [{"name": "clip", "method": {"name": "clip"}}],
+        "stages": {"clip": {"method": {"name": "clip"}}},
     }
     recipe, run, index = write_recipe(tmp_path / "r.yaml", tree), tmp_path / "run", tmp_path / "index"
     assert limbeck("train", recipe, "--data", tmp_path / "scenes", "--out", run, "--quiet")[::2] == (0, "")
@@ -90,8 +90,8 @@ def test_dry_run_of_a_stage_that_reads_an_earlier_one(
     tmp_path: Path, recipe: dict[str, Any], limbeck: Run
 ) -> None:
     inner = {"backbone": {"kind": "run", "path": "teacher"}, "hidden": []}
-    recipe["stages"][1] = {
-        "name": "codes",
+    del recipe["stages"]["student"]
+    recipe["stages"]["codes"] = {
         "method": {"name": "binarize"},
         "towers": {"image": inner, "text": inner},
         "lift": {"kind": "binary", "bits": 8, "rotation": "random"},
@@ -223,7 +223,7 @@ def test_rows_without_a_text_are_said(
     assert skipped > 0 and f"{skipped} rows without a text are left out" in err
 
 
-UCCH = "stages=[{name: one, method: {name: ucch}}]"
+UCCH = "stages={one: {method: {name: ucch}}}"
 BAD: list[tuple[str, list[str], str]] = [
     ("a misspelt recipe", ["soda/mirflicker"], "did you mean 'soda/mirflickr'?"),
     ("no recipe", [], "train: no recipe; name one"),

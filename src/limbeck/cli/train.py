@@ -55,7 +55,7 @@ def train(
     from limbeck.training.dry_run import dry_run as rehearse
     from limbeck.training.fit import Interrupted
     from limbeck.training.folder import is_run
-    from limbeck.training.recipe import load_recipe, parse_override
+    from limbeck.training.recipe import load_recipe, parse_override, recorded_recipe
     from limbeck.training.run import default_run
     from limbeck.training.run import train as run_training
 
@@ -64,17 +64,18 @@ def train(
         if key in changes:
             raise LimbeckError(f"{key}: given twice; keep one")
         changes[key] = value
-    if recipe is None:
+    source: str | dict[str, object] | None = recipe
+    if source is None:
         if not (resume and out is not None):
             raise LimbeckError(
                 "train: no recipe; name one of limbeck list recipes, or give --resume and --out RUN"
             )
         if not is_run(out):
             raise LimbeckError(f"{out}: holds no run to resume; give the --out of a run, or a recipe")
-        recipe = str(out / "recipe.yaml")
+        source = recorded_recipe(out)
     if data is not None:
         changes["data.pairs"] = str(data.resolve())
-    resolved = load_recipe(recipe, changes)
+    resolved = load_recipe(source, changes)
     if dry_run:
         for line in rehearse(resolved, dry_batch):
             echo(line)

@@ -87,7 +87,7 @@ def train_model(
 ) -> Trained:
     """Train and evaluate a model; ``teacher`` is used by recipes that need one."""
     overrides: dict[str, Any] = {"seed": seed, "compute.threads": plan.threads}
-    for stage in load_recipe(recipe).stages:
+    for stage in load_recipe(recipe).stages.values():
         overrides[f"stages.{stage.name}.schedule.epochs"] = getattr(plan, stage.name)
         if "teacher" in stage.method and teacher is not None:
             overrides[f"stages.{stage.name}.method.teacher"] = str(teacher.resolve())
@@ -101,7 +101,7 @@ def _cost(label: str, run: Path) -> Cost:
     stages = facts["stages"]
     pairs = sum(
         stages[stage.name]["steps"] * min(stage.schedule.batch_size, facts["train_pairs"])
-        for stage in load_recipe(run / "recipe.yaml").stages
+        for stage in load_recipe(run / "recipe.yaml").stages.values()
     )
     return Cost(label, list(stages.values())[-1]["parameters"], pairs, facts["seconds"])
 

@@ -12,6 +12,7 @@ import numpy as np
 from limbeck.data.yaml_files import read_yaml
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
+from limbeck.evaluation.run_metadata import stage_list
 from limbeck.files import read_json
 from limbeck.tables import split_lines
 
@@ -65,7 +66,7 @@ def _line(run: Path, last: str) -> set[str]:
     """Return the stages that trained one model: both towers come from the stage before, on the same rows."""
     file = run / "recipe.yaml"
     recipe = read_yaml(file) if file.is_file() else {}
-    stages = {stage["name"]: stage for stage in recipe.get("stages", [])}
+    stages = {stage["name"]: stage for stage in stage_list(recipe)}
     line, name = {last}, last
     while name in stages:
         init = stages[name].get("init") or {}

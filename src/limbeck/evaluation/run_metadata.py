@@ -62,8 +62,8 @@ def _from_run(folder: Path) -> RunFacts:
     run = _mapping(folder / "run.json", read_json)
     recipe = _mapping(folder / "recipe.yaml", read_yaml)
     data = _inner(recipe, "data") | _inner(run, "data")
-    stages = recipe.get("stages") or []
-    last = _inner(stages[-1], "method") if isinstance(stages, list) and stages else {}
+    stages = stage_list(recipe)
+    last = _inner(stages[-1], "method") if stages else {}
     methods = run.get("methods")
     method = (methods[-1] if isinstance(methods, list) and methods else last.get("name")) or "unknown"
     label = run.get("recipe") or recipe.get("name") or method
@@ -100,9 +100,21 @@ def settings_hash(run: Path) -> str:
     A path to another run is replaced by the hash of that run's settings.
     """
     recipe = _mapping(run / "recipe.yaml", read_yaml)
-    stages = recipe.get("stages") or []
-    stage_names = {str(stage.get("name")) for stage in stages if isinstance(stage, dict)}
+    if stages := stage_list(recipe):
+        recipe["stages"] = stages
+    stage_names = {str(stage.get("name")) for stage in stages}
     return sha256_json(_settings(identity(recipe), "", stage_names))
+
+
+def stage_list(recipe: Any) -> list[dict[str, Any]]:
+    """Return the stages of a recorded recipe, each with its ``name``; version 0.1 recorded such a list.
+
+    Hashes of recipes contain this list, so that runs of both versions have equal hashes.
+    """
+    stages = recipe.get("stages") if isinstance(recipe, dict) else None
+    if isinstance(stages, dict):
+        return [{"name": name, **stage} for name, stage in stages.items()]
+    return stages if isinstance(stages, list) else []
 
 
 def _settings(value: Any, key: str, stages: set[str]) -> Any:

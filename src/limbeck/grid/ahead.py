@@ -101,7 +101,7 @@ class _Ahead:
         """Call `open_data` once for consecutive tasks with the same data."""
         from limbeck.training.data import open_data, reads_text
 
-        sees = [[method_config(stage)[0].supervised, reads_text(stage)] for stage in recipe.stages]
+        sees = [[method_config(stage)[0].supervised, reads_text(stage)] for stage in recipe.stages.values()]
         key = sha256_json([recipe.data.model_dump(mode="json"), recipe.seed, sees])
         if key not in self.data:
             self.data = {key: open_data(recipe)}

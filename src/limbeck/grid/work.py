@@ -176,7 +176,7 @@ def in_words(result: Result) -> str:
 
 def validation_of(run: Path, recipe: Recipe) -> float | None:
     """Return the validation score of the final model of a run; None without validation."""
-    stage = recipe.stages[-1]
+    stage = recipe.last
     folder = run / "stages" / stage.name
     if stage.schedule.select == "best":
         best = read_json(folder / "done.json").get("best_score")

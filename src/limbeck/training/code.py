@@ -15,8 +15,8 @@ CODE = "code.json"
 
 def code_of(recipe: Recipe) -> dict[str, str]:
     """Return the SHA-256 per file of a recipe's classes ``FILE.py:CLASS``, by the recipe's file name."""
-    names = [stage.method["name"] for stage in recipe.stages]
-    names += [part.kind for stage in recipe.stages for part in own_parts(stage).values()]
+    names = [stage.method["name"] for stage in recipe.stages.values()]
+    names += [part.kind for stage in recipe.stages.values() for part in own_parts(stage).values()]
     classes = [name for text in names if (name := own_name(text)) is not None]
     return {str(name.file): code_digest(name.file) for name in classes}
 

@@ -207,13 +207,13 @@ def open_data(recipe: Recipe) -> Data:
     return Data.open(
         Pairs.open(recipe.data.pairs),
         load_protocol(recipe.data.protocol),
-        supervised=any(method_config(stage)[0].supervised for stage in recipe.stages),
+        supervised=any(method_config(stage)[0].supervised for stage in recipe.stages.values()),
         all_captions=recipe.data.captions == "all",
         permute_labels=recipe.data.permute_labels,
         limit=recipe.data.limit,
         like=recipe.data.like,
         seed=recipe.seed,
-        reads_text=[reads_text(stage) for stage in recipe.stages],
+        reads_text=[reads_text(stage) for stage in recipe.stages.values()],
     )
 
 

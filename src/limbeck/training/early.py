@@ -43,12 +43,12 @@ def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
         LimbeckError: a stage does not fit its data, its towers, or a model that it reads.
     """
     models: dict[str, Path] = {}
-    for stage in recipe.stages:
+    for stage in recipe.stages.values():
         own = data.of_stage(stage, recipe.seed)
         method, specs = build_method(stage, own, models, recipe.seed, say=lambda line: None)
         models[stage.name] = folder / "stages" / stage.name / "model"
         method.encoder.save(models[stage.name])
-        if stage is recipe.stages[-1]:
+        if stage is recipe.last:
             method.encoder.save(folder / "model")
         yield Built(stage, method, specs, own)
 
@@ -89,6 +89,6 @@ def check_stages(recipe: Recipe, data: Data) -> None:
                 look(built, recipe.seed)
                 done.append(built.stage.name)
         except LimbeckError as error:
-            name = recipe.stages[len(done)].name
+            name = list(recipe.stages)[len(done)]
             text = str(error)
             raise LimbeckError(text if f"stages.{name}" in text else f"stages.{name}: {text}") from None

@@ -10,8 +10,9 @@ from limbeck.data.contents import FILE as CONTENTS
 from limbeck.data.protocols import load_protocol, protocol_file
 from limbeck.encoders.config import identity
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.run_metadata import stage_list
 from limbeck.files import read_json, sha256_json
-from limbeck.training.recipe import Recipe, load_recipe
+from limbeck.training.recipe import Recipe, load_recipe, recorded_recipe
 
 
 def recipe_identity(recipe: Recipe, *, protocol: str | None = None) -> str:
@@ -42,6 +43,7 @@ def weights_tree(recipe: Recipe) -> dict[str, Any]:
     for key in ("name", "note", "cache"):
         tree.pop(key)
     tree["data"].pop("pairs")
+    tree["stages"] = stage_list(tree)
     for stage in tree["stages"]:
         stage["schedule"].pop("checkpoint_every")
         stage["schedule"].pop("log_every")
@@ -54,7 +56,7 @@ def differing_key(run: Path, wanted: Recipe) -> str | None:
     Raises:
         LimbeckError: the run's recipe cannot be read.
     """
-    found = load_recipe(run / "recipe.yaml", code=False)
+    found = load_recipe(recorded_recipe(run), code=False)
     recorded = _protocol_on_record(run)
     if recipe_identity(found, protocol=recorded) == recipe_identity(wanted):
         return None

@@ -1,15 +1,13 @@
 """Define and load recipes: data, then stages, each with a method, towers, a lift and an optimizer.
 
 ``extends:`` starts from another recipe, and ``a.b=c`` overrides a key. A stage inherits ``towers``, ``lift``,
-``optim`` and ``schedule`` of the recipe and may change parts of them. Unknown keys are refused. The run holds
-the resolved recipe with all defaults.
+``optim`` and ``schedule`` of the recipe and may change parts of them. `_merge` is the rule of both. Unknown
+keys are refused. The run holds the resolved recipe with all defaults.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,13 +24,14 @@ from limbeck.encoders.config import (
     TowerConfig,
 )
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
 from limbeck.training.own_parts import check_own_parts
-from limbeck.training.relative import beside, stage_names
+from limbeck.training.relative import beside
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
-_LENGTHS = {"steps": "epochs", "epochs": "steps"}  # setting one removes the other
+_LENGTHS = {"steps", "epochs"}  # setting one removes the other
 
 
 class DataConfig(Strict):
@@ -113,7 +112,7 @@ class StageConfig(Strict):
     protocol's number). The recipe's seed draws them; a smaller number draws a subset of a larger one.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", exclude=True)  # its key in `Recipe.stages`
     method: dict[str, Any]
     towers: TowersConfig
     lift: LiftConfig
@@ -161,7 +160,7 @@ class ComputeConfig(Strict):
 
 
 class Recipe(Strict):
-    """A resolved recipe."""
+    """A resolved recipe; its stages by name, in the order of training."""
 
     name: str
     note: str = ""
@@ -169,27 +168,44 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     compute: ComputeConfig = ComputeConfig()
     cache: bool = True
-    stages: list[StageConfig] = Field(min_length=1)
+    stages: dict[str, StageConfig] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_know_their_names(cls, tree: dict[str, Any]) -> dict[str, Any]:
+        stages = tree.get("stages")
+        if not isinstance(stages, dict):
+            return tree
+        complete = [name for name, stage in stages.items() if "method" in stage]
+        for name, stage in stages.items():
+            if "method" not in stage:
+                raise ValueError(f"stages.{name} has no method; {_near(str(name), complete)}")
+            if "name" in stage:
+                raise ValueError(f"stages.{name}.name: the key {name!r} names the stage; remove name")
+        return tree | {"stages": {name: stage | {"name": name} for name, stage in stages.items()}}
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Recipe:
-        seen: set[str] = set()
-        for stage in self.stages:
-            if stage.name in seen:
-                raise ValueError(f"two stages are called {stage.name!r}; rename one")
+        seen: list[str] = []
+        for stage in self.stages.values():
             for modality, origin in stage.init.items():
                 if origin not in seen and "/" not in origin and not Path(origin).exists():
-                    known = ", ".join(sorted(seen)) or "none"
+                    known = ", ".join(seen) or "none"
                     raise ValueError(
                         f"stages.{stage.name}.init.{modality}: {origin!r} is no earlier stage ({known}), "
                         "run or model directory"
                     )
-            seen.add(stage.name)
-        if self.data.like is not None and self.stages[-1].schedule.select != "best":
+            seen.append(stage.name)
+        if self.data.like is not None and self.last.schedule.select != "best":
             raise ValueError(
                 "data.like chooses the best step of the last stage; give it schedule.select=best"
             )
         return self
+
+    @property
+    def last(self) -> StageConfig:
+        """The last stage, whose model is the run's."""
+        return list(self.stages.values())[-1]
 
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML."""
@@ -225,18 +241,20 @@ def load_recipe(
             has a wrong type.
     """
     where = str(source) if not isinstance(source, dict) else "recipe"
-    tree = copy.deepcopy(source) if isinstance(source, dict) else _read(_find(str(source)))
+    tree = _read(_find(str(source))) if not isinstance(source, dict) else _checked(source, where)
     if folder is not None and isinstance(source, dict):
-        tree = beside(tree, folder, stage_names(tree))
+        tree = beside(tree, folder, tree["stages"])
     for key, value in (overrides or {}).items():
-        _override(tree, key, beside(value, folder, stage_names(tree), key) if folder else value)
-    _check_top_keys(tree, where)
-    tree = _inherit(tree, where)
+        found = beside(value, folder, tree["stages"], key) if folder else value
+        tree = _checked(_override(tree, key.split("."), found), where)
+    shared = {key: tree[key] for key in _INHERITED if key in tree}
+    stages = {name: _merge(shared, stage) for name, stage in tree["stages"].items() if stage is not None}
+    own = {key: value for key, value in tree.items() if key not in _INHERITED}
     try:
-        recipe = Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(own | {"stages": stages})
     except ValidationError as error:
-        raise _by_name(describe(error, Recipe, where), tree["stages"]) from None
-    for stage in recipe.stages:
+        raise describe(error, Recipe, where) from None
+    for stage in recipe.stages.values():
         if code or own_name(stage.method["name"]) is None:
             method_config(stage, where)
         if code:
@@ -244,13 +262,11 @@ def load_recipe(
     return recipe
 
 
-def _by_name(error: LimbeckError, stages: list[dict[str, Any]]) -> LimbeckError:
-    """Return the error with stage names, as overrides use them, instead of stage numbers."""
-
-    def name(match: re.Match[str]) -> str:
-        return f"stages.{stages[int(match[1])].get('name') or match[1]}"
-
-    return LimbeckError(re.sub(r"\bstages\.(\d+)\b", name, str(error)))
+def recorded_recipe(run: Path) -> dict[str, Any]:
+    """Return the recipe of a run as `load_recipe` takes it; version 0.1 recorded a list of stages."""
+    tree = read_yaml(run / "recipe.yaml")
+    stages = {stage["name"]: {k: v for k, v in stage.items() if k != "name"} for stage in stage_list(tree)}
+    return dict(tree | {"stages": stages})
 
 
 def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
@@ -291,107 +307,68 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    tree = read_yaml(file)
-    if not isinstance(tree, dict):
-        raise LimbeckError(f"{file}: a recipe is a mapping of keys, found {type(tree).__name__}")
+    tree = _checked(read_yaml(file), str(file))
     parent = tree.pop("extends", None)
     if parent is None:
-        return dict(beside(tree, file.parent, stage_names(tree)))
+        return dict(beside(tree, file.parent, tree["stages"]))
     if file.resolve() in children:
         raise LimbeckError(f"{file}: extends itself; extends must end at a recipe without it")
     near = file.parent / str(parent)
     base = _read(near if near.is_file() else _find(str(parent)), (*children, file.resolve()))
-    if isinstance(tree.get("stages"), dict):
-        names = [stage.get("name") for stage in base.get("stages") or []]
-        for name in tree["stages"].keys() - set(names):
-            raise LimbeckError(
-                f"{file}: stages.{name}: {parent} has no such stage; {_near(str(name), names)}"
-            )
-    return _merge(base, beside(tree, file.parent, stage_names(base, tree)))
+    return dict(_merge(base, beside(tree, file.parent, [*base["stages"], *tree["stages"]])))
 
 
-def _merge(base: Any, change: Any) -> Any:
-    """Merge deeply; replace a mapping whose ``kind`` differs, and any list except stages."""
-    if not isinstance(base, dict) or not isinstance(change, dict):
-        return copy.deepcopy(change)
-    if "kind" in change and base.get("kind") != change["kind"]:
-        return copy.deepcopy(change)
-    merged = copy.deepcopy(base)
-    for key, value in change.items():
-        if key == "stages" and isinstance(value, dict) and isinstance(merged.get("stages"), list):
-            merged[key] = [_merge(s, value.get(s.get("name"), {})) for s in merged[key]]
-        else:
-            merged[key] = _merge(merged[key], value) if key in merged else copy.deepcopy(value)
-    return merged
-
-
-def _check_top_keys(tree: dict[str, Any], where: str) -> None:
-    """Refuse an unknown top-level key; shared keys are known too, though the resolved recipe lacks them."""
-    known = [*Recipe.model_fields, *_INHERITED]
+def _checked(tree: Any, where: str) -> dict[str, Any]:
+    """Return a recipe with a mapping of stages; refuse unknown keys and the list of stages of version 0.1."""
+    if not isinstance(tree, dict):
+        raise LimbeckError(f"{where}: a recipe is a mapping of keys, found {type(tree).__name__}")
+    stages = tree.get("stages", {})
+    if not isinstance(stages, dict) or not all(isinstance(s, dict | None) for s in stages.values()):
+        raise LimbeckError(
+            f"{where}: key 'stages' must map the name of each stage to its keys; "
+            "write 'stages: {NAME: {method: …}}' instead of the list '- name: NAME' of version 0.1"
+        )
+    known = [*Recipe.model_fields, *_INHERITED, "extends"]
     for key in tree:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
             raise LimbeckError(f"{where}: unknown key {key!r}; {hint}")
+    return tree | {"stages": stages}
 
 
-def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _merge(base: Any, change: Any) -> Any:
+    """Merge mappings deeply. The change wins: it replaces other values, and a mapping of another ``kind``."""
+    if not isinstance(base, dict) or not isinstance(change, dict):
+        return change
+    if "kind" in change and base.get("kind") != change["kind"]:
+        return change
+    kept = {k: v for k, v in base.items() if k not in _LENGTHS or not _LENGTHS & change.keys()}
+    return kept | {k: _merge(kept.get(k), v) for k, v in change.items()}
+
+
+def _override(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
     """Set a key; set an inherited one in every place that has it, so that the override always wins."""
-    head, *path = dotted.split(".")
-    stages = tree.get("stages")
-    if head not in _INHERITED or not isinstance(stages, list):
-        _set(tree, dotted, value)
-        return
-    same = [path, [_LENGTHS[path[0]]]] if head == "schedule" and path and path[0] in _LENGTHS else [path]
-    owners = [stage for stage in stages if any(_has(stage, [head, *key]) for key in same)]
-    for stage in owners:
-        _set(stage, dotted, value)
-    if not owners or any(_has(tree, [head, *key]) for key in same):
-        _set(tree, dotted, value)
+    stages = tree["stages"] if path[0] in _INHERITED else {}
+    owners = {name: _with(stage, path, value) for name, stage in stages.items() if _has(stage, path)}
+    if owners:
+        tree = tree | {"stages": stages | owners}
+    return tree if owners and not _has(tree, path) else _with(tree, path, value)
 
 
 def _has(node: Any, path: list[str]) -> bool:
-    for part in path:
-        if not isinstance(node, dict) or part not in node:
+    for key in path:
+        if not isinstance(node, dict) or not node.keys() & (_LENGTHS if key in _LENGTHS else {key}):
             return False
-        node = node[part]
+        node = node.get(key)
     return True
 
 
-def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    node: Any = tree
-    *path, last = dotted.split(".")
-    for part in path:
-        if isinstance(node, list):
-            named = [item for item in node if item.get("name") == part]
-            if not named:
-                known = ", ".join(item.get("name", "?") for item in node)
-                raise LimbeckError(f"{dotted}: no stage {part!r}; known are {known}")
-            node = named[0]
-        else:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict | list):
-                raise LimbeckError(f"{dotted}: {part!r} holds a value, not further keys")
-    if isinstance(node, list):
-        raise LimbeckError(f"{dotted}: name a stage and a key, for example stages.student.optim.lr")
-    if last in _LENGTHS and path and path[-1] == "schedule":
-        node.pop(_LENGTHS[last], None)
-    node[last] = value
-
-
-def _inherit(tree: dict[str, Any], where: str) -> dict[str, Any]:
-    shared = {key: tree.pop(key) for key in _INHERITED if key in tree}
-    stages = tree.get("stages")
-    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        raise LimbeckError(f"{where}: key 'stages' must be a list of stages")
-    tree["stages"] = [_merge(shared, stage) for stage in stages]
-    for stage in tree["stages"]:
-        length = stage.get("schedule")
-        given: Any = next((s.get("schedule", {}) for s in stages if s.get("name") == stage.get("name")), {})
-        # A stage that sets epochs overrides inherited steps, and vice versa.
-        if isinstance(length, dict) and isinstance(given, dict):
-            if "epochs" in given and "steps" not in given:
-                length.pop("steps", None)
-            if "steps" in given and "epochs" not in given:
-                length.pop("epochs", None)
-    return tree
+def _with(node: Any, path: list[str], value: Any, above: str = "") -> dict[str, Any]:
+    """Return a copy of a mapping in which the dotted key has the value."""
+    key, *rest = path
+    if not isinstance(node, dict):
+        raise LimbeckError(f"{above}.{'.'.join(path)}: {above!r} holds a value, not further keys")
+    kept = {k: v for k, v in node.items() if k not in _LENGTHS or key not in _LENGTHS}
+    place = f"{above}.{key}" if above else key
+    return kept | {key: _with(node.get(key, {}), rest, value, place) if rest else value}

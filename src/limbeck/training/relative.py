@@ -50,10 +50,3 @@ def _protocol(name: str, folder: Path) -> str:
     if packaged or protocol_file(name) is not None or protocol_file(str(folder / name)) is None:
         return name
     return str(folder / name)
-
-
-def stage_names(*trees: dict[str, Any]) -> list[str]:
-    """Return the names of the stages that recipes list."""
-    lists = [tree.get("stages") for tree in trees]
-    found = [stage for stages in lists if isinstance(stages, list) for stage in stages]
-    return [str(stage.get("name")) for stage in found if isinstance(stage, dict)]

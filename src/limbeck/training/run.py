@@ -106,7 +106,7 @@ def train(
             if folder is not None:
                 folder.begin(resolved.to_yaml(), contents)
                 note_code(run, resolved)
-            for stage in resolved.stages:
+            for stage in resolved.stages.values():
                 models[stage.name] = run_stage(
                     resolved, stage, data, fabric, run, models, quiet=quiet, say=say
                 )
@@ -116,7 +116,7 @@ def train(
             raise
         if folder is not None:
             remove_leftovers(run)
-            _finish(resolved, run, models[resolved.stages[-1].name], data, time.monotonic() - began)
+            _finish(resolved, run, models[resolved.last.name], data, time.monotonic() - began)
         fabric.barrier()
     return run
 
@@ -150,7 +150,7 @@ def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) 
 def _contents(recipe: Recipe, data: Data) -> Contents:
     """Return the current contents of the data, with pictures only if a tower may read them."""
     rows: list[np.ndarray] = []
-    if any(stage.towers.image.backbone.kind != "features" for stage in recipe.stages):
+    if any(stage.towers.image.backbone.kind != "features" for stage in recipe.stages.values()):
         views = (data.train, data.held_out, data.database)
         rows = [view.rows for view in views if view is not None]
     return Contents.of(data.pairs, data.protocol, rows, cache=BackboneCache().folder)
@@ -255,7 +255,7 @@ def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) 
         {
             "format": 1,
             "recipe": recipe.name,
-            "methods": [stage.method["name"] for stage in recipe.stages],
+            "methods": [stage.method["name"] for stage in recipe.stages.values()],
             "protocol": recipe.data.protocol,
             "protocol_hash": data.protocol.hash,
             "pairs": recipe.data.pairs,
@@ -270,7 +270,7 @@ def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) 
             "machine": machine,
         },
     )
-    for stage in recipe.stages:
+    for stage in recipe.stages.values():
         for state in (run / "stages" / stage.name).glob("state-*"):
             shutil.rmtree(state, ignore_errors=True)
 

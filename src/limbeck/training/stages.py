@@ -251,4 +251,4 @@ def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.T
 
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Return the content of ``done.json`` per stage, by name."""
-    return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages}
+    return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages.values()}

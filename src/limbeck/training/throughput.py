@@ -24,7 +24,7 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
         steps: number of measured steps.
     """
     fabric = start_fabric(recipe)
-    stage = recipe.stages[0]
+    stage = next(iter(recipe.stages.values()))
     data = open_data(recipe).of_stage(stage, recipe.seed)
     method, specs = build_method(stage, data, {}, recipe.seed)
     method.to(fabric.device)
