@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from limbeck.evaluation import Comparison, Result, compare
@@ -76,7 +77,7 @@ class Grid:
             found.setdefault(group.label, {})[group.bits] = group
 
         def height(own: dict[int | None, Group]) -> tuple[bool, float]:
-            return None in own, list(own.values())[-1].mean("mean map")
+            return None in own, float(np.mean(values(list(own.values())[-1], "mean map")))
 
         return dict(sorted(found.items(), key=lambda item: height(item[1]), reverse=True))
 
@@ -85,6 +86,15 @@ class Grid:
         """Code lengths in order, floats last."""
         bits = {group.bits for group in self.comparison.groups}
         return [*sorted(b for b in bits if b), *([None] if None in bits else [])]
+
+    def figure(self, group: Group, direction: str, metric: str) -> Any:
+        """The row of a group's figure in `Comparison.figures`; None where there is none."""
+        number = next(n for n, other in enumerate(self.comparison.groups) if other is group)
+        figures = self.comparison.figures
+        found = figures[
+            (figures["group"] == number) & (figures["direction"] == direction) & (figures["metric"] == metric)
+        ]
+        return next(found.itertuples(), None)
 
     def group(self, label: str, bits: int | None = 64) -> Group:
         """The group of a label at a length.

@@ -17,7 +17,7 @@ from limbeck.files import json_text
 from limbeck.reporting.comparison import comparison_tables
 from limbeck.reporting.efficiency import efficiency_table
 from limbeck.reporting.progress import write_figure
-from limbeck.reporting.tables import DIRECTION_LABELS, mean_spread
+from limbeck.reporting.tables import DIRECTION_LABELS
 from results import data, measures, pairs, tables
 from results.claims import Reader
 from results.formats import FILTERS
@@ -110,7 +110,7 @@ _FUNCTIONS: list[Callable[..., Any]] = [
     *(pairs.paired, pairs.gaps),
     *(tables.claims_table, tables.mean_table, tables.difference_table, tables.beside_table),
     *(tables.pair_table, tables.recorded_table),
-    *(statistics.median, efficiency_table, mean_spread),
+    *(statistics.median, efficiency_table, tables.mean_spread),
     *(f for f in vars(measures).values() if callable(f) and f.__module__ == measures.__name__),
 ]
 

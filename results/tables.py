@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from limbeck.evaluation.compare import Group
 from limbeck.evaluation.results import DIRECTIONS
-from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure, mean_spread, name_head
+from limbeck.metrics import summarize
+from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure, name_head
+from limbeck.reporting.tables import mean_spread as spread_text
 from results.data import Grid, values
 from results.formats import gap
 from results.pairs import Pair, figure_name
@@ -47,9 +50,14 @@ def _places(grid: Grid, lengths: Sequence[int | None]) -> list[tuple[int | None,
     return [(bits, way) for bits in lengths for way in DIRECTIONS]
 
 
-def _bold(grid: Grid, group: Group, column: str, cell: str) -> str:
-    best = grid.comparison.best.get((group.bits, column)) == group.label
-    return f"**{cell}**" if best else cell
+def mean_spread(group: Group, figure: str) -> str:
+    """Mean ± s.d. of a figure such as ``i2t map`` over the results of a group."""
+    found = summarize(values(group, figure))
+    return spread_text(figure.split()[1], found.mean, found.sd)
+
+
+def _bold(grid: Grid, group: Group, direction: str, metric: str, cell: str) -> str:
+    return f"**{cell}**" if grid.figure(group, direction, metric).best else cell
 
 
 def mean_table(grid: Grid) -> str:
@@ -58,7 +66,7 @@ def mean_table(grid: Grid) -> str:
     rows = []
     for label, own in grid.ranked.items():
         cells = [
-            _bold(grid, own[bits], f"{way} map", mean_spread(own[bits], f"{way} map")) if bits in own else ""
+            _bold(grid, own[bits], way, "map", mean_spread(own[bits], f"{way} map")) if bits in own else ""
             for bits, way in places
         ]
         counts = sorted({len(group.results) for group in own.values()})
@@ -78,12 +86,18 @@ def difference_table(grid: Grid) -> str:
     places = [(bits, way) for bits, way in _places(grid, grid.lengths) if bits]
     rows = []
     for label, own in grid.ranked.items():
-        found = [own[bits].differences.get(f"{way} map") if bits in own else None for bits, way in places]
-        if any(found):
-            rows.append([label, *(gap(difference) if difference else "" for difference in found)])
+        found = [grid.figure(own[bits], way, "map") if bits in own else None for bits, way in places]
+        cells = ["" if row is None or isnan(row.difference) else _gap(row) for row in found]
+        if any(cells):
+            rows.append([label, *cells])
     return markdown(
         [f"minus {grid.base}", *(f"{bits} {DIRECTION_LABELS[way]}" for bits, way in places)], rows, "right"
     )
+
+
+def _gap(row: Any) -> str:
+    low, high = (None, None) if isnan(row.low) else (row.low, row.high)
+    return gap(Pair("", "", "", row.difference, low=low, high=high, p_holm=row.p_holm))
 
 
 def beside_table(grid: Grid, bits: int) -> str:
@@ -93,8 +107,8 @@ def beside_table(grid: Grid, bits: int) -> str:
         [
             label,
             *(
-                _bold(grid, own[bits], f"{way} {name}", figure(own[bits].mean(f"{way} {name}")))
-                if f"{way} {name}" in own[bits].values
+                _bold(grid, own[bits], way, name, figure(row.mean))
+                if (row := grid.figure(own[bits], way, name)) is not None
                 else ""
                 for way, name in places
             ),

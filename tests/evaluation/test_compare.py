@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers_results import make
+from helpers_results import columns, figure, make
 from scipy import stats
 
 from limbeck.errors import LimbeckError
@@ -26,47 +27,40 @@ def results() -> list:
 
 def test_means_and_differences_agree_with_scipy() -> None:
     comparison = compare(results(), base="base")
-    groups = {group.label: group for group in comparison.groups}
-    assert comparison.columns == ["i2t map", "t2i map", "mean map"]
-    assert groups["soda"].mean("i2t map") == pytest.approx(np.mean(SODA))
-    assert groups["soda"].spread("i2t map") == pytest.approx(np.std(SODA, ddof=1))
-    difference = groups["soda"].differences["i2t map"]
+    assert columns(comparison) == ["i2t map", "t2i map", "mean map"]
+    soda = figure(comparison, "soda")
+    assert soda.mean == pytest.approx(np.mean(SODA))
+    assert soda.sd == pytest.approx(np.std(SODA, ddof=1))
     oracle = stats.ttest_rel(SODA, BASE)
     interval = oracle.confidence_interval(0.95)
-    assert difference.p == pytest.approx(oracle.pvalue)
-    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
-    assert not groups["base"].differences
+    assert soda.p == pytest.approx(oracle.pvalue)
+    assert (soda.low, soda.high) == pytest.approx((interval.low, interval.high))
+    assert np.isnan(figure(comparison, "base").difference)
 
 
 def test_holm_over_the_table_without_the_mean() -> None:
     comparison = compare(results(), base="base")
-    raw = {
-        (group.label, column): d
-        for group in comparison.groups
-        for column, d in group.differences.items()
-        if not column.startswith("mean")
-    }
+    raw = [row for row in comparison.figures.itertuples() if row.p == row.p and row.direction != "mean"]
     assert len(raw) == 4
-    order = sorted(raw, key=lambda key: raw[key].p)  # type: ignore[arg-type, return-value]
     running = 0.0
-    for place, key in enumerate(order):
-        running = max(running, min(1.0, (4 - place) * (raw[key].p or 0)))
-        assert raw[key].p_holm == pytest.approx(running)
-    assert comparison.groups[0].differences["mean map"].p_holm is None
+    for place, row in enumerate(sorted(raw, key=lambda row: row.p)):
+        running = max(running, min(1.0, (4 - place) * row.p))
+        assert row.p_holm == pytest.approx(running)
+        assert row.counts == (running < 0.05)
+    assert np.isnan(figure(comparison, "soda", "mean").p_holm)
 
 
 def test_pairs_by_seed_not_by_order() -> None:
     shuffled = [*results()[:4], *reversed(results()[4:8])]
-    straight = compare(results()[:8], base="base").groups[0].differences["i2t map"]
-    assert compare(shuffled, base="base").groups[0].differences["i2t map"] == straight
+    straight = figure(compare(results()[:8], base="base"), "soda")
+    assert figure(compare(shuffled, base="base"), "soda") == straight
 
 
 def test_one_seed_has_a_difference_without_interval() -> None:
-    comparison = compare([make("soda", 0, 0.82), make("base", 0, 0.8)], base="base")
-    difference = comparison.groups[0].differences["i2t map"]
-    assert difference.mean == pytest.approx(0.02)
-    assert difference.low is None and not difference.counts
-    assert comparison.best[16, "i2t map"] == "soda"
+    row = figure(compare([make("soda", 0, 0.82), make("base", 0, 0.8)], base="base"), "soda")
+    assert row.difference == pytest.approx(0.02)
+    assert np.isnan(row.low) and not row.counts
+    assert row.best
 
 
 def test_lower_median_rank_is_better() -> None:
@@ -75,8 +69,21 @@ def test_lower_median_rank_is_better() -> None:
         for label, rank in (("a", 9.0), ("b", 4.0))
     ]
     comparison = compare(both)
-    assert comparison.columns == ["i2t r@1", "i2t median_rank"]
-    assert comparison.best[None, "i2t median_rank"] == "b"
+    assert columns(comparison) == ["i2t r@1", "i2t median_rank"]
+    assert [figure(comparison, label, "i2t", "median_rank").best for label in "ab"] == [False, True]
+
+
+def test_a_score_that_one_result_lacks_is_left_out() -> None:
+    one_way = make("b", metrics={"i2t": {"map": 0.7, "floor": 0.5}})
+    assert columns(compare([make("a"), one_way])) == ["i2t map"]
+    with pytest.raises(LimbeckError, match="no metric in common"):
+        compare([make("a"), make("b", metrics={"i2t": {"r@1": 0.5}})])
+
+
+def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(LimbeckError, match=r'pandas is not installed; type: pip install "limbeck\[report\]"'):
+        compare([make()])
 
 
 def test_a_seed_twice_is_two_runs() -> None:
@@ -135,7 +142,7 @@ def test_unknown_base_names_the_known() -> None:
 def test_equal_differences_are_not_tested() -> None:
     """Two seeds that differ by the same amount have no spread: p would be 0 whatever the amount."""
     rows = [make("soda", seed, 0.75) for seed in (0, 1)] + [make("base", seed, 0.5) for seed in (0, 1)]
-    difference = compare(rows, base="base").groups[0].differences["i2t map"]
-    assert difference.mean == pytest.approx(0.25)
-    assert difference.p is None
-    assert not difference.counts
+    row = figure(compare(rows, base="base"), "soda")
+    assert row.difference == pytest.approx(0.25)
+    assert np.isnan(row.p)
+    assert not row.counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers_results import make
+from helpers_results import figure, make
 from scipy import stats
 
 from limbeck.data.protocols import load_protocol
@@ -32,7 +32,7 @@ def test_pooled_and_paired_by_split_and_seed() -> None:
     group = comparison.groups[0]
     assert (group.label, len(group.results)) == ("soda", 3)
     oracle = stats.ttest_rel(SODA, BASE)
-    assert group.differences["i2t map"].p == pytest.approx(oracle.pvalue)
+    assert figure(comparison, "soda").p == pytest.approx(oracle.pvalue)
     assert comparison.to_json()["groups"][0]["protocols"] == ["p", "p@1", "p@2"]
     table = comparison_tables(comparison)[0]
     assert table.title == "p, @1, @2" and table.rows[0][2] == "3"
@@ -42,13 +42,13 @@ def test_one_seed_on_several_splits_counts_each(tmp_path: object) -> None:
     """Folds: the seed is the same, the split is what repeats."""
     soda = [of(n + 1, "soda", 0, value) for n, value in enumerate(SODA)]
     base = [of(n + 1, "base", 0, value) for n, value in enumerate(BASE)]
-    difference = compare([*soda, *base], base="base").groups[0].differences["i2t map"]
+    difference = figure(compare([*soda, *base], base="base"), "soda")
     assert difference.seeds == [0, 0, 0] and difference.p == pytest.approx(stats.ttest_rel(SODA, BASE).pvalue)
 
 
 def test_another_split_pairs_with_nothing() -> None:
     comparison = compare([of(1, "soda", 0, 0.8), of(2, "base", 0, 0.7)], base="base")
-    assert not comparison.groups[0].differences
+    assert comparison.figures["difference"].isna().all()
 
 
 def test_other_families_and_changed_draws_are_refused() -> None:

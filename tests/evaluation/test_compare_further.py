@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers_results import make
+from helpers_results import columns, figure, make
 from scipy import stats
 
 from limbeck.evaluation import Result, compare
@@ -34,26 +34,28 @@ def results() -> list[Result]:
 
 def test_further_columns_stand_apart() -> None:
     comparison = compare(results(), base="clip")
-    assert comparison.columns == [f"{d} {n}" for d in ("i2t", "t2i") for n in ("r@1", "r@10", "median_rank")]
-    assert comparison.further[:3] == ["zero_shot top1", "zero_shot mean_per_class", "hierarchy tie"]
-    assert comparison.further[-3:] == ["radius image", "radius text", "radius text/detail-1"]
-    meru, clip = comparison.groups
-    assert "cone inside" in meru.values and "cone inside" not in clip.values
-    assert meru.mean("zero_shot top1") == pytest.approx(np.mean(TOP["meru"]))
-    assert comparison.best[None, "zero_shot top1"] == comparison.best[None, "hierarchy tie"] == "meru"
-    assert (None, "radius image") not in comparison.best and (None, "cone inside") not in comparison.best
+    assert columns(comparison) == [f"{d} {n}" for d in ("i2t", "t2i") for n in ("r@1", "r@10", "median_rank")]
+    further = columns(comparison, "further")
+    assert further[:3] == ["zero_shot top1", "zero_shot mean_per_class", "hierarchy tie"]
+    assert further[-3:] == ["radius image", "radius text", "radius text/detail-1"]
+    assert figure(comparison, "clip", "cone", "inside") is None
+    top = figure(comparison, "meru", "zero_shot", "top1")
+    assert top.mean == pytest.approx(np.mean(TOP["meru"]))
+    assert top.best and figure(comparison, "meru", "hierarchy", "tie").best
+    for name in (("radius", "image"), ("cone", "inside")):
+        assert not figure(comparison, "meru", *name).best
 
 
 def test_differences_of_the_further_are_corrected_by_themselves() -> None:
-    with_them, without = compare(results(), base="clip"), compare(
-        [r.model_copy(update={"metrics": {d: r.metrics[d] for d in ("i2t", "t2i")}}) for r in results()],
-        base="clip",
-    )  # fmt: skip
-    first, bare = with_them.groups[0].differences, without.groups[0].differences
-    assert {column: first[column] for column in bare} == bare
-    assert first["zero_shot top1"].p == pytest.approx(stats.ttest_rel(TOP["meru"], TOP["clip"]).pvalue)
-    assert first["zero_shot top1"].p_holm >= 2 * first["zero_shot top1"].p  # type: ignore[operator]
-    assert not any(column.startswith(("cone", "radius")) for column in first)
+    bare = [r.model_copy(update={"metrics": {d: r.metrics[d] for d in ("i2t", "t2i")}}) for r in results()]
+    alone, comparison = compare(bare, base="clip"), compare(results(), base="clip")
+    scores = comparison.figures[comparison.figures["part"] == "scores"].reset_index(drop=True)
+    compared = ["direction", "metric", "difference", "p", "p_holm"]
+    assert scores[compared].equals(alone.figures[compared])
+    top = figure(comparison, "meru", "zero_shot", "top1")
+    assert top.p == pytest.approx(stats.ttest_rel(TOP["meru"], TOP["clip"]).pvalue)
+    assert top.p_holm >= 2 * top.p
+    assert np.isnan(figure(comparison, "meru", "cone", "inside").difference)
 
 
 def test_tables_fit_and_tell() -> None:

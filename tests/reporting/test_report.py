@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limbeck import optional_deps as extra
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result
-from limbeck.reporting import optional_deps as extra
 from limbeck.reporting.disk import Disk
 from limbeck.reporting.overview import overview_table
 from limbeck.reporting.pictures import thumbnail

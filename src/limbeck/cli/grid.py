@@ -43,6 +43,7 @@ def grid(
     """
     from limbeck.grid import GridState, find_grid, read_grid, run_grid
     from limbeck.grid.ahead import check_ahead
+    from limbeck.optional_deps import require
 
     plan = read_grid(find_grid(file))
     place = out or Path("runs") / plan.name.replace("/", "-")
@@ -56,6 +57,7 @@ def grid(
         if refused:
             raise typer.Exit(1)
         return
+    require("pandas")  # for the table at the end
     live = jobs == 1 and sys.stderr.isatty()
     try:
         failed = run_grid(board, jobs=jobs, say=echo, live=live)

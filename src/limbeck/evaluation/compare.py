@@ -1,55 +1,36 @@
-"""Compare results: mean and standard deviation over seeds, and paired differences from a base."""
+"""Compare results in tidy rows: mean and s.d. over seeds, and paired differences from a base."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result, load_results, same_protocol
 from limbeck.metrics import holm, paired_test, summarize
+from limbeck.optional_deps import require
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.05
-LOWER_IS_BETTER = {"median_rank", "tie", "lca"}
+LOWER_IS_BETTER = ("median_rank", "tie", "lca")
 # Secondary metrics of hash codes: mAP without trained items, NDCG, precision at 100, hash look-up.
 BESIDE = (
     "map_unseen", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall", "lookup_answered",
 )  # fmt: skip
+PARTS = ("scores", "further", "codes")
+_ORDER = (*DIRECTIONS, "mean", *GROUPS)
 # The seed suffix of a run's folder name.
 _SEED = re.compile(r"[-_]?s(eed)?\d+$")
 # These groups describe the embedding and are not judged: they get no best value and no differences.
 DESCRIPTIVE = ("cone", "radius")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of a group from the base, paired by split and seed.
-
-    Attributes:
-        base: label of the base.
-        seeds: the seeds that both have.
-        mean: mean of group minus base.
-        low, high: 95 % t interval; None for one pair.
-        p: p value of the paired t test; None where it cannot be computed.
-        p_holm: p value after Holm's correction within the table.
-    """
-
-    base: str
-    seeds: list[int]
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
-
-    @property
-    def counts(self) -> bool:
-        """Whether the difference is significant: p after Holm's correction is below .05."""
-        return self.p_holm is not None and self.p_holm < LEVEL
 
 
 @dataclass(frozen=True)
@@ -61,71 +42,77 @@ class Group:
         space: name of the space.
         bits: length of the codes; None for other spaces.
         results: one result per run.
-        values: column → one value per result, in the order of ``results``. Columns are ``i2t map``,
-            ``t2i r@1`` …, and ``mean`` of the two directions. Of the secondary columns (``zero_shot top1`` …)
-            it holds those that all its results have.
-        differences: column → difference from the base; empty for the base itself.
     """
 
     label: str
     space: str
     bits: int | None
     results: list[Result]
-    values: dict[str, list[float]]
-    differences: dict[str, Difference]
 
     @property
     def seeds(self) -> list[int | None]:
         """The seeds of the results."""
         return [result.seed for result in self.results]
 
-    def mean(self, column: str) -> float:
-        """Return the mean of a column over the results."""
-        return summarize(self.values[column]).mean
-
-    def spread(self, column: str) -> float | None:
-        """Return the standard deviation of a column over the results (n − 1); None for one result."""
-        return summarize(self.values[column]).sd
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table of the groups of one protocol.
+    """The figures of the groups of one protocol.
 
     Attributes:
         protocol: its name; with several draws, all their names (`mirflickr15k/dcmh, @1, @2`).
         protocol_hash: its hash; with several draws, the hash that they share.
         task: ``hashing`` or ``retrieval``.
-        columns: the columns that every group has, in the order shown.
-        groups: the rows of the table.
+        groups: the groups, in order of appearance.
         base: label of the group that the others are compared with; None without one.
-        best: (bits, column) → label of the group with the best mean among those with equal bits. A column
-            that fewer than two of these groups have is left out.
-        further: columns that belong to no direction (`GROUPS`). At least one group has each of them, so that
-            a model without cones can be compared with one that has them.
-        beside: secondary metrics of a direction (`BESIDE`) that at least one group has. ``map_unseen`` gets
-            differences, too.
+        figures: tidy rows, one per group and figure that all results of the group have. Columns:
+
+            - ``group``: position in ``groups``; ``rank``: position of the figure, the same in all groups.
+            - ``part``: ``scores`` (every group has these), ``further`` (of no direction: `GROUPS`) or
+              ``codes`` (`BESIDE`).
+            - ``direction`` (``i2t``, ``t2i``, ``mean`` of both, or one of `GROUPS`) and ``metric``.
+            - ``values`` (one per result), their ``mean`` and ``sd`` (n − 1; NaN for one result).
+            - ``best``: whether no other group of equal bits has a better mean; False without a rival.
+            - ``seeds`` that group and base share, ``difference`` (mean of group minus base), ``low`` and
+              ``high`` (95 % t interval), ``p`` (paired t test), ``p_holm`` (after Holm's correction per
+              part), and ``counts`` (whether ``p_holm`` is below .05); NaN where they do not apply.
     """
 
     protocol: str
     protocol_hash: str
     task: str
-    columns: list[str]
     groups: list[Group]
     base: str | None
-    best: dict[tuple[int | None, str], str]
-    further: list[str] = field(default_factory=list)
-    beside: list[str] = field(default_factory=list)
+    figures: pd.DataFrame
+
+    def ordered(self) -> pd.DataFrame:
+        """Return the figures with the groups in the order of their bits, other spaces last."""
+        bits = [self.groups[number].bits or np.inf for number in self.figures["group"]]
+        return self.figures.assign(bits=bits).sort_values("bits", kind="stable")
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures as a JSON object."""
+        named = self.figures.assign(name=self.figures["direction"] + " " + self.figures["metric"])
+        named = named.astype(object).where(named.notna(), None).set_index("name")
+        parts = {"protocol": self.protocol, "protocol_hash": self.protocol_hash, "task": self.task}
+        groups = [self._group_json(group, named[named["group"] == n]) for n, group in enumerate(self.groups)]
+        return parts | {"base": self.base, "groups": groups}
+
+    def _group_json(self, group: Group, rows: pd.DataFrame) -> dict[str, Any]:
+        paired = rows[rows["seeds"].notna()].assign(base=self.base, mean=lambda found: found["difference"])
         return {
-            "protocol": self.protocol,
-            "protocol_hash": self.protocol_hash,
-            "task": self.task,
-            "base": self.base,
-            "groups": [_group_json(group) for group in self.groups],
-        }
+            "label": group.label,
+            "space": group.space,
+            "bits": group.bits,
+            "seeds": group.seeds,
+            "protocols": [result.protocol for result in group.results],
+            "runs": [result.run for result in group.results],
+            **{column: rows[column].to_dict() for column in ("values", "mean", "sd")},
+            "efficiency": [result.efficiency for result in group.results],
+            "difference": paired[
+                ["base", "seeds", "mean", "low", "high", "p", "p_holm", "counts"]
+            ].to_dict("index"),
+        }  # fmt: skip
 
 
 def compare(
@@ -142,7 +129,7 @@ def compare(
 
     Raises:
         LimbeckError: there are no sources; a directory has no results; the results are of several protocols;
-            no result has the label ``base``.
+            no result has the label ``base``; the extra ``report`` is not installed.
     """
     if not sources:
         raise LimbeckError("there is nothing to compare; name runs or result files")
@@ -153,21 +140,15 @@ def compare(
         if not results:
             raise LimbeckError(f"--protocol {protocol}: no result of this protocol; evaluate by it first")
     same_protocol(results)
-    columns, further = _columns(results), _further_columns(results)
-    beside = [f"{way} {name}" for way in DIRECTIONS for name in BESIDE]
-    beside = [column for column in beside if any(_has(result, column) for result in results)]
-    groups = [
-        Group(label, str(space), bits, members, _values(members, [*columns, *further, *beside]), {})
-        for (label, space, bits), members in _grouped(results).items()
-    ]
-    further = [column for column in further if any(column in group.values for group in groups)]
-    judged = [column for column in further if column.split()[0] not in DESCRIPTIVE]
-    if base is not None:
-        unseen = [column for column in beside if column.endswith(" map_unseen")]
-        groups = _with_differences(groups, [columns, judged, unseen], base)
-    best = _best(groups, [*columns, *judged, *beside])
-    name, digest = _pooled(results)
-    return Comparison(name, digest, results[0].task, columns, groups, base, best, further, beside)
+    groups = _grouped(results)
+    rows = _tidy(groups)
+    figures = _summarized(rows, groups).merge(_differences(rows, groups, base), "left", ["group", "rank"])
+    for part in PARTS:
+        # "mean" repeats the two directions. Correcting for it would count the same evidence twice.
+        tested = figures["p"].notna() & (figures["part"] == part) & (figures["direction"] != "mean")
+        figures.loc[tested, "p_holm"] = holm(figures.loc[tested, "p"].to_numpy(float))
+    figures["counts"] = figures["p_holm"] < LEVEL
+    return Comparison(*_pooled(results), results[0].task, groups, base, figures)
 
 
 def _pooled(results: Sequence[Result]) -> tuple[str, str]:
@@ -178,51 +159,101 @@ def _pooled(results: Sequence[Result]) -> tuple[str, str]:
     return ", ".join([first, *("@" + other.rpartition("@")[2] for other in others)]), results[0].pool
 
 
-def _columns(results: Sequence[Result]) -> list[str]:
-    """List the columns (direction and metric) that all results have; floor and ceiling are left out."""
-    names = [name for name in results[0].metrics.get(_directions(results[0])[0], {}) if _is_score(name)]
-    columns = [f"{direction} {name}" for direction in DIRECTIONS for name in names]
-    columns = [c for c in columns if all(_has(result, c) for result in results)]
-    if not columns:
+def _tidy(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return one row per result and figure, in the order of the figures' ranks.
+
+    Scores that one of the results lacks are left out, and other figures that one result of a group lacks.
+    """
+    rows = [
+        (number, result.protocol, result.seed, _part(direction, metric), direction, metric, value)
+        for number, group in enumerate(groups)
+        for result in group.results
+        for direction, metrics in _with_mean(result).items()
+        for metric, value in metrics.items()
+    ]
+    names = ["group", "protocol", "seed", "part", "direction", "metric", "value"]
+    table = require("pandas").DataFrame(rows, columns=names).dropna(subset="part")
+    size = table["group"].map({number: len(group.results) for number, group in enumerate(groups)})
+    figure, score = ["direction", "metric"], table["part"] == "scores"
+    here = table.groupby(["group", *figure])["value"].transform("size") == size
+    everywhere = table.groupby(figure)["value"].transform("size") == sum(len(g.results) for g in groups)
+    table = table[here & (everywhere | ~score)]
+    if not (table["part"] == "scores").any():
         raise LimbeckError("the results have no metric in common; compare results of the same directions")
-    if {c.split()[0] for c in columns} == set(DIRECTIONS) and "i2t map" in columns:
-        columns.append("mean map")
-    return columns
+    table = table.assign(place=[_place(*key) for key in table[["part", *figure]].itertuples(index=False)])
+    table = table.sort_values("place", kind="stable")
+    return table.assign(rank=table.groupby(figure, sort=False).ngroup())
 
 
-def _further_columns(results: Sequence[Result]) -> list[str]:
-    """List the columns of no direction that at least one result has, group by group."""
-    named = [f"{group} {name}" for group in GROUPS for r in results for name in r.metrics.get(group, {})]
-    return [column for column in dict.fromkeys(named) if column != "zero_shot chance"]
+def _part(direction: str, metric: str) -> str | None:
+    """Return the part of the comparison that shows a figure; None for floor, ceiling, chance and others."""
+    if direction in GROUPS:
+        return None if (direction, metric) == ("zero_shot", "chance") else "further"
+    if metric in BESIDE:
+        return "codes"
+    return "scores" if metric in {"map", "median_rank"} or metric.startswith("r@") else None
 
 
-def _values(members: Sequence[Result], columns: Sequence[str]) -> dict[str, list[float]]:
-    """Return the values of the columns that all members of a group have."""
-    common = [c for c in columns if c.startswith("mean ") or all(_has(result, c) for result in members)]
-    return {column: [_value(result, column) for result in members] for column in common}
+def _place(part: str, direction: str, metric: str) -> tuple[int, int, int]:
+    """Return the sort key of a figure; other metrics of one direction stay in order of appearance."""
+    return PARTS.index(part), _ORDER.index(direction), BESIDE.index(metric) if part == "codes" else 0
 
 
-def _directions(result: Result) -> list[str]:
-    return [direction for direction in DIRECTIONS if direction in result.metrics] or list(DIRECTIONS[:1])
+def _with_mean(result: Result) -> dict[str, dict[str, float]]:
+    both = all("map" in result.metrics.get(direction, {}) for direction in DIRECTIONS)
+    return result.metrics | ({"mean": {"map": result.mean("map") or 0.0}} if both else {})
 
 
-def _is_score(name: str) -> bool:
-    return name in {"map", "median_rank"} or name.startswith("r@")
+def _summarized(rows: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
+    """Return one row per group and figure: its values, their mean and s.d., and whether it is the best."""
+    by = rows.groupby(["group", "rank"], as_index=False)
+    names = {name: (name, "first") for name in ("part", "direction", "metric")}
+    figures = by.agg(**names, values=("value", list))
+    summaries = [summarize(values) for values in figures["values"]]
+    figures["mean"] = [summary.mean for summary in summaries]
+    figures["sd"] = [np.nan if summary.sd is None else summary.sd for summary in summaries]
+    judged = figures[~figures["direction"].isin(DESCRIPTIVE)]
+    height = judged["mean"].where(~judged["metric"].isin(LOWER_IS_BETTER), -judged["mean"])
+    rivals = height.groupby([judged["group"].map(lambda number: groups[number].bits or 0), judged["rank"]])
+    figures["best"] = figures.index.isin(rivals.idxmax()[rivals.size() > 1])
+    return figures
 
 
-def _has(result: Result, column: str) -> bool:
-    direction, name = column.split()
-    return name in result.metrics.get(direction, {})
+def _differences(rows: pd.DataFrame, groups: Sequence[Group], base: str | None) -> pd.DataFrame:
+    """Return the paired differences from the base with the same bits, else from the base's only group."""
+    bases = [number for number, group in enumerate(groups) if group.label == base]
+    if base is not None and not bases:
+        known = ", ".join(dict.fromkeys(group.label for group in groups))
+        raise LimbeckError(f"--base {base}: no result of that name; choose from {known}")
+    only = bases[0] if len(bases) == 1 else None
+    partners = {
+        number: next((b for b in bases if groups[b].bits == group.bits), only)
+        for number, group in enumerate(groups)
+        if number not in bases
+    }
+    judged = ~rows["direction"].isin(DESCRIPTIVE) & ~rows["metric"].isin(BESIDE[1:])  # not of NDCG, look-up …
+    rows = rows[judged].dropna(subset="seed").assign(partner=rows["group"].map(partners).astype(float))
+    at = ["protocol", "seed", "rank"]
+    pairs = rows.merge(rows, left_on=["partner", *at], right_on=["group", *at], suffixes=("", "_base"))
+    found = [
+        {"group": group, "rank": rank, "seeds": pair["seed"].astype(int).tolist()}
+        | _paired(pair["value"].tolist(), pair["value_base"].tolist())
+        for (group, rank), pair in pairs.groupby(["group", "rank"])
+    ]
+    columns = ["group", "rank", "seeds", "difference", "low", "high", "p", "p_holm"]
+    return require("pandas").DataFrame(found, columns=columns)
 
 
-def _value(result: Result, column: str) -> float:
-    direction, name = column.split()
-    if direction == "mean":
-        return float(sum(result.metrics[d][name] for d in DIRECTIONS) / len(DIRECTIONS))
-    return result.metrics[direction][name]
+def _paired(own: list[float], other: list[float]) -> dict[str, float]:
+    if len(own) == 1:
+        return {"difference": own[0] - other[0]}
+    test = paired_test(own, other, confidence=1 - LEVEL)
+    # Equal non-zero differences of a few seeds (median ranks) have no variance to test against.
+    p = np.nan if test.sd == 0 and test.difference != 0 else test.p
+    return {"difference": test.difference, "low": test.low, "high": test.high, "p": p}
 
 
-def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], list[Result]]:
+def _grouped(results: Sequence[Result]) -> list[Group]:
     """Group results by label, space and bits.
 
     Runs of one recipe with different overrides are not repeats of each other; they are grouped by folder name
@@ -231,23 +262,19 @@ def _grouped(results: Sequence[Result]) -> dict[tuple[str, str, int | None], lis
     by_label: dict[tuple[str, str, int | None], list[Result]] = {}
     for result in results:
         by_label.setdefault((result.label, str(result.space.get("name")), result.bits), []).append(result)
-    groups: dict[tuple[str, str, int | None], list[Result]] = {}
-    for (label, space, bits), members in by_label.items():
-        for name, repeats in _by_settings(label, members).items():
-            groups[name, space, bits] = repeats
-    done: dict[tuple[str, str, int | None], list[Result]] = {}
-    for (label, space, bits), members in groups.items():
-        if len({member.observation for member in members}) == len(members):
-            done[label, space, bits] = sorted(
-                members, key=lambda r: (r.protocol, -1 if r.seed is None else r.seed)
-            )
-            continue
-        for member in members:
-            key = (f"{label} ({Path(member.run).name})", space, bits)
-            if key in done:
-                raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each run once")
-            done[key] = [member]
-    return done
+    groups: dict[tuple[str, str, int | None], Group] = {}
+    for (name, space, bits), alike in by_label.items():
+        for label, members in _by_settings(name, alike).items():
+            if len({member.observation for member in members}) == len(members):
+                members.sort(key=lambda r: (r.protocol, -1 if r.seed is None else r.seed))
+                groups[label, space, bits] = Group(label, space, bits, members)
+                continue
+            for member in members:
+                key = (f"{label} ({Path(member.run).name})", space, bits)
+                if key in groups:
+                    raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each run once")
+                groups[key] = Group(*key, [member])
+    return list(groups.values())
 
 
 def _by_settings(label: str, members: list[Result]) -> dict[str, list[Result]]:
@@ -263,85 +290,4 @@ def _by_settings(label: str, members: list[Result]) -> dict[str, list[Result]]:
     return {
         f"{label} ({next(iter(names[kind])) if distinct else (kind or 'unknown')[:8]})": runs
         for kind, runs in kinds.items()
-    }
-
-
-def _with_differences(groups: list[Group], tables: Sequence[Sequence[str]], base: str) -> list[Group]:
-    """Add the paired differences from the base with the same bits (else from the base's only group).
-
-    Holm's correction runs over each table separately: secondary columns do not weaken the main ones.
-    """
-    bases = [group for group in groups if group.label == base]
-    if not bases:
-        known = ", ".join(dict.fromkeys(group.label for group in groups))
-        raise LimbeckError(f"--base {base}: no result of that name; choose from {known}")
-    raw: dict[tuple[int, str], Difference] = {}
-    for number, group in enumerate(groups):
-        partner = next((b for b in bases if b.bits == group.bits), bases[0] if len(bases) == 1 else None)
-        if group.label == base or partner is None:
-            continue
-        for column in (column for columns in tables for column in columns):
-            if column in group.values and column in partner.values:
-                difference = _difference(group, partner, column)
-                if difference is not None:
-                    raw[number, column] = difference
-    corrected: dict[tuple[int, str], float] = {}
-    for columns in tables:
-        # "mean" repeats the two directions. Correcting for it would count the same evidence twice.
-        kept = set(column for column in columns if not column.startswith("mean "))
-        tested = {k: d.p for k, d in raw.items() if d.p is not None and k[1] in kept}
-        corrected |= dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
-    done = []
-    for number, group in enumerate(groups):
-        differences = {column: d for (at, column), d in raw.items() if at == number}
-        for column, d in differences.items():
-            p_holm = corrected.get((number, column))
-            differences[column] = Difference(d.base, d.seeds, d.mean, d.low, d.high, d.p, p_holm)
-        done.append(Group(group.label, group.space, group.bits, group.results, group.values, differences))
-    return done
-
-
-def _difference(group: Group, base: Group, column: str) -> Difference | None:
-    own, other = (
-        dict(zip((r.observation for r in part.results), part.values[column], strict=True))
-        for part in (group, base)
-    )
-    shared = [at for at in own if at in other and at[1] is not None]
-    if not shared:
-        return None
-    first, second = [own[at] for at in shared], [other[at] for at in shared]
-    seeds = [int(seed) for _, seed in shared if seed is not None]
-    if len(shared) == 1:
-        return Difference(base.label, seeds, first[0] - second[0], None, None, None, None)
-    test = paired_test(first, second, confidence=1 - LEVEL)
-    # Equal non-zero differences of a few seeds (median ranks) have no variance to test against.
-    p = None if test.sd == 0 and test.difference != 0 else test.p
-    return Difference(base.label, seeds, test.difference, test.low, test.high, p, None)
-
-
-def _best(groups: Sequence[Group], columns: Sequence[str]) -> dict[tuple[int | None, str], str]:
-    best = {}
-    for bits in dict.fromkeys(group.bits for group in groups):
-        rivals = [group for group in groups if group.bits == bits]
-        for column in columns:
-            having = [group for group in rivals if column in group.values]
-            sign = -1 if column.split()[1] in LOWER_IS_BETTER else 1
-            if len(having) > 1:
-                best[bits, column] = max(having, key=lambda g, c=column, s=sign: s * g.mean(c)).label  # type: ignore[misc]
-    return best
-
-
-def _group_json(group: Group) -> dict[str, Any]:
-    return {
-        "label": group.label,
-        "space": group.space,
-        "bits": group.bits,
-        "seeds": group.seeds,
-        "protocols": [result.protocol for result in group.results],
-        "runs": [result.run for result in group.results],
-        "values": group.values,
-        "mean": {column: group.mean(column) for column in group.values},
-        "sd": {column: group.spread(column) for column in group.values},
-        "efficiency": [result.efficiency for result in group.results],
-        "difference": {c: vars(d) | {"counts": d.counts} for c, d in group.differences.items()},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.encode import encode_pictures
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
+from limbeck.optional_deps import require
 
 if TYPE_CHECKING:
     from limbeck.data.resolved_splits import ResolvedSplit, ResolvedSplits
@@ -47,7 +47,7 @@ def linear_probe(
         LimbeckError: the extra ``probe`` is not installed; the train, validation or query rows lack classes
             or labels; there are fewer than two classes.
     """
-    require("sklearn")
+    require("sklearn", "probe")
     train, held_out = splits.held_out
     parts = {"train": train, "validation": held_out, "query": splits.query}
     single, targets = _targets(splits, parts)
@@ -120,7 +120,7 @@ def _several(
     features: dict[str, np.ndarray], targets: dict[str, np.ndarray], part: str, c: float
 ) -> tuple[dict[str, float], np.ndarray | None]:
     """Score each label; skip labels that no row or every row of the training rows or of ``part`` has."""
-    precision = require("sklearn.metrics").average_precision_score
+    precision = require("sklearn.metrics", "probe").average_precision_score
     precisions = []
     for label in range(targets["train"].shape[1]):
         train, true = targets["train"][:, label], targets[part][:, label]
@@ -131,22 +131,8 @@ def _several(
 
 
 def _fit(features: np.ndarray, targets: np.ndarray, c: float) -> Any:
-    model = require("sklearn.linear_model").LogisticRegression(C=c, max_iter=1000)
+    model = require("sklearn.linear_model", "probe").LogisticRegression(C=c, max_iter=1000)
     with warnings.catch_warnings():
         # At a large C the fit stops at max_iter; more steps would change the last digits only.
-        warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
+        warnings.simplefilter("ignore", require("sklearn.exceptions", "probe").ConvergenceWarning)
         return model.fit(features, targets)
-
-
-def require(module: str) -> Any:
-    """Import a module of scikit-learn.
-
-    Raises:
-        LimbeckError: scikit-learn is not installed; the message gives the command that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "sklearn":
-            raise
-        raise LimbeckError('scikit-learn is not installed; type: pip install "limbeck[probe]"') from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from limbeck.reporting.optional_deps import require
+from limbeck.optional_deps import require
 from limbeck.reporting.style import Look, chart_settings, inline, light, light_settings, standalone
 
 

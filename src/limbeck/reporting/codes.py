@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from limbeck.evaluation.compare import Comparison, Group
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure, space_text
+from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure
 
 _FIGURES = {
     "ndcg@100": "NDCG@100",
@@ -16,9 +15,9 @@ _FIGURES = {
     "lookup_recall": "recall r≤2",
     "lookup_answered": "found r≤2",
 }
-_BESIDE_NOTE = (
-    "means over seeds; unseen: mAP without trained items in the database; NDCG: gain 2^(shared labels) - 1; "
-    "r≤2: look-up within Hamming radius 2, a query without hits has precision 0"
+CODES_NOTE = (
+    "NDCG: gain 2^(shared labels) - 1; r≤2: look-up within Hamming radius 2, a query without hits has "
+    "precision 0"
 )
 _BITS = {
     "entropy": "entropy",
@@ -43,10 +42,7 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
         for way in DIRECTIONS
         if way in result.metrics
     ]
-    notes = [
-        "NDCG: gain 2^(shared labels) - 1; r≤2: look-up within Hamming radius 2, a query without hits has "
-        "precision 0"
-    ]
+    notes = [CODES_NOTE]
     for like in (result.settings.get("like") for result in codes):
         if like:
             notes.append(f"mAP like {like['repository']}: {like['metric']}")
@@ -73,31 +69,9 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
     return tables
 
 
-def codes_table(comparison: Comparison, ordered: Sequence[Group]) -> Table | None:
-    """Make a table of the secondary metrics of hash codes: means over seeds, one row per group and direction.
-
-    Standard deviations are in the CSV and JSON files; they would make this table too wide.
-
-    Returns:
-        The table; None if no group has such metrics.
-    """
-    names = {"map_unseen": "unseen"} | _FIGURES
-    shown = [name for name in names if any(c.split()[1] == name for c in comparison.beside)]
-    head = ["method", "space", "way", *(names[name] for name in shown)]
-    table = Table(f"beside mAP, {comparison.protocol}", head, [], words=3, notes=[_BESIDE_NOTE])
-    bits: list[int | None] = []
-    for group in ordered:
-        for way in DIRECTIONS:
-            columns = [f"{way} {name}" for name in shown]
-            if not any(column in group.values for column in columns):
-                continue
-            cells = [figure(group.mean(c)) if c in group.values else "–" for c in columns]
-            best = [at for at, c in enumerate(columns) if comparison.best.get((group.bits, c)) == group.label]
-            table.strong |= {(len(table.rows), 3 + at) for at in best}
-            table.rows.append([group.label, space_text(group.results[0]), DIRECTION_LABELS[way], *cells])
-            bits.append(group.bits)
-    table.rules = {row for row in range(len(bits) - 1) if bits[row] != bits[row + 1]}
-    return table if table.rows else None
+def code_head(_: str, metric: str) -> str:
+    """Return the heading of a secondary metric of hash codes; all directions have the same."""
+    return _FIGURES.get(metric, "unseen")
 
 
 def _number(value: float | list[float] | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from limbeck.evaluation.results import DIRECTIONS, Result
-from limbeck.reporting.tables import Table, column_head, name_head, score_text, space_text
+from limbeck.reporting.tables import Table, figure_head, name_head, score_text, space_text
 from limbeck.spaces import space_from_json
 
 RECALLS = ("r@1", "r@10")
@@ -38,7 +38,7 @@ def overview_table(results: Sequence[Result], more: Mapping[str, Sequence[str]] 
         more: additional columns, head → one cell per result.
     """
     head = ["method", "space", "bytes"]
-    head += [column_head(f"{way} {name}") for name in RECALLS for way in DIRECTIONS]
+    head += [figure_head(way, name) for name in RECALLS for way in DIRECTIONS]
     head += [name_head(name) for name in FURTHER]
     table = Table(f"side by side, {results[0].protocol}", [*head, *(more or {})], [], words=2)
     for at, result in enumerate(results):

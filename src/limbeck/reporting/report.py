@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.results import Result
 from limbeck.files import write_atomic
+from limbeck.optional_deps import require
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart
 from limbeck.reporting.disk import Disk, poincare_disks
-from limbeck.reporting.optional_deps import require
 from limbeck.reporting.pictures import thumbnail
 from limbeck.reporting.radius_histogram import radius_histograms
 from limbeck.reporting.secondary_metrics import cone_tables

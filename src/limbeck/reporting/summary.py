@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limbeck.evaluation.compare import Comparison, Group, compare
+from limbeck.evaluation.compare import Group, compare
 from limbeck.evaluation.results import Result
 from limbeck.reporting.style import SERIES, looks
-from limbeck.reporting.tables import column_head, mean_spread, score_text, space_text
+from limbeck.reporting.tables import figure_head, mean_spread, score_text, space_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEALTH = {
     "entropy": "entropy",
@@ -46,37 +49,33 @@ def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
         comparison = compare([result for result in results if result.protocol_hash == protocol_hash])
         metered = any(_level(group, "ceiling") is not None for group in comparison.groups)
         blocks: dict[str, list[dict[str, Any]]] = {}
-        for group in sorted(comparison.groups, key=lambda g: (g.bits is None, g.bits or 0)):
+        figures = comparison.ordered()
+        figures = figures[figures["part"] == "scores"]
+        for number, scores in figures.groupby("group", sort=False):
+            group = comparison.groups[number]
             name = f"{group.bits} bits" if group.bits else "continuous"
-            color = looks_color(look[group.label].color if group.label in look else SERIES[-1])
-            blocks.setdefault(name, []).append(_row(group, comparison, color))
-        head = ["method", *map(column_head, comparison.columns)]
+            color = f"var(--s{SERIES.index(look[group.label].color if group.label in look else SERIES[-1])})"
+            blocks.setdefault(name, []).append(_row(group, scores) | {"color": color})
+        head = ["method", *map(figure_head, scores["direction"], scores["metric"])]
         head += ["floor", "ceiling"] if metered else []
+        seeds = max(len(group.results) for group in comparison.groups)
         tables.append(
-            ScoreTable(
-                comparison.protocol, [*head, "seconds"], list(blocks.items()), metered,
-                max(len(group.results) for group in comparison.groups),
-            )
-        )  # fmt: skip
+            ScoreTable(comparison.protocol, [*head, "seconds"], list(blocks.items()), metered, seeds)
+        )
     return tables
 
 
-def looks_color(color: str) -> str:
-    """Return the CSS variable of a palette colour."""
-    return f"var(--s{SERIES.index(color)})"
-
-
-def _row(group: Group, comparison: Comparison, color: str) -> dict[str, Any]:
+def _row(group: Group, scores: pd.DataFrame) -> dict[str, Any]:
     floor, ceiling = _level(group, "floor"), _level(group, "ceiling")
     share = None
-    if floor is not None and ceiling is not None and ceiling > floor and "mean map" in comparison.columns:
-        share = max(0.0, min(1.0, (group.mean("mean map") - floor) / (ceiling - floor)))
+    mean = scores.loc[scores["direction"] == "mean", "mean"]
+    if floor is not None and ceiling is not None and ceiling > floor and len(mean):
+        share = max(0.0, min(1.0, (mean.item() - floor) / (ceiling - floor)))
     seconds = [sum(result.seconds.values()) for result in group.results]
     return {
         "label": group.label,
-        "color": color,
         "space": space_text(group.results[0]),
-        "cells": [mean_spread(group, column) for column in comparison.columns],
+        "cells": list(map(mean_spread, scores["metric"], scores["mean"], scores["sd"])),
         "floor": score_text("map", floor),
         "ceiling": score_text("map", ceiling),
         "share": share,

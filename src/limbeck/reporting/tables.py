@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,8 +11,6 @@ from limbeck.evaluation.results import DIRECTIONS, Result
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-    from limbeck.evaluation.compare import Group
 
 DIRECTION_LABELS = {"i2t": "i→t", "t2i": "t→i"}
 PERCENT = {"top1", "mean_per_class", "chance", "inside", "capped_image", "capped_text"}
@@ -91,8 +90,8 @@ class Table:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """Format a score without its leading zero (``.831``); None gives ``–``."""
-    if value is None:
+    """Format a score without its leading zero (``.831``); None and NaN give ``–``."""
+    if value is None or math.isnan(value):
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
@@ -138,7 +137,7 @@ def _hashing_row(result: Result) -> list[str]:
     directions = [figure(result.metrics.get(d, {}).get("map")) for d in DIRECTIONS]
     names = ("map", "floor", "ceiling", "map_unseen", "ndcg@100", "ndcg_floor@100")
     levels = [figure(result.mean(name)) for name in names]
-    return [*_who(result), *directions, *levels, _seconds(result)]
+    return [*who(result), *directions, *levels, _seconds(result)]
 
 
 def retrieval_table(results: Sequence[Result]) -> Table:
@@ -147,7 +146,7 @@ def retrieval_table(results: Sequence[Result]) -> Table:
     head = ["method", "space", "way", "seed", *map(name_head, names), "seconds"]
     rows = []
     for result in results:
-        label, space, seed = _who(result)
+        label, space, seed = who(result)
         for direction in (d for d in DIRECTIONS if d in result.metrics):
             figures = [score_text(name, result.metrics[direction].get(name)) for name in names]
             rows.append([label, space, DIRECTION_LABELS[direction], seed, *figures, _seconds(result)])
@@ -155,15 +154,14 @@ def retrieval_table(results: Sequence[Result]) -> Table:
     return _drop_empty(Table(f"retrieval, {results[0].protocol}", head, rows, words=3, notes=notes))
 
 
-def mean_spread(group: Group, column: str) -> str:
-    """Format mean ± s.d. of a group's column, or the mean only for one result."""
-    name = column.split()[1]
-    spread = group.spread(column)
-    mean = score_text(name, group.mean(column))
-    return mean if spread is None else f"{mean} ± {score_text(name, spread)}"
+def mean_spread(metric: str, mean: float, sd: float | None) -> str:
+    """Format mean ± s.d., or the mean only where the s.d. is None or NaN (one result)."""
+    text = score_text(metric, mean)
+    return text if sd is None or math.isnan(sd) else f"{text} ± {score_text(metric, sd)}"
 
 
-def _who(result: Result) -> list[str]:
+def who(result: Result) -> list[str]:
+    """Return the leading cells of a result's row: label, space and seed."""
     return [result.label, space_text(result), "–" if result.seed is None else str(result.seed)]
 
 
@@ -186,12 +184,11 @@ def score_text(name: str, value: float | None) -> str:
     return figure(value, 1 if name == "median_rank" else 3)
 
 
-def column_head(column: str) -> str:
-    """Return the heading of a column such as `i2t map`, `mean map` or `zero_shot top1`."""
-    direction, name = column.split()
+def figure_head(direction: str, metric: str) -> str:
+    """Return the heading of a metric of a direction, of their ``mean``, or of one of `GROUPS`."""
     if direction in DIRECTION_LABELS:
-        return f"{name_head(name)} {DIRECTION_LABELS[direction]}"
-    return direction if direction == "mean" else name_head(name)
+        return f"{name_head(metric)} {DIRECTION_LABELS[direction]}"
+    return direction if direction == "mean" else name_head(metric)
 
 
 def name_head(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import STANDARD_OUTPUT, write_atomic
-from limbeck.reporting.optional_deps import require
+from limbeck.optional_deps import require
 from limbeck.reporting.style import GRID, INK, SERIES, SOFT, light, light_settings
 from limbeck.traversal import Step, Traversal
 

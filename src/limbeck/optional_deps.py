@@ -1,4 +1,4 @@
-"""Import the packages of the ``report`` extra on demand."""
+"""Import the packages of an extra on demand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from limbeck.errors import LimbeckError
 
 
-def require(module: str) -> Any:
-    """Import a module of the ``report`` extra.
+def require(module: str, extra: str = "report") -> Any:
+    """Import a module of an extra (`pyproject.toml`).
 
     Raises:
         LimbeckError: the package is not installed; the message gives the command that installs it.
@@ -20,4 +20,5 @@ def require(module: str) -> Any:
         package = module.partition(".")[0]
         if error.name != package:
             raise
-        raise LimbeckError(f'{package} is not installed; type: pip install "limbeck[report]"') from None
+        name = "scikit-learn" if package == "sklearn" else package
+        raise LimbeckError(f'{name} is not installed; type: pip install "limbeck[{extra}]"') from None
