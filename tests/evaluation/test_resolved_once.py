@@ -28,7 +28,7 @@ def resolutions(call: Callable[[], Any]) -> int:
     return int(counts[key][1]) if key in counts else 0
 
 
-@pytest.mark.parametrize("options", [{"by_label": True}, {"like": "qinlab"}])
+@pytest.mark.parametrize("options", [{"by_label": True}, {"metric_preset": "qinlab"}])
 def test_hashing(coder: Any, pairs: Pairs, hashing: Protocol, options: dict[str, Any]) -> None:
     assert resolutions(lambda: evaluate(coder, pairs, hashing, ceiling=False, **options)) == 1
 

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
@@ -22,6 +22,9 @@ from limbeck.data.prompts import clean_class_name
 from limbeck.data.splits import Splits, Strict
 from limbeck.files import sha256_json
 from limbeck.pictures import normalize_text
+
+if TYPE_CHECKING:
+    from limbeck.metrics import MapRules
 
 
 class Text(Strict):
@@ -57,6 +60,11 @@ class Metric(Strict):
     empty: Literal["skip", "zero", "error"] = "skip"
     ks: list[int] | None = None
     median_rank: bool = False
+
+    @property
+    def map_rules(self) -> MapRules:
+        """The rules of the mAP."""
+        return {"k": self.k, "ties": self.ties, "normalizer": self.normalizer, "empty": self.empty}
 
 
 class Validation(Strict):

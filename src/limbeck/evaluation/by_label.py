@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.hashing import SIDES, Labelled, Scores, Settings, mean_precision
+from limbeck.evaluation.hashing import SIDES, Labelled, Scores, mean_precision
+from limbeck.metrics import MapRules
 from limbeck.spaces import Space
 
 RARE = 1 / 3
@@ -19,7 +20,7 @@ def score_labels(
     sets: Mapping[str, Labelled],
     names: Sequence[str],
     train_labels: np.ndarray,
-    settings: Settings,
+    rules: MapRules,
     *,
     unseen: Iterable[str] = (),
     directions: Sequence[str] = ("i2t", "t2i"),
@@ -34,7 +35,7 @@ def score_labels(
         sets: as for `score_hashing`.
         names: the C label names.
         train_labels: bool (n, C), labels of the training rows. Their counts decide which labels are rare.
-        settings: as for `score_hashing`.
+        rules: as for `score_hashing`.
         unseen: labels that were withheld in training.
         directions: as for `score_hashing`.
 
@@ -66,7 +67,7 @@ def score_labels(
             if query_count and item_count:
                 label_queries = Labelled(queries.points[is_query], np.ones((query_count, 1), dtype=bool))
                 label_items = Labelled(items.points, is_relevant[:, None])
-                value, _ = mean_precision(space, label_queries, label_items, settings)
+                value, _ = mean_precision(space, label_queries, label_items, rules)
                 values[name] = value
             each[name][direction] = {"queries": query_count, "items": item_count, "map": value}
         if not values:

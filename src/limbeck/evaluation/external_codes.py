@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocol import Protocol
+from limbeck.data.protocol import Metric, Protocol
 from limbeck.data.protocols import load_protocol, open_splits
 from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
@@ -20,9 +19,8 @@ from limbeck.evaluation.hashing import SIDES, Labelled, label_points, score_hash
 from limbeck.evaluation.metric_presets import as_in
 from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
+from limbeck.metrics import MapRules
 from limbeck.spaces import Hamming
-
-DEFAULTS: dict[str, Any] = {"k": None, "ties": "expected", "normalizer": "relevant", "empty": "skip"}
 
 
 def evaluate_codes(
@@ -75,7 +73,7 @@ def evaluate_codes(
                 f"--metric-preset {metric_preset}: changes the metric of a protocol; give --protocol NAME"
             )
         protocol, preset = as_in(protocol, metric_preset)
-    settings = protocol.metric.model_dump(include=set(DEFAULTS)) if protocol else DEFAULTS
+    rules = (protocol.metric if protocol else Metric()).map_rules
     if pairs is not None and protocol is None:
         raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
     if splits is not None and protocol is not None:
@@ -83,7 +81,7 @@ def evaluate_codes(
         name, digest, family = protocol.name, protocol.hash, protocol.family
     else:
         sets = _labels_of_file(file)
-        (name, digest), family = _own_protocol(file, protocol, settings), None
+        (name, digest), family = _own_protocol(file, protocol, rules), None
     started = time.perf_counter()
     wanted = protocol.directions if protocol else list(SIDES)
     directions = [direction for direction in wanted if set(SIDES[direction]) <= set(sets)]
@@ -93,7 +91,7 @@ def evaluate_codes(
             "query and database codes of one direction"
         )
     space = Hamming(file.bits)
-    scores = score_hashing(space, sets, settings, directions=directions, ceiling=ceiling)
+    scores = score_hashing(space, sets, rules, directions=directions, ceiling=ceiling)
     result = Result(
         protocol=name,
         protocol_hash=digest,
@@ -106,7 +104,7 @@ def evaluate_codes(
         seed=seed,
         settings={
             "label": label or file.path.stem.partition(":")[0],
-            "metric": dict(settings),
+            "metric": rules,
             "counts": {name: len(labelled.points) for name, labelled in sets.items()},
         }
         | ({} if splits is None else {"items": splits.items_hash, "relevance": splits.relevance_hash})
@@ -146,10 +144,10 @@ def _labels_of_file(file: CodesFile) -> dict[str, Labelled]:
     return sets
 
 
-def _own_protocol(file: CodesFile, protocol: Protocol | None, settings: Mapping[str, Any]) -> tuple[str, str]:
+def _own_protocol(file: CodesFile, protocol: Protocol | None, rules: MapRules) -> tuple[str, str]:
     """Return a name and a hash for labels from the file; the hash covers the labels and the metric rules."""
     labels = {
         name: [list(array.shape), np.packbits(array).tobytes().hex()] for name, array in file.labels.items()
     }
     name = f"{protocol.name}, labels from the file" if protocol else "labels from the file"
-    return name, sha256_json({"labels": labels, "settings": dict(settings)})
+    return name, sha256_json({"labels": labels, "settings": rules})

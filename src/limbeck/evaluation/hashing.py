@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
 from limbeck.metrics import (
+    MapRules,
     code_health,
     hamming_map,
     hamming_ndcg,
@@ -28,7 +28,6 @@ SIDES = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "databas
 QUERIES_AT_ONCE = 256
 NDCG_AT = (100, 1000)
 LOOKUP_RADIUS = 2
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Scores:
 def score_hashing(
     space: Space,
     sets: Mapping[str, Labelled],
-    settings: Settings,
+    rules: MapRules,
     *,
     directions: Sequence[str] = ("i2t", "t2i"),
     ceiling: bool = True,
@@ -82,7 +81,7 @@ def score_hashing(
         space: hash codes are ranked by Hamming distance. Vectors are ranked by their continuous similarity:
             an upper reference for codes that are quantized from them.
         sets: ``query_image``, ``query_text``, ``database_image``, ``database_text``, as the directions need.
-        settings: ``k``, ``ties``, ``normalizer``, ``empty`` of `limbeck.metrics.hamming_map`.
+        rules: the rules of the mAP.
         directions: ``i2t`` (picture queries, text database), ``t2i`` (text queries, picture database).
         ceiling: also learn codes from the labels (hash codes only; this takes a few seconds).
 
@@ -101,15 +100,15 @@ def score_hashing(
     bits = 8 * space.width if space.storage == "codes" else None
     for direction in directions:
         queries, items = (sets[name] for name in SIDES[direction])
-        value, per_query = mean_precision(space, queries, items, settings)
-        metrics = {"map": value, "floor": _floor(queries, items, settings)}
+        value, per_query = mean_precision(space, queries, items, rules)
+        metrics = {"map": value, "floor": _floor(queries, items, rules)}
         if lost := int((~(queries.labels & items.labels.any(axis=0)).any(axis=1)).sum()):
             metrics["without_relevant"] = float(lost)
         if ceiling and bits is not None:
-            metrics["ceiling"] = _ceiling(queries.labels, items.labels, bits, settings)
+            metrics["ceiling"] = _ceiling(queries.labels, items.labels, bits, rules)
         unseen = _unseen(items)
         if unseen is not None:
-            metrics["map_unseen"] = mean_precision(space, queries, unseen, settings)[0]
+            metrics["map_unseen"] = mean_precision(space, queries, unseen, rules)[0]
         scores.metrics[direction] = metrics
         scores.per_query[direction] = plain(per_query)
         scores.curves[direction] = {} if bits is None else _curves(queries, items)
@@ -122,20 +121,21 @@ def score_hashing(
 
 
 def mean_precision(
-    space: Space, queries: Labelled, items: Labelled, settings: Settings
+    space: Space, queries: Labelled, items: Labelled, rules: MapRules
 ) -> tuple[float, np.ndarray]:
     """Return the mAP of one direction and its per-query values (Q,); see `score_hashing`."""
     if space.storage == "codes":
-        result = hamming_map(queries.points, items.points, queries.labels, items.labels, **settings)
+        result = hamming_map(queries.points, items.points, queries.labels, items.labels, **rules)
         return result.value, result.per_query
     values = []  # in blocks of queries; the rule for empty queries applies to all of them
+    block_rules: MapRules = {**rules, "empty": "zero"}
     for start in range(0, len(queries.points), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
         relevant = (queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)) > 0
         similarity = space.similarity(queries.points[rows], items.points)
-        block = ranking_map(similarity, relevant, **{**settings, "empty": "zero"})
+        block = ranking_map(similarity, relevant, **block_rules)
         values.append(np.where(relevant.any(axis=1), block.per_query, np.nan))
-    mean, per_query, _ = settle_empty(np.concatenate(values), settings["empty"])
+    mean, per_query, _ = settle_empty(np.concatenate(values), rules["empty"])
     return mean, per_query
 
 
@@ -147,23 +147,23 @@ def _unseen(items: Labelled) -> Labelled | None:
     return Labelled(items.points[keep], items.labels[keep])
 
 
-def _floor(queries: Labelled, items: Labelled, settings: Settings) -> float:
+def _floor(queries: Labelled, items: Labelled, rules: MapRules) -> float:
     left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
-    return hamming_map(left, right, queries.labels, items.labels, **settings).value
+    return hamming_map(left, right, queries.labels, items.labels, **rules).value
 
 
 _CEILINGS: dict[str, float] = {}
 
 
-def _ceiling(query_labels: np.ndarray, item_labels: np.ndarray, bits: int, settings: Settings) -> float:
+def _ceiling(query_labels: np.ndarray, item_labels: np.ndarray, bits: int, rules: MapRules) -> float:
     """Return the mAP of codes learnt from the labels; the process caches it for repeated evaluations."""
-    digest = hashlib.sha256(repr((bits, sorted(settings.items()), query_labels.shape)).encode())
+    digest = hashlib.sha256(repr((bits, sorted(rules.items()), query_labels.shape)).encode())
     digest.update(query_labels.tobytes() + item_labels.tobytes())
     key = digest.hexdigest()
     if key not in _CEILINGS:
         codes = label_codes(np.concatenate([query_labels, item_labels]), bits)
         split = len(query_labels)
-        value = hamming_map(codes[:split], codes[split:], query_labels, item_labels, **settings).value
+        value = hamming_map(codes[:split], codes[split:], query_labels, item_labels, **rules).value
         _CEILINGS[key] = value
     return _CEILINGS[key]
 

@@ -123,15 +123,16 @@ def evaluate(
     space = model.space
     extra: dict[str, Any] = {"without_text": silent} if silent else {}
     if protocol.task == "hashing":
-        settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"})
+        rules = protocol.metric.map_rules
+        settings: dict[str, Any] = {**rules}
         sets = {
             name: label_points(side.points, side.rows, splits, in_database=name.startswith("database"))
             for name, side in sides.items()
         }
-        scores = score_hashing(space, sets, settings, directions=protocol.directions, ceiling=ceiling)
+        scores = score_hashing(space, sets, rules, directions=protocol.directions, ceiling=ceiling)
         if by_label:
             label_scores, extra["labels"] = score_labels(
-                space, sets, pairs.label_names, splits.train.labels, settings,
+                space, sets, pairs.label_names, splits.train.labels, rules,
                 unseen=facts.hidden if unseen is None else unseen, directions=protocol.directions,
             )  # fmt: skip
             scores.metrics |= label_scores.metrics
@@ -204,27 +205,26 @@ def _encode(
 ) -> tuple[dict[str, Side], dict[str, int]]:
     """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
     protocol, pairs = splits.protocol, splits.pairs
+    needed = {name for direction in protocol.directions for name in SIDES[direction]}
     if protocol.task == "retrieval":
         needed = {"query_image", "query_text"}
-    else:
-        needed = {name for direction in protocol.directions for name in SIDES[direction]}
     if protocol.classification is not None:
         needed.add("query_image")
     sides: dict[str, Side] = {}
     silent: dict[str, int] = {}
     for split, part in (("query", splits.query), ("database", splits.database)):
-        rows = part.rows
         if f"{split}_image" in needed:
-            sides[f"{split}_image"] = encode_pictures(model, pairs, rows, batch_size=batch_size)
+            sides[f"{split}_image"] = encode_pictures(model, pairs, part.rows, batch_size=batch_size)
         if f"{split}_text" in needed:
-            pairs.require_texts(protocol.text.column, rows)
             texts = part.texts
             if lacking := sum(not any(text.strip() for text in row) for row in texts):
                 silent[split] = lacking
+            if lacking == len(part):
+                pairs.require_texts(protocol.text.column, part.rows)  # refuses, and names the column
             if exact_words:
                 names = pairs.label_names
                 texts = [[exact_words_prompt(text, names) for text in row] for row in texts]
-            sides[f"{split}_text"] = encode_texts(model, texts, rows, batch_size=batch_size)
+            sides[f"{split}_text"] = encode_texts(model, texts, part.rows, batch_size=batch_size)
     return sides, silent
 
 

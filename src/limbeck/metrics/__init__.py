@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limbeck.metrics.average_precision import MeanAveragePrecision, hamming_map, ranking_map
+from limbeck.metrics.average_precision import MapRules, MeanAveragePrecision, hamming_map, ranking_map
 from limbeck.metrics.classification import (
     Accuracy,
     ClassAccuracy,
@@ -40,6 +40,7 @@ __all__ = [
     "CodeHealth",
     "FirstRelevant",
     "Hierarchical",
+    "MapRules",
     "MeanAveragePrecision",
     "Ndcg",
     "PairedTest",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,15 @@ from limbeck.metrics.tie_groups import (
     group_average_precision,
     normalized,
 )
+
+
+class MapRules(TypedDict):
+    """The rules of a mAP: the keyword arguments of `hamming_map`."""
+
+    k: int | None
+    ties: str
+    normalizer: str
+    empty: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

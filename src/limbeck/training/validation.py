@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from limbeck.data.batches import InputReader, Subset
-from limbeck.data.protocol import Protocol
+from limbeck.data.protocol import Metric, Protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import blocks_of
 from limbeck.metrics import hamming_map, ranking_map, recall_at_k
@@ -60,7 +60,7 @@ def validation_score(
         return {"score": float(np.mean(list(found.values()))), **found}
     train_view, train_sources = train
     database = np.arange(len(train_view) if whole else min(len(train_view), MAX_DATABASE))
-    settings = protocol.metric.model_dump(include={"k", "ties", "normalizer", "empty"}) if whole else {}
+    rules = (protocol.metric if whole else Metric()).map_rules
     items = {m: points(encoder, m, train_sources[m], len(database)) for m in ("image", "text")}
     assert view.labels is not None and train_view.labels is not None
     query_labels = view.labels[queries].numpy() > 0
@@ -68,8 +68,8 @@ def validation_score(
 
     def score(a: np.ndarray, b: np.ndarray) -> float:
         if encoder.space.storage == "codes":
-            return hamming_map(a, b, query_labels, item_labels, **settings).value
-        return ranking_map(encoder.space.similarity(a, b), query_labels @ item_labels.T, **settings).value
+            return hamming_map(a, b, query_labels, item_labels, **rules).value
+        return ranking_map(encoder.space.similarity(a, b), query_labels @ item_labels.T, **rules).value
 
     both = {"i2t/mAP": score(query["image"], items["text"]), "t2i/mAP": score(query["text"], items["image"])}
     return {"score": (both["i2t/mAP"] + both["t2i/mAP"]) / 2, **both}
