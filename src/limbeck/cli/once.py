@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-RENAMED = {("evaluate", "--like"): "--metric-preset"}
+RENAMED = {("evaluate", "--like"): "--metric-preset", ("push", "--lists"): "--nlist"}
 """Command and former name of an option → its current name, which the error names."""
 
 

@@ -12,8 +12,8 @@ from limbeck.console import echo
 def push(
     index: Path = typer.Argument(..., help="Index directory."),
     address: str = typer.Argument(..., metavar="milvus://HOST:PORT/NAME", help="Server and collection."),
-    lists: int = typer.Option(
-        0, "--lists", help="Number of inverted lists (nlist); 0 builds none and compares all items."
+    nlist: int = typer.Option(
+        0, "--nlist", help="Number of inverted lists; 0 builds none and compares all items."
     ),
     replace: bool = typer.Option(
         False, "--replace", help="Replace the collection of another index or model."
@@ -30,7 +30,7 @@ def push(
     with Progress(*columns, console=console(stderr=True)) as progress:
         task = progress.add_task("pushing", total=len(IndexStore.open(index)))
         pushed = push_index(
-            index, address, lists=lists, replace=replace, advance=lambda count: progress.advance(task, count)
+            index, address, lists=nlist, replace=replace, advance=lambda count: progress.advance(task, count)
         )
     if pushed.left_out:
         echo(f"columns left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)

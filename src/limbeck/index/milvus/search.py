@@ -231,7 +231,7 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
         record = Record.from_text(about.get("description", ""), address)
         record.check(store, address)
         if address.probes is not None and not record.lists:
-            raise LimbeckError(f"{address}: has no lists; leave out ?probes=, or push with --lists")
+            raise LimbeckError(f"{address}: has no lists; leave out ?probes=, or push with --nlist")
         layout, index = Layout.of(store.space, record.lists), client.describe_index(name, POINT)
         if (index["index_type"], index["metric_type"]) != (layout.kind, layout.metric):
             raise LimbeckError(
