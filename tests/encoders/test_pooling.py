@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from hub_models import write_bert
+from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import SentenceConfig
 from limbeck.encoders.pooling import PoolingPlan, plan_from_json, read_modules
 from limbeck.encoders.tensors import save_tensors
 from limbeck.encoders.text import SentenceBackbone
-from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 
 TEXTS = ["red cats", "a dog", "a b c d e f g h", "dog."]
@@ -129,7 +129,7 @@ def test_the_memory_of_texts_tells_poolings_apart(tmp_path: Path) -> None:
         inputs = backbone.collate(TEXTS)
         with torch.no_grad():
             alone = backbone(inputs)
-            with remembered(tmp_path / "memory"):
+            with BackboneCache(tmp_path / "memory").remembering(backbone):
                 assert torch.equal(backbone(inputs), alone)
         found.append(alone)
     assert not torch.allclose(found[0], found[1])

@@ -14,14 +14,8 @@ from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import SentenceConfig
 from limbeck.encoders.encode import output_blocks
 from limbeck.encoders.text import SentenceBackbone
-from limbeck.encoders.text_memory import remembered
 
 TEXTS = ["a red cat.", "dog", "cats", "a b c d e f g h", "reddish dog"]
-
-
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_memory, "KNOWN", {})
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +57,12 @@ def test_other_list_fit_and_process_find_the_same_sentences(
     assert sum(seen) == 5
     for row, text in zip([*first, *second[2:]], plain, strict=True):
         np.testing.assert_allclose(row, text[0], atol=1e-6)
-    with remembered(tmp_path):
+    with cache.remembering(made):
         made.fit(TEXTS, seed=0)
     assert sum(seen) == 5
-    text_memory.KNOWN.clear()  # another process
     other = backbone(source)
     again = count(other)
-    with remembered(tmp_path):
+    with BackboneCache(tmp_path).remembering(other):  # another process
         other.fit([*TEXTS, "red"], seed=0)
     assert sum(again) == 1
     own = backbone(source)
@@ -87,11 +80,11 @@ def test_nothing_is_kept_of_encoders_that_train_or_were_touched(
     for touched in (False, True):
         made.pristine = not touched
         made.train(not touched)
-        with remembered(tmp_path), torch.no_grad():
+        with BackboneCache(tmp_path).remembering(made), torch.no_grad():
             made(inputs)
             made(inputs)
     made.pristine = True
-    with remembered(tmp_path):  # a gradient may be asked for
+    with BackboneCache(tmp_path).remembering(made):  # a gradient may be asked for
         made(inputs)
     made.eval()
     with torch.no_grad():  # nobody said where to remember
@@ -102,19 +95,22 @@ def test_nothing_is_kept_of_encoders_that_train_or_were_touched(
 def test_limit_and_damaged_segments(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_memory, "LIMIT", 2)
     made = backbone(source)
-    with remembered(tmp_path), torch.no_grad():
+    with BackboneCache(tmp_path).remembering(made), torch.no_grad():
         first = made(made.collate(TEXTS))
     (segment,) = tmp_path.glob("texts-*/*.npz")
     assert np.load(segment)["keys"].shape == (2, 16)
     segment.write_bytes(segment.read_bytes()[:100])
-    text_memory.KNOWN.clear()
-    with remembered(tmp_path), torch.no_grad():
+    with BackboneCache(tmp_path).remembering(made), torch.no_grad():
         torch.testing.assert_close(made(made.collate(TEXTS)), first)
 
 
 def test_an_error_inside_writes_nothing(source: str, tmp_path: Path) -> None:
     made = backbone(source)
-    with pytest.raises(RuntimeError, match="stop"), remembered(tmp_path), torch.no_grad():
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        BackboneCache(tmp_path).remembering(made),
+        torch.no_grad(),
+    ):
         made(made.collate(TEXTS))
         raise RuntimeError("stop")
     assert not list(tmp_path.rglob("*.npz"))

@@ -18,12 +18,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from limbeck.console import echo
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.encode import Block
 from limbeck.encoders.hub import weights_digest
-from limbeck.encoders.text_memory import remembered
+from limbeck.encoders.text import SentenceBackbone
+from limbeck.encoders.text_memory import TextMemory
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file
 from limbeck.npy import open_npy
@@ -52,6 +54,27 @@ class BackboneCache:
         """
         default = os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck"
         self.folder, self.quiet = Path(folder or default), quiet
+        self._memories: dict[str, TextMemory] = {}
+
+    @contextlib.contextmanager
+    def remembering(self, model: nn.Module) -> Iterator[None]:
+        """Let the unchanged sentence encoders in a model look single texts up here; new ones are added at the
+        end."""
+        readers = [
+            (part, name)
+            for part in model.modules()
+            if isinstance(part, SentenceBackbone) and (name := part.memory_name) is not None
+        ]
+        try:
+            for part, name in readers:
+                part.memory = self._memories.setdefault(name, TextMemory(self.folder / name))
+                part.memory.refresh()
+            yield
+            for _, name in readers:
+                self._memories[name].save()
+        finally:
+            for part, _ in readers:
+                part.memory = None
 
     def outputs(
         self, backbone: Backbone, items_key: str, count: int, blocks: Callable[[], Iterable[Block]]
@@ -73,7 +96,7 @@ class BackboneCache:
         path = self.folder / f"{digest[:32]}.npy"
         if not path.is_file():
             self.sweep()
-            with atomic_file(path) as stream, remembered(self.folder):
+            with atomic_file(path) as stream, self.remembering(backbone):
                 self._write(stream, count, backbone.dim, blocks())
         with contextlib.suppress(
             OSError

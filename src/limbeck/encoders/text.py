@@ -12,14 +12,14 @@ import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
-from limbeck.encoders.hub import pretrained
+from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.networks import text_network
 from limbeck.encoders.networks.texts import by_width
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
 from limbeck.encoders.pretrained import Reading, text_part
 from limbeck.encoders.sizes import check_size
 from limbeck.encoders.sources import check_no_code, hub_closed, local_folder
-from limbeck.encoders.text_memory import recall
+from limbeck.encoders.text_memory import TextMemory
 from limbeck.encoders.tokenizer import (
     START,
     load_tokenizer,
@@ -146,6 +146,7 @@ class SentenceBackbone(Backbone):
     config: SentenceConfig
     mean: torch.Tensor
     scale: torch.Tensor
+    memory: TextMemory | None = None  # set by `BackboneCache.remembering`
 
     def __init__(self, config: SentenceConfig, *, empty: bool = False) -> None:
         super().__init__(config)
@@ -194,16 +195,21 @@ class SentenceBackbone(Backbone):
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) standardised embeddings."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        # The memory is keyed by the network's weights, which are all weights only without dense layers.
-        kept = self.pristine and not self.pooler.plan.dense
-        known = recall(self.model, ids, mask, self._pooled, self._memory) if kept else self._pooled(ids, mask)
+        if self.memory is None or torch.is_grad_enabled() or self.model.training:
+            known = self._pooled(ids, mask)
+        else:
+            known = self.memory.recall(ids, mask, self._pooled)
         return (known - self.mean) / self.scale
 
     @property
-    def _memory(self) -> str:
+    def memory_name(self) -> str | None:
+        """The name of its `TextMemory`; None where the output is not that of unchanged pretrained weights."""
         plan = self.pooler.plan
-        same = plan.modes == ("mean",) and plan.normalize
-        return "" if same else "-".join([*plan.modes, "unit" if plan.normalize else "raw"])
+        if not self.pristine or plan.dense:  # the name does not tell the weights of dense layers
+            return None
+        usual = plan.modes == ("mean",) and plan.normalize
+        pooling = [] if usual else [*plan.modes, "unit" if plan.normalize else "raw"]
+        return "-".join(["texts", weights_digest(self.model)[:32], *pooling])
 
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return by_width(ids, mask, self._pool)

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.grid.state import DONE
@@ -44,7 +42,7 @@ def check_ahead(
     end = time.monotonic() + seconds
     known: dict[str, str | None] = {}
     failed: dict[Task, str] = {}
-    with tempfile.TemporaryDirectory() as scratch, remembered(BackboneCache().folder):
+    with tempfile.TemporaryDirectory() as scratch:
         ahead = _Ahead(state, out, Path(scratch))
         for task in left:
             waits = any(not ahead.is_done(other) for other in task.refers.values())

@@ -16,7 +16,6 @@ import torch
 from limbeck.data.batches import Batches
 from limbeck.data.inputs import Input
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.text_memory import remembered
 from limbeck.errors import LimbeckError
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import Data
@@ -43,9 +42,10 @@ def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
         LimbeckError: a stage does not fit its data, its towers, or a model that it reads.
     """
     models: dict[str, Path] = {}
+    cache = BackboneCache() if recipe.cache else None  # the run reuses what is encoded here
     for stage in recipe.stages.values():
         own = data.of_stage(stage, recipe.seed)
-        method, specs = build_method(stage, own, models, recipe.seed, say=lambda line: None)
+        method, specs = build_method(stage, own, models, recipe.seed, cache=cache, say=lambda line: None)
         models[stage.name] = folder / "stages" / stage.name / "model"
         method.encoder.save(models[stage.name])
         if stage is recipe.last:
@@ -82,8 +82,7 @@ def check_stages(recipe: Recipe, data: Data) -> None:
     if len(recipe.stages) < 2:
         return
     done: list[str] = []
-    cache = BackboneCache().folder if recipe.cache else None
-    with tempfile.TemporaryDirectory() as scratch, remembered(cache):  # the run reuses what is encoded here
+    with tempfile.TemporaryDirectory() as scratch:
         try:
             for built in build_stages(recipe, data, Path(scratch)):
                 look(built, recipe.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,6 @@ from limbeck.encoders.encode import even_blocks
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
 from limbeck.encoders.start import start_from_sources, with_temperature
-from limbeck.encoders.text_memory import remembered
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
@@ -40,6 +40,7 @@ def build_method(
     earlier: dict[str, Path],
     seed: int,
     *,
+    cache: BackboneCache | None = None,
     say: Callable[[str], None] = say,
 ) -> tuple[Method, dict[str, Input]]:
     """Build the method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked.
@@ -49,6 +50,7 @@ def build_method(
         data: the data that the stage sees.
         earlier: model directories of the earlier stages by name.
         seed: the recipe's seed.
+        cache: where the fit of sentence encoders looks texts up.
         say: receives one line per weight that comes from a pretrained source.
 
     Returns:
@@ -75,7 +77,8 @@ def build_method(
                 where = f"towers.{modality}.backbone.path"
                 tower.backbone.load_from(trained(tower.backbone.config.path, earlier, where))
             _check_reads(stage, spec, tower)
-            tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
+            with contextlib.nullcontext() if cache is None else cache.remembering(tower):
+                tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
     fresh = [modality for modality in towers if modality not in stage.init]
     chosen = with_temperature(stage.lift, towers)
@@ -160,8 +163,7 @@ def run_stage(
     began = time.monotonic()
     data = data.of_stage(stage, recipe.seed)
     cache = BackboneCache(quiet=quiet) if recipe.cache else None
-    with remembered(None if cache is None else cache.folder):
-        method, specs = build_method(stage, data, earlier, recipe.seed)
+    method, specs = build_method(stage, data, earlier, recipe.seed, cache=cache)
     method.to(fabric.device)
     folder.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
