@@ -131,10 +131,13 @@ def traverse(
     refuse_root(texts)
     start = space.check(np.atleast_2d(point), what="point")
     if len(start) != 1:
-        raise LimbeckError(f"traverse: {len(start)} points; give one")
+        raise LimbeckError(f"traverse: {len(start)} points; give one", code="E-ARRAY-SHAPE")
     places = space.check(text_points, what="texts")
     if len(places) != len(texts):
-        raise LimbeckError(f"traverse: {len(texts)} texts, but {len(places)} points; give one point per text")
+        raise LimbeckError(
+            f"traverse: {len(texts)} texts, but {len(places)} points; give one point per text",
+            code="E-ARRAY-ROWS",
+        )
     root = space.root()
     candidates = np.concatenate([root[None], places])  # the root comes first and wins ties
     shares = np.linspace(0, 1, steps)
@@ -179,7 +182,7 @@ def split_known(texts: Sequence[str], check: Callable[[str], None]) -> tuple[lis
     """
     refuse_root(texts)
     if not texts:
-        raise LimbeckError("traverse: no texts to pass; give at least one")
+        raise LimbeckError("traverse: no texts to pass; give at least one", code="E-ARRAY-EMPTY")
     known, unknown = [], []
     for text in texts:
         try:
@@ -188,20 +191,26 @@ def split_known(texts: Sequence[str], check: Callable[[str], None]) -> tuple[lis
         except LimbeckError:
             unknown.append(text)
     if not known:
-        raise LimbeckError(f"traverse: the model knows no word of the {len(texts)} texts; give other texts")
+        raise LimbeckError(
+            f"traverse: the model knows no word of the {len(texts)} texts; give other texts",
+            code="E-QUERY-WORDS",
+        )
     return known, unknown
 
 
 def refuse_root(texts: Sequence[str]) -> None:
     """Raise a `LimbeckError` if a text equals `ROOT`."""
     if ROOT in texts:
-        raise LimbeckError(f"texts: {ROOT!r} is the name of the root, which is always a candidate; remove it")
+        raise LimbeckError(
+            f"texts: {ROOT!r} is the name of the root, which is always a candidate; remove it",
+            code="E-OPTION-CONFLICT",
+        )
 
 
 def check_steps(steps: int) -> None:
     """Raise a `LimbeckError` unless ``steps`` is a whole number of at least 2."""
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 2:
-        raise LimbeckError(f"steps: {steps!r} is not a whole number of at least 2")
+        raise LimbeckError(f"steps: {steps!r} is not a whole number of at least 2", code="E-OPTION-RANGE")
 
 
 def require_cones(space: Space) -> None:
@@ -209,5 +218,6 @@ def require_cones(space: Space) -> None:
     if not space.has_cones:
         raise LimbeckError(
             f"traverse: {space!r} has no entailment cones; "
-            "use an index of a model trained with a lift of kind tangent or polar"
+            "use an index of a model trained with a lift of kind tangent or polar",
+            code="E-SPACE-CONES",
         )

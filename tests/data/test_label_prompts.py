@@ -40,7 +40,7 @@ def test_words_can_be_overridden():
 
 @pytest.mark.parametrize("template", ["sentense", "a photo", "{label}"])
 def test_a_template_without_a_field_is_refused(template):
-    with pytest.raises(LimbeckError, match="use one of names, sentence, or a text with"):
+    with pytest.raises(LimbeckError, match="use one of names, sentence or a text with"):
         label_prompt(["sky"], template)
 
 

@@ -172,7 +172,7 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
         ([index, *like, "--data", tmp_path], "pairs.json"),
         ([index, *like, "--figure", "t.jpg"], "t.jpg: a figure is a picture; use a name that ends in .png"),
         ([index, *like, "--figure", "t.png", "--media", tmp_path / "no"], str(tmp_path / "no")),
-        ([pictures / "bare", *like], "holds no captions, tags, labels or class paths; give --texts FILE"),
+        ([pictures / "bare", *like], "has no captions, tags, labels or class paths; give --texts FILE"),
         ([pictures / "without", *like], "holds no query encoder for text"),
         ([index, *like, "--texts", tmp_path / "root.txt"], "is the name of the root"),
         ([index, *like, "--json", tmp_path], "cannot write"),

@@ -57,7 +57,10 @@ class Batch:
             LimbeckError: the data set has no labels.
         """
         if self.labels is None:
-            raise LimbeckError("training: the method reads labels and the data set has none; import labels")
+            raise LimbeckError(
+                "training: the method reads labels and the data set has none; import labels",
+                code="E-DATA-LABELS",
+            )
         return self.labels
 
     def with_input(self, name: str, inputs: Inputs) -> Batch:
@@ -306,11 +309,17 @@ class Batches:
         world: int = 1,
     ) -> None:
         if not len(view):
-            raise LimbeckError("training: no pairs are left to train on; check protocol and text column")
+            raise LimbeckError(
+                "training: no pairs are left to train on; check protocol and text column",
+                code="E-TRAIN-EMPTY",
+            )
         self.view, self.sources, self.seed, self.rank, self.world = view, sources, seed, rank, world
         self.batch_size = min(batch_size, len(view)) // world * world
         if self.batch_size < 1:
-            raise LimbeckError(f"training: a batch of {batch_size} cannot be shared by {world} processes")
+            raise LimbeckError(
+                f"training: a batch of {batch_size} cannot be shared by {world} processes",
+                code="E-CONFIG-VALUE",
+            )
         self.steps_per_epoch = len(view) // self.batch_size
         self._epoch, self._order = -1, np.arange(0)
 

@@ -93,17 +93,20 @@ def read_classes(
         wanted = "a class path" if section.classes == "path" else "exactly one label"
         raise LimbeckError(
             f"protocol {protocol}: classification: none of {len(rows)} query rows of {pairs.path} has "
-            f"{wanted}; import the data with it, or use a protocol without classification"
+            f"{wanted}; import the data with it, or use a protocol without classification",
+            code="E-DATA-LABELS",
         )
     if len(names) < 2:
         raise LimbeckError(
-            f"protocol {protocol}: classification: {pairs.path} has one class, {names[0]!r}; two are needed"
+            f"protocol {protocol}: classification: {pairs.path} has one class, {names[0]!r}; two are needed",
+            code="E-DATA-LABELS",
         )
     unknown = [name for name in section.names if name not in number]
     if unknown:
         raise LimbeckError(
             f"protocol {protocol}: classification.names: {unknown[0]!r} is not a class of {pairs.path}; "
-            "remove or correct it"
+            "remove or correct it",
+            code="E-LABEL-UNKNOWN",
         )
     last = {name: path[-1] for path, name in node_names(pairs.class_paths).items()}
     called = last if section.classes == "path" else {}

@@ -124,7 +124,9 @@ class Contents:
             kept = {key: stored[key] for key in ("table", "labels", "protocol", "rules", "features")}
         except (KeyError, TypeError, OSError, pa.ArrowInvalid) as error:
             reason = " ".join(str(error).split())[:120]
-            raise LimbeckError(f"{run / FILE}: damaged ({reason}); choose another --out") from None
+            raise LimbeckError(
+                f"{run / FILE}: damaged ({reason}); choose another --out", code="E-RUN-DAMAGED"
+            ) from None
         return cls(**kept, pictures=pictures)
 
     def changes(self, now: Contents) -> Changes:

@@ -36,7 +36,9 @@ def file_digest(path: Path, cache: Path | None = None) -> str:
                 return found
         digest = sha256_file(path)
     except OSError as error:
-        raise LimbeckError(f"{path}: cannot be read ({error.strerror or error}); restore it") from None
+        raise LimbeckError(
+            f"{path}: cannot be read ({error.strerror or error}); restore it", code="E-PATH-READ"
+        ) from None
     with contextlib.suppress(LimbeckError, OSError):  # the cache may be full or read-only
         write_atomic(known, digest)
     return digest

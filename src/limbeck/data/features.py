@@ -32,7 +32,8 @@ class FeatureFile:
         if self.count != expected:
             raise LimbeckError(
                 f"{self.path}: features {self.name!r} have {self.count} rows, {what} has {expected}; "
-                "use the file that belongs to it"
+                "use the file that belongs to it",
+                code="E-ARRAY-ROWS",
             )
 
     def check_rows(self, rows: np.ndarray) -> None:
@@ -41,7 +42,8 @@ class FeatureFile:
         if largest >= self.count or lowest < -1:
             row = lowest if lowest < -1 else largest
             raise LimbeckError(
-                f"{self.path}: feature_row {row} is out of range; the file has {self.count} rows"
+                f"{self.path}: feature_row {row} is out of range; the file has {self.count} rows",
+                code="E-ROW-RANGE",
             )
 
     def read(self, rows: np.ndarray) -> np.ndarray:
@@ -57,7 +59,10 @@ class FeatureFile:
             out *= np.float32(self.scale)
         if not np.isfinite(out).all():
             bad = int(rows[int(np.argmin(np.isfinite(out).all(axis=1)))])
-            raise LimbeckError(f"{self.path}: row {bad} contains NaN or infinity; compute the features again")
+            raise LimbeckError(
+                f"{self.path}: row {bad} contains NaN or infinity; compute the features again",
+                code="E-ARRAY-VALUES",
+            )
         return out
 
 
@@ -68,14 +73,20 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
         LimbeckError: a missing or truncated file, no ``.npy``, no 2-D real matrix, a bad scale.
     """
     if not path.is_file():
-        raise LimbeckError(f"{path}: no such feature file (features {name!r}); restore it or import again")
+        raise LimbeckError(
+            f"{path}: no such feature file (features {name!r}); restore it or import again",
+            code="E-FEATURES-MISSING",
+        )
     matrix = open_npy(path)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
         raise LimbeckError(
-            f"{path}: features must be a matrix of numbers (rows, D), found {matrix.dtype} {matrix.shape}"
+            f"{path}: features must be a matrix of numbers (rows, D), found {matrix.dtype} {matrix.shape}",
+            code="E-ARRAY-SHAPE",
         )
     if not np.isfinite(scale) or scale <= 0:
-        raise LimbeckError(f"features {name!r}: scale must be a positive number, found {scale}")
+        raise LimbeckError(
+            f"features {name!r}: scale must be a positive number, found {scale}", code="E-OPTION-RANGE"
+        )
     return FeatureFile(name, path, float(scale), matrix)
 
 
@@ -88,7 +99,10 @@ def open_feature_files(directory: Path, features: Mapping[str, Mapping[str, Any]
     files = {}
     for name, entry in features.items():
         if not isinstance(entry, Mapping) or "file" not in entry:
-            raise LimbeckError(f"{directory / 'pairs.json'}: features {name!r} have no file; import again")
+            raise LimbeckError(
+                f"{directory / 'pairs.json'}: features {name!r} have no file; import again",
+                code="E-FEATURES-MISSING",
+            )
         file = load_feature_file(name, directory / str(entry["file"]), float(entry.get("scale", 1.0)))
         if entry.get("rows") is not None:
             file.check_count(int(entry["rows"]), "pairs.json")

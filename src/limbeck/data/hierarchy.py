@@ -53,10 +53,13 @@ class Tree:
             elif words:
                 raise LimbeckError(
                     f"{path}, line {number}: {_short(' '.join(words))!r} has {len(words)} "
-                    f"{'word' if len(words) == 1 else 'words'}, not 2; write 'parent child', _ for a blank"
+                    f"{'word' if len(words) == 1 else 'words'}, not 2; write 'parent child', _ for a blank",
+                    code="E-HIERARCHY-TREE",
                 )
         if not edges:
-            raise LimbeckError(f"{path}: contains no edge; write one 'parent child' per line")
+            raise LimbeckError(
+                f"{path}: contains no edge; write one 'parent child' per line", code="E-FILE-EMPTY"
+            )
         return cls._grow([], edges, str(path))
 
     @classmethod
@@ -71,7 +74,9 @@ class Tree:
         """
         distinct = sorted({tuple(path) for path in paths if len(path)})
         if not distinct:
-            raise LimbeckError(f"{source}: no class path; import the data with column path")
+            raise LimbeckError(
+                f"{source}: no class path; import the data with column path", code="E-DATA-LABELS"
+            )
         names = node_names(distinct)
         full = _from_root(distinct)
         nodes = {full[path][:end]: path for path in distinct for end in range(1, len(full[path]) + 1)}
@@ -94,14 +99,16 @@ class Tree:
                 (first, _), (second, where) = list(above.items())[:2]
                 raise LimbeckError(
                     f"{where}: {child!r} is below {second!r} and below {first!r}; in a tree each node "
-                    "has one parent: remove one of the two edges, or give the two meanings two names"
+                    "has one parent: remove one of the two edges, or give the two meanings two names",
+                    code="E-HIERARCHY-TREE",
                 )
         roots = [name for name in order if not parents[name]]
         if len(roots) > 1:
             more = f" (and {len(roots) - 2} more)" if len(roots) > 2 else ""
             raise LimbeckError(
                 f"{source}: two roots, {roots[0]!r} and {roots[1]!r}{more}; "
-                "add a node above them, so that all classes are in one tree"
+                "add a node above them, so that all classes are in one tree",
+                code="E-HIERARCHY-TREE",
             )
         number = {name: at for at, name in enumerate(order)}
         return cls(order, np.array([number[next(iter(parents[n]), "")] if parents[n] else -1 for n in order]),
@@ -136,7 +143,9 @@ class Tree:
             if name not in self._number:
                 near = difflib.get_close_matches(name, self.nodes, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "add an edge 'parent child' for it"
-                raise LimbeckError(f"{self.source}: class {name!r} is not in the tree; {hint}")
+                raise LimbeckError(
+                    f"{self.source}: class {name!r} is not in the tree; {hint}", code="E-LABEL-UNKNOWN"
+                )
         return np.array([self._number[name] for name in names], np.int64)
 
     def path(self, name: str) -> list[str]:
@@ -165,7 +174,10 @@ def node_names(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], str]:
     names = {node: node[-1] if count[node[-1]] == 1 else _JOIN.join(node) for node in nodes}
     twice = [name for name, times in Counter(names.values()).items() if times > 1]
     if twice:
-        raise LimbeckError(f"class paths: {twice[0]!r} names two nodes; write {_JOIN.strip()!r} in no entry")
+        raise LimbeckError(
+            f"class paths: {twice[0]!r} names two nodes; write {_JOIN.strip()!r} in no entry",
+            code="E-HIERARCHY-TREE",
+        )
     return names | {path: names[full[path]] for path in full}
 
 
@@ -212,7 +224,8 @@ def _refuse_cycle(parents: dict[str, dict[str, str]], stuck: set[str]) -> None:
     where = parents[ring[1]][ring[0]]
     shown = ring if len(ring) <= 6 else [*ring[:3], "…", *ring[-2:]]
     raise LimbeckError(
-        f"{where}: {ring[0]!r} is its own ancestor ({' → '.join(shown)}); remove one edge of this cycle"
+        f"{where}: {ring[0]!r} is its own ancestor ({' → '.join(shown)}); remove one edge of this cycle",
+        code="E-HIERARCHY-TREE",
     )
 
 

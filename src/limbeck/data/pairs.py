@@ -62,12 +62,13 @@ class Pairs:
         path = Path(path)
         if not (path / cols.META).is_file():
             fault = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
-            raise LimbeckError(f"{path}: {fault}; make one with `limbeck data import` or `data scenes`")
+            raise LimbeckError(f"{path}: {fault}; make one by `limbeck data import`", code="E-PAIRS-MISSING")
         meta = _check_meta(path / cols.META)
         table = cols.read_table(path / cols.TABLE)
         if sha256_file(path / cols.TABLE) != meta.get("sha256"):
             raise LimbeckError(
-                f"{path / cols.TABLE}: checksum differs from {cols.META}; import the data again"
+                f"{path / cols.TABLE}: checksum differs from {cols.META}; import the data again",
+                code="E-PAIRS-DAMAGED",
             )
         pairs = cls(path, table, meta)
         if strict:
@@ -105,7 +106,6 @@ class Pairs:
     def __repr__(self) -> str:
         return f"Pairs({str(self.path)!r}, name={self.name!r}, {len(self)} rows)"
 
-    # ---------------------------------------------------------------- ids and splits
     @cached_property
     def ids(self) -> list[str]:
         """All ids in row order."""
@@ -123,7 +123,7 @@ class Pairs:
         if len(unknown):
             first = ", ".join(repr(ids[at]) for at in unknown[:3].tolist())
             raise LimbeckError(
-                f"{self.path}: {len(unknown)} of {len(found)} ids are not in {self.name!r} (first: {first})"
+                f"{self.path}: lacks {len(unknown)} of {len(found)} ids (first: {first})", code="E-ID-UNKNOWN"
             )
         return found
 
@@ -139,7 +139,7 @@ class Pairs:
         if name not in self.split_names:
             known, mend = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
             known = f"{known}: {mend}" if known else "none: the table has no split column"
-            raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}")
+            raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}", code="E-SPLIT-UNKNOWN")
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)
 
@@ -147,7 +147,6 @@ class Pairs:
         """Ids of a split of the split column, in row order; an unknown one raises a `LimbeckError`."""
         return self.table.column("id").take(pa.array(self.split_rows(name))).to_pylist()
 
-    # ---------------------------------------------------------------- texts and labels
     @cached_property
     def captions(self) -> list[list[str]]:
         """The captions of every row."""
@@ -191,12 +190,13 @@ class Pairs:
     def require_labels(self, rows: Rows | None = None) -> np.ndarray:
         """Return `labels`; a `LimbeckError` refuses rows without any label."""
         if not self.label_names:
-            raise LimbeckError(f"{self.path}: no label_names in {cols.META}; import it with labels")
+            raise LimbeckError(f"{self.path}: has no labels; import it with labels", code="E-DATA-LABELS")
         labels = self.labels(rows)
         if not labels.any():
             raise LimbeckError(
                 f"{self.path}: the {len(labels)} rows in use have no labels; "
-                "import labels or choose another protocol"
+                "import labels or choose another protocol",
+                code="E-DATA-LABELS",
             )
         return labels
 
@@ -206,11 +206,11 @@ class Pairs:
         if not any(any(item.strip() for item in items) for items in texts):
             raise LimbeckError(
                 f"{self.path}: column {column!r} is empty in all {len(texts)} rows in use; "
-                f"import {column} or choose another protocol"
+                f"import {column} or choose another protocol",
+                code="E-DATA-TEXT",
             )
         return texts
 
-    # ---------------------------------------------------------------- pictures and features
     def image_path(self, row: int) -> str | None:
         """Return the path of a row's picture inside the media, or None."""
         return self.table.column("image")[int(row)].as_py()
@@ -272,14 +272,17 @@ class Pairs:
         """
         if name not in self.feature_files:
             known = ", ".join(self.feature_files) or "none"
-            raise LimbeckError(f"{self.path}: no features {name!r}; there are {known}")
+            raise LimbeckError(
+                f"{self.path}: no features {name!r}; there are {known}", code="E-FEATURES-MISSING"
+            )
         chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
         wanted = self.feature_rows[chosen]
         if (wanted < 0).any():
             first = self.ids[int(chosen[np.argmax(wanted < 0)])]
             raise LimbeckError(
                 f"{self.path}: {int((wanted < 0).sum())} rows have no features {name!r} (first: {first!r}); "
-                "import again with features of every row, or remove these rows from the protocol's splits"
+                "import again with features of every row, or remove these rows from the protocol's splits",
+                code="E-FEATURES-MISSING",
             )
         return self.feature_files[name].read(wanted)
 
@@ -292,13 +295,10 @@ class Pairs:
         }
         return sha256_json({"table": self.meta["sha256"], "labels": self.label_names, "features": files})
 
-    # ---------------------------------------------------------------- inside
     def _row_array(self, rows: Rows) -> np.ndarray:
         out = np.asarray(rows, dtype=np.int64).reshape(-1)
         if out.size and (out.min() < 0 or out.max() >= len(self)):
-            raise LimbeckError(
-                f"{self.path}: row {int(out.max())} is out of range; there are {len(self)} rows"
-            )
+            raise LimbeckError(f"{self.path}: has {len(self)} rows, not row {out.max()}", code="E-ROW-RANGE")
         return out
 
     @cached_property
@@ -323,8 +323,7 @@ class Pairs:
         if self.unknown_labels:
             first = ", ".join(self.unknown_labels[:5])
             raise LimbeckError(
-                f"{self.path}: {len(self.unknown_labels)} label names are not in label_names of {cols.META} "
-                f"({first}); import the data again"
+                f"{self.path}: label_names lacks {first}; import again", code="E-LABEL-UNKNOWN"
             )
 
 
@@ -339,7 +338,7 @@ def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapp
     columns = dict(columns)
     label_names = list(meta.get("label_names") or [])
     if len(set(label_names)) != len(label_names):
-        raise LimbeckError("pairs: label_names contains a name twice; remove one")
+        raise LimbeckError("pairs: label_names contains a name twice; remove one", code="E-ID-REPEATED")
     features = {name: dict(entry) for name, entry in (meta.get("features") or {}).items()}
     files = open_feature_files(directory, features)
     if files and "feature_row" not in columns:
@@ -392,9 +391,10 @@ def _check_meta(file: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("format") != cols.FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else None
         raise LimbeckError(
-            f"{file}: format is {found!r}, but this version reads {cols.FORMAT!r}; import the data again"
+            f"{file}: format is {found!r}, but this version reads {cols.FORMAT!r}; import the data again",
+            code="E-FILE-VERSION",
         )
     known = typed(_Meta, meta, file, "import the data again", more=True)
     if known.media is not None and (known.media.kind not in ("folder", "zip") or not known.media.root):
-        raise LimbeckError(f"{file}: media is neither a folder nor a zip file; import the data again")
+        raise LimbeckError(f"{file}: media is neither folder nor zip; import again", code="E-PAIRS-DAMAGED")
     return meta

@@ -54,7 +54,8 @@ def label_prompt(
     text = LABEL_TEMPLATES.get(template, template)
     if "{labels}" not in text and "{names}" not in text:
         raise LimbeckError(
-            f"label template {template!r}: use one of {', '.join(LABEL_TEMPLATES)}, or a text with {{labels}}"
+            f"label template {template!r}: use one of {', '.join(LABEL_TEMPLATES)} or a text with {{labels}}",
+            code="E-OPTION-CHOICE",
         )
     if not names:
         return EMPTY_PROMPT

@@ -70,7 +70,8 @@ def match_rows(
             if rows and own not in rows:
                 raise LimbeckError(
                     f"{where}: {show(name)} is the id of one row and the picture {show(str(image))} of "
-                    f"another; {_FIX}"
+                    f"another; {_FIX}",
+                    code="E-NAME-AMBIGUOUS",
                 )
             rows = [own]
         for row in rows:
@@ -78,7 +79,8 @@ def match_rows(
                 first = show(names[taken[row] or 0])
                 raise LimbeckError(
                     f"{where}: {first} and {show(name)} both fit row {show(ids[row])}; "
-                    "keep one of them, with its row of features"
+                    "keep one of them, with its row of features",
+                    code="E-NAME-AMBIGUOUS",
                 )
             taken[row] = at
         used += bool(rows)
@@ -90,11 +92,15 @@ def match_rows(
     ]
     if unclear:
         why = (by_image if rows_of else by_id).why(unclear[0])
-        raise LimbeckError(f"{where}: {len(unclear):,} names match no single row (first: {why}); {_FIX}")
+        raise LimbeckError(
+            f"{where}: {len(unclear):,} names match no single row (first: {why}); {_FIX}",
+            code="E-NAME-UNMATCHED",
+        )
     if ids and not used:
         raise LimbeckError(
             f"{where}: no name matches an id or picture (first: {show(names[0])}, "
-            f"the table's {show(ids[0])}); {_FIX}"
+            f"the table's {show(ids[0])}); {_FIX}",
+            code="E-NAME-UNMATCHED",
         )
     notes = by_image.notes("features") if rows_of else by_id.notes("features")
     lost = [ids[row] for row, at in enumerate(taken) if at is None]

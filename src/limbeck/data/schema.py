@@ -57,9 +57,13 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     further = {name: value for name, value in columns.items() if name not in SCHEMA and _is_arrow(value)}
     unknown = sorted(set(columns) - set(SCHEMA) - set(further))
     if unknown:
-        raise LimbeckError(f"pairs: unknown column {unknown[0]!r}; known are {', '.join(SCHEMA)}")
+        raise LimbeckError(
+            f"pairs: unknown column {unknown[0]!r}; known are {', '.join(SCHEMA)}", code="E-TABLE-COLUMN"
+        )
     if "id" not in columns:
-        raise LimbeckError("pairs: the column 'id' is missing; every pair needs a unique id")
+        raise LimbeckError(
+            "pairs: the column 'id' is missing; every pair needs a unique id", code="E-TABLE-COLUMN"
+        )
     count = len(columns["id"])
     arrays: dict[str, pa.Array] = {}
     for name, kind in SCHEMA.items():
@@ -70,15 +74,23 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         else:
             values = columns[name]
         if len(values) != count:
-            raise LimbeckError(f"pairs: column {name!r} has {len(values)} rows, 'id' has {count}; align them")
+            raise LimbeckError(
+                f"pairs: column {name!r} has {len(values)} rows, 'id' has {count}; align them",
+                code="E-ARRAY-ROWS",
+            )
         try:
             arrays[name] = pa.array(values, type=kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
             line = str(error).splitlines()[0]
-            raise LimbeckError(f"pairs: column {name!r} must hold {kind} ({line})") from None
+            raise LimbeckError(
+                f"pairs: column {name!r} must hold {kind} ({line})", code="E-TABLE-TYPE"
+            ) from None
     for name, column in further.items():
         if len(column) != count:
-            raise LimbeckError(f"pairs: column {name!r} has {len(column)} rows, 'id' has {count}; align them")
+            raise LimbeckError(
+                f"pairs: column {name!r} has {len(column)} rows, 'id' has {count}; align them",
+                code="E-ARRAY-ROWS",
+            )
         arrays[name] = column
     table = pa.table(arrays)
     check_ids(table, "pairs")
@@ -92,23 +104,32 @@ def read_table(file: Path) -> pa.Table:
         LimbeckError: missing, truncated or foreign file, missing or mistyped column, bad ids.
     """
     if not file.is_file():
-        raise LimbeckError(f"{file}: no such file; the pairs directory is incomplete, import it again")
+        raise LimbeckError(
+            f"{file}: no such file; the pairs directory is incomplete, import it again",
+            code="E-PAIRS-DAMAGED",
+        )
     try:
         table = pq.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0][:120]
-        raise LimbeckError(f"{file}: truncated or not Parquet ({line}); import the data again") from None
+        raise LimbeckError(
+            f"{file}: truncated or not Parquet ({line}); import the data again", code="E-PAIRS-DAMAGED"
+        ) from None
     columns: dict[str, pa.Array] = {}
     for name, kind in SCHEMA.items():
         if name not in table.column_names:
             if name in OPTIONAL:
                 continue
-            raise LimbeckError(f"{file}: column {name!r} is missing; import the data again")
+            raise LimbeckError(
+                f"{file}: column {name!r} is missing; import the data again", code="E-PAIRS-DAMAGED"
+            )
         try:
             column = table.column(name).cast(kind)
         except pa.ArrowException:
             found = table.column(name).type
-            raise LimbeckError(f"{file}: column {name!r} is {found}, must be {kind}") from None
+            raise LimbeckError(
+                f"{file}: column {name!r} is {found}, must be {kind}", code="E-PAIRS-DAMAGED"
+            ) from None
         combined = column.combine_chunks()
         columns[name] = combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
     further = plain_table(table.select([name for name in table.column_names if name not in SCHEMA]))
@@ -121,13 +142,18 @@ def check_ids(table: pa.Table, where: str) -> None:
     """Raise `LimbeckError` for null, empty and repeated ids, naming the first of them."""
     column = table.column("id")
     if column.null_count or pc.any(pc.equal(column, "")).as_py():
-        raise LimbeckError(f"{where}: a row has no id; give every pair a unique, non-empty id")
+        raise LimbeckError(
+            f"{where}: a row has no id; give every pair a unique, non-empty id", code="E-ID-FORM"
+        )
     if pc.count_distinct(column).as_py() == len(column):
         return
     counts = pc.value_counts(column)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     first = repeated.field("values")[0].as_py()
-    raise LimbeckError(f"{where}: {len(repeated)} ids are repeated (first: {first!r}); ids must be unique")
+    raise LimbeckError(
+        f"{where}: {len(repeated)} ids are repeated (first: {first!r}); ids must be unique",
+        code="E-ID-REPEATED",
+    )
 
 
 def list_parts(table: pa.Table, name: str) -> tuple[np.ndarray, pa.Array]:

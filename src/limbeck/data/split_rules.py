@@ -101,12 +101,14 @@ class Draw(BaseModel):
         if self.rows is not None and found != self.rows:
             raise LimbeckError(
                 f"protocol {protocol}: {found:,} rows of {pairs.path} {what}, but its data set has "
-                f"{self.rows:,}; import the complete data set or choose another protocol"
+                f"{self.rows:,}; import the complete data set or choose another protocol",
+                code="E-PROTOCOL-DATA",
             )
         asked = self.query or len(_part(range(found), *self._part_of))
         if not 0 < asked < found or (self.train or 0) > found - asked:
             raise LimbeckError(
-                f"protocol {protocol}: {self._too_few(str(pairs.path), what, found, asked, having)}"
+                f"protocol {protocol}: {self._too_few(str(pairs.path), what, found, asked, having)}",
+                code="E-PROTOCOL-DATA",
             )
         ids = sorted((pairs.ids[row] for row in np.flatnonzero(counts).tolist()), key=_by_number)
         rng = random.Random(self.seed)
@@ -119,7 +121,8 @@ class Draw(BaseModel):
             if ids_sha256(drawn[name]) != expected:
                 raise LimbeckError(
                     f"protocol {protocol}: the ids drawn for {name} are not those of its data set; import "
-                    f"the complete data set or choose another protocol"
+                    f"the complete data set or choose another protocol",
+                    code="E-PROTOCOL-DATA",
                 )
         return drawn
 

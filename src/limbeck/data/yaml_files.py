@@ -54,7 +54,9 @@ class _Loader(yaml.SafeLoader):
         taken, merged = {_key(key) for key, _ in own}, []
         for source in [one for s in sources for one in (s.value if s.id == "sequence" else [s])]:
             if not isinstance(source, yaml.MappingNode):
-                raise _Refused(f"line {_line(source)}: << needs a mapping or a list of mappings")
+                raise _Refused(
+                    f"line {_line(source)}: << needs a mapping or a list of mappings", code="E-YAML-SYNTAX"
+                )
             self.flatten_mapping(source)
             merged += [(key, value) for key, value in source.value if _key(key) not in taken]
             taken |= {_key(key) for key, _ in source.value}
@@ -94,7 +96,10 @@ def parse_yaml(text: str, source: str) -> Any:
             own anchor.
     """
     if len(text) > MAX_BYTES:
-        raise LimbeckError(f"{source}: {len(text):,} characters; a YAML file may have at most {MAX_BYTES:,}")
+        raise LimbeckError(
+            f"{source}: {len(text):,} characters; a YAML file may have at most {MAX_BYTES:,}",
+            code="E-FILE-SIZE",
+        )
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -104,9 +109,11 @@ def parse_yaml(text: str, source: str) -> Any:
         _extent(node, {})
         return loader.construct_document(node)
     except _Refused as error:
-        raise LimbeckError(f"{source}: {error}") from None
+        raise LimbeckError(f"{source}: {error}", code=error.code) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise LimbeckError(f"{source}: not valid YAML ({' '.join(str(error).split())[:300]})") from None
+        raise LimbeckError(
+            f"{source}: not valid YAML ({' '.join(str(error).split())[:300]})", code="E-YAML-SYNTAX"
+        ) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -122,14 +129,18 @@ def read_yaml(file: Path) -> Any:
     file = Path(file)
     try:
         if file.exists() and not file.is_file():
-            raise LimbeckError(f"{file}: not a regular file; use a YAML file")
+            raise LimbeckError(f"{file}: not a regular file; use a YAML file", code="E-PATH-KIND")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise LimbeckError(f"{file}: cannot read ({error.strerror}); check the path") from None
+        raise LimbeckError(
+            f"{file}: cannot read ({error.strerror}); check the path", code="E-PATH-READ"
+        ) from None
     except UnicodeDecodeError as error:
-        raise LimbeckError(f"{file}: not valid YAML ({error}); save it as UTF-8") from None
+        raise LimbeckError(
+            f"{file}: not valid YAML ({error}); save it as UTF-8", code="E-FILE-ENCODING"
+        ) from None
     return parse_yaml(text, str(file))
 
 
@@ -148,7 +159,9 @@ def _extent(node: yaml.Node, known: dict[int, _Extent | None]) -> _Extent:
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise _Refused(f"line {_line(node)}: contains an alias of itself; write its value out")
+            raise _Refused(
+                f"line {_line(node)}: contains an alias of itself; write its value out", code="E-YAML-SYNTAX"
+            )
         return found
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
@@ -159,7 +172,8 @@ def _extent(node: yaml.Node, known: dict[int, _Extent | None]) -> _Extent:
     if found.size > MAX_NODES:
         raise _Refused(
             f"line {_line(node)}: expands to more than {MAX_NODES:,} keys and values with its aliases; "
-            "shorten it"
+            "shorten it",
+            code="E-FILE-SIZE",
         )
     if found.depth > MAX_DEPTH:
         raise _too_deep(_line(node))
@@ -172,7 +186,9 @@ def _check_keys(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if _key(key) in seen:
             name = key.value if isinstance(key, yaml.ScalarNode) else "a key"
-            raise _Refused(f"line {_line(key)}: {name!r} is repeated; rename or remove one")
+            raise _Refused(
+                f"line {_line(key)}: {name!r} is repeated; rename or remove one", code="E-YAML-SYNTAX"
+            )
         seen.add(_key(key))
 
 
@@ -186,4 +202,4 @@ def _line(node: yaml.Node) -> int:
 
 
 def _too_deep(line: int) -> _Refused:
-    return _Refused(f"line {line}: nested deeper than {MAX_DEPTH} levels; flatten it")
+    return _Refused(f"line {line}: nested deeper than {MAX_DEPTH} levels; flatten it", code="E-FILE-SIZE")

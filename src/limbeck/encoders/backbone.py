@@ -94,7 +94,10 @@ class Backbone(nn.Module, ABC):
 
     def _no_patches(self) -> LimbeckError:
         kind = getattr(self.config, "kind", type(self).__name__)
-        return LimbeckError(f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image)")
+        return LimbeckError(
+            f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image)",
+            code="E-MODEL-LACKS",
+        )
 
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when this backbone knows nothing of a query (no word of it, for example)."""
@@ -108,7 +111,9 @@ class Backbone(nn.Module, ABC):
 
     def origin_embeddings(self, output: torch.Tensor) -> torch.Tensor:
         """Map the output of `forward` to the embeddings of `origin`: (B, dim) to (B, origin.dim)."""
-        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' has no earlier model")
+        raise LimbeckError(
+            f"backbone '{getattr(self.config, 'kind', '?')}' has no earlier model", code="E-MODEL-LACKS"
+        )
 
     def save_assets(self, folder: Path) -> None:
         """Write the files that the weights do not contain (vocabulary, tokenizer)."""

@@ -136,7 +136,9 @@ class BackboneCache:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
-                raise LimbeckError(f"{file}: cannot be removed ({error.strerror})") from None
+                raise LimbeckError(
+                    f"{file}: cannot be removed ({error.strerror})", code="E-PATH-WRITE"
+                ) from None
         return files
 
     def _write(self, stream: BinaryIO, count: int, dim: int, blocks: Iterable[Block]) -> None:
@@ -161,7 +163,9 @@ class BackboneCache:
         if not done:
             _header(stream, (0, dim))
         if done != count:
-            raise LimbeckError(f"cache: {done} outputs for {count} items; please report this bug of limbeck")
+            raise LimbeckError(
+                f"cache: {done} outputs for {count} items; please report this bug of limbeck", code="E-BUG"
+            )
 
     def sweep(self) -> None:
         """Remove temporary files that killed writers left here more than a day ago."""

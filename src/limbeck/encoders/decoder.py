@@ -43,7 +43,8 @@ class PatchDecoder(nn.Module):
         super().__init__()
         if decoder_width % 4 or decoder_width % heads:
             raise LimbeckError(
-                f"decoder_width: {decoder_width} is not a multiple of 4 and of the {heads} heads; change one"
+                f"decoder_width: {decoder_width} is not a multiple of 4 and of the {heads} heads; change one",
+                code="E-CONFIG-VALUE",
             )
         self.patches = grid**2
         self.embed = nn.Linear(width, decoder_width)

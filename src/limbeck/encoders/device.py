@@ -40,10 +40,16 @@ def find_device(name: str | None) -> torch.device:
         return torch.device(next(kind for kind in _KINDS if counts[kind]))
     kind, colon, number = name.partition(":")
     if kind not in counts or (colon and not number.isdecimal()):
-        raise LimbeckError(f"device {name!r}: choose one of {', '.join(_KINDS)}, or cuda:1 for the second")
+        raise LimbeckError(
+            f"device {name!r}: choose one of {', '.join(_KINDS)}, or cuda:1 for the second",
+            code="E-OPTION-CHOICE",
+        )
     if int(number or 0) >= counts[kind]:
         have = [f"{count} {own}" for own, count in counts.items() if count]
-        raise LimbeckError(f"device {name!r}: this machine has {', '.join(have)}; leave it out for the best")
+        raise LimbeckError(
+            f"device {name!r}: this machine has {', '.join(have)}; leave it out for the best",
+            code="E-DEVICE-MISSING",
+        )
     return torch.device(name)
 
 

@@ -44,14 +44,16 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LimbeckError(
-            f"{source}: cannot be loaded ({reason[:160]}); use a local directory or a reachable hub id"
+            f"{source}: cannot be loaded ({reason[:160]}); use a local directory or a reachable hub id",
+            code="E-MODEL-DAMAGED",
         ) from error
     weights = dict(model.named_parameters())
     for name in sorted(loaded["missing_keys"]):
         if "pooler" not in name:
             raise LimbeckError(
                 f"{source}: a {model.config.model_type} model without the weights of {type(model).__name__} "
-                f"(first: {name}); use a model of that kind"
+                f"(first: {name}); use a model of that kind",
+                code="E-MODEL-UNSUPPORTED",
             )
         # Some sentence encoders lack the pooler, which is never used: zeros make every load equal.
         torch.nn.init.zeros_(weights[name])

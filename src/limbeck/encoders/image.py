@@ -113,7 +113,8 @@ class ClipImageBackbone(Backbone):
         size = tuple(inputs["pixels"].shape[-2:])
         if size != (self.image_size, self.image_size):
             raise LimbeckError(
-                f"pixels: {size[0]} x {size[1]}, but the tower reads squares of {self.image_size}"
+                f"pixels: {size[0]} x {size[1]}, but the tower reads squares of {self.image_size}",
+                code="E-ARRAY-SHAPE",
             )
         return inputs
 

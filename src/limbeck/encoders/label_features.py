@@ -56,7 +56,8 @@ class LabelFeaturesBackbone(Backbone):
         if missing:
             raise LimbeckError(
                 f"{self.config.names}: no features for {', '.join(missing)}; name substitutes with aliases: "
-                f"{{{missing[0]}: [NAME, …]}}"
+                f"{{{missing[0]}: [NAME, …]}}",
+                code="E-FEATURES-MISSING",
             )
         table = [features[[rows[a.casefold()] for a in own]].mean(0) for own in asked.values()]
         self._size(classes, features.shape[1])
@@ -99,7 +100,8 @@ def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[s
     for file in (config.file, config.names):
         if not Path(file).is_file():
             raise LimbeckError(
-                f"{file}: no such file; label_features needs file (.npy) and names (one per line)"
+                f"{file}: no such file; label_features needs file (.npy) and names (one per line)",
+                code="E-PATH-MISSING",
             )
     x = np.asarray(open_npy(Path(config.file)))
     listed = read_list(config.names)
@@ -108,13 +110,15 @@ def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[s
     if x.ndim != 2 or x.dtype.kind not in "fiu" or len(x) != len(names):
         raise LimbeckError(
             f"{config.file}: array {x.shape} of {x.dtype}, but {config.names} has {len(names)} names; "
-            "store an array of numbers (names, width)"
+            "store an array of numbers (names, width)",
+            code="E-ARRAY-SHAPE",
         )
     x = x.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if not np.isfinite(x).all() or (config.normalize and not lengths.all()):
         row = int(np.argmax(~np.isfinite(x).all(1) | (lengths[:, 0] == 0)))
         raise LimbeckError(
-            f"{config.file}: row {row} ({names[row]!r}) is zero or not finite; compute it again"
+            f"{config.file}: row {row} ({names[row]!r}) is zero or not finite; compute it again",
+            code="E-ARRAY-VALUES",
         )
     return (x / lengths if config.normalize else x), names

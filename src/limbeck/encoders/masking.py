@@ -98,7 +98,10 @@ def block_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor
     """
     grid = math.isqrt(patches)
     if grid**2 != patches:
-        raise LimbeckError(f"mask.kind block needs a square grid, not {patches} patches; set kind: random")
+        raise LimbeckError(
+            f"mask.kind block needs a square grid, not {patches} patches; set kind: random",
+            code="E-CONFIG-VALUE",
+        )
     rows = []
     for draw in draws:
         rng = np.random.default_rng([int(_STREAM), draw])

@@ -51,11 +51,15 @@ def _class_and_config(
         found = named_class(config.kind, base, what, sha256=config.sha256)
     options = getattr(found, "Config", None)
     if not (isinstance(options, type) and issubclass(options, Strict)):
-        raise LimbeckError(f"{config.kind}: has no class Config derived from Strict; add one")
+        raise LimbeckError(
+            f"{config.kind}: has no class Config derived from Strict; add one", code="E-PLUGIN-CLASS"
+        )
     try:
         return found, options.model_validate(config.options)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         known = ", ".join(sorted(options.model_fields)) or "none"
-        raise LimbeckError(f"{config.kind}: {where}: {first['msg']}; its options are {known}") from None
+        raise LimbeckError(
+            f"{config.kind}: {where}: {first['msg']}; its options are {known}", code="E-CONFIG-VALUE"
+        ) from None

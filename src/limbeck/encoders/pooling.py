@@ -125,7 +125,8 @@ def read_modules(folder: Path) -> Modules:
             name = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
             if name not in _ACTIVATIONS:
                 raise LimbeckError(
-                    f"{place / 'config.json'}: activation {name!r} is not supported; use another encoder"
+                    f"{place / 'config.json'}: activation {name!r} is not supported; use another encoder",
+                    code="E-MODEL-UNSUPPORTED",
                 )
             for own, tensor in load_tensors(place / "model.safetensors").items():
                 weights[f"dense.{len(dense)}.0.{own.rsplit('.', 1)[-1]}"] = tensor.float()
@@ -135,10 +136,14 @@ def read_modules(folder: Path) -> Modules:
         else:
             raise LimbeckError(
                 f"{folder / 'modules.json'}: module {kind!r} is not supported; "
-                "supported are Transformer, Pooling, Dense and Normalize"
+                "supported are Transformer, Pooling, Dense and Normalize",
+                code="E-MODEL-UNSUPPORTED",
             )
     if not modes:
-        raise LimbeckError(f"{folder / 'modules.json'}: has no Pooling module; use a sentence encoder")
+        raise LimbeckError(
+            f"{folder / 'modules.json'}: has no Pooling module; use a sentence encoder",
+            code="E-MODEL-UNSUPPORTED",
+        )
     return Modules(PoolingPlan(modes, tuple(dense), normalize, **_texts(folder)), weights)
 
 
@@ -154,7 +159,8 @@ def transformer_folder(folder: Path) -> Path:
 def _inside(folder: Path, path: str) -> Path:
     if path in (".", "..") or "/" in path.rstrip("/") or "\\" in path:
         raise LimbeckError(
-            f"{folder / 'modules.json'}: path {path!r} is not a folder of this model; restore it"
+            f"{folder / 'modules.json'}: path {path!r} is not a folder of this model; restore it",
+            code="E-MODEL-DAMAGED",
         )
     return folder / path
 
@@ -163,13 +169,16 @@ def _modes(file: Path) -> tuple[str, ...]:
     config = read_json(file)
     if not config.get("include_prompt", True):
         raise LimbeckError(
-            f"{file}: leaves the prompt out of the mean (include_prompt), which is not supported"
+            f"{file}: leaves the prompt out of the mean (include_prompt), which is not supported",
+            code="E-MODEL-UNSUPPORTED",
         )
     one = config.get("pooling_mode")
     named = [one] if isinstance(one, str) else list(one or [])
     modes = tuple(named) or tuple(mode for key, mode in _MODES.items() if config.get(key))
     if not modes or set(modes) - set(_MODES.values()):
-        raise LimbeckError(f"{file}: pooling {', '.join(modes) or 'by nothing'} is not supported")
+        raise LimbeckError(
+            f"{file}: pooling {', '.join(modes) or 'by nothing'} is not supported", code="E-MODEL-UNSUPPORTED"
+        )
     return modes
 
 

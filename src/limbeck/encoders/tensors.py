@@ -30,7 +30,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         LimbeckError: a missing file, a pickle, a truncated or damaged file.
     """
     if not path.is_file():
-        raise LimbeckError(f"{path}: no such file; the directory is incomplete")
+        raise LimbeckError(f"{path}: no such file; the directory is incomplete", code="E-PATH-MISSING")
     try:
         return load_file(str(path))
     except (SafetensorError, ValueError, OSError) as error:
@@ -39,5 +39,6 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         pickled = head[:1] == b"\x80" or head == b"PK"
         kind = "a pickle or zip archive, which is never loaded" if pickled else "truncated or damaged"
         raise LimbeckError(
-            f"{path}: not a readable safetensors file ({kind}); restore it or train again"
+            f"{path}: not a readable safetensors file ({kind}); restore it or train again",
+            code="E-FILE-DAMAGED",
         ) from error

@@ -224,7 +224,8 @@ class Tower(nn.Module):
         if isinstance(config.backbone, RunConfig) and config.backbone.output == "patches":
             raise LimbeckError(
                 f"towers.{modality}.backbone.output: patches are for teachers (many points per picture); "
-                "choose features, embeddings or tangent"
+                "choose features, embeddings or tangent",
+                code="E-CONFIG-VALUE",
             )
         self.backbone = build_backbone(config.backbone, modality, empty=empty)
         expected = {"image": ("pixels", "features"), "text": ("text", "labels")}[modality]
@@ -232,7 +233,8 @@ class Tower(nn.Module):
         if reads.split(":")[0] not in expected:
             raise LimbeckError(
                 f"towers.{modality}: backbone '{config.backbone.kind}' reads {reads}, "
-                f"not {' or '.join(expected)}"
+                f"not {' or '.join(expected)}",
+                code="E-CONFIG-VALUE",
             )
         self.trunk: nn.Module = nn.Identity()
 

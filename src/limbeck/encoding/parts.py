@@ -85,7 +85,8 @@ class Parts:
                 kept = sum(part["rows"] for part in parts._progress["parts"])
                 if kept and isinstance(error, LimbeckError):
                     raise LimbeckError(
-                        f"{error}; {kept} items are kept in {folder}: run the same command to resume"
+                        f"{error}; {kept} items are kept in {folder}: run the same command to resume",
+                        code=error.code,
                     ) from error
                 raise
             finally:
@@ -103,7 +104,8 @@ class Parts:
         if differ:
             raise LimbeckError(
                 f"{self.folder}: an unfinished encoding with another {' and '.join(differ)}; "
-                "remove it to start again"
+                "remove it to start again",
+                code="E-ENCODE-UNFINISHED",
             )
         for part in self._progress["parts"]:
             self.seen, self.rows = self.seen + part["seen"], self.rows + part["rows"]
@@ -176,5 +178,6 @@ def _require_ours(folder: Path) -> None:
     if why:
         raise LimbeckError(
             f"{folder}: {why}; an unfinished encoding is kept under this name; move it away, or choose "
-            "another --out"
+            "another --out",
+            code="E-ENCODE-UNFINISHED",
         )

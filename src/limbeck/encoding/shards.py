@@ -62,7 +62,7 @@ class ParquetShard(Shard):
         try:
             return open_parquet(self.path)
         except LimbeckError as error:
-            raise SourceDamaged(str(error)) from None
+            raise SourceDamaged(str(error), code=error.code) from None
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
         """Return the rows of a row group.
@@ -75,7 +75,9 @@ class ParquetShard(Shard):
         except (pa.ArrowException, OSError) as error:
             where = f"rows {self.starts[group]} to {self.starts[group + 1] - 1}"
             reason = first_line(error)
-            raise SourceDamaged(f"{self.path}: damaged at {where} ({reason}); restore it") from None
+            raise SourceDamaged(
+                f"{self.path}: damaged at {where} ({reason}); restore it", code="E-FILE-DAMAGED"
+            ) from None
 
     def may_lack(self, column: str) -> bool:
         """Return whether a column may be null, by the statistics of the file."""

@@ -63,13 +63,14 @@ class TableSource:
         """
         self.root = Path(path)
         if not self.root.exists():
-            raise LimbeckError(f"{self.root}: no such file or directory")
+            raise LimbeckError(f"{self.root}: no such file or directory", code="E-PATH-MISSING")
         files = sorted(self.root.glob("*.parquet")) if self.root.is_dir() else [self.root]
         self._shards: list[Shard]
         if files[0].suffix.lower() == ".parquet":
             if types or multiline:
                 raise LimbeckError(
-                    f"{self.root}: Parquet files define their types; leave out --types, --multiline"
+                    f"{self.root}: Parquet files define their types; leave out --types, --multiline",
+                    code="E-OPTION-UNUSED",
                 )
             self._shards = list(map(ParquetShard, files))
         else:
@@ -77,12 +78,13 @@ class TableSource:
             self._shards = [TextShard(files[0], text, types, multiline)]
         self._starts = [0, *itertools.accumulate(shard.rows for shard in self._shards)]
         if not len(self):
-            raise LimbeckError(f"{self.root}: has no rows; give at least one")
+            raise LimbeckError(f"{self.root}: has no rows; give at least one", code="E-FILE-EMPTY")
         schema = self._shards[0].schema
         for shard in self._shards:
             if not shard.schema.equals(schema):
                 raise LimbeckError(
-                    f"{shard.path}: has other columns than {files[0].name}; give all shards the same ones"
+                    f"{shard.path}: has other columns than {files[0].name}; give all shards the same ones",
+                    code="E-TABLE-COLUMN",
                 )
         self._image = _image_column(self.root, schema, image_column)
         self._form = _form(self.root, self._image, schema.field(self._image).type)
@@ -129,7 +131,10 @@ class TableSource:
         path = path if content is None else content
         if not path:
             number = bisect.bisect_right(self._starts, row) - 1
-            raise LimbeckError(f"{self._shards[number].where(row - self._starts[number])} has no picture")
+            raise LimbeckError(
+                f"{self._shards[number].where(row - self._starts[number])} has no picture",
+                code="E-PICTURE-MISSING",
+            )
         return open_picture(self._folder / self._places.find(path))
 
     def items(self, rows: Sequence[int]) -> pa.Table:
@@ -189,7 +194,8 @@ class TableSource:
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         """Raise an error, because a table of pictures has no features."""
         raise LimbeckError(
-            f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory"
+            f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory",
+            code="E-MODEL-INPUT",
         )
 
 
@@ -198,7 +204,10 @@ def _image_column(root: Path, schema: pa.Schema, wanted: str | None) -> str:
     found = next((name for name in ([wanted] if wanted else _IMAGE) if name in names), None)
     if found is None:
         what = f"no column {wanted!r}" if wanted else "no column of pictures"
-        raise LimbeckError(f"{root}: {what}; columns are {', '.join(names)}; choose one with --image-column")
+        raise LimbeckError(
+            f"{root}: {what}; columns are {', '.join(names)}; choose one with --image-column",
+            code="E-TABLE-COLUMN",
+        )
     return found
 
 
@@ -212,4 +221,6 @@ def _form(root: Path, name: str, kind: pa.DataType) -> str:
         fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
         if pa.types.is_binary(fields.get("bytes", pa.null())):
             return "either" if pa.types.is_string(fields.get("path", pa.null())) else "bytes"
-    raise LimbeckError(f"{root}: column {name!r} holds {kind}, neither paths nor pictures")
+    raise LimbeckError(
+        f"{root}: column {name!r} holds {kind}, neither paths nor pictures", code="E-TABLE-TYPE"
+    )

@@ -211,7 +211,10 @@ def find_grid(name: str) -> Path:
         return Path(name)
     if name.removesuffix(".yaml") in list_grids():
         return FOLDER / f"{name.removesuffix('.yaml')}.yaml"
-    raise LimbeckError(f"{name}: no such grid file or packaged grid; choose from {_list(list_grids())}")
+    raise LimbeckError(
+        f"{name}: no such grid file or packaged grid; choose from {_list(list_grids())}",
+        code="E-GRID-UNKNOWN",
+    )
 
 
 def read_grid(file: Path) -> Grid:
@@ -223,7 +226,9 @@ def read_grid(file: Path) -> Grid:
     """
     tree = read_yaml(file)
     if not isinstance(tree, dict):
-        raise LimbeckError(f"{file}: a grid is a mapping of keys, found {type(tree).__name__}")
+        raise LimbeckError(
+            f"{file}: a grid is a mapping of keys, found {type(tree).__name__}", code="E-CONFIG-FORM"
+        )
     for part in ("prepare", "rows"):
         entries = tree.get(part)
         for entry in entries.values() if isinstance(entries, dict) else []:

@@ -72,7 +72,8 @@ class GridState:
         if not requested:
             known = ", ".join(grid.rows)
             raise LimbeckError(
-                f"--only {only}: matches no row; choose from {known} (you can append -sSEED to each)"
+                f"--only {only}: matches no row; choose from {known} (you can append -sSEED to each)",
+                code="E-GRID-ROW",
             )
         logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in requested if task.trials}
         board = cls(grid, out.resolve(), store, [], logs)
@@ -120,7 +121,10 @@ class GridState:
         chosen = self.chosen(task)
         if task.trials:
             if chosen is None:
-                raise LimbeckError(f"{task.entry}: no trial has a score; see {self.logs[task.entry].where}")
+                raise LimbeckError(
+                    f"{task.entry}: no trial has a score; see {self.logs[task.entry].where}",
+                    code="E-GRID-TUNING",
+                )
             self._look(task)
         about = {
             "name": self.grid.name,

@@ -32,7 +32,8 @@ class TuningLog:
             if number >= len(trials) or record["hash"] not in trials[number].own_hashes:
                 raise LimbeckError(
                     f"{self.where}: trial {number} was made with other settings than row {entry!r} has; "
-                    f"remove it and {entry}'s runs, or rename the row"
+                    f"remove it and {entry}'s runs, or rename the row",
+                    code="E-RUN-OTHER-SETTINGS",
                 )
 
     @property

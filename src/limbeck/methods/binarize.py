@@ -24,7 +24,8 @@ class Binarize(PairMethod):
         untrained = [m for m, tower in self.encoder.towers.items() if tower.config.hidden]
         if untrained:
             raise LimbeckError(
-                f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []"
+                f"towers.{untrained[0]}.hidden: method 'binarize' trains nothing; set hidden: []",
+                code="E-CONFIG-VALUE",
             )
         self.encoder.lift.fit(features, seed)
 

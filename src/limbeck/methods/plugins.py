@@ -35,10 +35,14 @@ def find_method(name: str) -> type[Method]:
     if own is None:
         close = difflib.get_close_matches(name, METHODS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METHODS)}"
-        raise LimbeckError(f"no method {name!r}; {hint}, or a class of yours as FILE.py:CLASS")
+        raise LimbeckError(
+            f"no method {name!r}; {hint}, or a class of yours as FILE.py:CLASS", code="E-METHOD-UNKNOWN"
+        )
     found = named_class(name, Method, "method", before=_check_names)  # type: ignore[type-abstract]
     if not issubclass(getattr(found, "Config", type), Strict):
-        raise LimbeckError(f"{own.file}: {own.cls} lacks a class Config derived from Strict; add one")
+        raise LimbeckError(
+            f"{own.file}: {own.cls} lacks a class Config derived from Strict; add one", code="E-PLUGIN-CLASS"
+        )
     return found
 
 
@@ -46,5 +50,6 @@ def _check_names(found: type[Method], own: OwnClass) -> None:
     for old, new in _RENAMED.items():
         if old in vars(found):
             raise LimbeckError(
-                f"{own.file}: {own.cls} defines {old}, which is called {new} since version 0.2; rename it"
+                f"{own.file}: {own.cls} defines {old}, which is called {new} since version 0.2; rename it",
+                code="E-PLUGIN-CLASS",
             )

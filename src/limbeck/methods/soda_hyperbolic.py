@@ -71,7 +71,8 @@ class SodaHyperbolic(SodaTeacher):
         if not space.has_cones:
             raise LimbeckError(
                 f"teacher: {config.teacher!r} lives in {space.to_json()['name']}, no hyperbolic space; "
-                "give a run of meru or hmid-net"
+                "give a run of meru or hmid-net",
+                code="E-SPACE-OTHER",
             )
 
     def encode_batch(self, batch: Batch) -> GuidedOutputs:

@@ -96,7 +96,9 @@ def read_preprocessing(
     try:
         return _parsed({"image_mean": mean, "image_std": std, **square, **stored}, side, file)
     except (KeyError, TypeError, ValueError) as error:
-        raise LimbeckError(f"{file}: cannot be understood ({error}); restore it") from None
+        raise LimbeckError(
+            f"{file}: cannot be understood ({error}); restore it", code="E-MODEL-DAMAGED"
+        ) from None
 
 
 def _stored(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -113,7 +115,9 @@ def _parsed(told: dict[str, Any], side: int, file: Path) -> Preprocessing:
     if told.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if len(mean) != 3 or len(std) != 3:
-        raise LimbeckError(f"{file}: image_mean and image_std must hold three numbers each")
+        raise LimbeckError(
+            f"{file}: image_mean and image_std must hold three numbers each", code="E-MODEL-DAMAGED"
+        )
     factor = 1.0 if told.get("do_rescale") is False else float(told.get("rescale_factor", 1 / 255))
     unit = 255 * factor  # 1 where pixels become shares of 255, as they do here
     return Preprocessing(
@@ -129,17 +133,21 @@ def _resize(told: dict[str, Any], side: int, file: Path) -> Resize:
     size = size if isinstance(size, dict) else {"shortest_edge": size}
     resample = int(told.get("resample", 3))
     if resample not in _NAMES:
-        raise LimbeckError(f"{file}: resample {resample} is not a filter; choose one of {_NAMES}")
+        raise LimbeckError(
+            f"{file}: resample {resample} is not a filter; choose one of {_NAMES}", code="E-MODEL-UNSUPPORTED"
+        )
     short = size.get("shortest_edge")
     square = crop if short is not None else size
     cropped = told.get("do_center_crop", True) is not False
     if told.get("do_resize") is False or (short is not None and not cropped):
         raise LimbeckError(
-            f"{file}: leaves pictures of different shapes, but the tower reads squares of {side}"
+            f"{file}: leaves pictures of different shapes, but the tower reads squares of {side}",
+            code="E-MODEL-UNSUPPORTED",
         )
     if (square["height"], square["width"]) != (side, side) or (short is not None and short < side):
         raise LimbeckError(
             f"{file}: makes {square['width']} x {square['height']} of a picture, but the tower reads "
-            f"{side} x {side}; set size and crop_size to {side}"
+            f"{side} x {side}; set size and crop_size to {side}",
+            code="E-MODEL-UNSUPPORTED",
         )
     return Resize(side, None if short is None else int(short), resample)

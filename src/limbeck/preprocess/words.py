@@ -46,7 +46,10 @@ def canonical(text: str) -> str:
 def check_rule(rule: int, file: Path) -> None:
     """Refuse a vocabulary whose rule this version of limbeck does not know."""
     if rule not in _RULES:
-        raise LimbeckError(f"{file}: its words follow rule {rule}, which this version lacks; upgrade limbeck")
+        raise LimbeckError(
+            f"{file}: its words follow rule {rule}, which this version lacks; upgrade limbeck",
+            code="E-FILE-VERSION",
+        )
 
 
 def isolate_characters() -> pre_tokenizers.PreTokenizer:

@@ -30,11 +30,13 @@ class Source:
         self.path = path
         self.is_zip = path.is_file()
         if not path.exists():
-            raise LimbeckError(f"{path}: no such file or folder to import from")
+            raise LimbeckError(f"{path}: no such file or folder to import from", code="E-PATH-MISSING")
         if not path.is_dir():
             regular_file(path)
         if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
-            raise LimbeckError(f"{path}: neither folder nor zip; use the folder or zip that contains it")
+            raise LimbeckError(
+                f"{path}: neither folder nor zip; use the folder or zip that contains it", code="E-PATH-KIND"
+            )
         self._notes: list[str] = []
 
     @cached_property
@@ -86,7 +88,10 @@ class Source:
         top = min((name.count("/") for name in matches), default=0)
         first = [name for name in matches if name.count("/") == top]
         if len(first) > 1:
-            raise LimbeckError(f"{self.path}: {show(first[0])} and {show(first[1])} both exist; remove one")
+            raise LimbeckError(
+                f"{self.path}: {show(first[0])} and {show(first[1])} both exist; remove one",
+                code="E-IMPORT-CHOICE",
+            )
         return next(iter(first), None)
 
     @property
@@ -205,7 +210,8 @@ def attach_features(
             report.notes += [note for note in matched.notes if note not in report.notes]
         if rows is not None and file_rows != rows:
             raise LimbeckError(
-                f"{source.file}: rows have another order than in the other feature file; use one order"
+                f"{source.file}: rows have another order than in the other feature file; use one order",
+                code="E-IMPORT-CONFLICT",
             )
         rows = file_rows
         entries[source.name] = {"file": str(source.file.resolve()), "scale": source.scale, "rows": file.count}
@@ -223,9 +229,12 @@ def _read_names(names_file: Path, count: int, file: Path) -> list[str]:
     if len(names) != count:
         raise LimbeckError(
             f"{file}: has {count} rows, but its names file {names_file} has {len(names)}; "
-            "use files that belong together"
+            "use files that belong together",
+            code="E-ARRAY-ROWS",
         )
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
-        raise LimbeckError(f"{names_file}: {show(repeated)} occurs twice; names must be unique")
+        raise LimbeckError(
+            f"{names_file}: {show(repeated)} occurs twice; names must be unique", code="E-ID-REPEATED"
+        )
     return names

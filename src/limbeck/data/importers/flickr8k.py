@@ -42,7 +42,7 @@ def import_flickr8k(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     for name, caption in _read_captions(source.read_lines(file), file):
         pictures.setdefault(name, Listed(name)).captions.append(caption)
     if not pictures:
-        raise LimbeckError(f"{source.path}: {file} contains no captions; restore it")
+        raise LimbeckError(f"{source.path}: {file} contains no captions; restore it", code="E-FILE-EMPTY")
     report.notes.append(f"captions from {file}")
     _read_splits(source, pictures, report)
     report.notes += source.reading_notes()
@@ -56,7 +56,8 @@ def _caption_file(source: Source) -> str:
             first = min(there, key=lambda name: (name.count("/"), name))
             return source.find(PurePosixPath(first).name) or first
     raise LimbeckError(
-        f"{source.path}: no caption file; add captions.txt, Flickr8k.token.txt, results*.token or .csv"
+        f"{source.path}: no caption file; add captions.txt, Flickr8k.token.txt, results*.token or .csv",
+        code="E-IMPORT-MISSING",
     )
 
 
@@ -70,7 +71,8 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
     barred = header == ["image_name", "comment_number", "comment"] and "|" in first
     if not barred and not _TOKEN.fullmatch(first):
         raise LimbeckError(
-            f"{file}: line 1 is {first[:60]!r}; known layouts are {_LAYOUTS}; import other tables as folder"
+            f"{file}: line 1 is {first[:60]!r}; known layouts are {_LAYOUTS}; import other tables as folder",
+            code="E-IMPORT-LAYOUT",
         )
     pattern, start = (_BARRED, 1) if barred else (_TOKEN, 0)
     for number, line in enumerate(lines[start:], start=start + 1):
@@ -79,7 +81,8 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
             yield match["name"].strip(_BLANKS), match["caption"]
         elif line.strip():
             raise LimbeckError(
-                f"{file}: line {number} is {line.strip()[:60]!r}, unlike line 1; restore the file"
+                f"{file}: line {number} is {line.strip()[:60]!r}, unlike line 1; restore the file",
+                code="E-IMPORT-LAYOUT",
             )
 
 
@@ -92,7 +95,9 @@ def _comma_rows(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
         where = f"{file}: line {number}"
         fields = line_fields(line, ",", where)
         if len(fields) == 1 and fields[0].strip():
-            raise LimbeckError(f"{where} is {fields[0][:60]!r}, without a caption; add one")
+            raise LimbeckError(
+                f"{where} is {fields[0][:60]!r}, without a caption; add one", code="E-IMPORT-LAYOUT"
+            )
         if len(fields) > 1:
             yield fields[0].strip(_BLANKS), ",".join(fields[1:])
 
@@ -116,7 +121,8 @@ def _read_splits(source: Source, pictures: dict[str, Listed], report: ImportRepo
                 unknown.append(name)
             elif item.split not in (None, split):
                 raise LimbeckError(
-                    f"{source.path}: {name} is in the lists of {item.split} and {split}; correct {file}"
+                    f"{source.path}: {name} is in the lists of {item.split} and {split}; correct {file}",
+                    code="E-IMPORT-CONFLICT",
                 )
             else:
                 item.split = split

@@ -137,7 +137,8 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
         file = options.table if options.table.is_file() else source.path / options.table
         if not file.is_file():
             raise LimbeckError(
-                f"{options.table}: no such table, neither in the working directory nor in {source.path}"
+                f"{options.table}: no such table, neither in the working directory nor in {source.path}",
+                code="E-PATH-MISSING",
             )
         return read_table(file, **how)
     tables = [name for name in source.names if Path(name).suffix.lower() in _ENDINGS]
@@ -146,7 +147,8 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
     usual = [name for usual in _USUAL if (name := source.find(usual)) is not None]
     if not usual and len(tables) > 1:
         raise LimbeckError(
-            f"{source.path}: several tables ({', '.join(tables[:4])}); choose one with --table"
+            f"{source.path}: several tables ({', '.join(tables[:4])}); choose one with --table",
+            code="E-IMPORT-CHOICE",
         )
     chosen = next(iter(usual or tables), None)
     if chosen is None:
@@ -214,7 +216,10 @@ def _parts(table: Table, options: FolderOptions) -> dict[str, str | None]:
     for part, guesses in GUESSES.items():
         column = options.columns().get(part)
         if column is not None and column not in there:
-            raise LimbeckError(f"{table.name}: no {part} column {column!r}; there are {', '.join(there)}")
+            raise LimbeckError(
+                f"{table.name}: no {part} column {column!r}; there are {', '.join(there)}",
+                code="E-TABLE-COLUMN",
+            )
         parts[part] = column or next((guess for guess in guesses if guess in there), None)
     taken = options.columns().values()
     if options.image_column is None and (parts["image"] in taken or _is_class_path(table, parts["image"])):
@@ -224,12 +229,14 @@ def _parts(table: Table, options: FolderOptions) -> dict[str, str | None]:
     if len(table) and not (parts["caption"] or parts["tags"] or parts["labels"] or parts["path"]):
         raise LimbeckError(
             f"{table.name}: caption column not found; there are {', '.join(there)}: "
-            "name one with --caption-column"
+            "name one with --caption-column",
+            code="E-TABLE-COLUMN",
         )
     if len(table) and not (parts["image"] or parts["id"]):
         raise LimbeckError(
             f"{table.name}: image column not found; there are {', '.join(there)}: "
-            "name one with --image-column"
+            "name one with --image-column",
+            code="E-TABLE-COLUMN",
         )
     return parts
 
@@ -253,9 +260,14 @@ def _plain(table: Table, name: str | None, column: pa.ChunkedArray) -> pa.Chunke
             return pc.struct_field(column, "path")
     if pa.types.is_struct(kind) or pa.types.is_binary(kind):
         fix = "encode the table itself (limbeck encode), or store them as files"
-        raise LimbeckError(f"{table.name}: column {name!r} contains pictures, not their names; {fix}")
+        raise LimbeckError(
+            f"{table.name}: column {name!r} contains pictures, not their names; {fix}", code="E-TABLE-TYPE"
+        )
     if not pa.types.is_string(kind):
-        raise LimbeckError(f"{table.name}: column {name!r} contains {kind}, not names; use another column")
+        raise LimbeckError(
+            f"{table.name}: column {name!r} contains {kind}, not names; use another column",
+            code="E-TABLE-TYPE",
+        )
     return column
 
 

@@ -52,7 +52,8 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     if missing or words is None:
         raise LimbeckError(
             f"{source.path}: of IAPR TC-12 with SAIAPR these are missing: {', '.join(missing)}; "
-            "unpack both there"
+            "unpack both there",
+            code="E-IMPORT-MISSING",
         )
     names = _names(source, words)
     carried: dict[str, set[int]] = {}
@@ -63,12 +64,15 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
                 continue
             if len(cells) < 3 or not all(cell.isdigit() for cell in cells[:3]) or int(cells[2]) not in names:
                 raise LimbeckError(
-                    f"{source.path}: {name} line {line_number} is not picture, region and label of wlist.txt"
+                    f"{source.path}: {name} line {line_number} is not picture, region and label of wlist.txt",
+                    code="E-IMPORT-LAYOUT",
                 )
             carried.setdefault(str(int(cells[0])), set()).add(int(cells[2]))
     paired = sorted(set(pictures) & set(texts), key=int)
     if not paired:
-        raise LimbeckError(f"{source.path}: no picture has a text with its number; restore both")
+        raise LimbeckError(
+            f"{source.path}: no picture has a text with its number; restore both", code="E-IMPORT-CONFLICT"
+        )
     ids = sorted(texts, key=int) if options.keep_missing else paired
     used = sorted({number for item in ids for number in carried.get(item, ())})
     columns: dict[str, list[Any]] = {
@@ -115,7 +119,7 @@ def _names(source: Source, file: str) -> dict[int, str]:
         if number.isdigit() and name.strip():
             names[int(number)] = normalize_text(name)
     if len(set(names.values())) != len(names):
-        raise LimbeckError(f"{source.path}: {file} names a label twice; restore it")
+        raise LimbeckError(f"{source.path}: {file} names a label twice; restore it", code="E-IMPORT-CONFLICT")
     return names
 
 

@@ -53,7 +53,7 @@ def find_pictures(
             f"{len(resolved.unclear):,} names fit several pictures, or one with another name (first: {why})"
         )
         if not keep_missing:
-            raise LimbeckError(f"{source.path}: {what}")
+            raise LimbeckError(f"{source.path}: {what}", code="E-NAME-AMBIGUOUS")
         report.notes.append(what)
     return resolved
 
@@ -88,7 +88,9 @@ def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") 
             fits = [name for name in fits if re.search(preferred, name)] or fits
         if len(fits) > 1:
             both = f"{show(fits[0])} and {show(fits[1])}"
-            raise LimbeckError(f"{where}: {both} are both number {number}; remove one of them")
+            raise LimbeckError(
+                f"{where}: {both} are both number {number}; remove one of them", code="E-IMPORT-CONFLICT"
+            )
         chosen[number] = fits[0]
     return chosen
 

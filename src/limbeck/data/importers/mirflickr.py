@@ -62,7 +62,9 @@ def import_mirflickr(src: Path, out: Path, options: MirflickrOptions) -> ImportR
     elif missing:
         report.notes.append(f"{len(missing):,} rows kept without picture: {some(missing)}")
     if not columns["id"]:
-        raise LimbeckError(f"{src}: no picture of the lists was found; restore mirflickr/im*.jpg")
+        raise LimbeckError(
+            f"{src}: no picture of the lists was found; restore mirflickr/im*.jpg", code="E-PICTURE-MISSING"
+        )
     report.notes += source.reading_notes()
     features = attach_features(columns, options.features, report, source.path)
     report.rows = len(columns["id"])
@@ -83,21 +85,24 @@ def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
     missing = [file for file in files if file not in set(source.names)]
     if missing:
         raise LimbeckError(
-            f"{source.path}: of the aligned lists these are missing: {', '.join(missing)}; restore them all"
+            f"{source.path}: of the aligned lists these are missing: {', '.join(missing)}; restore them all",
+            code="E-IMPORT-MISSING",
         )
     images, tags, labels = (source.read_lines(file) for file in files)
     for name, other in (("all_tags.txt", tags), ("all_labels.txt", labels)):
         if len(other) != len(images):
             raise LimbeckError(
                 f"{source.path}: {name} has {len(other)} lines, but all_imgs.txt has {len(images)}; "
-                "they must be aligned"
+                "they must be aligned",
+                code="E-IMPORT-CONFLICT",
             )
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
     for at, (image, words, flags) in enumerate(zip(images, tags, labels, strict=True)):
         bits = flags.split()
         if len(bits) != len(LABELS) or set(bits) - {"0", "1"}:
             raise LimbeckError(
-                f"{source.path}: all_labels.txt line {at + 1} is not {len(LABELS)} zeros and ones"
+                f"{source.path}: all_labels.txt line {at + 1} is not {len(LABELS)} zeros and ones",
+                code="E-IMPORT-LAYOUT",
             )
         columns["id"].append(PurePosixPath(image).stem)
         columns["image"].append(image.strip())
@@ -115,7 +120,8 @@ def _cross_check(source: Source, lists: str, columns: Columns, report: ImportRep
         for at, line in enumerate(source.read_lines(named)[: len(columns["id"])]):
             if sorted(filter(None, line.strip().split(","))) != columns["labels"][at]:
                 raise LimbeckError(
-                    f"{source.path}: {named} line {at + 1} disagrees with all_labels.txt; restore the lists"
+                    f"{source.path}: {named} line {at + 1} disagrees with all_labels.txt; restore the lists",
+                    code="E-IMPORT-CONFLICT",
                 )
     known = str(PurePosixPath(lists).with_name("TagList.txt"))
     if known in source.names:
@@ -155,11 +161,14 @@ def _official(source: Source, options: MirflickrOptions, report: ImportReport) -
         raise LimbeckError(
             f"{source.path}{where}: no all_imgs.txt, and of the official MIRFlickr-25K these are missing: "
             f"{'; '.join(parts)}; unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, "
-            "or name the annotations with --annotations"
+            "or name the annotations with --annotations",
+            code="E-IMPORT-MISSING",
         )
     for label, found in words.items():
         if odd := next((word for word in found if not word.isdecimal()), None):
-            raise LimbeckError(f"{notes.path}: {files[label]} contains {odd!r}, not a picture number")
+            raise LimbeckError(
+                f"{notes.path}: {files[label]} contains {odd!r}, not a picture number", code="E-IMPORT-LAYOUT"
+            )
     columns: Columns = {"id": [], "image": [], "tags": [], "labels": []}
     for number in numbers:
         own = source.read_lines(tag_files[number]) if number in tag_files else []

@@ -53,7 +53,9 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
     source = Source(src)
     report = ImportReport(options.name or "nuswide")
     if options.concepts not in CONCEPTS:
-        raise LimbeckError(f"--concepts {options.concepts}: choose {' or '.join(CONCEPTS)}")
+        raise LimbeckError(
+            f"--concepts {options.concepts}: choose {' or '.join(CONCEPTS)}", code="E-OPTION-CHOICE"
+        )
     concepts = CONCEPTS[options.concepts]
     files = _files(source, concepts)
     listed = [line.strip().replace("\\", "/") for line in _lines(source, files["Imagelist.txt"])]
@@ -63,7 +65,8 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
         flags = _lines(source, name)
         if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
             raise LimbeckError(
-                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt"
+                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt",
+                code="E-IMPORT-LAYOUT",
             )
         for row_labels, flag in zip(labels, flags, strict=True):
             if flag.strip() == "1":
@@ -113,7 +116,8 @@ def _files(source: Source, concepts: list[str]) -> dict[str, str]:
     if missing:
         raise LimbeckError(
             f"{source.path}: {len(missing)} files of NUS-WIDE are missing: {', '.join(missing)}; unpack "
-            "ImageList, Groundtruth and NUS_WID_Tags there"
+            "ImageList, Groundtruth and NUS_WID_Tags there",
+            code="E-IMPORT-MISSING",
         )
     return {name: place for name, place in files.items() if place is not None}
 
@@ -130,14 +134,16 @@ def _tags(source: Source, files: dict[str, str], ids: list[str]) -> list[list[st
         if len(rows) != len(ids):
             raise LimbeckError(
                 f"{source.path}: AllTags1k.txt has {len(rows):,} rows, Imagelist.txt {len(ids):,}; "
-                "restore both"
+                "restore both",
+                code="E-IMPORT-CONFLICT",
             )
         tags = []
         for number, row in enumerate(rows, start=1):
             flags = row.split()
             if len(flags) != len(words) or set(flags) - {"0", "1"}:
                 raise LimbeckError(
-                    f"{source.path}: AllTags1k.txt line {number} is not {len(words)} zeros and ones"
+                    f"{source.path}: AllTags1k.txt line {number} is not {len(words)} zeros and ones",
+                    code="E-IMPORT-LAYOUT",
                 )
             tags.append([word for word, flag in zip(words, flags, strict=True) if flag == "1"])
         return tags

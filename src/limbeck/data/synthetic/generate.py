@@ -52,11 +52,13 @@ def generate_scenes(
         LimbeckError: numbers out of range, or ``out`` exists (with ``replace``: and is anything else).
     """
     if n < len(PATTERN):
-        raise LimbeckError(f"scenes: n is {n}; at least {len(PATTERN)} are needed to fill every split")
+        raise LimbeckError(
+            f"scenes: n is {n}; at least {len(PATTERN)} are needed to fill every split", code="E-OPTION-RANGE"
+        )
     if not 32 <= size <= 512:
-        raise LimbeckError(f"scenes: size is {size}; choose 32 to 512 pixels")
+        raise LimbeckError(f"scenes: size is {size}; choose 32 to 512 pixels", code="E-OPTION-RANGE")
     if seed < 0:
-        raise LimbeckError(f"scenes: seed is {seed}; choose 0 or more")
+        raise LimbeckError(f"scenes: seed is {seed}; choose 0 or more", code="E-OPTION-RANGE")
     columns: dict[str, list[Any]] = {
         name: [] for name in ("id", "image", "captions", "tags", "labels", "path", "split")
     }
@@ -97,4 +99,6 @@ def _draw_distinct(
         scene = sample_scene(rng, held_out=split == "heldout")
         if distinct.accept(scene):
             return scene, rng
-    raise LimbeckError(f"scenes: no new scene found for number {number}; choose a smaller n")
+    raise LimbeckError(
+        f"scenes: no new scene found for number {number}; choose a smaller n", code="E-OPTION-RANGE"
+    )

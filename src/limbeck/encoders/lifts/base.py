@@ -146,13 +146,15 @@ class Lift(nn.Module, ABC):
         if type(origin) is not type(self) or origin.dim != self.dim:
             raise LimbeckError(
                 f"lives in {origin.space.to_json()}, this stage in {self.space.to_json()}; "
-                "use the same lift for both"
+                "use the same lift for both",
+                code="E-SPACE-OTHER",
             )
         try:
             self.head(modality).load_state_dict(origin.head(modality).state_dict())
         except RuntimeError:
             raise LimbeckError(
-                f"its {modality} head does not fit this stage's lift; use the same towers and lift for both"
+                f"its {modality} head does not fit this stage's lift; use the same towers and lift for both",
+                code="E-SPACE-OTHER",
             ) from None
         # A head means nothing without the curvature that it was trained at.
         scalars = dict(origin.named_parameters(recurse=False))
@@ -167,7 +169,7 @@ class Lift(nn.Module, ABC):
         return self.config if self.named is None else self.named
 
     def _lacks(self, what: str) -> LimbeckError:
-        return LimbeckError(f"lift {self._told().kind}: has no {what}")
+        return LimbeckError(f"lift {self._told().kind}: has no {what}", code="E-MODEL-LACKS")
 
 
 def linear_heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:

@@ -69,12 +69,14 @@ class BinaryLift(Lift):
         widths = [features[m].shape[1] for m in MODALITIES]
         if widths[0] != widths[1]:
             raise LimbeckError(
-                f"lift binary: features have widths {widths[0]} and {widths[1]}; use features of one space"
+                f"lift binary: features have widths {widths[0]} and {widths[1]}; use features of one space",
+                code="E-ARRAY-SHAPE",
             )
         if self.config.rotation != "random" and self.dim > widths[0]:
             raise LimbeckError(
                 f"lift.bits: {self.config.rotation} makes at most one bit per dimension, "
-                f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random"
+                f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random",
+                code="E-CODES-LENGTH",
             )
         centred = []
         for m in MODALITIES:

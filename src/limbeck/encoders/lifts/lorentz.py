@@ -115,7 +115,8 @@ class LorentzLift(LogitScale, Lift):
         if not low * 0.995 <= curv <= high * 1.005:
             raise LimbeckError(
                 f"{where}: curvature {curv:.4g} is outside its bounds {low:g} to {high:g}; "
-                "the file is damaged, or lift.min_curv and lift.max_curv belong to another model"
+                "the file is damaged, or lift.min_curv and lift.max_curv belong to another model",
+                code="E-MODEL-DAMAGED",
             )
 
     @torch.no_grad()
@@ -128,7 +129,8 @@ class LorentzLift(LogitScale, Lift):
         if not hasattr(origin, "log_curv"):
             raise LimbeckError(
                 f"curvature: shared needs a hyperbolic teacher, not one in {origin.space.to_json()['name']}; "
-                "set curvature: transport"
+                "set curvature: transport",
+                code="E-SPACE-OTHER",
             )
         self.log_curv.copy_(cast("Any", origin).log_curv)
         self.log_curv.requires_grad_(False)

@@ -23,7 +23,8 @@ class PrefixLift(Lift):
         super().__init__(inner.config, inner.dims)
         if inner.space.storage != "codes":
             raise LimbeckError(
-                f"bits: a model in {inner.space.to_json()} has no codes to shorten; remove this option"
+                f"bits: a model in {inner.space.to_json()} has no codes to shorten; remove this option",
+                code="E-OPTION-UNUSED",
             )
         self.made_of = inner.made_of
         self.inner, self.space, self.dim = inner, cast(Any, inner.space).prefix(bits), bits

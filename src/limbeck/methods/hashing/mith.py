@@ -62,7 +62,8 @@ class Mith(Method[MithOutputs]):
         if widths["image"] != widths["text"]:
             raise LimbeckError(
                 f"towers: method 'mith' contrasts features of one width, not {widths['image']} and "
-                f"{widths['text']}; end towers.image.hidden and towers.text.hidden alike"
+                f"{widths['text']}; end towers.image.hidden and towers.text.hidden alike",
+                code="E-CONFIG-VALUE",
             )
         self.buffer = CodeBuffer(setup.rows, encoder.lift.dim, setup.classes)  # F and G
 

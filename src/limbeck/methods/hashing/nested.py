@@ -44,7 +44,8 @@ class NestedMethod(Method[OutputsT]):
         if config.prefixes and config.prefixes[-1] >= encoder.lift.dim:
             raise LimbeckError(
                 f"prefixes: {config.prefixes[-1]} bits are no part of a code of {encoder.lift.dim}; "
-                "give shorter ones, or a longer lift.bits"
+                "give shorter ones, or a longer lift.bits",
+                code="E-CODES-LENGTH",
             )
 
     @abstractmethod

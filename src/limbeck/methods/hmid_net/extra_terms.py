@@ -53,7 +53,8 @@ class ExtraTerms(nn.Module):
         for whose, has_radius, space in sides:
             if not has_radius:
                 raise LimbeckError(
-                    f"method 'hmid-net': the {whose} space {space} has no radii; set radius.weight: 0"
+                    f"method 'hmid-net': the {whose} space {space} has no radii; set radius.weight: 0",
+                    code="E-CONFIG-VALUE",
                 )
 
     def term(self, name: str, method: HmidNet, image: torch.Tensor, outputs: HmidOutputs) -> torch.Tensor:

@@ -43,7 +43,9 @@ def check_maskable(backbone: Backbone, ratio: float) -> None:
         fault = f"mask.ratio {ratio:g} drops not one of {backbone.patches} patches"
     else:
         return
-    raise LimbeckError(f"method 'hmid-net': {fault}; set mask.ratio: 0 and target: none")
+    raise LimbeckError(
+        f"method 'hmid-net': {fault}; set mask.ratio: 0 and target: none", code="E-CONFIG-VALUE"
+    )
 
 
 def check_in_place(backbone: Backbone) -> None:
@@ -52,7 +54,8 @@ def check_in_place(backbone: Backbone) -> None:
     if augment is not None and not augment.keeps_place:
         raise LimbeckError(
             "method 'hmid-net': crops and mirror images move the patches away from the teacher's; set "
-            "towers.image.backbone.augment: {crop: [1.0, 1.0], jitter: 0.2}, or target: ema"
+            "towers.image.backbone.augment: {crop: [1.0, 1.0], jitter: 0.2}, or target: ema",
+            code="E-CONFIG-VALUE",
         )
 
 

@@ -115,6 +115,7 @@ def build_projection(config: HmidNetConfig, teacher: RunBackbone, lift: Lift) ->
         other = "projection: true" if config.received else "curvature: relations"
         raise LimbeckError(
             f"method 'hmid-net': the teacher's embeddings have width {teacher.dim}, the student's "
-            f"{lift.dim}; set lift.dim: {teacher.dim} or {other}"
+            f"{lift.dim}; set lift.dim: {teacher.dim} or {other}",
+            code="E-CONFIG-VALUE",
         )
     return nn.Identity()
