@@ -57,7 +57,8 @@ class FeatureBackbone(Backbone):
         if self.log1p:
             if x.min() < 0:
                 raise LimbeckError(
-                    f"{self.reads}: log1p needs features >= 0, one is {x.min():.3g}; set log1p: false"
+                    f"{self.reads}: log1p needs features >= 0, one is {x.min():.3g}; set log1p: false",
+                    code="E-ARRAY-VALUES",
                 )
             x = np.log1p(x)
         self.mean = torch.from_numpy(x.mean(0)).float()
@@ -116,7 +117,10 @@ class BagBackbone(Backbone):
         counts = Counter(word for text in items for word in set(words(text, self.rule)))
         kept = sorted((w for w, n in counts.items() if n >= self.min_count), key=lambda w: (-counts[w], w))
         if not kept:
-            raise LimbeckError("text: no training text contains a word; check the text column of the recipe")
+            raise LimbeckError(
+                "text: no training text contains a word; check the text column of the recipe",
+                code="E-DATA-TEXT",
+            )
         self._set_vocabulary(kept[: self.vocabulary_size])
         total, known = torch.zeros(self.dim), 0.0
         for start in range(0, len(items), 4096):

@@ -106,28 +106,37 @@ def _without_unwanted(store: IndexStore, meta: StoreMeta, items: Items) -> Items
 def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
     manifest = store.manifest
     if meta.space != store.space:
-        raise LimbeckError(f"{store.path}: holds points of {store.space}, not of {meta.space}; encode again")
+        raise LimbeckError(
+            f"{store.path}: holds points of {store.space}, not of {meta.space}; encode again",
+            code="E-INDEX-OTHER-MODEL",
+        )
     if meta.space_id != manifest.space_id:
         known = "of no known model" if manifest.space_id is None else f"of space {manifest.space_id[:8]}"
         given = "of no known model" if meta.space_id is None else f"of space {meta.space_id[:8]}"
         raise LimbeckError(
             f"{store.path}: its points are {known}, the new ones {given}; "
-            "encode them with the index's own model"
+            "encode them with the index's own model",
+            code="E-INDEX-OTHER-MODEL",
         )
     if meta.embeddings is not None and (kept := kept_of(store)) is not None and meta.embeddings != kept:
         raise LimbeckError(
             f"{store.path}: ranks by the {kept.describe()}; the new items bring the "
-            f"{meta.embeddings.describe()}; encode them with limbeck index add INDEX SOURCE"
+            f"{meta.embeddings.describe()}; encode them with limbeck index add INDEX SOURCE",
+            code="E-INDEX-OTHER-MODEL",
         )
     if meta.modality != manifest.modality:
-        raise LimbeckError(f"{store.path}: holds {manifest.modality}s, not {meta.modality}s")
+        raise LimbeckError(
+            f"{store.path}: holds {manifest.modality}s, not {meta.modality}s", code="E-INDEX-OTHER-MODEL"
+        )
 
 
 def _check_repeated(store: IndexStore, ids: Sequence[str]) -> None:
     if len(set(ids)) == len(ids):
         return
     twice = [name for name, count in Counter(ids).items() if count > 1]
-    raise LimbeckError(f"{store.path}: {_some(twice, 'id')} given more than once; ids must be unique")
+    raise LimbeckError(
+        f"{store.path}: {_some(twice, 'id')} given more than once; ids must be unique", code="E-ID-REPEATED"
+    )
 
 
 def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool, hint: str | None = None) -> np.ndarray:
@@ -140,7 +149,7 @@ def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool, hint: str 
     if not replace and (rows >= 0).any():
         known = [name for name, row in zip(ids, rows, strict=True) if row >= 0]
         advice = "--replace takes the new items" if hint is None else f"{hint}, --replace encodes all again"
-        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {advice}")
+        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {advice}", code="E-ID-EXISTS")
     return rows[rows >= 0]
 
 

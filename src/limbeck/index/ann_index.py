@@ -106,7 +106,10 @@ class Derived:
             LimbeckError: the space differs, a file is missing or damaged, or faiss is not installed.
         """
         if self.space != space.to_json():
-            raise LimbeckError(f"{self.folder}: was built over points of another space; build it again")
+            raise LimbeckError(
+                f"{self.folder}: was built over points of another space; build it again",
+                code="E-ENGINE-STALE",
+            )
         for name, entry in self.files.items():  # faiss trusts any length that it reads
             check_file(self.folder / name, entry, self._advice())
         return engine_class(space.storage, self.name)(self.folder, self.rows)
@@ -120,7 +123,9 @@ class Derived:
         with readable(self.folder):
             bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
         if bad:
-            raise LimbeckError(f"{self.folder}: damaged: {', '.join(bad)}; {self._advice()}")
+            raise LimbeckError(
+                f"{self.folder}: damaged: {', '.join(bad)}; {self._advice()}", code="E-ENGINE-DAMAGED"
+            )
         _ = self.measured  # raises if the measurement is damaged
         return len(self.files)
 
@@ -170,7 +175,7 @@ def write_derived(
     """
     cls = engine_class(store.space.storage, name)
     if not store.rows:
-        raise LimbeckError(f"{store.path}: holds no items; add some first")
+        raise LimbeckError(f"{store.path}: holds no items; add some first", code="E-INDEX-EMPTY")
     points = Points(store.points, engine_points(store.space))
     chosen = choose_options(cls, points.rows, points.columns, options or {})
     root = store.path / FOLDER
@@ -220,23 +225,29 @@ def open_derived(path: Path, name: str) -> Derived:
     if name not in there:
         hint = f"there are {', '.join(there)}" if there else "there is none"
         raise LimbeckError(
-            f"{path}: no engine {name!r} built ({hint}); run limbeck index engine {path} --engine {name}"
+            f"{path}: no engine {name!r} built ({hint}); run limbeck index engine {path} --engine {name}",
+            code="E-ENGINE-MISSING",
         )
     value = read_json(folder / ABOUT)
     body = {key: item for key, item in value.items() if key != "checksum"} if isinstance(value, dict) else {}
     if body.get("format", FORMAT) != FORMAT:
         raise LimbeckError(
-            f"{folder / ABOUT}: format {str(body['format'])[:40]}, this limbeck reads {FORMAT}; upgrade"
+            f"{folder / ABOUT}: format {str(body['format'])[:40]}, this limbeck reads {FORMAT}; upgrade",
+            code="E-FILE-VERSION",
         )
     if "format" not in body or value.get("checksum") != sha256_json(body):
-        raise LimbeckError(f"{folder / ABOUT}: damaged (checksum differs); build the engine again")
+        raise LimbeckError(
+            f"{folder / ABOUT}: damaged (checksum differs); build the engine again", code="E-ENGINE-DAMAGED"
+        )
     advice = "build the engine again"
     body.pop("format")
     about = typed(_About, body, folder / ABOUT, advice)
     if about.name != name or not all(map(is_inside, about.files)) or ABOUT in about.files:
-        raise LimbeckError(f"{folder / ABOUT}: does not describe the engine {name}; {advice}")
+        raise LimbeckError(
+            f"{folder / ABOUT}: does not describe the engine {name}; {advice}", code="E-ENGINE-DAMAGED"
+        )
     if any(segment.rows <= 0 for segment in about.segments) or not about.segments:
-        raise LimbeckError(f"{folder / ABOUT}: covers no rows; {advice}")
+        raise LimbeckError(f"{folder / ABOUT}: covers no rows; {advice}", code="E-ENGINE-DAMAGED")
     return Derived(folder, **vars(about))
 
 
@@ -253,7 +264,7 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
     with writer_lock(root, lock_timeout):
         why = ENGINE.foreign(root / name)
         if why is not None:
-            raise LimbeckError(f"{root / name}: {why}; move that away first")
+            raise LimbeckError(f"{root / name}: {why}; move that away first", code="E-PATH-EXISTS")
         aside = old_of(aside_of(root / name))
         try:
             (root / name).rename(aside)

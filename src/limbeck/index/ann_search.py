@@ -56,7 +56,9 @@ class ApproximateSearch:
         needed = self._engine.settings()[0].keys() - {"shortlist"}
         if not needed <= setting.keys():
             lacks = ", ".join(sorted(needed))
-            raise LimbeckError(f"{derived.folder}: {setting!r} lacks {lacks}; build the engine again")
+            raise LimbeckError(
+                f"{derived.folder}: {setting!r} lacks {lacks}; build the engine again", code="E-ENGINE-STALE"
+            )
         self._exact = exact or ExactSearch(store)
         names = [segment.name for segment in store.manifest.segments]
         held = {segment.name for segment in derived.segments}
@@ -115,7 +117,10 @@ class ApproximateSearch:
             LimbeckError: the engine is approximate, so that it may miss items within the radius.
         """
         if not isinstance(self._engine, ExactEngine):
-            raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
+            raise LimbeckError(
+                "radius: this engine cannot find all items within it; use --engine exact",
+                code="E-ENGINE-CANNOT",
+            )
         queries, limit = (
             self._store.space.check(points, what="query"),
             check_radius(self._store.space, radius),
@@ -159,7 +164,8 @@ class ApproximateSearch:
         if rows.size and at.max() == len(self._offsets):
             raise LimbeckError(
                 f"{self._store.path}: the engine is damaged: it returns rows that do not exist; "
-                "build it again, and run limbeck index verify"
+                "build it again, and run limbeck index verify",
+                code="E-ENGINE-DAMAGED",
             )
         return np.where(rows < 0, -1, rows - self._starts[at] + self._offsets[at])
 

@@ -92,5 +92,8 @@ def open_queries(path: Path) -> np.ndarray:
     """
     array = np.atleast_2d(open_npy(path))
     if array.ndim != 2 or not len(array):
-        raise LimbeckError(f"{path}: has shape {array.shape}; give one row per query, (Q, width) or (width,)")
+        raise LimbeckError(
+            f"{path}: has shape {array.shape}; give one row per query, (Q, width) or (width,)",
+            code="E-ARRAY-SHAPE",
+        )
     return array

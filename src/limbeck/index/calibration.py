@@ -86,7 +86,7 @@ def measure(
     query_points, query_rows = (queries, None) if queries is not None else _stored(store)
     query_points = store.space.check(query_points, what="queries")
     if not len(query_points):
-        raise LimbeckError("queries: none; give at least one")
+        raise LimbeckError("queries: none; give at least one", code="E-ARRAY-EMPTY")
     exact = ExactSearch(store)
     ks = [k for k in KS if k < store.rows] or [1]
     truth = {k: _without(exact(query_points, k + 1), query_rows, k)[0][:, -1] for k in ks}
@@ -123,7 +123,10 @@ def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
     alive = None if store.alive is None else np.flatnonzero(store.alive)
     count = store.rows if alive is None else len(alive)
     if count < 2:
-        raise LimbeckError(f"{store.path}: has {count} items; an engine needs at least two to be measured")
+        raise LimbeckError(
+            f"{store.path}: has {count} items; an engine needs at least two to be measured",
+            code="E-INDEX-EMPTY",
+        )
     rows = np.random.default_rng(0).choice(count, min(_QUERIES, count), replace=False)
     rows = rows if alive is None else alive[rows]
     return store.points_at(rows), rows

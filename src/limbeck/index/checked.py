@@ -51,7 +51,7 @@ class CheckedFile:
             if not self.path.exists():
                 raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
             if not self.path.is_file() or self.path.stat().st_size != entry.size:
-                raise LimbeckError(f"{self.path}: missing or truncated; {advice}")
+                raise LimbeckError(f"{self.path}: missing or truncated; {advice}", code="E-INDEX-DAMAGED")
             self.data: np.ndarray = (
                 np.memmap(self.path, np.uint8, "r") if entry.size else np.empty(0, np.uint8)
             )
@@ -66,7 +66,9 @@ class CheckedFile:
         if self._checked or _is_sound(self._stamp, self._entry.size):
             return
         if digest(self.data) != self._entry.sha256:
-            raise LimbeckError(f"{self.path}: damaged (checksum differs); {self._advice}")
+            raise LimbeckError(
+                f"{self.path}: damaged (checksum differs); {self._advice}", code="E-INDEX-DAMAGED"
+            )
         self._checked = True
         if self._settled:
             _remember(self._stamp, self._entry.size)
@@ -97,7 +99,7 @@ def check_file(path: Path, entry: FileEntry, advice: str) -> None:
     try:
         CheckedFile(path, entry, advice).check()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: missing or truncated; {advice}") from None
+        raise LimbeckError(f"{path}: missing or truncated; {advice}", code="E-INDEX-DAMAGED") from None
 
 
 def digest(data: np.ndarray) -> str:

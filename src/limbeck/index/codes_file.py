@@ -24,10 +24,11 @@ def read_ids(path: Path) -> list[str]:
     seen: dict[str, int] = {}
     for number, item_id in enumerate(ids, start=1):
         if not item_id.strip():
-            raise LimbeckError(f"{path}: line {number} is empty; give one id per line")
+            raise LimbeckError(f"{path}: line {number} is empty; give one id per line", code="E-ID-FORM")
         if item_id in seen:
             raise LimbeckError(
-                f"{path}: id {item_id!r} is in lines {seen[item_id]} and {number}; make ids unique"
+                f"{path}: id {item_id!r} is in lines {seen[item_id]} and {number}; make ids unique",
+                code="E-ID-REPEATED",
             )
         seen[item_id] = number
     return ids
@@ -44,5 +45,8 @@ def read_codes_and_ids(codes: Path, ids: Path) -> tuple[np.ndarray, dict[str, li
     """
     points, names = as_codes_or_vectors(open_npy(codes), f"{codes}: the array"), read_ids(ids)
     if len(points) != len(names):
-        raise LimbeckError(f"{ids}: {len(names)} ids, but {codes} has {len(points)} rows; give one per row")
+        raise LimbeckError(
+            f"{ids}: {len(names)} ids, but {codes} has {len(points)} rows; give one per row",
+            code="E-ARRAY-ROWS",
+        )
     return points, {"id": names}

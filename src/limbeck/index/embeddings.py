@@ -41,7 +41,8 @@ def with_embeddings(items: Any, embeddings: np.ndarray, kept: Kept, *, first: in
     table, array = as_items(items), np.asarray(embeddings)
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != len(table) or not array.shape[1]:
         raise LimbeckError(
-            f"embeddings: {array.dtype} {array.shape}; give one float row per item ({len(table)}, D)"
+            f"embeddings: {array.dtype} {array.shape}; give one float row per item ({len(table)}, D)",
+            code="E-ARRAY-SHAPE",
         )
     points = kept.points(array, first=first)
     if kept.of != "unrecorded":
@@ -49,13 +50,14 @@ def with_embeddings(items: Any, embeddings: np.ndarray, kept: Kept, *, first: in
         if bad.size:
             raise LimbeckError(
                 f"embeddings: row {first + bad[0]} holds a number above {_HALF_MAX:g}, too large for half "
-                "precision; scale the embeddings down"
+                "precision; scale the embeddings down",
+                code="E-ARRAY-VALUES",
             )
         points = points.astype(np.float16)
     values = pa.array(np.ascontiguousarray(points).ravel())
     column = pa.FixedSizeListArray.from_arrays(values, kept.width)
     if COLUMN in table.column_names:
-        raise LimbeckError(f"items: already have a column {COLUMN!r}; rename it")
+        raise LimbeckError(f"items: already have a column {COLUMN!r}; rename it", code="E-TABLE-COLUMN")
     return table.append_column(COLUMN, column)
 
 
@@ -82,7 +84,8 @@ def kept_of(store: IndexStore) -> Kept | None:
     if described is None and recorded is not None:
         raise LimbeckError(
             f"{store.path}: its manifest names kept embeddings of width {recorded.width}, its items have no "
-            f"such column; restore the index from a copy or rebuild it"
+            f"such column; restore the index from a copy or rebuild it",
+            code="E-INDEX-DAMAGED",
         )
     return described
 
@@ -106,7 +109,9 @@ def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False)
     """
     kept = kept_of(store)
     if kept is None:
-        raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
+        raise LimbeckError(
+            f"{store.path}: keeps no embeddings; build it with --keep-embeddings", code="E-INDEX-EMBEDDINGS"
+        )
     result = np.full((len(rows), kept.width), np.nan, dtype=np.float32)
     number = np.searchsorted(store.starts, rows, side="right") - 1
     for at in np.unique(number):
@@ -121,7 +126,8 @@ def embeddings_at(store: IndexStore, rows: np.ndarray, *, lenient: bool = False)
             if not there.all() and not lenient:
                 name = store.metadata([rows[those[int(np.argmin(there))]]])[0]["id"]
                 raise LimbeckError(
-                    f"{store.path}: item {name!r} has no embedding; add it again with --replace"
+                    f"{store.path}: item {name!r} has no embedding; add it again with --replace",
+                    code="E-INDEX-EMBEDDINGS",
                 )
             values = taken.flatten().to_numpy().reshape(-1, kept.width)  # `flatten` leaves nulls out
             result[those[there]] = kept.points(values, what=f"{store.path}: kept embeddings")
@@ -136,7 +142,9 @@ def checked_queries(store: IndexStore, embeddings: np.ndarray) -> np.ndarray:
     """
     kept = kept_of(store)
     if kept is None:
-        raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
+        raise LimbeckError(
+            f"{store.path}: keeps no embeddings; build it with --keep-embeddings", code="E-INDEX-EMBEDDINGS"
+        )
     return kept.points(embeddings)
 
 
@@ -176,12 +184,20 @@ def check_rerank(store: IndexStore, rerank: int, k: int | None, radius: float | 
             1, or ``rerank`` is below k.
     """
     if radius is not None:
-        raise LimbeckError("rerank: cannot be combined with a radius; leave one of the two out")
+        raise LimbeckError(
+            "rerank: cannot be combined with a radius; leave one of the two out", code="E-OPTION-CONFLICT"
+        )
     if store.space.storage != "codes":
-        raise LimbeckError(f"rerank: the points of {store.space!r} are floats already; leave it out")
+        raise LimbeckError(
+            f"rerank: the points of {store.space!r} are floats already; leave it out", code="E-OPTION-UNUSED"
+        )
     if kept_of(store) is None:
-        raise LimbeckError(f"{store.path}: keeps no embeddings; build it with --keep-embeddings")
+        raise LimbeckError(
+            f"{store.path}: keeps no embeddings; build it with --keep-embeddings", code="E-INDEX-EMBEDDINGS"
+        )
     wanted = check_k(10 if k is None else k)
     if isinstance(rerank, bool) or not isinstance(rerank, int | np.integer) or rerank < wanted:
-        raise LimbeckError(f"rerank: {rerank!r} is below k = {wanted}; re-rank at least k items")
+        raise LimbeckError(
+            f"rerank: {rerank!r} is below k = {wanted}; re-rank at least k items", code="E-OPTION-RANGE"
+        )
     return wanted

@@ -88,7 +88,8 @@ class EncodedWriter:
         checked = self._meta.space.check(points)
         if len(checked) != len(table):
             raise LimbeckError(
-                f"encoded set: {len(checked)} points but {len(table)} items; give one item per point"
+                f"encoded set: {len(checked)} points but {len(table)} items; give one item per point",
+                code="E-ARRAY-ROWS",
             )
         if self._items is None:
             self._schema = table.schema
@@ -97,7 +98,8 @@ class EncodedWriter:
         assert self._buffer is not None and self._schema is not None
         if not table.schema.equals(self._schema):
             raise LimbeckError(
-                f"encoded set: items change their columns to {table.schema.names}; keep the same ones"
+                f"encoded set: items change their columns to {table.schema.names}; keep the same ones",
+                code="E-TABLE-COLUMN",
             )
         self._points.append(checked)
         self._buffer.append(table)
@@ -143,7 +145,9 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
         ):
             yield writer
         if writer.rows == 0:
-            raise LimbeckError(f"{out}: no items to write; give at least one that can be read")
+            raise LimbeckError(
+                f"{out}: no items to write; give at least one that can be read", code="E-ENCODE-EMPTY"
+            )
         check_unique_ids(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
         if writer.skipped:
             lines = "".join(json_text(entry) + "\n" for entry in writer.skipped)
@@ -206,7 +210,9 @@ class Encoded:
         value = read_json(path / META)
         if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
             found = str(value["format"])[:40]
-            raise LimbeckError(f"{path / META}: format is {found!r}, not {FORMAT!r}; encode again")
+            raise LimbeckError(
+                f"{path / META}: format is {found!r}, not {FORMAT!r}; encode again", code="E-FILE-VERSION"
+            )
         known = {field.name for field in fields(_About)}
         read = (
             {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
@@ -219,12 +225,15 @@ class Encoded:
         if points.shape != (about.n, space.width) or points.dtype != space.dtype:
             raise LimbeckError(
                 f"{path / POINTS}: {points.dtype} {points.shape}, "
-                f"expected {space.dtype} ({about.n}, {space.width}); encode again"
+                f"expected {space.dtype} ({about.n}, {space.width}); encode again",
+                code="E-ENCODED-DAMAGED",
             )
         encoded = cls(path, meta, points, about.sha256)
         found = encoded._table().metadata.num_rows
         if found != about.n:
-            raise LimbeckError(f"{path / ITEMS}: {found} rows, expected {about.n}; encode again")
+            raise LimbeckError(
+                f"{path / ITEMS}: {found} rows, expected {about.n}; encode again", code="E-ENCODED-DAMAGED"
+            )
         return encoded
 
     def __len__(self) -> int:
@@ -235,14 +244,18 @@ class Encoded:
         try:
             table = pq.ParquetFile(self.path / ITEMS)
             if "id" not in table.schema_arrow.names:
-                raise LimbeckError(f"{self.path / ITEMS}: has no column 'id'; encode again")
+                raise LimbeckError(
+                    f"{self.path / ITEMS}: has no column 'id'; encode again", code="E-ENCODED-DAMAGED"
+                )
             return table
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> LimbeckError:
         line = str(error).partition("\n")[0][:120]
-        return LimbeckError(f"{self.path / ITEMS}: missing or damaged ({line}); encode again")
+        return LimbeckError(
+            f"{self.path / ITEMS}: missing or damaged ({line}); encode again", code="E-ENCODED-DAMAGED"
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -284,7 +297,7 @@ def _checked(path: Path, sha256: str | None) -> CheckedFile:
     try:
         return CheckedFile(path, FileEntry(path.stat().st_size, sha256 or ""), "encode again")
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: missing; encode again") from None
+        raise LimbeckError(f"{path}: missing; encode again", code="E-ENCODED-DAMAGED") from None
 
 
 def is_encoded(path: Path) -> bool:
@@ -310,4 +323,6 @@ def check_unique_ids(ids: list[str], where: str) -> None:
     if (ordered[1:] == ordered[:-1]).any() and len(set(ids)) < len(ids):
         seen: set[str] = set()
         double = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
-        raise LimbeckError(f"{where}: id {double!r} appears more than once; ids must be unique")
+        raise LimbeckError(
+            f"{where}: id {double!r} appears more than once; ids must be unique", code="E-ID-REPEATED"
+        )

@@ -39,9 +39,12 @@ def replace_encoder(
 
 def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:
     if manifest.space_id is None:
-        raise LimbeckError(f"{path}: its points are of no known model; build it with --model")
+        raise LimbeckError(
+            f"{path}: its points are of no known model; build it with --model", code="E-INDEX-MODEL"
+        )
     if source.space_id != manifest.space_id:
         raise LimbeckError(
             f"{path}: the model's codes are not the index's (space {source.space_id[:8]}, index "
-            f"{manifest.space_id[:8]}); train it with init: {{image: {path}}}, freeze: [image], the same lift"
+            f"{manifest.space_id[:8]}); train it with init: {{image: {path}}}, freeze: [image] and its lift",
+            code="E-INDEX-OTHER-MODEL",
         )

@@ -107,7 +107,7 @@ def search_radius(
     left, right = check_code_pair(queries, items)
     permitted = _mask_bytes(_check_mask(mask, len(right)))
     if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 0:
-        raise LimbeckError(f"radius: {radius!r} is not a whole number of at least 0")
+        raise LimbeckError(f"radius: {radius!r} is not a whole number of at least 0", code="E-OPTION-RANGE")
     reach = min(int(radius), 8 * left.shape[1])
     query_words, stored, workers = as_words(left), as_words(right), thread_count(threads)
     keep = _kept_bits(bits, left.shape[1])
@@ -152,9 +152,14 @@ def search_vectors(
     """
     left, right = _check_vectors(queries, "queries"), _check_vectors(items, "items")
     if left.shape[1] != right.shape[1]:
-        raise LimbeckError(f"queries: width {left.shape[1]} does not fit items of width {right.shape[1]}")
+        raise LimbeckError(
+            f"queries: width {left.shape[1]} does not fit items of width {right.shape[1]}",
+            code="E-ARRAY-SHAPE",
+        )
     if not np.isfinite(left).all():
-        raise LimbeckError("queries: hold NaN or infinity; see what the encoder was given")
+        raise LimbeckError(
+            "queries: hold NaN or infinity; see what the encoder was given", code="E-ARRAY-VALUES"
+        )
     allowed, wanted = _check_mask(mask, len(right)), _check_k(k)
     wanted = min(wanted, len(right) if allowed is None else int(np.count_nonzero(allowed)))
     if not wanted or not len(left):
@@ -180,7 +185,10 @@ def search_vectors(
     ]
     bad = max(run_threads(tasks, workers))
     if bad >= 0:
-        raise LimbeckError(f"items: row {bad} holds NaN or infinity; rebuild the index from clean vectors")
+        raise LimbeckError(
+            f"items: row {bad} holds NaN or infinity; rebuild the index from clean vectors",
+            code="E-ARRAY-VALUES",
+        )
     flat_scores, flat_rows = (
         scores[: len(left)].reshape(len(left), -1),
         rows[: len(left)].reshape(len(left), -1),
@@ -220,14 +228,14 @@ def _kept_bits(bits: int | None, width: int) -> np.ndarray:
     most = 8 * width
     count = most if bits is None else bits
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
-        raise LimbeckError(f"bits: {bits!r} is not a whole number from 1 to {most}")
+        raise LimbeckError(f"bits: {bits!r} is not a whole number from 1 to {most}", code="E-OPTION-RANGE")
     words = as_words(np.packbits(np.arange(most) < count)[None])[0]
     return words[:0] if count == most else words
 
 
 def _check_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
+        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1", code="E-OPTION-RANGE")
     return int(k)
 
 
@@ -236,7 +244,9 @@ def _check_mask(mask: ArrayLike | None, items: int) -> np.ndarray | None:
         return None
     array = np.asarray(mask)
     if array.dtype != np.bool_ or array.shape != (items,):
-        raise LimbeckError(f"mask: is {array.dtype} {array.shape}, expected bool ({items},)")
+        raise LimbeckError(
+            f"mask: is {array.dtype} {array.shape}, expected bool ({items},)", code="E-ARRAY-SHAPE"
+        )
     return array
 
 
@@ -248,6 +258,8 @@ def _mask_bytes(mask: np.ndarray | None) -> np.ndarray:
 def _check_vectors(vectors: ArrayLike, what: str) -> np.ndarray:
     array = np.asarray(vectors)
     if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] == 0:
-        raise LimbeckError(f"{what}: is {array.dtype} {array.shape}, expected float vectors (N, D)")
+        raise LimbeckError(
+            f"{what}: is {array.dtype} {array.shape}, expected float vectors (N, D)", code="E-ARRAY-SHAPE"
+        )
     array = np.ascontiguousarray(array, dtype=np.float32)
     return read_only(array if array.flags.aligned else array.copy())

@@ -43,14 +43,20 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
     out = Path(out)
     writers = {".parquet": _parquet, ".npy": _npy, ".faiss": _faiss}
     if out.suffix not in writers:
-        raise LimbeckError(f"{out}: unknown export format; end the name in .parquet, .npy or .faiss")
+        raise LimbeckError(
+            f"{out}: unknown export format; end the name in .parquet, .npy or .faiss", code="E-PATH-ENDING"
+        )
     files = [out] if out.suffix == ".parquet" else [out, out.with_suffix(".ids.txt")]
     for file in files:
         if file.exists():
-            raise LimbeckError(f"{file}: exists already; choose another name, or remove it")
+            raise LimbeckError(
+                f"{file}: exists already; choose another name, or remove it", code="E-PATH-EXISTS"
+            )
     store = IndexStore.open(path)
     if Path(path).resolve() in out.resolve().parents:
-        raise LimbeckError(f"{out}: is inside the index directory; choose another place")
+        raise LimbeckError(
+            f"{out}: is inside the index directory; choose another place", code="E-PATH-OVERLAP"
+        )
     if len(files) > 1:
         write_atomic(files[1], _ids(store))
     try:
@@ -65,7 +71,10 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
 
 def _parquet(store: IndexStore, stream: BinaryIO) -> None:
     if POINT in store.schema.names:
-        raise LimbeckError(f"{store.path}: its items already have a column {POINT!r}; export .npy instead")
+        raise LimbeckError(
+            f"{store.path}: its items already have a column {POINT!r}; export .npy instead",
+            code="E-TABLE-COLUMN",
+        )
     width, codes = store.space.width, store.space.storage == "codes"
     kind = pa.binary(width) if codes else pa.list_(pa.float32(), width)
     about = {
@@ -94,7 +103,9 @@ def _faiss(store: IndexStore, stream: BinaryIO) -> None:
     try:
         import faiss
     except ImportError:
-        raise LimbeckError("faiss: not installed; pip install 'limbeck[faiss]', or export .npy") from None
+        raise LimbeckError(
+            "faiss: not installed; pip install 'limbeck[faiss]', or export .npy", code="E-PACKAGE-MISSING"
+        ) from None
     engine: Any = faiss
     space, index = store.space, None
     for points, _ in store.live_batches():
@@ -104,7 +115,7 @@ def _faiss(store: IndexStore, stream: BinaryIO) -> None:
             index = engine.IndexBinaryFlat(8 * space.width) if codes else engine.IndexFlatIP(rows.shape[1])
         index.add(np.ascontiguousarray(rows))
     if index is None:
-        raise LimbeckError(f"{store.path}: no items to export")
+        raise LimbeckError(f"{store.path}: no items to export", code="E-INDEX-EMPTY")
     write = engine.write_index_binary if space.storage == "codes" else engine.write_index
     write(index, engine.PyCallbackIOWriter(stream.write))
 
@@ -115,7 +126,8 @@ def _ids(store: IndexStore) -> str:
         for item_id in table.column("id").to_pylist():
             if split_lines(item_id) != [item_id]:
                 raise LimbeckError(
-                    f"{store.path}: id {item_id!r} holds a line break; export .parquet instead"
+                    f"{store.path}: id {item_id!r} holds a line break; export .parquet instead",
+                    code="E-ID-FORM",
                 )
             lines.append(item_id)
     return "".join(f"{line}\n" for line in lines)

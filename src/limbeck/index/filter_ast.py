@@ -100,13 +100,23 @@ class Test:
         if self.verb == "is null":
             return
         if pa.types.is_nested(inner):
-            raise LimbeckError(f"where: {self.column!r} holds {kind}; only 'is null' can test it")
+            raise LimbeckError(
+                f"where: {self.column!r} holds {kind}; only 'is null' can test it", code="E-FILTER-TYPE"
+            )
         if is_list and self.verb != "has":
-            raise LimbeckError(f"where: {self.column!r} holds lists; write {self.column} has VALUE")
+            raise LimbeckError(
+                f"where: {self.column!r} holds lists; write {self.column} has VALUE", code="E-FILTER-TYPE"
+            )
         if not is_list and self.verb == "has":
-            raise LimbeckError(f"where: {self.column!r} holds one value per row; write {self.column} = VALUE")
+            raise LimbeckError(
+                f"where: {self.column!r} holds one value per row; write {self.column} = VALUE",
+                code="E-FILTER-TYPE",
+            )
         if self.verb in ("like", "startswith") and not pa.types.is_string(inner):
-            raise LimbeckError(f"where: {self.column!r} holds {inner}, not text; {self.verb} needs text")
+            raise LimbeckError(
+                f"where: {self.column!r} holds {inner}, not text; {self.verb} needs text",
+                code="E-FILTER-TYPE",
+            )
         for value in self.values:
             self._fits(value, inner)
 
@@ -144,11 +154,18 @@ class Test:
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         sample = _sample(kind)
         if sample is None:
-            raise LimbeckError(f"where: {self.column!r} holds {kind}; only 'is null' can test it")
+            raise LimbeckError(
+                f"where: {self.column!r} holds {kind}; only 'is null' can test it", code="E-FILTER-TYPE"
+            )
         if isinstance(value, str) and not _is_unicode(value):
-            raise LimbeckError(f"where: {shown} holds half of a surrogate pair; write whole characters")
+            raise LimbeckError(
+                f"where: {shown} holds half of a surrogate pair; write whole characters",
+                code="E-FILTER-VALUE",
+            )
         if not _is_of(value, kind):
-            raise LimbeckError(f"where: {self.column!r} holds {kind}, not {shown}; write {sample}")
+            raise LimbeckError(
+                f"where: {self.column!r} holds {kind}, not {shown}; write {sample}", code="E-FILTER-TYPE"
+            )
 
 
 def _sample(kind: pa.DataType) -> str | None:

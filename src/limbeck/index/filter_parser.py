@@ -57,9 +57,13 @@ class Where:
             LimbeckError: the text is not a filter, a column is unknown, or a value has another type.
         """
         if not isinstance(text, str) or not text.strip():
-            raise LimbeckError("where: empty; write a test such as: labels has sky and width > 300")
+            raise LimbeckError(
+                "where: empty; write a test such as: labels has sky and width > 300", code="E-FILTER-SYNTAX"
+            )
         if len(text) > _MAX_LENGTH:
-            raise LimbeckError(f"where: {len(text)} characters, at most {_MAX_LENGTH}; use in (…, …)")
+            raise LimbeckError(
+                f"where: {len(text)} characters, at most {_MAX_LENGTH}; use in (…, …)", code="E-FILTER-SYNTAX"
+            )
         self.text = text
         self.condition = _Parser(text, schema).parse()
         self.condition.check(schema)
@@ -73,7 +77,10 @@ def _number(text: str) -> int | float:
     whole = re.fullmatch(r"[-+]?\d+", text)
     fits = len(text) < _MAX_DIGITS and -(2**63) <= int(text) < 2**64 if whole else math.isfinite(float(text))
     if not fits:
-        raise LimbeckError(f"where: {text[:24]} is outside the range of every column; write a smaller number")
+        raise LimbeckError(
+            f"where: {text[:24]} is outside the range of every column; write a smaller number",
+            code="E-FILTER-VALUE",
+        )
     return int(text) if whole else float(text)
 
 
@@ -82,7 +89,9 @@ def _exact(text: str) -> Decimal:
     if not number:
         return Decimal(0)
     if number.adjusted() < _MIN_EXPONENT:  # comparing it exactly would take that many digits
-        raise LimbeckError(f"where: {text[:24]} is too near to 0 for any column; write 0")
+        raise LimbeckError(
+            f"where: {text[:24]} is too near to 0 for any column; write 0", code="E-FILTER-VALUE"
+        )
     return number
 
 
@@ -97,7 +106,10 @@ class _Parser:
             match = _TOKEN.match(text, at)
             if match is None:
                 bad = text[at:].lstrip()[:20]
-                raise LimbeckError(f"where: cannot read {bad!r}; put text in 'quotes' and names in `quotes`")
+                raise LimbeckError(
+                    f"where: cannot read {bad!r}; put text in 'quotes' and names in `quotes`",
+                    code="E-FILTER-SYNTAX",
+                )
             kind = str(match.lastgroup)
             self._tokens.append(_Token(kind, match.group(kind), match.start(kind)))
             at = match.end()
@@ -124,7 +136,9 @@ class _Parser:
     def _factor(self) -> Condition:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise LimbeckError(f"where: nested more than {_MAX_DEPTH} deep; write it flatter")
+            raise LimbeckError(
+                f"where: nested more than {_MAX_DEPTH} deep; write it flatter", code="E-FILTER-SYNTAX"
+            )
         found: Condition
         if self._take("not"):
             found = Not(self._factor())
@@ -149,7 +163,9 @@ class _Parser:
         if verb not in ("has", "in"):
             value = self._value(column)
             if verb in ("like", "startswith") and not isinstance(value, str):
-                raise LimbeckError(f"where: {verb} needs text, not {value}; put it in 'quotes'")
+                raise LimbeckError(
+                    f"where: {verb} needs text, not {value}; put it in 'quotes'", code="E-FILTER-TYPE"
+                )
             return Test(column, verb, (value,))
         if not self._take("("):
             return Test(column, verb, (self._value(column),))
@@ -168,7 +184,7 @@ class _Parser:
         if name not in self._schema.names:
             near = difflib.get_close_matches(name, self._schema.names, 1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._schema.names)}"
-            raise LimbeckError(f"where: no column {name!r}; {hint}")
+            raise LimbeckError(f"where: no column {name!r}; {hint}", code="E-FILTER-COLUMN")
         return name
 
     def _value(self, column: str) -> Value:
@@ -203,4 +219,4 @@ class _Parser:
     def _refuse(self, wanted: str) -> NoReturn:
         token = self._peek()
         found = f"{token.text!r} at character {token.at + 1}" if token else "the end"
-        raise LimbeckError(f"where: expected {wanted}, found {found}")
+        raise LimbeckError(f"where: expected {wanted}, found {found}", code="E-FILTER-SYNTAX")

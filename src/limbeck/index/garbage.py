@@ -39,7 +39,9 @@ def require_index_directory(path: Path) -> None:
         LimbeckError: ``path`` is a file, the directory has other entries, or one of the entries is a link.
     """
     if path.exists() and not path.is_dir():
-        raise LimbeckError(f"{path}: is a file, not an index directory; choose another --out")
+        raise LimbeckError(
+            f"{path}: is a file, not an index directory; choose another --out", code="E-PATH-KIND"
+        )
     if not path.is_dir():
         return
     for entry in path.iterdir():
@@ -60,7 +62,9 @@ def require_index_directory(path: Path) -> None:
 
 
 def _refuse(path: Path, name: str) -> NoReturn:
-    raise LimbeckError(f"{path}: holds {name}, so it is not an index; choose another --out or empty it")
+    raise LimbeckError(
+        f"{path}: holds {name}, so it is not an index; choose another --out or empty it", code="E-PATH-EXISTS"
+    )
 
 
 def require_plain(path: Path) -> None:

@@ -32,9 +32,14 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
         LimbeckError: the space has no cones, or ``along`` is another word.
     """
     if along not in get_args(Along):
-        raise LimbeckError(f"along: {along!r} is neither of {', '.join(get_args(Along))}")
+        raise LimbeckError(
+            f"along: {along!r} is neither of {', '.join(get_args(Along))}", code="E-OPTION-CHOICE"
+        )
     if not space.has_cones:
-        raise LimbeckError(f"{along}: {space!r} has no entailment cones; use an index of a Lorentz model")
+        raise LimbeckError(
+            f"{along}: {space!r} has no entailment cones; use an index of a Lorentz model",
+            code="E-SPACE-CONES",
+        )
     point_radius, up = space.radius(point)[0], along == "more-general"
     step, blocks = max(1, _BLOCK_CELLS // space.width), []
     for part in parts:

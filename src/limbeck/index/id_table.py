@@ -102,6 +102,7 @@ def check_unique(segments: Sequence[Segment]) -> None:
                 for item_id in segment.ids_of(rows[~segment.is_removed(rows)]):
                     if item_id in seen:
                         raise LimbeckError(
-                            f"items: id {item_id!r} appears more than once; ids must be unique"
+                            f"items: id {item_id!r} appears more than once; ids must be unique",
+                            code="E-ID-REPEATED",
                         )
                     seen.add(item_id)

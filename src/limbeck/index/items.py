@@ -24,20 +24,25 @@ def as_items(items: Items) -> pa.Table:
     """
     table = items if isinstance(items, pa.Table) else pa.table({k: _column(k, v) for k, v in items.items()})
     if "id" not in table.column_names:
-        raise LimbeckError("items: column 'id' is missing; every item needs a unique string id")
+        raise LimbeckError(
+            "items: column 'id' is missing; every item needs a unique string id", code="E-TABLE-COLUMN"
+        )
     fields = []
     for field in table.schema:
         kind = _plain_type(field.type)
         if field.name in ("id", "path") and not pa.types.is_string(kind):
             raise LimbeckError(
-                f"items: column {field.name!r} holds {field.type}, not strings; convert it first"
+                f"items: column {field.name!r} holds {field.type}, not strings; convert it first",
+                code="E-TABLE-TYPE",
             )
         fields.append(pa.field(field.name, kind))
     table = table.cast(pa.schema(fields))
     ids = table.column("id")
     empty = [row for row, value in enumerate(ids.to_pylist()) if not value]
     if empty:
-        raise LimbeckError(f"items: row {empty[0]} has no id; give each item a non-empty unique string")
+        raise LimbeckError(
+            f"items: row {empty[0]} has no id; give each item a non-empty unique string", code="E-ID-FORM"
+        )
     return table.select(["id", *[name for name in table.column_names if name != "id"]])
 
 
@@ -45,7 +50,9 @@ def _column(name: str, values: Sequence[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise LimbeckError(f"items: column {name!r} mixes types ({error}); give one type") from None
+        raise LimbeckError(
+            f"items: column {name!r} mixes types ({error}); give one type", code="E-TABLE-TYPE"
+        ) from None
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -72,7 +79,8 @@ def joint_schema(schemas: Iterable[pa.Schema], what: str) -> pa.Schema:
             if known.type != field.type:
                 raise LimbeckError(
                     f"{what}: column {field.name!r} holds {field.type}, in the index {known.type}; "
-                    "convert it (types never change)"
+                    "convert it (types never change)",
+                    code="E-TABLE-TYPE",
                 )
     return pa.schema(fields.values())
 

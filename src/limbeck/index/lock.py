@@ -73,7 +73,8 @@ def _acquire(root: Path, timeout: float) -> BaseFileLock:
             except OSError:
                 name = "another process"
             raise LimbeckError(
-                f"{root}: is being written by {name}; wait for it or stop it, then try again"
+                f"{root}: is being written by {name}; wait for it or stop it, then try again",
+                code="E-INDEX-LOCKED",
             ) from None
         except OSError as error:
             raise cannot_write(root, error) from None

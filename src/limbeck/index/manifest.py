@@ -119,16 +119,23 @@ class Manifest:
             LimbeckError: it is not a manifest, is damaged, or needs a newer reader; the error names ``path``.
         """
         if not isinstance(value, dict) or not isinstance(value.get("format"), int):
-            raise LimbeckError(f"{path}: not an index manifest; restore the file or rebuild the index")
+            raise LimbeckError(
+                f"{path}: not an index manifest; restore the file or rebuild the index",
+                code="E-INDEX-DAMAGED",
+            )
         needs = value.get("min_reader")
         if not isinstance(needs, int) or needs > READER:
             raise LimbeckError(
                 f"{path}: index format {value['format']} needs reader {needs}, "
-                f"this limbeck has {READER}; upgrade limbeck"
+                f"this limbeck has {READER}; upgrade limbeck",
+                code="E-FILE-VERSION",
             )
         body = {key: item for key, item in value.items() if key != "checksum"}
         if value.get("checksum") != sha256_json(body):
-            raise LimbeckError(f"{path}: damaged (checksum differs); restore the file or rebuild the index")
+            raise LimbeckError(
+                f"{path}: damaged (checksum differs); restore the file or rebuild the index",
+                code="E-INDEX-DAMAGED",
+            )
         # A later format may add keys that this reader can ignore; then its min_reader stays low.
         known = {key: item for key, item in body.items() if key in cls.__dataclass_fields__}
         manifest = typed(cls, known, path, "restore the file or rebuild the index")
@@ -141,16 +148,26 @@ def _check_names(manifest: Manifest, path: Path) -> None:
     folders = [owner.partition("/")[2] for owner in manifest.owners]
     for name in [*manifest.files, *folders]:
         if not is_inside(name) or (name in folders and "/" in name):
-            raise LimbeckError(f"{path}: file name {name!r} leaves the index; do not use this index")
+            raise LimbeckError(
+                f"{path}: file name {name!r} leaves the index; do not use this index", code="E-INDEX-DAMAGED"
+            )
     held = {"/".join(name.split("/")[:2]) for name in manifest.files}
     if not manifest.owners <= held:
-        raise LimbeckError(f"{path}: names no files of {min(manifest.owners - held)}; restore the file")
+        raise LimbeckError(
+            f"{path}: names no files of {min(manifest.owners - held)}; restore the file",
+            code="E-INDEX-DAMAGED",
+        )
     if any(len(column) != 2 for column in manifest.schema):
-        raise LimbeckError(f"{path}: its schema is not a list of names and types; restore the file")
+        raise LimbeckError(
+            f"{path}: its schema is not a list of names and types; restore the file", code="E-INDEX-DAMAGED"
+        )
     numbers = [entry.size for entry in manifest.files.values()]
     numbers += [entry.rows for entry in manifest.segments] + [entry.rows for entry in manifest.tombstones]
     if min(numbers, default=0) < 0:
-        raise LimbeckError(f"{path}: a size or a number of rows is negative; restore it or rebuild the index")
+        raise LimbeckError(
+            f"{path}: a size or a number of rows is negative; restore it or rebuild the index",
+            code="E-INDEX-DAMAGED",
+        )
 
 
 def manifest_path(root: Path, generation: int) -> Path:
@@ -180,7 +197,8 @@ def read_manifest(root: Path, generation: int) -> Manifest:
     manifest = Manifest.from_json(read_json(path), path)
     if manifest.generation != generation:
         raise LimbeckError(
-            f"{path}: says generation {manifest.generation}; restore the file under its own name"
+            f"{path}: says generation {manifest.generation}; restore the file under its own name",
+            code="E-INDEX-DAMAGED",
         )
     return manifest
 
@@ -193,12 +211,15 @@ def newest_manifest(root: Path) -> Manifest:
     """
     root = Path(root)
     if not root.is_dir():
-        raise LimbeckError(f"{root}: no such index directory; make one with limbeck index build")
+        raise LimbeckError(
+            f"{root}: no such index directory; make one with limbeck index build", code="E-INDEX-MISSING"
+        )
     published = generations(root)
     if not published:
         raise LimbeckError(
             f"{root}: no manifest, so no index (its build was interrupted, or manifest-*.json is lost); "
-            "restore that file, or run limbeck index build again"
+            "restore that file, or run limbeck index build again",
+            code="E-INDEX-MISSING",
         )
     return read_manifest(root, published[-1])
 
@@ -227,7 +248,9 @@ def publish(root: Path, manifest: Manifest) -> Path:
             # Unlike a rename, a link fails if the name exists, so two writers cannot publish one generation.
             publish_new(aside, target)
         except FileExistsError:
-            raise LimbeckError(f"{target}: another writer has published it; run the command again") from None
+            raise LimbeckError(
+                f"{target}: another writer has published it; run the command again", code="E-INDEX-LOCKED"
+            ) from None
         try:
             fsync_path(root)
         except BaseException as error:

@@ -25,14 +25,16 @@ def join_root(store: IndexStore, given: str | None) -> tuple[str | None, str]:
         if _has_paths(store):
             raise LimbeckError(
                 f"{store.path}: its paths are relative to no recorded folder, these to {given}; "
-                "build a separate index for them"
+                "build a separate index for them",
+                code="E-INDEX-MEDIA",
             )
         return given, ""
     if Path(recorded) in Path(given).parents:
         return recorded, Path(given).relative_to(recorded).as_posix() + "/"
     raise LimbeckError(
         f"{store.path}: its paths are relative to {recorded}, the new pictures are in {given}; "
-        + _advice(store, recorded, given)
+        + _advice(store, recorded, given),
+        code="E-INDEX-MEDIA",
     )
 
 
@@ -44,13 +46,14 @@ def above(store: IndexStore, root: Path | str) -> str:
     """
     recorded, wanted = store.manifest.media_root, Path(root).resolve()
     if recorded is None:
-        raise LimbeckError(f"{store.path}: has no media root; leave out --media-root")
+        raise LimbeckError(f"{store.path}: has no media root; leave out --media-root", code="E-INDEX-MEDIA")
     if Path(recorded) == wanted:
         return ""
     if wanted not in Path(recorded).parents or not Path(recorded).is_dir():
         raise LimbeckError(
             f"{store.path}: its paths are relative to {recorded}, which is not a folder below {wanted}; "
-            "give a folder that contains it"
+            "give a folder that contains it",
+            code="E-INDEX-MEDIA",
         )
     return Path(recorded).relative_to(wanted).as_posix() + "/"
 

@@ -36,7 +36,7 @@ def check_k(k: int) -> int:
         LimbeckError: k is not a whole number of at least 1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1")
+        raise LimbeckError(f"k: {k!r} is not a whole number of at least 1", code="E-OPTION-RANGE")
     return int(k)
 
 
@@ -111,7 +111,9 @@ class ExactSearch:
     def allowed(self, mask: np.ndarray | None) -> np.ndarray | None:
         """Return the mask without the removed rows; None if every row is allowed."""
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (self._store.rows,)):
-            raise LimbeckError(f"mask: {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)")
+            raise LimbeckError(
+                f"mask: {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)", code="E-ARRAY-SHAPE"
+            )
         alive = self._store.alive
         return alive if mask is None else mask if alive is None else mask & alive
 
@@ -160,9 +162,14 @@ def check_radius(space: Space, radius: float) -> float:
     number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
     if not number or not np.isfinite(radius) or (space.score_name == "distance" and radius < 0):
         least = " of at least 0" if space.score_name == "distance" else ""
-        raise LimbeckError(f"radius: {radius!r} is not a {space.score_name} (give a finite number{least})")
+        raise LimbeckError(
+            f"radius: {radius!r} is not a {space.score_name} (give a finite number{least})",
+            code="E-OPTION-RANGE",
+        )
     if space.storage == "codes" and radius != int(radius):
-        raise LimbeckError(f"radius: {radius!r} is not whole; give a whole number of bits")
+        raise LimbeckError(
+            f"radius: {radius!r} is not whole; give a whole number of bits", code="E-OPTION-RANGE"
+        )
     return float(radius)
 
 

@@ -41,9 +41,9 @@ def remove_items(
             ids and filter is given, there is no index, another writer holds the lock, or the disk is full.
     """
     if (ids is None) == (where is None):
-        raise LimbeckError("remove: give either ids or a filter (where)")
+        raise LimbeckError("remove: give either ids or a filter (where)", code="E-OPTION-CONFLICT")
     if isinstance(ids, str):
-        raise LimbeckError(f"remove: {ids!r} is one string; give a list of ids")
+        raise LimbeckError(f"remove: {ids!r} is one string; give a list of ids", code="E-INPUT-TYPE")
     with changing(path, lock_timeout) as change:
         rows = _matching(change.store, where) if where is not None else _known(change.store, ids or ())
         if len(rows):
@@ -65,6 +65,7 @@ def _known(store: IndexStore, ids: Sequence[str]) -> np.ndarray:
     if unknown:
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         raise LimbeckError(
-            f"{store.path}: no item with id {', '.join(unknown[:_NAMED])}{more}; nothing was removed"
+            f"{store.path}: no item with id {', '.join(unknown[:_NAMED])}{more}; nothing was removed",
+            code="E-ID-UNKNOWN",
         )
     return rows

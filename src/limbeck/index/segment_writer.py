@@ -51,13 +51,14 @@ def write_segment(
             checked = space.check(points)
             if len(checked) != len(table):
                 raise LimbeckError(
-                    f"index: {len(checked)} points but {len(table)} items; give one item per point"
+                    f"index: {len(checked)} points but {len(table)} items; give one item per point",
+                    code="E-ARRAY-ROWS",
                 )
             points_file.append(checked)
             items_file.append(table)
             ids.append(hash_ids(table.column("id").to_pylist()))
         if not points_file.rows and empty is None:
-            raise LimbeckError("index: no items; give at least one")
+            raise LimbeckError("index: no items; give at least one", code="E-ENCODE-EMPTY")
     ids.write()
     fsync_path(directory / ITEMS)
     fsync_path(directory)
@@ -85,7 +86,8 @@ class _ItemsFile:
         if not table.schema.equals(self._schema):
             raise LimbeckError(
                 f"index: items change their columns from {self._schema.names} to {table.schema.names}; "
-                "give every batch the same ones"
+                "give every batch the same ones",
+                code="E-TABLE-COLUMN",
             )
         self._buffer.append(table)
 

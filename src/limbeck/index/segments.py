@@ -57,7 +57,10 @@ class Segment:
         self.directory, self.name, self.rows = Path(directory), entry.name, entry.rows
         self.removed = np.empty(0, np.int64) if removed is None else removed
         if files is not None and not {POINTS, ITEMS, ID_HASH} <= files.keys():
-            raise LimbeckError(f"{self.directory}: the manifest names no checksums of its files; {RESTORE}")
+            raise LimbeckError(
+                f"{self.directory}: the manifest names no checksums of its files; {RESTORE}",
+                code="E-INDEX-DAMAGED",
+            )
         self._joint: Callable[[], pa.Schema] | None = None
         self._mapped = {
             name: CheckedFile(self.directory / name, file, RESTORE) for name, file in (files or {}).items()
@@ -66,14 +69,16 @@ class Segment:
         if self._points.shape != (entry.rows, space.width) or self._points.dtype != space.dtype:
             raise LimbeckError(
                 f"{self.directory / POINTS}: {self._points.dtype} {self._points.shape}, "
-                f"expected {space.dtype} ({entry.rows}, {space.width}); rebuild the index"
+                f"expected {space.dtype} ({entry.rows}, {space.width}); rebuild the index",
+                code="E-INDEX-DAMAGED",
             )
         self._items = pa.memory_map(str(self.directory / ITEMS))
         self._ids = open_npy(self.directory / ID_HASH)
         if self._ids.shape != (2, entry.rows) or self._ids.dtype != np.dtype("<u8"):
             raise LimbeckError(
                 f"{self.directory / ID_HASH}: {self._ids.dtype} {self._ids.shape}, "
-                f"expected uint64 (2, {entry.rows}); rebuild the index"
+                f"expected uint64 (2, {entry.rows}); rebuild the index",
+                code="E-INDEX-DAMAGED",
             )
         self._sound: set[str] = set()  # columns whose values are checked
 
@@ -97,9 +102,13 @@ class Segment:
             items = pa.ipc.open_file(self._items).read_all()
         except (pa.ArrowException, OSError, ValueError) as error:
             cause = str(error).splitlines()[0][:80]
-            raise LimbeckError(f"{path}: not readable ({cause}); rebuild the index") from None
+            raise LimbeckError(
+                f"{path}: not readable ({cause}); rebuild the index", code="E-INDEX-DAMAGED"
+            ) from None
         if len(items) != self.rows:
-            raise LimbeckError(f"{path}: {len(items)} rows, expected {self.rows}; rebuild the index")
+            raise LimbeckError(
+                f"{path}: {len(items)} rows, expected {self.rows}; rebuild the index", code="E-INDEX-DAMAGED"
+            )
         return items
 
     @functools.cached_property
@@ -129,7 +138,8 @@ class Segment:
         except pa.ArrowInvalid as error:
             raise LimbeckError(
                 f"{self.directory / ITEMS}: damaged ({str(error).splitlines()[0][:80]}); "
-                "see limbeck index verify, restore the file or rebuild the index"
+                "see limbeck index verify, restore the file or rebuild the index",
+                code="E-INDEX-DAMAGED",
             ) from None
         return values
 
@@ -159,7 +169,10 @@ class Segment:
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Return the ids of rows (n,), in their order."""
         if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
-            raise LimbeckError(f"{self.directory}: its id table names rows that do not exist; {RESTORE}")
+            raise LimbeckError(
+                f"{self.directory}: its id table names rows that do not exist; {RESTORE}",
+                code="E-INDEX-DAMAGED",
+            )
         column = self.items.column("id")
         ends = np.cumsum([len(chunk) for chunk in column.chunks])
         number = np.searchsorted(ends, rows, side="right")

@@ -49,7 +49,8 @@ class IndexStore:
             if size != entry.size:
                 raise LimbeckError(
                     f"{self.path / name}: {size} bytes, the manifest says {entry.size}; "
-                    "restore the file or rebuild the index"
+                    "restore the file or rebuild the index",
+                    code="E-INDEX-DAMAGED",
                 )
         removed = self._removed()
         self.segments = [
@@ -82,7 +83,8 @@ class IndexStore:
             fits = rows.shape == (entry.rows,) and rows.dtype == np.int64 and entry.rows > 0
             if not fits or not 0 <= rows[0] <= rows[-1] < end:
                 raise LimbeckError(
-                    f"{file}: does not hold {entry.rows} rows of its segment; restore the file"
+                    f"{file}: does not hold {entry.rows} rows of its segment; restore the file",
+                    code="E-INDEX-DAMAGED",
                 )
             found[entry.segment] = np.asarray(rows)
         return found
@@ -105,7 +107,10 @@ class IndexStore:
                     return cls(path, manifest)
             except FileNotFoundError as error:
                 missing = str(error.filename)
-        raise LimbeckError(f"{missing}: missing from the index; restore the file or rebuild the index")
+        raise LimbeckError(
+            f"{missing}: missing from the index; restore the file or rebuild the index",
+            code="E-INDEX-DAMAGED",
+        )
 
     @classmethod
     def build(
@@ -159,7 +164,9 @@ class IndexStore:
 
     def _locate(self, row: int) -> tuple[Segment, int]:
         if not 0 <= row < self.rows:
-            raise LimbeckError(f"{self.path}: row {row} does not exist; rows are 0 to {self.rows - 1}")
+            raise LimbeckError(
+                f"{self.path}: row {row} does not exist; rows are 0 to {self.rows - 1}", code="E-ROW-RANGE"
+            )
         number = bisect.bisect_right(self.starts, row) - 1
         return self.segments[number], row - self.starts[number]
 
@@ -198,7 +205,9 @@ class IndexStore:
         row = int(self.rows_of([item_id])[0])
         if row < 0:
             like = next((segment.id_of(0) for segment in self.segments if segment.rows), "")
-            raise LimbeckError(f"{self.path}: no item with id {item_id!r}; ids look like {like!r}")
+            raise LimbeckError(
+                f"{self.path}: no item with id {item_id!r}; ids look like {like!r}", code="E-ID-UNKNOWN"
+            )
         return row
 
     def live_batches(self) -> Iterator[tuple[np.ndarray, pa.Table]]:
@@ -276,7 +285,8 @@ class IndexStore:
         for segment in self.segments:
             if (np.diff(segment.removed) <= 0).any():
                 raise LimbeckError(
-                    f"{segment.directory}: its removed rows are not ascending; rebuild the index"
+                    f"{segment.directory}: its removed rows are not ascending; rebuild the index",
+                    code="E-INDEX-DAMAGED",
                 )
             for start in range(0, segment.rows, 1 << 16):
                 self.space.check(segment.points[start : start + (1 << 16)])
@@ -300,4 +310,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     with readable(path):
         bad = [name for name, entry in manifest.files.items() if not same_file(path / name, entry)]
     if bad:
-        raise LimbeckError(f"{path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index")
+        raise LimbeckError(
+            f"{path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index",
+            code="E-INDEX-DAMAGED",
+        )

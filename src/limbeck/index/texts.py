@@ -43,7 +43,8 @@ def stored_texts(store: IndexStore) -> list[str]:
     texts = [text for segment in store.segments for text in table_texts(segment.live_items())]
     if not texts:
         raise LimbeckError(
-            f"{store.path}: holds no captions, tags, labels or class paths; give --texts FILE or --data PAIRS"
+            f"{store.path}: has no captions, tags, labels or class paths; give --texts FILE or --data PAIRS",
+            code="E-DATA-TEXT",
         )
     return list(dict.fromkeys(texts))
 
@@ -58,5 +59,5 @@ def read_texts(path: Path | str) -> list[str]:
     warn_notes(found.notes)
     texts = list(dict.fromkeys(text for line in found.entries if (text := line.strip())))
     if not texts:
-        raise LimbeckError(f"{path}: is empty; give one text per line")
+        raise LimbeckError(f"{path}: is empty; give one text per line", code="E-FILE-EMPTY")
     return texts

@@ -92,7 +92,10 @@ def commit(
         with writer_lock(path, lock_timeout):
             published = generations(path)
             if published and not replace:
-                raise LimbeckError(f"{path}: exists already; choose another place, replace it or remove it")
+                raise LimbeckError(
+                    f"{path}: exists already; choose another place, replace it or remove it",
+                    code="E-PATH-EXISTS",
+                )
             require_index_directory(path)  # check again: it may have changed before the lock was acquired
             collect_garbage(path)
             try:
@@ -123,7 +126,8 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
             if source.space_id != meta.space_id:
                 raise LimbeckError(
                     f"{path}: the query encoder is of space {source.space_id}, the items are of space "
-                    f"{meta.space_id}; use the model that encoded them"
+                    f"{meta.space_id}; use the model that encoded them",
+                    code="E-INDEX-OTHER-MODEL",
                 )
             entry, entries = write_encoder(path, source, written)
             encoders.append(entry)
@@ -139,7 +143,10 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
         check_unique(opened)
         schema = opened[0].items.schema
         if any(not segment.items.schema.equals(schema) for segment in opened):
-            raise LimbeckError(f"{path}: segments have different columns; give every item the same ones")
+            raise LimbeckError(
+                f"{path}: segments have different columns; give every item the same ones",
+                code="E-TABLE-COLUMN",
+            )
         sync_folders(path)
         publish(
             path,
@@ -207,7 +214,7 @@ def write_encoder(
     source.write(aside)
     found = dict(_walk(aside))
     if not found:
-        raise LimbeckError(f"{path}: the query encoder wrote no files; save it again")
+        raise LimbeckError(f"{path}: the query encoder wrote no files; save it again", code="E-MODEL-DAMAGED")
     entries = {name: file_entry(file) for name, file in found.items()}
     digest = sha256_json({name: entry.sha256 for name, entry in entries.items()})[:32]
     target = path / "encoders" / digest
@@ -234,6 +241,6 @@ def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
     """Yield (relative name, file) of the plain files below a directory, sorted; a link is an error."""
     for file in sorted(directory.rglob("*")):
         if file.is_symlink():
-            raise LimbeckError(f"{file}: is a link; an index holds plain files only")
+            raise LimbeckError(f"{file}: is a link; an index holds plain files only", code="E-PATH-KIND")
         if file.is_file():
             yield file.relative_to(directory).as_posix(), file

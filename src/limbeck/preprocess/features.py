@@ -31,12 +31,14 @@ class FeaturePreprocessor:
         rows = np.ascontiguousarray(np.stack(list(items)), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise LimbeckError(
-                f"features:{self.name}: rows have width {rows.shape[1:]}, but the model reads {self.width}"
+                f"features:{self.name}: rows have width {rows.shape[1:]}, but the model reads {self.width}",
+                code="E-ARRAY-SHAPE",
             )
         if self.log1p and len(rows) and rows.min() < 0:
             raise LimbeckError(
                 f"features:{self.name}: log1p needs features >= 0, one is {float(rows.min()):.3g}; "
-                "correct the file"
+                "correct the file",
+                code="E-ARRAY-VALUES",
             )
         return {"features": rows}
 

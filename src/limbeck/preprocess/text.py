@@ -198,7 +198,8 @@ def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the Rust side raises bare Exception
         raise LimbeckError(
-            f"{folder / 'tokenizer.json'}: cannot be read ({str(error)[:120]}); restore it"
+            f"{folder / 'tokenizer.json'}: cannot be read ({str(error)[:120]}); restore it",
+            code="E-MODEL-DAMAGED",
         ) from None
 
 
@@ -210,4 +211,6 @@ def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
 
 def unknown_query(item: str) -> LimbeckError:
     """Return the error for a query of which no word is known."""
-    return LimbeckError(f"query {item!r}: not one word of it is known to this model; try other words")
+    return LimbeckError(
+        f"query {item!r}: not one word of it is known to this model; try other words", code="E-QUERY-WORDS"
+    )

@@ -57,7 +57,8 @@ class Address:
         if match is None or int(match["port"] or _PORT) > 65535:
             raise LimbeckError(
                 f"milvus: {text!r} is not an address; write milvus://HOST:{_PORT}/NAME (letters, digits, "
-                f"_), and put a token into the environment variable {TOKEN}"
+                f"_), and put a token into the environment variable {TOKEN}",
+                code="E-MILVUS-ADDRESS",
             )
         probes = None if match["probes"] is None else int(match["probes"])
         return cls(match["host"], int(match["port"] or _PORT), match["name"], bool(match["tls"]), probes)
@@ -85,14 +86,17 @@ def connect(address: Address) -> Any:
     try:
         import pymilvus
     except ImportError:
-        raise LimbeckError("milvus: pymilvus is not installed; pip install 'limbeck[milvus]'") from None
+        raise LimbeckError(
+            "milvus: pymilvus is not installed; pip install 'limbeck[milvus]'", code="E-PACKAGE-MISSING"
+        ) from None
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # every logged error is raised as well
     try:
         return pymilvus.MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
     except Exception as error:  # pymilvus and gRPC raise several kinds
         cause = _cause(error)
         raise LimbeckError(
-            f"milvus: no server answers at {address.server} ({cause}); start it, or correct the address"
+            f"milvus: no server answers at {address.server} ({cause}); start it, or correct the address",
+            code="E-MILVUS-SERVER",
         ) from None
 
 
@@ -105,7 +109,8 @@ def one_line_errors(address: Address) -> Iterator[None]:
         yield
     except known as error:
         raise LimbeckError(
-            f"{address}: Milvus failed ({_cause(error)}); check that the server runs, and its log"
+            f"{address}: Milvus failed ({_cause(error)}); check that the server runs, and its log",
+            code="E-MILVUS-SERVER",
         ) from None
 
 

@@ -125,5 +125,6 @@ def _check_lengths(column: Column, values: list[Any], table: pa.Table) -> None:
             item = table.column("id")[row].as_py()[:80]
             raise LimbeckError(
                 f"push: {column.name!r} of item {item!r} is too long; Milvus takes {MAX_TEXT} bytes of text, "
-                f"{MAX_ENTRIES} entries of a list; shorten it (limbeck index add --replace)"
+                f"{MAX_ENTRIES} entries of a list; shorten it (limbeck index add --replace)",
+                code="E-MILVUS-LIMIT",
             )

@@ -51,7 +51,8 @@ def expression(condition: Condition, columns: Mapping[str, Column], schema: pa.S
     if column is None:
         raise LimbeckError(
             f"where: the Milvus collection has no {condition.column!r}; push the index again if the column "
-            "is new; otherwise (lists of lists, bytes, …) use --engine exact"
+            "is new; otherwise (lists of lists, bytes, …) use --engine exact",
+            code="E-FILTER-COLUMN",
         )
     if condition.verb == "is null":
         return False if column.present is None else f"{column.present} == false"
@@ -79,7 +80,8 @@ def _literal(value: Any) -> str:
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise LimbeckError(
-            f"where: {value} is outside the range that Milvus compares; write a smaller number"
+            f"where: {value} is outside the range that Milvus compares; write a smaller number",
+            code="E-FILTER-VALUE",
         )
     return value
 
@@ -88,7 +90,8 @@ def _inside(value: Any) -> Any:
     """Return a value to compare with integers, which must be in the range of signed 64-bit integers."""
     if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
         raise LimbeckError(
-            f"where: {value} is outside the range that Milvus compares; write a smaller number"
+            f"where: {value} is outside the range that Milvus compares; write a smaller number",
+            code="E-FILTER-VALUE",
         )
     return value
 
@@ -102,7 +105,8 @@ def _text(test: Test, field: str, kind: pa.DataType) -> Expression:
         if "*" in start or "?" in start or len(value) > len(start) + 1:
             raise LimbeckError(
                 f"where: Milvus matches only the start of a text, not {value!r}; write {test.column} "
-                "startswith …, or use --engine exact"
+                "startswith …, or use --engine exact",
+                code="E-ENGINE-CANNOT",
             )
         return f"{field} == {_literal(value)}" if value == start else _starts(field, start)
     if test.verb == "startswith":

@@ -74,9 +74,12 @@ def push_index(
     store, target = IndexStore.open(path), Address.parse(address)
     if isinstance(lists, bool) or not isinstance(lists, int) or not 0 <= lists <= min(_MAX_LISTS, len(store)):
         most = min(_MAX_LISTS, len(store))
-        raise LimbeckError(f"lists: {lists!r} is not a whole number from 0 to {most} (0 compares every item)")
+        raise LimbeckError(
+            f"lists: {lists!r} is not a whole number from 0 to {most} (0 compares every item)",
+            code="E-OPTION-RANGE",
+        )
     if not len(store):
-        raise LimbeckError(f"{store.path}: holds no items; add some first")
+        raise LimbeckError(f"{store.path}: holds no items; add some first", code="E-INDEX-EMPTY")
     client = connect(target)
     layout, columns = Layout.of(store.space, lists), columns_of(store)
     points = Points(store.points, layout.items)
@@ -126,10 +129,14 @@ def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -
     name = str(found["collection_name"])
     if target.name not in found.get("aliases", ()):
         raise LimbeckError(
-            f"{target}: a collection that limbeck index push did not make has this name; choose another"
+            f"{target}: a collection that limbeck index push did not make has this name; choose another",
+            code="E-MILVUS-COLLECTION",
         )
     if not replace and not Record.from_text(found.get("description", ""), target).is_of(store):
-        raise LimbeckError(f"{target}: holds another index or model; choose another name, or use --replace")
+        raise LimbeckError(
+            f"{target}: holds another index or model; choose another name, or use --replace",
+            code="E-MILVUS-COLLECTION",
+        )
     return name
 
 
@@ -202,4 +209,6 @@ def _make_ready(client: Any, name: str, record: Record, layout: Layout) -> None:
     found = client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
     count = found[0]["count(*)"]
     if count != record.rows:
-        raise LimbeckError(f"{name}: {count} of {record.rows} items arrived; push again")
+        raise LimbeckError(
+            f"{name}: {count} of {record.rows} items arrived; push again", code="E-MILVUS-SERVER"
+        )

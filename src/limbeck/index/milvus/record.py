@@ -93,10 +93,14 @@ class Record:
             version = value.pop("limbeck")
         except (ValueError, TypeError, AttributeError, KeyError):
             raise LimbeckError(
-                f"{what}: was not made by limbeck index push; choose another name for the collection"
+                f"{what}: was not made by limbeck index push; choose another name for the collection",
+                code="E-MILVUS-COLLECTION",
             ) from None
         if version != FORMAT:
-            raise LimbeckError(f"{what}: format {version}, this limbeck reads {FORMAT}; upgrade limbeck")
+            raise LimbeckError(
+                f"{what}: format {version}, this limbeck reads {FORMAT}; upgrade limbeck",
+                code="E-FILE-VERSION",
+            )
         value["segments"] = [SegmentEntry(**entry) for entry in value["segments"]]
         value["columns"] = [Column(**entry) for entry in value["columns"]]
         return cls(**value)
@@ -117,19 +121,22 @@ class Record:
         if self.space != store.space.to_json():
             raise LimbeckError(
                 f"{what}: holds points of {_named(self.space)}, the index of "
-                f"{_named(store.space.to_json())}; give the collection of this index"
+                f"{_named(store.space.to_json())}; give the collection of this index",
+                code="E-MILVUS-COLLECTION",
             )
         if self.space_id != store.manifest.space_id:
             raise LimbeckError(
                 f"{what}: holds points of another model (space_id {self.space_id}, the index "
-                f"{store.manifest.space_id}); push this index under another name, or --replace"
+                f"{store.manifest.space_id}); push this index under another name, or --replace",
+                code="E-MILVUS-COLLECTION",
             )
         names = {entry.name for entry in store.manifest.segments}
         if not all(entry.name in names for entry in self.segments):
             raise LimbeckError(
                 f"{what}: stale, it holds generation {self.generation} of {self.index}, this index is at "
                 f"{store.manifest.generation} and its rows were rewritten; run limbeck index push "
-                f"{store.path} {what} again"
+                f"{store.path} {what} again",
+                code="E-MILVUS-STALE",
             )
 
 
