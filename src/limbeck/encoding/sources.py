@@ -42,14 +42,15 @@ class PictureFolder:
         self._states: dict[int, FileState | None] = {}  # of opened pictures, until `items` returns them
         self.root = Path(root)
         if not self.root.is_dir():
-            raise LimbeckError(f"{self.root}: {_no_directory(self.root)}")
+            raise LimbeckError(f"{self.root}: {_no_directory(self.root)}", code="E-PATH-MISSING")
         listing = list_folder(self.root)
         self.names, self.passed = listing.pictures, listing.passed
         if not self.names:
             line = self.passed.line()
             raise LimbeckError(
                 f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
-                + (f" ({line})" if line else "")
+                + (f" ({line})" if line else ""),
+                code="E-ENCODE-EMPTY",
             )
         self._place(self.root.resolve() if below is None else Path(below))
 
@@ -92,7 +93,8 @@ class PictureFolder:
     def features(self, name: str, rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         """Raise an error, because a folder of pictures has no features."""
         raise LimbeckError(
-            f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory with them"
+            f"{self.root}: the model reads features {name!r}, not pixels; give a pairs directory with them",
+            code="E-MODEL-INPUT",
         )
 
 
@@ -187,7 +189,7 @@ def open_source(
         return TableSource(source, image_column, types=types, multiline=multiline)
     for option, given in (("image-column", image_column), ("types", types), ("multiline", multiline)):
         if given:
-            raise LimbeckError(f"{source}: is not a table; leave out --{option}")
+            raise LimbeckError(f"{source}: is not a table; leave out --{option}", code="E-OPTION-UNUSED")
     if isinstance(source, PictureFolder | PairsSource | TableSource):
         return source
     if isinstance(source, Pairs):
@@ -213,8 +215,12 @@ def split_rows(source: Source, protocol: str, split: str) -> np.ndarray:
     from limbeck.data.resolved_splits import SplitName, resolve_splits
 
     if not isinstance(source, PairsSource):
-        raise LimbeckError(f"{source.root}: only pairs have splits; leave out --protocol")
+        raise LimbeckError(
+            f"{source.root}: only pairs have splits; leave out --protocol", code="E-OPTION-UNUSED"
+        )
     name: SplitName | None = next((known for known in get_args(SplitName) if known == split), None)
     if name is None:
-        raise LimbeckError(f"split: {split!r} is not one of {', '.join(get_args(SplitName))}")
+        raise LimbeckError(
+            f"split: {split!r} is not one of {', '.join(get_args(SplitName))}", code="E-OPTION-CHOICE"
+        )
     return resolve_splits(load_protocol(protocol), source.pairs).parts[name].rows
