@@ -21,4 +21,6 @@ def require(module: str, extra: str = "report") -> Any:
         if error.name != package:
             raise
         name = "scikit-learn" if package == "sklearn" else package
-        raise LimbeckError(f'{name} is not installed; type: pip install "limbeck[{extra}]"') from None
+        raise LimbeckError(
+            f'{name} is not installed; type: pip install "limbeck[{extra}]"', code="E-PACKAGE-MISSING"
+        ) from None

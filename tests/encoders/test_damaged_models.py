@@ -106,7 +106,7 @@ def test_places_without_a_model_say_what_to_give(tmp_path: Path) -> None:
         limbeck.load(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     with pytest.raises(
-        LimbeckError, match="the run has not finished; continue it with: limbeck train --resume"
+        LimbeckError, match="as the run is unfinished; continue it by: limbeck train --resume"
     ):
         limbeck.load(tmp_path)
 

@@ -82,7 +82,8 @@ def read_classes(
     """
     if file_tree is None and section.hierarchy not in (None, FROM_PATHS):
         raise LimbeckError(
-            f"protocol {protocol}: classification.hierarchy is a file; use load_protocol to read it"
+            f"protocol {protocol}: classification.hierarchy is a file; use load_protocol to read it",
+            code="E-CONFIG-VALUE",
         )
     own = class_names(pairs, section.classes)
     known = pairs.label_names if section.classes == "label" else own  # a label may be wrong for every row

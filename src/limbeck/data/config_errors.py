@@ -26,7 +26,10 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
         models, key = _models_at(model, first["loc"][:-1]), str(first["loc"][-1])
         for renamed in (getattr(m, "renamed", {}) for m in models):
             if key in renamed:
-                return LimbeckError(f"{source}: key {where!r} is now named {renamed[key]!r}; rename it{more}")
+                return LimbeckError(
+                    f"{source}: key {where!r} is now named {renamed[key]!r}; rename it{more}",
+                    code="E-CONFIG-KEY",
+                )
         known = sorted({name for m in models for name in m.model_fields})
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"known are {', '.join(sorted(known))}" if known else "this part has no keys; remove it"

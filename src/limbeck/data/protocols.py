@@ -38,7 +38,9 @@ def load_protocol(name: str | Path) -> Protocol:
     file = _find(str(name))
     content = read_yaml(file)
     if not isinstance(content, dict):
-        raise LimbeckError(f"{file}: a protocol is a mapping of keys, found {type(content).__name__}")
+        raise LimbeckError(
+            f"{file}: a protocol is a mapping of keys, found {type(content).__name__}", code="E-CONFIG-FORM"
+        )
     try:
         protocol = Protocol.model_validate(content)
     except ValidationError as error:
@@ -92,7 +94,7 @@ def open_splits(protocol: Protocol | Path | str, pairs: Pairs, option: str) -> R
             raise
         shown = f"{option}{'=' if '.' in option else ' '}{fits[0]}"
         others = f" (or {', '.join(fits[1:4])})" if fits[1:] else ""
-        raise LimbeckError(f"{error}; this data set fits {shown}{others}") from None
+        raise LimbeckError(f"{error}; this data set fits {shown}{others}", code=error.code) from None
 
 
 def protocol_file(name: str) -> Path | None:
@@ -130,26 +132,29 @@ def _find(name: str) -> Path:
     if file.is_file():
         return file
     if file.suffix in (".yaml", ".yml"):
-        raise LimbeckError(f"{name}: no such protocol file; give its path, or restore it")
+        raise LimbeckError(
+            f"{name}: no such protocol file; give its path, or restore it", code="E-PATH-MISSING"
+        )
     if name.rpartition("@")[0] in list_protocols():
-        raise LimbeckError(f"unknown protocol {name!r}; after @, {FORM}")
+        raise LimbeckError(f"unknown protocol {name!r}; after @, {FORM}", code="E-PROTOCOL-UNKNOWN")
     near = difflib.get_close_matches(name, list_protocols(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
-    raise LimbeckError(f"unknown protocol {name!r}; {hint}")
+    raise LimbeckError(f"unknown protocol {name!r}; {hint}", code="E-PROTOCOL-UNKNOWN")
 
 
 def _read_ids(file: Path, sha256: str) -> list[str]:
     if not file.is_file():
-        raise LimbeckError(f"{file}: no such id list; restore it")
+        raise LimbeckError(f"{file}: no such id list; restore it", code="E-PATH-MISSING")
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise LimbeckError(
-            f"{file}: SHA-256 is {found[:12]}…, the protocol expects {sha256[:12]}…; restore it"
+            f"{file}: SHA-256 is {found[:12]}…, the protocol expects {sha256[:12]}…; restore it",
+            code="E-FILE-DAMAGED",
         )
     decoded = decode_text(content, str(file))
     warn_notes(decoded.notes)
     ids = TextList(str(file), split_lines(decoded.text)).entries
     if len(set(ids)) != len(ids):
-        raise LimbeckError(f"{file}: an id occurs twice; list each id once")
+        raise LimbeckError(f"{file}: an id occurs twice; list each id once", code="E-ID-REPEATED")
     return ids

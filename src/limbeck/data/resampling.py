@@ -48,13 +48,17 @@ def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None,
     drawn: dict[str, Any]
     if match["seed"] is not None:
         if int(match["seed"]) == 0:
-            raise LimbeckError(f"protocol {own}: draws count from 1; the fixed split is {base.name}")
+            raise LimbeckError(
+                f"protocol {own}: draws count from 1; the fixed split is {base.name}",
+                code="E-PROTOCOL-UNKNOWN",
+            )
         drawn, family = {"seed": int(match["seed"])}, base.hash
     else:
         fold, of = int(match["fold"]), int(match["of"])
         if of < 2 or not 1 <= fold <= of:
             raise LimbeckError(
-                f"protocol {own}: folds are numbered 1 to K, K at least 2; write {base.name}@fold1of5"
+                f"protocol {own}: folds are numbered 1 to K, K at least 2; write {base.name}@fold1of5",
+                code="E-PROTOCOL-UNKNOWN",
             )
         drawn, family = {"fold": [fold, of], "query": None}, sha256_json([base.hash, "folds", of])
     if base.splits.otherwise is not None:
@@ -78,7 +82,8 @@ def _of_lists(base: Protocol, own: str) -> tuple[dict[str, Any], list[str], int]
     if query is None or train is None or (base.splits.database is not None and database is None):
         raise LimbeckError(
             f"protocol {own}: {base.name} takes its splits from a column of the data set; "
-            "only id lists or splits.draw can be resampled"
+            "only id lists or splits.draw can be resampled",
+            code="E-PROTOCOL-RESAMPLE",
         )
     held_out = lists.get("validation", ())
     if database is None:
@@ -88,7 +93,8 @@ def _of_lists(base: Protocol, own: str) -> tuple[dict[str, Any], list[str], int]
     else:
         raise LimbeckError(
             f"protocol {own}: {base.name} trains on ids outside its database; only lists whose database "
-            "contains train, or splits.draw, can be resampled"
+            "contains train, or splits.draw, can be resampled",
+            code="E-PROTOCOL-RESAMPLE",
         )
     whole = len(train) + len(held_out) == len(pool) - len(query)
     sizes = {"query": len(query), "train": None if whole else len(train) + len(held_out)}

@@ -97,7 +97,8 @@ class ResolvedSplits:
                 rows = _listed(self.protocol, self.pairs, "validation")
             if np.isin(rows, self.query.rows).any():
                 raise LimbeckError(
-                    f"protocol {self.protocol.name}: validation has query rows; make them disjoint"
+                    f"protocol {self.protocol.name}: validation has query rows; make them disjoint",
+                    code="E-PROTOCOL-SPLIT",
                 )
             return train.take(~np.isin(train.rows, rows)), dataclasses.replace(train, rows=rows)
         size = min(rule.size, len(train) // 5)
@@ -149,7 +150,8 @@ def resolve_splits(protocol: Protocol, pairs: Pairs) -> ResolvedSplits:
         rows = _rows(protocol, pairs, name) if drawn is None else pairs.rows(drawn[name])
         if not len(rows):
             raise LimbeckError(
-                f"protocol {protocol.name}: split {name!r} is empty in {pairs.path}; use another split"
+                f"protocol {protocol.name}: split {name!r} is empty in {pairs.path}; use another split",
+                code="E-PROTOCOL-SPLIT",
             )
         return ResolvedSplit(pairs, protocol.text, rows)
 
@@ -162,7 +164,8 @@ def resolve_splits(protocol: Protocol, pairs: Pairs) -> ResolvedSplits:
             first = ", ".join(pairs.ids[row] for row in shared[:3])
             raise LimbeckError(
                 f"protocol {protocol.name}: {len(shared)} ids are in both query and {name} "
-                f"(first: {first}); make the splits disjoint"
+                f"(first: {first}); make the splits disjoint",
+                code="E-PROTOCOL-SPLIT",
             )
     if protocol.text.unique:
         _check_unique(protocol, query)
@@ -196,7 +199,8 @@ def _listed(protocol: Protocol, pairs: Pairs, name: str) -> np.ndarray:
         first = ", ".join(missing[:3])
         raise LimbeckError(
             f"protocol {protocol.name}: {len(missing)} of {len(ids)} {name} ids are not in {pairs.path} "
-            f"(first: {first}); import the complete data set or choose another protocol"
+            f"(first: {first}); import the complete data set or choose another protocol",
+            code="E-PROTOCOL-DATA",
         )
     return rows
 
@@ -208,7 +212,8 @@ def _check_labels(protocol: Protocol, pairs: Pairs) -> None:
         which = f"lacks {', '.join(missing[:3])}" if missing else f"has also {', '.join(foreign[:3])}"
         raise LimbeckError(
             f"protocol {protocol.name}: its relevance uses {len(wanted)} labels, but {pairs.path} {which}; "
-            "import it with the protocol's labels"
+            "import it with the protocol's labels",
+            code="E-PROTOCOL-DATA",
         )
 
 
@@ -219,5 +224,6 @@ def _check_unique(protocol: Protocol, query: ResolvedSplit) -> None:
             if seen.setdefault(text, own) != own:
                 raise LimbeckError(
                     f"protocol {protocol.name}: {seen[text]} and {own} of the query split share the text "
-                    f"{text!r}; make it unique"
+                    f"{text!r}; make it unique",
+                    code="E-PROTOCOL-DATA",
                 )

@@ -141,7 +141,9 @@ class Backbone(nn.Module, ABC):
 
     def from_source(self, source: str) -> nn.Module:
         """Load `model` with the weights of a source that is on this machine; nothing is downloaded."""
-        raise LimbeckError(f"backbone '{getattr(self.config, 'kind', '?')}' has no source")
+        raise LimbeckError(
+            f"backbone '{getattr(self.config, 'kind', '?')}' has no source", code="E-MODEL-LACKS"
+        )
 
     def embeds(self) -> str | None:
         """Return the pretrained dual encoder (`reference`) whose embeddings the output is, or None.

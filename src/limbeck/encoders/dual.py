@@ -100,7 +100,9 @@ class DualEncoder(nn.Module):
             The key of each batch and one array per output.
         """
         if unknown := [name for name in outputs if name not in get_args(Output)]:
-            raise LimbeckError(f"output={unknown[0]!r}: choose points, embeddings, features or floats")
+            raise LimbeckError(
+                f"output={unknown[0]!r}: choose points, embeddings, features or floats", code="E-INPUT-TYPE"
+            )
         return encode(self, partial(self._outputs, modality, outputs), batches)
 
     def _outputs(
@@ -177,15 +179,20 @@ class DualEncoder(nn.Module):
         """Refuse what `encode_image` or `encode_text` cannot read."""
         if modality == "text":
             if isinstance(items, str):
-                raise LimbeckError("encode_text: needs a list of texts, not one string")
+                raise LimbeckError("encode_text: needs a list of texts, not one string", code="E-INPUT-TYPE")
             self._check_reads_text()
             return
         if not isinstance(items, Sequence | np.ndarray) or isinstance(items, str):
-            raise LimbeckError(f"encode_image: needs a list of pictures, not one {type(items).__name__}")
+            raise LimbeckError(
+                f"encode_image: needs a list of pictures, not one {type(items).__name__}",
+                code="E-MODEL-INPUT",
+            )
         pixels = self.image_input == "pixels"
         if pixels == isinstance(items, np.ndarray):
             wanted = "pictures" if pixels else "an array of feature rows (N, D)"
-            raise LimbeckError(f"encode_image: this model reads {self.image_input}; pass {wanted}")
+            raise LimbeckError(
+                f"encode_image: this model reads {self.image_input}; pass {wanted}", code="E-MODEL-INPUT"
+            )
 
     def points_of(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the stored form (N, width) of embeddings (N, d) of this encoder."""
@@ -206,7 +213,8 @@ class DualEncoder(nn.Module):
         if (reads := self.towers["text"].backbone.reads) != "text":
             raise LimbeckError(
                 f"this model's text tower reads {reads}, not texts; train a student on its image side first "
-                "(soda-student with init: {image: RUN}, freeze: [image])"
+                "(soda-student with init: {image: RUN}, freeze: [image])",
+                code="E-OPTION-CHOICE",
             )
 
     def _batches(
@@ -308,12 +316,14 @@ class DualEncoder(nn.Module):
         stored = read_json(folder / "model.json")
         if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
             raise LimbeckError(
-                f"{folder / 'model.json'}: not a limbeck model; use a run or a model directory"
+                f"{folder / 'model.json'}: not a limbeck model; use a run or a model directory",
+                code="E-MODEL-MISSING",
             )
         if isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
             raise LimbeckError(
                 f"{folder / 'model.json'}: format {stored['format']} is newer than this version; "
-                "upgrade limbeck"
+                "upgrade limbeck",
+                code="E-FILE-VERSION",
             )
         try:
             references = dict(stored["references"])
@@ -324,7 +334,8 @@ class DualEncoder(nn.Module):
             raise
         except Exception as error:  # torch and transformers refuse odd values in many ways
             raise LimbeckError(
-                f"{folder}: damaged or of another version ({_reason(error)}); train again"
+                f"{folder}: damaged or of another version ({_reason(error)}); train again",
+                code="E-MODEL-DAMAGED",
             ) from error
         elsewhere = referenced_weights(model, references, folder, bundled=bundled)
         tensors = load_tensors(folder / "model.safetensors") | elsewhere
@@ -333,7 +344,8 @@ class DualEncoder(nn.Module):
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise LimbeckError(
-                f"{folder / 'model.safetensors'}: does not fit model.json ({reason[:120]}); restore both"
+                f"{folder / 'model.safetensors'}: does not fit model.json ({reason[:120]}); restore both",
+                code="E-MODEL-DAMAGED",
             ) from error
         model.lift.check(f"{folder / 'model.safetensors'}")
         return model.eval().requires_grad_(False)

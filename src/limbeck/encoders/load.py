@@ -38,10 +38,13 @@ def load(
             return placed(DualEncoder.load(candidate), device)
     if (folder / "recipe.yaml").is_file():
         raise LimbeckError(
-            f"{folder}: contains no model; the run has not finished; continue it with: limbeck train --resume"
+            f"{folder}: contains no model, as the run is unfinished; continue it by: limbeck train --resume",
+            code="E-MODEL-MISSING",
         )
     if not folder.exists() and not is_hub_id(str(path_or_hub_id)):
-        raise LimbeckError(f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)")
+        raise LimbeckError(
+            f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)", code="E-MODEL-MISSING"
+        )
     return placed(load_pretrained(str(path_or_hub_id)), device)
 
 

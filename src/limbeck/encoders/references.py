@@ -43,16 +43,19 @@ def referenced_weights(
         sources = {str(one.get("source") if isinstance(one, dict) else one) for one in references.values()}
         raise LimbeckError(
             f"{file}: keeps weights elsewhere ({', '.join(sorted(sources))}), but an index contains its "
-            "whole model; build the index again"
+            "whole model; build the index again",
+            code="E-INDEX-DAMAGED",
         )
     modules = dict(model.named_modules())
     for prefix, reference in references.items():
         backbone = modules.get(prefix.removesuffix(".model."))
         inner = getattr(backbone, "model", None)
         if not isinstance(backbone, Backbone) or not isinstance(inner, nn.Module):
-            raise LimbeckError(f"{file}: {prefix} refers to no pretrained part; restore it")
+            raise LimbeckError(
+                f"{file}: {prefix} refers to no pretrained part; restore it", code="E-MODEL-DAMAGED"
+            )
         if not isinstance(reference, dict) or not isinstance(reference.get("source"), str):
-            raise LimbeckError(f"{file}: {prefix} refers to no source; restore it")
+            raise LimbeckError(f"{file}: {prefix} refers to no source; restore it", code="E-MODEL-DAMAGED")
         weights = _weights(backbone, reference["source"], reference.get("sha256"), folder)
         backbone.pristine = True
         tensors |= {prefix + name: tensor for name, tensor in weights.items()}
@@ -63,10 +66,13 @@ def _weights(backbone: Backbone, source: str, sha256: Any, folder: Path) -> dict
     try:
         inner = backbone.from_source(source)
     except LimbeckError as error:
-        raise LimbeckError(f"{folder}: keeps pretrained weights elsewhere: {error}") from error
+        raise LimbeckError(
+            f"{folder}: keeps pretrained weights elsewhere: {error}", code=error.code
+        ) from error
     if weights_digest(inner) != sha256:
         raise LimbeckError(
             f"{source}: its weights changed since the model was saved; "
-            "restore them or save the model with bundle=True"
+            "restore them or save the model with bundle=True",
+            code="E-MODEL-DAMAGED",
         )
     return dict(inner.state_dict())

@@ -40,7 +40,10 @@ def local_folder(source: str, *, network: bool = True) -> Path:
         return folder
     if not is_hub_id(source):
         kind = "is a file" if folder.exists() else "there is no such directory"
-        raise LimbeckError(f"{source}: {kind}; use the directory of a model, or a hub id (OWNER/NAME)")
+        raise LimbeckError(
+            f"{source}: {kind}; use the directory of a model, or a hub id (OWNER/NAME)",
+            code="E-MODEL-MISSING",
+        )
     return _from_hub(source, network)
 
 
@@ -76,7 +79,8 @@ def check_no_code(where: Path | str, stored: Any) -> None:
     if _has_key(stored, "auto_map"):
         raise LimbeckError(
             f"{where}: names its own code (auto_map), and limbeck never runs the code of a model; "
-            "use a model of a class that transformers has"
+            "use a model of a class that transformers has",
+            code="E-MODEL-UNSUPPORTED",
         )
 
 
@@ -87,7 +91,8 @@ def check_weights(folder: Path, source: str) -> None:
         raise LimbeckError(
             f"{source}: holds an adapter (adapter_config.json, adapter_model), which limbeck does not apply; "
             "merge it into the weights first (merge_and_unload of peft) and save the merged model, or remove "
-            "the adapter's files to use the model without it"
+            "the adapter's files to use the model without it",
+            code="E-MODEL-UNSUPPORTED",
         )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -95,7 +100,8 @@ def check_weights(folder: Path, source: str) -> None:
     elif not list(folder.glob("*.safetensors")) and (pickled := sorted(folder.glob("*.bin"))):
         raise LimbeckError(
             f"{source}: contains only pickled weights (.bin), which are never loaded; convert them, in its "
-            f"folder: {conversion(pickled[0].name, 'model.safetensors')}"
+            f"folder: {conversion(pickled[0].name, 'model.safetensors')}",
+            code="E-FILE-PICKLE",
         )
 
 
@@ -126,14 +132,18 @@ def _package(source: str) -> Path:
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise LimbeckError(
-            f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}"
+            f"{source}: the package is not installed; run: pip install {name.replace('_', '-')}",
+            code="E-PACKAGE-MISSING",
         )
     root = Path(next(iter(spec.submodule_search_locations)))
     folders = sorted(path.parent for path in root.rglob("modules.json")) or sorted(
         path.parent for path in root.rglob("config.json") if list(path.parent.glob("*.safetensors"))
     )
     if not folders:
-        raise LimbeckError(f"{source}: the package has no folder with config.json and safetensors weights")
+        raise LimbeckError(
+            f"{source}: the package has no folder with config.json and safetensors weights",
+            code="E-MODEL-MISSING",
+        )
     return folders[0]
 
 
@@ -154,12 +164,14 @@ def _from_hub(source: str, network: bool) -> Path:
         if not network:
             raise LimbeckError(
                 f"{source}: these weights from the hub are not on this machine, and loading a saved model "
-                f"downloads nothing; fetch them with: hf download {source}"
+                f"downloads nothing; fetch them with: hf download {source}",
+                code="E-MODEL-DOWNLOAD",
             ) from error
         why = "the hub is switched off by HF_HUB_OFFLINE" if offline else _first_line(error)
         raise LimbeckError(
             f"{source}: cannot be loaded: there is no such directory, and the hub did not return it ({why}); "
-            "use a local directory or a reachable hub id"
+            "use a local directory or a reachable hub id",
+            code="E-MODEL-DOWNLOAD",
         ) from error
     return Path(found)
 
@@ -168,12 +180,13 @@ def _check_index(index: Path) -> None:
     stored = read_json(index)
     named = stored.get("weight_map") if isinstance(stored, dict) else None
     if not isinstance(named, dict) or not named:
-        raise LimbeckError(f"{index}: names no weights; restore it")
+        raise LimbeckError(f"{index}: names no weights; restore it", code="E-MODEL-DAMAGED")
     for name in sorted({str(name) for name in named.values()}):
         if not name.endswith(".safetensors") or Path(name).name != name or "\\" in name:
             raise LimbeckError(
                 f"{index}: names {json.dumps(name)}, which is not a safetensors file in the same folder; "
-                "convert the weights to safetensors"
+                "convert the weights to safetensors",
+                code="E-MODEL-DAMAGED",
             )
 
 

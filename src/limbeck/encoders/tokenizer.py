@@ -70,7 +70,8 @@ def load_tokenizer(source: str) -> tokenizers.Tokenizer:
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise LimbeckError(
-            f"{source}: its tokenizer cannot be loaded ({reason[:120]}); restore its files"
+            f"{source}: its tokenizer cannot be loaded ({reason[:120]}); restore its files",
+            code="E-MODEL-DAMAGED",
         ) from error
 
 
@@ -82,7 +83,9 @@ def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
     """
     end = next((i for t in _ENDS if (i := tokenizer.token_to_id(t)) is not None), None)
     if end is None:
-        raise LimbeckError(f"tokenizer: no end-of-text token among {', '.join(_ENDS)}")
+        raise LimbeckError(
+            f"tokenizer: no end-of-text token among {', '.join(_ENDS)}", code="E-MODEL-UNSUPPORTED"
+        )
     pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)
     return pad, end
 

@@ -77,7 +77,9 @@ def encode_batches(
             done += len(step.rows)
             advance(step.seen)
     if not done and not may_be_none:
-        raise LimbeckError(f"encode: none of {len(wanted)} items could be read (the last: {reason})")
+        raise LimbeckError(
+            f"encode: none of {len(wanted)} items could be read (the last: {reason})", code="E-ENCODE-EMPTY"
+        )
 
 
 def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
@@ -91,7 +93,8 @@ def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
     if wanted.of != "unrecorded" and wanted != encoder.kept:
         raise LimbeckError(
             f"embeddings: the index ranks by the {wanted.describe()}; this model gives the "
-            f"{encoder.kept.describe()}"
+            f"{encoder.kept.describe()}",
+            code="E-INDEX-OTHER-MODEL",
         )
     return wanted
 
@@ -99,7 +102,7 @@ def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
 def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
     wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
     if not wanted:
-        raise LimbeckError("encode: no rows to encode; the data set or split is empty")
+        raise LimbeckError("encode: no rows to encode; the data set or split is empty", code="E-ENCODE-EMPTY")
     if isinstance(source, TableSource):  # check before hours of work; ids of folders and pairs are unique
         with contextlib.suppress(SourceDamaged):  # the error is raised when its rows are reached
             check_unique_ids(source.ids(wanted), str(source.root))
@@ -122,9 +125,9 @@ def _steps(
     features = encoder.image_input.startswith("features:")
     size = batch_size if batch_size is not None else 1024 if features else 64
     if size < 1:
-        raise LimbeckError(f"batch_size: {size} is not at least 1")
+        raise LimbeckError(f"batch_size: {size} is not at least 1", code="E-OPTION-RANGE")
     if workers is not None and workers < 1:
-        raise LimbeckError(f"workers: {workers} is not at least 1")
+        raise LimbeckError(f"workers: {workers} is not at least 1", code="E-OPTION-RANGE")
     backbone = encoder.towers["image"].backbone
     batches = (
         _feature_batches(backbone, source, rows, size)
@@ -227,7 +230,9 @@ def encode_source(
                 advance(step.seen)
         if not parts.rows:
             last = parts.skipped[-1]["reason"]
-            raise LimbeckError(f"encode: none of {len(wanted)} items could be read (the last: {last})")
+            raise LimbeckError(
+                f"encode: none of {len(wanted)} items could be read (the last: {last})", code="E-ENCODE-EMPTY"
+            )
         with write_encoded(out, meta, replace=replace) as writer:
             for points, items in parts.batches():
                 writer.append(points, items)

@@ -41,7 +41,10 @@ def state_of(
     folder = out / task.name
     if not is_run(folder):
         if not is_free(folder):
-            raise LimbeckError(f"{folder}: exists and is not a run; move it away, or choose another --out")
+            raise LimbeckError(
+                f"{folder}: exists and is not a run; move it away, or choose another --out",
+                code="E-PATH-EXISTS",
+            )
         return NEW, None
     _same_settings(folder, task, recipe)
     if (folder / "run.json").is_file():
@@ -61,7 +64,8 @@ def _finished_row(
         if _hash_of(result) not in task.hashes(chosen):
             raise LimbeckError(
                 f"{rows.where(names[-1])}: row {task.entry!r} was made with other settings than those of the "
-                "grid file; remove it and its run, or rename the row"
+                "grid file; remove it and its run, or rename the row",
+                code="E-RUN-OTHER-SETTINGS",
             )
         return result
     whole = out / task.name / "result.json"
@@ -89,7 +93,8 @@ def _same_data(place: str, recorded: str | None, task: Task, wanted: Recipe) -> 
     if here != recorded:
         raise LimbeckError(
             f"{place}: row {task.entry!r} is of another data set (fingerprint {recorded[:8]}) than {pairs} "
-            f"({here[:8]}); use separate --rows and --out folders for this data set"
+            f"({here[:8]}); use separate --rows and --out folders for this data set",
+            code="E-RUN-OTHER-DATA",
         )
 
 
@@ -103,5 +108,6 @@ def _same_settings(folder: Path, task: Task, wanted: Recipe) -> None:
     if key is not None:
         raise LimbeckError(
             f"{folder}: its run has other settings than row {task.entry!r} of the grid file ({key}); "
-            "remove the folder, or rename the row"
+            "remove the folder, or rename the row",
+            code="E-RUN-OTHER-SETTINGS",
         )

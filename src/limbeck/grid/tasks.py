@@ -97,7 +97,7 @@ class Task:
         try:
             return load_recipe(_fill(self.recipe, places), settings, folder=self.folder)
         except LimbeckError as error:
-            raise LimbeckError(f"{self.entry}: {error}") from None
+            raise LimbeckError(f"{self.entry}: {error}", code=error.code) from None
 
 
 def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
@@ -160,13 +160,15 @@ def _check_protocol(where: str, name: str, known: set[str]) -> None:
         if name not in known:
             load_protocol(name)
     except LimbeckError as error:
-        raise LimbeckError(f"{where}: {error}") from None
+        raise LimbeckError(f"{where}: {error}", code=error.code) from None
     known.add(name)
 
 
 def _add(tasks: list[Task], task: Task) -> None:
     if any(task.name == other.name for other in tasks):
-        raise LimbeckError(f"{task.entry}: two runs would have the name {task.name!r}; rename a row")
+        raise LimbeckError(
+            f"{task.entry}: two runs would have the name {task.name!r}; rename a row", code="E-GRID-ROW"
+        )
     for name in dict.fromkeys(_references([task.recipe, task.settings])):
         task.refers[name] = _referred(tasks, task, name)
     tasks.append(task)
@@ -180,18 +182,21 @@ def _referred(tasks: Sequence[Task], task: Task, name: str) -> Task:
             ", ".join(dict.fromkeys(other.entry for other in tasks if other.entry != task.entry)) or "none"
         )
         raise LimbeckError(
-            f"{task.entry}: ${name}: no run above it in the file has this name; choose from {known}"
+            f"{task.entry}: ${name}: no run above it in the file has this name; choose from {known}",
+            code="E-GRID-REFERENCE",
         )
     for test in (_same_place, _same_seed):
         runs = [other for other in runs if len(runs) == 1 or test(task, other)]
     if len(runs) != 1:
         raise LimbeckError(
             f"{task.entry}: ${name}: has {'several runs' if runs else 'no run'} for seed {task.seed}; "
-            "give it the seeds (and the product) of this row, or one run"
+            "give it the seeds (and the product) of this row, or one run",
+            code="E-GRID-REFERENCE",
         )
     if runs[0].trials:
         raise LimbeckError(
-            f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another run"
+            f"{task.entry}: ${name}: is tuned, so its settings are not known; refer to another run",
+            code="E-GRID-REFERENCE",
         )
     return runs[0]
 
@@ -215,7 +220,8 @@ def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Any]], shar
     search: Search = tune.search | (row.tune if isinstance(row.tune, dict) else {})
     if not search:
         raise LimbeckError(
-            f"{name}: tune: nothing to search; give tune.search or the row's tune, or set tune: false"
+            f"{name}: tune: nothing to search; give tune.search or the row's tune, or set tune: false",
+            code="E-GRID-TUNING",
         )
     place = {key: tune.at.get(key, values[0]) for key, values in product.items()}
     fixed = shared | grid.drawn(tune.seed) | row.set | place

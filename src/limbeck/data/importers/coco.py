@@ -55,7 +55,10 @@ def import_coco(src: Path, out: Path, options: CocoOptions) -> ImportReport:
             categories = _labels(content, rows, name, report)
             roots |= _roots(content)
             if labels and categories != labels:
-                raise LimbeckError(f"{name}: its categories differ from those of train; use files of one set")
+                raise LimbeckError(
+                    f"{name}: its categories differ from those of train; use files of one set",
+                    code="E-IMPORT-CONFLICT",
+                )
             labels = categories
         listed.extend(rows.values())
     used = {label for row in listed for label in row.labels}
@@ -65,7 +68,10 @@ def import_coco(src: Path, out: Path, options: CocoOptions) -> ImportReport:
             f"{len(empty):,} categories only group others and are not classes: {', '.join(empty)}"
         )
     if not listed:
-        raise LimbeckError(f"{source.path}: the annotation files of {year} list no pictures; restore them")
+        raise LimbeckError(
+            f"{source.path}: the annotation files of {year} list no pictures; restore them",
+            code="E-IMPORT-MISSING",
+        )
     read = ", ".join(sorted(Path(name).stem for name in files.values()))
     report.notes += source.reading_notes()
     report.notes.append(f"read {read}" + ("" if options.only is None else f"; only {options.only} (--only)"))
@@ -80,7 +86,7 @@ def _annotation_files(
     A split with a file or a folder of pictures needs a file of each kind.
     """
     if options.only not in (None, *KINDS):
-        raise LimbeckError(f"--only {options.only}: choose {' or '.join(KINDS)}")
+        raise LimbeckError(f"--only {options.only}: choose {' or '.join(KINDS)}", code="E-OPTION-CHOICE")
     kinds = KINDS if options.only is None else (options.only,)
     year = options.year
     pictures = [PurePosixPath(name) for name in photos.pictures]
@@ -91,14 +97,18 @@ def _annotation_files(
         wanted = " or ".join(f"{kind}_*.json" for kind in kinds)
         nor = ", and no pictures" if without_pictures else ""
         raise LimbeckError(
-            f"{source.path}: no {wanted} of COCO, as in annotations/{nor}; unpack the downloads there"
+            f"{source.path}: no {wanted} of COCO, as in annotations/{nor}; unpack the downloads there",
+            code="E-IMPORT-MISSING",
         )
     if year is None and len(years) > 1:
         raise LimbeckError(
-            f"{source.path}: annotations of {', '.join(years)} share pictures; choose with --year"
+            f"{source.path}: annotations of {', '.join(years)} share pictures; choose with --year",
+            code="E-IMPORT-CHOICE",
         )
     if year is not None and year not in years:
-        raise LimbeckError(f"{source.path}: no annotations of {year}; there are {', '.join(years)}")
+        raise LimbeckError(
+            f"{source.path}: no annotations of {year}; there are {', '.join(years)}", code="E-IMPORT-MISSING"
+        )
     chosen = year or years[0]
     files = {(match[1], match[2]): name for match, name in matches if match[3] == chosen}
     folders = {part for picture in pictures for part in picture.parts[:-1]}
@@ -115,7 +125,8 @@ def _annotation_files(
             absent += [f"{split}{chosen}/*.jpg" for split in splits]
         instead = "" if options.only else ", or import one kind with --only captions or --only instances"
         raise LimbeckError(
-            f"{source.path}: of COCO these are missing: {', '.join(absent)}; restore them{instead}"
+            f"{source.path}: of COCO these are missing: {', '.join(absent)}; restore them{instead}",
+            code="E-IMPORT-MISSING",
         )
     return chosen, files
 
@@ -128,7 +139,8 @@ def _read(source: Source, name: str, rows: dict[int, Listed], folder: str, split
         if rows.setdefault(image["id"], Listed(file, split=split)).name != file:
             raise LimbeckError(
                 f"{name}: picture {image['id']} is {image['file_name']!r} here and "
-                f"{rows[image['id']].name!r} before; use files of one set"
+                f"{rows[image['id']].name!r} before; use files of one set",
+                code="E-IMPORT-CONFLICT",
             )
     return content
 
@@ -159,12 +171,14 @@ def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report:
         number, label = item["id"], normalize_text(item["name"])
         if number in categories and categories[number] != label:
             raise LimbeckError(
-                f"{name}: category {number} is {categories[number]!r} and {label!r}; use one name"
+                f"{name}: category {number} is {categories[number]!r} and {label!r}; use one name",
+                code="E-IMPORT-CONFLICT",
             )
         if number_of.setdefault(label, number) != number:
             raise LimbeckError(
                 f"{name}: categories {number_of[label]} and {number} are both named {label!r}; "
-                "rename one, or give both one id"
+                "rename one, or give both one id",
+                code="E-IMPORT-CONFLICT",
             )
         categories[number] = label
     seen: dict[int, set[int]] = {}
@@ -172,7 +186,8 @@ def _labels(content: dict[str, Any], rows: dict[int, Listed], name: str, report:
     for item in entries(content, "annotations", {"image_id": int, "category_id": int}, name, _LAYOUT):
         if item["category_id"] not in categories:
             raise LimbeckError(
-                f"{name}: category_id {item['category_id']!r} is in no category; restore the file"
+                f"{name}: category_id {item['category_id']!r} is in no category; restore the file",
+                code="E-IMPORT-CONFLICT",
             )
         if item["image_id"] in rows:
             seen.setdefault(item["image_id"], set()).add(item["category_id"])

@@ -42,7 +42,7 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
     table = find_table(source, options)
     if table is None:
         if (flag := options.needs_table()) is not None:
-            raise LimbeckError(f"{src}: {flag} needs a table; add one with --table")
+            raise LimbeckError(f"{src}: {flag} needs a table; add one with --table", code="E-OPTION-MISSING")
         report.notes.append("no table found: pictures only")
         if other := [name for name in source.names if Path(name).suffix.lower() in ENDINGS - {".json"}]:
             report.notes.append(f"{some(other)} was not looked into; --table takes such a file")
@@ -53,7 +53,10 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
         )
     else:
         if options.folder_labels:
-            raise LimbeckError(f"{table.name}: the table defines the labels; remove --folder-labels")
+            raise LimbeckError(
+                f"{table.name}: the table defines the labels; remove --folder-labels",
+                code="E-OPTION-CONFLICT",
+            )
         rows, parts = table_rows(table, options, report)
         rows = _find_pictures(source, rows, table.name, parts, options, report)
         rows = _merge(rows, table.name, report)
@@ -62,7 +65,7 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
         what = (
             f"the table {table.name} has no rows" if table else "no pictures and no table; --table names one"
         )
-        raise LimbeckError(f"{src}: nothing to import: {what}")
+        raise LimbeckError(f"{src}: nothing to import: {what}", code="E-IMPORT-MISSING")
     columns: dict[str, Any] = {
         "id": _ids(rows),
         "image": rows.images,
@@ -130,7 +133,8 @@ def _find_pictures(
         )
         raise LimbeckError(
             f"{source.path}: {len(lost):,} of {count:,} pictures are missing "
-            f"(first: {resolved.why(lost[0])}); {cure}or use --keep-missing"
+            f"(first: {resolved.why(lost[0])}); {cure}or use --keep-missing",
+            code="E-PICTURE-MISSING",
         )
     elif lost:
         report.notes.append(f"{len(lost):,} rows kept without picture: {some(lost)}")
@@ -162,7 +166,7 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
             mine, theirs = rows.splits[at], rows.splits[row]
             if mine and theirs and mine != theirs:
                 where = f"{show(place)} is in the splits {mine} and {theirs}"
-                raise LimbeckError(f"{table}: {where}; keep it in one")
+                raise LimbeckError(f"{table}: {where}; keep it in one", code="E-IMPORT-CONFLICT")
             rows.splits[at] = mine or theirs
             rows.paths[at] = rows.paths[at] or rows.paths[row]
         if any(rows.ids[row] != rows.ids[at] for row in others):

@@ -31,7 +31,10 @@ def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | No
         if count:
             warn_notes([f"{where}: {count:,} texts contain half a surrogate pair; it became U+FFFD"])
     if not isinstance(content, dict):
-        raise LimbeckError(f"{where}: contains a {type(content).__name__}, not an object with named fields")
+        raise LimbeckError(
+            f"{where}: contains a {type(content).__name__}, not an object with named fields",
+            code="E-IMPORT-LAYOUT",
+        )
     return content
 
 
@@ -53,12 +56,18 @@ def entries(
     items = content.get(key)
     if not isinstance(items, list):
         there = ", ".join(map(repr, list(content)[:6])) or "nothing"
-        raise LimbeckError(f"{where}: no list {key!r}, there are {there}; expected is {layout}")
+        raise LimbeckError(
+            f"{where}: no list {key!r}, there are {there}; expected is {layout}", code="E-IMPORT-LAYOUT"
+        )
     for number, item in enumerate(items):
         for name, kind in needed.items():
             if not isinstance(item, dict) or name not in item:
-                raise LimbeckError(f"{where}: {key}[{number}] has no {name!r}; expected is {layout}")
+                raise LimbeckError(
+                    f"{where}: {key}[{number}] has no {name!r}; expected is {layout}", code="E-IMPORT-LAYOUT"
+                )
             if not isinstance(item[name], kind):
                 what = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
-                raise LimbeckError(f"{where}: {what}, not {_WORDS[kind]}; expected is {layout}")
+                raise LimbeckError(
+                    f"{where}: {what}, not {_WORDS[kind]}; expected is {layout}", code="E-IMPORT-LAYOUT"
+                )
     return items

@@ -36,7 +36,7 @@ def import_karpathy(src: Path, out: Path, options: PictureOptions) -> ImportRepo
         name = "/".join(filter(None, (str(image.get("filepath") or ""), image["filename"])))
         listed.append(Listed(name, captions, split=split_name(image["split"])))
     if not listed:
-        raise LimbeckError(f"{file}: the list 'images' is empty; download it again")
+        raise LimbeckError(f"{file}: the list 'images' is empty; download it again", code="E-FILE-EMPTY")
     for split in sorted(before):
         if split_name(split) != split:
             report.notes.append(f"{before[split]:,} rows of split {split} count as {split_name(split)}")
@@ -49,7 +49,12 @@ def _split_file(src: Path) -> tuple[Source, str]:
     source = Source(src)
     files = [name for name in source.names if Path(name).match("dataset_*.json")]
     if len(files) > 1:
-        raise LimbeckError(f"{src}: several split files ({', '.join(files)}); unpack and use one of them")
+        raise LimbeckError(
+            f"{src}: several split files ({', '.join(files)}); unpack and use one of them",
+            code="E-IMPORT-CHOICE",
+        )
     if not files:
-        raise LimbeckError(f"{src}: no dataset_*.json; use Karpathy's split file itself")
+        raise LimbeckError(
+            f"{src}: no dataset_*.json; use Karpathy's split file itself", code="E-IMPORT-MISSING"
+        )
     return source, files[0]

@@ -62,7 +62,8 @@ def write_listed(
         raise LimbeckError(
             f"{pictures.path}: none of the {len(listed):,} pictures was found "
             f"(first: {resolved.why(missing[0])}); "
-            "name their folder or zip with --images"
+            "name their folder or zip with --images",
+            code="E-PICTURE-MISSING",
         )
     if missing:
         done = "kept" if options.keep_missing else "dropped (--keep-missing keeps them)"
@@ -113,4 +114,7 @@ def _refuse_repeated(listed: Sequence[Listed]) -> None:
         other = first.setdefault(clean_path(item.name), item)
         if other is not item:
             splits = f" (splits {other.split} and {item.split})" if other.split != item.split else ""
-            raise LimbeckError(f"{show(item.name)} is listed twice{splits}; remove one of the two entries")
+            raise LimbeckError(
+                f"{show(item.name)} is listed twice{splits}; remove one of the two entries",
+                code="E-ID-REPEATED",
+            )

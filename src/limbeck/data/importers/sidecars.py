@@ -51,7 +51,10 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
             name = f"{stem}.json"
             content = load_json(source.read_text(name), name)
             if not isinstance(content, dict):
-                raise LimbeckError(f"{name}: contains no object; remove it or name a table with --table")
+                raise LimbeckError(
+                    f"{name}: contains no object; remove it or name a table with --table",
+                    code="E-IMPORT-LAYOUT",
+                )
             facts[row] = content
     if not texts and not facts:
         return None
@@ -115,7 +118,9 @@ def folder_labels(
     by_split = bool(words) and set(words) <= _SPLITS and {len(folders) for folders in parents} == {2}
     classes = Counter(folders[-1] for folders in parents if folders)
     if options.folder_labels and not classes:
-        raise LimbeckError(f"{source.path}: no picture is in a folder; remove --folder-labels")
+        raise LimbeckError(
+            f"{source.path}: no picture is in a folder; remove --folder-labels", code="E-OPTION-UNUSED"
+        )
     if not options.folder_labels and (has_texts or not by_split):
         if (
             not has_texts

@@ -37,5 +37,7 @@ def text_network(kind: str) -> TextNetwork:
 
 def _known(networks: dict[str, _Network], kind: str) -> _Network:
     if kind not in networks:
-        raise LimbeckError(f"network {kind!r} is not known to this version; upgrade limbeck")
+        raise LimbeckError(
+            f"network {kind!r} is not known to this version; upgrade limbeck", code="E-FILE-VERSION"
+        )
     return networks[kind]

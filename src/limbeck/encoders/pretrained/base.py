@@ -26,7 +26,7 @@ class Place:
 
     def refuse(self, why: str) -> LimbeckError:
         """Return the error of a model that cannot be loaded."""
-        return LimbeckError(f"{self.name}: {why}")
+        return LimbeckError(f"{self.name}: {why}", code="E-MODEL-UNSUPPORTED")
 
 
 @dataclass(frozen=True)

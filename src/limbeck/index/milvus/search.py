@@ -105,7 +105,10 @@ class MilvusSearch:
             LimbeckError: the collection has lists, so that items may be missed.
         """
         if not self.exact:
-            raise LimbeckError("radius: this engine cannot find all items within it; use --engine exact")
+            raise LimbeckError(
+                "radius: this engine cannot find all items within it; use --engine exact",
+                code="E-ENGINE-CANNOT",
+            )
         space = self._store.space
         queries, limit = space.check(points, what="query"), check_radius(space, radius)
 
@@ -223,7 +226,8 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
     with one_line_errors(address):
         if not client.has_collection(address.name):
             raise LimbeckError(
-                f"{address}: no such collection; limbeck index push {store.path} {address} loads one"
+                f"{address}: no such collection; limbeck index push {store.path} {address} loads one",
+                code="E-MILVUS-COLLECTION",
             )
         about = client.describe_collection(address.name)
         # not the alias: a later push must not change what rows mean
@@ -231,12 +235,15 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
         record = Record.from_text(about.get("description", ""), address)
         record.check(store, address)
         if address.probes is not None and not record.lists:
-            raise LimbeckError(f"{address}: has no lists; leave out ?probes=, or push with --nlist")
+            raise LimbeckError(
+                f"{address}: has no lists; leave out ?probes=, or push with --nlist", code="E-OPTION-UNUSED"
+            )
         layout, index = Layout.of(store.space, record.lists), client.describe_index(name, POINT)
         if (index["index_type"], index["metric_type"]) != (layout.kind, layout.metric):
             raise LimbeckError(
                 f"{address}: its index is {index['index_type']} {index['metric_type']}, not the "
-                f"{layout.kind} {layout.metric} that was pushed; push again"
+                f"{layout.kind} {layout.metric} that was pushed; push again",
+                code="E-MILVUS-COLLECTION",
             )
         if "Loaded" not in str(client.get_load_state(name)["state"]).replace("NotLoad", ""):
             client.load_collection(name)
