@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from hub_models import write_clip_vocabulary
+
+_NORM = re.compile(r"(norm\d?|ln_\w+|layer_norm\d)\.weight$")
 WORDS = ["a", "cat", "dog", "red", "long", "tail", "very", "two", "of", "the"]
 TEXTS = ["a red cat", "two dogs", "The DOG of a cat, with a very long tail!", "zebra"]
 
@@ -52,4 +58,178 @@ def write_siglip(folder: Path, *, seed: int = 0, image_size: int = 16, **told: A
     size = {"height": image_size, "width": image_size}
     preprocessor = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": size, "resample": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+def randoms(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
+    """Random weights by name; those of norms are near one."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return {name: 1 + w if _NORM.search(name) else w for name, w in made.items()}
+
+
+def openai_shapes(prefix: str, layers: int, width: int, inner: int) -> dict[str, tuple[int, ...]]:
+    """The layers of OpenAI's transformer, as open_clip and MERU name them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i in range(layers):
+        own: dict[str, tuple[int, ...]] = {
+            "attn.in_proj_weight": (3 * width, width),
+            "attn.in_proj_bias": (3 * width,),
+            "attn.out_proj.weight": (width, width),
+            "attn.out_proj.bias": (width,),
+            "mlp.c_fc.weight": (inner, width),
+            "mlp.c_fc.bias": (inner,),
+            "mlp.c_proj.weight": (width, inner),
+            "mlp.c_proj.bias": (width,),
+        }
+        own |= {f"{norm}.{kind}": (width,) for norm in ("ln_1", "ln_2") for kind in ("weight", "bias")}
+        shapes |= {f"{prefix}{i}.{name}": shape for name, shape in own.items()}
+    return shapes
+
+
+def timm_shapes(prefix: str, layers: int, width: int, patches: int, patch: int) -> dict[str, tuple[int, ...]]:
+    """The parts of timm's ViT that all of them have."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "patch_embed.proj.weight": (width, 3, patch, patch),
+        "patch_embed.proj.bias": (width,),
+        "pos_embed": (1, patches, width),
+    }
+    for i in range(layers):
+        own: dict[str, tuple[int, ...]] = {
+            "attn.qkv.weight": (3 * width, width),
+            "attn.qkv.bias": (3 * width,),
+            "attn.proj.weight": (width, width),
+            "attn.proj.bias": (width,),
+            "mlp.fc1.weight": (4 * width, width),
+            "mlp.fc1.bias": (4 * width,),
+            "mlp.fc2.weight": (width, 4 * width),
+            "mlp.fc2.bias": (width,),
+        }
+        own |= {f"{norm}.{kind}": (width,) for norm in ("norm1", "norm2") for kind in ("weight", "bias")}
+        shapes |= {f"blocks.{i}.{name}": shape for name, shape in own.items()}
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def write_open_clip(folder: Path, *, quick: bool = True, preprocess: dict[str, Any] | None = None) -> Path:
+    """A ViT of open_clip with a width of two heads, on pictures of 16 px."""
+    vocabulary = write_clip_vocabulary(folder)
+    shapes: dict[str, tuple[int, ...]] = {
+        "visual.class_embedding": (32,),
+        "visual.positional_embedding": (5, 32),
+        "visual.conv1.weight": (32, 3, 8, 8),
+        "visual.proj": (32, 10),
+        "token_embedding.weight": (vocabulary, 24),
+        "positional_embedding": (12, 24),
+        "text_projection": (24, 10),
+        **openai_shapes("visual.transformer.resblocks.", 2, 32, 64),
+        **openai_shapes("transformer.resblocks.", 2, 24, 96),
+    }
+    for name, width in (("visual.ln_pre", 32), ("visual.ln_post", 32), ("ln_final", 24)):
+        shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    save_file(randoms(shapes, 1) | {"logit_scale": torch.tensor(3.0)}, folder / "open_clip_model.safetensors")
+    vision = {"image_size": 16, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16, "mlp_ratio": 2.0}
+    text = {"context_length": 12, "vocab_size": vocabulary, "width": 24, "heads": 2, "layers": 2}
+    model = {"embed_dim": 10, "quick_gelu": quick, "vision_cfg": vision, "text_cfg": text}
+    told = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "interpolation": "bicubic"}
+    config = {"model_cfg": model, "preprocess_cfg": told | {"resize_mode": "shortest"} | (preprocess or {})}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def write_open_clip_siglip(folder: Path) -> Path:
+    """SigLIP as open_clip holds it: a ViT of timm with attention pooling, and a text tower without a mask."""
+    vocabulary = write_word_pieces(folder).get_vocab_size()
+    width = 64
+    norms = ["visual.trunk.norm", "visual.trunk.attn_pool.norm", "text.ln_final"]
+    pool: dict[str, tuple[int, ...]] = {
+        "latent": (1, 1, width), "q.weight": (width, width), "q.bias": (width,),
+        "kv.weight": (2 * width, width), "kv.bias": (2 * width,),
+        "proj.weight": (width, width), "proj.bias": (width,),
+        "mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,),
+        "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,),
+    }  # fmt: skip
+    shapes: dict[str, tuple[int, ...]] = {
+        **timm_shapes("visual.trunk.", 2, width, 4, 8),
+        **{f"visual.trunk.attn_pool.{name}": shape for name, shape in pool.items()},
+        "text.token_embedding.weight": (vocabulary, width),
+        "text.positional_embedding": (12, width),
+        "text.text_projection.weight": (width, width),
+        "text.text_projection.bias": (width,),
+        **openai_shapes("text.transformer.resblocks.", 2, width, 4 * width),
+    }
+    shapes |= {f"{name}.{kind}": (width,) for name in norms for kind in ("weight", "bias")}
+    scalars = {"logit_scale": torch.tensor(2.0), "logit_bias": torch.tensor(-10.0)}
+    save_file(randoms(shapes, 2) | scalars, folder / "open_clip_model.safetensors")
+    vision = {"image_size": 16, "timm_model_name": "vit_base_patch16_siglip_224", "timm_pool": "map"}
+    text = {"context_length": 12, "vocab_size": vocabulary, "width": width, "heads": 2, "layers": 2}
+    text |= {"no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}}
+    text |= {"tokenizer_kwargs": {"clean": "canonicalize"}, "act_kwargs": {"approximate": "tanh"}}
+    model = {"embed_dim": width, "vision_cfg": vision | {"timm_proj": "none"}, "text_cfg": text}
+    told = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    config = {"model_cfg": model | {"custom_text": True}, "preprocess_cfg": told}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def write_meru(folder: Path, *, hyperbolic: bool = True, alpha: float = -0.7) -> Path:
+    """A checkpoint as MERU and HyCoCLIP publish theirs, and CLIP's tokenizer beside it."""
+    vocabulary = write_clip_vocabulary(folder)
+    shapes: dict[str, tuple[int, ...]] = {
+        **timm_shapes("visual.", 2, 64, 5, 8),
+        "visual.cls_token": (1, 1, 64),
+        "visual.norm.weight": (64,),
+        "visual.norm.bias": (64,),
+        "textual.token_embed.weight": (vocabulary, 64),
+        "textual.posit_embed": (12, 64),
+        "textual.ln_final.weight": (64,),
+        "textual.ln_final.bias": (64,),
+        "visual_proj.weight": (10, 64),
+        "textual_proj.weight": (10, 64),
+        **openai_shapes("textual.resblocks.", 2, 64, 256),
+    }
+    weights = randoms(shapes, 3) | {"logit_scale": torch.tensor(3.0)}
+    if hyperbolic:
+        scalars = {"curv": -1.2, "visual_alpha": alpha, "textual_alpha": -0.9}
+        weights |= {name: torch.tensor(value) for name, value in scalars.items()}
+    buffers = {"pixel_mean": torch.zeros(3, 1, 1), "textual.attn_mask": torch.ones(12, 12, dtype=torch.bool)}
+    torch.save({"model": weights | buffers, "iteration": 7}, folder / "checkpoint.pth")
+    return folder
+
+
+def write_hyper3(folder: Path, *, hub: bool) -> Path:
+    """Hyper3-CLIP: the artifact on the hub (patches averaged), or a folder of its own code (class token)."""
+    vocabulary = write_clip_vocabulary(folder)
+    norm, text = "fc_norm" if hub else "norm", "text_encoder.backbone." + ("text_model." if hub else "")
+    layer: dict[str, tuple[int, ...]] = {"mlp.fc1.weight": (96, 64), "mlp.fc1.bias": (96,)}
+    layer |= {"mlp.fc2.weight": (64, 96), "mlp.fc2.bias": (64,)}
+    layer |= {f"self_attn.{p}.weight": (64, 64) for p in ("q_proj", "k_proj", "v_proj", "out_proj")}
+    layer |= {f"self_attn.{p}.bias": (64,) for p in ("q_proj", "k_proj", "v_proj", "out_proj")}
+    layer |= {f"layer_norm{n}.{kind}": (64,) for n in (1, 2) for kind in ("weight", "bias")}
+    shapes: dict[str, tuple[int, ...]] = {
+        **timm_shapes("vision_encoder.backbone.", 2, 64, 5, 8),
+        "vision_encoder.backbone.cls_token": (1, 1, 64),
+        f"vision_encoder.backbone.{norm}.weight": (64,),
+        f"vision_encoder.backbone.{norm}.bias": (64,),
+        f"{text}embeddings.token_embedding.weight": (vocabulary, 64),
+        f"{text}embeddings.position_embedding.weight": (12, 64),
+        f"{text}final_layer_norm.weight": (64,),
+        f"{text}final_layer_norm.bias": (64,),
+        **{f"{text}encoder.layers.{i}.{name}": shape for i in range(2) for name, shape in layer.items()},
+        "image_proj.weight": (10, 64),
+        "image_proj.bias": (10,),
+        "text_proj.weight": (10, 64),
+        "text_proj.bias": (10,),
+    }
+    scales = (
+        ["logit_scale"] if hub else ["global_logit_scale", "local_logit_scale", "query_pooling.norm.weight"]
+    )
+    scalars = {"log_curv": 3.0, "visual_alpha": -3.0, "textual_alpha": -2.9} | dict.fromkeys(scales, 2.0)
+    weights = randoms(shapes, 4) | {name: torch.tensor(value) for name, value in scalars.items()}
+    save_file(weights, folder / "model.safetensors")
+    told = {"vision_backbone": "vit_base_patch16_224", "embed_dim": 10, "curv_init": 1.0, "image_size": 16}
+    if hub:
+        (folder / "config.json").write_text(json.dumps(told))
+    else:
+        text_of = {"model": told | {"vision_norm_layer": "layer_norm"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(text_of))
     return folder

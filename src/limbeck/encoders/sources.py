@@ -24,7 +24,7 @@ _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", 
 
 
 def local_folder(source: str, *, network: bool = True) -> Path:
-    """Return the folder of a source: a directory, ``package:NAME`` (an installed package), or a hub id.
+    """Return the place of a source: a directory, a ``.pth`` file, ``package:NAME`` (pip), or a hub id.
 
     Args:
         source: the source as a recipe or the user names it.
@@ -36,7 +36,7 @@ def local_folder(source: str, *, network: bool = True) -> Path:
     if source.startswith("package:"):
         return _package(source)
     folder = Path(source).expanduser()
-    if source and folder.is_dir():
+    if source and (folder.is_dir() or (folder.suffix == ".pth" and folder.is_file())):
         return folder
     if not is_hub_id(source):
         kind = "is a file" if folder.exists() else "there is no such directory"
@@ -55,8 +55,8 @@ def is_hub_id(source: str) -> bool:
 
 
 def lasting(source: str | None) -> str | None:
-    """Return the source as it is stored: a local directory by its absolute path."""
-    if source is None or not Path(source).expanduser().is_dir():
+    """Return the source as it is stored: a local directory or file by its absolute path."""
+    if source is None or not Path(source).expanduser().exists():
         return source
     return str(Path(source).expanduser().resolve())
 

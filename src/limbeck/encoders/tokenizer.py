@@ -48,12 +48,17 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
 
 
 def load_tokenizer(source: str) -> tokenizers.Tokenizer:
-    """Load the fast tokenizer of a directory or hub id (``tokenizer.json``, or CLIP's vocabulary and merges).
+    """Load the fast tokenizer of a directory or hub id (see `tokenizer_of`)."""
+    return tokenizer_of(local_folder(source), source)
+
+
+def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
+    """Load the fast tokenizer of a folder: ``tokenizer.json``, or CLIP's vocabulary and merges.
 
     Raises:
-        LimbeckError: a source without a usable tokenizer, or with its own code.
+        LimbeckError: a folder without a usable tokenizer, or with its own code; names ``source``.
     """
-    folder = transformer_folder(local_folder(source))
+    folder = transformer_folder(folder)
     check_code(folder, source)
     try:
         if (folder / "tokenizer.json").is_file():

@@ -27,23 +27,30 @@ class Resize:
         short: the length to which the short side is resized before the centre is cropped; None resizes both
             sides to ``side`` at once, whatever the shape.
         resample: Pillow's number of the filter.
+        even: whether a centre between two pixels goes to the even one (torchvision) or down (`transformers`).
+        fill: the grey value around a picture whose *long* side is resized to ``side``; None crops or
+            squeezes.
     """
 
     side: int
     short: int | None
     resample: int = 3
+    even: bool = False
+    fill: int | None = None
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the square; of a very long picture only the centre is resized."""
         width, height = image.size
         filter_ = Image.Resampling(self.resample)
+        if self.fill is not None:
+            return self._padded(image, filter_, self.fill)
         if self.short is None:
             wide = tall = self.side
         else:
             # `transformers` rounds the long side down.
             scale = min(width, height)
             wide, tall = int(self.short * width / scale), int(self.short * height / scale)
-        left, top = (wide - self.side) // 2, (tall - self.side) // 2
+        left, top = ((round(n / 2) if self.even else n // 2) for n in (wide - self.side, tall - self.side))
         if max(wide, tall) <= WHOLE_ASPECT * self.side:
             whole = image if (wide, tall) == image.size else image.resize((wide, tall), filter_)
             return whole.crop((left, top, left + self.side, top + self.side))
@@ -51,9 +58,18 @@ class Resize:
         box = (left * across, top * down, (left + self.side) * across, (top + self.side) * down)
         return image.resize((self.side, self.side), filter_, box=box)
 
+    def _padded(self, image: Image.Image, filter_: Image.Resampling, fill: int) -> Image.Image:
+        longest = max(image.size)
+        wide, tall = (max(1, round(self.side * n / longest)) for n in image.size)
+        square = Image.new("RGB", (self.side, self.side), (fill, fill, fill))
+        square.paste(image.resize((wide, tall), filter_), ((self.side - wide) // 2, (self.side - tall) // 2))
+        return square
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON that `resize_from_json` reads."""
-        return {"side": self.side, "short": self.short, "resample": self.resample}
+        later: dict[str, Any] = {"even": True} if self.even else {}
+        later |= {} if self.fill is None else {"fill": self.fill}
+        return {"side": self.side, "short": self.short, "resample": self.resample, **later}
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,8 @@ class Preprocessing:
 
 def resize_from_json(stored: dict[str, Any]) -> Resize:
     """Rebuild a `Resize` from its `to_json`."""
-    return Resize(int(stored["side"]), stored["short"], int(stored["resample"]))
+    side, resample = int(stored["side"]), int(stored["resample"])
+    return Resize(side, stored["short"], resample, bool(stored.get("even")), stored.get("fill"))
 
 
 def read_preprocessing(
@@ -151,3 +168,28 @@ def _resize(told: dict[str, Any], side: int, file: Path) -> Resize:
             code="E-MODEL-UNSUPPORTED",
         )
     return Resize(side, None if short is None else int(short), resample)
+
+
+def open_clip_preprocessing(told: dict[str, Any], side: int, file: Path) -> Preprocessing:
+    """Read open_clip's ``preprocess_cfg``; what it leaves out is open_clip's default.
+
+    Args:
+        told: the section.
+        side: the side of the square that the tower reads, in pixels.
+        file: for errors.
+
+    Raises:
+        LimbeckError: squares of another size, an unknown mode, filter or mean.
+    """
+    size, mode = told.get("size") or side, told.get("resize_mode") or "shortest"
+    filters = {"bicubic": 3, "bilinear": 2, "random": 3}
+    filter_ = filters.get(told.get("interpolation") or "bicubic")
+    mean, std = told.get("mean") or CLIP_MEAN, told.get("std") or CLIP_STD
+    sides = set(size) if isinstance(size, list) else {size}
+    if sides != {side}:
+        raise LimbeckError(f"{file}: size {size} is not the {side} x {side} that the tower reads")
+    if mode not in ("shortest", "longest", "squash") or filter_ is None or (len(mean), len(std)) != (3, 3):
+        raise LimbeckError(f"{file}: resize_mode, interpolation, mean or std is odd; restore it")
+    fill = int(told.get("fill_color") or 0) if mode == "longest" else None
+    resize = Resize(side, side if mode == "shortest" else None, filter_, even=True, fill=fill)
+    return Preprocessing(resize, tuple(map(float, mean)), tuple(map(float, std)))

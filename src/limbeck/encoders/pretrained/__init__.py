@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart
 from limbeck.encoders.pretrained.clip import TransformersClip
+from limbeck.encoders.pretrained.hyper3 import Hyper3Clip
+from limbeck.encoders.pretrained.meru import Meru
+from limbeck.encoders.pretrained.open_clip import OpenClip
 from limbeck.encoders.pretrained.siglip import TransformersSiglip
 from limbeck.encoders.sources import check_code, local_folder, shown
 from limbeck.files import read_json
 
-FORMATS: tuple[Format, ...] = (TransformersClip(), TransformersSiglip())
+FORMATS: tuple[Format, ...] = (
+    TransformersClip(),
+    TransformersSiglip(),
+    OpenClip(),
+    Hyper3Clip(),
+    Meru(),
+)
 
 
 def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
