@@ -14,6 +14,8 @@ from torch import nn
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.encode import blocks_of, collated, encode, even_blocks, inference, output_blocks
 from limbeck.errors import LimbeckError
+from limbeck.preprocess import Reads
+from limbeck.preprocess.text import join_parts, split_parts
 from tiny_encoder import pixel_encoder, write_pictures
 
 N = 11
@@ -106,3 +108,17 @@ def test_the_cache_gives_the_rows_of_the_tower_in_batches_of_the_asked_size(
             np.testing.assert_allclose(a, b, atol=1e-6)
     assert sizes == 3 * [4, 4, 3]
     assert [rows.shape for rows in model.encode("image", [], "points", "floats")] == [(0, 1), (0, 8)]
+
+
+@pytest.mark.parametrize(
+    "text, kind, name",
+    [("pixels", "pixels", ""), ("features:cnn", "features", "cnn"), ("features:a:b", "features", "a:b")],
+)
+def test_what_a_tower_reads_is_parsed_and_stored_again(text: str, kind: str, name: str) -> None:
+    assert Reads.of(text) == (kind, name) and str(Reads.of(text)) == text
+
+
+def test_the_parts_of_a_text_come_apart_as_they_were_joined() -> None:
+    parts = [{"counts": 1}, {}, {"input_ids": 2, "a.b": 3}]
+    joined = join_parts(parts)
+    assert joined == {"0.counts": 1, "2.input_ids": 2, "2.a.b": 3} and split_parts(joined, 3) == parts

@@ -42,6 +42,7 @@ class Recorder(BagBackbone):
 def captions_shown(view: Subset, *, seed: int, batch_size: int, steps: range) -> dict[tuple[int, str], str]:
     """Caption by (epoch, id)."""
     backbone = Recorder(BagConfig())
+    backbone.seen = []
     backbone.fit([t for own in view.texts for t in own], seed=0)
     backbone.seen = []
     batches = Batches(

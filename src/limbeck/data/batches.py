@@ -26,6 +26,7 @@ from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.pictures import Lazily
+from limbeck.preprocess import Reads
 
 PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
 
@@ -171,9 +172,10 @@ class Subset:
 
     def fit_items(self, spec: Input, reads: str) -> Any:
         """Return the items to which a backbone is fitted: feature rows (n, D), or texts; none for pixels."""
-        if reads.startswith("features:"):
-            return self.pairs.features(reads.removeprefix("features:"), self.rows)
-        if reads == "pixels":
+        kind, name = Reads.of(reads)
+        if kind == "features":
+            return self.pairs.features(name, self.rows)
+        if kind == "pixels":
             return []
         found = [item for items in self.candidates(spec) for item in items]
         return [text for item in found for text in _texts(item)]
@@ -190,10 +192,14 @@ class InputReader:
         if cache is not None and backbone.worth_caching and not self._projects_too_much():
             self._store(cache)
 
+    @property
+    def reads(self) -> Reads:
+        """What the backbone reads."""
+        return Reads.of(self.backbone.reads)
+
     def _projects_too_much(self) -> bool:
         """Return True when cached projections would be large; the features are on disk already."""
-        projected = self.backbone.reads.startswith("features:")
-        return projected and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
+        return self.reads.kind == "features" and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
 
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:
@@ -220,8 +226,8 @@ class InputReader:
     def _stamps(self) -> list[tuple[str, int, int]]:
         """Return path, size and modification time of the files, which the fingerprint leaves out."""
         pairs = self.view.pairs
-        if self.backbone.reads.startswith("features:"):
-            files = [pairs.feature_files[self.backbone.reads.removeprefix("features:")].path]
+        if self.reads.kind == "features":
+            files = [pairs.feature_files[self.reads.name].path]
         else:
             kind, root = pairs.media or ("zip", pairs.path)
             rows = self.view.rows.tolist() if kind == "folder" else []
@@ -231,14 +237,14 @@ class InputReader:
 
     def _images(self, positions: np.ndarray) -> Any:
         rows = self.view.rows[positions]
-        if self.backbone.reads.startswith("features:"):
-            return self.view.pairs.features(self.backbone.reads.removeprefix("features:"), rows)
+        if self.reads.kind == "features":
+            return self.view.pairs.features(self.reads.name, rows)
         size = getattr(self.backbone, "image_size", None)
         return Lazily([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
-        if self.is_image and self.stored is None and self.backbone.reads == "pixels":
+        if self.is_image and self.stored is None and self.reads.kind == "pixels":
             return collated(self.backbone, self._images(np.arange(len(self.view))), blocks)
         return ((block, self.inputs(block)) for block in blocks)
 

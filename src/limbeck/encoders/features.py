@@ -13,6 +13,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.preprocess import Reads
 from limbeck.preprocess.features import FeaturePreprocessor
 from limbeck.preprocess.text import BagPreprocessor
 from limbeck.preprocess.words import RULE, check_rule, words
@@ -24,6 +25,7 @@ class FeatureBackbone(Backbone):
     One scale for all directions keeps their relative variance, because whitening costs accuracy.
     """
 
+    config: FeaturesConfig
     mean: torch.Tensor
     projection: torch.Tensor
     scale: torch.Tensor
@@ -31,7 +33,7 @@ class FeatureBackbone(Backbone):
     def __init__(self, config: FeaturesConfig, input_dim: int = 0) -> None:
         super().__init__(config)
         self.log1p, self.pca = config.log1p, config.pca
-        self.reads = f"features:{config.name}"
+        self.reads = str(Reads("features", config.name))
         self._size(input_dim)
 
     def _size(self, input_dim: int) -> None:
@@ -75,7 +77,7 @@ class FeatureBackbone(Backbone):
     @property
     def preprocessor(self) -> FeaturePreprocessor:
         """Stacks rows of the input's width."""
-        return FeaturePreprocessor(self.reads.partition(":")[2], len(self.mean), self.log1p)
+        return FeaturePreprocessor(self.config.name, len(self.mean), self.log1p)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) standardised features."""

@@ -22,8 +22,8 @@ from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.plugins import with_digests
-from limbeck.preprocess import Preprocessor
-from limbeck.preprocess.text import ConcatPreprocessor, check_parts
+from limbeck.preprocess import Preprocessor, Reads
+from limbeck.preprocess.text import ConcatPreprocessor, check_parts, join_parts, split_parts
 
 # Key of a cached backbone output, which replaces the raw inputs.
 CACHED = "backbone_output"
@@ -74,8 +74,7 @@ class ConcatBackbone(Backbone):
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Return the inputs of all parts, prefixed with the part's number."""
-        collated = [part.collate(items, generators) for part in self.parts]
-        return {f"{i}.{name}": part[name] for i, part in enumerate(collated) for name in part}
+        return join_parts([part.collate(items, generators) for part in self.parts])
 
     def check_query(self, item: Any) -> None:
         """Raise `LimbeckError` when no part knows a word of the query."""
@@ -90,10 +89,7 @@ class ConcatBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, sum of the parts' dims)."""
-        split = [
-            {k.split(".", 1)[1]: v for k, v in inputs.items() if k.startswith(f"{i}.")}
-            for i in range(len(self.parts))
-        ]
+        split = split_parts(inputs, len(self.parts))
         return torch.cat([part(own) for part, own in zip(self.parts, split, strict=True)], dim=1)
 
     def save_assets(self, folder: Path) -> None:
@@ -230,7 +226,7 @@ class Tower(nn.Module):
         self.backbone = build_backbone(config.backbone, modality, empty=empty)
         expected = {"image": ("pixels", "features"), "text": ("text", "labels")}[modality]
         reads = getattr(self.backbone, "reads", expected[0])
-        if reads.split(":")[0] not in expected:
+        if Reads.of(reads).kind not in expected:
             raise LimbeckError(
                 f"towers.{modality}: backbone '{config.backbone.kind}' reads {reads}, "
                 f"not {' or '.join(expected)}",

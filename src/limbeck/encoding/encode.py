@@ -20,6 +20,7 @@ from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
 from limbeck.pictures import ROOM, Kind, PictureError, Reason
 from limbeck.pictures.decoding import SourceDamaged, Step, decoded_batches
+from limbeck.preprocess import Reads
 from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def _steps(
     kept: Kept | None,
 ) -> Iterator[tuple[Step, np.ndarray, pa.Table | None]]:
     """Yield batches of rows with the points and the items of the readable ones; None without any."""
-    features = encoder.image_input.startswith("features:")
+    reads = Reads.of(encoder.image_input)
+    features = reads.kind == "features"
     size = batch_size if batch_size is not None else 1024 if features else 64
     if size < 1:
         raise LimbeckError(f"batch_size: {size} is not at least 1", code="E-OPTION-RANGE")
@@ -130,7 +132,7 @@ def _steps(
         raise LimbeckError(f"workers: {workers} is not at least 1", code="E-OPTION-RANGE")
     backbone = encoder.towers["image"].backbone
     batches = (
-        _feature_batches(backbone, source, rows, size)
+        _feature_batches(backbone, reads.name, source, rows, size)
         if features
         else _picture_batches(backbone, source, rows, size, workers)
     )
@@ -146,9 +148,8 @@ def _steps(
 
 
 def _feature_batches(
-    backbone: Backbone, source: Source, rows: Sequence[int], size: int
+    backbone: Backbone, name: str, source: Source, rows: Sequence[int], size: int
 ) -> Iterator[tuple[Step, Inputs]]:
-    name = backbone.reads.partition(":")[2]
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
         features, having = source.features(name, chunk)

@@ -11,6 +11,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.pictures.decoding import default_workers, read_ahead
+from limbeck.preprocess import Reads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +62,7 @@ def encode_pictures(
         LimbeckError: the data set lacks the feature file, or a picture is missing or unreadable.
     """
     rows = np.asarray(rows, np.int64)
-    kind, _, name = encoder.image_input.partition(":")
+    kind, name = Reads.of(encoder.image_input)
     if kind == "features":
         features = pairs.features(name, rows)
         return Side(encoder.encode_image(features, output=output, batch_size=batch_size), rows)

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+
+
+class Reads(NamedTuple):
+    """What a tower's items are.
+
+    Attributes:
+        kind: ``pixels``, ``features``, ``text`` or ``labels``.
+        name: the name of the features, else empty.
+    """
+
+    kind: str
+    name: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Reads:
+        """Parse the stored form: ``features:NAME``, or another kind alone."""
+        kind, _, name = text.partition(":")
+        return cls(kind, name)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.kind == "features" else self.kind
 
 
 class Preprocessor(Protocol):

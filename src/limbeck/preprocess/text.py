@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import tokenizers
@@ -15,6 +15,7 @@ from limbeck.files import read_json, write_json
 from limbeck.preprocess.base import Arrays, Preprocessor
 from limbeck.preprocess.words import canonical, check_rule, words
 
+Array = TypeVar("Array")
 UNKNOWN = "[UNK]"
 STEP = 16
 _TOLD = ("pad", "length", "known", "prefix", "lower")
@@ -138,8 +139,7 @@ class ConcatPreprocessor:
 
     def __call__(self, items: Sequence[str]) -> Arrays:
         """Return the arrays of all parts."""
-        arrays = [part(items) for part in self.parts]
-        return {f"{i}.{name}": part[name] for i, part in enumerate(arrays) for name in part}
+        return join_parts([part(items) for part in self.parts])
 
     def check_query(self, item: str) -> None:
         """Raise `LimbeckError` when no part knows a word of the query."""
@@ -152,6 +152,20 @@ class ConcatPreprocessor:
             (folder / str(i)).mkdir()
             settings.append(part.save(folder / str(i)))
         return {"kind": self.kind, "parts": settings}
+
+
+def join_parts(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the arrays of several parts by name; a name begins with the number of its part."""
+    return {f"{i}.{name}": array for i, part in enumerate(parts) for name, array in part.items()}
+
+
+def split_parts(arrays: Mapping[str, Array], count: int) -> list[dict[str, Array]]:
+    """Return the arrays of each of ``count`` parts; the inverse of `join_parts`."""
+    parts: list[dict[str, Array]] = [{} for _ in range(count)]
+    for joined, array in arrays.items():
+        number, _, name = joined.partition(".")
+        parts[int(number)][name] = array
+    return parts
 
 
 class ChecksQuery(Protocol):

@@ -13,6 +13,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
+from limbeck.preprocess import Reads
 from limbeck.search.rows import inputs_of
 from limbeck.spaces import Kept
 
@@ -171,7 +172,7 @@ def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
     """
     if modality not in inputs:
         raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
-    kind, _, name = inputs[modality].partition(":")
+    kind, name = Reads.of(inputs[modality])
     if kind != wanted:
         reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
         other = "--features FILE" if kind == "features" else "--image FILE"
