@@ -55,8 +55,8 @@ def whole(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_table_failures_and_estimates(whole: Path) -> None:
     said, errors = ((whole.parent / name).read_text() for name in ("said.txt", "errors.txt"))
     assert list(rows_of(whole)) == ROWS
-    assert re.search(r"^\[9/9\] .* gone\)$", said, re.MULTILINE)
-    assert re.search(r"^\[3/9\] .*; .* gone, about .* left\)$", said, re.MULTILINE)
+    assert re.search(r"^\[9/9\] .* elapsed\)$", said, re.MULTILINE)
+    assert re.search(r"^\[3/9\] .*; .* elapsed, about .* left\)$", said, re.MULTILINE)
     assert "minus direct, tiny/hashing" in said
     assert (
         f"4 rows in {whole / 'rows'}; show the table again: limbeck compare {whole / 'rows'} --base direct\n"

@@ -107,6 +107,6 @@ def test_a_grid_goes_on_from_its_pack_without_its_runs(
 
 def test_rows_of_a_grid_that_ships_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    board = GridState.open(read_grid(find_grid("hmid_net/grid-tuning")), tmp_path)
-    assert set(board.state.values()) == {DONE}
-    assert {result.label for result in board.results()} == {"CLIP", "HMID-Net", "MERU", "Euclidean twin"}
+    state = GridState.open(read_grid(find_grid("hmid_net/grid-tuning")), tmp_path)
+    assert set(state.status.values()) == {DONE}
+    assert {result.label for result in state.results()} == {"CLIP", "HMID-Net", "MERU", "Euclidean twin"}

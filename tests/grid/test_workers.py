@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from limbeck.grid.work import Outcome, Work
-from limbeck.grid.workers import Side
+from limbeck.grid.workers import ProcessPool
 
 WORK = Work("row-s0", "row", Path("nowhere"), {}, "row")
 
@@ -28,14 +28,14 @@ class Gone:
         pass
 
 
-def side_of(*ends: str) -> Side:
+def pool_of(*ends: str) -> ProcessPool:
     """Processes that die in some ways: before they read their task, or half way through an answer."""
-    side, left = Side(1), list(ends)
+    pool, left = ProcessPool(1), list(ends)
 
     def start() -> Connection:
         ours, theirs = multiprocessing.Pipe()
         process: Any = Gone()
-        side.members.append((process, ours))
+        pool.members.append((process, ours))
         how = left.pop(0)
         if how == "answers":
             theirs.send(Outcome("fine"))
@@ -56,29 +56,29 @@ def side_of(*ends: str) -> Side:
         return ours
 
     open_ends: list[Connection] = []
-    side.start = start  # type: ignore[method-assign]
-    return side
+    pool.start = start  # type: ignore[method-assign]
+    return pool
 
 
 @pytest.mark.parametrize("how", ["dies before its task", "dies with its task unread", "dies in its answer"])
 def test_a_process_that_dies_is_a_failed_task(how: str) -> None:
-    side = side_of(how, "answers")
-    side.give(WORK)
-    assert side.free == 0
-    name, outcome = side.take()
+    pool = pool_of(how, "answers")
+    pool.submit(WORK)
+    assert pool.free == 0
+    name, outcome = pool.next_outcome()
     assert name == "row-s0"
     assert outcome.error == "its process died (exit code -9); run the grid again"
-    assert (side.members, side.busy, side.free) == ([], {}, 1)
-    side.give(WORK)
-    assert side.take()[1] == Outcome("fine")
+    assert (pool.members, pool.busy, pool.free) == ([], {}, 1)
+    pool.submit(WORK)
+    assert pool.next_outcome()[1] == Outcome("fine")
 
 
 def test_an_idle_process_that_died_is_replaced() -> None:
-    side = side_of("dies before its task", "answers")
-    side.start()
-    side.give(WORK)
-    assert side.take() == ("row-s0", Outcome("fine"))
-    assert len(side.members) == 1
+    pool = pool_of("dies before its task", "answers")
+    pool.start()
+    pool.submit(WORK)
+    assert pool.next_outcome() == ("row-s0", Outcome("fine"))
+    assert len(pool.members) == 1
 
 
 @pytest.mark.slow  # both import torch

@@ -15,6 +15,7 @@ from limbeck.console import echo
 
 if TYPE_CHECKING:
     from limbeck.evaluation.results import Result
+    from limbeck.grid import GridState
 
 
 @writes("json")
@@ -47,11 +48,11 @@ def grid(
 
     plan = read_grid(find_grid(file))
     place = out or Path("runs") / plan.name.replace("/", "-")
-    board = GridState.open(plan, place, only, None if data is None else str(data.resolve()), rows)
+    state = GridState.open(plan, place, only, None if data is None else str(data.resolve()), rows)
     if dry_run:
-        for task in board.tasks:
-            echo(f"{board.state[task]:<9}  {task.kind:<7}  {task.name}")
-        refused = check_ahead(board.left, board.state, board.out)
+        for task in state.tasks:
+            echo(f"{state.status[task]:<9}  {task.kind:<7}  {task.name}")
+        refused = check_ahead(state.remaining, state.status, state.out)
         for task, why in refused.items():
             echo(f"limbeck: {task.name}: {why}", err=True)
         if refused:
@@ -60,7 +61,7 @@ def grid(
     require("pandas")  # for the table at the end
     live = jobs == 1 and sys.stderr.isatty()
     try:
-        failed = run_grid(board, jobs=jobs, say=echo, live=live)
+        failed = run_grid(state, jobs=jobs, say=echo, live=live)
     except KeyboardInterrupt:
         given = (("out", out), ("data", data), ("rows", rows))
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
@@ -68,11 +69,11 @@ def grid(
         raise typer.Exit(130) from None
     for name, why in failed.items():
         echo(f"limbeck: {name}: {why}", err=True)
-    results = board.results()
+    results = state.results()
     if results:
-        _table(board, json)
-        again = comparison_arguments(results, board.grid.base, further=bool(board.grid.extra_protocols))
-        place = board.rows.place
+        _table(state, json)
+        again = comparison_arguments(results, state.grid.base, further=bool(state.grid.extra_protocols))
+        place = state.rows.place
         echo(f"{len(results)} rows in {place}; show the table again: limbeck compare {place}{again}")
     if failed:
         raise typer.Exit(1)
@@ -87,19 +88,17 @@ def comparison_arguments(results: Sequence[Result], base: str | None, *, further
     return "".join(f" {shlex.quote(str(word))}" for word in options)
 
 
-def _table(board: object, json: Path | None) -> None:
+def _table(state: GridState, json: Path | None) -> None:
     from limbeck.console import console
     from limbeck.evaluation.compare import compare
     from limbeck.files import write_json
-    from limbeck.grid import GridState
     from limbeck.reporting.comparison import comparison_tables
 
-    assert isinstance(board, GridState)
     tables = []
-    for protocol in [None, *board.grid.extra_protocols]:
-        results = board.results(protocol)
+    for protocol in [None, *state.grid.extra_protocols]:
+        results = state.results(protocol)
         labels = {result.label for result in results}  # with --only the base may be missing
-        comparison = compare(results, base=board.grid.base if board.grid.base in labels else None)
+        comparison = compare(results, base=state.grid.base if state.grid.base in labels else None)
         tables.append(comparison.to_json())
         for table in comparison_tables(comparison):
             console().print(table.rich())

@@ -11,14 +11,14 @@ from pathlib import Path
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
 from limbeck.grid.ahead import check_ahead
+from limbeck.grid.heartbeat import INTERVAL, Heartbeat
 from limbeck.grid.plan import Grid, Settings
-from limbeck.grid.pulse import EVERY, Pulse
 from limbeck.grid.rows import RowStore, further_rows, row_name
-from limbeck.grid.state import DONE, NEW, state_of
+from limbeck.grid.state import DONE, NEW, task_status
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
 from limbeck.grid.work import Outcome, Work
-from limbeck.grid.workers import Executor, crew, terminate_as_interrupt
+from limbeck.grid.workers import Executor, open_executor, terminate_as_interrupt
 
 
 @dataclass
@@ -31,7 +31,7 @@ class GridState:
         rows: store of the rows.
         tasks: tasks in the order of the file.
         logs: row → log of its trials.
-        state: task → "to do", "to resume" or "done".
+        status: task → "to do", "to resume" or "done".
         failed: task → reason.
         seconds: task → duration, where known.
     """
@@ -41,7 +41,7 @@ class GridState:
     rows: RowStore
     tasks: list[Task]
     logs: dict[str, TuningLog]
-    state: dict[Task, str] = field(default_factory=dict)
+    status: dict[Task, str] = field(default_factory=dict)
     failed: dict[Task, str] = field(default_factory=dict)
     seconds: dict[Task, float] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class GridState:
             rows: folder or pack instead of the file's ``rows_to``.
 
         Raises:
-            LimbeckError: as for `expand`, `state_of` and `TuningLog`; or ``only`` matches no row.
+            LimbeckError: as for `expand`, `task_status` and `TuningLog`; or ``only`` matches no row.
         """
         tasks = expand(grid, pairs)
         store = RowStore.open(rows or (Path(grid.rows_to) if grid.rows_to else None), out)
@@ -76,28 +76,28 @@ class GridState:
                 code="E-GRID-ROW",
             )
         logs = {task.entry: TuningLog(store, task.entry, task.trials) for task in requested if task.trials}
-        board = cls(grid, out.resolve(), store, [], logs)
+        state = cls(grid, out.resolve(), store, [], logs)
         wanted: list[Task] = []
         for task in requested:
-            board._look(task)
+            state._update(task)
             wanted.append(task)
         for task in wanted:
-            if board.state[task] != DONE:
+            if state.status[task] != DONE:
                 for other in task.needs:
                     if other not in wanted:
-                        board._look(other)
+                        state._update(other)
                         wanted.append(other)
-        board.tasks = [task for task in tasks if task in board.state]
-        return board
+        state.tasks = [task for task in tasks if task in state.status]
+        return state
 
-    def _look(self, task: Task) -> None:
+    def _update(self, task: Task) -> None:
         log = self.logs.get(task.entry)
         if task.kind == "trial" and log is not None and log.has(task):
-            self.state[task] = DONE
+            self.status[task] = DONE
         elif task.trials and self.chosen(task) is None:
-            self.state[task] = NEW  # its settings are not known before the trials are done
+            self.status[task] = NEW  # its settings are not known before the trials are done
         else:
-            self.state[task], result = state_of(
+            self.status[task], result = task_status(
                 task, self.out, self.rows, self.grid.extra_protocols, self.chosen(task)
             )
             if result is not None:
@@ -108,9 +108,9 @@ class GridState:
         return self.logs[task.entry].chosen() if task.trials else None
 
     @property
-    def left(self) -> list[Task]:
+    def remaining(self) -> list[Task]:
         """The tasks that are neither done nor failed."""
-        return [t for t in self.tasks if self.state[t] != DONE and t not in self.failed]
+        return [t for t in self.tasks if self.status[t] != DONE and t not in self.failed]
 
     def work(self, task: Task) -> Work:
         """Return the description of a task for a worker.
@@ -125,7 +125,7 @@ class GridState:
                     f"{task.entry}: no trial has a score; see {self.logs[task.entry].where}",
                     code="E-GRID-TUNING",
                 )
-            self._look(task)
+            self._update(task)
         about = {
             "name": self.grid.name,
             "row": task.entry,
@@ -147,25 +147,25 @@ class GridState:
         self.seconds[task] = outcome.seconds
         if task.kind == "trial" and (outcome.error is None or outcome.diverged):
             self.logs[task.entry].add(task, outcome)
-            self.state[task] = DONE
+            self.status[task] = DONE
         elif outcome.error is None:
-            self.state[task] = DONE
+            self.status[task] = DONE
         else:
             self.fail(task, outcome.error)
 
     def fail(self, task: Task, why: str) -> None:
         """Record the failure of a task and of all tasks that need it."""
         self.failed[task] = why
-        for other in self.left:
+        for other in self.remaining:
             if task in other.needs:
                 self.fail(other, f"needs {task.name}, which failed")
 
-    def leave_out_unasked(self) -> None:
+    def drop_unneeded(self) -> None:
         """Drop the runs that only failed tasks need."""
-        needed = [task for task in self.left if task.kind == "row"]
+        needed = [task for task in self.remaining if task.kind == "row"]
         for task in needed:
             needed += [other for other in task.needs if other not in needed]
-        self.tasks = [t for t in self.tasks if t in needed or t in self.failed or self.state[t] == DONE]
+        self.tasks = [t for t in self.tasks if t in needed or t in self.failed or self.status[t] == DONE]
 
     def estimate(self, jobs: int) -> float | None:
         """Estimate the seconds left from runs of the same row, else from all runs; None without any."""
@@ -173,7 +173,7 @@ class GridState:
         if not known:
             return None
         total = 0.0
-        for task in self.left:
+        for task in self.remaining:
             alike = [s for t, s in self.seconds.items() if (t.entry, t.kind) == (task.entry, task.kind)]
             same = alike or known
             total += sum(same) / len(same)
@@ -181,7 +181,7 @@ class GridState:
 
     def results(self, protocol: str | None = None) -> list[Result]:
         """Return the results of the rows that are done, by the grid's protocols or by an additional one."""
-        done = [t for t in self.tasks if t.kind == "row" and self.state[t] == DONE]
+        done = [t for t in self.tasks if t.kind == "row" and self.status[t] == DONE]
         names = [row_name(task.name, protocol) for task in done]
         if protocol is None:
             names += [name for t in done for name in further_rows(t.name, t.bits, t.exact_words)]
@@ -189,12 +189,12 @@ class GridState:
 
 
 def run_grid(
-    board: GridState, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
+    state: GridState, *, jobs: int = 1, say: Callable[[str], None] = print, live: bool = False
 ) -> dict[str, str]:
     """Run the remaining tasks of a grid.
 
     Args:
-        board: see `GridState.open`.
+        state: see `GridState.open`.
         jobs: number of parallel processes, which share the threads.
         say: called with one line per finished task.
         live: whether a progress bar is shown. Without one, ``say`` also gets a line when a task starts, and
@@ -208,58 +208,58 @@ def run_grid(
     """
     began = time.monotonic()
     running: dict[str, Task] = {}
-    finished = [task for task in board.tasks if board.state[task] == DONE]
+    finished = [task for task in state.tasks if state.status[task] == DONE]
     if finished:
-        say(f"{len(finished)} of {len(board.tasks)} tasks are done and kept")
-    for task, why in check_ahead(board.left, board.state, board.out).items():
+        say(f"{len(finished)} of {len(state.tasks)} tasks are done and kept")
+    for task, why in check_ahead(state.remaining, state.status, state.out).items():
         say(f"{task.name}: cannot run, and nothing is trained for it: {why}")
-        board.fail(task, why)
-    board.leave_out_unasked()
-    pulse = Pulse((lambda line: None) if live else say)
+        state.fail(task, why)
+    state.drop_unneeded()
+    heartbeat = Heartbeat((lambda line: None) if live else say)
     try:
-        with terminate_as_interrupt(), crew(jobs) as workers, pulse.beating(EVERY):
-            while board.left:
-                ended = len(board.tasks) - len(board.left) + len(running)
-                for number, task in enumerate(_hand_out(board, workers, running), start=ended + 1):
-                    begun = f"[{number}/{len(board.tasks)}] {task.name}: begins"
-                    pulse.begin(task.name, board.out / task.name, begun)
+        with terminate_as_interrupt(), open_executor(jobs) as executor, heartbeat.running(INTERVAL):
+            while state.remaining:
+                ended = len(state.tasks) - len(state.remaining) + len(running)
+                for number, task in enumerate(_submit_ready(state, executor, running), start=ended + 1):
+                    begun = f"[{number}/{len(state.tasks)}] {task.name}: begins"
+                    heartbeat.begin(task.name, state.out / task.name, begun)
                 if not running:
                     break
-                name, outcome = workers.take()
-                pulse.end(name)
+                name, outcome = executor.next_outcome()
+                heartbeat.end(name)
                 task = running.pop(name)
-                board.end(task, outcome)
-                say(_line(board, task, outcome, time.monotonic() - began, jobs))
+                state.end(task, outcome)
+                say(_line(state, task, outcome, time.monotonic() - began, jobs))
     finally:
-        board.rows.merge()
-    return {task.name: why for task, why in board.failed.items()}
+        state.rows.merge()
+    return {task.name: why for task, why in state.failed.items()}
 
 
-def _hand_out(board: GridState, workers: Executor, running: dict[str, Task]) -> list[Task]:
-    """Give every free worker a task whose needs are met, in file order; return these tasks."""
+def _submit_ready(state: GridState, executor: Executor, running: dict[str, Task]) -> list[Task]:
+    """Submit a task whose needs are met for every free worker, in file order; return these tasks."""
     begun = []
-    for task in board.left:
-        if workers.free and task.name not in running and all(board.state[n] == DONE for n in task.needs):
+    for task in state.remaining:
+        if executor.free and task.name not in running and all(state.status[n] == DONE for n in task.needs):
             try:
-                workers.give(board.work(task))
+                executor.submit(state.work(task))
             except LimbeckError as error:
-                board.fail(task, str(error))
+                state.fail(task, str(error))
             else:
                 running[task.name] = task
                 begun.append(task)
     return begun
 
 
-def _line(board: GridState, task: Task, outcome: Outcome, gone: float, jobs: int) -> str:
-    over = len(board.tasks) - len(board.left)
-    text = outcome.said if outcome.error is None else f"failed: {outcome.error}"
-    left = board.estimate(jobs)
-    ahead = f", about {_span(left)} left" if left and board.left else ""
-    times = f"{_span(outcome.seconds)}; {_span(gone)} gone{ahead}"
-    return f"[{over}/{len(board.tasks)}] {task.name}: {text}  ({times})"
+def _line(state: GridState, task: Task, outcome: Outcome, elapsed: float, jobs: int) -> str:
+    done = len(state.tasks) - len(state.remaining)
+    text = outcome.summary if outcome.error is None else f"failed: {outcome.error}"
+    left = state.estimate(jobs)
+    estimate = f", about {_duration(left)} left" if left and state.remaining else ""
+    times = f"{_duration(outcome.seconds)}; {_duration(elapsed)} elapsed{estimate}"
+    return f"[{done}/{len(state.tasks)}] {task.name}: {text}  ({times})"
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -21,7 +21,7 @@ from limbeck.training.recipe import Recipe
 NEW, RESUME, DONE = "to do", "to resume", "done"
 
 
-def state_of(
+def task_status(
     task: Task, out: Path, rows: RowStore, extra_protocols: list[str], chosen: Settings | None = None
 ) -> tuple[str, Result | None]:
     """Return the state of a task, and the result of a finished row.

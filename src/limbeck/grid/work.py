@@ -57,14 +57,14 @@ class Outcome:
     """The outcome of a task.
 
     Attributes:
-        said: the main scores in words.
+        summary: the main scores in words.
         error: why it failed; None if it succeeded.
         diverged: whether a loss or gradient was not finite.
         score: validation score; None without validation.
         seconds: duration.
     """
 
-    said: str = ""
+    summary: str = ""
     error: str | None = None
     diverged: bool = False
     score: float | None = None

@@ -27,11 +27,11 @@ class Executor(Protocol):
         """The number of tasks that can be accepted now."""
         ...
 
-    def give(self, work: Work) -> None:
-        """Accept a task."""
+    def submit(self, work: Work) -> None:
+        """Accept a task; `free` must be at least 1."""
         ...
 
-    def take(self) -> tuple[str, Outcome]:
+    def next_outcome(self) -> tuple[str, Outcome]:
         """Wait for a task to end; return its name and outcome."""
         ...
 
@@ -44,14 +44,14 @@ class InProcess:
 
     @property
     def free(self) -> int:
-        """1 without a task, else 0."""
+        """1 if no task is stored, else 0."""
         return int(self.work is None)
 
-    def give(self, work: Work) -> None:
-        """Store a task for `take`."""
+    def submit(self, work: Work) -> None:
+        """Store a task, which `next_outcome` performs."""
         self.work = work
 
-    def take(self) -> tuple[str, Outcome]:
+    def next_outcome(self) -> tuple[str, Outcome]:
         """Perform the stored task; return its name and outcome."""
         from limbeck.training.fit import Interrupted
 
@@ -63,7 +63,7 @@ class InProcess:
             raise KeyboardInterrupt from None
 
 
-class Side:
+class ProcessPool:
     """Executes tasks in ``jobs`` processes, which share the threads equally."""
 
     def __init__(self, jobs: int) -> None:
@@ -79,18 +79,18 @@ class Side:
         """The number of processes without a task."""
         return self.jobs - len(self.busy)
 
-    def give(self, work: Work) -> None:
+    def submit(self, work: Work) -> None:
         """Send a task to an idle process, or to a new one; an idle process that died is replaced."""
         for pipe in [pipe for _, pipe in self.members if pipe not in self.busy]:
-            if self._hand(pipe, work):
+            if self._send(pipe, work):
                 return
-            self._bury(pipe)
+            self._remove_dead(pipe)
         pipe = self.start()
-        # `take` detects a process that dies before it receives its task.
-        self._hand(pipe, work)
+        # `next_outcome` detects a process that dies before it receives its task.
+        self._send(pipe, work)
         self.busy[pipe] = work
 
-    def _hand(self, pipe: Connection, work: Work) -> bool:
+    def _send(self, pipe: Connection, work: Work) -> bool:
         try:
             pipe.send(work)
         except OSError:
@@ -98,20 +98,20 @@ class Side:
         self.busy[pipe] = work
         return True
 
-    def take(self) -> tuple[str, Outcome]:
+    def next_outcome(self) -> tuple[str, Outcome]:
         """Wait for a task to end; return its name and outcome. A process that dies is a failed task."""
         pipe = next(p for p in wait(list(self.busy)) if isinstance(p, Connection))
         work = self.busy.pop(pipe)
         try:
             outcome = pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
-            code = self._bury(pipe)
+            code = self._remove_dead(pipe)
             return work.name, Outcome(error=f"its process died (exit code {code}); run the grid again")
         if outcome is None:
             raise KeyboardInterrupt
         return work.name, outcome
 
-    def _bury(self, pipe: Connection) -> int | None:
+    def _remove_dead(self, pipe: Connection) -> int | None:
         """Remove a process that died; return its exit code."""
         process = next(p for p, other in self.members if other is pipe)
         self.members = [member for member in self.members if member[1] is not pipe]
@@ -131,19 +131,19 @@ class Side:
 
     def start(self) -> Connection:
         """Start one process and return the parent's end of its pipe."""
-        ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
+        parent_end, child_end = self.context.Pipe()
+        process = self.context.Process(target=_serve, args=(child_end, self.threads), daemon=True)
         before = {name: os.environ.get(name) for name in _THREADS}
         os.environ.update(dict.fromkeys(_THREADS, str(self.threads)))
         process.start()
-        theirs.close()
+        child_end.close()
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        self.members.append((process, ours))
-        return ours
+        self.members.append((process, parent_end))
+        return parent_end
 
 
 def _serve(pipe: Connection, threads: int) -> None:
@@ -198,13 +198,13 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def crew(jobs: int) -> Iterator[Executor]:
+def open_executor(jobs: int) -> Iterator[Executor]:
     """Yield an executor for ``jobs`` jobs: this process for one job; else processes, stopped at the end."""
     if jobs == 1:
         yield InProcess()
         return
-    side = Side(jobs)
+    pool = ProcessPool(jobs)
     try:
-        yield side
+        yield pool
     finally:
-        side.close()
+        pool.close()

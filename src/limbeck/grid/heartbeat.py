@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-EVERY = 300.0
+INTERVAL = 300.0
 """Seconds between two progress lines of a run."""
 
 
-class Pulse:
-    """Writes a line when a run starts, and one per `EVERY` seconds while it runs."""
+class Heartbeat:
+    """Writes a line when a run starts, and one per `INTERVAL` seconds while it runs."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -37,18 +37,18 @@ class Pulse:
         with self._lock:
             running = list(self._running.items())
         for name, (folder, began) in running:
-            self.say(f"{name}: running for {(time.monotonic() - began) / 60:.0f} min, {how_far(folder)}")
+            self.say(f"{name}: running for {(time.monotonic() - began) / 60:.0f} min, {last_step(folder)}")
 
     @contextlib.contextmanager
-    def beating(self, every: float) -> Iterator[None]:
-        """Call `beat` every ``every`` seconds from a thread until the end of the block."""
+    def running(self, seconds: float) -> Iterator[None]:
+        """Call `beat` every ``seconds`` seconds from a thread until the end of the block."""
         done = threading.Event()
 
         def work() -> None:
-            while not done.wait(every):
+            while not done.wait(seconds):
                 self.beat()
 
-        thread = threading.Thread(target=work, name="pulse", daemon=True)
+        thread = threading.Thread(target=work, name="heartbeat", daemon=True)
         thread.start()
         try:
             yield
@@ -57,7 +57,7 @@ class Pulse:
             thread.join()
 
 
-def how_far(run: Path) -> str:
+def last_step(run: Path) -> str:
     """Describe the last logged step of the stage that was logged most recently."""
     logs = [file for file in run.glob("stages/*/metrics.jsonl") if file.is_file() and file.stat().st_size]
     if not logs:

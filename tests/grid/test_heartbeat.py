@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 from helpers_grid import tree
 
-from limbeck.grid.pulse import Pulse, how_far
+from limbeck.grid.heartbeat import Heartbeat, last_step
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-def test_how_far_a_run_is(tmp_path: Path) -> None:
-    assert how_far(tmp_path) == "no step logged yet"
+def test_last_step(tmp_path: Path) -> None:
+    assert last_step(tmp_path) == "no step logged yet"
     for stage, text in (("one", '{"step": 1200}\n'), ("two", '{"step": 10}\n{"step": 20}\n{"ste')):
         (tmp_path / "stages" / stage).mkdir(parents=True)
         (tmp_path / "stages" / stage / "metrics.jsonl").write_text(text)
-    assert how_far(tmp_path) == "stage two, step 20"
+    assert last_step(tmp_path) == "stage two, step 20"
 
 
 def test_a_line_for_what_runs(tmp_path: Path) -> None:
     said: list[str] = []
-    pulse = Pulse(said.append)
-    pulse.begin("a-s0", tmp_path, "[1/2] a-s0: begins")
-    pulse.begin("b-s0", tmp_path, "[2/2] b-s0: begins")
-    pulse.end("a-s0")
-    pulse.beat()
+    heartbeat = Heartbeat(said.append)
+    heartbeat.begin("a-s0", tmp_path, "[1/2] a-s0: begins")
+    heartbeat.begin("b-s0", tmp_path, "[2/2] b-s0: begins")
+    heartbeat.end("a-s0")
+    heartbeat.beat()
     assert said == [
         "[1/2] a-s0: begins",
         "[2/2] b-s0: begins",
