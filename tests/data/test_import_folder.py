@@ -47,7 +47,7 @@ def test_csv_with_several_captions_a_picture(src, tmp_path):
     assert pairs.captions == [["one, two", "four"], ["three"], ["five"]]
     assert pairs.tags[0] == ["x", "y", "z"] and pairs.label_names == ["sky", "tree"]
     assert pairs.labels().tolist() == [[True, True], [False, True], [False, False]]
-    assert pairs.split_ids("train") == ["a", "sub/c"]
+    assert [pairs.ids[row] for row in pairs.split_rows("train")] == ["a", "sub/c"]
     assert pairs.open_image(2).size == (40, 30) and report.rows == 3
 
 

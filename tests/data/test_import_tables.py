@@ -230,7 +230,7 @@ def test_folders_of_splits_and_classes(src):
     moved(src, ["train/cat", "train/dog", "val/cat", "val/dog", "train/cat", "train/cat"])
     pairs, report = run(src)
     assert pairs.label_names == ["cat", "dog"] and pairs.split_names == ["train", "val"]
-    assert pairs.split_ids("val") == ["val/cat/2", "val/dog/3"]
+    assert [pairs.ids[row] for row in pairs.split_rows("val")] == ["val/cat/2", "val/dog/3"]
     assert "splits are the folders above: train, val" in report.notes
 
 

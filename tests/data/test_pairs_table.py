@@ -41,7 +41,10 @@ def test_a_table_reads_back_as_it_was_written(pairs_dir):
     assert pairs.captions[3] == ["caption 3", "more of 3"]
     assert pairs.texts("tags", [5, 1]) == [["tag", "t5"], ["tag", "t1"]]
     assert pairs.labels_text[0] == ["sky", "tree"]
-    assert pairs.split_ids("query") == ["p0", "p1"] and pairs.split_names == ["query", "train"]
+    assert [pairs.ids[row] for row in pairs.split_rows("query")] == ["p0", "p1"] and pairs.split_names == [
+        "query",
+        "train",
+    ]
     assert pairs.class_paths == [[]] * 6
     assert pairs.image_path(2) == "p2.png" and pairs.open_image(2).size == (40, 30)
 

@@ -62,7 +62,7 @@ def encoded(model: DualEncoder, pictures: list[Image.Image]) -> tuple[np.ndarray
         return model.encode_image(images), model.encode_text(TEXTS)
     with torch.no_grad():  # labels are no texts: there is no public way to ask by them
         embedded = model.eval().embed("text", model.towers["text"].backbone.collate(LABELS))
-    return model.encode_image(images), model.points_of(embedded.numpy())
+    return model.encode_image(images), model.lift.to_storage(embedded)
 
 
 def kinds(clip: Path, bert: Path, run: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:

@@ -15,7 +15,8 @@ from limbeck.evaluation.results import Result
 from limbeck.files import write_json
 from limbeck.reporting.comparison import comparison_tables, write_comparison
 from limbeck.reporting.efficiency import short
-from limbeck.reporting.progress import common_curves, precision_at, quality_over, write_figure
+from limbeck.reporting.plots import precision_at
+from limbeck.reporting.progress import common_curves, quality_over, write_figure
 
 
 def run(label: str, seed: int, pace: float, level: float, **changes: object) -> Result:

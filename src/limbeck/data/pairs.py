@@ -143,10 +143,6 @@ class Pairs:
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)
 
-    def split_ids(self, name: str) -> list[str]:
-        """Ids of a split of the split column, in row order; an unknown one raises a `LimbeckError`."""
-        return self.table.column("id").take(pa.array(self.split_rows(name))).to_pylist()
-
     @cached_property
     def captions(self) -> list[list[str]]:
         """The captions of every row."""

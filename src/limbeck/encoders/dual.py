@@ -194,10 +194,6 @@ class DualEncoder(nn.Module):
                 f"encode_image: this model reads {self.image_input}; pass {wanted}", code="E-MODEL-INPUT"
             )
 
-    def points_of(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return the stored form (N, width) of embeddings (N, d) of this encoder."""
-        return self.lift.to_storage(torch.from_numpy(embeddings).to(self.device))
-
     @torch.no_grad()
     def is_clipped(self, points: np.ndarray) -> np.ndarray:
         """Return bool (N,): which stored points (N, width) are at a bound of their radius

@@ -24,10 +24,8 @@ from limbeck.metrics.ranks import (
     retrieval_ranks,
 )
 from limbeck.metrics.statistics import (
-    Bootstrap,
     PairedTest,
     Summary,
-    bootstrap_queries,
     holm,
     paired_test,
     summarize,
@@ -35,7 +33,6 @@ from limbeck.metrics.statistics import (
 
 __all__ = [
     "Accuracy",
-    "Bootstrap",
     "ClassAccuracy",
     "CodeHealth",
     "FirstRelevant",
@@ -48,7 +45,6 @@ __all__ = [
     "RecallAtK",
     "Summary",
     "best_classes",
-    "bootstrap_queries",
     "code_health",
     "distance_histograms",
     "first_relevant",

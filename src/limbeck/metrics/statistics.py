@@ -1,4 +1,4 @@
-"""Test differences between runs: confidence intervals, paired t tests over seeds, Holm, bootstrap."""
+"""Test differences between runs: confidence intervals, paired t tests over seeds, Holm."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from limbeck.errors import LimbeckError
-
-_BATCH_CELLS = 1 << 22  # numbers drawn at once by the bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,25 +40,6 @@ class PairedTest:
     t: float
     p: float
     confidence: float
-
-    @property
-    def degrees_of_freedom(self) -> int:
-        """The number of pairs − 1."""
-        return self.n - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Bootstrap:
-    """A percentile interval of a mean over queries; it does not cover other splits, seeds or data sets."""
-
-    n: int
-    mean: float
-    low: float
-    high: float
-    confidence: float
-    resamples: int
-    seed: int
-    scope: str = "this split only"
 
 
 def summarize(values: ArrayLike, *, confidence: float = 0.95) -> Summary:
@@ -144,38 +123,6 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
-
-
-def bootstrap_queries(
-    per_query: ArrayLike, *, seed: int, resamples: int = 2000, confidence: float = 0.95
-) -> Bootstrap:
-    """Compute a percentile bootstrap of the mean over queries (Efron 1979).
-
-    To compare two systems, give their per-query differences.
-
-    Args:
-        per_query: real (Q,); NaN marks a skipped query, which is left out.
-        seed: seeds the resampling; the same seed gives the same interval.
-        resamples: number of resamples.
-        confidence: confidence level of the interval, between 0 and 1.
-
-    Raises:
-        LimbeckError: there is no finite value, or ``resamples`` or ``confidence`` is out of range.
-    """
-    values = np.asarray(per_query, dtype=np.float64)
-    sample = _sample(values[~np.isnan(values)], "per_query")
-    _check_confidence(confidence)
-    if resamples < 1:
-        raise LimbeckError(f"resamples: {resamples} is below 1; give 1 or more", code="E-OPTION-RANGE")
-    generator = np.random.default_rng(seed)
-    step = max(1, _BATCH_CELLS // len(sample))
-    means = [
-        sample[generator.integers(0, len(sample), (min(step, resamples - done), len(sample)))].mean(axis=1)
-        for done in range(0, resamples, step)
-    ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return Bootstrap(len(sample), float(sample.mean()), float(low), float(high), confidence, resamples, seed)
 
 
 def _half_width(sd: float, n: int, confidence: float) -> float:

@@ -13,7 +13,7 @@ from limbeck.files import Kind, write_atomic, write_json
 from limbeck.reporting import plots
 from limbeck.reporting.codes import CODES_NOTE, code_head
 from limbeck.reporting.efficiency import efficiency_table
-from limbeck.reporting.progress import precision_at, quality_over
+from limbeck.reporting.progress import quality_over
 from limbeck.reporting.secondary_metrics import KINDS
 from limbeck.reporting.tables import (
     DIRECTION_LABELS,
@@ -116,7 +116,13 @@ def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
     write_atomic(folder / "table.csv", comparison_csv(comparison))
     written = [folder / name for name in ("table.md", "table.csv", "comparison.json")]
     results = [result for group in comparison.groups for result in group.results]
-    makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at, plots.bit_balance)
+    makers = (
+        quality_over,
+        plots.map_against_bits,
+        plots.precision_recall,
+        plots.precision_at,
+        plots.bit_balance,
+    )
     for chart in (make(results) for make in makers):
         if chart is not None:
             written.append(folder / f"{chart.name}.svg")

@@ -107,7 +107,16 @@ def precision_recall(results: Sequence[Result], bits: int | None = None) -> Char
     Returns:
         The chart; None without such curves.
     """
-    curved = [r for r in results if any("recall" in curve for curve in r.curves.values())]
+    return _precision("precision-recall", results, bits, "recall", "precision")
+
+
+def precision_at(results: Sequence[Result], bits: int | None = None) -> Chart | None:
+    """Draw P@N as `precision_recall` draws precision."""
+    return _precision("precision-at", results, bits, "ns", "precision_at")
+
+
+def _precision(name: str, results: Sequence[Result], bits: int | None, x: str, y: str) -> Chart | None:
+    curved = [r for r in results if any(y in curve for curve in r.curves.values())]
     bits = bits or common_bits(curved)
     shown = [result for result in curved if result.bits == bits]
     directions = [d for d in DIRECTIONS if any(d in result.curves for result in shown)]
@@ -115,19 +124,30 @@ def precision_recall(results: Sequence[Result], bits: int | None = None) -> Char
         return None
     present = {result.label for result in shown}
     look = {label: style for label, style in looks(r.label for r in results).items() if label in present}
-    panels = [Panel(f"{ARROWS[d]}, {bits} bits", partial(_recall_panel, shown, d, look)) for d in directions]
-    legend = [Key(label, Look(style.color, "", style.dash)) for label, style in look.items()]
-    return Chart("precision-recall", panels, legend, WIDE)
+    if x == "recall":
+        look = {label: Look(style.color, "", style.dash) for label, style in look.items()}
+    panels = [
+        Panel(f"{ARROWS[d]}, {bits} bits", partial(_precision_panel, shown, d, look, x, y))
+        for d in directions
+    ]
+    return Chart(name, panels, [Key(label, style) for label, style in look.items()], WIDE)
 
 
-def _recall_panel(results: Sequence[Result], direction: str, look: dict[str, Look], axis: Any) -> None:
+def _precision_panel(
+    results: Sequence[Result], direction: str, look: dict[str, Look], x: str, y: str, axis: Any
+) -> None:
     for label, style in look.items():
         curves = [r.curves[direction] for r in results if r.label == label and direction in r.curves]
         if curves:
-            recall = np.mean([curve["recall"] for curve in curves], axis=0)
-            precision = np.mean([curve["precision"] for curve in curves], axis=0)
-            axis.plot(recall, precision, color=style.color, linestyle=style.dash)
-    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02))
+            places, means = (np.mean([curve[name] for curve in curves], axis=0) for name in (x, y))
+            axis.plot(
+                places, means, color=style.color, linestyle=style.dash, marker=style.marker, markersize=4
+            )  # fmt: skip
+    if x == "recall":
+        axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02))
+    else:
+        axis.set_xscale("log")
+        axis.set(xlabel="N", ylabel="P@N")
 
 
 def common_bits(results: Sequence[Result]) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.results import DIRECTIONS, Result
+from limbeck.evaluation.results import Result
 from limbeck.files import STANDARD_OUTPUT, write_atomic
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart, Key, Panel
@@ -67,40 +67,6 @@ def common_curves(members: Sequence[Result], axis: str) -> tuple[np.ndarray, np.
     return at, np.stack([np.interp(at, curve[:, 0], curve[:, 1]) for curve in curves])
 
 
-def precision_at(results: Sequence[Result], bits: int | None = None) -> Chart | None:
-    """Draw P@N at one code length, one panel per direction, averaged over seeds; None without such curves."""
-    curved = [r for r in results if any("precision_at" in curve for curve in r.curves.values())]
-    bits = bits or plots.common_bits(curved)
-    shown = [result for result in curved if result.bits == bits]
-    directions = [d for d in DIRECTIONS if any(d in result.curves for result in shown)]
-    if not directions:
-        return None
-    present = {result.label for result in shown}
-    look = {label: style for label, style in looks(r.label for r in results).items() if label in present}
-    panels = [
-        Panel(f"{plots.ARROWS[d]}, {bits} bits", partial(_precision_panel, shown, d, look))
-        for d in directions
-    ]
-    return Chart("precision-at", panels, [Key(label, look[label]) for label in look], plots.WIDE)
-
-
-def _precision_panel(results: Sequence[Result], direction: str, look: dict[str, Look], axis: Any) -> None:
-    for label, style in look.items():
-        curves = [r.curves[direction] for r in results if r.label == label and direction in r.curves]
-        if curves:
-            mean = np.mean([curve["precision_at"] for curve in curves], axis=0)
-            axis.plot(
-                curves[0]["ns"],
-                mean,
-                color=style.color,
-                linestyle=style.dash,
-                marker=style.marker,
-                markersize=4,
-            )
-    axis.set_xscale("log")
-    axis.set(xlabel="N", ylabel="P@N")
-
-
 def write_figure(file: Path, results: Sequence[Result]) -> None:
     """Write all charts of a comparison in one picture.
 
@@ -117,7 +83,7 @@ def write_figure(file: Path, results: Sequence[Result]) -> None:
     """
     if file != STANDARD_OUTPUT and file.suffix not in (".png", ".svg"):
         raise LimbeckError(f"{file}: --figure needs a name that ends in .png or .svg")
-    makers = (quality_over, plots.map_against_bits, plots.precision_recall, precision_at)
+    makers = (quality_over, plots.map_against_bits, plots.precision_recall, plots.precision_at)
     charts = [chart for chart in (make(results) for make in makers) if chart is not None]
     if not charts:
         raise LimbeckError(

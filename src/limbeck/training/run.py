@@ -22,7 +22,7 @@ from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.environment import environment
-from limbeck.files import read_json, remove_leftovers, write_json
+from limbeck.files import remove_leftovers, write_json
 from limbeck.training.code import compare_code, note_code
 from limbeck.training.data import Data, open_data
 from limbeck.training.early import check_stages
@@ -273,8 +273,3 @@ def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) 
     for stage in recipe.stages.values():
         for state in (run / "stages" / stage.name).glob("state-*"):
             shutil.rmtree(state, ignore_errors=True)
-
-
-def read_run(run: Path | str) -> dict[str, Any]:
-    """Return the content of ``run.json`` of a finished run."""
-    return dict(read_json(Path(run) / "run.json"))

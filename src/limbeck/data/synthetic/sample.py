@@ -98,7 +98,7 @@ def relation(a: Figure, b: Figure) -> str:
 
 
 def position(figure: Figure) -> str:
-    """Return the coarse position in the picture, one of `taxonomy.POSITIONS`."""
+    """Return the coarse position in the picture, such as ``on the left``."""
     dx, dy = figure.x - 0.5, figure.y - 0.5
     if max(abs(dx), abs(dy)) < 0.1:
         return "in the middle"

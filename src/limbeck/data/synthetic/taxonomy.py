@@ -7,7 +7,6 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 SIZES = ("small", "large")
 PLACES = ("grass", "sand", "sky", "night", "paper")
-POSITIONS = ("in the middle", "on the left", "on the right", "at the top", "at the bottom")
 
 # 24 concepts for the multi-labels; "plain" is the absence of a texture and therefore none of them.
 LABELS = (*SHAPES, *COLOURS, *TEXTURES[1:], *PLACES)
