@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from zipfile import is_zipfile
 
 from limbeck.archives import open_archive, read_text_member
 from limbeck.data.features import load_feature_file
+from limbeck.data.pairs import Pairs
 from limbeck.data.row_names import match_rows
 from limbeck.data.schema import PAIRS
 from limbeck.errors import LimbeckError
@@ -158,19 +160,16 @@ class ImportReport:
         return [f"{self.name}: {self.rows:,} pairs ({counts})", *(f"note: {note}" for note in self.notes)]
 
 
-def note_passed(
-    source: Source, report: ImportReport, *, foreign: bool = False, used: str | None = None
-) -> None:
+def note_passed(source: Source, report: ImportReport, *, used: str | None = None) -> None:
     """Add a note on the entries that the source's listing skipped.
 
     Args:
         source: the folder or zip.
         report: receives the note.
-        foreign: True also names files that are not pictures; a fixed layout has many, which its importer
-            reads.
-        used: the table, which is not a picture but is read.
+        used: the table that is read, or an empty text: then the note also names files that are not pictures.
+            None for a fixed layout, which has many of these.
     """
-    expected = () if foreign else (Kind.NOT_PICTURE,)
+    expected = (Kind.NOT_PICTURE,) if used is None else ()
     tables = [name for name in source.names if used and Path(used) in (Path(name), source.path / name)]
     line = source.passed.without(*expected, names=frozenset(tables)).line()
     if line:
@@ -219,6 +218,31 @@ def attach_features(
         columns["feature_row"] = rows
         report.counts["with features"] = sum(row is not None for row in rows)
     return entries
+
+
+def write_pairs(
+    out: Path,
+    columns: dict[str, Any],
+    pictures: Source,
+    options: ImportOptions,
+    report: ImportReport,
+    label_names: Sequence[str],
+    counts: Mapping[str, int],
+    *,
+    used: str | None = None,
+) -> ImportReport:
+    """Attach the features, complete the report with ``counts``, and write the pairs directory.
+
+    For ``used`` see `note_passed`.
+    """
+    features = attach_features(columns, options.features, report, pictures.path)
+    report.rows = len(columns["id"])
+    report.counts |= counts
+    note_passed(pictures, report, used=used)
+    media = pictures.media if any(image is not None for image in columns["image"]) else None
+    meta = {"name": report.name, "label_names": list(label_names), "media": media, "features": features}
+    Pairs.write(out, columns, meta, replace=options.replace)
+    return report
 
 
 def _read_names(names_file: Path, count: int, file: Path) -> list[str]:

@@ -8,16 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from limbeck.data.importers.base import (
-    ImportReport,
-    Source,
-    attach_features,
-    note_passed,
-)
+from limbeck.data.importers.base import ImportReport, Source, write_pairs
 from limbeck.data.importers.folder_table import FolderOptions, Rows, bare_rows, find_table, table_rows
 from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.data.importers.sidecars import folder_labels, read_sidecars
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, roots_of, show
 from limbeck.pictures import is_picture_name
@@ -77,24 +71,16 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
         columns["split"] = rows.splits
     if any(rows.paths):
         columns["path"] = rows.paths
-    features = attach_features(columns, options.features, report, source.path)
     columns |= {name: rows.further.column(name) for name in rows.further.column_names}
-    report.rows = count
-    report.counts |= {
+    counts = {
         "with picture": sum(image is not None for image in rows.images),
         "captions": sum(map(len, rows.captions)),
         "tags": sum(map(len, rows.tags)),
         "labels": sum(map(len, rows.labels)),
     }
-    note_passed(source, report, foreign=True, used=None if table is None else table.name)
-    meta = {
-        "name": report.name,
-        "label_names": sorted({label for own in rows.labels for label in own}),
-        "media": source.media if any(rows.images) else None,
-        "features": features,
-    }
-    Pairs.write(out, columns, meta, replace=options.replace)
-    return report
+    labels = sorted({label for own in rows.labels for label in own})
+    used = "" if table is None else table.name
+    return write_pairs(out, columns, source, options, report, labels, counts, used=used)
 
 
 def _find_pictures(

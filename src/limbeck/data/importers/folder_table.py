@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,11 @@ class Rows:
 
     def take(self, rows: Sequence[int]) -> Rows:
         """Return some rows, in this order."""
-        lists = ("ids", "images", "splits", "captions", "tags", "labels", "paths", "missing")
-        columns: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in lists}
-        further = self.further
-        return replace(
-            self,
-            further=further.take(pa.array(rows, pa.int64())) if further.num_columns else further,
-            **columns,
-        )
+        columns = {
+            name: [values[row] for row in rows] for name, values in vars(self).items() if name != "further"
+        }
+        further = self.further.take(pa.array(rows, pa.int64())) if self.further.num_columns else self.further
+        return Rows(**columns, further=further)
 
 
 def bare_rows(pictures: Sequence[str]) -> Rows:
@@ -106,17 +103,8 @@ def bare_rows(pictures: Sequence[str]) -> Rows:
     count = len(pictures)
     none: list[str | None] = [None] * count
     empty: Lists = [[]] * count
-    return Rows(
-        ids=none,
-        images=[*pictures],
-        splits=[*none],
-        captions=empty,
-        tags=[*empty],
-        labels=[*empty],
-        paths=[*empty],
-        further=pa.table({}),
-        missing=[*none],
-    )
+    further = pa.table({})
+    return Rows(none, [*pictures], [*none], empty, [*empty], [*empty], [*empty], further, missing=[*none])
 
 
 def find_table(source: Source, options: FolderOptions) -> Table | None:

@@ -6,15 +6,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import (
-    ImportReport,
-    PictureOptions,
-    Source,
-    attach_features,
-    note_passed,
-)
+from limbeck.data.importers.base import ImportReport, PictureOptions, Source, write_pairs
 from limbeck.data.importers.locate import numbered, some
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 
@@ -90,18 +83,8 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     if unlabelled:
         report.notes.append(f"{unlabelled:,} rows without a label")
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report, photos.path)
-    report.rows = len(ids)
-    report.counts |= {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
-    note_passed(photos, report)
-    meta = {
-        "name": report.name,
-        "label_names": [names[n] for n in used],
-        "media": photos.media,
-        "features": features,
-    }
-    Pairs.write(out, columns, meta, replace=options.replace)
-    return report
+    counts = {"labels": sum(map(len, columns["labels"])), "classes": len(used)}
+    return write_pairs(out, columns, photos, options, report, [names[n] for n in used], counts)
 
 
 def _by_number(source: Source, ending: str, preferred: str) -> dict[str, str]:

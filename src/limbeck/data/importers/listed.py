@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck.data.importers.base import ImportOptions, ImportReport, Source, attach_features, note_passed
+from limbeck.data.importers.base import ImportOptions, ImportReport, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, show
 from limbeck.pictures import normalize_text
@@ -86,9 +85,7 @@ def write_listed(
     splits = [item.split for item, _ in rows]
     if any(splits):
         columns["split"] = splits
-    features = attach_features(columns, options.features, report, pictures.path)
-    report.rows = len(rows)
-    report.counts |= {
+    counts = {
         "with picture": len(listed) - len(missing),
         "captions": sum(map(len, shown)),
         **({"labels": sum(map(len, columns["labels"]))} if label_names else {}),
@@ -97,15 +94,7 @@ def write_listed(
     if any(splits) and None in splits:
         without = [name for name, split in zip(columns["id"], splits, strict=True) if split is None]
         report.notes.append(f"{len(without):,} rows are in no split: {some(without)}")
-    note_passed(pictures, report)
-    meta = {
-        "name": report.name,
-        "label_names": list(label_names),
-        "media": pictures.media if len(missing) < len(listed) else None,
-        "features": features,
-    }
-    Pairs.write(out, columns, meta, replace=options.replace)
-    return report
+    return write_pairs(out, columns, pictures, options, report, label_names, counts)
 
 
 def _refuse_repeated(listed: Sequence[Listed]) -> None:

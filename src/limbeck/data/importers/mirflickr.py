@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import (
-    ImportOptions,
-    ImportReport,
-    Source,
-    attach_features,
-    note_passed,
-)
+from limbeck.data.importers.base import ImportOptions, ImportReport, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures, numbered, some
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 
@@ -66,17 +59,12 @@ def import_mirflickr(src: Path, out: Path, options: MirflickrOptions) -> ImportR
             f"{src}: no picture of the lists was found; restore mirflickr/im*.jpg", code="E-PICTURE-MISSING"
         )
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report, source.path)
-    report.rows = len(columns["id"])
-    report.counts |= {
+    counts = {
         "with picture": sum(image is not None for image in columns["image"]),
         "tags": sum(map(len, columns["tags"])),
         "labels": sum(map(len, columns["labels"])),
     }
-    note_passed(source, report)
-    meta = {"name": report.name, "label_names": LABELS, "media": source.media, "features": features}
-    Pairs.write(out, columns, meta, replace=options.replace)
-    return report
+    return write_pairs(out, columns, source, options, report, LABELS, counts)
 
 
 def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:

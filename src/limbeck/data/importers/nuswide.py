@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limbeck.data.importers.base import (
-    ImportReport,
-    PictureOptions,
-    Source,
-    attach_features,
-    note_passed,
-)
+from limbeck.data.importers.base import ImportReport, PictureOptions, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures
-from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 
@@ -58,11 +51,11 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
         )
     concepts = CONCEPTS[options.concepts]
     files = _files(source, concepts)
-    listed = [line.strip().replace("\\", "/") for line in _lines(source, files["Imagelist.txt"])]
+    listed = [line.strip().replace("\\", "/") for line in source.read_lines(files["Imagelist.txt"])]
     labels: list[list[str]] = [[] for _ in listed]
     for concept in concepts:
         name = files[f"Labels_{concept}.txt"]
-        flags = _lines(source, name)
+        flags = source.read_lines(name)
         if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
             raise LimbeckError(
                 f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt",
@@ -93,17 +86,8 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
             f"{without:,} rows without picture kept: features and tags are sufficient for hashing"
         )
     report.notes += source.reading_notes()
-    features = attach_features(columns, options.features, report, pictures.path)
-    report.rows = len(keep)
-    report.counts |= {
-        "with tags": sum(map(bool, columns["tags"])),
-        "labels": sum(map(len, columns["labels"])),
-    }
-    media = pictures.media if without < len(keep) else None
-    note_passed(pictures, report)
-    meta = {"name": report.name, "label_names": concepts, "media": media, "features": features}
-    Pairs.write(out, columns, meta, replace=options.replace)
-    return report
+    counts = {"with tags": sum(map(bool, columns["tags"])), "labels": sum(map(len, columns["labels"]))}
+    return write_pairs(out, columns, pictures, options, report, concepts, counts)
 
 
 def _files(source: Source, concepts: list[str]) -> dict[str, str]:
@@ -122,15 +106,11 @@ def _files(source: Source, concepts: list[str]) -> dict[str, str]:
     return {name: place for name, place in files.items() if place is not None}
 
 
-def _lines(source: Source, name: str) -> list[str]:
-    return source.read_lines(name)
-
-
 def _tags(source: Source, files: dict[str, str], ids: list[str]) -> list[list[str]]:
     """Return the tags of each row of the image list."""
     if "TagList1k.txt" in files and "AllTags1k.txt" in files:
-        words = [normalize_text(line) for line in _lines(source, files["TagList1k.txt"])]
-        rows = _lines(source, files["AllTags1k.txt"])
+        words = [normalize_text(line) for line in source.read_lines(files["TagList1k.txt"])]
+        rows = source.read_lines(files["AllTags1k.txt"])
         if len(rows) != len(ids):
             raise LimbeckError(
                 f"{source.path}: AllTags1k.txt has {len(rows):,} rows, Imagelist.txt {len(ids):,}; "
@@ -147,6 +127,6 @@ def _tags(source: Source, files: dict[str, str], ids: list[str]) -> list[list[st
                 )
             tags.append([word for word, flag in zip(words, flags, strict=True) if flag == "1"])
         return tags
-    split = (line.split(None, 1) for line in _lines(source, files["All_Tags.txt"]) if line.strip())
+    split = (line.split(None, 1) for line in source.read_lines(files["All_Tags.txt"]) if line.strip())
     by_id = {parts[0]: parts[1].split() if len(parts) > 1 else [] for parts in split}
     return [[word for word in map(normalize_text, by_id.get(item, [])) if word] for item in ids]
