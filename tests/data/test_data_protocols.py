@@ -10,7 +10,7 @@ from data_samples import columns
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import list_protocols, load_protocol
-from limbeck.data.resolved_splits import resolve_splits
+from limbeck.data.resolved_splits import ResolvedSplit, resolve_splits
 from limbeck.errors import LimbeckError
 
 
@@ -201,7 +201,7 @@ def test_labels_are_texts_in_plain_words(tmp_path):
     pairs, protocol = Pairs.open(tmp_path / "pairs"), load_protocol("folder/labels")
     splits = resolve_splits(protocol, pairs)
     assert (len(splits.query), len(splits.train)) == (2, 18)  # rows without a label are in no part
-    assert protocol.text.shown(pairs, np.array([0, 1, 2])) == [["plant life, sky"], ["vehicle"], [""]]
+    assert ResolvedSplit(pairs, protocol.text, np.arange(3)).texts == [["plant life, sky"], ["vehicle"], [""]]
 
 
 def test_a_collection_too_small_to_ask_itself(tmp_path):

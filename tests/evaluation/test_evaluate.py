@@ -9,7 +9,7 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.resolved_splits import resolve_splits
+from limbeck.data.resolved_splits import ResolvedSplit, resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, evaluate
 from limbeck.evaluation.ceiling import label_codes
@@ -38,7 +38,7 @@ def test_map_equals_brute_force(
     result = evaluate(encoder, pairs, hashing)
     query, database = np.arange(20), resolve_splits(hashing, pairs).database.rows
     image = encode_pictures(encoder, pairs, query).points
-    text = encode_texts(encoder, hashing.text.shown(pairs, database), database).points
+    text = encode_texts(encoder, ResolvedSplit(pairs, hashing.text, database).texts, database).points
     relevant = (labels[query].astype(int) @ labels[database].T.astype(int)) > 0
     expected = brute_force_map(encoder.space.similarity(image, text), relevant)
     assert result.metrics["i2t"]["map"] == pytest.approx(expected, abs=2e-3)
@@ -71,7 +71,7 @@ def test_trained_items_are_taken_out(coder: Any, pairs: Pairs, hashing: Protocol
     unseen = np.arange(60, 90)
     relevant = (labels[:20].astype(int) @ labels[unseen].T.astype(int)) > 0
     image = encode_pictures(coder, pairs, np.arange(20)).points
-    text = encode_texts(coder, hashing.text.shown(pairs, unseen), unseen).points
+    text = encode_texts(coder, ResolvedSplit(pairs, hashing.text, unseen).texts, unseen).points
     expected = brute_force_map(coder.space.similarity(image, text), relevant)
     assert result.metrics["i2t"]["map_unseen"] == pytest.approx(expected, abs=3e-3)
 
@@ -84,7 +84,7 @@ def test_retrieval_with_several_captions(
     result = evaluate(encoder, pairs, retrieval)
     rows = np.arange(20)
     image = encode_pictures(encoder, pairs, rows)
-    text = encode_texts(encoder, retrieval.text.shown(pairs, rows), rows)
+    text = encode_texts(encoder, ResolvedSplit(pairs, retrieval.text, rows).texts, rows)
     assert len(text) == 40
     assert result.settings["counts"] == {"query_image": 20, "query_text": 40}
     similarity = encoder.space.similarity(image.points, text.points).astype(float)

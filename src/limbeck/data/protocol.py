@@ -12,16 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
 from limbeck.data.classes import Classification
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
-from limbeck.data.prompts import clean_class_name
 from limbeck.data.splits import Splits, Strict
 from limbeck.files import sha256_json
-from limbeck.pictures import normalize_text
 
 if TYPE_CHECKING:
     from limbeck.metrics import MapRules
@@ -37,17 +34,6 @@ class Text(Strict):
     which: Literal["all", "first"] = "all"
     join: str | None = None
     unique: bool = False  # the texts of the query split must be distinct
-
-    def shown(self, pairs: Pairs, rows: np.ndarray) -> list[list[str]]:
-        """Return the texts that are shown of each row (n,): several, or one joined text; blanks are
-        normalised."""
-        column = pairs.texts(self.column, rows)
-        if self.column == "labels":
-            column = [[clean_class_name(name) for name in names] for names in column]
-        shown = [[t for t in (normalize_text(text) for text in texts) if t] for texts in column]
-        if self.which == "first":
-            shown = [texts[:1] for texts in shown]
-        return shown if self.join is None else [[self.join.join(texts)] for texts in shown]
 
 
 class Metric(Strict):

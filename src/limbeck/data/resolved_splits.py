@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike
 
 from limbeck.data.classes import Classes, read_classes
 from limbeck.data.pairs import Pairs
+from limbeck.data.prompts import clean_class_name
 from limbeck.data.protocol import Protocol, Text
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.pictures import normalize_text
 
 SplitName = Literal["query", "database", "train"]
 
@@ -44,8 +46,14 @@ class ResolvedSplit:
 
     @cached_property
     def texts(self) -> list[list[str]]:
-        """The texts that the protocol shows of each row."""
-        return self.text.shown(self.pairs, self.rows)
+        """The texts that are shown of each row: several, or one joined text; blanks are normalised."""
+        column = self.pairs.texts(self.text.column, self.rows)
+        if self.text.column == "labels":
+            column = [[clean_class_name(name) for name in names] for names in column]
+        shown = [[t for t in (normalize_text(text) for text in texts) if t] for texts in column]
+        if self.text.which == "first":
+            shown = [texts[:1] for texts in shown]
+        return shown if self.text.join is None else [[self.text.join.join(texts)] for texts in shown]
 
     @cached_property
     def labels(self) -> np.ndarray:

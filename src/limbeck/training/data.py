@@ -108,8 +108,10 @@ class Data:
             # Validation reads the first text, so the protocol's choice precedes the rest of the column.
             texts = few = part.texts
             if all_captions:
-                whole = protocol.text.model_copy(update={"which": "all"}).shown(pairs, part.rows)
-                texts = [list(dict.fromkeys([*own, *every])) for own, every in zip(texts, whole, strict=True)]
+                whole = dataclasses.replace(part, text=part.text.model_copy(update={"which": "all"}))
+                texts = [
+                    list(dict.fromkeys([*own, *every])) for own, every in zip(few, whole.texts, strict=True)
+                ]
             has_text = np.array([_says(own) for own in texts], dtype=bool)
             skipped += int((~has_text).sum()) if any(reads_text) else 0
             keep = has_text if all(reads_text) else np.ones(len(part), dtype=bool)
