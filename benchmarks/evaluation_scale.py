@@ -22,6 +22,7 @@ import numpy as np
 
 from claims import Claims
 from limbeck.codes import pack_bits
+from limbeck.data.protocol import Metric
 from limbeck.evaluation.hashing import Labelled, score_hashing
 from limbeck.files import write_json
 from limbeck.metrics import hamming_map
@@ -29,7 +30,7 @@ from limbeck.spaces import Hamming
 from metrics_and_search import naive_map
 
 CLASSES, BITS = 81, 64
-RULES = {"k": None, "ties": "expected", "normalizer": "relevant", "empty": "skip"}
+RULES = Metric().map_rules
 STABLE = {"ties": "id"}  # the loop's own order of ties
 
 

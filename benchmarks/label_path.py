@@ -126,16 +126,24 @@ def record(pairs: Pairs) -> list[Call]:
     return calls
 
 
+def distinct(calls: list[Call]) -> list[Call]:
+    """The calls without those that a line makes again, and without lambdas and comprehensions."""
+    first: dict[object, Call] = {}
+    for call in calls:
+        if not call.function.endswith(">"):
+            first.setdefault((call.line, call.function), call)
+    return list(first.values())
+
+
 def moves(calls: list[Call]) -> list[str]:
-    """The files in the order of the calls, each call of one line once."""
-    once = {(call.line, call.function): call.file for call in calls if "<" not in call.function}
-    files = list(once.values())
+    """The files that are visited, in order."""
+    files = [call.file for call in calls]
     return [file for n, file in enumerate(files) if n == 0 or file != files[n - 1]]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        calls = record(tiny(Path(folder)))
+        calls = distinct(record(tiny(Path(folder))))
     steps = [call for n, call in enumerate(calls) if n == 0 or (call.holds and not call.late)]
     path = [call for call in steps if not call.behind]
     if "--steps" in sys.argv:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.hashing import SIDES, Labelled, Scores, mean_precision
+from limbeck.evaluation.hashing import SIDES, Labelled, Scores, SetName, mean_precision
 from limbeck.metrics import MapRules
 from limbeck.spaces import Space
 
@@ -17,7 +17,7 @@ RARE = 1 / 3
 
 def score_labels(
     space: Space,
-    sets: Mapping[str, Labelled],
+    sets: Mapping[SetName, Labelled],
     names: Sequence[str],
     train_labels: np.ndarray,
     rules: MapRules,

@@ -20,10 +20,10 @@ import numpy as np
 
 from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.hashing import SIDES, SetName
 from limbeck.npy import open_npy
 from limbeck.regular import regular_file
 
-CODES = ("query_image", "query_text", "database_image", "database_text")
 LABELS = ("query_labels", "database_labels")
 _PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin"}
 _PICKLE_HEADS = {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
@@ -42,7 +42,7 @@ class CodesFile:
     """
 
     path: Path
-    codes: dict[str, np.ndarray]
+    codes: dict[SetName, np.ndarray]
     labels: dict[str, np.ndarray]
     bits: int
 
@@ -56,11 +56,13 @@ def read_codes(path: Path | str) -> CodesFile:
     """
     path = Path(path)
     arrays = _read_arrays(path)
-    unknown = sorted(set(arrays) - set(CODES) - set(LABELS))
+    unknown = sorted(set(arrays) - set(SetName) - set(LABELS))
     if unknown:
-        raise LimbeckError(f"{path}: unknown array {unknown[0]!r}; name them {', '.join(CODES + LABELS)}")
-    codes = {name: _packed(path, name, arrays[name]) for name in CODES if name in arrays}
-    if not ({"query_image", "database_text"} <= set(codes) or {"query_text", "database_image"} <= set(codes)):
+        raise LimbeckError(
+            f"{path}: unknown array {unknown[0]!r}; name them {', '.join([*SetName, *LABELS])}"
+        )
+    codes = {name: _packed(path, name, arrays[name]) for name in SetName if name in arrays}
+    if not any(set(sides) <= set(codes) for sides in SIDES.values()):
         held = ", ".join(sorted(codes)) or "no codes"
         raise LimbeckError(
             f"{path}: holds {held}; needs query_image with database_text, or query_text with database_image"
@@ -70,13 +72,13 @@ def read_codes(path: Path | str) -> CodesFile:
         lengths = ", ".join(f"{name} {bits}" for name, bits in widths.items())
         raise LimbeckError(f"{path}: codes of several lengths in bits ({lengths}); save one length")
     labels = {name: _bool_labels(path, name, arrays[name]) for name in LABELS if name in arrays}
-    _check_counts(path, {**codes, **labels})
+    _check_counts(path, {str(name): own for name, own in (*codes.items(), *labels.items())})
     return CodesFile(path, codes, labels, next(iter(widths.values())))
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.is_dir():
-        files = {name: path / f"{name}.npy" for name in CODES + LABELS}
+        files = {name: path / f"{name}.npy" for name in (*SetName, *LABELS)}
         return {name: np.asarray(open_npy(file)) for name, file in files.items() if file.exists()}
     if not path.exists():
         raise LimbeckError(f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy")

@@ -41,17 +41,16 @@ def control_codes(codes: Path | str, splits: ResolvedSplits | None, *, seed: int
         raise LimbeckError(f"{codes}: bits must be a multiple of 8; write for example {kind}:64")
     if splits is None:
         raise LimbeckError(f"{codes}: control codes need rows; give --data DIR and --protocol NAME")
-    parts = {"query": splits.query, "database": splits.database}
     names = sorted({name for direction in splits.protocol.directions for name in SIDES[direction]})
     if kind == "random":
         rng = np.random.default_rng(seed)
         made = {
-            name: rng.integers(0, 256, (len(parts[name.partition("_")[0]]), bits // 8), dtype=np.uint8)
+            name: rng.integers(0, 256, (len(splits.parts[name.part]), bits // 8), dtype=np.uint8)
             for name in names
         }
     else:
-        labels = np.concatenate([part.labels for part in parts.values()])
+        labels = np.concatenate([splits.query.labels, splits.database.labels])
         learnt = label_codes(labels, bits, seed=seed)
-        of_split = dict(zip(parts, np.split(learnt, [len(splits.query)]), strict=True))
-        made = {name: of_split[name.partition("_")[0]] for name in names}
+        query, database = np.split(learnt, [len(splits.query)])
+        made = {name: query if name.part == "query" else database for name in names}
     return CodesFile(Path(str(codes)), made, {}, bits)

@@ -15,7 +15,7 @@ from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.codes_file import CodesFile, read_codes
 from limbeck.evaluation.control_codes import control_codes, is_control
-from limbeck.evaluation.hashing import SIDES, Labelled, label_points, score_hashing
+from limbeck.evaluation.hashing import SIDES, Labelled, SetName, label_points, score_hashing
 from limbeck.evaluation.metric_presets import as_in
 from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
@@ -117,24 +117,23 @@ def evaluate_codes(
     return result
 
 
-def _labels_of_splits(file: CodesFile, splits: ResolvedSplits) -> dict[str, Labelled]:
+def _labels_of_splits(file: CodesFile, splits: ResolvedSplits) -> dict[SetName, Labelled]:
     sets = {}
     for name, codes in file.codes.items():
-        split = name.partition("_")[0]
-        part = splits.query if split == "query" else splits.database
+        part = splits.parts[name.part]
         if len(codes) != len(part):
             raise LimbeckError(
-                f"{file.path}: {name} has {len(codes)} rows, split {split} of protocol "
+                f"{file.path}: {name} has {len(codes)} rows, split {name.part} of protocol "
                 f"{splits.protocol.name} has {len(part)}; save one code per row, in the order of the protocol"
             )
-        sets[name] = label_points(codes, part.rows, splits, in_database=split == "database")
+        sets[name] = label_points(name, codes, part.rows, splits)
     return sets
 
 
-def _labels_of_file(file: CodesFile) -> dict[str, Labelled]:
+def _labels_of_file(file: CodesFile) -> dict[SetName, Labelled]:
     sets = {}
     for name, codes in file.codes.items():
-        wanted = f"{name.partition('_')[0]}_labels"
+        wanted = f"{name.part}_labels"
         labels = file.labels.get(wanted)
         if labels is None:
             raise LimbeckError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 
@@ -24,10 +26,29 @@ from limbeck.metrics.empty import settle_empty
 from limbeck.metrics.precision_recall import DEFAULT_NS
 from limbeck.spaces import Space
 
-SIDES = {"i2t": ("query_image", "database_text"), "t2i": ("query_text", "database_image")}
 QUERIES_AT_ONCE = 256
 NDCG_AT = (100, 1000)
 LOOKUP_RADIUS = 2
+
+
+class SetName(StrEnum):
+    """The pictures or the texts of a split: the name of a set of embeddings."""
+
+    QUERY_IMAGE = "query_image"
+    QUERY_TEXT = "query_text"
+    DATABASE_IMAGE = "database_image"
+    DATABASE_TEXT = "database_text"
+
+    @property
+    def part(self) -> Literal["query", "database"]:
+        """The split of the set."""
+        return "query" if self in (SetName.QUERY_IMAGE, SetName.QUERY_TEXT) else "database"
+
+
+SIDES = {
+    "i2t": (SetName.QUERY_IMAGE, SetName.DATABASE_TEXT),
+    "t2i": (SetName.QUERY_TEXT, SetName.DATABASE_IMAGE),
+}
 
 
 @dataclass(frozen=True)
@@ -45,15 +66,13 @@ class Labelled:
     trained: np.ndarray | None = None
 
 
-def label_points(
-    points: np.ndarray, rows: np.ndarray, splits: ResolvedSplits, *, in_database: bool
-) -> Labelled:
+def label_points(name: SetName, points: np.ndarray, rows: np.ndarray, splits: ResolvedSplits) -> Labelled:
     """Add the labels of the rows (N,) that points are from; items of the database also get ``trained``.
 
     Raises:
         LimbeckError: no row has a label.
     """
-    trained = np.isin(rows, splits.train.rows) if in_database else None
+    trained = np.isin(rows, splits.train.rows) if name.part == "database" else None
     return Labelled(points, splits.pairs.require_labels(rows), trained)
 
 
@@ -69,7 +88,7 @@ class Scores:
 
 def score_hashing(
     space: Space,
-    sets: Mapping[str, Labelled],
+    sets: Mapping[SetName, Labelled],
     rules: MapRules,
     *,
     directions: Sequence[str] = ("i2t", "t2i"),
@@ -80,7 +99,7 @@ def score_hashing(
     Args:
         space: hash codes are ranked by Hamming distance. Vectors are ranked by their continuous similarity:
             an upper reference for codes that are quantized from them.
-        sets: ``query_image``, ``query_text``, ``database_image``, ``database_text``, as the directions need.
+        sets: the sets of embeddings that the directions need (`SIDES`).
         rules: the rules of the mAP.
         directions: ``i2t`` (picture queries, text database), ``t2i`` (text queries, picture database).
         ceiling: also learn codes from the labels (hash codes only; this takes a few seconds).

@@ -19,7 +19,7 @@ from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
-from limbeck.evaluation.hashing import SIDES, Scores, label_points, score_hashing
+from limbeck.evaluation.hashing import SIDES, Scores, SetName, label_points, score_hashing
 from limbeck.evaluation.metric_presets import as_in, best_looks
 from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
@@ -125,10 +125,7 @@ def evaluate(
     if protocol.task == "hashing":
         rules = protocol.metric.map_rules
         settings: dict[str, Any] = {**rules}
-        sets = {
-            name: label_points(side.points, side.rows, splits, in_database=name.startswith("database"))
-            for name, side in sides.items()
-        }
+        sets = {name: label_points(name, side.points, side.rows, splits) for name, side in sides.items()}
         scores = score_hashing(space, sets, rules, directions=protocol.directions, ceiling=ceiling)
         if by_label:
             label_scores, extra["labels"] = score_labels(
@@ -139,7 +136,7 @@ def evaluate(
     else:
         settings = {"ks": protocol.metric.ks}
         scores = score_retrieval(
-            space, sides["query_image"], sides["query_text"], protocol.metric.ks or [1, 5, 10],
+            space, sides[SetName.QUERY_IMAGE], sides[SetName.QUERY_TEXT], protocol.metric.ks or [1, 5, 10],
             median_rank=protocol.metric.median_rank, directions=protocol.directions,
         )  # fmt: skip
     for more in _further(model, splits, sides, batch_size):
@@ -202,40 +199,40 @@ def _protocol_of(protocol: Protocol | Path | str | None, facts: RunFacts) -> Pro
 
 def _encode(
     model: DualEncoder, splits: ResolvedSplits, batch_size: int, exact_words: bool
-) -> tuple[dict[str, Side], dict[str, int]]:
+) -> tuple[dict[SetName, Side], dict[str, int]]:
     """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
     protocol, pairs = splits.protocol, splits.pairs
     needed = {name for direction in protocol.directions for name in SIDES[direction]}
     if protocol.task == "retrieval":
-        needed = {"query_image", "query_text"}
+        needed = {SetName.QUERY_IMAGE, SetName.QUERY_TEXT}
     if protocol.classification is not None:
-        needed.add("query_image")
-    sides: dict[str, Side] = {}
+        needed.add(SetName.QUERY_IMAGE)
+    sides: dict[SetName, Side] = {}
     silent: dict[str, int] = {}
-    for split, part in (("query", splits.query), ("database", splits.database)):
-        if f"{split}_image" in needed:
-            sides[f"{split}_image"] = encode_pictures(model, pairs, part.rows, batch_size=batch_size)
-        if f"{split}_text" in needed:
-            texts = part.texts
-            if lacking := sum(not any(text.strip() for text in row) for row in texts):
-                silent[split] = lacking
-            if lacking == len(part):
-                pairs.require_texts(protocol.text.column, part.rows)  # refuses, and names the column
-            if exact_words:
-                names = pairs.label_names
-                texts = [[exact_words_prompt(text, names) for text in row] for row in texts]
-            sides[f"{split}_text"] = encode_texts(model, texts, part.rows, batch_size=batch_size)
+    for name in (name for name in SetName if name in needed):
+        part = splits.query if name.part == "query" else splits.database
+        if name in (SetName.QUERY_IMAGE, SetName.DATABASE_IMAGE):
+            sides[name] = encode_pictures(model, pairs, part.rows, batch_size=batch_size)
+            continue
+        texts = part.texts
+        if lacking := sum(not any(text.strip() for text in row) for row in texts):
+            silent[name.part] = lacking
+        if lacking == len(part):
+            pairs.require_texts(protocol.text.column, part.rows)  # refuses, and names the column
+        if exact_words:
+            texts = [[exact_words_prompt(text, pairs.label_names) for text in row] for row in texts]
+        sides[name] = encode_texts(model, texts, part.rows, batch_size=batch_size)
     return sides, silent
 
 
 def _further(
-    model: DualEncoder, splits: ResolvedSplits, sides: Mapping[str, Side], batch_size: int
+    model: DualEncoder, splits: ResolvedSplits, sides: Mapping[SetName, Side], batch_size: int
 ) -> Iterator[Scores]:
     """Yield the scores of the query split that do not belong to the protocol's task."""
     if splits.classes is not None:
-        yield zero_shot(model, sides["query_image"], splits.classes, batch_size=batch_size)
-    if model.space.has_cones and {"query_image", "query_text"} <= set(sides):
-        images, texts = sides["query_image"], sides["query_text"]
+        yield zero_shot(model, sides[SetName.QUERY_IMAGE], splits.classes, batch_size=batch_size)
+    if model.space.has_cones and {SetName.QUERY_IMAGE, SetName.QUERY_TEXT} <= set(sides):
+        images, texts = sides[SetName.QUERY_IMAGE], sides[SetName.QUERY_TEXT]
         details = text_details(model, splits, texts, batch_size=batch_size)
         bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
         yield score_cones(model.space, images, texts, details, bounded)
