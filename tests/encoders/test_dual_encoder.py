@@ -23,6 +23,7 @@ from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.onnx import OnnxEncoder
 
 TEXTS = ["a red cat", "dog", "cat and dog", "a cat", "the red dog", "dog", "cats", "red", "a b", "d c b"]
 FEATURES = np.abs(np.random.default_rng(0).standard_normal((20, 6))).astype(np.float32)
@@ -96,6 +97,46 @@ def sources(tmp_path: Path) -> tuple[Path, Path, Path]:
     first = kinds(clip, bert, run)["pretrained clip"]
     build(*first, hidden=[5], freeze_backbone=True).save(run / "model")
     return clip, bert, run
+
+
+LIFTS: list[dict[str, Any]] = [
+    {"kind": "hash", "bits": 16},
+    {"kind": "sphere", "dim": 6},
+    {"kind": "euclid", "dim": 6},
+    {"kind": "tangent", "dim": 6},
+    {"kind": "polar", "dim": 6},
+]
+LONG = [*TEXTS, "a b c d e f g h a b c d e f g h a b c d", "cat"]  # over the context, and over two widths
+
+
+@pytest.mark.parametrize("lift", LIFTS, ids=lambda lift: lift["kind"])
+@pytest.mark.parametrize("name", NAMES)
+def test_onnx_graphs_equal_torch(
+    tmp_path: Path,
+    sources: tuple[Path, Path, Path],
+    pictures: list[Image.Image],
+    name: str,
+    lift: dict[str, Any],
+) -> None:
+    model = build(*kinds(*sources)[name], lift, hidden=[7], freeze_backbone=True)
+    model.save(tmp_path / "saved", bundle=True)
+    model.save_onnx(tmp_path / "saved")
+    onnx = OnnxEncoder.open(tmp_path / "saved")
+    assert onnx is not None
+    assert (onnx.space, onnx.space_id, onnx.kept) == (model.space, model.space_id, model.kept)
+    assert onnx.inputs == model.inputs
+    images: Any = pictures if model.image_input == "pixels" else FEATURES
+    for modality, items in (("image", images), ("text", LONG)):
+        if modality not in model.inputs:
+            continue
+        for some in (items, items[:1]):
+            wanted = model.encode(modality, some, "embeddings", "floats")
+            for mine, theirs in zip(onnx.encode(modality, some, "embeddings", "floats"), wanted, strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-5 * max(1, np.abs(theirs).max()))
+    if "text" in model.inputs:
+        model.check_query("dog"), onnx.check_query("dog")
+        with pytest.raises(LimbeckError, match="not one word of it is known"):
+            onnx.check_query("")
 
 
 @pytest.mark.parametrize("bundle", [False, True])

@@ -46,6 +46,14 @@ def test_long_texts_are_cut_and_keep_their_end(bert_dir: Path) -> None:
     assert ids[1].tolist()[3:] == [0, 0]
 
 
+def test_a_text_longer_than_the_positions_is_cut(bert_dir: Path) -> None:
+    backbone = SentenceBackbone(SentenceConfig(source=str(bert_dir))).eval()
+    limit = backbone.model.config.max_position_embeddings
+    inputs = backbone.collate([" ".join(["a"] * 2 * limit)])
+    assert inputs["input_ids"].shape == (1, limit)
+    assert torch.isfinite(backbone(inputs)).all()
+
+
 def test_a_query_is_known_by_half_a_word(bert_dir: Path) -> None:
     backbone = SentenceBackbone(SentenceConfig(source=str(bert_dir)))
     backbone.check_query("cats")

@@ -85,7 +85,7 @@ def test_memory_that_runs_out_on_one_picture_is_its_reason_only(photos, tmp_path
             raise MemoryError
         return resize_center(image, size)
 
-    monkeypatch.setattr("limbeck.encoders.image.resize_center", scarce)
+    monkeypatch.setattr("limbeck.preprocess.pixels.resize_center", scarce)
     skipped = {}
     index = limbeck.Index.build(tmp_path / "i", photos, model=pixel_encoder(), on_skip=skipped.setdefault)
     assert len(index) == 4 and skipped["long.png"].kind is Kind.TOO_LARGE

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -28,11 +28,14 @@ from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
 from limbeck.spaces import Kept, Space
 
+if TYPE_CHECKING:
+    from limbeck.onnx import OnnxEncoder
+
 FORMAT = 1
 # Each tower has a folder of assets: vocabularies, tokenizers, settings.
 MODEL = Kind(
     "model directory",
-    r"model\.(json|safetensors)|(image|text)/(.+/)?[^/]+\.(json|txt|model|safetensors)",
+    r"model\.(json|safetensors)|(image|text|onnx)/(.+/)?[^/]+\.(json|txt|model|safetensors|onnx)",
     "model.json",
     lambda value: value.get("kind") == "dual-encoder",
 )
@@ -69,6 +72,11 @@ class DualEncoder(nn.Module):
     def text_input(self) -> str:
         """The input of the text tower: ``text``, or ``labels``, which no text query can use."""
         return str(self.towers["text"].backbone.reads)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The inputs of queries: those of both towers, without a text tower that reads labels."""
+        return ({"text": "text"} if self.text_input == "text" else {}) | {"image": self.image_input}
 
     @property
     def device(self) -> torch.device:
@@ -293,6 +301,12 @@ class DualEncoder(nn.Module):
                     "references": references_to(references),
                 },
             )
+
+    def save_onnx(self, folder: Path) -> OnnxEncoder:
+        """Write the towers as ONNX graphs into ``folder/onnx`` (see `limbeck.encoders.onnx_export`)."""
+        from limbeck.encoders.onnx_export import export_onnx
+
+        return export_onnx(self, folder, self.space_id)
 
     @classmethod
     def load(cls, folder: Path | str, *, bundled: bool = False) -> DualEncoder:

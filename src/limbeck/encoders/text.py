@@ -135,6 +135,14 @@ class ClipTextBackbone(Backbone):
         return self.source if self.config.projection else None
 
 
+def _positions(shape: Any) -> int | None:
+    """Return the most tokens that a transformer has positions for; None where it has no such limit."""
+    limit = getattr(shape, "max_position_embeddings", None)
+    if limit is not None and shape.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        limit -= shape.pad_token_id + 1  # their positions begin behind that of the padding
+    return limit if limit and limit > 0 else None
+
+
 class SentenceBackbone(Backbone):
     """A pretrained sentence encoder, pooled as its own modules define, then standardised.
 
@@ -166,7 +174,8 @@ class SentenceBackbone(Backbone):
         self.tokenizer, self.model = tokenizer, model
         self.pad, _ = special_ids(tokenizer)
         self.pooler = Pooler(plan, int(self.model.config.hidden_size))
-        self.max_length = min(self.config.max_length, plan.max_length or self.config.max_length)
+        limits = (self.config.max_length, plan.max_length, _positions(self.model.config))
+        self.max_length = min(limit for limit in limits if limit)
         self.dim = self.pooler.dim
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from limbeck.encoders.chosen import asked_device
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
+from limbeck.notices import say
+from limbeck.onnx import OnnxEncoder
 from limbeck.preprocess import Reads
-from limbeck.search.rows import inputs_of
 from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder, Output
+    from limbeck.encoders.dual import DualEncoder
 
 
 MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
@@ -29,9 +31,11 @@ MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers
 class QueryEncoder:
     """Encodes queries with the encoder of an index, which is loaded at its first use."""
 
-    def __init__(self, store: IndexStore, encoder: DualEncoder | None = None) -> None:
+    def __init__(self, store: IndexStore, encoder: DualEncoder | OnnxEncoder | None = None) -> None:
         self.store = store
-        self._encoder = encoder
+        self._encoders: dict[str, DualEncoder | OnnxEncoder] = {}
+        if encoder is not None:
+            self._encoders = dict.fromkeys(("text", "image"), encoder)
 
     def encode(
         self,
@@ -62,7 +66,7 @@ class QueryEncoder:
                 f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
                 "this query; use --like ID, or give --codes FILE with --embeddings FILE"
             )
-        floats: Output = "embeddings" if kept.of == "unrecorded" else "floats"
+        floats: Literal["embeddings", "floats"] = "embeddings" if kept.of == "unrecorded" else "floats"
         points, embeddings = encoder.encode(modality, items, "points", floats)
         return points, embeddings
 
@@ -74,7 +78,7 @@ class QueryEncoder:
 
     def _inputs(
         self, text: str | Sequence[str] | None, image: Any, features: np.ndarray | None
-    ) -> tuple[DualEncoder, str, Any]:
+    ) -> tuple[DualEncoder | OnnxEncoder, str, Any]:
         """Return the encoder of a query, its modality "text" or "image", and the encoder's input."""
         if text is not None:
             encoder = self.reading("text")
@@ -100,7 +104,7 @@ class QueryEncoder:
             )
         return encoder, "image", array.astype(np.float32, copy=False)
 
-    def reading(self, modality: str, wanted: str = "text") -> DualEncoder:
+    def reading(self, modality: str, wanted: str = "text") -> DualEncoder | OnnxEncoder:
         """Return the encoder for "text" or "image"; its input is checked before it is loaded.
 
         Args:
@@ -110,17 +114,19 @@ class QueryEncoder:
         Raises:
             LimbeckError: there is no such encoder, or it reads another input.
         """
-        if self._encoder is not None:
-            _check_reads(inputs_of(self._encoder), modality, wanted)
-            return self._encoder
+        if modality in self._encoders:
+            _check_reads(self._encoders[modality].inputs, modality, wanted)
+            return self._encoders[modality]
         try:
-            self._encoder = _load(self.store, modality, wanted)
+            encoder = _load(self.store, modality, wanted)
         except (LimbeckError, OSError):
             newer = self._newer()
             if newer is None:
                 raise
-            self._encoder = _load(newer, modality, wanted)
-        return self._encoder
+            encoder = _load(newer, modality, wanted)
+        for one in encoder.inputs:
+            self._encoders.setdefault(one, encoder)
+        return encoder
 
     def _newer(self) -> IndexStore | None:
         """Open the current generation of the index, if it is newer; a writer may have removed old encoders.
@@ -145,7 +151,7 @@ class QueryEncoder:
         return newer
 
 
-def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
+def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder | OnnxEncoder:
     """Load the encoder of an index for "text" or "image" after checking that it reads ``wanted``."""
     found = store.encoder_for(modality)
     if found is None:
@@ -155,13 +161,27 @@ def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder:
         )
     folder, entry = found
     _check_reads(entry.modalities, modality, wanted)
-    from limbeck.encoders.device import placed
-    from limbeck.encoders.dual import DualEncoder
-
-    encoder = placed(DualEncoder.load(folder, bundled=True))
+    encoder = _without_torch(folder, modality) or _with_torch(store, folder)
     if encoder.space_id != entry.space_id:
         raise LimbeckError(f"{folder}: the model is of another space than the index; rebuild the index")
     return encoder
+
+
+def _without_torch(folder: Path, modality: str) -> OnnxEncoder | None:
+    """Open the ONNX encoder of a model directory, if it has the tower and no other device was asked for."""
+    if asked_device() not in (None, "cpu"):
+        return None
+    encoder = OnnxEncoder.open(folder)
+    return encoder if encoder is not None and modality in encoder.towers else None
+
+
+def _with_torch(store: IndexStore, folder: Path) -> DualEncoder:
+    from limbeck.encoders.device import placed
+    from limbeck.encoders.dual import DualEncoder
+
+    if asked_device() in (None, "cpu"):
+        say(f"{store.path}: its encoder has no ONNX form, so the query loads torch; build the index again")
+    return placed(DualEncoder.load(folder, bundled=True))
 
 
 def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
@@ -208,7 +228,7 @@ def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) ->
     """
     from limbeck.encoders.load import load
     from limbeck.index.encoder import replace_encoder
-    from limbeck.index.writer import EncoderSource
+    from limbeck.search.rows import query_encoder
 
     name = None
     if isinstance(model, Path | str):
@@ -216,10 +236,4 @@ def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) ->
     reads = model.towers["text"].backbone.reads
     if reads != "text":
         raise LimbeckError(f"{name or 'model'}: its text tower reads {reads}, not texts; use another model")
-    encoder = model
-    source = EncoderSource(
-        lambda folder: encoder.save(folder, bundle=True),
-        encoder.space_id,
-        {"text": "text", "image": encoder.image_input},
-    )
-    replace_encoder(index, source, model=name)
+    replace_encoder(index, query_encoder(model), model=name)

@@ -17,6 +17,7 @@ from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
+from limbeck.notices import say
 from limbeck.spaces import Hamming, Kept, Space, Sphere
 
 if TYPE_CHECKING:
@@ -247,17 +248,18 @@ def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | No
     return load(model), str(model)
 
 
-def inputs_of(encoder: DualEncoder) -> dict[str, str]:
-    """Return the inputs of an encoder, {"text": ..., "image": ...}, as an index records them."""
-    return ({"text": "text"} if encoder.text_input == "text" else {}) | {"image": encoder.image_input}
-
-
 def query_encoder(encoder: DualEncoder) -> EncoderSource:
     """Return an encoder in the form in which a store takes it."""
-    # Bundled, so that the index works without the hub and without the run.
-    return EncoderSource(
-        lambda folder: encoder.save(folder, bundle=True), encoder.space_id, inputs_of(encoder)
-    )
+
+    def write(folder: Path) -> None:
+        # Bundled, so that the index works without the hub and without the run.
+        encoder.save(folder, bundle=True)
+        try:
+            encoder.save_onnx(folder)
+        except LimbeckError as error:
+            say(f"{error}; so queries load torch")
+
+    return EncoderSource(write, encoder.space_id, encoder.inputs)
 
 
 def _space_of(points: np.ndarray) -> Space:

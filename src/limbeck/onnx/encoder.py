@@ -1,0 +1,158 @@
+"""Encode texts, pictures and feature rows by ONNX Runtime. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from limbeck.codes import sign_codes
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+from limbeck.pictures import open_picture
+from limbeck.preprocess import Preprocessor, preprocessor_from_json
+from limbeck.spaces import Kept, Space, space_from_json
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Output = Literal["points", "embeddings", "floats"]
+
+FOLDER = "onnx"
+"""The folder of these files in a model directory."""
+SETTINGS = "encoder.json"
+GRAPH = "model.onnx"
+FORMAT = 1
+
+
+@dataclass
+class OnnxTower:
+    """One tower with its head: ``model.onnx`` in a folder of its own, and its preprocessor.
+
+    Attributes:
+        folder: holds the graph and the preprocessor's files.
+        reads: ``text``, ``pixels`` or ``features:NAME``.
+        settings: the preprocessor's settings.
+    """
+
+    folder: Path
+    reads: str
+    settings: dict[str, Any]
+
+    @cached_property
+    def preprocess(self) -> Preprocessor:
+        """The preprocessor, read at first use."""
+        return preprocessor_from_json(self.settings, self.folder)
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The graph, read at first use.
+
+        Raises:
+            LimbeckError: onnxruntime is missing, or the graph is.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise LimbeckError("needs onnxruntime: pip install onnxruntime") from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            graph = str(self.folder / GRAPH)
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the C++ side raises its own classes
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:120]
+            raise LimbeckError(f"{self.folder / GRAPH}: cannot be read ({reason}); restore it") from None
+
+    def run(self, items: Sequence[Any]) -> list[np.ndarray]:
+        """Return the graph's outputs for items: ``vector``, and ``floats`` where it has them."""
+        arrays = self.preprocess(items)
+        names = [one.name for one in self.session.get_inputs()]
+        outputs: list[np.ndarray] = self.session.run(None, {name: arrays[name] for name in names})
+        return outputs
+
+
+class OnnxEncoder:
+    """The towers of a dual encoder as graphs, with the part of `DualEncoder` that answers queries.
+
+    Attributes:
+        space: the space of the points.
+        space_id: as `DualEncoder.space_id`.
+        kept: the kind of floats that `encode` returns.
+        towers: "text" and "image", as far as they were exported.
+    """
+
+    def __init__(self, space: Space, space_id: str, kept: Kept, towers: dict[str, OnnxTower]) -> None:
+        self.space, self.space_id, self.kept, self.towers = space, space_id, kept, towers
+
+    @classmethod
+    def open(cls, folder: Path) -> OnnxEncoder | None:
+        """Open the graphs of a model directory, or return None where it has none.
+
+        Raises:
+            LimbeckError: its settings are damaged, or of a newer version.
+        """
+        file = folder / FOLDER / SETTINGS
+        if not file.is_file():
+            return None
+        stored = read_json(file)
+        try:
+            if stored["format"] > FORMAT:
+                raise LimbeckError(f"{file}: format {stored['format']} is newer; upgrade limbeck")
+            towers = {
+                modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"])
+                for modality, one in stored["towers"].items()
+            }
+            kept = Kept.from_json(stored["kept"])
+            return cls(space_from_json(stored["space"]), str(stored["space_id"]), kept, towers)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LimbeckError(f"{file}: damaged ({error!r}); build the index again") from None
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What each exported tower reads: ``text``, ``pixels`` or ``features:NAME``."""
+        return {modality: tower.reads for modality, tower in self.towers.items()}
+
+    def check_query(self, text: str) -> None:
+        """Raise `LimbeckError` when no word of a text query is known."""
+        self.towers["text"].preprocess.check_query(text)
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode texts to points (N, width)."""
+        return self.encode("text", texts, "points")[0]
+
+    def encode_image(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Encode pictures or feature rows to points (N, width)."""
+        return self.encode("image", images, "points")[0]
+
+    def encode(
+        self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
+    ) -> list[np.ndarray]:
+        """Encode at least one picture, feature row or text; return one array (N, width) per output.
+
+        Args:
+            modality: ``image`` or ``text``.
+            items: pictures or their paths, feature rows (N, D), or texts.
+            outputs: ``points`` (stored form), ``embeddings`` (before storage), ``floats`` (of the kind
+                `kept`).
+            batch_size: the number of items per run of the graph.
+        """
+        tower = self.towers[modality]
+        parts = [tower.run(block) for block in _blocks(items, batch_size)]
+        embeddings = np.concatenate([part[0] for part in parts])
+        arrays: dict[Output, np.ndarray] = {
+            "embeddings": embeddings,
+            "floats": np.concatenate([part[-1] for part in parts]),
+            "points": sign_codes(embeddings) if self.space.storage == "codes" else embeddings,
+        }
+        return [arrays[name] for name in outputs]
+
+
+def _blocks(items: Sequence[Any] | np.ndarray, size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        block = items[start : start + size]
+        yield [open_picture(item) if isinstance(item, Path) else item for item in block]
