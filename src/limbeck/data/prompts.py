@@ -76,13 +76,12 @@ def exact_words_prompt(text: str, label_names: Sequence[str], template: str = "s
     matching = [
         name
         for name in label_names
-        if any((own := _words(way)) and text_words.issuperset(own) for way in _wordings(name))
+        if any(
+            (own := _words(way)) and text_words.issuperset(own)
+            for way in [name, *clean_class_name(name).split(" or ")]
+        )
     ]
     return label_prompt(matching, template)
-
-
-def _wordings(name: str) -> list[str]:
-    return [name, *clean_class_name(name).split(" or ")]
 
 
 def _words(text: str) -> list[str]:

@@ -54,7 +54,11 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     Raises:
         LimbeckError: unknown column, columns of unequal length, wrong types, null or repeated ids.
     """
-    further = {name: value for name, value in columns.items() if name not in SCHEMA and _is_arrow(value)}
+    further = {
+        name: value
+        for name, value in columns.items()
+        if name not in SCHEMA and isinstance(value, pa.Array | pa.ChunkedArray)
+    }
     unknown = sorted(set(columns) - set(SCHEMA) - set(further))
     if unknown:
         raise LimbeckError(
@@ -175,10 +179,6 @@ def take_lists(table: pa.Table, name: str, rows: np.ndarray | None = None) -> li
 def further_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns that are only returned with a hit."""
     return [name for name in table.column_names if name not in SCHEMA]
-
-
-def _is_arrow(value: object) -> bool:
-    return isinstance(value, pa.Array | pa.ChunkedArray)
 
 
 def _one_array(table: pa.Table, name: str) -> pa.Array:

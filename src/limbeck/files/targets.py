@@ -47,8 +47,9 @@ def target_of(path: Path | str) -> Target:
         return Target(path, "file")
     except (OSError, ValueError) as error:
         check_name(path)
+        cause = getattr(error, "strerror", None) or error
         raise LimbeckError(
-            f"{path}: cannot be written ({_cause(error)}); choose another name", code="E-PATH-WRITE"
+            f"{path}: cannot be written ({cause}); choose another name", code="E-PATH-WRITE"
         ) from None
     if stat.S_ISDIR(status.st_mode):
         raise LimbeckError(f"{path}: cannot write (it is a directory); name a file in it", code="E-PATH-KIND")
@@ -83,7 +84,3 @@ def _is_standard_output(status: os.stat_result) -> bool:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
         return os.path.samestat(status, os.fstat(sys.__stdout__.fileno()))  # type: ignore[union-attr]
     return False
-
-
-def _cause(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -174,11 +174,8 @@ def _prefixes(one: str, other: str) -> tuple[str, str]:
 def _common_folders(paths: Collection[str]) -> list[str]:
     """Return the folders above all paths, each with a final ``/``: ``a/``, ``a/b/``."""
     low, high = min(paths, default=""), max(paths, default="")
-    return [f for f in _above(low) if high.startswith(f)]
-
-
-def _above(path: str) -> list[str]:
-    return [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
+    above = (low[: at + 1] for at, letter in enumerate(low) if letter == "/")
+    return [folder for folder in above if high.startswith(folder)]
 
 
 def _match_paths(

@@ -35,13 +35,10 @@ def map_against_bits(results: Sequence[Result]) -> Chart | None:
     values = [m["map"] for r in hashing for m in r.metrics.values() if "map" in m]
     room = max(0.02, 0.18 * (max(values) - min(values)))
     limits = (min(values) - 1.6 * room, max(values) + room)
-    legend = [Key(s, look[s], "line" if _is_coded(hashing, s) else "level") for s in look]
+    coded = {result.label for result in hashing if result.bits}
+    legend = [Key(label, style, "line" if label in coded else "level") for label, style in look.items()]
     panels = [Panel(ARROWS[d], partial(_map_panel, hashing, d, look, limits)) for d in directions]
     return Chart("map-bits", panels, legend, WIDE)
-
-
-def _is_coded(results: Sequence[Result], label: str) -> bool:
-    return any(result.bits for result in results if result.label == label)
 
 
 def _map_panel(

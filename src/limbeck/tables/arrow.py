@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
@@ -90,15 +91,9 @@ def _plain(array: pa.Array) -> pa.Array:
 
 def _plain_list(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     lengths = array.value_lengths().fill_null(0)
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), _running(lengths)])
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths.cast(pa.int32()))])
     mask = array.is_null() if array.null_count else None
     return pa.ListArray.from_arrays(offsets, _plain(array.flatten()), type=wanted, mask=mask)
-
-
-def _running(lengths: pa.Array) -> pa.Array:
-    import pyarrow.compute as pc
-
-    return pc.cumulative_sum(lengths.cast(pa.int32()))
 
 
 def _is_list(kind: pa.DataType) -> bool:

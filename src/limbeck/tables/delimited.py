@@ -87,7 +87,8 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
         texts = itertools.islice(enumerate(data[:].split(b"\n"), start=1), number + 1, None)
         filled = [at for at, line in texts if _counts(line, len(names))]
         lines = np.array(filled) if len(filled) == len(columns) else -1
-    table = pa.table([_restored(column, bare) for column in columns.columns], names=names)
+    arrays = [pc.replace_substring(column, bare, "\r") if bare else column for column in columns.columns]
+    table = pa.table(arrays, names=names)
     if not quoted:
         notes += _quoted_cells(table, name)
     return Rows(table, lines, tuple(notes))
@@ -183,10 +184,6 @@ def _parse(data: Text, start: int, separator: str, width: int) -> tuple[pa.Table
 def _counts(line: bytes, width: int) -> bool:
     """Return whether a line is a row: Arrow skips empty lines, we skip blank ones of several columns."""
     return bool(line.strip()) if width > 1 else bool(line.rstrip(b"\r"))
-
-
-def _restored(column: pa.ChunkedArray, bare: str) -> pa.ChunkedArray:
-    return pc.replace_substring(column, bare, "\r") if bare else column
 
 
 def _odd_row(data: Text, separator: str, names: list[str], name: str, number: int) -> LimbeckError:

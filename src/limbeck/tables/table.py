@@ -135,7 +135,9 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
         if key in types:
             return declare_type(column, types[key], f"{table.name}: column {key!r}")
         if key in text:
-            return _as_text(column)
+            kind = column.type  # lists and bytes are kept
+            plain = pa.types.is_string(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind)
+            return column if plain else column.cast(pa.string())
         return guess_type(column) if guess else column
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -149,13 +151,6 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
     if guessed:
         notes = (*notes, f"{table.name}: types guessed: {', '.join(guessed)}; the other columns are text")
     return Table(table.name, pa.table(columns, names=table.names), notes, table.lines)
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as text; lists and bytes are kept."""
-    kind = column.type
-    plain = pa.types.is_string(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind)
-    return column if plain else column.cast(pa.string())
 
 
 def _word(kind: pa.DataType) -> str:

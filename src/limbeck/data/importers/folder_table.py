@@ -177,9 +177,11 @@ def table_rows(
         return cells.rows
 
     splits = _normal(column("split"))
+    ids, images = (_plain(table, parts[part], column(part)).to_pylist() for part in ("id", "image"))
+    # In names of pictures, blanks and the Unicode form belong to the name until its file is found.
     rows = Rows(
-        ids=_ids(_plain(table, parts["id"], column("id"))),
-        images=_names(_plain(table, parts["image"], column("image"))),
+        ids=[text.strip(_BLANKS) or None if text else None for text in ids],
+        images=[text if text and text.strip() else None for text in images],
         splits=splits,
         captions=lists("caption", None, False),
         tags=lists("tags", options.separator),
@@ -257,15 +259,6 @@ def _plain(table: Table, name: str | None, column: pa.ChunkedArray) -> pa.Chunke
             code="E-TABLE-TYPE",
         )
     return column
-
-
-def _names(column: pa.ChunkedArray) -> list[str | None]:
-    """Return names as in the cells: blanks and Unicode form belong to a name until its file is found."""
-    return [text if text and text.strip() else None for text in column.to_pylist()]
-
-
-def _ids(column: pa.ChunkedArray) -> list[str | None]:
-    return [text.strip(_BLANKS) or None if text else None for text in column.to_pylist()]
 
 
 def _normal(column: pa.ChunkedArray) -> list[str | None]:
