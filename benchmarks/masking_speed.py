@@ -24,19 +24,18 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.data.batches import Batches, InputReader
+from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import load_protocol
 from limbeck.encoders.cache import BackboneCache
 from limbeck.evaluation.environment import environment
 from limbeck.files import write_atomic, write_json
 from limbeck.methods import TrainState
 from limbeck.training import train
-from limbeck.training.data import Data
+from limbeck.training.data import open_data
 from limbeck.training.fit import forward_backward, set_train_mode
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method
+from limbeck.training.stages import build_method, input_readers
 
 HMID = {"name": "hmid-net", "teacher": "TEACHER", "target": "none"}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -105,14 +104,9 @@ class Trainee:
     def __init__(self, tree: dict[str, Any], steps: int, cache: BackboneCache) -> None:
         recipe = load_recipe(tree)
         stage = recipe.last
-        pairs = Pairs.open(Path(tree["data"]["pairs"]))
-        data = Data.open(pairs, load_protocol(tree["data"]["protocol"]), supervised=False)
-        self.method, specs = build_method(stage, data, {}, 0)
-        towers = self.method.encoder.towers
-        own = {name: towers[spec.tower].backbone for name, spec in specs.items()}
-        sources = {
-            n: InputReader(data.train, s, (own | self.method.teachers)[n], cache) for n, s in specs.items()
-        }
+        data = open_data(recipe)
+        self.method = build_method(stage, data, {}, 0)
+        sources = input_readers(self.method, data.train, cache)
         batches = Batches(data.train, sources, batch_size=stage.schedule.batch_size, seed=0)
         self.batches = list(batches.iterate(0, steps))
         self.optimizer, _ = build_optimizer(self.method, stage.optim)

@@ -31,8 +31,8 @@ def built(tree: dict[str, Any]) -> tuple[Any, Batch]:
     """The method of the last stage, in evaluation mode, and its first batch."""
     resolved = load_recipe(tree)
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, resolved.seed)
-    batches = Batches(data.train, input_readers(method, specs, data.train), batch_size=BATCH, seed=0)
+    method = build_method(resolved.last, data, {}, resolved.seed)
+    batches = Batches(data.train, input_readers(method, data.train), batch_size=BATCH, seed=0)
     return method.eval(), batches.at(0)
 
 

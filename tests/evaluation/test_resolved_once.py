@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.resolved_splits import resolve_splits
 from limbeck.evaluation import evaluate, evaluate_codes
-from limbeck.training.data import Data
+from limbeck.training.data import open_data
+from limbeck.training.recipe import load_recipe
+from tiny import soda_recipe, write_pairs, write_protocol
 
 SECTION = {"classes": "label", "prompts": ["row 1 {}", "row 2 {}"]}
 
@@ -46,5 +49,8 @@ def test_evaluate_codes(pairs: Pairs, hashing: Protocol) -> None:
 
 
 @pytest.mark.parametrize("like", [None, "qinlab"])
-def test_training_data(pairs: Pairs, hashing: Protocol, like: str | None) -> None:
-    assert resolutions(lambda: Data.open(pairs, hashing, supervised=True, like=like, limit=20)) == 1
+def test_training_data(tmp_path: Path, like: str | None) -> None:
+    recipe = soda_recipe(write_pairs(tmp_path), write_protocol(tmp_path))
+    recipe["data"] |= {"like": like, "limit": 20}
+    resolved = load_recipe(recipe)
+    assert resolutions(lambda: open_data(resolved)) == 1

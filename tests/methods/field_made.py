@@ -33,6 +33,6 @@ def made(place: Path, name: str, *, batch_size: int = 16, **options: Any) -> tup
     """The method, in evaluation mode, and the batches that it reads."""
     resolved = load_recipe(recipe(place, name, 1, **options))
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    sources = input_readers(method, specs, data.train)
+    method = build_method(resolved.last, data, {}, 0)
+    sources = input_readers(method, data.train)
     return method.eval(), Batches(data.train, sources, batch_size=batch_size, seed=0)

@@ -38,8 +38,8 @@ def tree(place: Path, stages: dict[str, Any] | None = None, **data: Any) -> dict
 def made(place: Path, name: str, **options: Any) -> tuple[Method, Batches]:
     resolved = load_recipe(tree(place, {"one": {"method": {"name": name, **options}}}))
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    return method.eval(), Batches(data.train, input_readers(method, specs, data.train), batch_size=16, seed=0)
+    method = build_method(resolved.last, data, {}, 0)
+    return method.eval(), Batches(data.train, input_readers(method, data.train), batch_size=16, seed=0)
 
 
 def nll(theta: np.ndarray, similar: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_permuted_labels_stay_the_same_set_and_change_hands(place: Path) -> None
     np.testing.assert_array_equal(np.sort(before @ [1, 2, 4, 8]), np.sort(after @ [1, 2, 4, 8]))
     assert own.held_out.labels is not None and moved.held_out.labels is not None
     assert torch.equal(own.held_out.labels, moved.held_out.labels)
-    assert moved.drawn("mixed").label_rows is moved.train.label_rows
+    assert moved.train.drawing("mixed").label_rows is moved.train.label_rows
     names = moved.pairs.label_names
     # the prompt follows the labels that the row was given
     prompts = moved.train.candidates(METHODS["soda-teacher"].inputs(METHODS["soda-teacher"].Config())["text"])

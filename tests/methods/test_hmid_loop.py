@@ -72,8 +72,7 @@ def test_evaluation_is_never_masked(place: Path, teachers: dict[str, Path], tmp_
     method, batch = built(tree)
     assert batch.inputs["image"]["keep"].shape == (BATCH, 4)
     data = open_data(load_recipe(tree))
-    specs = {name: spec for name, spec in method.inputs(method.config).items() if spec.teacher is None}
-    held_out = input_readers(method, specs, data.held_out)
+    held_out = input_readers(method, data.held_out, teachers=False)
     assert set(held_out["image"].inputs(np.arange(4))) == {"pixels"}
     pictures = [data.pairs.open_image(i) for i in range(3)]
     whole = method.encoder.towers["image"].backbone.collate(pictures)

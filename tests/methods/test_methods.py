@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from limbeck.codes import sign_codes
-from limbeck.data.batches import Batch, Batches, InputReader
+from limbeck.data.batches import Batch, Batches
 from limbeck.data.inputs import Input, PromptConfig, label_prompts
 from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
@@ -18,7 +18,7 @@ from limbeck.methods import METHODS, Losses, Method, Outputs, Setup, TrainState
 from limbeck.methods.base import Embeddings
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method
+from limbeck.training.stages import build_method, input_readers
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 
 STATE = TrainState(0, 10, 0, 0)
@@ -40,11 +40,8 @@ def made(recipe: dict[str, Any], name: str, **options: Any) -> tuple[Method, Bat
     tree = recipe | {"towers": towers, "stages": {"one": {"method": {"name": name, **options}}}}
     resolved = load_recipe(tree | ({"lift": lift} if lift else {}))
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    sources = {
-        n: InputReader(data.train, s, method.encoder.towers[s.tower].backbone, None) for n, s in specs.items()
-    }
-    return method.eval(), Batches(data.train, sources, batch_size=16, seed=0).at(0)
+    method = build_method(resolved.last, data, {}, 0)
+    return method.eval(), Batches(data.train, input_readers(method, data.train), batch_size=16, seed=0).at(0)
 
 
 def numbers(reps: Outputs) -> dict[str, np.ndarray]:

@@ -39,8 +39,8 @@ def tree(place: Path, stages: dict[str, Any] | None = None, bits: int = 32) -> d
 def made(place: Path, bits: int, name: str, **options: Any) -> tuple[Method, Batches]:
     resolved = load_recipe(tree(place, {"one": {"method": {"name": name, **options}}}, bits))
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    return method.eval(), Batches(data.train, input_readers(method, specs, data.train), batch_size=16, seed=0)
+    method = build_method(resolved.last, data, {}, 0)
+    return method.eval(), Batches(data.train, input_readers(method, data.train), batch_size=16, seed=0)
 
 
 @pytest.mark.parametrize(

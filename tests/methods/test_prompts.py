@@ -51,8 +51,8 @@ def tree(place: Path, text: dict[str, Any] | None = None, name: str = "soda-teac
 def made(recipe: Any, cache: BackboneCache | None = None) -> tuple[Method, Batches, dict[str, InputReader]]:
     resolved = load_recipe(recipe)
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    sources = input_readers(method, specs, data.train, cache)
+    method = build_method(resolved.last, data, {}, 0)
+    sources = input_readers(method, data.train, cache)
     return method.eval(), Batches(data.train, sources, batch_size=8, seed=0), sources
 
 

@@ -44,10 +44,8 @@ def made(place: Path, name: str = "soda-hyperbolic", **options: Any) -> tuple[An
     stage = {"method": {"name": name, **options}}
     resolved = load_recipe(tree(place) | {"stages": {"one": stage}})
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    return method.eval(), Batches(
-        data.train, input_readers(method, specs, data.train), batch_size=16, seed=0
-    ).at(0)
+    method = build_method(resolved.last, data, {}, 0)
+    return method.eval(), Batches(data.train, input_readers(method, data.train), batch_size=16, seed=0).at(0)
 
 
 def test_cones_of_all_pairs_are_those_of_the_space() -> None:

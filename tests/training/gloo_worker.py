@@ -36,10 +36,10 @@ def method_and_batch(
     """The first stage's method and its share of the batch of a step."""
     resolved = load_recipe(recipe)
     data = open_data(resolved)
-    method, specs = build_method(next(iter(resolved.stages.values())), data, {}, resolved.seed)
+    method = build_method(next(iter(resolved.stages.values())), data, {}, resolved.seed)
     batches = Batches(
         data.train,
-        input_readers(method, specs, data.train),
+        input_readers(method, data.train),
         batch_size=next(iter(resolved.stages.values())).schedule.batch_size,
         seed=0,
         rank=rank,

@@ -10,9 +10,10 @@ import pytest
 import torch
 from gloo_worker import method_and_batch
 
-from limbeck.data.batches import Batches, InputReader, Subset, draw
+from limbeck.data.batches import Batches, InputReader, draw
 from limbeck.data.inputs import Input
 from limbeck.data.pairs import Pairs
+from limbeck.data.subset import Subset
 from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig, FeaturesConfig
@@ -44,7 +45,6 @@ def captions_shown(view: Subset, *, seed: int, batch_size: int, steps: range) ->
     backbone = Recorder(BagConfig())
     backbone.seen = []
     backbone.fit([t for own in view.texts for t in own], seed=0)
-    backbone.seen = []
     batches = Batches(
         view,
         {"text": InputReader(view, Input("text", "text"), backbone, None)},
@@ -62,7 +62,7 @@ def captions_shown(view: Subset, *, seed: int, batch_size: int, steps: range) ->
 def view(pairs_dir: Path) -> Subset:
     pairs = Pairs.open(pairs_dir)
     rows = pairs.split_rows("train")
-    return Subset(pairs, rows, [pairs.captions[r] for r in rows.tolist()], pairs.labels(rows))
+    return Subset(pairs, rows, [pairs.captions[r] for r in rows.tolist()], labelled=True)
 
 
 def test_draws_are_of_seed_epoch_and_id_alone() -> None:
@@ -102,13 +102,13 @@ def test_every_pair_comes_once_an_epoch(view: Subset) -> None:
 
 def test_no_pairs_is_one_line(view: Subset) -> None:
     with pytest.raises(LimbeckError, match="no pairs are left"):
-        Batches(Subset(view.pairs, np.zeros(0, int), [], None), {}, batch_size=4, seed=0)
+        Batches(Subset(view.pairs, np.zeros(0, int), []), {}, batch_size=4, seed=0)
 
 
 def scenes_view(folder: Path, *, size: int = 32) -> Subset:
     generate_scenes(folder, n=24, seed=1, size=size)
     pairs = Pairs.open(folder)
-    return Subset(pairs, np.arange(24), pairs.captions, None)
+    return Subset(pairs, np.arange(24), pairs.captions)
 
 
 def test_crops_are_of_seed_epoch_and_id_and_off_for_frozen_towers(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_labels_of_a_batch_belong_to_its_ids(recipe: dict[str, Any]) -> None:
 
 def test_a_batch_smaller_than_the_processes_is_one_line(tmp_path: Path, hashing: Path) -> None:
     pairs = Pairs.open(write_pairs(tmp_path, rows=20))
-    view = Subset(pairs, np.arange(4), [["a"]] * 4, None)
+    view = Subset(pairs, np.arange(4), [["a"]] * 4)
     with pytest.raises(LimbeckError, match="cannot be shared by 8 processes"):
         Batches(view, {}, batch_size=4, seed=0, world=8)
     assert soda_recipe(tmp_path, hashing)

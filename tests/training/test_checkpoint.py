@@ -34,7 +34,7 @@ IDENTITY = {"method": "soda-teacher", "recipe": "abc"}
 @pytest.fixture
 def method(recipe: dict[str, Any]) -> Method:
     resolved = load_recipe(recipe)
-    return build_method(next(iter(resolved.stages.values())), open_data(resolved), {}, 0)[0]
+    return build_method(next(iter(resolved.stages.values())), open_data(resolved), {}, 0)
 
 
 def stop_at(step: int, run: Path, recipe: dict[str, Any]) -> Path:
@@ -349,7 +349,7 @@ def test_a_curvature_out_of_its_bounds_is_no_state_to_go_on_from(
     image = {"kind": "features", "name": "cnn"}
     tree["towers"]["image"] = {"backbone": image}
     resolved = load_recipe(tree)
-    method, _ = build_method(next(iter(resolved.stages.values())), open_data(resolved), {}, 0)
+    method = build_method(next(iter(resolved.stages.values())), open_data(resolved), {}, 0)
     optimizer, names = build_optimizer(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
     store.save(method, optimizer, names, Progress(step=1))

@@ -39,8 +39,8 @@ def test_flops_of_a_step_equal_a_count_of_the_whole_batch(
         recipe["schedule"]["batch_size"] = 36
     resolved = load_recipe(recipe)
     data, fabric, stage = open_data(resolved), start_fabric(resolved), next(iter(resolved.stages.values()))
-    built, specs = build_method(stage, data, {}, 0)
-    batches = Batches(data.train, input_readers(built, specs, data.train), batch_size=36, seed=0)
+    built = build_method(stage, data, {}, 0)
+    batches = Batches(data.train, input_readers(built, data.train), batch_size=36, seed=0)
     before = torch.get_rng_state()
     counted = count_flops(built, batches, fabric, 0)
     assert torch.equal(torch.get_rng_state(), before)

@@ -9,25 +9,30 @@ import pytest
 
 from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
-from limbeck.data.pairs import Pairs
-from limbeck.data.protocols import load_protocol
 from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.config import BagConfig
 from limbeck.encoders.features import BagBackbone
-from limbeck.training.data import Data
+from limbeck.training.data import Data, open_data
+from limbeck.training.recipe import load_recipe
+from tiny import pixel_recipe
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder: Path = tmp_path_factory.mktemp("texts") / "scenes"
     generate_scenes(folder, n=48, seed=1, size=32)
-    protocol = load_protocol("scenes/retrieval")
-    return Data.open(Pairs.open(folder), protocol, supervised=False, all_captions=True)
+    return opened(folder, captions="all")
+
+
+def opened(folder: Path, **options: str) -> Data:
+    recipe = pixel_recipe(folder, Path("scenes/retrieval"), {"name": "clip"}, {"kind": "sphere", "dim": 8})
+    recipe["data"] |= options
+    return open_data(load_recipe(recipe))
 
 
 def drawn(data: Data, texts: str, epochs: int) -> Counter[int]:
     """How often each place of a row's captions was drawn."""
-    view, spec = data.drawn(texts), Input("text", "text")
+    view, spec = data.train.drawing(texts), Input("text", "text")
     backbone = BagBackbone(BagConfig())
     backbone.fit(data.train.fit_items(spec, "text"), seed=0)
     seen: list[str] = []
@@ -61,11 +66,11 @@ def test_all_draws_each_alike(data: Data) -> None:
 
 def test_rows_labels_and_vocabulary_are_the_same(data: Data) -> None:
     for texts in ("shown", "mixed"):
-        assert data.drawn(texts).ids == data.train.ids
+        assert data.train.drawing(texts).ids == data.train.ids
     words = {word for text in data.train.fit_items(Input("text", "text"), "text") for word in text.split()}
     assert "polygon" in words  # no detailed caption says it
 
 
 def test_one_text_a_row_is_always_drawn(data: Data) -> None:
-    alone = Data.open(data.pairs, data.protocol, supervised=False)
-    assert alone.drawn("mixed").texts == alone.drawn("shown").texts == alone.train.texts
+    alone = opened(data.pairs.path).train
+    assert alone.drawing("mixed").texts == alone.drawing("shown").texts == alone.texts

@@ -51,9 +51,9 @@ def student(pictures: Path, retrieval: Path, teacher: Path, **options: Any) -> d
 def sources(tree: dict[str, Any], cache: BackboneCache | None) -> tuple[Any, dict[str, InputReader]]:
     resolved = load_recipe(tree)
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    own = {name: spec for name, spec in specs.items() if spec.teacher is not None}
-    return method, input_readers(method, own, data.train, cache)
+    method = build_method(resolved.last, data, {}, 0)
+    readers = input_readers(method, data.train, cache)
+    return method, {name: reader for name, reader in readers.items() if reader.spec.teacher is not None}
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -109,8 +109,8 @@ def test_frozen_backbones_run_in_float32_like_their_cache(
         tower["freeze_backbone"] = True
     resolved = load_recipe(tree)
     data = open_data(resolved)
-    method, specs = build_method(resolved.last, data, {}, 0)
-    rows = {n: s.inputs(np.arange(16)) for n, s in input_readers(method, specs, data.train).items()}
+    method = build_method(resolved.last, data, {}, 0)
+    rows = {n: s.inputs(np.arange(16)) for n, s in input_readers(method, data.train).items()}
     for name, inputs in rows.items():
         tower = method.encoder.towers[name]
         plain = tower(inputs)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.data.inputs import Input, label_prompts, permuted_names
-from limbeck.data.pairs import Pairs
+from limbeck.data.inputs import Input
+from limbeck.data.subset import Subset, members
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
@@ -100,87 +100,6 @@ def draw(seed: int, epoch: int, item_id: str) -> int:
     )
 
 
-class Subset:
-    """Some rows of a pairs table, as methods read them.
-
-    Args:
-        pairs: the table.
-        rows: (n,) row numbers; rows without a text are left out when the column is captions.
-        texts: per row the texts that may be shown (at least one each).
-        labels: bool (n, C) or None.
-        label_rows: (n,) rows whose label names are shown; by default ``rows``.
-        hidden: label names that are neither shown nor in ``labels``.
-    """
-
-    def __init__(
-        self,
-        pairs: Pairs,
-        rows: np.ndarray,
-        texts: list[list[str]],
-        labels: np.ndarray | None,
-        label_rows: np.ndarray | None = None,
-        hidden: frozenset[str] = frozenset(),
-    ) -> None:
-        self.pairs, self.rows, self.texts, self.hidden = pairs, np.asarray(rows), texts, hidden
-        self.label_rows = self.rows if label_rows is None else label_rows
-        self.labels = None if labels is None else torch.from_numpy(labels.astype(np.float32))
-        self.ids = [pairs.ids[row] for row in self.rows.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, positions: np.ndarray, texts: list[list[str]] | None = None) -> Subset:
-        """Return the rows at some positions, with other texts if given."""
-        labels = None if self.labels is None else self.labels[positions].numpy()
-        own = [self.texts[p] for p in positions.tolist()] if texts is None else texts
-        return Subset(self.pairs, self.rows[positions], own, labels, self.label_rows[positions], self.hidden)
-
-    def without(self, hidden: frozenset[str], *, pictures: bool) -> Subset:
-        """Return the rows as they appear when some labels are unknown.
-
-        Args:
-            hidden: the names of the unknown labels; they are neither shown nor in ``labels``.
-            pictures: True drops every row with one of them; False drops rows that have no other label.
-        """
-        keep = []
-        for position, own in enumerate(self.label_names):
-            rest = [name for name in own if name not in hidden]
-            if len(rest) == len(own) or (rest and not pictures):
-                keep.append(position)
-        view = self.take(np.array(keep, dtype=np.int64))
-        view.hidden = self.hidden | hidden
-        if view.labels is not None:
-            view.labels[:, [name in hidden for name in self.pairs.label_names]] = 0
-        return view
-
-    @property
-    def label_names(self) -> list[list[str]]:
-        """The names of the labels per row, without the hidden ones."""
-        names = [self.pairs.labels_text[row] for row in self.label_rows.tolist()]
-        return [[name for name in own if name not in self.hidden] for own in names]
-
-    def candidates(self, spec: Input) -> list[list[Any]]:
-        """Return per row the items that an input may show: texts, a label prompt (or a set), a label list."""
-        if spec.column == "text":
-            return [list(texts) for texts in self.texts]
-        names = self.label_names
-        if spec.column == "labels":
-            word_of = permuted_names(self.pairs.label_names, spec.prompt.permute if spec.prompt else None)
-            return [[[word_of[name] for name in own]] for own in names]
-        assert spec.prompt is not None
-        return [[item] for item in label_prompts(names, self.pairs.label_names, spec.prompt)]
-
-    def fit_items(self, spec: Input, reads: str) -> Any:
-        """Return the items to which a backbone is fitted: feature rows (n, D), or texts; none for pixels."""
-        kind, name = Reads.of(reads)
-        if kind == "features":
-            return self.pairs.features(name, self.rows)
-        if kind == "pixels":
-            return []
-        found = [item for items in self.candidates(spec) for item in items]
-        return [text for item in found for text in _texts(item)]
-
-
 class InputReader:
     """Read one named input of a subset: raw items, or the stored outputs of its frozen backbone."""
 
@@ -214,7 +133,7 @@ class InputReader:
             )
             return
         distinct = list(
-            dict.fromkeys(text for items in self.items for item in items for text in _texts(item))
+            dict.fromkeys(text for items in self.items for item in items for text in members(item))
         )
         self.position = {text: i for i, text in enumerate(distinct)}
         texts_key = key_of_items(distinct)
@@ -268,25 +187,16 @@ class InputReader:
             return {CACHED: torch.from_numpy(self._averaged(self.stored, items))}
         return (
             collate_sets(self.backbone, items)
-            if any(_is_set(i) for i in items)
+            if any(isinstance(item, tuple) for item in items)
             else self.backbone.collate(items)
         )
 
     def _averaged(self, stored: np.ndarray, items: list[Any]) -> np.ndarray:
         """Return stored outputs (B, …) of texts, and the mean output of each set."""
-        sets = [[self.position[text] for text in _texts(item)] for item in items]
+        sets = [[self.position[text] for text in members(item)] for item in items]
         if all(len(own) == 1 for own in sets):
             return np.array(stored[[own[0] for own in sets]])
         return np.stack([stored[own].mean(axis=0) for own in sets])
-
-
-def _is_set(item: Any) -> bool:
-    return isinstance(item, tuple)
-
-
-def _texts(item: Any) -> tuple[Any, ...]:
-    """Return the texts of an item, which is one text or a set."""
-    return item if _is_set(item) else (item,)
 
 
 class Batches:

@@ -143,6 +143,7 @@ class Pairs:
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)
 
+    # ---------------------------------------------------------------- texts and labels
     @cached_property
     def captions(self) -> list[list[str]]:
         """The captions of every row."""

@@ -39,11 +39,13 @@ class Setup:
         rows: number of training pairs; `Batch.rows` are positions among them.
         classes: number of label columns, 0 without labels.
         teachers: frozen models by the name of the input that they read (see `Input.teacher`).
+        specs: the entries of a batch by name: `Method.inputs` without the teachers that lack an output.
     """
 
     rows: int
     classes: int
     teachers: Mapping[str, RunBackbone] = field(default_factory=dict)
+    specs: Mapping[str, Input] = field(default_factory=dict)
 
 
 @dataclass
@@ -134,6 +136,7 @@ class Method(nn.Module, ABC, Generic[OutputsT]):
         super().__init__()
         self.encoder = encoder
         self.config: Any = config
+        self.specs = dict(setup.specs)
         # A tuple hides the frozen teachers from torch: they are not part of the method's weights.
         self._teachers = (dict(setup.teachers),)
 

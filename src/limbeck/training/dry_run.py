@@ -68,10 +68,10 @@ def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
 
 def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, fake: bool) -> str:
     """Run two steps of a stage, and describe its cost."""
-    stage, method, specs, data = built.stage, built.method, built.specs, built.data
+    stage, method, data = built.stage, built.method, built.data
     plan = stage.schedule
     method.to(fabric.device)
-    sources = input_readers(method, specs, data.train)
+    sources = input_readers(method, data.train)
     size = min(batch or plan.batch_size, plan.batch_size)
     batches = Batches(data.train, sources, batch_size=size, seed=recipe.seed)
     size = batches.batch_size

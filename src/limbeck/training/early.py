@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from limbeck.data.batches import Batches
-from limbeck.data.inputs import Input
 from limbeck.encoders.cache import BackboneCache
 from limbeck.errors import LimbeckError
 from limbeck.methods import Method, TrainState
@@ -27,11 +26,10 @@ PAIRS = 8
 
 @dataclass(frozen=True)
 class Built:
-    """A stage with its method, its inputs by name, and the data that it sees."""
+    """A stage with its method and the data that it sees."""
 
     stage: StageConfig
     method: Method
-    specs: dict[str, Input]
     data: Data
 
 
@@ -45,12 +43,12 @@ def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
     cache = BackboneCache() if recipe.cache else None  # the run reuses what is encoded here
     for stage in recipe.stages.values():
         own = data.of_stage(stage, recipe.seed)
-        method, specs = build_method(stage, own, models, recipe.seed, cache=cache, say=lambda line: None)
+        method = build_method(stage, own, models, recipe.seed, cache=cache, say=lambda line: None)
         models[stage.name] = folder / "stages" / stage.name / "model"
         method.encoder.save(models[stage.name])
         if stage is recipe.last:
             method.encoder.save(folder / "model")
-        yield Built(stage, method, specs, own)
+        yield Built(stage, method, own)
 
 
 @torch.no_grad()
@@ -63,7 +61,7 @@ def look(built: Built, seed: int) -> None:
     method = built.method
     if built.stage.schedule.steps == 0 or method.needs_features:
         return
-    sources = input_readers(method, built.specs, built.data.train)
+    sources = input_readers(method, built.data.train)
     batches = Batches(
         built.data.train, sources, batch_size=min(PAIRS, built.stage.schedule.batch_size), seed=seed
     )

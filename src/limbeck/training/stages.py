@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.data.batches import Batches, InputReader, Subset
+from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
+from limbeck.data.subset import Subset
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import even_blocks
@@ -42,7 +43,7 @@ def build_method(
     *,
     cache: BackboneCache | None = None,
     say: Callable[[str], None] = say,
-) -> tuple[Method, dict[str, Input]]:
+) -> Method:
     """Build the method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked.
 
     Args:
@@ -52,9 +53,6 @@ def build_method(
         seed: the recipe's seed.
         cache: where the fit of sentence encoders looks texts up.
         say: receives one line per weight that comes from a pretrained source.
-
-    Returns:
-        The method, and its inputs by name.
 
     Raises:
         LimbeckError: a tower does not fit the method, or a model to start from or to learn from is missing.
@@ -104,18 +102,22 @@ def build_method(
         rows=len(data.train),
         classes=0 if labels is None else labels.shape[1],
         teachers={name: teacher for name, teacher in found.items() if teacher is not None},
+        specs={name: spec for name, spec in specs.items() if found.get(name, encoder) is not None},
     )
-    method: Method = method_class(encoder, config, setup)
-    return method, {name: spec for name, spec in specs.items() if found.get(name, encoder) is not None}
+    return method_class(encoder, config, setup)
 
 
 def input_readers(
-    method: Method, specs: dict[str, Input], view: Subset, cache: BackboneCache | None = None
+    method: Method, view: Subset, cache: BackboneCache | None = None, *, teachers: bool = True
 ) -> dict[str, InputReader]:
-    """Return a reader per input of a method over a view, for the student's or the teacher's tower."""
-    own = {name: method.encoder.towers[spec.tower].backbone for name, spec in specs.items()}
+    """Return a reader over some rows per input of a method, for its own towers and its teachers'."""
+    own = {name: method.encoder.towers[spec.tower].backbone for name, spec in method.specs.items()}
     backbones = own | method.teachers
-    return {name: InputReader(view, spec, backbones[name], cache) for name, spec in specs.items()}
+    return {
+        name: InputReader(view, spec, backbones[name], cache)
+        for name, spec in method.specs.items()
+        if teachers or spec.teacher is None
+    }
 
 
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
@@ -163,24 +165,20 @@ def run_stage(
     began = time.monotonic()
     data = data.of_stage(stage, recipe.seed)
     cache = BackboneCache(quiet=quiet) if recipe.cache else None
-    method, specs = build_method(stage, data, earlier, recipe.seed, cache=cache)
+    method = build_method(stage, data, earlier, recipe.seed, cache=cache)
     method.to(fabric.device)
     folder.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
         remove_leftovers(folder)
     encoder = method.encoder
-    view = data.drawn(stage.texts)
-    train = input_readers(method, specs, view, cache)
+    view = data.train.drawing(stage.texts)
+    train = database = input_readers(method, view, cache)
     # Validation scores only the student, so a teacher need not read the held-out rows.
-    own = {name: spec for name, spec in specs.items() if spec.teacher is None}
-    held_out = input_readers(method, own, data.held_out, cache)
-    database = (view, train)
+    held_out = input_readers(method, data.held_out, cache, teachers=False)
     if data.database is not None:
-        database = (data.database, input_readers(method, own, data.database, cache))
+        database = input_readers(method, data.database, cache, teachers=False)
     if method.needs_features:
-        method.prepare(
-            {name: _features(encoder, specs[name], source) for name, source in train.items()}, recipe.seed
-        )
+        method.prepare({name: _features(encoder, source) for name, source in train.items()}, recipe.seed)
     batches = Batches(
         view,
         train,
@@ -192,9 +190,8 @@ def run_stage(
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 
     def validate() -> dict[str, float]:
-        return validation_score(
-            encoder, data.protocol, database, (data.held_out, held_out), whole=data.database is not None
-        )
+        whole = data.database is not None
+        return validation_score(encoder, data.protocol, database, held_out, whole=whole)
 
     best = stage.schedule.select == "best" and len(data.held_out) > 0
     result = fit(
@@ -244,10 +241,10 @@ def _check_model(folder: Path) -> None:
         )
 
 
-def _features(encoder: DualEncoder, spec: Input, source: InputReader) -> torch.Tensor:
+def _features(encoder: DualEncoder, source: InputReader) -> torch.Tensor:
     """Return the tower features (n, dim) of every row's first item."""
     batches = source.batches(even_blocks(np.arange(len(source.view)), 256))
-    parts = [rows for _, (rows,) in encoder.run(spec.tower, batches, "features")]
+    parts = [rows for _, (rows,) in encoder.run(source.spec.tower, batches, "features")]
     return torch.from_numpy(np.concatenate(parts))
 
 

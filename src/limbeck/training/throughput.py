@@ -26,12 +26,12 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
     fabric = start_fabric(recipe)
     stage = next(iter(recipe.stages.values()))
     data = open_data(recipe).of_stage(stage, recipe.seed)
-    method, specs = build_method(stage, data, {}, recipe.seed)
+    method = build_method(stage, data, {}, recipe.seed)
     method.to(fabric.device)
     set_train_mode(method)
     batches = Batches(
         data.train,
-        input_readers(method, specs, data.train),
+        input_readers(method, data.train),
         batch_size=stage.schedule.batch_size,
         seed=recipe.seed,
     )

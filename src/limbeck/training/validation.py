@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from limbeck.data.batches import InputReader, Subset
+from limbeck.data.batches import InputReader
 from limbeck.data.protocol import Metric, Protocol
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import blocks_of
@@ -26,8 +26,8 @@ def points(encoder: DualEncoder, modality: str, source: InputReader, count: int)
 def validation_score(
     encoder: DualEncoder,
     protocol: Protocol,
-    train: tuple[Subset, dict[str, InputReader]],
-    held_out: tuple[Subset, dict[str, InputReader]],
+    train: dict[str, InputReader],
+    held_out: dict[str, InputReader],
     *,
     whole: bool = False,
 ) -> dict[str, float]:
@@ -41,13 +41,13 @@ def validation_score(
     Args:
         encoder: the model to score.
         protocol: gives the task and the metric.
-        train: the database with its readers by modality.
-        held_out: the queries with their readers by modality.
+        train: readers of the database, by modality.
+        held_out: readers of the queries, by modality.
         whole: whether to score all pairs with the protocol's metric.
     """
-    view, sources = held_out
+    view, train_view = held_out["image"].view, train["image"].view
     queries = np.arange(len(view) if whole else min(len(view), MAX_QUERIES))
-    query = {m: points(encoder, m, sources[m], len(queries)) for m in ("image", "text")}
+    query = {m: points(encoder, m, held_out[m], len(queries)) for m in ("image", "text")}
     if protocol.task == "retrieval":
         similarity = encoder.space.similarity(query["image"], query["text"])
         paired = np.eye(len(queries), dtype=bool)
@@ -58,10 +58,9 @@ def validation_score(
             f"t2i/R@{k}": float(v) for k, v in t2i.items()
         }
         return {"score": float(np.mean(list(found.values()))), **found}
-    train_view, train_sources = train
     database = np.arange(len(train_view) if whole else min(len(train_view), MAX_DATABASE))
     rules = (protocol.metric if whole else Metric()).map_rules
-    items = {m: points(encoder, m, train_sources[m], len(database)) for m in ("image", "text")}
+    items = {m: points(encoder, m, train[m], len(database)) for m in ("image", "text")}
     assert view.labels is not None and train_view.labels is not None
     query_labels = view.labels[queries].numpy() > 0
     item_labels = train_view.labels[database].numpy() > 0
