@@ -27,10 +27,10 @@ CHILD = """
 import json, re, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from limbeck.errors import LimbeckError
-from limbeck.pictures import ROOM, open_picture, resize_center
+from limbeck.pictures import PIXEL_BUDGET, open_picture, resize_center
 size, threads, *files = sys.argv[1:]
 def one(file):
-    with ROOM.keep():
+    with PIXEL_BUDGET.keep():
         return resize_center(open_picture(file), int(size)).size
 started, error = time.perf_counter(), None
 try:

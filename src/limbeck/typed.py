@@ -15,7 +15,7 @@ T = TypeVar("T")
 _NOT_IN_NAMES = {"\\", ":", *map(chr, range(32))}  # separators and drives of Windows, control characters
 
 
-def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False) -> T:
+def typed(cls: type[T], value: Any, path: Path, fix: str, *, more: bool = False) -> T:
     """Read a JSON value, with its inner values, as a dataclass by its annotations.
 
     Whole numbers must fit into 64 bits, floats must be finite.
@@ -24,7 +24,7 @@ def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False
         cls: a dataclass of str, int, float, bool, None, Any, list, dict with text keys, and dataclasses.
         value: the value from `json.loads`.
         path: the file, for errors.
-        mend: the end of the error message, which tells the user what to do.
+        fix: the end of the error message, which tells the user what to do.
         more: True ignores fields that a class does not know.
 
     Raises:
@@ -33,7 +33,7 @@ def typed(cls: type[T], value: Any, path: Path, mend: str, *, more: bool = False
     try:
         found: T = _read(cls, value, "", more)
     except _Misfit as error:
-        raise LimbeckError(f"{path}: {error}; {mend}", code="E-FILE-FIELD") from None
+        raise LimbeckError(f"{path}: {error}; {fix}", code="E-FILE-FIELD") from None
     return found
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.files import Kind, atomic, atomic_dir, check_apart, check_new_directory, cut_short, read_json
+from limbeck.files import (
+    Kind,
+    atomic,
+    atomic_dir,
+    check_apart,
+    check_new_directory,
+    interrupted_replacement,
+    read_json,
+)
 from limbeck.files import write_json as write
 from limbeck.files.durability import exchange
 
@@ -223,11 +231,11 @@ def test_killed_at_any_step_one_state_stands_or_both_are_named(tmp_path, exchang
         status = killed_at(step, root / "b")
         if (root / "b").exists():
             states.append((root / "b/data/a.txt").read_text())
-            assert cut_short(root / "b") is None
+            assert interrupted_replacement(root / "b") is None
             check_new_directory(root / "b", KIND)  # the next command goes on
         else:
             states.append("between")
-            said = cut_short(root / "b")
+            said = interrupted_replacement(root / "b")
             old, new = sorted(root.glob(".b.*.old")), sorted(root.glob(".b.*.tmp"))
             assert said is not None and str(old[0]) in said and str(new[0]) in said
             assert (old[0] / "data/a.txt").read_text() == "old"

@@ -14,7 +14,16 @@ from limbeck.data.importers import FolderOptions, import_folder
 from limbeck.data.pairs import Pairs
 from limbeck.encoding import PictureFolder
 from limbeck.errors import LimbeckError
-from limbeck.pictures import Kind, PassedOver, Reason, formats, is_hidden, list_folder, list_zip, open_picture
+from limbeck.pictures import (
+    Kind,
+    Reason,
+    SkippedFiles,
+    formats,
+    is_hidden,
+    list_folder,
+    list_zip,
+    open_picture,
+)
 
 SAVED = {
     "a.jfif": "JPEG", "b.JPG": "JPEG", "c.tga": "TGA", "c.pcx": "PCX", "d.jp2": "JPEG2000", "e.dat": "PNG",
@@ -61,7 +70,7 @@ def test_a_folder_is_listed_by_content_and_the_rest_by_reason(folder):
     listing = list_folder(folder)
     assert listing.pictures == sorted([*SAVED, "link.png"])
     assert all(open_picture(folder / name).size in ((32, 32), (40, 30)) for name in listing.pictures)
-    assert listing.passed.names == {
+    assert listing.skipped.names == {
         Kind.NOT_PICTURE: sorted(FOREIGN),
         Kind.HIDDEN: [".DS_Store", "._b.jpg", ".thumbs"],
         Kind.LINKED_FOLDER: ["linked", "loop"],
@@ -82,7 +91,7 @@ def test_a_zip_is_listed_alike(folder, tmp_path):
         archive.writestr(link, "a.jfif")
     listing = list_zip(tmp_path / "a.zip")
     assert listing.pictures == sorted(SAVED)
-    assert listing.passed.names == {
+    assert listing.skipped.names == {
         Kind.NOT_PICTURE: [*FOREIGN],
         Kind.HIDDEN: ["__MACOSX/._b.jpg"],
         Kind.BROKEN_LINK: ["link.png"],
@@ -98,7 +107,7 @@ def test_an_unreadable_folder_is_named(folder, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert list_folder(folder).passed.names[Kind.UNREADABLE] == ["sub/"]
+    assert list_folder(folder).skipped.names[Kind.UNREADABLE] == ["sub/"]
 
 
 def test_a_known_ending_is_not_looked_into(folder, monkeypatch):
@@ -130,26 +139,24 @@ def test_heic_without_its_extra_is_a_picture_that_names_the_extra(tmp_path, monk
 
 
 def test_the_line_counts_and_names(folder):
-    passed = PassedOver()
-    assert passed.line() == ""
+    skipped = SkippedFiles()
+    assert skipped.line() == ""
     for number in range(1200):
-        passed.add(Kind.NOT_PICTURE, f"{number}.txt")
-    passed.add(Kind.BROKEN_LINK, "a.png")
-    assert passed.line() == (
-        "passed over: 1,200 not a picture (0.txt, 1.txt, 2.txt, …), 1 broken link (a.png)"
-    )
-    assert passed.without(Kind.NOT_PICTURE).line() == "passed over: 1 broken link (a.png)"
-    assert passed.without(names=frozenset({"a.png"})).counts() == {Kind.NOT_PICTURE: 1200}
+        skipped.add(Kind.NOT_PICTURE, f"{number}.txt")
+    skipped.add(Kind.BROKEN_LINK, "a.png")
+    assert skipped.line() == ("skipped: 1,200 not a picture (0.txt, 1.txt, 2.txt, …), 1 broken link (a.png)")
+    assert skipped.without(Kind.NOT_PICTURE).line() == "skipped: 1 broken link (a.png)"
+    assert skipped.without(names=frozenset({"a.png"})).counts() == {Kind.NOT_PICTURE: 1200}
 
 
 def test_a_source_below_another_folder_keeps_its_listing(folder):
     source = PictureFolder(folder)
     moved = source.below(folder.resolve().parent)
     assert moved.ids([0]) == ["photos/" + source.names[0]] and source.ids([0]) == [source.names[0]]
-    assert moved.media_root == str(folder.resolve().parent) and moved.passed is source.passed
+    assert moved.media_root == str(folder.resolve().parent) and moved.skipped is source.skipped
     (folder.parent / "none").mkdir()
     (folder.parent / "none/.a.png").touch()
-    with pytest.raises(LimbeckError, match=r"no pictures in it .*\(passed over: 1 hidden \(.a.png\)\)"):
+    with pytest.raises(LimbeckError, match=r"no pictures in it .*\(skipped: 1 hidden \(.a.png\)\)"):
         PictureFolder(folder.parent / "none")
 
 
@@ -157,7 +164,7 @@ def test_import_folder_takes_what_decodes_and_notes_the_rest(folder, tmp_path):
     (folder / "t.csv").write_text("image,caption\nnoending,one\ne.dat,two\n")
     report = import_folder(folder, tmp_path / "pairs", FolderOptions())
     assert report.rows == 2 and Pairs.open(tmp_path / "pairs").open_image(0).size == (32, 32)
-    note = next(note for note in report.notes if note.startswith("passed over"))
+    note = next(note for note in report.notes if note.startswith("skipped"))
     assert "8 not a picture (bm, d.h5, e.eps, …)" in note and "2 linked folder (linked, loop)" in note
     with pytest.raises(LimbeckError, match="is a device, not a regular file"):
         import_folder(Path("/dev/zero"), tmp_path / "more", FolderOptions())
@@ -166,4 +173,4 @@ def test_import_folder_takes_what_decodes_and_notes_the_rest(folder, tmp_path):
 def test_the_notes_are_printed_by_data_import(folder, tmp_path, run):
     (folder / "t.csv").write_text("image,caption\nnoending,one\n")
     status, out, _ = run("data", "import", "folder", folder, tmp_path / "pairs")
-    assert status == 0 and "note: passed over: 8 not a picture (bm, d.h5, e.eps, …), 3 hidden" in out
+    assert status == 0 and "note: skipped: 8 not a picture (bm, d.h5, e.eps, …), 3 hidden" in out

@@ -19,7 +19,7 @@ from PIL import Image
 from limbeck.errors import LimbeckError
 from limbeck.pictures import Kind, PictureError, colour, decode_picture, open_picture, to_rgb
 from limbeck.pictures import open as opening
-from limbeck.pictures.room import Room
+from limbeck.pictures.pixel_budget import PixelBudget
 from limbeck.regular import regular_file
 
 
@@ -154,7 +154,7 @@ def test_deep_grey_is_scaled_without_a_float_copy_of_the_whole(monkeypatch):
 
 
 def test_room_is_shared_and_a_picture_larger_than_it_waits_until_it_is_alone():
-    room = Room(10)
+    room = PixelBudget(10)
     order: list[str] = []
     inside, leave = threading.Event(), threading.Event()
 
@@ -180,7 +180,7 @@ def test_room_is_shared_and_a_picture_larger_than_it_waits_until_it_is_alone():
 
 
 def test_room_is_kept_while_a_thread_works_on_with_its_pictures():
-    room = Room(10)
+    room = PixelBudget(10)
     with room.keep():
         with room.hold(3):
             pass

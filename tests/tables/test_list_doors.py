@@ -103,8 +103,8 @@ def test_importers_say_a_few_files_by_name(tmp_path):
         (tmp_path / f"{at}.txt").write_bytes(b"\xe9")
     source = Source(tmp_path)
     assert [source.read_text(f"{at}.txt") for at in range(5)] == ["é"] * 5
-    mend = "if letters look wrong, save the file as UTF-8"
+    fix = "if letters look wrong, save the file as UTF-8"
     assert source.reading_notes() == [
-        *(f"{at}.txt: not UTF-8 (line 1); read as cp1252; {mend}" for at in range(3)),
+        *(f"{at}.txt: not UTF-8 (line 1); read as cp1252; {fix}" for at in range(3)),
         "2 further files were not UTF-8 either",
     ]

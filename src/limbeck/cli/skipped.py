@@ -28,7 +28,7 @@ class SkipList:
         """Print the skipped items to standard error, if there are any.
 
         Args:
-            source: where the items came from; files that a folder source passed over are reported too.
+            source: where the items came from; files that a folder source skipped are reported too.
             where: a file that lists the skipped items.
         """
         for item_id, reason, _ in self.entries[:_SHOWN]:
@@ -38,6 +38,6 @@ class SkipList:
             summary = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
             listed = f", listed in {where}" if where else ""
             echo(f"{len(self.entries)} item(s) skipped ({summary}){listed}", err=True)
-        passed = getattr(source, "passed", None)
-        if passed is not None and passed.line():
-            echo(f"{source.root}: {passed.line()}", err=True)
+        files = getattr(source, "skipped", None)
+        if files is not None and files.line():
+            echo(f"{source.root}: {files.line()}", err=True)

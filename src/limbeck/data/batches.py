@@ -25,7 +25,7 @@ from limbeck.encoders.masking import drawn
 from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
-from limbeck.pictures import Lazily
+from limbeck.pictures import LazyPictures
 from limbeck.preprocess import Reads
 
 PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
@@ -159,7 +159,7 @@ class InputReader:
         if self.reads.kind == "features":
             return self.view.pairs.features(self.reads.name, rows)
         size = getattr(self.backbone, "image_size", None)
-        return Lazily([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
+        return LazyPictures([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from limbeck.data.look_alike import MIN_LIKENESS, MIN_SPREAD, SIDE, Looks
-from limbeck.pictures import ROOM, decode_picture
+from limbeck.pictures import PIXEL_BUDGET, decode_picture
 
 # On MIRFlickr (15,677 pictures) this distance and the likeness give four pairs, all of them the same photo or
 # shot; the difference hash alone gives 3,418, since dark pictures share one.
@@ -45,7 +45,7 @@ def fingerprint(data: bytes, name: str) -> Print:
     Raises:
         LimbeckError: the picture cannot be decoded; the message contains ``name``.
     """
-    with ROOM.keep():
+    with PIXEL_BUDGET.keep():
         shown = decode_picture(io.BytesIO(data), name, size=2 * SIDE)
         small = np.asarray(shown.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
         thumb = np.asarray(shown.resize((SIDE, SIDE), Image.Resampling.BOX))

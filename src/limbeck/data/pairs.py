@@ -137,8 +137,8 @@ class Pairs:
     def split_rows(self, name: str) -> np.ndarray:
         """Return the row numbers int64 (n,) of a split; an unknown one raises a `LimbeckError`."""
         if name not in self.split_names:
-            known, mend = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
-            known = f"{known}: {mend}" if known else "none: the table has no split column"
+            known, fix = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
+            known = f"{known}: {fix}" if known else "none: the table has no split column"
             raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}", code="E-SPLIT-UNKNOWN")
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)

@@ -139,8 +139,8 @@ class Draw(BaseModel):
                 f"give {asked:,} queries and {train:,} to train on: at least {asked + train:,} are needed"
             )
         missing = " and ".join(n for n, count in having.items() if not count) or "more rows"
-        mend = f"add {missing} or choose another protocol"
-        return f"{found:,} rows of {path} {what}{each}, too few to {wanted}; {mend}"
+        fix = f"add {missing} or choose another protocol"
+        return f"{found:,} rows of {path} {what}{each}, too few to {wanted}; {fix}"
 
 
 def _part(values: Sequence[_T], part: int, of: int) -> Sequence[_T]:

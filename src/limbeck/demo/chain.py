@@ -49,7 +49,7 @@ def run_demo(out: Path, *, quick: bool = False, seed: int = 0) -> Path:
     Raises:
         LimbeckError: ``out`` is not empty, or the extra ``report`` is not installed.
     """
-    check_new_directory(out, mend="choose another --out or remove it")
+    check_new_directory(out, fix="choose another --out or remove it")
     size = QUICK if quick else FULL
     runs, scenes = out / "runs", out / "scenes"
     clock = Clock(

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.pictures import ROOM, open_picture
+from limbeck.pictures import PIXEL_BUDGET, open_picture
 from limbeck.pictures.decoding import default_workers, read_ahead
 
 Key = TypeVar("Key")
@@ -95,7 +95,7 @@ def collated(
         return
 
     def read(position: int) -> Inputs:
-        with ROOM.keep():
+        with PIXEL_BUDGET.keep():
             item = items[position]
             return backbone.collate([open_picture(item) if isinstance(item, str | Path) else item])
 

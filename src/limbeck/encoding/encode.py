@@ -18,7 +18,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import check_apart, sha256_json
 from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, EncodedMeta, check_free, check_unique_ids, write_encoded
-from limbeck.pictures import ROOM, Kind, PictureError, Reason
+from limbeck.pictures import PIXEL_BUDGET, Kind, PictureError, Reason
 from limbeck.pictures.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.preprocess import Reads
 from limbeck.spaces import Kept
@@ -164,7 +164,7 @@ def _picture_batches(
 ) -> Iterator[tuple[Step, Inputs]]:
     def read(row: int) -> Inputs:
         try:
-            with ROOM.keep():
+            with PIXEL_BUDGET.keep():
                 return backbone.collate([source.open_image(row)])
         except MemoryError:
             message = f"{_id_of(source, row)}: not enough memory to preprocess it; scale the picture down"

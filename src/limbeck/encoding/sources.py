@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class PictureFolder:
     """Lists the pictures below a folder, in the order of their relative paths, which are their ids.
 
-    ``passed`` counts by reason what is skipped: files that are not pictures by suffix or first bytes, hidden
+    ``skipped`` counts by reason what is skipped: files that are not pictures by suffix or first bytes, hidden
     entries, linked folders and broken links.
 
     Args:
@@ -44,9 +44,9 @@ class PictureFolder:
         if not self.root.is_dir():
             raise LimbeckError(f"{self.root}: {_no_directory(self.root)}", code="E-PATH-MISSING")
         listing = list_folder(self.root)
-        self.names, self.passed = listing.pictures, listing.passed
+        self.names, self.skipped = listing.pictures, listing.skipped
         if not self.names:
-            line = self.passed.line()
+            line = self.skipped.line()
             raise LimbeckError(
                 f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
                 + (f" ({line})" if line else ""),

@@ -12,7 +12,7 @@ from limbeck.files.durability import fsync_path, publish_new
 from limbeck.files.fingerprint import sha256_file, sha256_json
 from limbeck.files.jsontext import cannot_read, json_text, plain_json, read_json, write_json
 from limbeck.files.names import check_name
-from limbeck.files.recovery import cut_short
+from limbeck.files.recovery import interrupted_replacement
 from limbeck.files.remove import check_plain, remove_leftovers, remove_tree
 from limbeck.files.targets import STANDARD_OUTPUT, Target, check_target, target_of
 
@@ -30,8 +30,8 @@ __all__ = [
     "check_new_directory",
     "check_plain",
     "check_target",
-    "cut_short",
     "fsync_path",
+    "interrupted_replacement",
     "json_text",
     "plain_json",
     "publish_new",

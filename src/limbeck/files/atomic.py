@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from limbeck.errors import LimbeckError
 from limbeck.files.directories import Kind, check_new_directory
 from limbeck.files.durability import exchange, fsync_path
-from limbeck.files.names import aside_of, check_name, old_of
+from limbeck.files.names import check_name, replaced_path, temporary_path
 from limbeck.files.remove import remove_tree
 from limbeck.files.targets import target_of
 
@@ -50,7 +50,7 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     if target.kind == "stdout":
         yield from _standard_output()
         return
-    aside = path if target.kind == "stream" else aside_of(path)
+    aside = path if target.kind == "stream" else temporary_path(path)
     try:
         if target.kind == "stream":
             with path.open("wb") as stream:
@@ -104,7 +104,7 @@ def atomic_dir(path: Path | str, *, replaces: Kind | None = None) -> Iterator[Pa
     path = Path(path)
     check_new_directory(path, replaces)
     check_name(path)
-    aside = aside_of(path)
+    aside = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.mkdir()
@@ -142,7 +142,7 @@ def publish_directory(aside: Path, path: Path) -> Path | None:
             exchange(aside, path)
             raise
         return aside
-    old = old_of(aside)
+    old = replaced_path(aside)
     try:
         path.rename(old)
         aside.rename(path)

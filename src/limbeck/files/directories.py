@@ -12,7 +12,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files.names import check_name
-from limbeck.files.recovery import cut_short
+from limbeck.files.recovery import interrupted_replacement
 from limbeck.files.targets import STANDARD_OUTPUT
 from limbeck.names import is_text, show
 
@@ -66,7 +66,7 @@ def check_new_directory(
     path: Path | str,
     replaces: Kind | None = None,
     *,
-    mend: str = "choose another place, or replace or remove it",
+    fix: str = "choose another place, or replace or remove it",
 ) -> None:
     """Refuse a path for a directory before any work is done; see `limbeck.files.atomic_dir`.
 
@@ -81,7 +81,7 @@ def check_new_directory(
             f"{path}: a link to {path.readlink()}; name the directory itself", code="E-PATH-KIND"
         )
     if not path.exists():
-        broken = cut_short(path)
+        broken = interrupted_replacement(path)
         if broken is not None and path.name:
             raise LimbeckError(broken, code="E-PATH-MISSING")
         return
@@ -97,7 +97,7 @@ def check_new_directory(
     if not any(path.iterdir()):
         return
     if replaces is None:
-        raise LimbeckError(f"{path}: exists already; {mend}", code="E-PATH-EXISTS")
+        raise LimbeckError(f"{path}: exists already; {fix}", code="E-PATH-EXISTS")
     why = replaces.foreign(path)
     if why is not None:
         raise LimbeckError(

@@ -5,7 +5,8 @@
 * Hard links: missing on FAT, exFAT and some network shares. The fallback is a rename that refuses an existing
   name. Where that is missing too, only the writer's lock keeps two writers apart.
 * Exchange of two names: missing outside Linux and macOS, and on some file systems. The fallback is two
-  renames; a kill between them leaves both states in the parent folder (`limbeck.files.cut_short`).
+  renames; a kill between them leaves both states in the parent folder
+  (`limbeck.files.interrupted_replacement`).
 
 Weaker guarantees are reported on standard error, once per process.
 """

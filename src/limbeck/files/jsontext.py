@@ -28,7 +28,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files.atomic import write_atomic
-from limbeck.files.recovery import cut_short
+from limbeck.files.recovery import interrupted_replacement
 from limbeck.regular import regular_file
 
 
@@ -133,7 +133,7 @@ def read_json(path: Path) -> Any:
         return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LimbeckError(
-            cut_short(path) or f"{path}: no such file; check the path", code="E-PATH-MISSING"
+            interrupted_replacement(path) or f"{path}: no such file; check the path", code="E-PATH-MISSING"
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from None

@@ -14,17 +14,17 @@ ASIDE = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
 """``.NAME.<8 hex digits>.tmp`` of a next state, ``.old`` of a last one."""
 
 
-def aside_of(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Return a new hidden name next to a path, for its next state."""
     return path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex[:8]}.tmp")
 
 
-def old_of(aside: Path) -> Path:
+def replaced_path(aside: Path) -> Path:
     """Return the name of the last state while the one in ``aside`` replaces it."""
     return aside.with_suffix(".old")
 
 
-def olds_of(path: Path) -> list[Path]:
+def replaced_paths(path: Path) -> list[Path]:
     """Return the last states that were left next to a path, sorted by name."""
     name = re.compile(re.escape(f".{_short(path.name)}.") + r"[0-9a-f]{8}\.old", re.DOTALL)
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from limbeck.files.names import olds_of
+from limbeck.files.names import replaced_paths
 
 
-def cut_short(path: Path | str) -> str | None:
+def interrupted_replacement(path: Path | str) -> str | None:
     """Return one line that names the old and the new state of a missing directory, or None.
 
     Where the file system cannot exchange two names atomically, a replacement renames the old directory to
@@ -17,7 +17,7 @@ def cut_short(path: Path | str) -> str | None:
         path: the directory, or a file in it.
     """
     for place in (Path(path), Path(path).parent):
-        olds = olds_of(place) if place.name and not place.exists() else []
+        olds = replaced_paths(place) if place.name and not place.exists() else []
         if olds:
             new = olds[-1].with_suffix(".tmp")
             other = f", the new one in {new}" if new.is_dir() else ""

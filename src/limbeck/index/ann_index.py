@@ -29,7 +29,7 @@ from limbeck.files import (
     sha256_json,
     write_json,
 )
-from limbeck.files.names import aside_of, old_of
+from limbeck.files.names import replaced_path, temporary_path
 from limbeck.index.checked import check_file, readable
 from limbeck.index.engines import engine_class
 from limbeck.index.engines.base import Engine, Points, choose_options
@@ -265,7 +265,7 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
         why = ENGINE.foreign(root / name)
         if why is not None:
             raise LimbeckError(f"{root / name}: {why}; move that away first", code="E-PATH-EXISTS")
-        aside = old_of(aside_of(root / name))
+        aside = replaced_path(temporary_path(root / name))
         try:
             (root / name).rename(aside)
             remove_tree(aside)

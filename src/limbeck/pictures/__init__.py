@@ -1,28 +1,29 @@
 """The one place where pictures are found, opened and counted; and where text is normalised.
 
 `list_folder` and `list_zip` list pictures and skipped files; `open_picture` and `decode_picture` return
-upright RGB; `resize_center` returns the square that models read; `ROOM` bounds what is decoded at one time.
+upright RGB; `resize_center` returns the square that models read; `PIXEL_BUDGET` bounds what is
+decoded at one time.
 """
 
 from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.fit import contain, resize_center
 from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name
-from limbeck.pictures.lazily import Lazily
+from limbeck.pictures.lazy import LazyPictures
 from limbeck.pictures.listing import Listing, list_folder, list_zip
 from limbeck.pictures.open import decode_picture, open_picture, picture_bytes
-from limbeck.pictures.passed import Kind, PassedOver, PictureError, Reason
-from limbeck.pictures.room import ROOM
+from limbeck.pictures.pixel_budget import PIXEL_BUDGET
+from limbeck.pictures.skipped import Kind, PictureError, Reason, SkippedFiles
 from limbeck.pictures.text import normalize_text
 
 __all__ = [
-    "ROOM",
+    "PIXEL_BUDGET",
     "SUFFIXES",
     "Kind",
-    "Lazily",
+    "LazyPictures",
     "Listing",
-    "PassedOver",
     "PictureError",
     "Reason",
+    "SkippedFiles",
     "contain",
     "decode_picture",
     "is_hidden",

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures.passed import Reason
+from limbeck.pictures.skipped import Reason
 
 Row = TypeVar("Row")
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import Literal
 
 from limbeck.archives import open_archive
 from limbeck.pictures.formats import is_hidden, is_picture_name, is_picture_stream
-from limbeck.pictures.passed import Kind, PassedOver
+from limbeck.pictures.skipped import Kind, SkippedFiles
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Listing:
     Attributes:
         pictures: sorted names of pictures, whatever their suffix.
         others: sorted names of the other regular files, including hidden ones.
-        passed: the reasons why entries are not pictures.
+        skipped: the reasons why entries are not pictures.
     """
 
     pictures: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    passed: PassedOver = field(default_factory=PassedOver)
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
 
     def sorted(self) -> Listing:
         """Return the listing in the order of names."""
-        return Listing(sorted(self.pictures), sorted(self.others), self.passed)
+        return Listing(sorted(self.pictures), sorted(self.others), self.skipped)
 
 
 def list_folder(root: Path) -> Listing:
@@ -48,7 +48,7 @@ def list_folder(root: Path) -> Listing:
         try:
             entries = sorted(_entries(root / prefix), key=lambda entry: entry.name)
         except OSError:
-            listing.passed.add(Kind.UNREADABLE, prefix or str(root))
+            listing.skipped.add(Kind.UNREADABLE, prefix or str(root))
             continue
         for entry in entries:
             name = prefix + entry.name
@@ -58,7 +58,7 @@ def list_folder(root: Path) -> Listing:
             elif not isinstance(kind, Kind):
                 folders.append(name + "/")
             else:
-                listing.passed.add(kind, name)
+                listing.skipped.add(kind, name)
                 if kind in (Kind.NOT_PICTURE, Kind.HIDDEN, Kind.UNREADABLE) and entry.is_file():
                     listing.others.append(name)
     return listing.sorted()
@@ -123,6 +123,6 @@ def list_zip(path: Path) -> Listing:
         if kind is None:
             listing.pictures.append(name)
         else:
-            listing.passed.add(kind, name)
+            listing.skipped.add(kind, name)
             listing.others.append(name)
     return listing.sorted()

@@ -12,8 +12,8 @@ from limbeck.archives import MAX_MEMBER_BYTES, open_archive, read_member
 from limbeck.errors import LimbeckError
 from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.formats import formats, formats_of, lacking
-from limbeck.pictures.passed import Kind, PictureError
-from limbeck.pictures.room import ROOM
+from limbeck.pictures.pixel_budget import PIXEL_BUDGET
+from limbeck.pictures.skipped import Kind, PictureError
 from limbeck.regular import regular_file
 
 MAX_SIDE = 1 << 18
@@ -34,7 +34,7 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
     """Open a picture as RGB, upright by its EXIF orientation.
 
     Alpha is composited on white, 16-bit grey is scaled to 8 bits, and an animation gives its first frame.
-    Only the needed part of a file is read. `ROOM` bounds what the threads of a process decode at once.
+    Only the needed part of a file is read. `PIXEL_BUDGET` bounds what all threads decode at once.
 
     Args:
         source: a file, or the name of a member of ``archive``.
@@ -47,7 +47,7 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
     """
     if archive is not None:
         name, number = f"{archive}: {source}", _member_bytes(archive, str(source))
-        with ROOM.hold(number // 4):
+        with PIXEL_BUDGET.hold(number // 4):
             return decode_picture(io.BytesIO(read_member(archive, str(source))), name, size=size)
     try:
         with _regular(source).open("rb") as stream:
@@ -84,7 +84,7 @@ def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> I
                 )
             if size is not None and image.format == "JPEG":
                 image.draft(None, (size, size))
-            with ROOM.hold(image.width * image.height):
+            with PIXEL_BUDGET.hold(image.width * image.height):
                 return _upright_rgb(image)
     except LimbeckError:
         raise

@@ -18,7 +18,7 @@ from limbeck.data.schema import PAIRS
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart, check_new_directory
 from limbeck.names import show
-from limbeck.pictures import Kind, Listing, PassedOver, list_folder, list_zip
+from limbeck.pictures import Kind, Listing, SkippedFiles, list_folder, list_zip
 from limbeck.regular import regular_file
 from limbeck.tables import decode_text, read_bytes, read_list, split_lines, warn_notes
 
@@ -52,9 +52,9 @@ class Source:
         return self._listing.pictures
 
     @property
-    def passed(self) -> PassedOver:
+    def skipped(self) -> SkippedFiles:
         """The skipped entries: not pictures, hidden, linked folders, broken links, unreadable names."""
-        return self._listing.passed
+        return self._listing.skipped
 
     @cached_property
     def _listing(self) -> Listing:
@@ -160,7 +160,7 @@ class ImportReport:
         return [f"{self.name}: {self.rows:,} pairs ({counts})", *(f"note: {note}" for note in self.notes)]
 
 
-def note_passed(source: Source, report: ImportReport, *, used: str | None = None) -> None:
+def note_skipped(source: Source, report: ImportReport, *, used: str | None = None) -> None:
     """Add a note on the entries that the source's listing skipped.
 
     Args:
@@ -171,7 +171,7 @@ def note_passed(source: Source, report: ImportReport, *, used: str | None = None
     """
     expected = (Kind.NOT_PICTURE,) if used is None else ()
     tables = [name for name in source.names if used and Path(used) in (Path(name), source.path / name)]
-    line = source.passed.without(*expected, names=frozenset(tables)).line()
+    line = source.skipped.without(*expected, names=frozenset(tables)).line()
     if line:
         report.notes.append(line)
     if twice := open_archive(source.path).repeated if source.is_zip else ():
@@ -233,12 +233,12 @@ def write_pairs(
 ) -> ImportReport:
     """Attach the features, complete the report with ``counts``, and write the pairs directory.
 
-    For ``used`` see `note_passed`.
+    For ``used`` see `note_skipped`.
     """
     features = attach_features(columns, options.features, report, pictures.path)
     report.rows = len(columns["id"])
     report.counts |= counts
-    note_passed(pictures, report, used=used)
+    note_skipped(pictures, report, used=used)
     media = pictures.media if any(image is not None for image in columns["image"]) else None
     meta = {"name": report.name, "label_names": list(label_names), "media": media, "features": features}
     Pairs.write(out, columns, meta, replace=options.replace)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 
-class Room:
+class PixelBudget:
     """A budget of pixels. A picture waits until it fits; one larger than the budget waits until it is alone.
 
     A thread that holds pixels gets more without waiting, so that threads cannot block each other.
@@ -44,7 +44,7 @@ class Room:
             yield
         finally:
             if not getattr(self._mine, "keeps", 0):
-                self._give(taken)
+                self._release(taken)
 
     @contextmanager
     def keep(self) -> Iterator[None]:
@@ -56,9 +56,9 @@ class Room:
         finally:
             self._mine.keeps -= 1
             if not self._mine.keeps:
-                self._give(getattr(self._mine, "held", 0) - before)
+                self._release(getattr(self._mine, "held", 0) - before)
 
-    def _give(self, pixels: int) -> None:
+    def _release(self, pixels: int) -> None:
         self._mine.held = getattr(self._mine, "held", 0) - pixels
         with self._change:
             self._free += pixels
@@ -71,6 +71,6 @@ class Room:
 with contextlib.suppress(AttributeError, ValueError):
     Image.core.set_block_size(1 << 26)
 # A decoded pixel takes about 8 bytes at its peak: the picture as it is stored, and as RGB.
-ROOM = Room(1 << 27)
+PIXEL_BUDGET = PixelBudget(1 << 27)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ROOM.clear)
+    os.register_at_fork(after_in_child=PIXEL_BUDGET.clear)

@@ -11,7 +11,7 @@ _SHOWN = 3
 
 
 class Kind(StrEnum):
-    """Why a file or an item is skipped, in the order of `PassedOver.line`."""
+    """Why a file or an item is skipped, in the order of `SkippedFiles.line`."""
 
     NOT_PICTURE = "not a picture"
     HIDDEN = "hidden"
@@ -62,7 +62,7 @@ class Reason(str):
 
 
 @dataclass
-class PassedOver:
+class SkippedFiles:
     """Names of skipped files, by kind."""
 
     names: dict[Kind, list[str]] = field(default_factory=dict)
@@ -76,19 +76,19 @@ class PassedOver:
         """Return the number of names per kind that occurs."""
         return {kind: len(self.names[kind]) for kind in Kind if kind in self.names}
 
-    def without(self, *kinds: Kind, names: frozenset[str] = frozenset()) -> PassedOver:
-        """Return a copy without some kinds and some names."""
-        kept = {
-            kind: [name for name in found if name not in names]
-            for kind, found in self.names.items()
+    def without(self, *kinds: Kind, names: frozenset[str] = frozenset()) -> SkippedFiles:
+        """Return a copy without these kinds and names."""
+        rest = {
+            kind: [name for name in files if name not in names]
+            for kind, files in self.names.items()
             if kind not in kinds
         }
-        return PassedOver({kind: found for kind, found in kept.items() if found})
+        return SkippedFiles({kind: files for kind, files in rest.items() if files})
 
     def line(self) -> str:
-        """Return ``passed over: 2 not a picture (a.txt, b.csv), 1 broken link (c.jpg)``, or an empty text."""
+        """Return ``skipped: 2 not a picture (a.txt, b.csv), 1 broken link (c.jpg)``, or an empty text."""
         parts = [f"{count:,} {kind} ({_some(self.names[kind])})" for kind, count in self.counts().items()]
-        return f"passed over: {', '.join(parts)}" if parts else ""
+        return f"skipped: {', '.join(parts)}" if parts else ""
 
 
 def _some(names: list[str]) -> str:

@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
 IN = ["0000.png", "0001.png", "0002.png", "long.png", "odd.jfif"]
 SKIPPED = "4 item(s) skipped (2 too large, 1 damaged, 1 not a picture)"
 PASSED = (
-    "photos: passed over: 1 not a picture (notes.txt), 1 hidden (.hidden.png), 1 linked folder (here), "
+    "photos: skipped: 1 not a picture (notes.txt), 1 hidden (.hidden.png), 1 linked folder (here), "
     "1 broken link (gone.png)"
 )
 

@@ -8,7 +8,7 @@ from typing import overload
 from PIL import Image
 
 
-class Lazily(Sequence[Image.Image]):
+class LazyPictures(Sequence[Image.Image]):
     """A sequence that opens a picture on access and keeps none.
 
     Args:
@@ -25,15 +25,15 @@ class Lazily(Sequence[Image.Image]):
     def __getitem__(self, at: int) -> Image.Image: ...
 
     @overload
-    def __getitem__(self, at: slice) -> Lazily: ...
+    def __getitem__(self, at: slice) -> LazyPictures: ...
 
-    def __getitem__(self, at: int | slice) -> Image.Image | Lazily:
-        return Lazily(self._opens[at]) if isinstance(at, slice) else self._opens[at]()
+    def __getitem__(self, at: int | slice) -> Image.Image | LazyPictures:
+        return LazyPictures(self._opens[at]) if isinstance(at, slice) else self._opens[at]()
 
     def __iter__(self) -> Iterator[Image.Image]:
         for opens in self._opens:
             yield opens()
 
-    def take(self, positions: Sequence[int]) -> Lazily:
+    def take(self, positions: Sequence[int]) -> LazyPictures:
         """Return the pictures at some positions, in their order; none is opened yet."""
-        return Lazily([self._opens[at] for at in positions])
+        return LazyPictures([self._opens[at] for at in positions])
