@@ -49,7 +49,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("index", type=Path)
-    parser.add_argument("address", help="milvus://HOST:PORT/NAME, with ?probes=N for lists")
+    parser.add_argument("address", help="milvus://HOST:PORT/NAME, with ?nprobe=N for lists")
     parser.add_argument("--lists", type=int, default=0)
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--pid", type=int, help="of a server on this machine, for its memory")

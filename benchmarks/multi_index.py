@@ -45,10 +45,10 @@ def built(folder: Path, codes: np.ndarray, parts: int) -> tuple[MultiIndex, Row]
 
 def measure(engine: MultiIndex, codes: np.ndarray, queries: np.ndarray, k: int) -> list[Row]:
     """Times of the scan and of the engine in turns, the work of the engine, and whether they agree."""
-    setting = engine.settings()[0]
+    params = engine.search_params()[0]
 
     def ask(turn: int) -> tuple[np.ndarray, np.ndarray]:
-        found = engine.search(queries[turn : turn + 1], k, setting, None)
+        found = engine.search(queries[turn : turn + 1], k, params, None)
         if found.rows[0, 0] < 0 or found.distances is None:
             return search_codes(queries[turn : turn + 1], codes, k)
         return found.distances, found.rows
@@ -71,7 +71,7 @@ def measure(engine: MultiIndex, codes: np.ndarray, queries: np.ndarray, k: int) 
         np.array_equal(answer[0][0], distances[q]) and np.array_equal(answer[1][0], rows[q])
         for q, answer in enumerate(map(ask, range(len(queries))))
     )
-    nearest, work = engine.nearest(engine.cut(queries), k, 8 * codes.shape[1], setting, None)
+    nearest, work = engine.nearest(engine.cut(queries), k, 8 * codes.shape[1], params, None)
     table: list[Row] = []
     for name, seconds in found.items():
         spent = {

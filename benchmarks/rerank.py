@@ -27,6 +27,7 @@ from limbeck import Index
 from limbeck.encoders.config import BinaryConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.files import write_json
+from limbeck.search import SearchOptions
 
 BITS, SHORT, KS, HALF = 64, 100, (1, 5, 10), 250
 
@@ -61,12 +62,15 @@ def measure(pictures: np.ndarray, texts: np.ndarray, train: np.ndarray, asked: n
         kept = Index.build(f"{folder}/kept", codes, items=items, embeddings=database)
         projected = lift(torch.from_numpy(database), "image").numpy()
         asked_projected = lift(torch.from_numpy(queries), "text").numpy()
-        before = [np.array([hit.row for hit in hits]) for hits in plain.search_many(query_codes, SHORT)]
+        before = [
+            np.array([hit.row for hit in hits])
+            for hits in plain.search_many(query_codes, SearchOptions(SHORT))
+        ]
         rows = {
-            "floats, cosine": [[hit.row for hit in hits] for hits in floats.search_many(queries, 10)],
-            f"codes, {BITS} bits": [[hit.row for hit in hits] for hits in plain.search_many(query_codes, 10)],
+            "floats, cosine": [[hit.row for hit in hits] for hits in floats.search_many(queries)],
+            f"codes, {BITS} bits": [[hit.row for hit in hits] for hits in plain.search_many(query_codes)],
             "codes, equal distances by the kept embeddings": [
-                [hit.row for hit in hits] for hits in kept.search_many(query_codes, 10, embeddings=queries)
+                [hit.row for hit in hits] for hits in kept.search_many(query_codes, embeddings=queries)
             ],
             f"short list of {SHORT} by the lift's {BITS} numbers (as 4b85331 did)": [
                 short[np.argsort(-(projected[short] @ query), kind="stable")][:10].tolist()
@@ -74,7 +78,7 @@ def measure(pictures: np.ndarray, texts: np.ndarray, train: np.ndarray, asked: n
             ],
             f"short list of {SHORT} by the kept embeddings": [
                 [hit.row for hit in hits]
-                for hits in kept.search_reranked(query_codes, queries, 10, rerank=SHORT)
+                for hits in kept.search_many(query_codes, SearchOptions(rerank=SHORT), embeddings=queries)
             ],
         }
         size = {

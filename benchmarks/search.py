@@ -28,10 +28,10 @@ import numpy as np
 from limbeck.files import write_json
 from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.calibration import build_engine
-from limbeck.index.engine_selection import choose
+from limbeck.index.engine_selection import Engines
 from limbeck.index.engines import engine_names
 from limbeck.index.exact import search_codes
-from limbeck.index.query import ExactSearch
+from limbeck.index.query import ExactSearch, SearchOptions
 from limbeck.index.store import IndexStore
 from metrics_and_search import machine
 from search_data import c_pass, codes_of, index_of
@@ -150,8 +150,8 @@ def measure_engines(
         row = {"part": "engines", **about, "engine": name, "options": derived.options}
         row |= {"build_s": derived.seconds, "megabytes": round(derived.bytes / 1e6, 1)}
         row["measure_s"] = round(time.perf_counter() - start - derived.seconds, 1)
-        row |= {"settings": measured["settings"], "exact_below": measured["exact_below"]}
-        choice = choose(store, exact, name, recall=recall)
+        row |= {"settings": measured["entries"], "exact_below": measured["exact_below"]}
+        choice = Engines(store).choose(SearchOptions(engine=name, recall=recall))
         asked = queries[500:]
         found = interleaved(
             max(repeats, min(200, len(asked))),
@@ -160,7 +160,7 @@ def measure_engines(
                 "exact": lambda t, a=asked: exact(a[t % len(a)][None], 10),
             },
         )
-        row |= {"setting": choice.setting, **spread(found["engine"]), "exact": spread(found["exact"])}
+        row |= {"setting": choice.params, **spread(found["engine"]), "exact": spread(found["exact"])}
         row["times_exact"] = round(float(np.median(found["exact"]) / np.median(found["engine"])), 2)
         limit = exact(asked, 10)[0][:, -1:]
         start = time.perf_counter()
@@ -178,7 +178,7 @@ def measure_filters(
 ) -> list[Row]:
     """An engine under random filters beside exact search under the same."""
     exact, rows = ExactSearch(store), []
-    choice = choose(store, exact, name, recall=recall)
+    choice = Engines(store).choose(SearchOptions(engine=name, recall=recall))
     assert isinstance(choice.search, ApproximateSearch)
     draws = np.random.default_rng(5).random(store.rows, dtype=np.float32)
     for share in SHARES:
@@ -193,7 +193,7 @@ def measure_filters(
         )
         scores, hits = choice.search(asked, 10, mask)
         limit = exact(asked, 10, mask)[0][:, -1:]
-        row = {"part": "filters", **about, "engine": name, "setting": choice.setting, "share": share}
+        row = {"part": "filters", **about, "engine": name, "setting": choice.params, "share": share}
         row |= {**spread(found["engine"]), "exact": spread(found["exact"])}
         row["recall_10"] = round(float((scores <= limit).mean()), 4)
         row |= {"all_pass": bool(mask[hits].all()), "hits": hits.shape[1]}
@@ -221,8 +221,8 @@ def child(path: Path, engine: str, recall: float, queries: np.ndarray) -> Row:
     found["first_query_s"] = round(time.perf_counter() - start, 5)
     found["exact"] = spread([timed(exact, queries[t : t + 1]) for t in range(21)]) | resident()
     if engine != "exact":
-        choice = choose(store, exact, engine, recall=recall)
-        search, found["setting"] = choice.search, choice.setting
+        choice = Engines(store).choose(SearchOptions(engine=engine, recall=recall))
+        search, found["setting"] = choice.search, choice.params
         found["approximate"] = spread([timed(search, queries[t : t + 1]) for t in range(200)]) | resident()
     return found
 
@@ -296,7 +296,7 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
         if name == "faiss-flat":
             continue
         derived = build_engine(store, name, queries=queries[:500], recall=recall)
-        choice = choose(store, exact, name, recall=recall)
+        choice = Engines(store).choose(SearchOptions(engine=name, recall=recall))
         asked = queries[500:]
         found = interleaved(
             repeats,
@@ -314,7 +314,7 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
             "options": derived.options,
             "build_s": derived.seconds,
         }
-        row |= {"megabytes": round(derived.bytes / 1e6, 1), "setting": choice.setting}
+        row |= {"megabytes": round(derived.bytes / 1e6, 1), "setting": choice.params}
         row |= {
             "recall_10": round(float((scores <= limit).mean()), 4),
             "queries_s": round(len(asked) / engine_s, 1),
@@ -323,7 +323,7 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
             "exact_queries_s": round(100 / exact_s, 1),
             "times_exact": round(len(asked) / engine_s * exact_s / 100, 2),
         }
-        row["settings"] = (derived.measured or {})["settings"]
+        row["settings"] = (derived.measured or {})["entries"]
         rows.append(say(row))
     return rows
 

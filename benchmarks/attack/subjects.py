@@ -24,6 +24,7 @@ from limbeck.index.engines import engine_names
 from limbeck.index.manifest import newest_manifest
 from limbeck.index.segments import file_entry
 from limbeck.index.store import IndexStore
+from limbeck.search import SearchOptions
 from limbeck.spaces import Hamming, Lorentz, Space, Sphere
 
 ROWS = 240
@@ -99,15 +100,17 @@ def _built(folder: Path, space: Space, engines: list[str]) -> dict[str, Question
         build_engine(IndexStore.open(folder), name)
     asked = points_of(space, 4, seed=1)
     questions: dict[str, Question] = {
-        "nearest": lambda path: _hits(limbeck.Index.open(path).search_many(asked, 7)),
-        "filter": lambda path: _hits(limbeck.Index.open(path).search_many(asked, 7, where=FILTER)),
+        "nearest": lambda path: _hits(limbeck.Index.open(path).search_many(asked, SearchOptions(7))),
+        "filter": lambda path: _hits(
+            limbeck.Index.open(path).search_many(asked, SearchOptions(7, where=FILTER))
+        ),
         "like": lambda path: _hits([limbeck.Index.open(path).search(like="id-33", k=5)]),
         "all": lambda path: _all(path),
         "info": lambda path: json.dumps(IndexStore.open(path).info()["items"]),
     }
     for name in engines:
         questions[f"engine {name}"] = lambda path, name=name: _hits(
-            limbeck.Index.open(path).search_many(asked, 7, engine=name)
+            limbeck.Index.open(path).search_many(asked, SearchOptions(7, engine=name))
         )
     return questions
 
@@ -141,8 +144,8 @@ def _vectors(folder: Path) -> dict[str, Question]:
 def _cones(folder: Path) -> dict[str, Question]:
     questions = _built(folder, Lorentz(8, 0.7), ["faiss-hnsw"])
     asked = points_of(Lorentz(8, 0.7), 1, seed=1)
-    questions["along"] = lambda path: _hits(
-        [limbeck.Index.open(path).search(points=asked, along="more-general")]
+    questions["hierarchy"] = lambda path: _hits(
+        [limbeck.Index.open(path).search(points=asked, hierarchy="more-general")]
     )
     return questions
 
@@ -170,7 +173,7 @@ def _set(folder: Path) -> dict[str, Question]:
         shutil.rmtree(out, ignore_errors=True)
         try:
             index = limbeck.Index.build(out, path)
-            return _hits(index.search_many(asked, 7)) + _all(out)
+            return _hits(index.search_many(asked, SearchOptions(7))) + _all(out)
         finally:
             shutil.rmtree(out, ignore_errors=True)
 

@@ -24,6 +24,7 @@ from limbeck.index.ann_index import write_derived
 from limbeck.index.compact import compact_index
 from limbeck.index.export import export_index
 from limbeck.index.store import IndexStore, verify_index
+from limbeck.search import SearchOptions
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="forks and users")
 ROWS = 200
@@ -42,8 +43,8 @@ def build(path: Path, rows: int = ROWS) -> limbeck.Index:
 def answers(index: limbeck.Index) -> list:
     asked = CODES[:5] ^ 1
     return [
-        index.search_many(asked, 6),
-        index.search_many(asked, 6, where="n > 50"),
+        index.search_many(asked, SearchOptions(6)),
+        index.search_many(asked, SearchOptions(6, where="n > 50")),
         index.search(like="i33", k=4),
         index.item("i77"),
         [table.to_pylist() for _, table in index.store.live_batches()],

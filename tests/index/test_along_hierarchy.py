@@ -8,7 +8,7 @@ import pytest
 from limbeck.errors import LimbeckError
 from limbeck.index.hierarchy import in_hierarchy, nearest_cone
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.search import Index
+from limbeck.search import Index, SearchOptions
 from limbeck.spaces import Hamming, Lorentz
 
 SPACE = Lorentz(2, 1.0)
@@ -40,41 +40,41 @@ def test_both_directions_by_definition(index):
         for along, wanted in (("more-general", up), ("more-specific", down)):
             found = in_hierarchy(SPACE, index.store.points, point, along)
             np.testing.assert_array_equal(found, wanted)
-            hits = index.search(points=point, k=300, along=along)
+            hits = index.search(points=point, k=300, hierarchy=along)
             assert sorted(hit.row for hit in hits) == np.flatnonzero(wanted).tolist()
             assert [hit.score for hit in hits] == sorted(hit.score for hit in hits)
         assert not (up & down).any()
 
 
 def test_a_chain(index):
-    general = [hit.id for hit in index.search(like="i2", k=300, along="more-general")]
-    specific = [hit.id for hit in index.search(like="i2", k=300, along="more-specific")]
+    general = [hit.id for hit in index.search(like="i2", k=300, hierarchy="more-general")]
+    specific = [hit.id for hit in index.search(like="i2", k=300, hierarchy="more-specific")]
     assert "i1" in general and "i0" in general and "i3" not in general
     assert "i3" in specific and "i1" not in specific and "i2" not in general + specific
-    assert index.search(like="i0", k=5, along="more-general") == []  # nothing above the root
-    assert len(index.search(like="i0", k=300, along="more-specific")) == 299
+    assert index.search(like="i0", k=5, hierarchy="more-general") == []  # nothing above the root
+    assert len(index.search(like="i0", k=300, hierarchy="more-specific")) == 299
 
 
 def test_with_filters_a_radius_and_several_queries(index):
-    hits = index.search(like="i2", k=300, along="more-specific", where="even = true")
+    hits = index.search(like="i2", k=300, hierarchy="more-specific", where="even = true")
     assert hits and all(hit.metadata["even"] for hit in hits)
-    within = index.search(like="i2", along="more-specific", radius=0.5)
+    within = index.search(like="i2", hierarchy="more-specific", radius=0.5)
     assert {hit.id for hit in within} <= {
-        hit.id for hit in index.search(like="i2", k=300, along="more-specific")
+        hit.id for hit in index.search(like="i2", k=300, hierarchy="more-specific")
     }
     points = points_of(index)[:3]
-    together = index.search_many(points, 4, along="more-specific")
-    alone = [index.search(points=point, k=4, along="more-specific") for point in points]
+    together = index.search_many(points, SearchOptions(4, hierarchy="more-specific"))
+    alone = [index.search(points=point, k=4, hierarchy="more-specific") for point in points]
     assert together == alone
 
 
 def test_spaces_without_cones_and_other_words_are_refused(index, tmp_path):
-    with pytest.raises(LimbeckError, match=r"along: 'up' is neither of more-general, more-specific"):
-        index.search(like="i2", along="up")
+    with pytest.raises(LimbeckError, match=r"hierarchy: 'up' is neither of more-general, more-specific"):
+        index.search(like="i2", hierarchy="up")
     codes = np.zeros((3, 1), np.uint8)
     flat = Index.build(tmp_path / "flat", codes, items={"id": ["a", "b", "c"]}, space=Hamming(8))
     with pytest.raises(LimbeckError, match=r"more-general: .* no entailment cones"):
-        flat.search(like="a", along="more-general")
+        flat.search(like="a", hierarchy="more-general")
 
 
 def test_by_how_much_the_cones_miss(index):

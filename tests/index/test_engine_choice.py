@@ -10,14 +10,18 @@ import pytest
 from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import derived_names, open_derived
 from limbeck.index.calibration import build_engine, measure
-from limbeck.index.engine_selection import choose
+from limbeck.index.engine_selection import Choice, Engines
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.search import Index, add_items
+from limbeck.search import Index, SearchOptions, add_items
 from limbeck.spaces import Hamming
 
 ROWS = 900
+
+
+def choose(store: IndexStore, engine: str, **options) -> Choice:
+    return Engines(store).choose(SearchOptions(engine=engine, **options))
 
 
 def points_of(n: int, seed: int = 0) -> np.ndarray:
@@ -38,18 +42,18 @@ def store(tmp_path):
 
 
 def test_what_is_measured(store):
-    derived = build_engine(store, "ivf", {"lists": 32})
+    derived = build_engine(store, "ivf", {"nlist": 32})
     found = derived.measured
     assert found["queries"] == 200 and found["held_out"] == "items"
     assert set(found["exact_ms"]) == {"10", "100"} and 0 < found["exact_below"] <= 1
-    probes = [entry["setting"]["probes"] for entry in found["settings"]]
+    probes = [entry["params"]["nprobe"] for entry in found["entries"]]
     assert probes == sorted(probes)
     # the measured recall is the true one: items left out of their own answers
-    exact, first = ExactSearch(store), found["settings"][0]
+    exact, first = ExactSearch(store), found["entries"][0]
     rows = np.random.default_rng(0).choice(ROWS, 200, replace=False)
     from limbeck.index.ann_search import ApproximateSearch
 
-    search, shares = ApproximateSearch(store, derived, first["setting"]), []
+    search, shares = ApproximateSearch(store, derived, first["params"]), []
     for row in rows:
         mask = np.arange(ROWS) != row
         limit = exact(store.point(row), 10, mask)[0][0, -1]
@@ -64,7 +68,7 @@ def test_given_queries_are_measured_instead(store):
     if derived is None:
         pytest.skip("faiss is not installed")
     assert derived.measured["queries"] == 7 and derived.measured["held_out"] == "given"
-    assert derived.measured["settings"][0]["recall"]["10"] == [1.0, 1.0]
+    assert derived.measured["entries"][0]["recall"]["10"] == [1.0, 1.0]
     with pytest.raises(LimbeckError, match="queries: has width 4"):
         build_engine(store, "ivf", queries=points_of(7)[:, :4])
     assert derived_names(store.path) == ["faiss-flat"]
@@ -82,47 +86,45 @@ def measured_as(store, settings, exact_ms=1.0, engine="ivf"):
         build_engine(store, engine)
     entries = [
         {
-            "setting": {"probes": p},
+            "params": {"nprobe": p},
             "recall": {"10": [r, r - 0.01], "100": [r - 0.1, r - 0.11]},
             "ms": {"10": ms, "100": ms},
         }
         for p, r, ms in settings
     ]
     about = {"queries": 200, "held_out": "items", "exact_ms": {"10": exact_ms, "100": exact_ms}}
-    open_derived(store.path, engine).keep_measured({**about, "settings": entries, "exact_below": 0.1})
+    open_derived(store.path, engine).keep_measured({**about, "entries": entries, "exact_below": 0.1})
 
 
 def test_auto_takes_the_fastest_that_is_good_enough(store):
-    exact = ExactSearch(store)
-    assert choose(store, exact, "auto").engine == "exact"
+    assert choose(store, "auto").engine == "exact"
     measured_as(store, [(1, 0.90, 0.1), (4, 0.97, 0.2), (8, 0.99, 0.4)])
-    found = choose(store, exact, "auto")
-    assert (found.engine, found.setting, found.recall) == ("ivf", {"probes": 4}, 0.97)
+    found = choose(store, "auto")
+    assert (found.engine, found.params, found.recall) == ("ivf", {"nprobe": 4}, 0.97)
     assert "recall@10 0.970 (at least 0.960) in 0.2 ms" in found.why and "200 held-out queries" in found.why
-    assert choose(store, exact, "auto", recall=0.965).setting == {"probes": 8}  # by the lower bound
-    assert choose(store, exact, "auto", recall=0.8).setting == {"probes": 1}
-    assert choose(store, exact, "auto", recall=0.995).engine == "exact"
-    assert choose(store, exact, "auto", k=11).setting == {"probes": 4}
-    assert choose(store, exact, "auto", k=12).engine == "exact"  # recall@100 is lower
-    assert choose(store, exact, "auto", recall=0.5, k=5000).engine == "exact"
-    assert choose(store, exact, "auto", k=None).engine == "exact"
+    assert choose(store, "auto", recall=0.965).params == {"nprobe": 8}  # by the lower bound
+    assert choose(store, "auto", recall=0.8).params == {"nprobe": 1}
+    assert choose(store, "auto", recall=0.995).engine == "exact"
+    assert choose(store, "auto", k=11).params == {"nprobe": 4}
+    assert choose(store, "auto", k=12).engine == "exact"  # recall@100 is lower
+    assert choose(store, "auto", recall=0.5, k=5000).engine == "exact"
+    assert choose(store, "auto", radius=3).engine == "exact"
     measured_as(store, [(1, 0.99, 2.0)])
-    assert choose(store, exact, "auto").engine == "exact"  # slower than exact search
+    assert choose(store, "auto").engine == "exact"  # slower than exact search
 
 
 def test_a_named_engine_takes_the_fastest_good_setting_else_the_best(store):
-    exact = ExactSearch(store)
     measured_as(store, [(1, 0.90, 3.0), (4, 0.97, 4.0)])
-    assert choose(store, exact, "ivf").setting == {"probes": 4}
-    found = choose(store, exact, "ivf", recall=0.99)
-    assert found.setting == {"probes": 4} and "none of its settings was measured with 0.99" in found.why
+    assert choose(store, "ivf").params == {"nprobe": 4}
+    found = choose(store, "ivf", recall=0.99)
+    assert found.params == {"nprobe": 4} and "none of its parameters was measured with 0.99" in found.why
     with pytest.raises(LimbeckError, match="cannot find all items within a radius"):
-        choose(store, exact, "ivf", k=None)
+        choose(store, "ivf", radius=3)
     with pytest.raises(LimbeckError, match=r"no engine 'faiss-hnsw' built \(there are ivf\)"):
-        choose(store, exact, "faiss-hnsw")
+        choose(store, "faiss-hnsw")
     for wrong in (0, 1.5, True, "much"):
         with pytest.raises(LimbeckError, match="recall"):
-            choose(store, exact, "ivf", recall=wrong)
+            choose(store, "ivf", recall=wrong)
 
 
 def test_what_came_later_counts_as_exact_search(store, run):
@@ -132,7 +134,7 @@ def test_what_came_later_counts_as_exact_search(store, run):
         store.path, points_of(600, seed=3), items={name: values[:600] for name, values in items.items()}
     )
     grown = IndexStore.open(store.path)
-    found = choose(grown, ExactSearch(grown), "auto")  # 0.5 + 0.4 of 1 ms
+    found = choose(grown, "auto")  # 0.5 + 0.4 of 1 ms
     assert (found.engine, found.uncovered) == ("ivf", 600)
     assert "40.0% of the rows were added later and are searched exactly: build the engine again" in found.why
     points = points_of(3, seed=7)
@@ -144,8 +146,8 @@ def test_what_came_later_counts_as_exact_search(store, run):
         store.path, points_of(1200, seed=4), items={name: values[600:] for name, values in items.items()}
     )
     grown = IndexStore.open(store.path)
-    assert choose(grown, ExactSearch(grown), "auto").engine == "exact"  # 0.5 + 0.67 of 1 ms
-    assert choose(grown, ExactSearch(grown), "ivf").uncovered == 1800
+    assert choose(grown, "auto").engine == "exact"  # 0.5 + 0.67 of 1 ms
+    assert choose(grown, "ivf").uncovered == 1800
 
 
 def test_an_engine_that_was_not_measured_is_not_chosen(store):
@@ -154,10 +156,10 @@ def test_an_engine_that_was_not_measured_is_not_chosen(store):
     text = file.read_text()
     file.write_text(text.replace('"of": "', '"of": "0'))
     with pytest.raises(LimbeckError, match=r"measured.json: damaged or of another build"):
-        choose(store, ExactSearch(store), "ivf")
+        choose(store, "ivf")
     file.unlink()
     with pytest.raises(LimbeckError, match="never measured"):
-        choose(store, ExactSearch(store), "ivf")
+        choose(store, "ivf")
 
 
 def test_nothing_to_measure_on(tmp_path):
@@ -165,7 +167,7 @@ def test_nothing_to_measure_on(tmp_path):
     with pytest.raises(LimbeckError, match="needs at least two to be measured"):
         build_engine(store, "ivf")
     small = build(tmp_path / "two", 2)
-    assert measure(small, build_engine(small, "ivf"))["settings"]
+    assert measure(small, build_engine(small, "ivf"))["entries"]
 
 
 def test_from_the_command_line(run, tmp_path):
@@ -173,18 +175,18 @@ def test_from_the_command_line(run, tmp_path):
     np.save(tmp_path / "q.npy", points_of(3, seed=5))
     index, queries, hits = tmp_path / "ix", tmp_path / "q.npy", tmp_path / "hits.json"
     status, out, err = run(
-        "index", "engine", index, "--engine", "ivf", "lists=32", "--json", tmp_path / "e.json"
+        "index", "engine", index, "--engine", "ivf", "nlist=32", "--json", tmp_path / "e.json"
     )
     assert status == 0, err
-    assert "ivf over 900 items" in out and "recall@10" in out and "probes=1" in out
-    assert json.loads((tmp_path / "e.json").read_text())["options"] == {"lists": 32}
+    assert "ivf over 900 items" in out and "recall@10" in out and "nprobe=1" in out
+    assert json.loads((tmp_path / "e.json").read_text())["options"] == {"nlist": 32}
     status, out, _ = run("index", "info", index, "--json", tmp_path / "info.json")
-    assert status == 0 and "ivf lists=32" in out and "900 items" in out
+    assert status == 0 and "ivf nlist=32" in out and "900 items" in out
     assert json.loads((tmp_path / "info.json").read_text())["engines"][0]["uncovered_share"] == 0
     status, out, _ = run("index", "verify", index)
     assert status == 0 and "7 files" in out
 
-    exact = Index.open(index).search_many(np.load(queries), 5)
+    exact = Index.open(index).search_many(np.load(queries), SearchOptions(5))
     for engine in ("ivf", "auto"):
         status, out, err = run(
             "search", index, "--codes", queries, "-k", 5, "--engine", engine, "--recall", 0.9, "--json", hits
@@ -210,8 +212,8 @@ def test_from_the_command_line(run, tmp_path):
     assert status == 1 and "leave it out" in err
     status, _, err = run("search", index, "--like", "i3", "--engine", "hnsw")
     assert status == 1 and "no engine 'hnsw' built" in err
-    status, _, err = run("index", "engine", index, "--engine", "ivf", "lists=many")
-    assert status == 1 and "lists=many: not KEY=VALUE" in err
+    status, _, err = run("index", "engine", index, "--engine", "ivf", "nlist=many")
+    assert status == 1 and "nlist=many: not KEY=VALUE" in err
     status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")
     assert status == 0 and derived_names(index) == []
     status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")
@@ -219,7 +221,7 @@ def test_from_the_command_line(run, tmp_path):
 
 
 def test_search_from_python(store):
-    build_engine(store, "ivf", {"lists": 16})
+    build_engine(store, "ivf", {"nlist": 16})
     index = Index.open(store.path)
     asked = points_of(4, seed=8)
     scores, rows = index.search_points(asked, 5, engine="ivf", recall=0.99)
@@ -233,7 +235,7 @@ def test_search_from_python(store):
 
 @pytest.mark.parametrize("engine", ["exact", "auto", "ivf"])
 def test_an_index_that_was_emptied_has_no_hits(store, engine):
-    build_engine(store, "ivf", {"lists": 8})
+    build_engine(store, "ivf", {"nlist": 8})
     index = Index.open(store.path).remove(where="part >= 0")
     assert len(index) == 0
     assert index.search(points=points_of(1)[0], engine=engine) == []

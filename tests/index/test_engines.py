@@ -93,7 +93,7 @@ def thorough(store: IndexStore, name: str) -> ApproximateSearch:
     if name not in derived_names(store.path):
         write_derived(store, name)
     derived = open_derived(store.path, name)
-    return ApproximateSearch(store, derived, derived.open(store.space).settings()[-1])
+    return ApproximateSearch(store, derived, derived.open(store.space).search_params()[-1])
 
 
 @pytest.mark.parametrize(("space", "name"), CASES)
@@ -114,7 +114,7 @@ def test_every_setting_keeps_order_and_scores(stores, space, name):
     store, points, queries = stores(space)
     thorough(store, name)
     derived = open_derived(store.path, name)
-    for setting in derived.open(space).settings():
+    for setting in derived.open(space).search_params():
         check(space, points, queries, 10, ApproximateSearch(store, derived, setting)(queries, 10), floor=0.0)
 
 
@@ -172,10 +172,10 @@ def test_wrong_queries_are_refused(stores, space, name):
         search(queries, 5, np.ones(3, bool))
     if search.finds_all:
         with pytest.raises(LimbeckError, match=r"radius: 2.5 is not whole"):
-            search.within(queries, 2.5)
+            search.range_search(queries, 2.5)
     else:
         with pytest.raises(LimbeckError, match="radius: this engine cannot find all items within it"):
-            search.within(queries, 3)
+            search.range_search(queries, 3)
 
 
 @pytest.mark.parametrize(("space", "name"), CASES)
@@ -190,7 +190,7 @@ def test_uncovered_segments_are_merged_and_removed_rows_never_come(
     derived = open_derived(whole, name)
     assert derived.covered(store) == 900 and store.rows == ROWS
     queries = clustered(space, QUERIES, seed=1)
-    setting = derived.open(space).settings()[-1]
+    setting = derived.open(space).search_params()[-1]
     search = ApproximateSearch(store, derived, setting)
     assert search.uncovered == 300
     check(space, points, queries, 10, search(queries, 10))
@@ -238,7 +238,7 @@ def test_a_segment_that_is_gone_is_searched_no_more(tmp_path):
     publish(tmp_path / "ix", replace(old, generation=2, segments=old.segments[1:]))
     store, derived = IndexStore.open(tmp_path / "ix"), open_derived(tmp_path / "ix", "ivf")
     assert derived.covered(store) == 700
-    search = ApproximateSearch(store, derived, {"probes": 64})
+    search = ApproximateSearch(store, derived, {"nprobe": 64})
     queries = clustered(space, QUERIES, seed=1)
     check(space, points[500:], queries, 10, search(queries, 10))
 
@@ -247,7 +247,7 @@ def test_a_filter_below_the_measured_share_is_answered_exactly(stores):
     store, points, queries = stores(Hamming(64))
     thorough(store, "ivf")
     derived = open_derived(store.path, "ivf")
-    search = ApproximateSearch(store, derived, {"probes": 1}, exact_below=0.5)
+    search = ApproximateSearch(store, derived, {"nprobe": 1}, exact_below=0.5)
     mask = np.random.default_rng(3).random(ROWS) < 0.4
     np.testing.assert_array_equal(
         search(queries, 10, mask)[1], oracle(Hamming(64), points, queries, 10, mask)[1]
@@ -257,8 +257,8 @@ def test_a_filter_below_the_measured_share_is_answered_exactly(stores):
 def test_all_probes_are_exact(stores):
     for bits in (16, 64, 72):
         store, points, queries = stores(Hamming(bits))
-        write_derived(store, "ivf", {"lists": 30})
-        search = ApproximateSearch(store, open_derived(store.path, "ivf"), {"probes": 30})
+        write_derived(store, "ivf", {"nlist": 30})
+        search = ApproximateSearch(store, open_derived(store.path, "ivf"), {"nprobe": 30})
         check(Hamming(bits), points, queries, 25, search(queries, 25), floor=1.0)
         mask = np.random.default_rng(2).random(ROWS) < 0.2
         check(Hamming(bits), points, queries, 25, search(queries, 25, mask), mask, floor=1.0)
@@ -278,11 +278,18 @@ def test_wide_and_narrow_codes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "match"),
     [
-        ("ivf", {"list": 5}, r"ivf has no option 'list'; choose from lists"),
-        ("ivf", {"lists": 0}, r"lists=0 is not a whole number from 1"),
-        ("ivf", {"lists": 10**9}, r"lists=1000000000 is not a whole number"),
-        ("ivf", {"lists": True}, r"lists=True"),
-        ("faiss-flat", {"lists": 5}, r"faiss-flat has no option 'lists'; it has none"),
+        ("ivf", {"list": 5}, r"ivf has no build parameter 'list'; choose from nlist"),
+        ("ivf", {"lists": 5}, r"ivf has no build parameter 'lists'; it is called nlist now"),
+        (
+            "faiss-hnsw",
+            {"ef": 5},
+            r"faiss-hnsw has no build parameter 'ef'; it is called ef_construction now",
+        ),
+        ("faiss-multihash", {"parts": 2}, r"no build parameter 'parts'; it is called nhash now"),
+        ("ivf", {"nlist": 0}, r"nlist=0 is not a whole number from 1"),
+        ("ivf", {"nlist": 10**9}, r"nlist=1000000000 is not a whole number"),
+        ("ivf", {"nlist": True}, r"nlist=True"),
+        ("faiss-flat", {"nlist": 5}, r"faiss-flat has no build parameter 'nlist'; it has none"),
         ("faiss-ivfpq", {}, r"no 'faiss-ivfpq' for codes; faiss-ivfpq searches vectors; choose from ivf"),
         ("nothing", {}, r"no 'nothing' for codes; choose from"),
     ],
@@ -322,7 +329,7 @@ def test_damaged_files_are_named(tmp_path):
         derived.open(space)
     about = derived.folder / "derived.json"
     text = about.read_text()
-    about.write_text(re.sub('"lists": [0-9]+', '"lists": 7', text))
+    about.write_text(re.sub('"nlist": [0-9]+', '"nlist": 7', text))
     with pytest.raises(LimbeckError, match=r"derived.json: damaged \(checksum"):
         open_derived(store.path, "ivf")
     about.write_text(text.replace('"format": 1', '"format": 2'))
@@ -352,15 +359,15 @@ def test_building_again_replaces_and_leaves_nothing(tmp_path, monkeypatch):
     space = Hamming(32)
     commit(tmp_path / "ix", [batches(clustered(space, 200))], StoreMeta(space))
     store = IndexStore.open(tmp_path / "ix")
-    write_derived(store, "ivf", {"lists": 4})
-    write_derived(store, "ivf", {"lists": 8})
-    assert open_derived(store.path, "ivf").options == {"lists": 8}
+    write_derived(store, "ivf", {"nlist": 4})
+    write_derived(store, "ivf", {"nlist": 8})
+    assert open_derived(store.path, "ivf").options == {"nlist": 8}
 
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("limbeck.index.engines.ivf.majority_centres", fail)
     with pytest.raises(LimbeckError, match=r"cannot write \(No space left on device\)"):
-        write_derived(store, "ivf", {"lists": 16})
-    assert open_derived(store.path, "ivf").options == {"lists": 8}
+        write_derived(store, "ivf", {"nlist": 16})
+    assert open_derived(store.path, "ivf").options == {"nlist": 8}
     assert sorted(p.name for p in (store.path / "derived").iterdir()) == ["ivf", "writer.lock"]

@@ -12,11 +12,11 @@ from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import engines_info, open_derived, write_derived
 from limbeck.index.ann_search import ApproximateSearch
 from limbeck.index.calibration import build_engine
-from limbeck.index.engine_selection import choose
+from limbeck.index.engine_selection import Engines
 from limbeck.index.engines.base import ExactEngine, Points, RowMask
 from limbeck.index.engines.mih import MultiIndex
 from limbeck.index.exact import search_codes, search_radius
-from limbeck.index.query import ExactSearch
+from limbeck.index.query import ExactSearch, SearchOptions
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.search import add_items
@@ -34,7 +34,7 @@ def codes_of(n: int, bits: int, seed: int, centres: int = 5, flips: float = 0.1)
 
 def engine_over(folder, codes: np.ndarray, **options: int) -> MultiIndex:
     folder.mkdir()
-    chosen = {option.name: option.default for option in MultiIndex.options(*codes.shape)} | options
+    chosen = {param.name: param.default for param in MultiIndex.build_params(*codes.shape)} | options
     cut = len(codes) // 3
     MultiIndex.write(folder, Points([codes[:cut], codes[cut:]], np.asarray), chosen)
     return MultiIndex(folder, len(codes))
@@ -52,7 +52,7 @@ def engine_over(folder, codes: np.ndarray, **options: int) -> MultiIndex:
 )
 def test_the_same_as_the_scan(tmp_path_factory, bits, n, k, flips, share, parts, seed):
     codes, queries = codes_of(n, bits, seed, flips=flips), codes_of(4, bits, seed + 1, flips=0.1)
-    option = MultiIndex.options(n, bits // 8)[0]
+    option = MultiIndex.build_params(n, bits // 8)[0]
     parts = min(max(parts, option.low), option.high)
     if -(-bits // parts) > 12:  # tables of a part are as large as its values are many
         parts = -(-bits // 12)
@@ -67,7 +67,7 @@ def test_the_same_as_the_scan(tmp_path_factory, bits, n, k, flips, share, parts,
     assert (found.rows[:, kept:] == -1).all()
     for radius in (0, 3, bits):
         near = search_radius(queries, codes, radius, mask=mask)
-        for answer, wanted in zip(engine.within(queries, radius, NEVER, allowed), near, strict=True):
+        for answer, wanted in zip(engine.range_search(queries, radius, NEVER, allowed), near, strict=True):
             for ours, theirs in zip(answer, wanted, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
 
@@ -79,9 +79,9 @@ def test_a_query_that_costs_too_much_is_given_up(tmp_path):
     found = engine.search(queries, 1, {"budget": 10}, None)
     assert found.rows[0, 0] == 7 and found.distances[0, 0] == 0
     assert (found.rows[1] == -1).all()
-    near = engine.within(queries, 2, {"budget": 10}, None)
+    near = engine.range_search(queries, 2, {"budget": 10}, None)
     assert near[0][1].tolist() == [7] and near[0][0].tolist() == [0]
-    assert engine.within(queries, 40, {"budget": 10}, None) == [None, None]
+    assert engine.range_search(queries, 40, {"budget": 10}, None) == [None, None]
     assert isinstance(engine, ExactEngine)
 
 
@@ -120,25 +120,28 @@ def test_what_it_gives_up_is_scanned_also_beside_segments_that_came_later(tmp_pa
                 for ours, theirs in zip(search(queries, k, allowed), exact(queries, k, allowed), strict=True):
                     np.testing.assert_array_equal(ours, theirs)
             for radius in (0, 4, 9):
-                both = search.within(queries, radius, allowed), exact.within(queries, radius, allowed)
+                both = (
+                    search.range_search(queries, radius, allowed),
+                    exact.range_search(queries, radius, allowed),
+                )
                 for ours, theirs in zip(*both, strict=True):
                     np.testing.assert_array_equal(ours[0], theirs[0])
                     np.testing.assert_array_equal(ours[1], theirs[1])
-        assert (search.scanned > 0) == (budget < 10**9)
+        assert (search.fallbacks > 0) == (budget < 10**9)
 
 
 def test_auto_considers_it_and_says_what_was_scanned(tmp_path, run):
     store, codes = store_of(tmp_path / "ix")
     derived = build_engine(store, "mih", {"parts": 4})
     measured = derived.measured
-    assert measured["settings"][0]["recall"]["10"] == [1.0, 1.0]
-    assert 0 <= measured["settings"][0]["scanned"]["100"] <= 1
-    entry = {**measured["settings"][0], "ms": {"10": 0.1, "100": 0.1}, "scanned": {"10": 0.0, "100": 0.25}}
-    pretended = {"exact_ms": {"10": 1.0, "100": 1.0}, "settings": [entry]}
+    assert measured["entries"][0]["recall"]["10"] == [1.0, 1.0]
+    assert 0 <= measured["entries"][0]["fallbacks"]["100"] <= 1
+    entry = {**measured["entries"][0], "ms": {"10": 0.1, "100": 0.1}, "fallbacks": {"10": 0.0, "100": 0.25}}
+    pretended = {"exact_ms": {"10": 1.0, "100": 1.0}, "entries": [entry]}
     derived.keep_measured({**{k: v for k, v in measured.items() if k != "of"}, **pretended})
-    choice = choose(store, ExactSearch(store), "auto", recall=1)
-    assert (choice.engine, choice.setting) == ("mih", {"budget": 3}) and "recall@10 1.000" in choice.why
-    assert engines_info(store)[0]["scanned"] == 0.25
+    choice = Engines(store).choose(SearchOptions(engine="auto", recall=1))
+    assert (choice.engine, choice.params) == ("mih", {"budget": 3}) and "recall@10 1.000" in choice.why
+    assert engines_info(store)[0]["fallbacks"] == 0.25
     status, out, _ = run("index", "info", store.path)
     assert status == 0 and "25.0% of the measured queries fell back to the exact scan" in " ".join(
         out.split()
@@ -148,8 +151,8 @@ def test_auto_considers_it_and_says_what_was_scanned(tmp_path, run):
     status, out, _ = run(*words)
     again, found, err = run(*words, "--engine", "mih")
     assert status == again == 0 and found == out and "engine mih" in err
-    with pytest.raises(LimbeckError, match="has no option 'lists'; choose from parts"):
-        write_derived(store, "mih", {"lists": 3})
+    with pytest.raises(LimbeckError, match="has no build parameter 'nlist'; choose from parts"):
+        write_derived(store, "mih", {"nlist": 3})
     with pytest.raises(LimbeckError, match="parts=2 is not a whole number from 3 to 64"):
         write_derived(store, "mih", {"parts": 2})
 

@@ -65,7 +65,7 @@ def same(store: IndexStore, address: str = AT, ks=(1, 7, 100), space: Space | No
                 np.testing.assert_array_equal(got, wanted)
         radius = float(exact(asked[:1], 9, mask)[0][0, -1])
         for got, wanted in zip(
-            search.within(asked, radius, where), exact.within(asked, radius, mask), strict=True
+            search.range_search(asked, radius, where), exact.range_search(asked, radius, mask), strict=True
         ):
             np.testing.assert_array_equal(got[0], wanted[0])
             np.testing.assert_array_equal(got[1], wanted[1])
@@ -113,11 +113,11 @@ def test_lists_compare_by_a_true_distance(tmp_path, client, space):
     index = client.describe_index("pictures", "point")
     kind = ("BIN_IVF_FLAT", "HAMMING") if space.storage == "codes" else ("IVF_FLAT", "L2")
     assert (index["index_type"], index["metric_type"]) == kind and index["params"] == {"nlist": 8}
-    search, asked = open_search(store, f"{AT}?probes=3"), queries(space)
+    search, asked = open_search(store, f"{AT}?nprobe=3"), queries(space)
     assert search.why.endswith("3 of 8 lists, recall not measured")
     np.testing.assert_array_equal(search(asked, 7)[0], ExactSearch(store)(asked, 7)[0])
     with pytest.raises(LimbeckError, match=r"^radius: .*--engine exact$"):
-        search.within(asked, 1)
+        search.range_search(asked, 1)
 
 
 def test_search_through_the_index(tmp_path, client, run):
@@ -143,8 +143,8 @@ def test_search_through_the_index(tmp_path, client, run):
     assert two.search(like="7", k=5, rerank=20, engine=AT + "2") == two.search(like="7", k=5, rerank=20)
     choice = json.loads((tmp_path / "hits.json").read_text())["engine"]
     assert choice["engine"] == "milvus" and choice["recall"] == 1.0 and choice["uncovered"] == 0
-    with pytest.raises(LimbeckError, match=r"^along: more-general .*--engine exact$"):
-        index.search(like="id-7", engine=AT, along="more-general")
+    with pytest.raises(LimbeckError, match=r"^hierarchy: more-general .*--engine exact$"):
+        index.search(like="id-7", engine=AT, hierarchy="more-general")
 
 
 def test_the_name_moves_when_all_is_there(tmp_path, client, monkeypatch):
@@ -198,8 +198,8 @@ def test_collections_that_do_not_fit(tmp_path, client):
     )
     with pytest.raises(LimbeckError, match=r"another model \(space_id None, the index other\)"):
         open_search(named, AT)
-    with pytest.raises(LimbeckError, match=r"has no lists; leave out \?probes="):
-        open_search(store, f"{AT}?probes=4")
+    with pytest.raises(LimbeckError, match=r"has no lists; leave out \?nprobe="):
+        open_search(store, f"{AT}?nprobe=4")
     client.describe_index("pictures", "point")["index_type"] = "HNSW"
     with pytest.raises(
         LimbeckError, match="its index is HNSW HAMMING, not the BIN_FLAT HAMMING that was pushed"
@@ -220,14 +220,16 @@ def test_numbers_of_lists(tmp_path, client, lists):
 
 def test_addresses():
     assert Address.parse("milvus://db/a1") == Address("db", 19530, "a1")
-    found = Address.parse("milvus+tls://10.0.0.1:443/a?probes=8")
+    found = Address.parse("milvus+tls://10.0.0.1:443/a?nprobe=8")
     assert found == Address("10.0.0.1", 443, "a", True, 8) and found.uri == "https://10.0.0.1:443"
     assert str(found) == "milvus+tls://10.0.0.1:443/a" and Address.parse("milvus://[::1]/a").host == "[::1]"
     assert is_address("milvus://x") and not is_address("milvus") and not is_address("exact")
+    with pytest.raises(LimbeckError, match=r"\?probes= is called \?nprobe= now"):
+        Address.parse("milvus://host/a?probes=8")
 
 
 @pytest.mark.parametrize(
-    "rest", ["", "host", "host/", "host/a-b", "u:p@host/a", "h:70000/a", "h/a?probes=0", "h/a?x=1"]
+    "rest", ["", "host", "host/", "host/a-b", "u:p@host/a", "h:70000/a", "h/a?nprobe=0", "h/a?x=1"]
 )
 def test_bad_addresses(rest):
     with pytest.raises(

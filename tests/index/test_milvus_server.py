@@ -153,7 +153,9 @@ def test_radius(pushed, space):
     for text in (None, "labels has sky"):
         where, mask = (None, None) if text is None else (Where(text, store.schema), store.where(text))
         for got, wanted in zip(
-            search.within(queries, radius, where), exact.within(queries, radius, mask), strict=True
+            search.range_search(queries, radius, where),
+            exact.range_search(queries, radius, mask),
+            strict=True,
         ):
             np.testing.assert_array_equal(got[0], wanted[0])
             np.testing.assert_array_equal(got[1], wanted[1])
@@ -164,7 +166,7 @@ def test_lists(server, pushed, space):
     store, _ = pushed(space)
     at = f"{server}/lists_{space.name}"
     push_index(store.path, at, lists=40)
-    search, queries = open_search(store, f"{at}?probes=20"), asked(space)
+    search, queries = open_search(store, f"{at}?nprobe=20"), asked(space)
     scores, rows = search(queries, 10)
     wanted = ExactSearch(store)(queries, 10)[0]
     sign = space.score_sign

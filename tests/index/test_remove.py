@@ -36,7 +36,7 @@ def test_removed_rows_never_come_back(tmp_path, space):
     some = np.isin(np.arange(60), [3, 4, 5, 30, 31])
     assert sorted(ExactSearch(store)(points[:1], 60, some)[1][0]) == [4, 5, 31]
     limit = {"distance": 1000, "similarity": -2}[space.score_name]
-    for _, rows in ExactSearch(store).within(points[:2], limit):
+    for _, rows in ExactSearch(store).range_search(points[:2], limit):
         assert sorted(rows) == kept.tolist()
     assert store.rows_of(["id-3", "id-4", "nobody"]).tolist() == [-1, 4, -1]
     with pytest.raises(LimbeckError, match="no item with id 'id-3'"):
@@ -100,7 +100,7 @@ def test_the_last_item_may_go(tmp_path):
         assert len(store) == store.rows == 0 and store.manifest.min_reader == 1 and store.verify() == 3
         scores, rows = ExactSearch(store)(points_of(space, 2), 3)
         assert scores.shape == rows.shape == (2, 0)
-        assert [len(rows) for _, rows in ExactSearch(store).within(points_of(space, 2), 1)] == [0, 0]
+        assert [len(rows) for _, rows in ExactSearch(store).range_search(points_of(space, 2), 1)] == [0, 0]
         assert store.where("labels has even").shape == (0,)
         with pytest.raises(LimbeckError, match="no item with id 'id-0'"):
             store.row_of("id-0")

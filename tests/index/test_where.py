@@ -230,7 +230,7 @@ def test_a_radius_gives_everything_within(store, where):
     limits = [some, float(wanted[0][0][0])] + ([0.0, 1e6] if sign < 0 else [-1.0, 1.5])
     for limit in limits:
         for (scores, rows), (all_scores, all_rows) in zip(
-            search.within(queries, limit, mask), wanted, strict=True
+            search.range_search(queries, limit, mask), wanted, strict=True
         ):
             kept = sign * all_scores >= sign * limit
             assert np.array_equal(rows, all_rows[kept]) and np.array_equal(scores, all_scores[kept])
@@ -243,9 +243,9 @@ def test_a_radius_that_is_none(tmp_path, radius):
         if (space.score_name == "similarity" and radius == -1) or radius is None:
             continue
         with pytest.raises(LimbeckError, match="radius: "):
-            ExactSearch(store).within(points_of(space, 1), radius)
+            ExactSearch(store).range_search(points_of(space, 1), radius)
     with pytest.raises(LimbeckError, match="not whole"):
-        ExactSearch(build_parts(tmp_path / "c", points_of(SPACES[0], 5), [], SPACES[0])).within(
+        ExactSearch(build_parts(tmp_path / "c", points_of(SPACES[0], 5), [], SPACES[0])).range_search(
             points_of(SPACES[0], 1), 2.5
         )
 

@@ -12,8 +12,8 @@ import limbeck
 from limbeck.cli import main
 from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import embedding_width, embeddings_at
-from limbeck.search import add_items
+from limbeck.index.embeddings import embeddings_at
+from limbeck.search import SearchOptions, add_items
 
 
 def made(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,16 +38,16 @@ def test_the_order_is_that_of_the_cosines(index):
     embeddings = units(units(embeddings).astype(np.float16))
     asked_codes, asked = made(3, seed=1)
     asked = units(asked)
-    found = index.search_reranked(asked_codes, asked, 5, rerank=50)
+    found = index.search_many(asked_codes, SearchOptions(5, rerank=50), embeddings=asked)
     for q in range(3):
-        near = index.search_many(asked_codes[q : q + 1], 50, embeddings=asked[q : q + 1])[0]
+        near = index.search_many(asked_codes[q : q + 1], SearchOptions(50), embeddings=asked[q : q + 1])[0]
         shortlist = [hit.row for hit in near]
         products = embeddings[shortlist].astype(np.float64) @ asked[q].astype(np.float64)
         order = np.argsort(-products, kind="stable")[:5]
         assert [hit.row for hit in found[q]] == np.array(shortlist)[order].tolist()
         np.testing.assert_allclose([hit.score for hit in found[q]], products[order], rtol=1e-6)
         assert "embedding" not in found[q][0].metadata and found[q][0].metadata["even"] in (True, False)
-    everything = index.search_reranked(asked_codes, asked, 5, rerank=500)
+    everything = index.search_many(asked_codes, SearchOptions(5, rerank=500), embeddings=asked)
     best = np.argsort(-(embeddings.astype(np.float64) @ asked[0].astype(np.float64)))[:5]
     assert [hit.row for hit in everything[0]] == best.tolist()
 
@@ -63,7 +63,7 @@ def test_embeddings_of_rows_anywhere(index):
     _, embeddings = made(500)
     rows = np.array([499, 0, 17, 17])
     np.testing.assert_allclose(embeddings_at(index.store, rows), units(embeddings[rows]), atol=3e-4)
-    assert embedding_width(index.store) == 16
+    assert index.store.kept.width == 16
 
 
 def test_items_added_later_with_and_without(index):
@@ -94,7 +94,7 @@ def test_what_cannot_be_ranked_anew_is_refused(index, tmp_path):
     with pytest.raises(LimbeckError, match="needs a query with an embedding"):
         index.search(points=codes[0], rerank=20)
     with pytest.raises(LimbeckError, match="index needs floats of width 16"):
-        index.search_reranked(codes, embeddings[:, :3], 2, rerank=4)
+        index.search_many(codes, SearchOptions(2, rerank=4), embeddings=embeddings[:, :3])
     for wrong in (embeddings[:3], embeddings.astype(int), embeddings * np.nan):
         with pytest.raises(LimbeckError, match="embeddings: "):
             limbeck.Index.build(tmp_path / "wrong", codes, items=items, embeddings=wrong)

@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded
 from limbeck.pictures.decoding import decoded_batches
-from limbeck.search import add_items, answer_file
+from limbeck.search import SearchOptions, add_items, answer_file
 from tiny_encoder import pixel_encoder, write_pictures
 
 N = 30
@@ -70,7 +70,7 @@ def test_a_file_is_answered_as_its_queries_alone(run, index, photos, tmp_path):
     # the second stage orders by the product, highest first
     query, embedding = index.embed(like="0003.png")
     row = index.store.row_of("0003.png")
-    shortlist = [hit.row for hit in index.search_many(query, 12, without=row)[0]]
+    shortlist = [hit.row for hit in index.search_many(query, SearchOptions(12, exclude=row))[0]]
     products = embeddings_at(index.store, np.array(shortlist)).astype(float) @ embedding[0].astype(float)
     best = np.array(shortlist)[np.argsort(-products, kind="stable")][:4]
     assert [hit["id"] for hit in lines[1]["hits"]] == [index.store.metadata([r])[0]["id"] for r in best]
@@ -120,7 +120,7 @@ def test_an_index_without_embeddings_and_points(run, photos, encoder, index, tmp
     np.save(tmp_path / "p.npy", plain.store.point(0))
     assert run("search", index.store.path, "--codes", tmp_path / "p.npy", "--rerank", 20)[0] == 2
     with pytest.raises(LimbeckError, match="cannot be combined with a radius"):
-        list(answer_file(index, file, radius=3, rerank=20))
+        list(answer_file(index, file, SearchOptions(radius=3, rerank=20)))
     with pytest.raises(LimbeckError, match="cannot be combined with a radius"):
         index.search("red", radius=3, rerank=20)
 
@@ -135,7 +135,7 @@ def test_an_item_without_embedding_fails_only_the_queries_that_meet_it(tmp_path)
     assert grown.search(like="i4", k=3)[0].id == "bare"
     assert "bare" not in [hit.id for hit in grown.search(like=far, k=3)]
     file = write_queries(tmp_path / "q.jsonl", {"like": "i4"}, {"like": far}, {"like": "bare"})
-    first, second, third = answer_file(grown, file, 2, rerank=3)
+    first, second, third = answer_file(grown, file, SearchOptions(2, rerank=3))
     assert "item 'bare' has no embedding; add it again" in first["error"] and "'bare'" in third["error"]
     assert [hit["id"] for hit in second["hits"]] == [hit.id for hit in grown.search(like=far, k=2, rerank=3)]
 

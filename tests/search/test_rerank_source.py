@@ -25,10 +25,10 @@ from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.index.add import add_batches
-from limbeck.index.embeddings import embeddings_at, kept_of
+from limbeck.index.embeddings import embeddings_at
 from limbeck.index.manifest import newest_manifest
 from limbeck.index.writer import StoreMeta
-from limbeck.search import add_items, answer_file
+from limbeck.search import SearchOptions, add_items, answer_file
 from limbeck.spaces import Hamming, Kept, Lorentz, Sphere
 
 WORDS = ["red", "green", "blue", "dark", "tall", "old"]
@@ -175,7 +175,7 @@ def test_of_equal_distance_the_nearer_embedding_comes_first(tmp_path, k):
         every = set(range(300)) - {row}
         wanted = by_hand(codes, floats, row, every)
         assert [hit.row for hit in index.search(like=f"i{row}", k=k)] == wanted[:k]
-        asked = index.search_many(codes[row][None], k, embeddings=floats[row][None])[0]
+        asked = index.search_many(codes[row][None], SearchOptions(k), embeddings=floats[row][None])[0]
         assert asked[0].row == row  # itself, whatever lies at distance 0
         even = index.search(like=f"i{row}", k=k, where="even = true")
         assert [hit.row for hit in even] == [r for r in wanted if r % 2 == 0][:k]
@@ -193,7 +193,7 @@ def test_engines_settle_ties_alike(run, tmp_path):
         assert [(hit.id, hit.score) for hit in index.search(like=f"i{row}", k=10, engine="mih")] == exact
     file = tmp_path / "q.jsonl"
     file.write_text('{"like": "i3"}\n{"like": "i1999"}\n')
-    answers = [[hit["id"] for hit in answer["hits"]] for answer in answer_file(index, file, 10)]
+    answers = [[hit["id"] for hit in answer["hits"]] for answer in answer_file(index, file)]
     assert answers == [[hit.id for hit in index.search(like=f"i{row}", k=10)] for row in (3, 1999)]
 
 
@@ -201,7 +201,7 @@ def test_items_without_an_embedding_come_last_among_equals(tmp_path):
     _, codes, floats = crowded(tmp_path, 20)
     add_items(tmp_path / "ix", codes[:1], items={"id": ["bare"]})
     grown = limbeck.Index.open(tmp_path / "ix")
-    hits = grown.search_many(codes[:1], 30, embeddings=floats[:1])[0]
+    hits = grown.search_many(codes[:1], SearchOptions(30), embeddings=floats[:1])[0]
     assert hits[0].id == "i0"
     last_at_0 = [hit.id for hit in hits if hit.score == 0][-1]
     assert last_at_0 == "bare"
@@ -221,7 +221,7 @@ def test_an_index_of_version_0_1_opens_and_says_what_it_ranks_by(run, tmp_path):
     table = pa.table({"id": pa.array([f"i{i}" for i in range(30)]), "embedding": column})
     IndexStore.build(tmp_path / "ix", [(sign_codes(floats), table)], StoreMeta(Hamming(16)))
     index = limbeck.Index.open(tmp_path / "ix")
-    assert kept_of(index.store) == Kept("unrecorded", None, 16) and index.kept.score_name == "product"
+    assert index.store.kept == Kept("unrecorded", None, 16) and index.kept.score_name == "product"
     np.testing.assert_array_equal(embeddings_at(index.store, np.arange(30)), floats)
     hits = index.search(like="i4", k=3, rerank=20)
     assert hits[0].score == pytest.approx(floats[hits[0].row] @ floats[4], rel=1e-6)

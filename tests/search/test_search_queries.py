@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import limbeck
-from limbeck.search import answer_file
+from limbeck.search import SearchOptions, answer_file
 from limbeck.spaces import Hamming
 from number_encoder import NumberEncoder
 
@@ -59,7 +59,7 @@ def test_a_file_of_queries_gives_json_lines(index, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     lines = [{"text": "5"}, {"like": "id-3"}, {"image": "17.png"}, {"text": "words"}, {"image": "broken.png"}]
     (tmp_path / "q.jsonl").write_text("\n\n".join(json.dumps(line) for line in lines))
-    found = list(answer_file(index, tmp_path / "q.jsonl", 4, where="width < 900"))
+    found = list(answer_file(index, tmp_path / "q.jsonl", SearchOptions(4, where="width < 900")))
     assert [line["query"].get("text") for line in found] == ["5", None, None, "words", None]
     assert [[hit["id"] for hit in line["hits"]] for line in found[:3]] == [
         [hit.id for hit in index.search("5", 4, where="width < 900")],
@@ -73,7 +73,7 @@ def test_a_file_of_queries_gives_json_lines(index, tmp_path):
         "metadata": {"labels": ["sea"], "width": 500},
     }
     assert "not one word" in found[3]["error"] and "broken.png" in found[4]["error"]
-    near = list(answer_file(index, tmp_path / "q.jsonl", radius=20))
+    near = list(answer_file(index, tmp_path / "q.jsonl", SearchOptions(radius=20)))
     assert [hit["id"] for hit in near[1]["hits"]] == [hit.id for hit in index.search(like="id-3", radius=20)]
 
 
@@ -118,7 +118,7 @@ def test_a_bad_line_is_listed_and_the_others_are_answered(run, index, tmp_path):
         ('{"text": "5", "text": "6"}', "has the field 'text' twice"),
     ]
     file.write_text("\n".join([good, *(line for line, _ in faults), good]))
-    answers = list(answer_file(index, file, 1))
+    answers = list(answer_file(index, file, SearchOptions(1)))
     assert len(answers) == len(faults) + 2 and "hits" in answers[0] and "hits" in answers[-1]
     for at, (_, message) in enumerate(faults, start=1):
         assert message in answers[at]["error"] and answers[at]["line"] == at + 1
@@ -130,7 +130,10 @@ def test_a_bad_line_is_listed_and_the_others_are_answered(run, index, tmp_path):
 def test_only_line_feeds_end_queries_and_encodings_are_found(run, index, tmp_path):
     file = tmp_path / "q.txt"
     file.write_bytes("\ufeff5\u2028\u0085\x0b\x1c\r\n7\n".encode())
-    assert [answer["query"] for answer in answer_file(index, file, 1)] == [{"text": "5"}, {"text": "7"}]
+    assert [answer["query"] for answer in answer_file(index, file, SearchOptions(1))] == [
+        {"text": "5"},
+        {"text": "7"},
+    ]
     file.write_text("5\u20287\n", encoding="utf-16")
     _, text, err = run("search", index.store.path, "--queries", file)
     assert json.loads(text)["query"] == {"text": "5\u20287"} and "read as UTF-16" in err

@@ -18,8 +18,8 @@ def engine(
     name: str = typer.Option(
         ..., "--engine", help="Engine: ivf, prefix or faiss-… for codes, faiss-… for vectors."
     ),
-    options: list[str] = typer.Argument(
-        None, metavar="[KEY=VALUE]...", help="Build options, such as lists=4096."
+    params: list[str] = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="Build parameters, such as nlist=4096."
     ),
     queries: Path | None = typer.Option(
         None, "--queries", help="Measure with these queries, .npy (Q, width); default: held-out items."
@@ -44,7 +44,7 @@ def engine(
         return
     store = IndexStore.open(index)
     points = None if queries is None else open_queries(queries)
-    derived = build_engine(store, name, _parsed(options or []), points, recall=recall)
+    derived = build_engine(store, name, _parsed(params or []), points, recall=recall)
     measured = derived.measured or {}
     echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
     _print_measured(measured)
@@ -59,31 +59,31 @@ def engine(
         write_json(json_file, {**about, "measured": measured})
 
 
-def _parsed(options: list[str]) -> dict[str, int]:
+def _parsed(params: list[str]) -> dict[str, int]:
     values = {}
-    for option in options:
-        name, sign, value = option.partition("=")
+    for param in params:
+        name, sign, value = param.partition("=")
         if not sign or not value.lstrip("-").isdigit():
-            raise LimbeckError(f"{option}: not KEY=VALUE with a whole number; write for example lists=4096")
+            raise LimbeckError(f"{param}: not KEY=VALUE with a whole number; write for example nlist=4096")
         values[name] = int(value)
     return values
 
 
 def _print_measured(measured: dict[str, Any]) -> None:
-    """Print one line per setting: recall and time for each number of hits; then those of the exact engine."""
+    """Print recall and time for each number of hits: one line per set of parameters, and one for exact."""
     from rich import box
     from rich.table import Table
 
     from limbeck.console import console
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("setting")
+    table.add_column("parameters")
     ks = list(measured["exact_ms"])
     for k in ks:
         table.add_column(f"recall@{k}", justify="right")
         table.add_column("ms per query", justify="right")
-    for entry in measured["settings"]:
-        cells = [" ".join(f"{name}={value}" for name, value in entry["setting"].items()) or "-"]
+    for entry in measured["entries"]:
+        cells = [" ".join(f"{name}={value}" for name, value in entry["params"].items()) or "-"]
         for k in ks:
             cells += [f"{entry['recall'][k][0]:.4f}", f"{entry['ms'][k]:.3g}"]
         table.add_row(*cells)

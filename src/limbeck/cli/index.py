@@ -116,11 +116,10 @@ def info(
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
     from limbeck.index.ann_index import engines_info
-    from limbeck.index.embeddings import kept_of
     from limbeck.index.store import IndexStore
 
     store = IndexStore.open(index)
-    kept = kept_of(store)
+    kept = store.kept
     ranked_by = None if kept is None else kept.describe()
     value = {**store.info(), "ranked_by": ranked_by, "engines": engines_info(store)}
     print_info(value)

@@ -59,8 +59,8 @@ def _engine_line(entry: dict[str, Any]) -> str:
         f"{entry['name']} {options}".strip()
         + f": {entry['bytes'] / 1e6:,.1f} MB, {entry['covered']:,} items"
         + left * bool(entry["uncovered"])
-        + f", {entry['scanned']:.1%} of the measured queries fell back to the exact scan"
-        * bool(entry["scanned"])
+        + f", {entry['fallbacks']:.1%} of the measured queries fell back to the exact scan"
+        * bool(entry["fallbacks"])
         + gone
         + ", not measured: build it again" * (not entry["measured"])
     )

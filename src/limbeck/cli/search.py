@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,7 +16,7 @@ from limbeck.errors import LimbeckError
 if TYPE_CHECKING:
     import numpy as np
 
-    from limbeck.search import Index
+    from limbeck.search import Index, SearchOptions
 
 
 @writes("json_file", "gallery")
@@ -100,53 +101,41 @@ def search(
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
     from limbeck.index.arrays import open_points, open_queries
-    from limbeck.search import Index
+    from limbeck.search import Index, SearchOptions
 
     opened = Index.open(index)
-    wanted = None if radius is not None else rerank or k or 10
-    choice = opened.choose(engine, recall=recall, k=wanted)
+    hierarchy = "more-general" if more_general else "more-specific" if more_specific else None
+    options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank)
+    choice = opened.engines.choose(options)
     if engine != "exact":  # print to standard error: standard output may be JSON lines
         echo(f"engine {choice.engine}: {choice.why}", err=True)
     if rerank is not None:
         echo(f"ranked by the {opened.kept.describe()}", err=True)
-    options: dict[str, Any] = {"where": where, "radius": radius, "engine": engine, "recall": recall}
-    options["along"] = "more-general" if more_general else "more-specific" if more_specific else None
     if queries is not None:
-        _answer_file(opened, queries, k, options | {"rerank": rerank}, json_file)
+        _answer_file(opened, queries, options, json_file)
         return
-    file = features or codes
-    if file is not None:
-        if codes is not None:
-            points = open_points(codes, opened.space.storage)
-            floats = None if embeddings is None else open_queries(embeddings)
-        elif rerank is not None:
-            points, floats = opened.embed(features=open_queries(file))
-        else:
-            points, floats = opened.asked(features=open_queries(file))
-        if rerank is not None:
-            assert floats is not None
-            chosen = {name: value for name, value in options.items() if name != "radius"}
-            found = opened.search_reranked(points, floats, k, rerank=rerank, **chosen)
-        else:
-            found = opened.search_many(points, k, embeddings=floats, **options)
-        results = [(f"{file} row {row}", hits) for row, hits in enumerate(found)]
+    file, name = (
+        features or codes,
+        f"like {like}" if like is not None else str(image if text is None else text),
+    )
+    floats: np.ndarray | None
+    if codes is not None:
+        points = open_points(codes, opened.space.storage)
+        floats = None if embeddings is None else open_queries(embeddings)
     else:
-        name = f"like {like}" if like is not None else str(text if text is not None else image)
-        results = [(name, opened.search(text, k, image=image, like=like, rerank=rerank, **options))]
+        encode = opened.encode_query if rerank is None else opened.embed
+        read = None if features is None else open_queries(features)
+        points, floats = encode(text, image=image, like=like, features=read)
+        if like is not None:
+            options = replace(options, exclude=opened.store.row_of(like))
+    found = opened.search_many(points, options, embeddings=floats)
+    results = [(name if file is None else f"{file} row {row}", hits) for row, hits in enumerate(found)]
     print_hits(results, opened.score_name if rerank is None else opened.kept.score_name)
-    if (
-        options["along"] is not None
-        and where is None
-        and rerank is None
-        and not any(hits for _, hits in results)
-    ):
-        if file is None:
-            points = (
-                opened.store.point(opened.store.row_of(like)) if like else opened.encode(text, image=image)
-            )
-        echo(_why_none(opened, points, options["along"]), err=True)
+    if hierarchy is not None and where is None and rerank is None and not any(found):
+        echo(_why_none(opened, points, hierarchy), err=True)
     if json_file is not None:
-        given = {name: options[name] for name in ("where", "radius", "along") if options[name] is not None}
+        given = {"where": where, "radius": radius, "hierarchy": hierarchy}
+        given = {name: value for name, value in given.items() if value is not None}
         if rerank is not None:
             given |= {"rerank": rerank, "score": opened.kept.score_name, "ranked_by": opened.kept.describe()}
         write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))
@@ -155,33 +144,31 @@ def search(
         echo(f"gallery: {gallery}")
 
 
-def _answer_file(
-    index: Index, queries: Path, k: int | None, options: dict[str, Any], out: Path | None
-) -> None:
+def _answer_file(index: Index, queries: Path, options: SearchOptions, out: Path | None) -> None:
     """Write JSON lines to ``out`` or standard output; if a query failed, raise after all the others."""
     from limbeck.files import atomic_file, json_text
     from limbeck.search import answer_file
 
     failed = 0
     with atomic_file("-" if out is None else out) as stream:
-        for answer in answer_file(index, queries, k, **options):
+        for answer in answer_file(index, queries, options):
             failed += "error" in answer
             stream.write((json_text(answer) + "\n").encode())
     if failed:
         raise LimbeckError(f"{queries}: {failed} queries failed; read 'error' in their lines")
 
 
-def _why_none(index: Index, points: np.ndarray, along: str) -> str:
+def _why_none(index: Index, points: np.ndarray, hierarchy: str) -> str:
     """Say by how much the nearest cone was missed in a search along the hierarchy without hits."""
     from limbeck.index.hierarchy import nearest_cone
 
-    miss = min(nearest_cone(index.space, index.store.points, point[None], along) for point in points)
+    miss = min(nearest_cone(index.space, index.store.points, point[None], hierarchy) for point in points)
     if miss == float("inf"):
-        side = "nearer to" if along == "more-general" else "farther from"
+        side = "nearer to" if hierarchy == "more-general" else "farther from"
         return f"no item is {side} the root than the query"
     whose = (
         "every item's cone misses the query"
-        if along == "more-general"
+        if hierarchy == "more-general"
         else "every item misses the query's cone"
     )
     return f"{whose} by at least {miss:.1f}°; models with a small entailment weight hold few items in cones"

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import COLUMN, kept_of
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import Items, as_items, as_new_items
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.media import join_root, with_prefix
 from limbeck.index.segment_writer import Batches
-from limbeck.index.store import IndexStore
+from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.index.transaction import changing
 from limbeck.index.writer import StoreMeta
 
@@ -98,9 +97,9 @@ def add_batches(
 
 def _without_unwanted(store: IndexStore, meta: StoreMeta, items: Items) -> Items:
     """Return the items, without their embeddings if the index keeps none."""
-    if meta.embeddings is None or kept_of(store) is not None:
+    if meta.embeddings is None or store.kept is not None:
         return items
-    return as_items(items).drop_columns([COLUMN])
+    return as_items(items).drop_columns([EMBEDDING])
 
 
 def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
@@ -118,7 +117,7 @@ def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
             "encode them with the index's own model",
             code="E-INDEX-OTHER-MODEL",
         )
-    if meta.embeddings is not None and (kept := kept_of(store)) is not None and meta.embeddings != kept:
+    if meta.embeddings is not None and (kept := store.kept) is not None and meta.embeddings != kept:
         raise LimbeckError(
             f"{store.path}: ranks by the {kept.describe()}; the new items bring the "
             f"{meta.embeddings.describe()}; encode them with limbeck index add INDEX SOURCE",

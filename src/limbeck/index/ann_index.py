@@ -32,7 +32,7 @@ from limbeck.files import (
 from limbeck.files.names import replaced_path, temporary_path
 from limbeck.index.checked import check_file, readable
 from limbeck.index.engines import engine_class
-from limbeck.index.engines.base import Engine, Points, choose_options
+from limbeck.index.engines.base import Engine, Points, resolve_build_params
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.index.measured import read_measured, write_measured
@@ -67,7 +67,7 @@ class Derived:
     Attributes:
         folder: its directory.
         name: the name of the engine.
-        options: the options that it was built with.
+        options: the build parameters that it was built with.
         space: the space of the points, as JSON.
         segments: the segments that it covers, in the order of its rows.
         files: size and SHA-256 of each file.
@@ -154,7 +154,7 @@ class Derived:
 def write_derived(
     store: IndexStore,
     name: str,
-    options: Mapping[str, int] | None = None,
+    params: Mapping[str, int] | None = None,
     *,
     lock_timeout: float = WAIT_SECONDS,
 ) -> Derived:
@@ -163,21 +163,21 @@ def write_derived(
     Args:
         store: an opened index; other processes may write to the index during the build.
         name: the name of the engine (`limbeck.index.engines.engine_names`).
-        options: build parameters of the engine; the others get their defaults.
+        params: build parameters of the engine; the others get their defaults.
         lock_timeout: seconds to wait for another build in the same index.
 
     Returns:
         The description of the derived index.
 
     Raises:
-        LimbeckError: the engine or an option is unknown, the index is empty, another build holds the lock, or
-            the disk is full.
+        LimbeckError: the engine or a parameter is unknown, the index is empty, another build holds the lock,
+            or the disk is full.
     """
     cls = engine_class(store.space.storage, name)
     if not store.rows:
         raise LimbeckError(f"{store.path}: holds no items; add some first", code="E-INDEX-EMPTY")
     points = Points(store.points, engine_points(store.space))
-    chosen = choose_options(cls, points.rows, points.columns, options or {})
+    chosen = resolve_build_params(cls, points.rows, points.columns, params or {})
     root = store.path / FOLDER
     check_plain(root, root / name)
     with writer_lock(root, lock_timeout):
@@ -274,7 +274,7 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
 
 
 def engines_info(store: IndexStore) -> list[dict[str, Any]]:
-    """Return the state of each derived index as JSON: options, bytes, and rows covered and not covered.
+    """Return the state of each derived index as JSON: build parameters, bytes, rows covered and not covered.
 
     An entry that cannot be read has the keys ``name`` and ``error`` only.
     """
@@ -298,13 +298,13 @@ def engines_info(store: IndexStore) -> list[dict[str, Any]]:
                 "uncovered_share": round(1 - covered / store.rows, 6) if store.rows else 0.0,
                 "gone": derived.rows - covered,
                 "measured": measured is not None,
-                "scanned": _scanned(measured or {}),
+                "fallbacks": _fallbacks(measured or {}),
             }
         )
     return found
 
 
-def _scanned(measured: Mapping[str, Any]) -> float:
-    """Return the share of measured queries that fell back to the exact scan at the most thorough setting."""
-    entries = measured.get("settings", [{}])
-    return max(entries[-1].get("scanned", {}).values(), default=0.0)
+def _fallbacks(measured: Mapping[str, Any]) -> float:
+    """Return the share of queries that fell back to the exact scan with the most thorough parameters."""
+    entries = measured.get("entries", [{}])
+    return max(entries[-1].get("fallbacks", {}).values(), default=0.0)

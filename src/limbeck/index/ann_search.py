@@ -8,7 +8,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import Derived, engine_points
-from limbeck.index.engines.base import Candidates, ExactEngine, RowMask, Setting
+from limbeck.index.engines.base import Candidates, ExactEngine, RowMask, SearchParams
 from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
@@ -25,15 +25,15 @@ class ApproximateSearch:
     exact search, so that you get k hits whenever k items are allowed.
 
     Attributes:
-        scanned: the number of queries that the exact scan answered because the engine found too few items or
-            gave up.
+        fallbacks: the number of queries that the exact scan answered because the engine found too few items
+            or gave up.
     """
 
     def __init__(
         self,
         store: IndexStore,
         derived: Derived,
-        setting: Setting,
+        params: SearchParams,
         *,
         exact_below: float = 0.0,
         exact: ExactSearch | None = None,
@@ -43,21 +43,21 @@ class ApproximateSearch:
         Args:
             store: the index.
             derived: one of its derived indexes.
-            setting: search parameters, one of the engine's settings.
+            params: search parameters, one of `Engine.search_params`.
             exact_below: a filter that allows a smaller share of the covered rows is searched exactly.
             exact: the exact search of the store, if you have one already.
 
         Raises:
-            LimbeckError: as `Derived.open`, or the setting lacks a parameter.
+            LimbeckError: as `Derived.open`, or one is missing.
         """
-        self._store, self._setting, self._exact_below = store, setting, exact_below
-        self.scanned = 0
+        self._store, self._params, self._exact_below = store, params, exact_below
+        self.fallbacks = 0
         self._engine = derived.open(store.space)
-        needed = self._engine.settings()[0].keys() - {"shortlist"}
-        if not needed <= setting.keys():
+        needed = self._engine.search_params()[0].keys() - {"shortlist"}
+        if not needed <= params.keys():
             lacks = ", ".join(sorted(needed))
             raise LimbeckError(
-                f"{derived.folder}: {setting!r} lacks {lacks}; build the engine again", code="E-ENGINE-STALE"
+                f"{derived.folder}: {params!r} lacks {lacks}; build the engine again", code="E-ENGINE-STALE"
             )
         self._exact = exact or ExactSearch(store)
         names = [segment.name for segment in store.manifest.segments]
@@ -74,7 +74,7 @@ class ApproximateSearch:
 
     @property
     def finds_all(self) -> bool:
-        """Whether the engine is exact, so that `within` works."""
+        """Whether the engine is exact, so that `range_search` works."""
         return isinstance(self._engine, ExactEngine)
 
     @property
@@ -91,8 +91,8 @@ class ApproximateSearch:
         if 2 * k >= covered or (local is not None and mask is not None and local.share < self._exact_below):
             return self._exact(queries, k, mask)
         ready = engine_points(self._store.space)(queries)
-        count = max(k, self._setting.get("shortlist", 0))
-        candidates = self._engine.search(ready, count, self._setting, local)
+        count = max(k, self._params.get("shortlist", 0))
+        candidates = self._engine.search(ready, count, self._params, local)
         given_up = (candidates.rows < 0).all(axis=1)  # what the other segments have would hide it
         scores, rows = self._settled(queries, k, candidates)
         if self._rest is not None and self._rest_search is not None:
@@ -103,15 +103,15 @@ class ApproximateSearch:
         order = np.lexsort((rows, -self._store.space.score_sign * scores, rows < 0), axis=1)[:, :k]
         scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
         short = np.flatnonzero((rows < 0).any(axis=1) | given_up)
-        self.scanned += len(short)
+        self.fallbacks += len(short)
         if rows.shape[1] < k or len(short) == len(rows):
             return self._exact(queries, k, mask)
         if len(short):  # the others have k, so there are k
             scores[short], rows[short] = self._exact(queries[short], k, mask)
         return scores, rows
 
-    def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
-        """Return all items within a radius like `ExactSearch.within`; this needs an exact engine.
+    def range_search(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
+        """Return all items within a radius like `ExactSearch.range_search`; this needs an exact engine.
 
         Raises:
             LimbeckError: the engine is approximate, so that it may miss items within the radius.
@@ -126,14 +126,14 @@ class ApproximateSearch:
             check_radius(self._store.space, radius),
         )
         allowed = self._exact.allowed(mask)
-        engine_answers = self._engine.within(queries, int(limit), self._setting, self._local(allowed))
+        engine_answers = self._engine.range_search(queries, int(limit), self._params, self._local(allowed))
         part = None if allowed is None or self._rest is None else self._rest.cut(allowed)
-        more = [] if self._rest_search is None else self._rest_search.within(queries, radius, part)
+        more = [] if self._rest_search is None else self._rest_search.range_search(queries, radius, part)
         answers = []
         for q, answer in enumerate(engine_answers):
             if answer is None:
-                self.scanned += 1
-                answers += self._exact.within(queries[q : q + 1], radius, mask)
+                self.fallbacks += 1
+                answers += self._exact.range_search(queries[q : q + 1], radius, mask)
                 continue
             scores, rows = self._store.space.score(answer[0]), self._in_store(answer[1])
             if self._rest is not None:

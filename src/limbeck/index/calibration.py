@@ -32,7 +32,7 @@ Search = Callable[..., Answer]
 def build_engine(
     store: IndexStore,
     name: str,
-    options: Mapping[str, int] | None = None,
+    params: Mapping[str, int] | None = None,
     queries: np.ndarray | None = None,
     *,
     recall: float = 0.95,
@@ -42,7 +42,7 @@ def build_engine(
     Args:
         store: an opened index.
         name: the name of the engine.
-        options: build parameters of the engine.
+        params: build parameters of the engine.
         queries: (Q, width) points to measure with; by default stored items.
         recall: see `measure`.
 
@@ -54,7 +54,7 @@ def build_engine(
     """
     if queries is not None:
         store.space.check(queries, what="queries")
-    derived = write_derived(store, name, options)
+    derived = write_derived(store, name, params)
     derived.keep_measured(measure(store, derived, queries, recall=recall))
     return derived
 
@@ -62,21 +62,21 @@ def build_engine(
 def measure(
     store: IndexStore, derived: Derived, queries: np.ndarray | None = None, *, recall: float = 0.95
 ) -> dict[str, Any]:
-    """Measure recall and latency of each setting of an engine, with and without filters.
+    """Measure recall and latency of each of an engine's search parameters, with and without filters.
 
     Args:
         store: the index; the engine covers all of it.
         derived: one of its derived indexes.
         queries: (Q, width) query points; by default up to 200 stored items, each excluded from its answer.
-        recall: filters are measured at the fastest setting with this mean recall at the smallest k.
+        recall: filters are measured at the fastest parameters with this mean recall at the smallest k.
 
     Returns:
         A dict with these keys:
 
         * ``queries``: the number of queries; ``held_out``: "items" or "given".
         * ``exact_ms``: {k: milliseconds per query of the exact search}, one query at a time.
-        * ``settings``: from fast to thorough, [{``setting``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k:
-          milliseconds per query}, ``scanned`` {k: share of queries that fell back to the exact scan}}].
+        * ``entries``: from fast to thorough, [{``params``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k:
+          milliseconds per query}, ``fallbacks`` {k: share of queries that fell back to the exact scan}}].
         * ``exact_below``: the least share of allowed rows at which the engine was faster than exact search
           and lost at most .02 of its recall.
 
@@ -93,13 +93,13 @@ def measure(
     timed = query_points[:_TIMED]
     exact_ms = {str(k): _median_ms(exact, timed, k) for k in ks}
     entries, engine = [], derived.open(store.space)
-    for setting in engine.settings():
-        search = ApproximateSearch(store, derived, setting, exact=exact)
-        entry: dict[str, Any] = {"setting": setting, "recall": {}, "ms": {}, "scanned": {}}
+    for params in engine.search_params():
+        search = ApproximateSearch(store, derived, params, exact=exact)
+        entry: dict[str, Any] = {"params": params, "recall": {}, "ms": {}, "fallbacks": {}}
         for k in ks:
-            before = search.scanned
+            before = search.fallbacks
             scores = _without(search(query_points, k + 1), query_rows, k)[0]
-            entry["scanned"][str(k)] = round((search.scanned - before) / len(query_points), 4)
+            entry["fallbacks"][str(k)] = round((search.fallbacks - before) / len(query_points), 4)
             entry["recall"][str(k)] = _recall(store.space.score_sign, scores, truth[k])
             entry["ms"][str(k)] = _median_ms(search, timed, k)
         entries.append(entry)
@@ -113,7 +113,7 @@ def measure(
         "queries": len(query_points),
         "held_out": "items" if query_rows is not None else "given",
         "exact_ms": exact_ms,
-        "settings": entries,
+        "entries": entries,
         "exact_below": _exact_below(store, derived, exact, timed, good, ks[0]),
     }
 
@@ -171,7 +171,7 @@ def _exact_below(
     if not good:
         return 1.0
     best = min(good, key=lambda entry: entry["ms"][str(k)])
-    search, least = ApproximateSearch(store, derived, best["setting"], exact=exact), 1.0
+    search, least = ApproximateSearch(store, derived, best["params"], exact=exact), 1.0
     draws = np.random.default_rng(1).random(store.rows, dtype=np.float32)
     for share in _SHARES:
         mask = draws < share

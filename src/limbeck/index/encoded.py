@@ -12,11 +12,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, check_new_directory, json_text, read_json, sha256_file, write_json
@@ -25,8 +24,10 @@ from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
 from limbeck.index.manifest import FileEntry
 from limbeck.spaces import Kept, Space, space_from_json
-from limbeck.tables import split_lines
 from limbeck.typed import typed
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq  # imported where it is used: slow, and a search does without
 
 FORMAT = "limbeck.encoded/1"
 META, ITEMS, POINTS, SKIPPED = "encoded.json", "items.parquet", "points.npy", "skipped.jsonl"
@@ -92,6 +93,8 @@ class EncodedWriter:
                 code="E-ARRAY-ROWS",
             )
         if self._items is None:
+            import pyarrow.parquet as pq
+
             self._schema = table.schema
             self._items = pq.ParquetWriter(self._directory / ITEMS, table.schema, compression="zstd")
             self._buffer = TableBuffer(self._items)
@@ -148,6 +151,8 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
             raise LimbeckError(
                 f"{out}: no items to write; give at least one that can be read", code="E-ENCODE-EMPTY"
             )
+        import pyarrow.parquet as pq
+
         check_unique_ids(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
         if writer.skipped:
             lines = "".join(json_text(entry) + "\n" for entry in writer.skipped)
@@ -240,6 +245,8 @@ class Encoded:
         return len(self._points)
 
     def _table(self) -> pq.ParquetFile:
+        import pyarrow.parquet as pq
+
         self._files[ITEMS].check()
         try:
             table = pq.ParquetFile(self.path / ITEMS)
@@ -307,6 +314,8 @@ def is_encoded(path: Path) -> bool:
 
 def read_skipped(path: Path | str) -> list[dict[str, Any]]:
     """Return the items that could not be encoded: ``[{"id", "reason"}, ...]``."""
+    from limbeck.tables import split_lines
+
     file = Path(path) / SKIPPED
     return (
         [json.loads(line) for line in split_lines(file.read_text(encoding="utf-8"))] if file.is_file() else []

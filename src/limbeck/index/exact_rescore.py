@@ -82,7 +82,7 @@ def nearest(space: Space, source: Source, queries: np.ndarray, k: int) -> tuple[
     return scores, rows
 
 
-def within(
+def range_search(
     space: Space,
     source: Source,
     arrays: Sequence[np.ndarray],

@@ -11,11 +11,11 @@ from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
 
-Along = Literal["more-general", "more-specific"]
+Hierarchy = Literal["more-general", "more-specific"]
 _BLOCK_CELLS = 1 << 20  # float64 coordinates that are in memory at once
 
 
-def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> np.ndarray:
+def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, direction: str) -> np.ndarray:
     """Return bool (rows,): the items that entail a point and are nearer to the root, or the reverse.
 
     Entailment is that of MERU's cones (Desai et al. 2023; `Space.entails`). Two near points may be in each
@@ -26,21 +26,22 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
         space: a space with entailment cones.
         parts: stored points of the segments, (n_i, width) each.
         point: (1, width).
-        along: "more-general" for items whose cone contains the point; "more-specific" for items in its cone.
+        direction: "more-general" for items whose cone contains the point; "more-specific" for items in its
+            cone.
 
     Raises:
-        LimbeckError: the space has no cones, or ``along`` is another word.
+        LimbeckError: the space has no cones, or ``direction`` is another word.
     """
-    if along not in get_args(Along):
+    if direction not in get_args(Hierarchy):
         raise LimbeckError(
-            f"along: {along!r} is neither of {', '.join(get_args(Along))}", code="E-OPTION-CHOICE"
+            f"hierarchy: {direction!r} is neither of {', '.join(get_args(Hierarchy))}", code="E-OPTION-CHOICE"
         )
     if not space.has_cones:
         raise LimbeckError(
-            f"{along}: {space!r} has no entailment cones; use an index of a Lorentz model",
+            f"{direction}: {space!r} has no entailment cones; use an index of a Lorentz model",
             code="E-SPACE-CONES",
         )
-    point_radius, up = space.radius(point)[0], along == "more-general"
+    point_radius, up = space.radius(point)[0], direction == "more-general"
     step, blocks = max(1, _BLOCK_CELLS // space.width), []
     for part in parts:
         for start in range(0, len(part), step):
@@ -53,13 +54,13 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
     return np.concatenate(blocks) if blocks else np.empty(0, dtype=bool)
 
 
-def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, along: str) -> float:
+def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, direction: str) -> float:
     """Return by how many degrees the nearest item is outside the cone of `in_hierarchy`; 0 if it is inside.
 
     Only items of smaller radius (more general) or of larger radius (more specific) count; without one the
     result is infinity. Arguments as `in_hierarchy`.
     """
-    point_radius, up = space.radius(point)[0], along == "more-general"
+    point_radius, up = space.radius(point)[0], direction == "more-general"
     step, least = max(1, _BLOCK_CELLS // space.width), np.inf
     for part in parts:
         for start in range(0, len(part), step):
@@ -72,24 +73,22 @@ def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, a
 
 
 def with_masks(
-    store: IndexStore, points: np.ndarray, mask: np.ndarray | None, along: str | None
+    store: IndexStore, points: np.ndarray, mask: np.ndarray | None, direction: str
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Return the queries with their masks: all queries together, or one by one with a hierarchy mask each.
+    """Return the queries one by one, each with the mask of its hierarchy.
 
     Args:
         store: the index.
         points: (Q, width).
         mask: bool (rows,), True for allowed rows; None allows all.
-        along: as `in_hierarchy`; None for no restriction.
+        direction: as `in_hierarchy`.
 
     Raises:
         LimbeckError: as `in_hierarchy`, or the points have another width.
     """
-    if along is None:
-        return [(points, mask)]
     checked = store.space.check(points, what="query")
     pairs = []
     for q in range(len(checked)):
-        inside = in_hierarchy(store.space, store.points, checked[q : q + 1], along)
+        inside = in_hierarchy(store.space, store.points, checked[q : q + 1], direction)
         pairs.append((checked[q : q + 1], inside if mask is None else inside & mask))
     return pairs

@@ -120,19 +120,6 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list else kind)
 
 
-def plain_value(scalar: pa.Scalar) -> Any:
-    """Return a cell's Python value; times out of range become ISO text, durations numpy values."""
-    try:
-        return scalar.as_py()
-    except (ValueError, OverflowError):  # nanoseconds, or years outside the range of `datetime`
-        if pa.types.is_duration(scalar.type):
-            return np.timedelta64(scalar.value, scalar.type.unit)
-        if pa.types.is_timestamp(scalar.type):
-            zone = "Z" if scalar.type.tz else ""  # with a time zone, the stored number is in UTC
-            return f"{np.datetime64(scalar.value, scalar.type.unit)}{zone}"
-        return scalar.cast(pa.string()).as_py()
-
-
 def schema_json(schema: pa.Schema) -> list[list[str]]:
     """Return ``[[column, type], ...]``, as a manifest records it."""
     return [[field.name, str(field.type)] for field in schema]

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-
-from filelock import BaseFileLock, FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
 from limbeck.files import cannot_write, check_plain
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK_NAME = "writer.lock"
 HOLDER_NAME = "writer.holder"
@@ -57,6 +59,8 @@ def _write_holder(holder: Path) -> None:
 
 
 def _acquire(root: Path, timeout: float) -> BaseFileLock:
+    from filelock import FileLock, Timeout  # here, because a search takes no lock
+
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -11,22 +11,24 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.typed import typed
 
+_PARAMS = {"probes": "nprobe", "ef": "ef_search", "flips": "nflip"}  # search parameters of version 0.1
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """Holds the measurement of one setting; the keys of ``recall``, ``ms`` and ``scanned`` are values of k.
+    """Holds one measurement; the keys of ``recall``, ``ms`` and ``fallbacks`` are values of k.
 
     Attributes:
-        setting: the search parameters.
+        params: the search parameters.
         recall: mean recall and its lower bound.
         ms: milliseconds per query, one query at a time.
-        scanned: share of the queries that fell back to the exact scan.
+        fallbacks: share of the queries that fell back to the exact scan.
     """
 
-    setting: dict[str, int]
+    params: dict[str, int]
     recall: dict[str, list[float]]
     ms: dict[str, float]
-    scanned: dict[str, float] = field(default_factory=dict)
+    fallbacks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,27 +39,27 @@ class Measured:
         queries: the number of queries.
         held_out: "items" if stored items were the queries, "given" for your own queries.
         exact_ms: milliseconds per query of exact search, by k.
-        settings: the measured settings, from fast to thorough.
+        entries: the measurements, from fast to thorough.
         exact_below: the least share of allowed rows at which the engine beat exact search.
     """
 
     queries: int
     held_out: str
     exact_ms: dict[str, float]
-    settings: list[Measurement]
+    entries: list[Measurement]
     exact_below: float
 
     @property
     def fits(self) -> bool:
-        """Whether every setting was measured for the same values of k, and the numbers are in range."""
+        """Whether every entry was measured for the same values of k, and the numbers are in range."""
         ks = self.exact_ms.keys()
         return (
             bool(ks)
             and all(k.isascii() and k.isdigit() and len(k) < 10 for k in ks)
-            and bool(self.settings)
-            and all(one.recall.keys() == one.ms.keys() == ks for one in self.settings)
-            and all(len(pair) == 2 for one in self.settings for pair in one.recall.values())
-            and all(0 <= value < 2**31 for one in self.settings for value in one.setting.values())
+            and bool(self.entries)
+            and all(one.recall.keys() == one.ms.keys() == ks for one in self.entries)
+            and all(len(pair) == 2 for one in self.entries for pair in one.recall.values())
+            and all(0 <= value < 2**31 for one in self.entries for value in one.params.values())
         )
 
 
@@ -79,10 +81,23 @@ def read_measured(path: Path, build: str, advice: str) -> dict[str, Any]:
     of = value.pop("of", None) if isinstance(value, dict) else None
     if of not in (sha256_json([build, value]), build):  # version 0.1 wrote the fingerprint alone
         raise LimbeckError(f"{path}: damaged or of another build; {advice}", code="E-ENGINE-DAMAGED")
-    found = typed(Measured, value, path, advice)
+    found = typed(Measured, _current(value), path, advice)
     if not found.fits:
         raise LimbeckError(f"{path}: its numbers do not fit each other; {advice}", code="E-ENGINE-DAMAGED")
     return asdict(found)
+
+
+def _current(value: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields of version 0.1 their present names."""
+    entries = value.get("settings")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return value
+    names = {"setting": "params", "scanned": "fallbacks"}
+    renamed = [{names.get(name, name): item for name, item in entry.items()} for entry in entries]
+    for entry in renamed:
+        if isinstance(params := entry.get("params"), dict):
+            entry["params"] = {_PARAMS.get(name, name): item for name, item in params.items()}
+    return {name: item for name, item in value.items() if name != "settings"} | {"entries": renamed}
 
 
 def write_measured(path: Path, build: str, value: Mapping[str, Any]) -> None:

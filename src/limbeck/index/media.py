@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
@@ -65,6 +64,8 @@ def with_prefix(table: pa.Table, prefix: str) -> pa.Table:
     number, column = table.column_names.index("path"), table.column("path")
     if not pa.types.is_string(column.type):
         return table
+    import pyarrow.compute as pc  # slow to import, and a search does without
+
     return table.set_column(number, "path", pc.binary_join_element_wise(prefix, column, ""))
 
 

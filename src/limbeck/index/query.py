@@ -1,32 +1,86 @@
-"""Searches the segments of a store exactly and merges the answers into one ranking."""
+"""Defines the options of a search, and searches the segments of a store exactly into one ranking."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.exact_rescore import Source, longest_row, nearest, within
+from limbeck.index.exact_rescore import Source, longest_row, nearest, range_search
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
+from limbeck.spaces.hamming import code_distances
 
 Answer = tuple[np.ndarray, np.ndarray]
 Engine = Callable[..., Answer]  # (queries, items, k, mask=)
 
+RECALL = 0.95
+# Up to here numpy compares codes: 65,536 codes of 64 bits take .4 ms per query, and 2^22 pairs 30 ms. The
+# compiled scan takes .04 ms, but its import and first call take .5 s or more (two cores, numba 0.62).
+SMALL_ROWS, SMALL_PAIRS = 1 << 16, 1 << 22
 
-def engine_for(storage: str) -> tuple[Engine, int]:
-    """Return the exact engine of "codes" or "vectors", and +1 if higher values are nearer, else -1."""
-    # Imported here, because numba is slow to import and opening an index does not need it.
-    import limbeck.index.exact as exact
 
-    engines: dict[str, tuple[Engine, int]] = {
-        "codes": (exact.search_codes, -1),
-        "vectors": (exact.search_vectors, 1),
-    }
-    return engines[storage]
+@dataclass(frozen=True)
+class SearchOptions:
+    """Says what a search returns and which engine answers it.
+
+    Attributes:
+        k: the number of hits; None for 10, or for all items within the radius.
+        where: a filter on the columns, such as "labels has sky" (docs/search.md).
+        radius: the greatest distance of a hit, or its smallest similarity.
+        hierarchy: "more-general" for items that entail the query, "more-specific" for items it entails.
+        exclude: a row to exclude, or int (Q,), one row per query; -1 excludes none.
+        engine: "exact", an engine that was built, "auto", or milvus://HOST:PORT/NAME.
+        recall: the recall that an approximate engine has to reach, above 0 and at most 1.
+        rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
+
+    Raises:
+        LimbeckError: k, the recall or the length of the short list is out of range, or a radius is given with
+            ``rerank``.
+    """
+
+    k: int | None = None
+    where: str | None = None
+    radius: float | None = None
+    hierarchy: str | None = None
+    exclude: int | np.ndarray | None = None
+    engine: str = "exact"
+    recall: float = RECALL
+    rerank: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.k is not None:
+            check_k(self.k)
+        recall, rerank = self.recall, self.rerank
+        if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
+            raise LimbeckError(
+                f"recall: {recall!r} is not a number above 0, at most 1", code="E-OPTION-RANGE"
+            )
+        if rerank is not None and self.radius is not None:
+            raise LimbeckError(
+                "rerank: cannot be combined with a radius; leave one of the two out", code="E-OPTION-CONFLICT"
+            )
+        whole = not isinstance(rerank, bool) and isinstance(rerank, int | np.integer)
+        if rerank is not None and (not whole or rerank < self.wanted):
+            raise LimbeckError(
+                f"rerank: {rerank!r} is below k = {self.wanted}; re-rank at least k items",
+                code="E-OPTION-RANGE",
+            )
+
+    @property
+    def wanted(self) -> int:
+        """The number of hits without a radius."""
+        return 10 if self.k is None else int(self.k)
+
+    @property
+    def fetched(self) -> int | None:
+        """The number of items that the engine has to find; None for all items within the radius."""
+        return None if self.radius is not None else self.rerank or self.wanted
 
 
 def check_k(k: int) -> int:
@@ -74,7 +128,7 @@ class ExactSearch:
             return self._store.space.score(raw), rows
         return nearest(self._store.space, self._source(allowed), points, k)
 
-    def within(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
+    def range_search(self, points: np.ndarray, radius: float, mask: np.ndarray | None = None) -> list[Answer]:
         """Return all items within a radius of each query.
 
         Args:
@@ -93,17 +147,16 @@ class ExactSearch:
         engine_queries, limit = space.index_queries(points), check_radius(space, radius)
         starts = self._store.starts
         if space.storage == "codes":
-            from limbeck.index.exact import search_radius
-
+            search = _codes_within if self._is_small(engine_queries) else _compiled().search_radius
             parts = [
-                search_radius(engine_queries, array, int(limit), mask=_part(allowed, start, len(array)))
+                search(engine_queries, array, int(limit), mask=_part(allowed, start, len(array)))
                 for array, start in zip(self._items(), starts, strict=False)
             ]
             answers = [_joined(one, starts) for one in zip(*parts, strict=True)]
         else:
             source = self._source(allowed)
             answers = [
-                within(space, source, self._items(), points[q : q + 1], limit, allowed)
+                range_search(space, source, self._items(), points[q : q + 1], limit, allowed)
                 for q in range(len(engine_queries))
             ]
         return [_ordered(space.score_sign, scores, rows) for scores, rows in answers]
@@ -116,6 +169,15 @@ class ExactSearch:
             )
         alive = self._store.alive
         return alive if mask is None else mask if alive is None else mask & alive
+
+    def _is_small(self, queries: np.ndarray) -> bool:
+        """Return whether numpy answers these queries (Q, width) sooner than numba is imported."""
+        return self._store.rows <= SMALL_ROWS and self._store.rows * len(queries) <= SMALL_PAIRS
+
+    def _engine(self, queries: np.ndarray) -> Engine:
+        if self._store.space.storage == "vectors":
+            return _compiled().search_vectors
+        return _nearest_codes if self._is_small(queries) else _compiled().search_codes
 
     def _source(self, allowed: np.ndarray | None) -> Source:
         if self._longest is None:
@@ -137,7 +199,7 @@ class ExactSearch:
 
     def _raw(self, engine_queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Answer:
         """Return the engine's values (Q, k) and rows int64 (Q, k) in all segments, nearest first."""
-        engine, sign = engine_for(self._store.space.storage)
+        engine, sign = self._engine(engine_queries), 1 if self._store.space.storage == "vectors" else -1
         starts = self._store.starts
         answers = [
             engine(engine_queries, array, k, mask=_part(allowed, start, len(array)))
@@ -151,6 +213,40 @@ class ExactSearch:
             order = np.lexsort((rows, -sign * raw), axis=1)[:, :k]
             raw, rows = np.take_along_axis(raw, order, 1), np.take_along_axis(rows, order, 1)
         return raw, rows.astype(np.int64, copy=False)
+
+
+def _compiled() -> ModuleType:
+    import limbeck.index.exact  # with numba, which is slow to import
+
+    return limbeck.index.exact
+
+
+def _nearest_codes(
+    queries: np.ndarray, items: np.ndarray, k: int, *, mask: np.ndarray | None = None
+) -> Answer:
+    """Return the same as `limbeck.index.exact.search_codes`, by numpy."""
+    allowed = np.arange(len(items)) if mask is None else np.flatnonzero(mask)
+    items, k = items if mask is None else items[allowed], min(k, len(allowed))
+    distances, rows = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
+    for q in range(len(queries) if k else 0):
+        found = code_distances(queries[q], items)
+        near = np.flatnonzero(found <= np.partition(found, k - 1)[k - 1])
+        best = near[np.argsort(found[near], kind="stable")[:k]]
+        distances[q], rows[q] = found[best], allowed[best]
+    return distances, rows
+
+
+def _codes_within(
+    queries: np.ndarray, items: np.ndarray, radius: int, *, mask: np.ndarray | None = None
+) -> list[Answer]:
+    """Return the same as `limbeck.index.exact.search_radius`, by numpy."""
+    answers = []
+    for query in queries:
+        found = code_distances(query, items)
+        near = np.flatnonzero(found <= radius if mask is None else (found <= radius) & mask)
+        best = near[np.argsort(found[near], kind="stable")]
+        answers.append((found[best].astype(np.int32), best))
+    return answers
 
 
 def check_radius(space: Space, radius: float) -> float:

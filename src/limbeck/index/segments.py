@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
 from limbeck.index.arrays import open_npy
 from limbeck.index.checked import CheckedFile
-from limbeck.index.items import plain_value, with_columns
+from limbeck.index.items import with_columns
 from limbeck.index.manifest import FileEntry, SegmentEntry
 from limbeck.spaces import Space
 
 _ROWS = 1 << 16  # rows per piece of an iteration
+_FEW = 64  # rows that are sliced one by one: a take imports pyarrow.compute, which takes longer
 RESTORE = "restore the file or rebuild the index"
 POINTS, ITEMS, ID_HASH = "points.npy", "items.arrow", "id_hash.npy"
 
@@ -80,7 +81,8 @@ class Segment:
                 f"expected uint64 (2, {entry.rows}); rebuild the index",
                 code="E-INDEX-DAMAGED",
             )
-        self._sound: set[str] = set()  # columns whose values are checked
+        # columns whose values are checked: of one record batch, or of all (None)
+        self._sound: set[tuple[str, int | None]] = set()
 
     def _check(self, name: str) -> None:
         """Compare a file with its SHA-256, if that has not been done."""
@@ -146,44 +148,46 @@ class Segment:
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a whole column of the items; its values are checked once."""
         found = self.items.column(name)
-        if name not in self._sound:
+        if (name, None) not in self._sound:
             self._checked(found)
-            self._sound.add(name)
+            self._sound.add((name, None))
         return found
 
-    def item_table(self, row: int) -> pa.Table:
-        """Return one row as a table, by a slice, because a take would gather the whole table."""
-        return self._checked(self.items.slice(row, 1))
+    @functools.cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], np.ndarray]:
+        """The items as record batches, and the row after the last one of each batch."""
+        batches = self.items.to_batches()
+        return batches, np.cumsum([len(batch) for batch in batches])
 
-    def item(self, row: int, without: Collection[str] = ()) -> dict[str, Any]:
-        """Return the columns of one row except those in ``without``."""
-        table = self.item_table(row)
-        return {
-            name: plain_value(table.column(name)[0]) for name in table.column_names if name not in without
-        }
+    def take(self, rows: np.ndarray, names: Sequence[str] | None = None) -> pa.Table:
+        """Return the named columns, or all, of rows (n,), in their order.
 
-    def id_of(self, row: int) -> str:
-        """Return the id of one row."""
-        return self._checked(self.items.column("id").slice(row, 1))[0].as_py()
+        The values of a batch are checked once, before the first row is taken from it.
 
-    def ids_of(self, rows: np.ndarray) -> list[str]:
-        """Return the ids of rows (n,), in their order."""
+        Raises:
+            LimbeckError: a row does not exist, or the file is damaged.
+        """
         if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
             raise LimbeckError(
                 f"{self.directory}: its id table names rows that do not exist; {RESTORE}",
                 code="E-INDEX-DAMAGED",
             )
-        column = self.items.column("id")
-        ends = np.cumsum([len(chunk) for chunk in column.chunks])
-        number = np.searchsorted(ends, rows, side="right")
-        found = np.empty(len(rows), dtype=object)
-        for at in np.unique(number):
-            here, chunk = number == at, column.chunk(int(at))
-            if (mark := f"id {at}") not in self._sound:  # check by chunk, so that no other chunk is read
-                self._checked(chunk)
-                self._sound.add(mark)
-            found[here] = chunk.take(pa.array(rows[here] - (ends[at] - len(chunk)))).to_pylist()
-        return found.tolist()
+        batches, ends = self._batches
+        number, empty = np.searchsorted(ends, rows, side="right"), self.items.slice(0, 0)
+        parts = [empty if names is None else empty.select(names)]
+        for at in np.unique(number).tolist():
+            batch = batches[at] if names is None else batches[at].select(names)
+            for name, values in zip(batch.schema.names, batch.columns, strict=True):
+                if not {(name, at), (name, None)} & self._sound:
+                    self._checked(values)
+                    self._sound.add((name, at))
+            local = rows[number == at] - (ends[at] - len(batch))
+            parts.append(taken(pa.Table.from_batches([batch]), local))
+        return ungrouped(parts, number)
+
+    def ids_of(self, rows: np.ndarray) -> list[str]:
+        """Return the ids of rows (n,), in their order."""
+        return self.take(rows, ["id"]).column("id").to_pylist()
 
     def _id_table(self) -> np.ndarray:
         """Return uint64 (2, n): sorted hashes and their rows."""
@@ -250,6 +254,48 @@ class Segment:
         if value == np.iinfo(np.uint64).max:
             high = self.rows
         return order[low:high].astype(np.int64)
+
+
+def taken(table: pa.Table, rows: np.ndarray) -> pa.Table:
+    """Return rows (n,) of a checked table, in their order."""
+    if 0 < len(rows) <= _FEW:
+        return pa.concat_tables([table.slice(row, 1) for row in rows.tolist()])
+    # From a buffer, because `pa.array` imports pandas where it is installed.
+    places = np.ascontiguousarray(rows, dtype=np.int64)
+    return table.take(pa.Int64Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)]))
+
+
+def ungrouped(parts: Sequence[pa.Table], group: np.ndarray) -> pa.Table:
+    """Join the rows of each group, which ascend, and put them in the order of ``group``."""
+    table = pa.concat_tables(parts).combine_chunks()
+    order = np.argsort(group, kind="stable")
+    return table if (order[1:] > order[:-1]).all() else taken(table, np.argsort(order))
+
+
+def plain_values(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column's Python values; times out of range become ISO text, durations numpy values."""
+    try:
+        if getattr(column.type, "unit", "") == "ns":  # with pandas installed, Arrow would return its types
+            raise OverflowError
+        return column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_plain_value(cell) for cell in column]
+
+
+def _plain_value(scalar: pa.Scalar) -> Any:
+    kind, is_stamp = scalar.type, pa.types.is_timestamp(scalar.type)
+    try:
+        if getattr(kind, "unit", "") == "ns":
+            whole = pa.timestamp("us", kind.tz) if is_stamp else pa.duration("us")
+            return scalar.cast(pa.time64("us") if pa.types.is_time(kind) else whole).as_py()
+        return scalar.as_py()
+    except (ValueError, OverflowError):  # nanoseconds, or years outside the range of `datetime`
+        if pa.types.is_duration(kind):
+            return np.timedelta64(scalar.value, kind.unit)
+        if is_stamp:
+            zone = "Z" if kind.tz else ""  # with a time zone, the stored number is in UTC
+            return f"{np.datetime64(scalar.value, kind.unit)}{zone}"
+        return scalar.cast(pa.string()).as_py()
 
 
 def file_entry(path: Path) -> FileEntry:

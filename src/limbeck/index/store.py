@@ -6,7 +6,6 @@ describes both.
 
 from __future__ import annotations
 
-import bisect
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -19,15 +18,16 @@ import pyarrow as pa
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
 from limbeck.index.checked import check_file, readable
-from limbeck.index.filter_parser import Where
 from limbeck.index.id_table import check_unique
 from limbeck.index.items import hash_ids, joint_schema
 from limbeck.index.lock import WAIT_SECONDS
 from limbeck.index.manifest import EncoderEntry, Manifest, newest_manifest
 from limbeck.index.segment_writer import Batches
-from limbeck.index.segments import RESTORE, Segment, same_file
+from limbeck.index.segments import RESTORE, Segment, plain_values, same_file, ungrouped
 from limbeck.index.writer import StoreMeta, commit
-from limbeck.spaces import Space, space_from_json
+from limbeck.spaces import Kept, Space, space_from_json
+
+EMBEDDING = "embedding"  # the column of the kept embeddings
 
 
 class IndexStore:
@@ -71,6 +71,30 @@ class IndexStore:
     def schema(self) -> pa.Schema:
         """The columns of all segments together; reading it opens the segments' items files."""
         return joint_schema((segment.own_items.schema for segment in self.segments), str(self.path))
+
+    @functools.cached_property
+    def kept(self) -> Kept | None:
+        """What the kept embeddings are; None if there are none or the points are not codes.
+
+        Raises:
+            LimbeckError: the manifest and the column contradict each other.
+        """
+        if self.space.storage != "codes":
+            return None
+        recorded = None if self.manifest.embeddings is None else Kept.from_json(self.manifest.embeddings)
+        kind = self.schema.field(EMBEDDING).type if EMBEDDING in self.schema.names else None
+        if kind is not None and pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+            if recorded is None:
+                return Kept("unrecorded", None, kind.list_size)  # version 0.1
+            if recorded.width == kind.list_size:
+                return recorded
+        if recorded is None:
+            return None
+        raise LimbeckError(
+            f"{self.path}: its manifest names kept embeddings of width {recorded.width}, its items have no "
+            "such column; restore the index from a copy or rebuild it",
+            code="E-INDEX-DAMAGED",
+        )
 
     def _removed(self) -> dict[str, np.ndarray]:
         """Return the removed rows of each segment that has some."""
@@ -162,18 +186,9 @@ class IndexStore:
         """The memory-mapped (n, width) points of each segment, in row order."""
         return [segment.points for segment in self.segments]
 
-    def _locate(self, row: int) -> tuple[Segment, int]:
-        if not 0 <= row < self.rows:
-            raise LimbeckError(
-                f"{self.path}: row {row} does not exist; rows are 0 to {self.rows - 1}", code="E-ROW-RANGE"
-            )
-        number = bisect.bisect_right(self.starts, row) - 1
-        return self.segments[number], row - self.starts[number]
-
     def point(self, row: int) -> np.ndarray:
         """Return the stored point (1, width) of a row."""
-        segment, local = self._locate(row)
-        return np.array(segment.points[local : local + 1])
+        return self.points_at(np.array([row]))
 
     def points_at(self, rows: np.ndarray) -> np.ndarray:
         """Return the stored points (n, width) of rows (n,), in their order."""
@@ -185,16 +200,30 @@ class IndexStore:
         return found
 
     def metadata(
-        self, rows: Sequence[int] | np.ndarray, without: Collection[str] = ()
+        self, rows: Sequence[int] | np.ndarray, exclude: Collection[str] = ()
     ) -> list[dict[str, Any]]:
-        """Return the columns of the items in the given rows, with ``id``, except those in ``without``."""
-        located = [self._locate(int(row)) for row in rows]
-        return [segment.item(local, without) for segment, local in located]
+        """Return the columns of the items in the given rows, with ``id``, except those in ``exclude``."""
+        names = [name for name in self.schema.names if name not in exclude]
+        values = [plain_values(column) for column in self.items_at(np.asarray(rows, np.int64), names).columns]
+        return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
-    def items_at(self, rows: np.ndarray) -> pa.Table:
-        """Return the items of rows (n,), in their order, with all columns."""
-        located = [self._locate(int(row)) for row in rows]
-        return pa.concat_tables([segment.item_table(local) for segment, local in located]).combine_chunks()
+    def items_at(self, rows: np.ndarray, names: Sequence[str] | None = None) -> pa.Table:
+        """Return the items of rows (n,), in their order, with the named columns or all.
+
+        Raises:
+            LimbeckError: a row does not exist.
+        """
+        for row in rows[(rows < 0) | (rows >= self.rows)]:
+            raise LimbeckError(
+                f"{self.path}: row {row} does not exist; rows are 0 to {self.rows - 1}", code="E-ROW-RANGE"
+            )
+        number = np.searchsorted(self.starts, rows, side="right") - 1
+        if not len(rows):
+            return self.schema.empty_table().select(self.schema.names if names is None else names)
+        parts = []
+        for at in np.unique(number).tolist():
+            parts.append(self.segments[at].take(rows[number == at] - self.starts[at], names))
+        return ungrouped(parts, number)
 
     def row_of(self, item_id: str) -> int:
         """Return the row of an id.
@@ -204,7 +233,7 @@ class IndexStore:
         """
         row = int(self.rows_of([item_id])[0])
         if row < 0:
-            like = next((segment.id_of(0) for segment in self.segments if segment.rows), "")
+            like = self.items_at(np.zeros(1, np.int64), ["id"]).column("id")[0].as_py() if self.rows else ""
             raise LimbeckError(
                 f"{self.path}: no item with id {item_id!r}; ids look like {like!r}", code="E-ID-UNKNOWN"
             )
@@ -230,6 +259,8 @@ class IndexStore:
             LimbeckError: the filter is invalid, a column is unknown, or a value has another type
                 (`limbeck.index.filter_parser`).
         """
+        from limbeck.index.filter_parser import Where  # with pyarrow.compute, which is slow to import
+
         where = Where(text, self.schema)
         return np.concatenate([where.mask(segment) for segment in self.segments])
 

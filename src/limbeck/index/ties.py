@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.index.embeddings import embeddings_at, kept_of
+from limbeck.index.embeddings import embeddings_at
 from limbeck.index.query import Answer
 from limbeck.index.store import IndexStore
 
@@ -71,7 +71,7 @@ def ordered(
         embedding: (D,), that of the query; NaN for none.
         k: the number of items; all by default.
     """
-    kept, most = kept_of(store), len(rows) if k is None else min(k, len(rows))
+    kept, most = store.kept, len(rows) if k is None else min(k, len(rows))
     if kept is None or not most or np.isnan(embedding).any():
         return distances[:most], rows[:most]
     within = distances <= distances[most - 1]

@@ -1,8 +1,9 @@
 """Contains the user's view of an index: build, search and change it by text, picture, point or file."""
 
+from limbeck.index.query import SearchOptions
 from limbeck.search.batch import answer_file
 from limbeck.search.index import Hit, Index
 from limbeck.search.queries import replace_query_encoder
 from limbeck.search.rows import add_items, open_rows
 
-__all__ = ["Hit", "Index", "add_items", "answer_file", "open_rows", "replace_query_encoder"]
+__all__ = ["Hit", "Index", "SearchOptions", "add_items", "answer_file", "open_rows", "replace_query_encoder"]

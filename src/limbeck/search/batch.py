@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import check_rerank, embedding_width
-from limbeck.index.engine_selection import RECALL
-from limbeck.index.query import check_k
+from limbeck.index.embeddings import check_rerank
+from limbeck.index.query import SearchOptions
 from limbeck.search.index import Hit, Index
-from limbeck.tables import load_json, read_list, warn_notes
 
 KINDS = ("text", "image", "like")
 _SHOWN = 200  # characters of an invalid line that are shown
@@ -49,6 +47,8 @@ def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
     Raises:
         LimbeckError: there is no such file, it is not text, or it has no queries.
     """
+    from limbeck.tables import read_list  # with pyarrow.compute, which is slow to import
+
     found = read_list(path)
     is_json = Path(path).suffix.lower() in (".jsonl", ".ndjson")
     lines = [(number, text.strip()) for number, text in found.numbered() if text.strip()]
@@ -61,6 +61,8 @@ def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
 
 def _query(path: Path, number: int, text: str) -> Query:
     """Parse a JSON line as a query."""
+    from limbeck.tables import load_json
+
     where = f"{path}: line {number}"
     shown = {"text": text if len(text) <= _SHOWN else text[:_SHOWN] + "…"}
     try:
@@ -82,29 +84,14 @@ def _query(path: Path, number: int, text: str) -> Query:
 
 
 def answer_file(
-    index: Index,
-    path: Path | str,
-    k: int | None = None,
-    *,
-    where: str | None = None,
-    radius: float | None = None,
-    along: str | None = None,
-    engine: str = "exact",
-    recall: float = RECALL,
-    rerank: int | None = None,
+    index: Index, path: Path | str, options: SearchOptions | None = None
 ) -> Iterator[dict[str, Any]]:
     """Answer the queries of a file in its order.
 
     Args:
         index: the index.
         path: the query file (`read_queries`).
-        k: the number of hits per query.
-        where: see `Index.search`, as for all further arguments.
-        radius: see above.
-        along: see above.
-        engine: see above.
-        recall: see above.
-        rerank: see above.
+        options: what to return for each query; by default the 10 nearest items.
 
     Yields:
         ``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` per query. An invalid line, and a query
@@ -115,17 +102,17 @@ def answer_file(
         LimbeckError: the file, the filter or the radius is invalid, there is no such engine, the space has no
             cones, or the index keeps no embeddings.
     """
+    options = options or SearchOptions()
+    from limbeck.tables import warn_notes
+
     read, notes = read_queries(path)
     warn_notes(notes)
     queries = iter(read)
-    if k is not None:
-        check_k(k)
-    if rerank is not None:
-        check_rerank(index.store, rerank, k, radius)
-    index.choose(engine, recall=recall, k=None if k is None and radius is not None else rerank or k or 10)
-    if where is not None:
-        index.store.where(where)  # an invalid filter is an error of the call, not of a query
-    options: dict[str, Any] = {"where": where, "along": along, "engine": engine, "recall": recall}
+    if options.rerank is not None:
+        check_rerank(index.store)
+    index.engines.choose(options)
+    if options.where is not None:
+        index.store.where(options.where)  # an invalid filter is an error of the call, not of a query
     while block := list(islice(queries, _TOGETHER)):
         encoded: list[tuple[np.ndarray, ...]] = []
         excluded_rows: list[int] = []  # rows to exclude, -1 for none
@@ -134,7 +121,7 @@ def answer_file(
             try:
                 if query.fault is not None:
                     raise LimbeckError(query.fault)
-                encoded.append(_asked(index, query.asked, rerank is not None))
+                encoded.append(_encoded(index, query.asked, options.rerank is not None))
             except LimbeckError as error:
                 errors[number] = str(error)
             else:
@@ -142,13 +129,10 @@ def answer_file(
         answers: Iterator[list[Hit] | LimbeckError] = iter([])
         if encoded:
             # An excluded row needs one hit more, so pass None if there is none.
-            options["without"] = np.array(excluded_rows) if max(excluded_rows) >= 0 else None
+            exclude = np.array(excluded_rows) if max(excluded_rows) >= 0 else None
             arrays = [np.concatenate(parts) for parts in zip(*encoded, strict=True)]
-            if rerank is None:
-                floats = arrays[1] if len(arrays) > 1 else None
-                answers = iter(index.search_many(arrays[0], k, radius=radius, embeddings=floats, **options))
-            else:
-                answers = iter(_reranked(index, arrays[0], arrays[1], k, rerank, options))
+            floats = arrays[1] if len(arrays) > 1 else None
+            answers = iter(_answers(index, arrays[0], floats, replace(options, exclude=exclude)))
         for number, query in enumerate(block):
             answer = errors[number] if number in errors else next(answers)
             if isinstance(answer, str | LimbeckError):
@@ -157,7 +141,7 @@ def answer_file(
                 yield {"query": query.asked, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
 
 
-def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
+def _encoded(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
     """Return the point (1, width) of a query, and its embedding (1, D) if the index keeps embeddings.
 
     Without ``embedded``, the embedding is NaN if it is not available.
@@ -165,32 +149,30 @@ def _asked(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndar
     others = {"image": query.get("image"), "like": query.get("like")}
     if embedded:
         return index.embed(query.get("text"), **others)
-    point, floats = index.asked(query.get("text"), **others)
-    width = embedding_width(index.store)
-    if width is None:
+    point, floats = index.encode_query(query.get("text"), **others)
+    kept = index.store.kept
+    if kept is None:
         return (point,)
-    return point, np.full((1, width), np.nan, np.float32) if floats is None else floats
+    return point, np.full((1, kept.width), np.nan, np.float32) if floats is None else floats
 
 
-def _reranked(
-    index: Index,
-    points: np.ndarray,
-    embeddings: np.ndarray,
-    k: int | None,
-    rerank: int,
-    options: dict[str, Any],
+def _answers(
+    index: Index, points: np.ndarray, embeddings: np.ndarray | None, options: SearchOptions
 ) -> list[list[Hit] | LimbeckError]:
     """Return the hits of each query, or its error if its short list has an item without an embedding."""
     try:
-        return [*index.search_reranked(points, embeddings, k, rerank=rerank, **options)]
+        return [*index.search_many(points, options, embeddings=embeddings)]
     except LimbeckError as error:
+        if options.rerank is None:
+            raise
         if len(points) == 1:
             return [error]
+    assert embeddings is not None
     answers: list[list[Hit] | LimbeckError] = []
     for q in range(len(points)):
-        excluded = options["without"]
-        alone = options | {"without": None if excluded is None else excluded[q : q + 1]}
-        answers += _reranked(index, points[q : q + 1], embeddings[q : q + 1], k, rerank, alone)
+        exclude = options.exclude
+        alone = replace(options, exclude=exclude[q : q + 1] if isinstance(exclude, np.ndarray) else exclude)
+        answers += _answers(index, points[q : q + 1], embeddings[q : q + 1], alone)
     return answers
 
 

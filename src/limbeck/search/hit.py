@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import COLUMN as EMBEDDING
-from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.store import IndexStore
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-_HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 @dataclass(frozen=True)
@@ -35,14 +28,6 @@ class Hit:
     score: float
     metadata: dict[str, Any]
     row: int
-
-
-def hits_of(store: IndexStore, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
-    """Return the hits for scores (k,) and rows (k,) of a store."""
-    found = []
-    for score, row, item in zip(scores.tolist(), rows.tolist(), store.metadata(rows, _HIDDEN), strict=True):
-        found.append(Hit(item.pop("id"), score, item, row))
-    return found
 
 
 def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:

@@ -13,14 +13,14 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart
-from limbeck.index.embeddings import check_rerank, embeddings_at, kept_of, reranked
+from limbeck.index.embeddings import check_rerank, embeddings_at, require_kept
 from limbeck.index.encoded import Encoded
-from limbeck.index.engine_selection import RECALL, Choice, Engines
-from limbeck.index.query import check_k
+from limbeck.index.engine_selection import Choice, Engines
+from limbeck.index.file_state import COLUMN as FILE_STATE
+from limbeck.index.query import RECALL, SearchOptions, check_k
 from limbeck.index.remove import remove_items
-from limbeck.index.store import IndexStore
-from limbeck.index.texts import stored_texts
-from limbeck.search.hit import Hit, hits_of, picture_of
+from limbeck.index.store import EMBEDDING, IndexStore
+from limbeck.search.hit import Hit, picture_of
 from limbeck.search.queries import QueryEncoder
 from limbeck.search.rows import add_items, load_model, open_rows
 from limbeck.spaces import Kept, Space
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
     from limbeck.encoding import OnSkip, Source
 
+_HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
+
 
 class Index:
     """Searches a collection by text, picture, features, stored item or encoded points.
@@ -41,13 +43,14 @@ class Index:
         store: the index on disk.
         space: the space of the points.
         score_name: "similarity" (higher is nearer) or "distance" (lower is nearer).
+        engines: selects the engine of a search, and searches with it.
     """
 
     def __init__(self, store: IndexStore, *, encoder: DualEncoder | None = None) -> None:
         self.store = store
         self.space: Space = store.space
         self.score_name: str = store.space.score_name
-        self._engines = Engines(store)
+        self.engines = Engines(store)
         self._queries = QueryEncoder(store, encoder)
 
     @classmethod
@@ -138,7 +141,7 @@ class Index:
         points: np.ndarray | None = None,
         where: str | None = None,
         radius: float | None = None,
-        along: str | None = None,
+        hierarchy: str | None = None,
         engine: str = "exact",
         recall: float = RECALL,
         rerank: int | None = None,
@@ -157,7 +160,8 @@ class Index:
             points: (width,) or (1, width), an encoded point of the index's space.
             where: a filter on the columns, such as "labels has sky"; only items that match are returned.
             radius: return only items with at most this distance, or at least this similarity.
-            along: "more-general": only items that entail the query; "more-specific": only items it entails.
+            hierarchy: "more-general": only items that entail the query; "more-specific": only items that it
+                entails.
             engine: "exact", an engine that you built (`limbeck index engine`), "auto", or
                 milvus://HOST:PORT/NAME.
             recall: the recall that the engine has to reach; see `choose`.
@@ -169,69 +173,43 @@ class Index:
                 row has another width, a text has no known word, the index has no encoder for the query, the
                 filter or radius is invalid, the space has no cones, or there is no such engine.
         """
-        options: dict[str, Any]
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
-        if k is not None:
-            check_k(k)
         row = None if like is None else self.store.row_of(like)
-        options = {"where": where, "along": along, "without": row, "engine": engine, "recall": recall}
+        options = SearchOptions(k, where, radius, hierarchy, row, engine, recall, rerank)
+        floats: np.ndarray | None = None
         if rerank is not None:
             if points is not None:
                 raise LimbeckError("rerank: needs a query with an embedding; search by text or like")
-            check_rerank(self.store, rerank, k, radius)  # before anything is encoded
-            query_points, embeddings = self.embed(query, image=image, like=like, features=features)
-            return self.search_reranked(query_points, embeddings, k, rerank=rerank, **options)[0]
-        if points is not None:
-            query_points, floats = np.atleast_2d(points), None
+            check_rerank(self.store)  # before anything is encoded
+            query_points, floats = self.embed(query, image=image, like=like, features=features)
+        elif points is not None:
+            query_points = np.atleast_2d(points)
         else:
-            query_points, floats = self.asked(query, image=image, like=like, features=features)
+            query_points, floats = self.encode_query(query, image=image, like=like, features=features)
         if len(query_points) != 1:
             raise LimbeckError(f"search: {len(query_points)} queries at once; use search_points for several")
-        return self.search_many(query_points, k, radius=radius, embeddings=floats, **options)[0]
+        return self.search_many(query_points, options, embeddings=floats)[0]
 
     def search_many(
         self,
         points: np.ndarray,
-        k: int | None = None,
+        options: SearchOptions | None = None,
         *,
-        where: str | None = None,
-        radius: float | None = None,
-        along: str | None = None,
-        without: int | np.ndarray | None = None,
-        engine: str = "exact",
-        recall: float = RECALL,
         embeddings: np.ndarray | None = None,
     ) -> list[list[Hit]]:
-        """Return the hits for each of several points (Q, width); arguments and errors as `search`.
-
-        ``without`` excludes a row, or one row per query, int (Q,), where -1 excludes none. ``embeddings``
-        (Q, D), those of the queries, order items of equal distance; for a row of NaN, ties go by row.
-        """
-        options: dict[str, Any] = {"where": where, "radius": radius, "along": along, "without": without}
-        options["embeddings"] = embeddings
-        found = self._engines.find(points, k, engine=engine, recall=recall, **options)
-        return [hits_of(self.store, scores, rows) for scores, rows in found]
-
-    def search_reranked(
-        self, points: np.ndarray, embeddings: np.ndarray, k: int | None = None, *, rerank: int, **options: Any
-    ) -> list[list[Hit]]:
-        """Return the hits for each of several points, re-ranked by the kept embeddings.
+        """Return the hits for each of several points.
 
         Args:
-            points: (Q, width), which select the short lists.
-            embeddings: (Q, D), those of the queries, which order the short lists.
-            k: the number of hits; 10 by default.
-            rerank: the length of the short lists, at least k.
-            options: as `search_many`, without a radius.
+            points: (Q, width) points of this index's space.
+            options: what to return; by default the 10 nearest items.
+            embeddings: (Q, D), those of the queries. They order items of equal distance, and the short lists
+                of a search with ``rerank``; for a row of NaN, ties go by row.
 
         Raises:
-            LimbeckError: as `search`, the points are not codes, the index keeps no embeddings, or ``rerank``
-                is below k.
+            LimbeckError: as `search`.
         """
-        wanted = check_rerank(self.store, rerank, k)
-        found = self._engines.find(points, rerank, embeddings=embeddings, **options)
-        lists = [rows for _, rows in found]
-        return [hits_of(self.store, *one) for one in reranked(self.store, embeddings, lists, wanted)]
+        found = self.engines.find(points, options or SearchOptions(), embeddings)
+        return [self._hits(scores, rows) for scores, rows in found]
 
     def embed(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
@@ -249,11 +227,11 @@ class Index:
             return self.store.point(row), embeddings_at(self.store, np.array([row]))
         return self._queries.embed(self.kept, text, image=image, features=features)
 
-    def asked(
+    def encode_query(
         self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the same as `embed`, but None, or a row of NaN, for embeddings that are not available."""
-        kept = kept_of(self.store)
+        kept = self.store.kept
         if like is not None:
             row = self.store.row_of(like)
             floats = None if kept is None else embeddings_at(self.store, np.array([row]), lenient=True)
@@ -269,13 +247,10 @@ class Index:
         Raises:
             LimbeckError: the index keeps no embeddings.
         """
-        kept = kept_of(self.store)
-        if kept is None:
-            raise LimbeckError(f"{self.store.path}: keeps no embeddings; build it with --keep-embeddings")
-        return kept
+        return require_kept(self.store)
 
     def choose(self, engine: str = "auto", *, recall: float = RECALL, k: int | None = 10) -> Choice:
-        """Return the engine that `search` uses, its setting, and the reason.
+        """Return the engine that `search` uses, its search parameters, and the reason.
 
         Args:
             engine: "exact", the name of an engine that you built, or "auto": the fastest engine with enough
@@ -286,7 +261,8 @@ class Index:
         Raises:
             LimbeckError: there is no such engine, it was never measured, or the recall is out of range.
         """
-        return self._engines.choose(engine, recall=recall, k=k)
+        radius = 0.0 if k is None else None
+        return self.engines.choose(SearchOptions(k, radius=radius, engine=engine, recall=recall))
 
     def search_points(
         self,
@@ -318,7 +294,11 @@ class Index:
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Convert scores and rows (Q, k) to hits."""
-        return [hits_of(self.store, *found) for found in zip(scores, rows, strict=True)]
+        return [self._hits(*found) for found in zip(scores, rows, strict=True)]
+
+    def _hits(self, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
+        items = zip(scores.tolist(), rows.tolist(), self.store.metadata(rows, _HIDDEN), strict=True)
+        return [Hit(item.pop("id"), score, item, row) for score, row, item in items]
 
     def traverse(
         self,
@@ -345,6 +325,8 @@ class Index:
         Raises:
             LimbeckError: the space has no cones, there are no texts, none has a known word, or as `search`.
         """
+        from limbeck.index.texts import stored_texts  # with pyarrow.compute, which is slow to import
+
         require_cones(self.space)
         check_steps(steps)
         _require_one("traverse", query=query, image=image, like=like, features=features)
@@ -375,7 +357,7 @@ class Index:
     def item(self, item_id: str) -> Hit:
         """Return an item of this index as a hit with score 0."""
         row = self.store.row_of(item_id)
-        return hits_of(self.store, np.zeros(1, np.int64), np.array([row]))[0]
+        return self._hits(np.zeros(1, np.int64), np.array([row]))[0]
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
         """Open the picture of a hit, RGB and upright.

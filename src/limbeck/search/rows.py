@@ -11,11 +11,11 @@ import numpy as np
 from limbeck.codes.arrays import as_codes_or_vectors
 from limbeck.errors import LimbeckError
 from limbeck.index.add import Added, add_batches
-from limbeck.index.embeddings import COLUMN, kept_of, with_embeddings
+from limbeck.index.embeddings import with_embeddings
 from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
-from limbeck.index.store import IndexStore
+from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.notices import say
 from limbeck.spaces import Hamming, Kept, Space, Sphere
@@ -83,7 +83,7 @@ def open_rows(
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
         encoded = source if isinstance(source, Encoded) else Encoded.open(source)
         encoded.check()
-        if embeddings and COLUMN not in encoded.columns:
+        if embeddings and EMBEDDING not in encoded.columns:
             raise LimbeckError(f"{encoded.path}: has no embeddings; encode it again with --keep-embeddings")
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
@@ -167,7 +167,7 @@ def add_items(
         known = None if items is None else as_items(items).column("id").to_pylist()
         batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
         if embeddings is not None:
-            if (kept := kept_of(store)) is None:
+            if (kept := store.kept) is None:
                 raise LimbeckError(f"{path}: keeps no embeddings; leave out the embeddings")
             if items is None:
                 raise LimbeckError("index: an array needs items with a column 'id'; give one id per row")
@@ -200,7 +200,7 @@ def add_items(
             batch_size=batch_size,
             on_skip=on_skip,
             progress=progress,
-            embeddings=kept_of(store) or False,
+            embeddings=store.kept or False,
         )
     return add_batches(path, batches, meta, ids=known, replace=replace, hint=hint)
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 from limbeck.encoding import OnSkip, PictureFolder
 from limbeck.errors import LimbeckError
 from limbeck.index.add import add_batches
-from limbeck.index.embeddings import kept_of
 from limbeck.index.file_state import COLUMN, FileState, column_of, state_after
 from limbeck.index.media import join_root
 from limbeck.index.remove import remove_items
@@ -198,7 +197,7 @@ def _encoded(
     skip: OnSkip,
 ) -> tuple[Batches, StoreMeta]:
     """Return the batches of the rows to encode and their description; without rows, no model is loaded."""
-    kept = kept_of(store)
+    kept = store.kept
     if not rows:
         recorded = None if kept is None or kept.of == "unrecorded" else kept
         manifest = store.manifest

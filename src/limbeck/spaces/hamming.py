@@ -64,7 +64,8 @@ class Hamming(NoCones):
                 f"{what}: holds {array.dtype}, not packed uint8 codes; pack them by limbeck.codes.pack_bits",
                 code="E-CODES-FORM",
             )
-        require_matrix(array, self.width, f"{self.bits}-bit codes ({self.width} bytes)", what)
+        if array.shape[1:] != (self.width,):
+            require_matrix(array, self.width, f"{self.bits}-bit codes ({self.width} bytes)", what)
         return np.ascontiguousarray(array)
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
@@ -146,6 +147,19 @@ class Hamming(NoCones):
     def to_json(self) -> dict[str, Any]:
         """Return for example ``{"name": "hamming", "bits": 64}``."""
         return {"name": self.name, "bits": self.bits}
+
+
+def code_distances(query: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return the Hamming distances of one code (B,) to codes (N, B), unsigned integers (N,)."""
+    size = next(size for size in (8, 4, 2, 1) if len(query) % size == 0)
+    words = np.ascontiguousarray(items).view(f"u{size}")
+    differing = words ^ np.ascontiguousarray(query).view(f"u{size}")
+    if differing.shape[1] == 1:
+        return np.bitwise_count(differing[:, 0])
+    distances = np.zeros(len(words), dtype=np.uint16)
+    for column in differing.T:
+        distances += np.bitwise_count(column)
+    return distances
 
 
 def _as_signs(codes: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 
-Setting = dict[str, int]
+SearchParams = dict[str, int]
+# build parameters by their names in version 0.1
+_RENAMED = {"lists": ("nlist",), "links": ("M",), "ef": ("ef_construction",), "parts": ("M", "nhash")}
 
 
 @dataclass(frozen=True)
-class Option:
+class BuildParam:
     """Describes a build parameter of an engine, a whole number from ``low`` to ``high``."""
 
     name: str
@@ -98,18 +100,18 @@ class Engine(Protocol):
         """Open the folder that `write` wrote for ``rows`` points."""
 
     @classmethod
-    def options(cls, rows: int, columns: int) -> list[Option]:
+    def build_params(cls, rows: int, columns: int) -> list[BuildParam]:
         """Return the build parameters for ``rows`` points of ``columns`` columns."""
 
     @classmethod
-    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+    def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Build the engine over points and write it into an empty folder."""
 
-    def settings(self) -> list[Setting]:
+    def search_params(self) -> list[SearchParams]:
         """Return the search parameters, from fast to thorough; ``shortlist`` is the least candidate count."""
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
+        self, queries: np.ndarray, count: int, params: SearchParams, allowed: RowMask | None
     ) -> Candidates:
         """Return up to ``count`` allowed candidates for each query (Q, columns).
 
@@ -125,27 +127,30 @@ class ExactEngine(Protocol):
     It may give up a query if a scan of all points would be faster; the query then has no candidates.
     """
 
-    def within(
-        self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
+    def range_search(
+        self, queries: np.ndarray, radius: int, params: SearchParams, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Return distances and rows (m,) within a radius for each query (Q, columns); None if given up."""
 
 
-def choose_options(cls: type[Engine], rows: int, columns: int, given: Mapping[str, int]) -> dict[str, int]:
+def resolve_build_params(
+    cls: type[Engine], rows: int, columns: int, given: Mapping[str, int]
+) -> dict[str, int]:
     """Return the build parameters of an engine: the given ones, and defaults for the others.
 
     Raises:
-        LimbeckError: an option is unknown, not a whole number, or out of range.
+        LimbeckError: a parameter is unknown, not a whole number, or out of range.
     """
-    known = {option.name: option for option in cls.options(rows, columns)}
+    known = {param.name: param for param in cls.build_params(rows, columns)}
     for name, value in given.items():
         if name not in known:
             hint = f"choose from {', '.join(known)}" if known else "it has none"
-            raise LimbeckError(f"engine: {cls.name} has no option {name!r}; {hint}")
+            hint = next((f"it is called {new} now" for new in _RENAMED.get(name, ()) if new in known), hint)
+            raise LimbeckError(f"engine: {cls.name} has no build parameter {name!r}; {hint}")
         low, high = known[name].low, known[name].high
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise LimbeckError(f"engine: {name}={value!r} is not a whole number from {low} to {high}")
-    return {name: int(given.get(name, option.default)) for name, option in known.items()}
+    return {name: int(given.get(name, param.default)) for name, param in known.items()}
 
 
 def widened(value: int, allowed: RowMask | None, most: int) -> int:

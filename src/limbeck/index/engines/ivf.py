@@ -17,17 +17,17 @@ from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import as_words, read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import open_npy
-from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting, widened
+from limbeck.index.engines.base import BuildParam, Candidates, Points, RowMask, SearchParams, widened
 from limbeck.index.engines.centres import majority_centres, nearest_centres
 from limbeck.index.engines.scan_lists import scan_lists
 from limbeck.index.exact import search_codes
 
 _SAMPLE = 32  # training codes per centroid
-_PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class InvertedCodes:
-    """Scans the ``probes`` lists (nprobe) whose centroids are nearest to the query."""
+    """Scans the ``nprobe`` lists whose centroids are nearest to the query."""
 
     name: ClassVar[str] = "ivf"
 
@@ -51,15 +51,15 @@ class InvertedCodes:
             raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
 
     @classmethod
-    def options(cls, rows: int, columns: int) -> list[Option]:
-        """Return ``lists`` (nlist), by default about 4·√rows."""
+    def build_params(cls, rows: int, columns: int) -> list[BuildParam]:
+        """Return ``nlist``, by default about 4·√rows."""
         wanted = 2 ** round(np.log2(4 * np.sqrt(rows)))
-        return [Option("lists", min(rows, wanted), 1, rows)]
+        return [BuildParam("nlist", min(rows, wanted), 1, rows)]
 
     @classmethod
-    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+    def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Train the centroids on a sample, then sort all codes by list, in row order within each list."""
-        centres = majority_centres(points.sample(_SAMPLE * options["lists"]), options["lists"])
+        centres = majority_centres(points.sample(_SAMPLE * params["nlist"]), params["nlist"])
         cells = np.empty(points.rows, dtype=np.uint32)
         at = 0
         for piece in points.pieces():
@@ -85,16 +85,16 @@ class InvertedCodes:
         np.save(folder / "centres.npy", centres)
         np.save(folder / "starts.npy", starts[:, None])
 
-    def settings(self) -> list[Setting]:
-        """Return the numbers of probes to measure: 1, 2, 4, …, at most half of the lists."""
-        return [{"probes": probes} for probes in _PROBES if probes <= max(1, len(self._centres) // 2)]
+    def search_params(self) -> list[SearchParams]:
+        """Return the values of nprobe to measure: 1, 2, 4, …, at most half of the lists."""
+        return [{"nprobe": nprobe} for nprobe in _NPROBES if nprobe <= max(1, len(self._centres) // 2)]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
+        self, queries: np.ndarray, count: int, params: SearchParams, allowed: RowMask | None
     ) -> Candidates:
         """Return the ``count`` nearest codes of the nearest lists, with exact distances."""
-        probes = widened(setting["probes"], allowed, len(self._centres))
-        chosen = search_codes(queries, self._centres, probes)[1]
+        nprobe = widened(params["nprobe"], allowed, len(self._centres))
+        chosen = search_codes(queries, self._centres, nprobe)[1]
         query_words = as_words(queries)
         mask = np.empty(0, np.uint8) if allowed is None else np.ascontiguousarray(allowed.mask).view(np.uint8)
         distances = np.empty((len(query_words), count), dtype=np.int32)

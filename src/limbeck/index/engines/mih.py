@@ -19,7 +19,7 @@ from limbeck.codes.threads import run_threads, spans, thread_count
 from limbeck.codes.words import read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
-from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting
+from limbeck.index.engines.base import BuildParam, Candidates, Points, RowMask, SearchParams
 from limbeck.index.engines.scan_buckets import keys_of, place_entries, search_buckets
 
 _WIDEST = 24  # bits of a part: its table of 2^24 starts takes 64 MB
@@ -55,19 +55,19 @@ class MultiIndex:
         self._table = _table(order, self._widths)
 
     @classmethod
-    def options(cls, rows: int, columns: int) -> list[Option]:
+    def build_params(cls, rows: int, columns: int) -> list[BuildParam]:
         """Return ``parts``, by default so that a part has about as many buckets as there are rows."""
         bits = 8 * columns
         least = -(-bits // _WIDEST)
         wanted = round(bits / max(1.0, np.log2(rows)))
-        return [Option("parts", min(bits, max(least, wanted)), least, bits)]
+        return [BuildParam("parts", min(bits, max(least, wanted)), least, bits)]
 
     @classmethod
-    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+    def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Sort the codes by each part, in row order within a bucket, and write the tables."""
         if points.rows >= 1 << 32:
             raise LimbeckError("engine: mih takes fewer than 2^32 rows; use ivf")
-        parts = options["parts"]
+        parts = params["parts"]
         order, widths = _ordered(points.sample(_SAMPLE), parts)
         np.save(folder / "order.npy", order[:, None])
         np.save(folder / "widths.npy", widths[:, None])
@@ -88,21 +88,21 @@ class MultiIndex:
                     at += len(piece)
                 entries.append(sorted_by)
 
-    def settings(self) -> list[Setting]:
-        """Return one setting, the budget."""
+    def search_params(self) -> list[SearchParams]:
+        """Return the budget."""
         return [{"budget": _PERCENT}]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
+        self, queries: np.ndarray, count: int, params: SearchParams, allowed: RowMask | None
     ) -> Candidates:
         """Return the ``count`` nearest codes with exact distances; none for a query that is given up."""
-        nearest, _ = self.nearest(self.cut(queries), count, self._bits, setting, allowed)
+        nearest, _ = self.nearest(self.cut(queries), count, self._bits, params, allowed)
         none = (nearest < 0) | (nearest >> 32 > self._bits)
         rows = np.where(none, -1, nearest & 0xFFFFFFFF)
         return Candidates(rows, np.where(none, self._bits + 1, nearest >> 32).astype(np.int32))
 
-    def within(
-        self, queries: np.ndarray, radius: int, setting: Setting, allowed: RowMask | None
+    def range_search(
+        self, queries: np.ndarray, radius: int, params: SearchParams, allowed: RowMask | None
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """Return distances and rows (m,) within a radius for each query (Q, B); None if given up."""
         radius, count = min(radius, self._bits), _FEW
@@ -110,7 +110,7 @@ class MultiIndex:
         answers: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(queries)
         while len(open_):  # a full answer may be incomplete: search again with more capacity
             count = min(count, self._entries.shape[1])
-            nearest, _ = self.nearest(query_parts[open_], count, radius, setting, allowed)
+            nearest, _ = self.nearest(query_parts[open_], count, radius, params, allowed)
             full = (nearest[:, -1] >= 0) & (nearest[:, -1] >> 32 <= radius) & (count < self._entries.shape[1])
             for q, held in zip(open_[~full], nearest[~full], strict=True):
                 if held[0] >= 0:
@@ -124,7 +124,7 @@ class MultiIndex:
         return _keys(queries, self._table)
 
     def nearest(
-        self, query_parts: np.ndarray, count: int, reach: int, setting: Setting, allowed: RowMask | None
+        self, query_parts: np.ndarray, count: int, reach: int, params: SearchParams, allowed: RowMask | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ``nearest`` and ``work`` of `search_buckets` for queries cut into parts, uint32 (Q, m)."""
         rows = self._entries.shape[1]
@@ -142,7 +142,7 @@ class MultiIndex:
                 self._entries,
                 read_only(mask),
                 _LOOKUP,
-                setting["budget"] / 100 * rows,
+                params["budget"] / 100 * rows,
                 reach,
                 nearest[start:stop],
                 work[start:stop],

@@ -14,7 +14,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
-from limbeck.index.engines.base import Candidates, Option, Points, RowMask, Setting
+from limbeck.index.engines.base import BuildParam, Candidates, Points, RowMask, SearchParams
 from limbeck.index.exact import search_codes
 
 _SHORTLISTS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -32,23 +32,23 @@ class PrefixColumn:
         self._all = rows
 
     @classmethod
-    def options(cls, rows: int, columns: int) -> list[Option]:
+    def build_params(cls, rows: int, columns: int) -> list[BuildParam]:
         """Return ``bytes`` of the prefix, by default half of the code and at most 4."""
-        return [Option("bytes", max(1, min(4, columns // 2)), 1, columns)]
+        return [BuildParam("bytes", max(1, min(4, columns // 2)), 1, columns)]
 
     @classmethod
-    def write(cls, folder: Path, points: Points, options: Mapping[str, int]) -> None:
+    def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Copy the first bytes of every code."""
-        with NpyWriter(folder / "prefix.npy", np.dtype(np.uint8), options["bytes"]) as column:
+        with NpyWriter(folder / "prefix.npy", np.dtype(np.uint8), params["bytes"]) as column:
             for piece in points.pieces():
-                column.append(piece[:, : options["bytes"]])
+                column.append(piece[:, : params["bytes"]])
 
-    def settings(self) -> list[Setting]:
+    def search_params(self) -> list[SearchParams]:
         """Return lengths of the short list, ascending."""
         return [{"shortlist": length} for length in _SHORTLISTS if length <= max(20, self._all // 4)]
 
     def search(
-        self, queries: np.ndarray, count: int, setting: Setting, allowed: RowMask | None
+        self, queries: np.ndarray, count: int, params: SearchParams, allowed: RowMask | None
     ) -> Candidates:
         """Return the ``count`` items of nearest prefix; fewer if fewer are allowed."""
         mask = None if allowed is None else allowed.mask

@@ -19,7 +19,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0  # time limits of pymilvus
 _PORT = 19530
 _ADDRESS = re.compile(
     r"milvus(?P<tls>\+tls)?://(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?"
-    r"/(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:\?probes=(?P<probes>[1-9]\d*))?"
+    r"/(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:\?nprobe=(?P<nprobe>[1-9]\d*))?"
 )
 
 
@@ -37,22 +37,24 @@ class Address:
         port: the port, by default 19530.
         name: the name of the collection.
         tls: whether to use TLS.
-        probes: the number of lists to scan (nprobe) in a collection with lists; None for the default.
+        nprobe: the number of lists to scan (nprobe) in a collection with lists; None for the default.
     """
 
     host: str
     port: int
     name: str
     tls: bool = False
-    probes: int | None = None
+    nprobe: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse ``milvus://HOST:PORT/NAME`` (``milvus+tls://`` for TLS), with an optional ``?probes=N``.
+        """Parse ``milvus://HOST:PORT/NAME`` (``milvus+tls://`` for TLS), with an optional ``?nprobe=N``.
 
         Raises:
             LimbeckError: the address is invalid. It must not hold a password; set `TOKEN` for that.
         """
+        if "?probes=" in text:
+            raise LimbeckError(f"milvus: {text!r}: ?probes= is called ?nprobe= now; write that")
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"] or _PORT) > 65535:
             raise LimbeckError(
@@ -60,8 +62,8 @@ class Address:
                 f"_), and put a token into the environment variable {TOKEN}",
                 code="E-MILVUS-ADDRESS",
             )
-        probes = None if match["probes"] is None else int(match["probes"])
-        return cls(match["host"], int(match["port"] or _PORT), match["name"], bool(match["tls"]), probes)
+        nprobe = None if match["nprobe"] is None else int(match["nprobe"])
+        return cls(match["host"], int(match["port"] or _PORT), match["name"], bool(match["tls"]), nprobe)
 
     @property
     def server(self) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
-from limbeck.index.embeddings import COLUMN as EMBEDDING
-from limbeck.index.store import IndexStore
+from limbeck.index.store import EMBEDDING, IndexStore
 
 ROW, POINT = "row", "point"
 MAX_TEXT, MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the limits of Milvus

@@ -20,7 +20,7 @@ from limbeck.index.store import IndexStore
 MOST = 16384  # the most hits per query that Milvus returns
 _TOGETHER = 1 << 18  # hits per message
 _SPARE, _GROWTH = 16, 4
-_SHORTLIST, _PROBES = 200, 16  # defaults for a collection with lists
+_SHORTLIST, _NPROBE = 200, 16  # defaults for a collection with lists
 _STALE = 0.2  # above this share of missing rows, a new push is recommended
 
 
@@ -59,15 +59,15 @@ class MilvusSearch:
         return not self._record.lists
 
     @property
-    def probes(self) -> int:
+    def nprobe(self) -> int:
         """The number of lists that a search scans (nprobe)."""
-        return min(self._address.probes or _PROBES, self._record.lists)
+        return min(self._address.nprobe or _NPROBE, self._record.lists)
 
     @property
     def why(self) -> str:
         """A description of the search, in one line for people."""
         lists, share = self._record.lists, self.uncovered / max(1, self._store.rows)
-        how = f"{self.probes} of {lists} lists, recall not measured" if lists else "every item compared"
+        how = f"{self.nprobe} of {lists} lists, recall not measured" if lists else "every item compared"
         rest = f"; {share:.1%} of the rows were added later and are searched here" if self.uncovered else ""
         rest += ": push again" if share > _STALE else ""
         what = f"{self._record.rows:,} items of generation {self._record.generation}"
@@ -98,8 +98,8 @@ class MilvusSearch:
         width = min(k, *(len(rows) for _, rows in answers))
         return np.stack([one[:width] for one, _ in answers]), np.stack([rows[:width] for _, rows in answers])
 
-    def within(self, points: np.ndarray, radius: float, where: Where | None = None) -> list[Answer]:
-        """Return all items within a radius like `ExactSearch.within`.
+    def range_search(self, points: np.ndarray, radius: float, where: Where | None = None) -> list[Answer]:
+        """Return all items within a radius like `ExactSearch.range_search`.
 
         Raises:
             LimbeckError: the collection has lists, so that items may be missed.
@@ -121,11 +121,11 @@ class MilvusSearch:
             (scores[kept], rows[kept]) for scores, rows in answers for kept in [sign * scores >= sign * limit]
         ]
         if self._rest is not None and self._rest_search is not None:
-            more = self._rest_search.within(queries, limit, self._mask(where, self._others))
+            more = self._rest_search.range_search(queries, limit, self._mask(where, self._others))
             rest = [(scores, self._rest.to_store(rows)) for scores, rows in more]
             near = [_ordered(sign, *pair) for pair in zip(near, rest, strict=True)]
         if open_:
-            exact_answers = self._exact.within(queries[open_], limit, self._mask(where))
+            exact_answers = self._exact.range_search(queries[open_], limit, self._mask(where))
             for q, answer in zip(open_, exact_answers, strict=True):
                 near[q] = answer
         return near
@@ -162,7 +162,7 @@ class MilvusSearch:
         """Return rows of the collection and Milvus' scores, best first, for each query."""
         ready = self._layout.queries(queries)
         data = [query.tobytes() for query in ready] if self._layout.metric == "HAMMING" else list(ready)
-        params = {"nprobe": self.probes} if self._record.lists else {}
+        params = {"nprobe": self.nprobe} if self._record.lists else {}
         with one_line_errors(self._address):
             hits = self._client.search(
                 self._collection,
@@ -234,9 +234,9 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
         name = str(about["collection_name"])
         record = Record.from_text(about.get("description", ""), address)
         record.check(store, address)
-        if address.probes is not None and not record.lists:
+        if address.nprobe is not None and not record.lists:
             raise LimbeckError(
-                f"{address}: has no lists; leave out ?probes=, or push with --nlist", code="E-OPTION-UNUSED"
+                f"{address}: has no lists; leave out ?nprobe=, or push with --nlist", code="E-OPTION-UNUSED"
             )
         layout, index = Layout.of(store.space, record.lists), client.describe_index(name, POINT)
         if (index["index_type"], index["metric_type"]) != (layout.kind, layout.metric):
