@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def whole(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out.parent / "errors.txt").write_text(done.stderr)
     assert done.exit_code == 1, done.stderr
     return out
+
+
+def test_without_pandas_a_grid_stops_before_its_first_run(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table at the end needs pandas."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    status, said, errors = run("grid", write("unstarted"), "--out", tmp_path / "grid")
+    assert (status, said) == (1, "")
+    assert 'pandas is not installed; type: pip install "limbeck[report]"' in errors
+    assert not list((tmp_path / "grid").glob("**/result*.json"))
 
 
 def test_rows_table_failures_and_estimates(whole: Path) -> None:

@@ -14,11 +14,7 @@ ALWAYS_READ = 2**26
 
 
 def file_digest(path: Path, cache: Path | None = None) -> str:
-    """Return the hex SHA-256 of a file's bytes.
-
-    Args:
-        path: the file.
-        cache: the folder of known digests of files above `ALWAYS_READ` bytes; None reads every file.
+    """Return the hex SHA-256 of a file's bytes; ``cache`` is the folder of known digests of large files.
 
     Raises:
         LimbeckError: the file is missing or cannot be read.

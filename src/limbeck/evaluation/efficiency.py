@@ -94,15 +94,9 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 
 def score_at(result: Result, axis: str, place: float) -> float | None:
-    """Interpolate the validation score at a number of pairs or seconds.
+    """Return the validation score at a number of ``pairs`` or ``seconds`` (the axis), linear between two.
 
-    Args:
-        result: its ``progress`` holds the validation points.
-        axis: ``pairs`` or ``seconds``.
-        place: the position on that axis.
-
-    Returns:
-        The score, linear between two validations; None before the first and after the last.
+    It is None before the first validation and after the last.
     """
     points = sorted((point[axis], point["score"]) for point in result.progress)
     if not points or not points[0][0] <= place <= points[-1][0]:

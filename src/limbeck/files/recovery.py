@@ -8,13 +8,10 @@ from limbeck.files.names import replaced_paths
 
 
 def interrupted_replacement(path: Path | str) -> str | None:
-    """Return one line that names the old and the new state of a missing directory, or None.
+    """Return one line that names the old and the new state of a missing directory (or of a file's), or None.
 
     Where the file system cannot exchange two names atomically, a replacement renames the old directory to
     ``.NAME.<8 hex digits>.old`` and then the new one, ``.NAME.<the same>.tmp``, to its path.
-
-    Args:
-        path: the directory, or a file in it.
     """
     for place in (Path(path), Path(path).parent):
         olds = replaced_paths(place) if place.name and not place.exists() else []

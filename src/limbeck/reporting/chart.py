@@ -35,8 +35,6 @@ class Chart:
 
     Attributes:
         name: file name without suffix, and prefix of the ids on a page.
-        panels: the panels, row by row.
-        legend: entries of the legend.
         size: width and height of one panel in inches.
         columns: maximal number of panels per row in the file.
     """

@@ -28,11 +28,7 @@ _BITS = {
 
 
 def code_tables(results: Sequence[Result]) -> list[Table]:
-    """Make the tables of results of hash codes: metrics per direction, and bit statistics.
-
-    Args:
-        results: any results; those without hash codes are left out.
-    """
+    """Make the tables of the results that are hash codes: metrics per direction, and bit statistics."""
     codes = [r for r in results if any("p@100" in r.metrics.get(way, {}) for way in DIRECTIONS)]
     if not codes:
         return []

@@ -93,14 +93,9 @@ def comparison_csv(comparison: Comparison) -> str:
 
 
 def write_comparison(folder: Path | str, comparison: Comparison) -> list[Path]:
-    """Write ``table.md``, ``table.csv``, ``comparison.json`` and the charts that apply as SVG.
+    """Write ``table.md``, ``table.csv``, ``comparison.json`` and the charts that apply as SVG; return all.
 
-    Args:
-        folder: created if missing. The files of an earlier comparison are replaced; other files stay.
-        comparison: the result of `limbeck.evaluation.compare`.
-
-    Returns:
-        The files written.
+    The files of an earlier comparison are replaced; other files stay.
 
     Raises:
         LimbeckError: the folder has a file of one of these names that does not belong to an earlier

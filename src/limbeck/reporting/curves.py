@@ -12,11 +12,9 @@ from limbeck.tables import split_lines
 
 
 def read_curves(run: Path | str) -> list[dict[str, Any]]:
-    """Read the rows of every ``metrics.jsonl`` of a run, and add the name of the ``stage`` to each row.
+    """Read the rows of each ``stages/NAME/metrics.jsonl`` of a run, and add the ``stage`` to each row.
 
-    Args:
-        run: run directory with ``stages/NAME/metrics.jsonl``. The stages are in the order of ``run.json``, or
-            of their names if it does not list them.
+    The stages are in the order of ``run.json``, or of their names if it does not list them.
 
     Raises:
         LimbeckError: a line other than the last is not JSON; an incomplete last line is ignored.

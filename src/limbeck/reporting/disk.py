@@ -105,12 +105,8 @@ class Disk:
 def poincare_disks(models: Mapping[str, Disk], colors: Mapping[str, str] | None = None) -> Chart | None:
     """Draw one disk per model: pictures coloured by branch, texts of the tree named and joined by geodesics.
 
-    Args:
-        models: label → its disk.
-        colors: branch → one of `SERIES`; by default colours in order of appearance.
-
-    Returns:
-        The chart; None without a model.
+    ``colors`` gives each branch one of `SERIES`; the default is the order of appearance. The chart is None
+    without a model.
     """
     if not models:
         return None

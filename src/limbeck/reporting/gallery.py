@@ -34,12 +34,9 @@ class Cell:
 
 
 def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], *, columns: int = 6) -> None:
-    """Write a contact sheet.
+    """Write a contact sheet: rows of (query, its hits), from top to bottom, wrapped after ``columns`` hits.
 
-    Args:
-        path: ``.png`` or ``.jpg``, or ``-`` for a PNG to standard output.
-        rows: (query, its hits), from top to bottom; long rows are wrapped after ``columns`` hits.
-        columns: number of hits per row.
+    The path ends in ``.png`` or ``.jpg``, or is ``-`` for a PNG to standard output.
 
     Raises:
         LimbeckError: the suffix is wrong, there are no hits, or the file cannot be written.

@@ -15,14 +15,7 @@ FURTHER = {"top1": "zero_shot", "tie": "hierarchy"}
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one training run.
-
-    Attributes:
-        label: name of the row.
-        parameters: number of parameters of the saved model.
-        pairs: number of pairs seen; every epoch counts its pairs again.
-        seconds: duration including the setup.
-    """
+    """The cost of one training run: parameters, pairs seen (once per epoch), and all its seconds."""
 
     label: str
     parameters: int
@@ -33,9 +26,7 @@ class Cost:
 def overview_table(results: Sequence[Result], more: Mapping[str, Sequence[str]] | None = None) -> Table:
     """Make a table with one row per model: space, bytes per picture, recall, zero-shot accuracy, TIE.
 
-    Args:
-        results: results of one retrieval protocol.
-        more: additional columns, head → one cell per result.
+    ``results`` are of one retrieval protocol; ``more`` adds columns, head → one cell per result.
     """
     head = ["method", "space", "bytes"]
     head += [figure_head(way, name) for name in RECALLS for way in DIRECTIONS]

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 def thumbnail(picture: Image.Image, side: int = 168, quality: int = 82) -> str:
     """Return a square JPEG thumbnail as a ``data:`` URL; the picture is cropped at its centre.
 
-    Args:
-        picture: any mode and size. Pictures of at most half of ``side`` are enlarged by a whole factor
-            without interpolation, so generated scenes of 64 px stay sharp.
-        side: edge in pixels.
-        quality: quality of the JPEG, 1 to 95.
+    Pictures of at most half of ``side`` (pixels) are enlarged by a whole factor without interpolation, so
+    generated scenes of 64 px stay sharp.
     """
     from PIL import Image, ImageOps
 

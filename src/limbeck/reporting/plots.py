@@ -22,10 +22,7 @@ def map_against_bits(results: Sequence[Result]) -> Chart | None:
     """Draw mAP against code length, one panel per direction, with mean and s.d. over seeds.
 
     Continuous embeddings are horizontal dotted lines. The floor of all-equal codes is a dashed line where it
-    is near, and a note where it is far below.
-
-    Returns:
-        The chart; None without a hashing result.
+    is near, and a note where it is far below. The chart is None without a hashing result.
     """
     hashing = [result for result in results if result.task == "hashing"]
     directions = [d for d in DIRECTIONS if any("map" in r.metrics.get(d, {}) for r in hashing)]
@@ -97,12 +94,8 @@ def _by_bits(results: Sequence[Result], label: str, direction: str) -> dict[int 
 def precision_recall(results: Sequence[Result], bits: int | None = None) -> Chart | None:
     """Draw precision against recall for growing Hamming radius, one panel per direction, averaged over seeds.
 
-    Args:
-        results: results without such a curve (continuous spaces) are left out.
-        bits: code length; by default the one that most methods have, on a tie the longest.
-
-    Returns:
-        The chart; None without such curves.
+    ``bits`` is by default the length that most methods have, on a tie the longest. The chart is None without
+    such curves.
     """
     return _precision("precision-recall", results, bits, "recall", "precision")
 
@@ -159,10 +152,7 @@ def common_bits(results: Sequence[Result]) -> int | None:
 def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | None:
     """Draw the share of ones per bit, sorted, for database pictures and texts; one half is ideal.
 
-    There is one panel per method, for one code length and the method's first seed.
-
-    Returns:
-        The chart; None without bit statistics.
+    There is one panel per method, for one code length and the method's first seed; None without statistics.
     """
     healthy = [result for result in results if any("ones" in part for part in result.health.values())]
     bits = bits or common_bits(healthy)
@@ -197,12 +187,7 @@ def _balance_panel(result: Result, axis: Any) -> None:
 def learning_curves(curves: dict[str, list[dict[str, Any]]], column: str = "loss") -> Chart | None:
     """Draw one column of ``metrics.jsonl`` by step, one small panel per run and one colour per stage.
 
-    Args:
-        curves: run name → rows.
-        column: the column to draw; runs without it are left out.
-
-    Returns:
-        The chart; None if no run has the column.
+    ``curves`` holds the rows of each run; runs without the column are left out. Without any, return None.
     """
     series = {name: stage_series(rows, column) for name, rows in curves.items()}
     series = {name: stages for name, stages in series.items() if stages}

@@ -23,10 +23,8 @@ def quality_over(results: Sequence[Result]) -> Chart | None:
     """Draw the validation score against pairs seen and seconds: mean over seeds with a band of one s.d.
 
     Scores are interpolated linearly between validations. A mean is drawn only where all seeds have scores.
-    Hash codes are shown at one length: the one that most methods have, on a tie the longest.
-
-    Returns:
-        The chart; None if no run recorded validation scores.
+    Hash codes are shown at the length that most methods have, on a tie the longest. The chart is None without
+    validation scores.
     """
     recorded = [result for result in results if result.progress]
     bits = plots.common_bits(recorded)
@@ -68,18 +66,13 @@ def common_curves(members: Sequence[Result], axis: str) -> tuple[np.ndarray, np.
 
 
 def write_figure(file: Path, results: Sequence[Result]) -> None:
-    """Write all charts of a comparison in one picture.
+    """Write all charts of a comparison in one ``.png`` or ``.svg``, or a PNG to standard output (``-``).
 
     The charts are validation scores over pairs and seconds; for hash codes also mAP by bits, precision–recall
     and P@N.
 
-    Args:
-        file: ``.png`` or ``.svg``, or ``-`` for a PNG to standard output.
-        results: results of one protocol.
-
     Raises:
-        LimbeckError: the suffix is wrong; the results have nothing to draw; the extra ``report`` is not
-            installed.
+        LimbeckError: the suffix is wrong; the results have nothing to draw; matplotlib is not installed.
     """
     if file != STANDARD_OUTPUT and file.suffix not in (".png", ".svg"):
         raise LimbeckError(f"{file}: --figure needs a name that ends in .png or .svg")

@@ -16,15 +16,10 @@ BINS = 48
 
 
 def radius_histograms(models: Mapping[str, Mapping[str, np.ndarray]]) -> Chart | None:
-    """Draw histograms of radii, one panel per model, all on one scale.
+    """Draw histograms of radii, one panel per model, all on one scale; None without a model.
 
-    Args:
-        models: label → kind ("pictures", "detailed captions", …) → radii (n,). Radii are distances from the
-            root in units of 1/√curv, so models of different curvature are comparable. A kind has one colour
-            in all panels.
-
-    Returns:
-        The chart; None without a model.
+    ``models`` is label → kind ("pictures", "detailed captions", …) → radii (n,): distances from the root in
+    units of 1/√curv, so models of different curvature are comparable. A kind has one colour in all panels.
     """
     kinds = {
         label: {kind: np.asarray(r, float) for kind, r in radii.items() if len(r)}

@@ -38,7 +38,6 @@ class SearchExample:
         query: the text, or the caption or id of the query picture.
         kind: kind of query, as shown: ``text``, ``picture``, ``like`` …
         hits: (picture, caption, score, relevant), nearest first; ``relevant`` is None where unknown.
-        query_image: the query picture, if the query was a picture.
         score: name of the score, for example ``distance``.
     """
 
@@ -80,7 +79,7 @@ def write_report(
     """Write a self-contained page, which makes no requests and follows the browser's light or dark setting.
 
     Args:
-        path: the HTML file.
+        path: the HTML file, which is returned.
         title: heading of the page.
         results: hashing results of any number of methods, code lengths and seeds.
         retrieval: results of retrieval protocols.
@@ -90,13 +89,10 @@ def write_report(
         ways: traversals from pictures to the root of a hyperbolic space.
         disks: model → its points on the Poincaré disk.
         disk_colors: branch of the tree → its colour, one of `limbeck.reporting.style.SERIES`.
-        radii: model → kind of point → distances from the root, see `radius_histograms`.
+        radii: see `radius_histograms`.
         facts: short facts for the head of the page, name → value.
         commands: commands that made the page, or that the reader can run next.
         notes: sentences for the summary.
-
-    Returns:
-        The path.
 
     Raises:
         LimbeckError: the extra ``report`` is not installed, or the file cannot be written.

@@ -33,8 +33,6 @@ class Table:
     """A small table of texts.
 
     Attributes:
-        title: title above the table.
-        head: column names.
         rows: cells; every row has one cell per column.
         words: number of leading columns with words (left-aligned); the other columns have numbers.
         strong: (row, column) of bold cells, the best of their group.

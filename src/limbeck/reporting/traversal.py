@@ -46,13 +46,7 @@ def write_figure(path: Path | str, found: Traversal, picture: Image.Image) -> No
 
 
 def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> bytes:
-    """Return a PNG: the picture on the left, and the chain of texts up to the root, each with its radius.
-
-    Args:
-        found: the traversal.
-        picture: the picture at its start.
-        dpi: pixels per inch; the figure is 8.6 inches wide.
-    """
+    """Return a PNG of 8.6 inches: the picture on the left, and the texts up to the root with their radii."""
     matplotlib, figures = require("matplotlib"), require("matplotlib.figure")
     steps = found.chain[::-1]  # the root on top
     words = ["\n".join(textwrap.wrap(step.text, _LETTERS)) for step in steps]

@@ -27,12 +27,8 @@ class Way:
     """A traversal from a picture to the root.
 
     Attributes:
-        picture: the picture at the start.
-        caption: caption of the picture.
-        model: name of the model.
         radius: distance of the picture from the root.
-        entailing: number of candidate texts that entail the picture.
-        texts: number of candidate texts.
+        entailing: number of candidate texts that entail the picture, of ``texts`` in all.
         entailed: whether texts that do not entail the point were skipped.
         stations: see `limbeck.traversal.Traversal.chain`; the last one is the root.
     """

@@ -54,12 +54,7 @@ def quick_look(data: Text, separator: str) -> tuple[int, bool]:
 
 
 def check_quotes(data: Text, separator: str, name: str) -> int:
-    """Check all quotes of a text; return the number of lines with quotes as characters inside fields.
-
-    Args:
-        data: UTF-8.
-        separator: one ASCII character.
-        name: the file, for the error.
+    """Check all quotes of a UTF-8 text; return the number of lines with quotes as characters inside fields.
 
     Raises:
         LimbeckError: names the line whose quotes are broken, as in `line_fields`.

@@ -163,11 +163,8 @@ class ImportReport:
 def note_skipped(source: Source, report: ImportReport, *, used: str | None = None) -> None:
     """Add a note on the entries that the source's listing skipped.
 
-    Args:
-        source: the folder or zip.
-        report: receives the note.
-        used: the table that is read, or an empty text: then the note also names files that are not pictures.
-            None for a fixed layout, which has many of these.
+    ``used`` is the table that is read, or an empty text: the note then names files that are no pictures, too.
+    It is None for a fixed layout, which has many of these.
     """
     expected = (Kind.NOT_PICTURE,) if used is None else ()
     tables = [name for name in source.names if used and Path(used) in (Path(name), source.path / name)]

@@ -43,12 +43,7 @@ def entries(
 ) -> list[dict[str, Any]]:
     """Return the list of objects under ``key``, each with the fields ``needed`` and their types.
 
-    Args:
-        content: the object that contains the list.
-        key: its field.
-        needed: the type of each field that an entry must have.
-        where: the file, for the error.
-        layout: the expected layout, for the error.
+    An error contains ``where``, the file, and ``layout``, what is expected.
 
     Raises:
         LimbeckError: no such list, an entry without one of the fields or with a value of another type.

@@ -36,10 +36,7 @@ def find_pictures(
         report: receives the notes.
         list_name: the list's own path in the source; names may be relative to its folder.
         endings: also find pictures by names without suffix.
-        keep_missing: report names that fit several pictures; otherwise they are an error.
-
-    Raises:
-        LimbeckError: names that fit several pictures, or a picture that several names fit.
+        keep_missing: report names that fit several pictures, or that share one; otherwise a `LimbeckError`.
     """
     known = list(source.pictures)
     requested = {*names, *map(clean_path, names)}
@@ -67,16 +64,12 @@ def note_unused(source: Source, used: Sequence[str | None], report: ImportReport
 
 
 def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") -> dict[int, str]:
-    """Return the names whose ends match ``form`` (a pattern with the number as its group), by number.
+    """Return the paths whose ends match ``form`` (a pattern with the number as its group), by number.
 
-    Args:
-        names: paths.
-        form: the pattern of the end of a path.
-        where: the folder or zip, for the error.
-        preferred: a pattern that decides between files of one number, if exactly one matches it.
+    ``preferred`` is a pattern that decides between files of one number, if exactly one matches it.
 
     Raises:
-        LimbeckError: two files of one number.
+        LimbeckError: two files of one number; ``where``, the folder or zip, is named.
     """
     files: dict[int, list[str]] = {}
     for name in names:
