@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from hub_models import write_clip_vocabulary
+from limbeck.files import read_json, write_json
 
 _NORM = re.compile(r"(norm\d?|ln_\w+|layer_norm\d)\.weight$")
 WORDS = ["a", "cat", "dog", "red", "long", "tail", "very", "two", "of", "the"]
@@ -232,4 +234,70 @@ def write_hyper3(folder: Path, *, hub: bool) -> Path:
     else:
         text_of = {"model": told | {"vision_norm_layer": "layer_norm"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(text_of))
+    return folder
+
+
+def export_onnx(model: torch.nn.Module, given: tuple[torch.Tensor, ...], file: Path, **names: Any) -> None:
+    """Export with the names of inputs and outputs; ``dynamic_axes`` frees the number of items."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model.eval(), given, str(file), dynamo=False, opset_version=17, **names)
+
+
+class Side(torch.nn.Module):
+    """One side of a model of `transformers`, as a module of one or two inputs."""
+
+    def __init__(self, model: Any, text: bool) -> None:
+        super().__init__()
+        self.model, self.text = model, text
+
+    def forward(self, given: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if not self.text:
+            return self.model.get_image_features(pixel_values=given).pooler_output
+        masked = {} if mask is None else {"attention_mask": mask}
+        return self.model.get_text_features(input_ids=given, **masked).pooler_output
+
+
+def write_immich(folder: Path, source: Path) -> Path:
+    """A tiny CLIP of `transformers` (`write_clip`) in immich's layout: one item per pass, unit vectors."""
+    from transformers import AutoTokenizer, CLIPModel
+
+    class Unit(Side):
+        def forward(self, given: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.nn.functional.normalize(super().forward(given), dim=-1)
+
+    model = CLIPModel.from_pretrained(source, attn_implementation="eager")
+    told = read_json(source / "preprocessor_config.json")
+    export_onnx(Unit(model, False), (torch.zeros(1, 3, 16, 16),), folder / "visual/model.onnx",
+                input_names=["image"], output_names=["embedding"])  # fmt: skip
+    ids = torch.ones(1, 12, dtype=torch.int32)
+    export_onnx(Unit(model, True), (ids,), folder / "textual/model.onnx",
+                input_names=["text"], output_names=["embedding"])  # fmt: skip
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder / "textual")
+    preprocess = {"size": [16, 16], "mode": "RGB", "mean": told["image_mean"], "std": told["image_std"]}
+    preprocess |= {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}
+    write_json(folder / "visual/preprocess_cfg.json", preprocess)
+    text = {"context_length": 12, "vocab_size": model.config.text_config.vocab_size}
+    write_json(folder / "config.json", {"embed_dim": 10, "vision_cfg": {"image_size": 16}, "text_cfg": text})
+    return folder
+
+
+def write_transformers_js(folder: Path, source: Path, *, mask: bool) -> Path:
+    """A tiny CLIP or SigLIP of `transformers` in the layout of transformers.js."""
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(source, attn_implementation="eager")
+    free = {0: "batch"}
+    export_onnx(Side(model, False), (torch.zeros(2, 3, 16, 16),), folder / "onnx/vision_model.onnx",
+                input_names=["pixel_values"], output_names=["image_embeds"],
+                dynamic_axes={"pixel_values": free, "image_embeds": free})  # fmt: skip
+    ids = torch.ones(2, 12, dtype=torch.int64)
+    names = ["input_ids", "attention_mask"] if mask else ["input_ids"]
+    export_onnx(Side(model, True), (ids, torch.ones_like(ids)) if mask else (ids,),
+                folder / "onnx/text_model.onnx", input_names=names, output_names=["text_embeds"],
+                dynamic_axes=dict.fromkeys([*names, "text_embeds"], free))  # fmt: skip
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    write_json(folder / "config.json", model.config.to_dict())
+    write_json(folder / "preprocessor_config.json", read_json(source / "preprocessor_config.json"))
     return folder

@@ -43,6 +43,8 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other sizes than config.json says; they are of another model"
         raise LimbeckError(
             f"{source}: cannot be loaded ({reason[:160]}); use a local directory or a reachable hub id",
             code="E-MODEL-DAMAGED",

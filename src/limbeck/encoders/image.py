@@ -76,6 +76,11 @@ class ClipImageBackbone(Backbone):
         self.tile = 0 if side is None else 3 * int(side) ** 2
 
     @property
+    def worth_caching(self) -> bool:
+        """True when it is frozen; the network of a source may have no parameters (ONNX)."""
+        return self.frozen
+
+    @property
     def preprocessor(self) -> PixelPreprocessor:
         """Makes squares by the source's rule; models without its files (new sizes, older ones) use ours."""
         return PixelPreprocessor(self.image_size, self.mean, self.std, self.resize)

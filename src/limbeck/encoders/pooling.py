@@ -152,7 +152,8 @@ def transformer_folder(folder: Path) -> Path:
     if (folder / "config.json").is_file() or not (folder / "modules.json").is_file():
         return folder
     modules: list[dict[str, Any]] = read_json(folder / "modules.json")
-    paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith("Transformer")]
+    kinds = ("Transformer", "CLIPModel")
+    paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith(kinds)]
     return _inside(folder, paths[0]) if paths else folder
 
 

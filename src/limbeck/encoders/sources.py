@@ -18,8 +18,16 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_WANTED = ["*.json", "*.txt", "*.model", "model*.safetensors", "*/model.safetensors"]
+_WANTED = ["*.json", "*.txt", "*.model", "config.yaml", "model*.safetensors", "*/model.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*"]
+# Asked for only where a hub id has no weights by the names above.
+_ELSE = [
+    "open_clip_model*.safetensors",
+    "textual/*",
+    "visual/*",
+    "onnx/vision_model.onnx*",
+    "onnx/text_model.onnx*",
+]
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 
 
@@ -152,14 +160,14 @@ def _from_hub(source: str, network: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     offline = not network or constants.HF_HUB_OFFLINE
+    options: dict[str, Any] = {"local_files_only": offline, "etag_timeout": 5}
     try:
-        found = snapshot_download(
-            source,
-            allow_patterns=_WANTED,
-            ignore_patterns=_UNWANTED,
-            local_files_only=offline,
-            etag_timeout=5,
-        )
+        found = Path(snapshot_download(source, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, **options))
+        if not offline and not list(found.rglob("*.safetensors")):
+            _check_checkpoints(source)
+            found = Path(
+                snapshot_download(source, allow_patterns=_ELSE, ignore_patterns=["*.rknn"], **options)
+            )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         if not network:
             raise LimbeckError(
@@ -173,7 +181,19 @@ def _from_hub(source: str, network: bool) -> Path:
             "use a local directory or a reachable hub id",
             code="E-MODEL-DOWNLOAD",
         ) from error
-    return Path(found)
+    return found
+
+
+def _check_checkpoints(source: str) -> None:
+    """Refuse a hub id of checkpoints: the user chooses one, and it needs a tokenizer (MERU, HyCoCLIP)."""
+    from huggingface_hub import HfApi
+
+    names = [name for name in HfApi().list_repo_files(source) if name.endswith(".pth")]
+    if names:
+        raise LimbeckError(
+            f"{source}: holds checkpoints ({', '.join(names[:4])}), which limbeck does not fetch by itself; "
+            f"run: hf download {source} {names[0]} --local-dir DIR, add CLIP's tokenizer.json, give DIR"
+        )
 
 
 def _check_index(index: Path) -> None:

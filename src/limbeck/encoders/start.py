@@ -61,7 +61,7 @@ def _started(encoder: DualEncoder, modality: str) -> str:
     if source is None:
         known = tower.backbone.reference() if isinstance(tower.backbone.config, _CLIP) else None
         return "" if known is None else f"{name} starts from {known} without its projection"
-    text = f"{name} starts from the embeddings of {source}"
+    text = f"{name} starts from the {found(source)[0].gives} of {source}"
     if _bare(tower) and lift.start_at_features(modality):
         return text
     if _bare(tower) and lift.matrix(modality) is not None:

@@ -90,6 +90,11 @@ class ClipTextBackbone(Backbone):
         self._use(self.tokenizer, self._build(shape))
 
     @property
+    def worth_caching(self) -> bool:
+        """True when it is frozen; the network of a source may have no parameters (ONNX)."""
+        return self.frozen
+
+    @property
     def preprocessor(self) -> TokenPreprocessor:
         """Tokenizes to at most ``context`` tokens, as the source does."""
         reading = self.reading or Reading(self.pad, self.context)

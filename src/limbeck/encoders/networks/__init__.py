@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from limbeck.encoders.networks.onnx import OnnxText, OnnxVision
 from limbeck.encoders.networks.texts import ClipText, SiglipText, TextNetwork
 from limbeck.encoders.networks.vision import ClipVision, SiglipVision, VisionNetwork
 from limbeck.errors import LimbeckError
@@ -13,8 +14,13 @@ _Network = TypeVar("_Network")
 VISION: dict[str, VisionNetwork] = {
     "clip_vision_model": ClipVision(),
     "siglip_vision_model": SiglipVision(),
+    "onnx": OnnxVision(),
 }
-TEXT: dict[str, TextNetwork] = {"clip_text_model": ClipText(), "siglip_text_model": SiglipText()}
+TEXT: dict[str, TextNetwork] = {
+    "clip_text_model": ClipText(),
+    "siglip_text_model": SiglipText(),
+    "onnx": OnnxText(),
+}
 
 
 def vision_network(kind: str) -> VisionNetwork:

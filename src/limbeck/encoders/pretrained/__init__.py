@@ -6,12 +6,15 @@ from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, 
 from limbeck.encoders.pretrained.clip import TransformersClip
 from limbeck.encoders.pretrained.hyper3 import Hyper3Clip
 from limbeck.encoders.pretrained.meru import Meru
+from limbeck.encoders.pretrained.onnx import ImmichOnnx, TransformersJs
 from limbeck.encoders.pretrained.open_clip import OpenClip
 from limbeck.encoders.pretrained.siglip import TransformersSiglip
 from limbeck.encoders.sources import check_code, local_folder, shown
 from limbeck.files import read_json
 
 FORMATS: tuple[Format, ...] = (
+    TransformersJs(),  # before CLIP: the same config.json, without its weights
+    ImmichOnnx(),
     TransformersClip(),
     TransformersSiglip(),
     OpenClip(),

@@ -71,10 +71,12 @@ class Format(ABC):
     Attributes:
         name: what the format is called in messages and docs.
         projects: whether its towers always end in the embedding; else a projection can be left out.
+        gives: what its towers give, in the words of messages.
     """
 
     name: ClassVar[str]
     projects: ClassVar[bool] = True
+    gives: ClassVar[str] = "embeddings"
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
@@ -104,6 +106,19 @@ def sphere(dim: int, dims: dict[str, int], scale: float | None) -> SphereLift:
     """Return an untrained sphere of a logit scale; without one it is CLIP's initial scale."""
     scale = LOGIT_SCALE if scale is None else scale
     return SphereLift(SphereConfig(dim=dim, logit_scale=scale, max_logit_scale=max(100.0, scale)), dims)
+
+
+def check_grid(place: Place, side: int, patch: int, positions: int) -> None:
+    """Refuse a ViT whose pictures have another number of patches than it has positions.
+
+    A side need not be a multiple of the patch: the network leaves the rest of the picture out.
+    """
+    grid = side // patch
+    if grid * grid != positions:
+        raise place.refuse(
+            f"pictures of {side} x {side} make {grid} x {grid} patches of {patch} pixels, but its weights "
+            f"have {positions} positions; its files are of different models"
+        )
 
 
 def filled(model: Any, weights: dict[str, torch.Tensor], place: Place) -> Any:

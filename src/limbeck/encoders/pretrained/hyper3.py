@@ -32,6 +32,7 @@ class Hyper3Clip(Format):
     """The model without its query pooling, which training alone uses."""
 
     name = "Hyper3-CLIP"
+    gives = "tangent vectors (without alpha and curvature, which init keeps)"
 
     def detect(self, path: Path) -> bool:
         """Look for a configuration that names the vision backbone."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
-from limbeck.encoders.pretrained.base import Place
+from limbeck.encoders.networks import VISION
+from limbeck.encoders.pretrained.base import Place, check_grid, filled
 
 Weights = dict[str, torch.Tensor]
 _OPENAI = {
@@ -79,14 +81,13 @@ def plain_vit(weights: Weights, place: Place, *, projection: Weights, heads: int
     Raises:
         LimbeckError: weights that are missing or left over.
     """
-    from limbeck.encoders.networks import VISION
-    from limbeck.encoders.pretrained.base import filled
-
     for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"):
         if name not in weights:
             raise place.refuse(f"its image side lacks {name}; only ViTs with a class token are read")
     patch, positions = weights["patch_embed.proj.weight"], weights["pos_embed"][0].float().clone()
     positions[1:] += weights["patch_embed.proj.bias"].float()
+    side = patch.shape[-1] * math.isqrt(len(positions) - 1)
+    check_grid(place, side, patch.shape[-1], len(positions) - 1)
     mean = "fc_norm.weight" in weights
     shape = {
         "hidden_size": patch.shape[0],
@@ -94,7 +95,7 @@ def plain_vit(weights: Weights, place: Place, *, projection: Weights, heads: int
         "num_hidden_layers": depth(weights, "blocks."),
         "num_attention_heads": heads,
         "patch_size": patch.shape[-1],
-        "image_size": patch.shape[-1] * round((len(positions) - 1) ** 0.5),
+        "image_size": side,
         "projection_dim": len(projection["weight"]),
         "projection_bias": "bias" in projection,
         "hidden_act": "gelu",

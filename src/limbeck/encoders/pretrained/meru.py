@@ -24,6 +24,7 @@ class Meru(Format):
     """A checkpoint file, or a folder with one; CLIP's tokenizer lies beside it."""
 
     name = "MERU and HyCoCLIP (.pth)"
+    gives = "tangent vectors (without alpha and curvature, which init keeps)"
 
     def detect(self, path: Path) -> bool:
         """Look for a ``.pth`` file."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from limbeck.encoders.networks import VISION
-from limbeck.encoders.pretrained.base import Place, filled
+from limbeck.encoders.pretrained.base import Place, check_grid, filled
 from limbeck.encoders.pretrained.keys import Weights, blocks, depth, named, part, within
 
 # timm's architectures of SigLIP 2, whose GELU is the approximation by tanh; the others use the exact one.
@@ -32,13 +32,14 @@ def map_vit(weights: Weights, told: dict[str, Any], place: Place) -> Any:
     if "_siglip_" not in name or not plain or "patch_embed.proj.weight" not in trunk:
         raise place.refuse(f"its image tower is {name} of timm, of which only SigLIP's ViTs are read")
     patch = trunk["patch_embed.proj.weight"]
-    width, grid = len(patch), round(trunk["pos_embed"].shape[1] ** 0.5)
+    width, side = len(patch), int(told.get("image_size", 224))
+    check_grid(place, side, patch.shape[-1], trunk["pos_embed"].shape[1])
     shape = {
         "hidden_size": width,
         "intermediate_size": len(trunk["blocks.0.mlp.fc1.weight"]),
         "num_hidden_layers": depth(trunk, "blocks."),
         "num_attention_heads": _HEADS.get(width, max(1, width // 64)),
-        "image_size": grid * patch.shape[-1],
+        "image_size": side,
         "patch_size": patch.shape[-1],
         "hidden_act": "gelu_pytorch_tanh" if _TANH.match(name) else "gelu",
         "layer_norm_eps": 1e-6,

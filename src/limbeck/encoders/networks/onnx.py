@@ -1,0 +1,165 @@
+"""Networks that are ONNX graphs; a graph's bytes are a buffer, saved and hashed as weights are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from limbeck.encoders.networks.texts import TextNetwork
+from limbeck.encoders.networks.vision import VisionNetwork
+from limbeck.errors import LimbeckError
+
+_LARGEST = 1 << 34  # bytes of a graph with its weights; a forged size must not exhaust the memory
+
+
+@dataclass(frozen=True)
+class OnnxConfig:
+    """What is saved beside the bytes of a graph.
+
+    Attributes:
+        inputs: the graph's names of what it is given: pixels, or ids and perhaps mask, in this order.
+        output: the name of the embedding.
+        dim: the width of the embedding.
+        batch: the fixed number of items per pass, or None.
+        graph: the number of bytes of the graph.
+        files: names and sizes of files of weights that the graph refers to, in the order of their bytes.
+        image_size: the side of the square that an image network reads, in pixels.
+        max_position_embeddings: the most tokens that a text network reads.
+        model_type: the key in `limbeck.encoders.networks`.
+    """
+
+    inputs: list[str]
+    output: str
+    dim: int
+    batch: int | None
+    graph: int
+    files: dict[str, int] = field(default_factory=dict)
+    image_size: int = 0
+    max_position_embeddings: int = 0
+    model_type: str = "onnx"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON of the assets."""
+        return asdict(self)
+
+
+class OnnxModel(nn.Module):
+    """A graph that onnxruntime runs on the CPU; it has no gradients."""
+
+    graph: torch.Tensor
+    data: torch.Tensor
+
+    def __init__(self, config: OnnxConfig) -> None:
+        super().__init__()
+        sizes = config.graph, sum(config.files.values())
+        if max(sizes) > _LARGEST:
+            raise LimbeckError(f"ONNX graph of {max(sizes):,} bytes, at most {_LARGEST:,}; restore it")
+        self.config = config
+        self.register_buffer("graph", torch.empty(sizes[0], dtype=torch.uint8))
+        self.register_buffer("data", torch.empty(sizes[1], dtype=torch.uint8))
+        self.session: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the session, which cannot be copied."""
+        return self.__dict__ | {"session": None}
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        """Map one tensor per input, with B rows each, to (B, dim) float32."""
+        if self.session is None:
+            self.session = open_session(_bytes(self.graph), self._files())
+        kinds = {given.name: given.type for given in self.session.get_inputs()}
+        feeds = {
+            name: value.detach().cpu().numpy().astype(_dtype(kinds[name]))
+            for name, value in zip(self.config.inputs, values, strict=False)
+        }
+        step = self.config.batch or max(1, len(values[0]))
+        parts = [
+            self.session.run([self.config.output], {n: v[i : i + step] for n, v in feeds.items()})[0]
+            for i in range(0, len(values[0]), step)
+        ]
+        found = torch.from_numpy(np.concatenate(parts).astype(np.float32))
+        return found.to(values[0].device)
+
+    def _files(self) -> dict[str, bytes]:
+        whole, start, files = _bytes(self.data), 0, {}
+        for name, size in self.config.files.items():
+            files[name] = whole[start : start + size]
+            start += size
+        return files
+
+
+def open_session(graph: bytes, files: dict[str, bytes]) -> Any:
+    """Open a graph whose weights may lie in other files, given by name.
+
+    Raises:
+        LimbeckError: onnxruntime is not installed, or it refuses the graph.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise LimbeckError("an ONNX model needs onnxruntime; run: pip install 'limbeck[onnx]'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what goes wrong is raised
+    if files:
+        sizes = [len(content) for content in files.values()]
+        options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors have no common base
+        raise LimbeckError(f"onnxruntime cannot read it ({' '.join(str(error).split())[:160]})") from None
+
+
+class OnnxVision(VisionNetwork):
+    """An image graph; it gives the whole picture only."""
+
+    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+        """Make room for the graph."""
+        return OnnxModel(OnnxConfig(**stored))
+
+    def dim(self, model: Any, projection: bool) -> int:
+        """Return the width of the embedding."""
+        return int(model.config.dim)
+
+    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Run the graph on the pixels."""
+        found: torch.Tensor = model(inputs["pixels"])
+        return found
+
+    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Raise `LimbeckError`: the graph does not give them."""
+        raise LimbeckError("an ONNX tower has no patch features; use weights of transformers or open_clip")
+
+    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raise `LimbeckError`: the graph does not give it."""
+        return self.tokens(model, inputs), inputs["pixels"]
+
+
+class OnnxText(TextNetwork):
+    """A text graph."""
+
+    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+        """Make room for the graph."""
+        return OnnxModel(OnnxConfig(**stored))
+
+    def dim(self, model: Any, projection: bool) -> int:
+        """Return the width of the embedding."""
+        return int(model.config.dim)
+
+    def forward(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Run the graph on ids, and on the mask where it reads one."""
+        found: torch.Tensor = model(ids, mask)
+        return found
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.cpu().numpy().tobytes()
+
+
+def _dtype(kind: str) -> np.dtype:
+    known = {"tensor(int32)": "int32", "tensor(int64)": "int64", "tensor(float16)": "float16"}
+    return np.dtype(known.get(kind, "float32"))
