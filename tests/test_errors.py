@@ -7,9 +7,12 @@ import pickle
 import re
 from pathlib import Path
 
+import pytest
+
 from limbeck.error_codes import CODES, page
 from limbeck.errors import LimbeckError
 from limbeck.pictures import Kind, PictureError
+from raising import raises_code
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "limbeck"
@@ -46,3 +49,16 @@ def test_errors_survive_a_pickle() -> None:
         Kind.TOO_LARGE,
         "E-PICTURE-SIZE",
     )
+
+
+def test_the_helper_of_the_tests_checks_code_and_facts() -> None:
+    def fail() -> None:
+        raise LimbeckError("a.csv: line 3 has 4 fields", code="E-TABLE-ROW")
+
+    with raises_code("E-TABLE-ROW", "a.csv", "line 3", 4):
+        fail()
+    for code, fact in (("E-TABLE-QUOTES", "a.csv"), ("E-TABLE-ROW", "line 2"), ("E-NONE", "a.csv")):
+        with pytest.raises(AssertionError), raises_code(code, fact):
+            fail()
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"), raises_code("E-TABLE-ROW"):
+        pass
