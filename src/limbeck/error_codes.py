@@ -103,6 +103,7 @@ CODES = {
     "E-PATH-OVERLAP": "The output would lie over or inside its source; choose another place.",
     "E-PATH-READ": "The operating system refuses to read a file; check the path and its permissions.",
     "E-PATH-STDOUT": "Standard output cannot take this; name a file or directory.",
+    "E-PATH-SYSTEM": "The operating system refuses an operation on a path; choose another path.",
     "E-PATH-WRITE": "The operating system refuses to write a file; check space and permissions.",
     "E-PICTURE-MISSING": "A picture is missing; restore it or name the folder of the pictures.",
     "E-PICTURE-READ": "A picture cannot be read or decoded; replace or remove it.",

@@ -22,6 +22,10 @@ class LimbeckError(Exception):
         self.message = message
         self.code = code
 
+    def line(self) -> str:
+        """Return the message with its code at the end, as the command line prints it."""
+        return f"{self.message} [{self.code}]" if self.code else self.message
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without calling `__init__`, whose keywords `Exception` would lose between processes."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import pytest
 
 from limbeck.codes import itq, unpack_bits
 from limbeck.errors import LimbeckError
+from raising import raises_code
 
 
 def clustered(seed: int, count: int = 400, width: int = 24) -> np.ndarray:
@@ -75,5 +76,5 @@ def test_errors(x, bits, message):
 
 
 def test_encode_refuses_another_width():
-    with pytest.raises(LimbeckError, match="width 9"):
+    with raises_code("E-ARRAY-SHAPE", "width 9"):
         itq(clustered(5), 8, seed=0).encode(np.zeros((2, 9)))

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from limbeck.codes import pack_bits, sign_codes, unpack_bits
 from limbeck.errors import LimbeckError
+from raising import raises_code
 
 codes_of_any_length = st.tuples(st.integers(0, 6), st.integers(1, 20)).flatmap(
     lambda s: hnp.arrays(np.uint8, s)
@@ -38,7 +39,7 @@ def test_first_sign_is_the_highest_bit():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
 def test_zeros_and_ones_are_ambiguous(dtype):
-    with pytest.raises(LimbeckError, match="ambiguous"):
+    with raises_code("E-CODES-FORM", "signs:"):
         pack_bits(np.array([[0, 1] * 4], dtype=dtype))
 
 
@@ -67,9 +68,9 @@ def test_sign_of_zero_is_plus_one_also_of_minus_zero():
 def test_sign_codes_refuses_nan_and_names_the_row():
     x = np.ones((3, 8))
     x[2, 3] = np.nan
-    with pytest.raises(LimbeckError, match="row 2"):
+    with raises_code("E-ARRAY-VALUES", "row 2"):
         sign_codes(x)
-    with pytest.raises(LimbeckError, match="real numbers"):
+    with raises_code("E-ARRAY-TYPE", "x:"):
         sign_codes(x.astype(complex))
 
 

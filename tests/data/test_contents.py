@@ -15,8 +15,8 @@ from limbeck.data import digests
 from limbeck.data.contents import Contents
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
-from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
+from raising import raises_code
 from tiny import write_pairs
 
 PROTOCOL = load_protocol("folder/hashing")
@@ -40,7 +40,7 @@ def test_what_is_saved_is_read_again(tmp_path: Path, own: Path) -> None:
     assert Contents.load(tmp_path / "run") == found
     assert Contents.load(tmp_path) is None
     (tmp_path / "run/pictures.parquet").write_bytes(b"PAR1")
-    with pytest.raises(LimbeckError, match=r"data\.json: damaged"):
+    with raises_code("E-RUN-DAMAGED", "data.json"):
         Contents.load(tmp_path / "run")
 
 

@@ -132,7 +132,7 @@ def test_several_tables_nothing_at_all_and_no_source(src, tmp_path):
         (src / name).write_text("image,caption\na.jpg,x\n")
     assert "several tables (x.csv, y.csv)" in refused(src, tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    assert "no pictures and no table" in refused(tmp_path / "empty", tmp_path / "out")
+    assert "it has no pictures; name a table with --table" in refused(tmp_path / "empty", tmp_path / "out")
     assert "no such file or folder" in refused(tmp_path / "nowhere", tmp_path / "out")
     assert "needs a table" in refused_without_table(src, tmp_path)
 

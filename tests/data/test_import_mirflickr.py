@@ -13,6 +13,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
+from raising import raises_code
 
 
 def run(src: Path, out: Path, **options):  # type: ignore[no-untyped-def]
@@ -66,20 +67,18 @@ def test_official_layout(tmp_path):
 def test_official_annotations_from_another_place(tmp_path):
     src = official(tmp_path / "src")
     notes = (src / "mirflickr25k_annotations_v080").rename(tmp_path / "notes")
-    with pytest.raises(LimbeckError, match=r"missing: 24 of 24 annotation files \(animals\.txt, baby\.txt, "):
+    with raises_code("E-IMPORT-MISSING", "24 of 24", "animals.txt", "baby.txt"):
         run(src, tmp_path / "out")
     pairs, _ = run(src / "mirflickr", tmp_path / "out", annotations=notes)
     assert pairs.labels_text[0] == ["sky"] and pairs.image_path(0) == "im1.jpg"
     for name in ("dog", "tree"):
         (notes / f"{name}.txt").unlink()
-    with pytest.raises(
-        LimbeckError, match=r"missing: .*; 2 of 24 annotation files \(dog\.txt, tree\.txt\); "
-    ):
+    with raises_code("E-IMPORT-MISSING", "2 of 24", "dog.txt", "tree.txt"):
         run(src, tmp_path / "o2", annotations=notes)
     for name in ("dog", "tree"):
         (notes / f"{name}.txt").write_text("")
     (notes / "sky.txt").write_text("one\n")
-    with pytest.raises(LimbeckError, match=r"sky\.txt contains 'one'"):
+    with raises_code("E-IMPORT-LAYOUT", "sky.txt", "'one'"):
         run(src, tmp_path / "o2", annotations=notes)
 
 
@@ -138,10 +137,17 @@ def test_official_download_in_part(tmp_path):
     assert kept.tags[1] == ["word2", "nikon"] and kept.labels_text[3] == ["plant_life"]
     assert "2 rows kept without picture: im2, im999" in report.notes
     (src / "mirflickr25k_annotations_v080/sky.txt").unlink()
-    with pytest.raises(
-        LimbeckError,
-        match=r"missing: 2 of 4 im\*\.jpg \(im2\.jpg, im999\.jpg\); 2 of 4 meta/tags/tags\*\.txt "
-        r"\(tags10\.txt, tags999\.txt\); 1 of 24 annotation files \(sky\.txt\); unpack",
+    with raises_code(
+        "E-IMPORT-MISSING",
+        "2 of 4",
+        "im*.jpg",
+        "im2.jpg",
+        "im999.jpg",
+        "meta/tags/tags*.txt",
+        "tags10.txt",
+        "tags999.txt",
+        "1 of 24",
+        "sky.txt",
     ):
         run(src, tmp_path / "o2")
 
@@ -178,21 +184,21 @@ def test_lists_that_do_not_agree(tmp_path, file, text, message):
         run(src, tmp_path / "out")
     (src / file).unlink()
     if file != "labels_annotation.txt":
-        with pytest.raises(LimbeckError, match=f"these are missing: {file}; restore"):
+        with raises_code("E-IMPORT-MISSING", file):
             run(src, tmp_path / "out")
         (src / "all_imgs.txt").unlink()
-        with pytest.raises(LimbeckError, match=f"these are missing: all_imgs.txt, {file}; restore"):
+        with raises_code("E-IMPORT-MISSING", "all_imgs.txt", file):
             run(src, tmp_path / "out")
 
 
 def test_neither_layout(tmp_path):
     (tmp_path / "src").mkdir()
-    with pytest.raises(LimbeckError, match=r"no all_imgs\.txt, and of the official MIRFlickr-25K"):
+    with raises_code("E-IMPORT-MISSING", "all_imgs.txt", "MIRFlickr-25K"):
         run(tmp_path / "src", tmp_path / "out")
     src = aligned(tmp_path / "lists")
     for file in (src / "mirflickr").iterdir():
         file.unlink()
-    with pytest.raises(LimbeckError, match="no picture"):
+    with raises_code("E-PICTURE-MISSING", "lists:"):
         run(src, tmp_path / "out")
 
 

@@ -9,7 +9,7 @@ import torch
 
 from limbeck.encoders.decoder import PatchDecoder, sine_positions
 from limbeck.encoders.masking import dropped, random_keep
-from limbeck.errors import LimbeckError
+from raising import raises_code
 
 GRID, WIDTH = 4, 12
 
@@ -95,7 +95,7 @@ def test_width_out_and_what_is_saved() -> None:
     assert decoder(tokens(keep).float(), keep).shape == (1, 8, 7)
     assert "positions" not in decoder.state_dict()
     for width, heads in ((18, 3), (16, 3)):
-        with pytest.raises(LimbeckError, match=f"decoder_width: {width} is not a multiple of 4 and of the 3"):
+        with raises_code("E-CONFIG-VALUE", "decoder_width", width, "of 4"):
             PatchDecoder(WIDTH, GRID, decoder_width=width, heads=heads)
 
 

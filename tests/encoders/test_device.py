@@ -13,6 +13,7 @@ from limbeck.encoders import device
 from limbeck.encoders.chosen import asked_device, on_device
 from limbeck.encoders.device import find_device, placed
 from limbeck.errors import LimbeckError
+from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
 
 
@@ -115,5 +116,5 @@ def test_every_verb_that_encodes_takes_a_device(tmp_path: Path, limbeck: Any, mo
 def test_load_takes_a_device(tmp_path: Path) -> None:
     pixel_encoder().save(tmp_path / "model")
     assert package.load(tmp_path / "model", device="cpu").device.type == "cpu"
-    with pytest.raises(LimbeckError, match="device 'cuda:99'"):
+    with raises_code("E-DEVICE-MISSING", "'cuda:99'"):
         package.load(tmp_path / "model", device="cuda:99")

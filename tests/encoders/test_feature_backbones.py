@@ -12,6 +12,7 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone, words
 from limbeck.errors import LimbeckError
+from raising import raises_code
 
 TEXTS = ["Red cat, red dog", "a CAT", "the dog sleeps", "ÉTÉ straße 7", "", "red red red"]
 
@@ -50,12 +51,12 @@ def test_features_are_standardised(log1p: bool, pca: int | None) -> None:
 
 def test_features_that_do_not_fit_are_one_line() -> None:
     backbone = FeatureBackbone(FeaturesConfig(name="cnn", log1p=True))
-    with pytest.raises(LimbeckError, match=r"features:cnn: log1p needs features >= 0.*set log1p: false"):
+    with raises_code("E-ARRAY-VALUES", "features:"):
         backbone.fit(np.array([[1.0, -2.0]]), seed=0)
     backbone.fit(np.ones((3, 4), np.float32), seed=0)
-    with pytest.raises(LimbeckError, match=r"rows have width \(3,\), but the model reads 4"):
+    with raises_code("E-ARRAY-SHAPE", "features:"):
         backbone.collate(np.ones((2, 3), np.float32))
-    with pytest.raises(LimbeckError, match="features:cnn: log1p needs features >= 0, one is -1; correct"):
+    with raises_code("E-ARRAY-VALUES", "features:"):
         backbone.collate(np.full((2, 4), -1, np.float32))
     assert np.isfinite(run(backbone, np.ones((2, 4), np.float32))).all()  # constant features
 
@@ -92,7 +93,7 @@ def test_bag_of_words_keeps_the_most_frequent() -> None:
 
 def test_bag_of_words_refuses_what_means_nothing() -> None:
     backbone = BagBackbone(BagConfig())
-    with pytest.raises(LimbeckError, match="no training text contains a word"):
+    with raises_code("E-DATA-TEXT", "text:"):
         backbone.fit(["", "... !"], seed=0)
     backbone.fit(TEXTS, seed=0)
     backbone.check_query("an unknown RED thing")

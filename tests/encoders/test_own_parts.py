@@ -16,6 +16,7 @@ from limbeck.evaluation import evaluate
 from limbeck.files import read_json, sha256_file
 from limbeck.training import train
 from limbeck.training.recipe import load_recipe
+from raising import raises_code
 from tiny import soda_recipe, write_pairs, write_protocol, write_recipe
 
 CODE = '''
@@ -135,7 +136,7 @@ def test_they_train_and_come_back_when_they_are_named(
     assert wanted.shape == (2, 8)
 
     forget(file)
-    with pytest.raises(LimbeckError, match=r"tower is Letters of mine\.py.*name it: limbeck --code mine\.py"):
+    with raises_code("E-PLUGIN-TRUST", "mine.py", "--code"):
         package.load(run)
     assert not (tmp_path / "ran").exists()
     moved = tmp_path / "elsewhere" / "mine.py"
@@ -174,8 +175,10 @@ def test_an_index_and_the_command_line_take_the_file(file: Path, tmp_path: Path,
     assert limbeck("--code", file, "search", index, "cat")[0] == 0
     code, _, err = limbeck("--code", tmp_path / "gone.py", "search", index, "cat")
     assert (code, err) == (
-        1, f"limbeck: {tmp_path / 'gone.py'}: no such file; a class of yours is named FILE.py:CLASS\n"
-    )  # fmt: skip
+        1,
+        f"limbeck: {tmp_path / 'gone.py'}: no such file; a class of yours is named FILE.py:CLASS "
+        "[E-PATH-MISSING]\n",
+    )
 
 
 def test_a_dry_run_says_what_it_runs(file: Path, tmp_path: Path, limbeck: Any) -> None:
@@ -244,7 +247,7 @@ def test_parts_beside_others_and_frozen_ones(file: Path, tmp_path: Path) -> None
     assert part["sha256"] == sha256_file(file)
     found = package.load(run).encode_text(TEXTS)
     forget(file)
-    with pytest.raises(LimbeckError, match="name it: limbeck --code"):
+    with raises_code("E-PLUGIN-TRUST", "--code"):
         package.load(run)
     np.testing.assert_array_equal(package.load(run, code=[file]).encode_text(TEXTS), found)
 

@@ -357,7 +357,10 @@ def test_a_key_twice_no_file_and_no_match(tmp_path: Path, write: Write, limbeck:
     file = tmp_path / "twice.yaml"
     file.write_text("name: a\nrows:\n  x: {recipe: r}\n  x: {recipe: q}\n")
     status, _, err = limbeck("grid", file)
-    assert (status, err) == (1, f"limbeck: {file}: line 4: 'x' is repeated; rename or remove one\n")
+    assert (status, err) == (
+        1,
+        f"limbeck: {file}: line 4: 'x' is repeated; rename or remove one [E-YAML-SYNTAX]\n",
+    )
     status, _, err = limbeck("grid", "no/such")
     assert (status, err.count("\n")) == (1, 1)
     assert "no such grid file" in err

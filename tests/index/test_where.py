@@ -147,7 +147,7 @@ def test_further_types_and_odd_names():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty; write a test"),
+        ("", "the filter is empty; write"),
         ("lables has sky", "no column 'lables'; did you mean labels"),
         ("zzz = 1", "no column 'zzz'; columns are id, path, labels"),
         ("width > wide", "'width' holds int16, not 'wide'"),
@@ -170,7 +170,7 @@ def test_further_types_and_odd_names():
         ("width = " + "9" * 5000, "999999999999999999999999 is outside the range of every column"),
         ("score < 1e400", "1e400 is outside the range of every column"),
         ("path = '" + "x" * 200 + "' or width = '" + "x" * 200 + "'", "not 'xxx"),
-        ("not " * 60 + "width = 3", "nested more than 50 deep"),
+        ("not " * 60 + "width = 3", "more than 50 levels of brackets"),
         ("width = 3 or " * 1000 + "width = 3", "at most 10000"),
     ],
 )

@@ -87,20 +87,20 @@ refuse_repeats(app)
 def main() -> None:
     """Run the command line.
 
-    The exit status is 0 on success, 1 after a failure (printed as one line), 2 on bad usage and 130 after an
-    interrupt.
+    The exit status is 0 on success, 1 after a failure (printed as one line that ends with its code), 2 on
+    bad usage and 130 after an interrupt.
     """
     forgive_encodings()
     warnings.showwarning = _show_warning
     try:
         app()
     except LimbeckError as error:
-        echo(f"limbeck: {error}", err=True)
+        echo(f"limbeck: {error.line()}", err=True)
         raise SystemExit(1) from None
     except OSError as error:  # such as a name that is too long, or a missing permission
         if error.filename is None:
             raise
-        echo(f"limbeck: {error.filename}: {error.strerror}; choose another path", err=True)
+        echo(f"limbeck: {error.filename}: {error.strerror}; choose another path [E-PATH-SYSTEM]", err=True)
         raise SystemExit(1) from None
     except SystemExit as leaving:
         # Typer turns an interrupt that no verb handles into a silent exit.

@@ -92,7 +92,7 @@ class _Ahead:
             for built in build_stages(recipe, self._data(recipe), folder):
                 look(built, recipe.seed)
         except LimbeckError as error:
-            return str(error)
+            return error.line()
         return None
 
     def _data(self, recipe: Recipe) -> Data:

@@ -84,7 +84,7 @@ def perform(work: Work, *, quiet: bool = True) -> Outcome:
         summary, score = _perform(work, quiet)
     except LimbeckError as error:
         diverged = any(work.folder.glob("stages/*/not-finite-*"))
-        return Outcome(error=str(error), diverged=diverged, seconds=time.monotonic() - began)
+        return Outcome(error=error.line(), diverged=diverged, seconds=time.monotonic() - began)
     except Interrupted:
         raise
     except Exception as error:

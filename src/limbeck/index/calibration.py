@@ -86,7 +86,7 @@ def measure(
     query_points, query_rows = (queries, None) if queries is not None else _stored(store)
     query_points = store.space.check(query_points, what="queries")
     if not len(query_points):
-        raise LimbeckError("queries: none; give at least one", code="E-ARRAY-EMPTY")
+        raise LimbeckError("queries: the list is empty; give at least one", code="E-ARRAY-EMPTY")
     exact = ExactSearch(store)
     ks = [k for k in KS if k < store.rows] or [1]
     truth = {k: _without(exact(query_points, k + 1), query_rows, k)[0][:, -1] for k in ks}

@@ -304,7 +304,7 @@ def _checked(path: Path, sha256: str | None) -> CheckedFile:
     try:
         return CheckedFile(path, FileEntry(path.stat().st_size, sha256 or ""), "encode again")
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: missing; encode again", code="E-ENCODED-DAMAGED") from None
+        raise LimbeckError(f"{path}: the file is missing; encode again", code="E-ENCODED-DAMAGED") from None
 
 
 def is_encoded(path: Path) -> bool:

@@ -58,7 +58,8 @@ class Where:
         """
         if not isinstance(text, str) or not text.strip():
             raise LimbeckError(
-                "where: empty; write a test such as: labels has sky and width > 300", code="E-FILTER-SYNTAX"
+                "where: the filter is empty; write for example: labels has sky and width > 300",
+                code="E-FILTER-SYNTAX",
             )
         if len(text) > _MAX_LENGTH:
             raise LimbeckError(
@@ -137,7 +138,8 @@ class _Parser:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise LimbeckError(
-                f"where: nested more than {_MAX_DEPTH} deep; write it flatter", code="E-FILTER-SYNTAX"
+                f"where: the filter has more than {_MAX_DEPTH} levels of brackets; use fewer",
+                code="E-FILTER-SYNTAX",
             )
         found: Condition
         if self._take("not"):

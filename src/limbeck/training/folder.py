@@ -61,14 +61,16 @@ class RunFolder:
         """
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         if path.exists() and not is_run(path) and not is_free(path):
-            raise LimbeckError(f"{path}: exists and is not a run; choose another --out")
+            raise LimbeckError(f"{path}: exists and is not a run; choose another --out", code="E-PATH-EXISTS")
         locked_before = (path / LOCK_NAME).exists()
         try:
             with writer_lock(path, timeout=0):
                 try:
                     # Another process may have written between the first check and the lock.
                     if not is_run(path) and not is_free(path):
-                        raise LimbeckError(f"{path}: exists and is not a run; choose another --out")
+                        raise LimbeckError(
+                            f"{path}: exists and is not a run; choose another --out", code="E-PATH-EXISTS"
+                        )
                     yield cls(path)
                 finally:
                     if not locked_before and not is_run(path):

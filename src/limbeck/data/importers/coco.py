@@ -97,7 +97,7 @@ def _annotation_files(
         wanted = " or ".join(f"{kind}_*.json" for kind in kinds)
         nor = ", and no pictures" if without_pictures else ""
         raise LimbeckError(
-            f"{source.path}: no {wanted} of COCO, as in annotations/{nor}; unpack the downloads there",
+            f"{source.path}: has no {wanted} of COCO in annotations/{nor}; unpack the downloads there",
             code="E-IMPORT-MISSING",
         )
     if year is None and len(years) > 1:
@@ -125,7 +125,7 @@ def _annotation_files(
             absent += [f"{split}{chosen}/*.jpg" for split in splits]
         instead = "" if options.only else ", or import one kind with --only captions or --only instances"
         raise LimbeckError(
-            f"{source.path}: of COCO these are missing: {', '.join(absent)}; restore them{instead}",
+            f"{source.path}: these files of COCO are missing: {', '.join(absent)}; restore them{instead}",
             code="E-IMPORT-MISSING",
         )
     return chosen, files

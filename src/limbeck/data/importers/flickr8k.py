@@ -81,7 +81,7 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
             yield match["name"].strip(_BLANKS), match["caption"]
         elif line.strip():
             raise LimbeckError(
-                f"{file}: line {number} is {line.strip()[:60]!r}, unlike line 1; restore the file",
+                f"{file}: line {number} is {line.strip()[:60]!r}, in another form than line 1; restore it",
                 code="E-IMPORT-LAYOUT",
             )
 

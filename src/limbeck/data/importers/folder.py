@@ -57,9 +57,11 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
     count = len(rows.ids)
     if not count:
         what = (
-            f"the table {table.name} has no rows" if table else "no pictures and no table; --table names one"
+            f"the table {table.name} has no rows"
+            if table
+            else "it has no pictures; name a table with --table"
         )
-        raise LimbeckError(f"{src}: nothing to import: {what}", code="E-IMPORT-MISSING")
+        raise LimbeckError(f"{src}: there is nothing to import: {what}", code="E-IMPORT-MISSING")
     columns: dict[str, Any] = {
         "id": _ids(rows),
         "image": rows.images,

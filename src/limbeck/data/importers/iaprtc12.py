@@ -44,7 +44,7 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     missing = [name for name, there in parts.items() if not there]
     if missing or words is None:
         raise LimbeckError(
-            f"{source.path}: of IAPR TC-12 with SAIAPR these are missing: {', '.join(missing)}; "
+            f"{source.path}: these files of IAPR TC-12 with SAIAPR are missing: {', '.join(missing)}; "
             "unpack both there",
             code="E-IMPORT-MISSING",
         )
@@ -64,7 +64,7 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     paired = sorted(set(pictures) & set(texts), key=int)
     if not paired:
         raise LimbeckError(
-            f"{source.path}: no picture has a text with its number; restore both", code="E-IMPORT-CONFLICT"
+            f"{source.path}: no text has the number of a picture; restore both", code="E-IMPORT-CONFLICT"
         )
     ids = sorted(texts, key=int) if options.keep_missing else paired
     used = sorted({number for item in ids for number in carried.get(item, ())})

@@ -52,17 +52,19 @@ def entries(
     if not isinstance(items, list):
         there = ", ".join(map(repr, list(content)[:6])) or "nothing"
         raise LimbeckError(
-            f"{where}: no list {key!r}, there are {there}; expected is {layout}", code="E-IMPORT-LAYOUT"
+            f"{where}: has no list {key!r}, but {there}; the layout must be {layout}", code="E-IMPORT-LAYOUT"
         )
     for number, item in enumerate(items):
         for name, kind in needed.items():
             if not isinstance(item, dict) or name not in item:
                 raise LimbeckError(
-                    f"{where}: {key}[{number}] has no {name!r}; expected is {layout}", code="E-IMPORT-LAYOUT"
+                    f"{where}: {key}[{number}] has no {name!r}; the layout must be {layout}",
+                    code="E-IMPORT-LAYOUT",
                 )
             if not isinstance(item[name], kind):
                 what = f"{name} of {key}[{number}] is {str(item[name])[:40]!r}"
                 raise LimbeckError(
-                    f"{where}: {what}, not {_WORDS[kind]}; expected is {layout}", code="E-IMPORT-LAYOUT"
+                    f"{where}: {what}, not {_WORDS[kind]}; the layout must be {layout}",
+                    code="E-IMPORT-LAYOUT",
                 )
     return items

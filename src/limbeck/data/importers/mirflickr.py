@@ -56,7 +56,8 @@ def import_mirflickr(src: Path, out: Path, options: MirflickrOptions) -> ImportR
         report.notes.append(f"{len(missing):,} rows kept without picture: {some(missing)}")
     if not columns["id"]:
         raise LimbeckError(
-            f"{src}: no picture of the lists was found; restore mirflickr/im*.jpg", code="E-PICTURE-MISSING"
+            f"{src}: none of the listed pictures was found; restore mirflickr/im*.jpg",
+            code="E-PICTURE-MISSING",
         )
     report.notes += source.reading_notes()
     counts = {
@@ -73,7 +74,7 @@ def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
     missing = [file for file in files if file not in set(source.names)]
     if missing:
         raise LimbeckError(
-            f"{source.path}: of the aligned lists these are missing: {', '.join(missing)}; restore them all",
+            f"{source.path}: these aligned lists are missing: {', '.join(missing)}; restore them all",
             code="E-IMPORT-MISSING",
         )
     images, tags, labels = (source.read_lines(file) for file in files)
@@ -147,7 +148,7 @@ def _official(source: Source, options: MirflickrOptions, report: ImportReport) -
                 parts.append(f"{len(names):,} of {total:,} {kind} ({some(names, shown)})")
         where = "" if options.annotations is None else f" (annotations: {notes.path})"
         raise LimbeckError(
-            f"{source.path}{where}: no all_imgs.txt, and of the official MIRFlickr-25K these are missing: "
+            f"{source.path}{where}: has no all_imgs.txt, and files of the official MIRFlickr-25K are missing: "
             f"{'; '.join(parts)}; unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, "
             "or name the annotations with --annotations",
             code="E-IMPORT-MISSING",
