@@ -148,7 +148,7 @@ def _official(source: Source, options: MirflickrOptions, report: ImportReport) -
                 parts.append(f"{len(names):,} of {total:,} {kind} ({some(names, shown)})")
         where = "" if options.annotations is None else f" (annotations: {notes.path})"
         raise LimbeckError(
-            f"{source.path}{where}: has no all_imgs.txt, and files of the official MIRFlickr-25K are missing: "
+            f"{source.path}{where}: has no all_imgs.txt, and files of official MIRFlickr-25K are missing: "
             f"{'; '.join(parts)}; unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, "
             "or name the annotations with --annotations",
             code="E-IMPORT-MISSING",
