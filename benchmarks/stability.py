@@ -16,7 +16,7 @@ import logging
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +29,10 @@ from claims import Claims
 from limbeck.data.batches import Batch, Batches
 from limbeck.encoders.config import RunConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.inputs import Cached, TowerInputs, map_tensors, raw
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.masking import random_keep
-from limbeck.encoders.towers import CACHED, RunBackbone, Tower
+from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import write_json
 from limbeck.methods import Method, Setup
@@ -63,20 +64,17 @@ class Outcome(NamedTuple):
 class InMemory(Batches):
     """Random batches of tensors by input and key; some patches of ``image`` are kept if ``mask`` is not 0."""
 
-    def __init__(
-        self, inputs: dict[str, dict[str, torch.Tensor]], seed: int, *, patches: int, mask: float
-    ) -> None:
+    def __init__(self, inputs: Mapping[str, TowerInputs], seed: int, *, patches: int, mask: float) -> None:
         self.inputs, self.seed, self.patches, self.mask = inputs, seed, patches, mask
         self.batch_size, self.steps_per_epoch = BATCH, PAIRS // BATCH
 
     def at(self, step: int) -> Batch:
         rows = np.random.default_rng([self.seed, step]).choice(PAIRS, BATCH, replace=False)
-        named = {
-            name: {key: tensor[rows] for key, tensor in own.items()} for name, own in self.inputs.items()
-        }
+        named = {name: map_tensors(own, lambda x: x[rows]) for name, own in self.inputs.items()}
         if self.mask:
             draws = [step * PAIRS + int(row) for row in rows]
-            named["image"]["keep"] = random_keep(self.patches, self.mask, draws)
+            keep = random_keep(self.patches, self.mask, draws)
+            named["image"] = raw(named["image"]) | {"keep": keep}
         return Batch(named, [str(row) for row in rows], torch.from_numpy(rows))
 
 
@@ -118,7 +116,7 @@ def encoder_of(stage: StageConfig, texts: list[str], seed: int) -> DualEncoder:
 
 
 @functools.cache
-def teacher() -> tuple[dict[str, RunBackbone], dict[str, dict[str, torch.Tensor]]]:
+def teacher() -> tuple[dict[str, RunBackbone], dict[str, Cached]]:
     """MERU on whole pictures at the default rate, frozen: what HMID-Net reads of it, and its outputs."""
     pictures, texts = world()
     stage = stage_of(*VARIANTS["MERU, polar"], 150, 1)
@@ -141,7 +139,7 @@ def teacher() -> tuple[dict[str, RunBackbone], dict[str, dict[str, torch.Tensor]
         readers[name] = RunBackbone(RunConfig(path="memory", output=output), modality)
         readers[name].load_from(encoder)
         with torch.no_grad():
-            outputs[name] = {CACHED: readers[name](inputs[modality])}
+            outputs[name] = Cached(readers[name](inputs[modality]))
     return readers, outputs
 
 
@@ -174,7 +172,8 @@ def one(variant: str, precision: str, seed: int, steps: int) -> Outcome:
     pictures, texts = world()
     readers, outputs = teacher() if stage.method["name"] == "hmid-net" else ({}, {})
     encoder = encoder_of(stage, texts, seed)
-    inputs = {"image": {"pixels": pictures}, "text": encoder.towers["text"].backbone.collate(texts)} | outputs
+    raw_inputs = {"image": {"pixels": pictures}, "text": encoder.towers["text"].backbone.collate(texts)}
+    inputs: dict[str, TowerInputs] = {**raw_inputs, **outputs}
     method_class, config = method_config(stage)
     method: Any = method_class(encoder, config, Setup(len(texts), 0, readers))
     with tempfile.TemporaryDirectory() as place:

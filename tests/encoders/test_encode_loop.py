@@ -13,6 +13,8 @@ from torch import nn
 
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.encode import blocks_of, collated, encode, even_blocks, inference, output_blocks
+from limbeck.encoders.inputs import Cached, Sets, named_tensors, raw
+from limbeck.encoders.masking import unmasked
 from limbeck.errors import LimbeckError
 from limbeck.preprocess import Reads
 from limbeck.preprocess.text import join_parts, split_parts
@@ -122,3 +124,13 @@ def test_the_parts_of_a_text_come_apart_as_they_were_joined() -> None:
     parts = [{"counts": 1}, {}, {"input_ids": 2, "a.b": 3}]
     joined = join_parts(parts)
     assert joined == {"0.counts": 1, "2.input_ids": 2, "2.a.b": 3} and split_parts(joined, 3) == parts
+
+
+def test_cached_outputs_and_sets_are_no_raw_tensors() -> None:
+    tensors = {"pixels": torch.ones(1, 3, 2, 2)}
+    assert raw(tensors) is tensors
+    for inputs in (Cached(torch.ones(1, 2)), Sets(tensors, torch.ones(1, 1))):
+        with pytest.raises(LimbeckError, match="cache: false"):
+            raw(inputs)
+    names = [name for name, _ in named_tensors(Sets(tensors, torch.ones(1, 1)))]
+    assert names == ["pixels", "shares"] and unmasked(Cached(torch.ones(1))).backbone_output == 1  # type: ignore[union-attr]

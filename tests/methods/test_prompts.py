@@ -16,8 +16,8 @@ from limbeck.data.inputs import PromptConfig, label_prompts
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import LabelFeaturesConfig
+from limbeck.encoders.inputs import Cached, Sets, backbone_output, map_tensors
 from limbeck.encoders.label_features import LabelFeaturesBackbone
-from limbeck.encoders.towers import CACHED, SHARES, backbone_output, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.methods import Method, TrainState
@@ -118,7 +118,7 @@ def test_sets_are_averaged_behind_the_backbone(place: Path, text: dict[str, Any]
     prompt = {"classes": "averaged", "template": ["sentence", "we see {labels}"]}
     method, batches, sources = made(tree(place, text, **prompt))
     tower, batch = method.encoder.towers["text"], batches.at(0)
-    assert SHARES in batch.inputs["text"]
+    assert isinstance(batch.inputs["text"], Sets)
     found = tower.backbone_output(batch.inputs["text"]).detach().numpy()
     where = {item: i for i, item in enumerate(sources["text"].view.ids)}
     for row, item in enumerate(batch.ids):
@@ -133,7 +133,7 @@ def test_the_cache_averages_the_same(place: Path, tmp_path: Path) -> None:
     method, batches, _ = made(recipe)
     _, stored, _ = made(recipe, BackboneCache(tmp_path, quiet=True))
     tower = method.encoder.towers["text"]
-    assert CACHED in stored.at(0).inputs["text"]
+    assert isinstance(stored.at(0).inputs["text"], Cached)
     with torch.no_grad():
         plain, kept = (tower.backbone_output(b.at(0).inputs["text"]) for b in (batches, stored))
     np.testing.assert_allclose(plain, kept, atol=1e-5)
@@ -154,11 +154,11 @@ class _Twice(Backbone):
 
 def test_sets_of_unequal_size() -> None:
     backbone = _Twice(PromptConfig())  # type: ignore[arg-type]
-    inputs = collate_sets(backbone, [(1.0, 3.0, 8.0), 5.0, (2.0, 4.0)])
-    assert inputs["x"].shape == (3, 3, 1)
+    inputs = Sets.collate(backbone, [(1.0, 3.0, 8.0), 5.0, (2.0, 4.0)])
+    assert inputs.inputs["x"].shape == (3, 3, 1)
     np.testing.assert_allclose(backbone_output(backbone, inputs)[:, 0], [8, 10, 6], rtol=1e-6)
     assert backbone.rows == 9
-    part = {k: v[1:] for k, v in inputs.items()}  # chunks are cut by rows
+    part = map_tensors(inputs, lambda x: x[1:])  # chunks are cut by rows
     np.testing.assert_allclose(backbone_output(backbone, part)[:, 0], [10, 6], rtol=1e-6)
 
 

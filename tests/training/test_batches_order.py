@@ -19,7 +19,6 @@ from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig, FeaturesConfig
 from limbeck.encoders.features import BagBackbone, FeatureBackbone
 from limbeck.encoders.image import ClipImageBackbone
-from limbeck.encoders.towers import CACHED
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.training import train
@@ -185,4 +184,4 @@ def test_projected_features_are_kept_unless_they_are_very_many(
     monkeypatch.setattr("limbeck.data.batches.PROJECTED_BYTES", len(view) * 4 * 4 - 1)
     raw = InputReader(view, spec, backbone, cache)
     assert raw.stored is None
-    torch.testing.assert_close(kept.inputs(rows)[CACHED], backbone(raw.inputs(rows)))
+    torch.testing.assert_close(kept.inputs(rows).backbone_output, backbone(raw.inputs(rows)))

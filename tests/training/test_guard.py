@@ -149,7 +149,7 @@ def test_what_a_teacher_is_shown_is_in_the_batch(
     method = {"name": "hmid-net", "teacher": str(teacher), "decoder_width": 32}
 
     def spoil(method: Method, batch: Batch) -> None:
-        batch.inputs["teacher_patches"]["backbone_output"][0, 0, 0] = math.nan
+        batch.inputs["teacher_patches"].backbone_output[0, 0, 0] = math.nan
 
     spoiled(monkeypatch, before=spoil)
     recipe["stages"] = {"student": {"method": method}}

@@ -157,7 +157,7 @@ def test_stored_outputs_are_mapped_read_only(pictures: Path, retrieval: Path, te
         stored = found[name].stored
         assert isinstance(stored, np.memmap)
         assert (stored.shape[1:], stored.dtype, stored.flags.writeable) == (shape, np.float32, False)
-    tensor = found["teacher_patches"].inputs(np.array([3, 1]))["backbone_output"]
+    tensor = found["teacher_patches"].inputs(np.array([3, 1])).backbone_output
     np.testing.assert_array_equal(tensor, found["teacher_patches"].stored[[3, 1]])  # type: ignore[index]
     tensor.zero_()  # a copy: nothing is written to the file
     assert method.teachers.keys() == shapes.keys()

@@ -18,11 +18,11 @@ import torch
 
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset, members
-from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
+from limbeck.encoders.inputs import Cached, Sets, TowerInputs, map_tensors, named_tensors
 from limbeck.encoders.masking import drawn
-from limbeck.encoders.towers import CACHED, collate_sets
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.pictures import LazyPictures
@@ -42,7 +42,7 @@ class Batch:
         labels: (B, C) of 0 and 1, or None where the data set has no labels.
     """
 
-    inputs: dict[str, Inputs]
+    inputs: dict[str, TowerInputs]
     ids: list[str]
     rows: torch.Tensor
     labels: torch.Tensor | None = None
@@ -64,7 +64,7 @@ class Batch:
             )
         return self.labels
 
-    def with_input(self, name: str, inputs: Inputs) -> Batch:
+    def with_input(self, name: str, inputs: TowerInputs) -> Batch:
         """Return the batch with the tensors of one input replaced."""
         return replace(self, inputs=self.inputs | {name: inputs})
 
@@ -77,13 +77,13 @@ class Batch:
         return self._map(lambda x: x[start:stop], self.ids[start:stop])
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor], ids: list[str]) -> Batch:
-        inputs = {name: {key: change(x) for key, x in own.items()} for name, own in self.inputs.items()}
+        inputs = {name: map_tensors(own, change) for name, own in self.inputs.items()}
         return Batch(inputs, ids, change(self.rows), None if self.labels is None else change(self.labels))
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield every tensor with its dotted name, such as ``image.pixel_values``."""
         for name, own in self.inputs.items():
-            for key, value in own.items():
+            for key, value in named_tensors(own):
                 yield f"{name}.{key}", value
         if self.labels is not None:
             yield "labels", self.labels
@@ -161,17 +161,17 @@ class InputReader:
         size = getattr(self.backbone, "image_size", None)
         return LazyPictures([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
-    def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
         if self.is_image and self.stored is None and self.reads.kind == "pixels":
             return collated(self.backbone, self._images(np.arange(len(self.view))), blocks)
         return ((block, self.inputs(block)) for block in blocks)
 
-    def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> Inputs:
+    def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> TowerInputs:
         """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop."""
         if self.is_image:
             if self.stored is not None:
-                return {CACHED: torch.from_numpy(np.array(self.stored[positions]))}
+                return Cached(torch.from_numpy(np.array(self.stored[positions])))
             # A frozen backbone sees the whole picture, so that stored and computed outputs agree.
             vary = draws is not None and not self.backbone.worth_caching
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
@@ -184,9 +184,9 @@ class InputReader:
             self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)
         ]
         if self.stored is not None:
-            return {CACHED: torch.from_numpy(self._averaged(self.stored, items))}
+            return Cached(torch.from_numpy(self._averaged(self.stored, items)))
         return (
-            collate_sets(self.backbone, items)
+            Sets.collate(self.backbone, items)
             if any(isinstance(item, tuple) for item in items)
             else self.backbone.collate(items)
         )

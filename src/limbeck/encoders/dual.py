@@ -13,17 +13,18 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import identity
 from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode, output_blocks
 from limbeck.encoders.hub import weights_digest
+from limbeck.encoders.inputs import Cached, TowerInputs
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
 from limbeck.encoders.origin import Floats
 from limbeck.encoders.references import referenced_weights, references_to
 from limbeck.encoders.sources import hub_closed
 from limbeck.encoders.tensors import load_tensors, save_tensors
-from limbeck.encoders.towers import CACHED, Tower
+from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
 from limbeck.spaces import Kept, Space
@@ -83,7 +84,7 @@ class DualEncoder(nn.Module):
         """The device of its weights."""
         return device_of(self)
 
-    def embed(self, modality: str, inputs: Inputs) -> torch.Tensor:
+    def embed(self, modality: str, inputs: TowerInputs) -> torch.Tensor:
         """Map collated inputs of ``image`` or ``text`` to float32 (B, d) embeddings, with gradient."""
         embeddings: torch.Tensor = self.lift(self.towers[modality](inputs), modality)
         return embeddings
@@ -94,7 +95,7 @@ class DualEncoder(nn.Module):
         return Floats.of(self.towers, self.lift).kept
 
     def run(
-        self, modality: str, batches: Iterable[tuple[Key, Inputs]], *outputs: Output
+        self, modality: str, batches: Iterable[tuple[Key, TowerInputs]], *outputs: Output
     ) -> Iterator[tuple[Key, list[np.ndarray]]]:
         """Run one tower over collated batches (see `limbeck.encoders.encode.encode`).
 
@@ -114,7 +115,7 @@ class DualEncoder(nn.Module):
         return encode(self, partial(self._outputs, modality, outputs), batches)
 
     def _outputs(
-        self, modality: str, wanted: Sequence[Output], inputs: Inputs
+        self, modality: str, wanted: Sequence[Output], inputs: TowerInputs
     ) -> list[torch.Tensor | np.ndarray]:
         tower = self.towers[modality]
         output = tower.backbone_output(inputs)
@@ -223,14 +224,14 @@ class DualEncoder(nn.Module):
 
     def _batches(
         self, backbone: Backbone, items: Sequence[Any] | np.ndarray, size: int
-    ) -> Iterator[tuple[np.ndarray, Inputs]]:
+    ) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Return collated batches of ``size`` items, or their backbone's outputs from the cache."""
         blocks = blocks_of(len(items), size)
         key = key_of_items(items) if self.cache is not None and backbone.worth_caching else None
         if self.cache is None or key is None:
             return collated(backbone, items, blocks)
         stored = self.cache.outputs(backbone, key, len(items), lambda: output_blocks(backbone, items))
-        return ((block, {CACHED: torch.from_numpy(np.array(stored[block]))}) for block in blocks)
+        return ((block, Cached(torch.from_numpy(np.array(stored[block])))) for block in blocks)
 
     def prefix(self, bits: int) -> DualEncoder:
         """Return the model of the first ``bits`` bits of this model's codes, with shared towers and weights.

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.inputs import TowerInputs, backbone_output, map_tensors
 from limbeck.pictures import PIXEL_BUDGET, open_picture
 from limbeck.pictures.decoding import default_workers, read_ahead
 
@@ -28,8 +29,8 @@ Block = tuple[np.ndarray, np.ndarray]
 
 def encode(
     model: nn.Module,
-    compute: Callable[[Inputs], Sequence[torch.Tensor | np.ndarray]],
-    batches: Iterable[tuple[Key, Inputs]],
+    compute: Callable[[TowerInputs], Sequence[torch.Tensor | np.ndarray]],
+    batches: Iterable[tuple[Key, TowerInputs]],
 ) -> Iterator[tuple[Key, list[np.ndarray]]]:
     """Run a model over batches, in eval mode and without gradients; its modes are restored after each batch.
 
@@ -44,7 +45,7 @@ def encode(
     device = device_of(model)
     for key, inputs in batches:
         with inference(model):
-            found = compute({name: x.to(device) for name, x in inputs.items()}) if inputs else ()
+            found = compute(map_tensors(inputs, lambda x: x.to(device))) if inputs else ()
         yield key, [x if isinstance(x, np.ndarray) else x.float().cpu().numpy() for x in found]
 
 
@@ -111,9 +112,14 @@ def joined(parts: Sequence[Inputs]) -> Inputs:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def backbone_outputs(backbone: Backbone, batches: Iterable[tuple[np.ndarray, Inputs]]) -> Iterator[Block]:
+def backbone_outputs(
+    backbone: Backbone, batches: Iterable[tuple[np.ndarray, TowerInputs]]
+) -> Iterator[Block]:
     """Compute the outputs of a backbone, as a cache keeps them: (b, dim), except for patches."""
-    return ((block, rows) for block, (rows,) in encode(backbone, lambda inputs: [backbone(inputs)], batches))
+    return (
+        (block, rows)
+        for block, (rows,) in encode(backbone, lambda inputs: [backbone_output(backbone, inputs)], batches)
+    )
 
 
 def output_blocks(

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, model_validator
 
 from limbeck.encoders.config import Strict
+from limbeck.encoders.inputs import TowerInputs
 from limbeck.errors import LimbeckError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -59,8 +60,10 @@ def drawn(config: MaskConfig, patches: int, draws: Sequence[int]) -> dict[str, t
     return masks
 
 
-def unmasked(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a picture's inputs without their masks."""
+def unmasked(inputs: TowerInputs) -> TowerInputs:
+    """Return the inputs of pictures without their masks."""
+    if not isinstance(inputs, dict):
+        return inputs
     return {name: value for name, value in inputs.items() if name not in (KEEP, KEEP_AGAIN)}
 
 

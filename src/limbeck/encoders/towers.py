@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +12,10 @@ from torch import nn
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig, identity
 from limbeck.encoders.dropout import Dropout
+from limbeck.encoders.encode import device_of
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.image import ClipImageBackbone
+from limbeck.encoders.inputs import TowerInputs, backbone_output
 from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.own import build_own_backbone
@@ -24,32 +25,6 @@ from limbeck.files import read_json, sha256_json, write_json
 from limbeck.plugins import with_digests
 from limbeck.preprocess import Preprocessor, Reads
 from limbeck.preprocess.text import ConcatPreprocessor, check_parts, join_parts, split_parts
-
-# Key of a cached backbone output, which replaces the raw inputs.
-CACHED = "backbone_output"
-# Key of each item's weight in the mean of its set; the other inputs then have a second axis for the set.
-SHARES = "shares"
-
-
-def collate_sets(backbone: Backbone, items: Sequence[Any]) -> Inputs:
-    """Collate items of which some are tuples: sets whose outputs `backbone_output` averages.
-
-    Short sets are padded with their first member at weight 0: (B, P, …) per input, and `SHARES` (B, P).
-    """
-    sets = [item if isinstance(item, tuple) else (item,) for item in items]
-    width = max(map(len, sets))
-    inputs = backbone.collate([x for own in sets for x in (*own, *own[:1] * (width - len(own)))])
-    shares = torch.tensor([[1 / len(own)] * len(own) + [0.0] * (width - len(own)) for own in sets])
-    return {k: v.unflatten(0, (len(sets), width)) for k, v in inputs.items()} | {SHARES: shares}
-
-
-def backbone_output(backbone: Backbone, inputs: Inputs) -> torch.Tensor:
-    """Return the output (B, …) for collated inputs; for sets (`collate_sets`) the mean over their members."""
-    if SHARES not in inputs:
-        return torch.as_tensor(backbone(inputs))
-    shares = inputs[SHARES]
-    found = backbone({k: v.flatten(0, 1) for k, v in inputs.items() if k != SHARES})
-    return torch.einsum("bp,bp...->b...", shares, found.unflatten(0, shares.shape).to(shares))
 
 
 class ConcatBackbone(Backbone):
@@ -255,20 +230,17 @@ class Tower(nn.Module):
             layers.append(nn.LayerNorm(width))
         self.trunk = nn.Sequential(*layers) if layers else nn.Identity()
 
-    def forward(self, inputs: Inputs) -> torch.Tensor:
-        """Return (B, dim) features, from raw inputs or from the cached output of the backbone."""
+    def forward(self, inputs: TowerInputs) -> torch.Tensor:
+        """Return (B, dim) features."""
         features: torch.Tensor = self.trunk(self.backbone_output(inputs))
         return features
 
-    def backbone_output(self, inputs: Inputs) -> torch.Tensor:
-        """Return (B, backbone.dim), the input of the trunk, from raw inputs or from the cache."""
-        if CACHED in inputs:
-            return inputs[CACHED]
+    def backbone_output(self, inputs: TowerInputs) -> torch.Tensor:
+        """Return (B, backbone.dim), the input of the trunk."""
         if not self.backbone.worth_caching:
             return backbone_output(self.backbone, inputs)
         # Compute cacheable outputs as for the cache: in float32, even under autocast.
-        held = next(chain(self.backbone.parameters(), self.backbone.buffers()))
-        with torch.autocast(held.device.type, enabled=False):
+        with torch.autocast(device_of(self.backbone).type, enabled=False):
             return backbone_output(self.backbone, inputs)
 
     def tokens(self, inputs: Inputs) -> torch.Tensor:

@@ -14,7 +14,8 @@ from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input
 from limbeck.encoders.config import Strict
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.towers import CACHED, RunBackbone, backbone_output
+from limbeck.encoders.inputs import backbone_output
+from limbeck.encoders.towers import RunBackbone
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,8 @@ class Method(nn.Module, ABC, Generic[OutputsT]):
 
     def teacher_output(self, name: str, batch: Batch) -> torch.Tensor:
         """Return the frozen model's output for one input, float32, from the cache or computed now."""
-        inputs = batch.inputs[name]
-        if CACHED in inputs:
-            return torch.as_tensor(inputs[CACHED])
         with torch.no_grad(), torch.autocast(self.encoder.device.type, enabled=False):
-            return backbone_output(self.teachers[name], inputs).float()
+            return backbone_output(self.teachers[name], batch.inputs[name]).float()
 
     def prepare(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit what needs the whole training set, from tower features (N, D) by input; by default nothing."""

@@ -20,8 +20,8 @@ from torch import nn
 from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input, PromptConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.inputs import Cached
 from limbeck.encoders.lifts import Lift
-from limbeck.encoders.towers import CACHED
 from limbeck.losses import (
     bit_balance,
     code_mse,
@@ -157,7 +157,7 @@ class SodaTeacher(PairHashing):
         """Return codes and labels; ``prompt.context`` adds its learned vector to the prompts' features."""
         if self.context is not None:
             features = self.encoder.towers["text"].backbone_output(batch.inputs["text"])
-            batch = batch.with_input("text", {CACHED: features + self.context})
+            batch = batch.with_input("text", Cached(features + self.context))
         return super().encode_batch(batch)
 
     def similar(self, outputs: BufferedEmbeddings) -> torch.Tensor:

@@ -22,8 +22,8 @@ from torch import nn
 
 from limbeck.data.batches import Batch
 from limbeck.data.inputs import Input, TeacherSpec
-from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.inputs import TowerInputs, raw
 from limbeck.encoders.masking import KEEP, KEEP_AGAIN, attended_keep, dropped
 from limbeck.losses import at_patches, entailment, info_nce, interactive_kd, linear_warmup, pixel_error
 from limbeck.methods.base import Losses, Method, Setup, TrainState
@@ -113,23 +113,26 @@ class HmidNet(Method[HmidOutputs]):
         self._add_teacher(outputs, batch, average)
         return outputs
 
-    def _views(self, image: Inputs, average: EmaOutputs | None) -> list[Inputs]:
+    def _views(self, image: TowerInputs, average: EmaOutputs | None) -> list[TowerInputs]:
         """Return the masked views of the pictures that the student is shown."""
         if average is not None and average.attention is not None:
-            return [image | {KEEP: attended_keep(average.attention, self.config.mask.ratio)}]
-        return [image, image | {KEEP: image[KEEP_AGAIN]}] if self.config.mask.views == 2 else [image]
+            return [raw(image) | {KEEP: attended_keep(average.attention, self.config.mask.ratio)}]
+        if self.config.mask.views == 1:
+            return [image]
+        return [image, raw(image) | {KEEP: raw(image)[KEEP_AGAIN]}]
 
     def _encode_view(
-        self, view: Inputs, target: torch.Tensor | None
+        self, view: TowerInputs, target: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the embeddings (B, d) of one view, and its reconstruction error (B,) if it has a target."""
         if self.decoder is None or target is None:
             return self.encoder.embed("image", view), None
         tower, lift = self.encoder.towers["image"], self.encoder.lift
-        tokens = tower.tokens(view)
+        shown = raw(view)
+        tokens = tower.tokens(shown)
         embedding = lift(tokens[:, 0], "image")
-        wanted = at_patches(target, dropped(view[KEEP], tower.backbone.patches))
-        predicted = self.decoder(tokens, view[KEEP])
+        wanted = at_patches(target, dropped(shown[KEEP], tower.backbone.patches))
+        predicted = self.decoder(tokens, shown[KEEP])
         if self.config.target == "pixels":
             error = pixel_error(predicted, wanted)
         else:

@@ -10,6 +10,7 @@ import torch
 from limbeck.data.batches import Batch
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.decoder import PatchDecoder
+from limbeck.encoders.inputs import raw
 from limbeck.encoders.masking import kept
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
@@ -63,7 +64,7 @@ def patch_target(method: HmidNet, batch: Batch, average: EmaOutputs | None) -> t
     """Return what the decoder should predict: points (B, patches, d), or pixels (B, patches, n)."""
     backbone, lift = method.encoder.towers["image"].backbone, method.encoder.lift
     if method.config.target == "pixels":
-        return backbone.tiles(batch.inputs["image"])
+        return backbone.tiles(raw(batch.inputs["image"]))
     if average is not None and "teacher_patches" not in batch.inputs:
         return lift.from_tangent(average.tangent[:, 1:])
     teacher = resample_grid(method.teacher_output("teacher_patches", batch), backbone.patches)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from limbeck.data.batches import Batch
-from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.inputs import TowerInputs, raw
 from limbeck.encoders.lifts import Lift
 from limbeck.encoders.masking import unmasked
 from limbeck.encoders.towers import RunBackbone, Tower
@@ -78,9 +78,9 @@ class EmaTeacher(MovingAverage):
         return cast("Lift", cast("Any", self.module)["lift"])
 
     @torch.no_grad()
-    def read_pictures(self, inputs: Inputs, *, attention: bool = False) -> EmaOutputs:
+    def read_pictures(self, inputs: TowerInputs, *, attention: bool = False) -> EmaOutputs:
         """Encode the whole pictures once, for every use in this step."""
-        tower, whole = self._tower("image"), unmasked(inputs)
+        tower, whole = self._tower("image"), raw(unmasked(inputs))
         tokens, found = tower.attended(whole) if attention else (tower.tokens(whole), None)
         return EmaOutputs(self._tangent(tokens, "image"), found)
 

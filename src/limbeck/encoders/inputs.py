@@ -1,0 +1,91 @@
+"""What a tower reads of a batch: its backbone's own tensors, sets of them, or the backbone's output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.errors import LimbeckError
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The output (B, …) of a frozen backbone, in place of its inputs."""
+
+    backbone_output: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Collated sets, whose outputs are averaged.
+
+    Attributes:
+        inputs: the tensors of the members, (B, P, …); short sets are padded with their first member.
+        shares: each member's weight in the mean of its set, (B, P), 0 for padding.
+    """
+
+    inputs: Inputs
+    shares: torch.Tensor
+
+    @classmethod
+    def collate(cls, backbone: Backbone, items: Sequence[Any]) -> Sets:
+        """Collate items of which some are tuples, which are sets."""
+        sets = [item if isinstance(item, tuple) else (item,) for item in items]
+        width = max(map(len, sets))
+        inputs = backbone.collate([x for own in sets for x in (*own, *own[:1] * (width - len(own)))])
+        shares = torch.tensor([[1 / len(own)] * len(own) + [0.0] * (width - len(own)) for own in sets])
+        return cls({k: v.unflatten(0, (len(sets), width)) for k, v in inputs.items()}, shares)
+
+
+TowerInputs = Inputs | Cached | Sets
+
+
+def map_tensors(inputs: TowerInputs, change: Change) -> TowerInputs:
+    """Return the same inputs with ``change`` applied to every tensor."""
+    if isinstance(inputs, Cached):
+        return Cached(change(inputs.backbone_output))
+    if isinstance(inputs, Sets):
+        return Sets({name: change(x) for name, x in inputs.inputs.items()}, change(inputs.shares))
+    return {name: change(x) for name, x in inputs.items()}
+
+
+def named_tensors(inputs: TowerInputs) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every tensor with its name."""
+    if isinstance(inputs, Cached):
+        yield "backbone_output", inputs.backbone_output
+        return
+    yield from (inputs.inputs if isinstance(inputs, Sets) else inputs).items()
+    if isinstance(inputs, Sets):
+        yield "shares", inputs.shares
+
+
+def raw(inputs: TowerInputs) -> Inputs:
+    """Return the backbone's own tensors.
+
+    Raises:
+        LimbeckError: the inputs are sets, or the output of a frozen tower.
+    """
+    if isinstance(inputs, Cached | Sets):
+        raise LimbeckError(
+            "training: the method reads patches, which the cache of a frozen tower does not keep; "
+            "set cache: false, or freeze no image tower"
+        )
+    return inputs
+
+
+def backbone_output(backbone: Backbone, inputs: TowerInputs) -> torch.Tensor:
+    """Return the output (B, …) of a backbone: the cached one, or for sets the mean over their members."""
+    if isinstance(inputs, Cached):
+        return inputs.backbone_output
+    if not isinstance(inputs, Sets):
+        return torch.as_tensor(backbone(inputs))
+    found = backbone({k: v.flatten(0, 1) for k, v in inputs.inputs.items()})
+    return torch.einsum(
+        "bp,bp...->b...", inputs.shares, found.unflatten(0, inputs.shares.shape).to(inputs.shares)
+    )
