@@ -153,21 +153,20 @@ def resolve_splits(protocol: Protocol, pairs: Pairs) -> ResolvedSplits:
     if draw is not None:
         pool = _listed(protocol, pairs, "pool") if "pool" in protocol.context.lists else None
         drawn = draw.ids(pairs, protocol.text.column, protocol.name, pool)
-
-    def split(name: SplitName) -> ResolvedSplit:
+    names: tuple[SplitName, ...] = ("query", "database", "train")
+    parts: dict[SplitName, ResolvedSplit] = {}
+    for name in names:
+        if name == "database" and not protocol.splits.has_database:
+            parts[name] = parts["query"]
+            continue
         rows = _rows(protocol, pairs, name) if drawn is None else pairs.rows(drawn[name])
         if not len(rows):
             raise LimbeckError(
                 f"protocol {protocol.name}: split {name!r} is empty in {pairs.path}; use another split",
                 code="E-PROTOCOL-SPLIT",
             )
-        return ResolvedSplit(pairs, protocol.text, rows)
-
-    query = split("query")
-    database = split("database") if protocol.splits.has_database else query
-    train = split("train")
-    for name, other in (("database", database), ("train", train)):
-        shared = np.intersect1d(query.rows, other.rows) if other is not query else ()
+        parts[name] = ResolvedSplit(pairs, protocol.text, rows)
+        shared = np.intersect1d(parts["query"].rows, rows) if name != "query" else ()
         if len(shared):
             first = ", ".join(pairs.ids[row] for row in shared[:3])
             raise LimbeckError(
@@ -176,8 +175,8 @@ def resolve_splits(protocol: Protocol, pairs: Pairs) -> ResolvedSplits:
                 code="E-PROTOCOL-SPLIT",
             )
     if protocol.text.unique:
-        _check_unique(protocol, query)
-    return ResolvedSplits(protocol, pairs, query, database, train, _note(protocol, pairs))
+        _check_unique(protocol, parts["query"])
+    return ResolvedSplits(protocol, pairs, **parts, note=_note(protocol, pairs))
 
 
 def _note(protocol: Protocol, pairs: Pairs) -> str | None:
