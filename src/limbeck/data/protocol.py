@@ -193,12 +193,7 @@ class Protocol(Strict):
             return self
         if self.splits.otherwise is not None and not pairs.split_names:
             return self.by_rule()
-        given = {name: getattr(self.splits, name) for name in ("query", "train", "database")}
-        there = pairs.split_names
-        own = {name: None if split is None else split.on(there) for name, split in given.items()}
-        if self.splits.model_copy(update=own).train_joins(there):
-            return self._with(Splits.model_validate(own | {"train": own["database"]}), joined=True)
-        return self._with(Splits.model_validate({name: split for name, split in own.items() if split}))
+        return self._with(*self.splits.on(pairs.split_names))
 
     def scored_by(self, metric: Metric, name: str) -> Protocol:
         """Return the protocol ``PROTOCOL@NAME`` with another metric; it has its own hash and family."""

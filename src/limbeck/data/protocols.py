@@ -45,14 +45,16 @@ def load_protocol(name: str | Path) -> Protocol:
         protocol = Protocol.model_validate(content)
     except ValidationError as error:
         raise describe(error, Protocol, str(file)) from None
+    splits = protocol.splits
     parts: dict[str, Split | Validation | None] = {
-        **{name: getattr(protocol.splits, name) for name in ("query", "database", "train")},
+        "query": splits.query, "database": splits.database, "train": splits.train,
         "validation": protocol.validation,
+    }  # fmt: skip
+    lists = {
+        name: _read_ids(file.parent / part.file, part.sha256 or "")
+        for name, part in parts.items()
+        if part is not None and part.file is not None
     }
-    lists: dict[str, list[str]] = {}
-    for name, part in parts.items():
-        if part is not None and part.file is not None:
-            lists[name] = _read_ids(file.parent / part.file, part.sha256 or "")
     section, tree = protocol.classification, None
     if section is not None and section.hierarchy not in (None, FROM_PATHS):
         tree = Tree.read(file.parent / section.hierarchy)

@@ -54,7 +54,7 @@ class Splits(Strict):
     """Query, database and train, or a rule that draws all three.
 
     Without a database, the queries search among themselves. ``otherwise`` is the rule for data sets without a
-    split column; it also gives a train that the split column lacks (`train_joins`).
+    split column; it also gives a train that the split column lacks (`on`).
     """
 
     query: Split | None = None
@@ -84,15 +84,18 @@ class Splits(Strict):
         """Whether there is a database apart from the queries."""
         return self.draw.database if self.draw is not None else self.database is not None
 
-    def train_joins(self, there: list[str]) -> bool:
-        """Return whether train is the whole database by the rule ``otherwise``, because the data has no
-        train.
+    def on(self, there: list[str]) -> tuple[Splits, bool]:
+        """Return the splits for the given values of the split column, and whether train joins the database.
 
-        It applies to splits without alternatives; ``there`` are the values of the data set's split column.
+        By the rule ``otherwise``, train is the whole database where the data set has no train.
         """
-        if self.otherwise is None or self.otherwise.train is not None or not (self.train and self.database):
-            return False
-        return not set(self.train.values) & set(there) and bool(set(self.database.values) & set(there))
+        query, train, database = (own and own.on(there) for own in (self.query, self.train, self.database))
+        joined = bool(
+            (self.otherwise is not None and self.otherwise.train is None and train and database)
+            and not set(train.values) & set(there)
+            and set(database.values) & set(there)
+        )
+        return Splits(query=query, train=database if joined else train, database=database), joined
 
     @property
     def depends(self) -> bool:

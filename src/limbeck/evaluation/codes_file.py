@@ -11,7 +11,7 @@ A file must hold the arrays of at least one direction: ``query_image`` with ``da
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ def _bool_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 def _check_counts(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for split in ("query", "database"):
-        counts = dict(_counts(arrays, split))
+        counts = {name: len(own) for name, own in arrays.items() if name.startswith(f"{split}_")}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {rows}" for name, rows in counts.items())
             raise LimbeckError(f"{path}: row counts differ within {split} ({listed}); align the rows")
@@ -157,7 +157,3 @@ def _check_counts(path: Path, arrays: dict[str, np.ndarray]) -> None:
             f"{path}: query_labels has {query.shape[1]} classes, database_labels {database.shape[1]}; "
             "align them"
         )
-
-
-def _counts(arrays: dict[str, np.ndarray], split: str) -> Iterator[tuple[str, int]]:
-    return ((name, len(array)) for name, array in arrays.items() if name.startswith(f"{split}_"))

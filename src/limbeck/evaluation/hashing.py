@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -42,7 +42,7 @@ class SetName(StrEnum):
     @property
     def part(self) -> Literal["query", "database"]:
         """The split of the set."""
-        return "query" if self in (SetName.QUERY_IMAGE, SetName.QUERY_TEXT) else "database"
+        return "query" if self.startswith("query") else "database"
 
 
 SIDES = {
@@ -146,16 +146,24 @@ def mean_precision(
     if space.storage == "codes":
         result = hamming_map(queries.points, items.points, queries.labels, items.labels, **rules)
         return result.value, result.per_query
-    values = []  # in blocks of queries; the rule for empty queries applies to all of them
+    values = []
     block_rules: MapRules = {**rules, "empty": "zero"}
-    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        relevant = (queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)) > 0
-        similarity = space.similarity(queries.points[rows], items.points)
-        block = ranking_map(similarity, relevant, **block_rules)
-        values.append(np.where(relevant.any(axis=1), block.per_query, np.nan))
+    for similarity, shared in _blocks(space, queries, items):
+        block = ranking_map(similarity, shared > 0, **block_rules)
+        values.append(np.where(shared.any(axis=1), block.per_query, np.nan))
     mean, per_query, _ = settle_empty(np.concatenate(values), rules["empty"])
     return mean, per_query
+
+
+def _blocks(space: Space, queries: Labelled, items: Labelled) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield similarities and numbers of shared labels (block, N) in blocks of queries.
+
+    The rule for queries without a relevant item applies to all blocks together.
+    """
+    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
+        shared = queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)
+        yield space.similarity(queries.points[rows], items.points), shared
 
 
 def _unseen(items: Labelled) -> Labelled | None:
@@ -205,23 +213,15 @@ def _graded(space: Space, queries: Labelled, items: Labelled) -> dict[str, float
     if space.storage == "codes":
         ndcg = hamming_ndcg(queries.points, items.points, queries.labels, items.labels, ks=NDCG_AT).value
     else:
-        ndcg = _vector_ndcg(space, queries, items)
+        values_at: dict[int, list[np.ndarray]] = {k: [] for k in NDCG_AT}
+        for similarity, shared in _blocks(space, queries, items):
+            block = ranking_ndcg(similarity, shared.astype(np.int64), ks=NDCG_AT, empty="zero")
+            for k, values in block.per_query.items():
+                values_at[k].append(np.where(shared.any(axis=1), values, np.nan))
+        ndcg = {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in values_at.items()}
     left, right = (np.zeros((len(part.points), 1), np.uint8) for part in (queries, items))
     floor = hamming_ndcg(left, right, queries.labels, items.labels, ks=NDCG_AT[:1]).value[NDCG_AT[0]]
     return {f"ndcg@{k}": value for k, value in ndcg.items()} | {f"ndcg_floor@{NDCG_AT[0]}": floor}
-
-
-def _vector_ndcg(space: Space, queries: Labelled, items: Labelled) -> dict[int, float]:
-    """Compute `ranking_ndcg` in blocks of queries."""
-    values_at: dict[int, list[np.ndarray]] = {k: [] for k in NDCG_AT}
-    for start in range(0, len(queries.points), QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        grades = queries.labels[rows].astype(np.float32) @ items.labels.T.astype(np.float32)
-        similarity = space.similarity(queries.points[rows], items.points)
-        block = ranking_ndcg(similarity, grades.astype(np.int64), ks=NDCG_AT, empty="zero")
-        for k, values in block.per_query.items():
-            values_at[k].append(np.where(grades.any(axis=1), values, np.nan))
-    return {k: settle_empty(np.concatenate(values), "skip")[0] for k, values in values_at.items()}
 
 
 def _health(points: np.ndarray) -> dict[str, float | list[float]]:
