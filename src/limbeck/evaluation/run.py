@@ -28,7 +28,6 @@ from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.notices import say
 
 if TYPE_CHECKING:
-    from limbeck.data.classes import Classes
     from limbeck.encoders.dual import DualEncoder
 
 
@@ -84,8 +83,14 @@ def evaluate(
     if isinstance(model, (str, Path)) and pairs is None and not Path(model).exists():
         raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id also needs --data)")
     facts = read_run_facts(model)
-    pairs = _open_pairs(pairs, facts)
-    splits = open_splits(_protocol_of(protocol, facts), pairs, "--protocol")
+    pairs = facts.pairs if pairs is None else pairs
+    if pairs is None:
+        raise LimbeckError(f"{facts.run}: does not name a data set; give one with --data DIR")
+    pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
+    protocol = facts.protocol if protocol is None else protocol
+    if protocol is None:
+        raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
+    splits = open_splits(protocol, pairs, "--protocol")
     protocol = splits.protocol
     if splits.note is not None:
         say(splits.note)
@@ -116,12 +121,15 @@ def evaluate(
     if exact_words:
         row, tail = f"{row}, exact words", f"{tail}-exact-words"
     splits = dataclasses.replace(splits, protocol=protocol)
-    classes = splits.classes
+    extra: dict[str, Any] = {}
+    if (classes := splits.classes) is not None:
+        extra |= {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
     started = time.perf_counter()
     sides, silent = _encode(model, splits, batch_size, exact_words)
     encoded = time.perf_counter()
     space = model.space
-    extra: dict[str, Any] = {"without_text": silent} if silent else {}
+    if silent:
+        extra["without_text"] = silent
     if protocol.task == "hashing":
         rules = protocol.metric.map_rules
         settings: dict[str, Any] = {**rules}
@@ -170,7 +178,6 @@ def evaluate(
             "space_id": model.space_id,
         }
         | ({"recipe": facts.recipe} if label is None and facts.recipe else {})
-        | _about(model, classes)
         | extra
         | ({"like": preset} if preset else {}),
         seconds=facts.seconds | {"encode": encoded - started, "score": time.perf_counter() - encoded},
@@ -180,21 +187,6 @@ def evaluate(
     )
     _write(result, json, facts, tail)
     return result
-
-
-def _open_pairs(pairs: Pairs | Path | str | None, facts: RunFacts) -> Pairs:
-    if pairs is None:
-        if facts.pairs is None:
-            raise LimbeckError(f"{facts.run}: does not name a data set; give one with --data DIR")
-        pairs = facts.pairs
-    return Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
-
-
-def _protocol_of(protocol: Protocol | Path | str | None, facts: RunFacts) -> Protocol | Path | str:
-    found = facts.protocol if protocol is None else protocol
-    if found is None:
-        raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
-    return found
 
 
 def _encode(
@@ -236,12 +228,6 @@ def _further(
         details = text_details(model, splits, texts, batch_size=batch_size)
         bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
         yield score_cones(model.space, images, texts, details, bounded)
-
-
-def _about(model: DualEncoder, classes: Classes | None) -> dict[str, list[str]]:
-    if classes is None:
-        return {}
-    return {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
 
 
 def _write(result: Result, json: Path | str | None, facts: RunFacts, tail: str) -> None:
