@@ -76,7 +76,7 @@ class Traversal:
         entailed: bool = True,
         unknown: Sequence[str] = (),
     ) -> Traversal:
-        """Call `traverse` with at least one text, and add the statistics; Args and errors are as there."""
+        """Call `traverse` with at least one text, and add the statistics; it takes the same arguments."""
         path = traverse(space, point, text_points, texts, steps=steps, entailed=entailed)
         start = np.reshape(point, -1)
         excess = space.cone_excess(text_points, start)

@@ -189,7 +189,7 @@ class Grid(Strict):
             if unknown:
                 raise ValueError(f"{where}: no protocol for seed {unknown[0]}; choose from {self.seeds}")
 
-    def drawn(self, seed: int) -> Settings:
+    def protocol_of(self, seed: int) -> Settings:
         """Return the protocol of a seed as an override; it is empty if all runs have the same protocol."""
         at = self.seeds.index(seed) if self.protocols is not None else 0
         return {} if self.protocols is None else {"data.protocol": self.protocols[at]}

@@ -118,7 +118,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
         each = entry.seeds == "each"
         for seed in grid.seeds if each else [entry.seed]:
             folder = f"{name}-s{seed}" if each else name
-            settings = shared | grid.drawn(seed) | entry.set if each else shared | entry.set
+            settings = shared | grid.protocol_of(seed) | entry.set if each else shared | entry.set
             _add(tasks, Task(folder, "prepare", name, name, seed, entry.recipe, settings))
     for name, row in grid.rows.items():
         product = grid.product if row.product is None else row.product
@@ -130,7 +130,7 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
             # Tables show the code length in any case; other values become part of the label.
             values = "".join(f" {value}" for key, value in place.items() if key != "lift.bits")
             for seed in row.seeds or grid.seeds:
-                settings = shared | grid.drawn(seed) | row.set | place
+                settings = shared | grid.protocol_of(seed) | row.set | place
                 task = Task(
                     f"{name}{tail}-s{seed}",
                     "row",
@@ -224,7 +224,7 @@ def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Any]], shar
             code="E-GRID-TUNING",
         )
     place = {key: tune.at.get(key, values[0]) for key, values in product.items()}
-    fixed = shared | grid.drawn(tune.seed) | row.set | place
+    fixed = shared | grid.protocol_of(tune.seed) | row.set | place
     drawn = _draw(search, tune.trials - 1, [tune.seed, name])
     return [
         Task(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Cosines (A, B) of rows (A, d) and (B, d)."""
+    """Return the cosines (A, B) of rows (A, d) and (B, d)."""
     return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
 
 

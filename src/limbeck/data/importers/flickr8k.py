@@ -87,9 +87,9 @@ def _read_captions(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
 
 
 def _comma_rows(lines: list[str], file: str) -> Iterator[tuple[str, str]]:
-    """Rows of ``image,caption``; what follows the first comma is the caption, quoted or not.
+    """Yield the rows of ``image,caption``; the text after the first comma is the caption, quoted or not.
 
-    No other table is read so: `limbeck.tables` refuses the bare commas in captions of the usual download.
+    `limbeck.tables` would refuse the unquoted commas in captions of the usual download.
     """
     for number, line in enumerate(lines[1:], start=2):
         where = f"{file}: line {number}"

@@ -62,7 +62,7 @@ class FolderOptions(ImportOptions):
     folder_labels: bool = False
 
     def columns(self) -> dict[str, str]:
-        """Return the named columns by part."""
+        """Return the column names that are set, by part."""
         return {part: name for part in GUESSES if (name := getattr(self, f"{part}_column")) is not None}
 
     def needs_table(self) -> str | None:
@@ -90,7 +90,7 @@ class Rows:
     missing: list[str | None] = field(default_factory=list)
 
     def take(self, rows: Sequence[int]) -> Rows:
-        """Return some rows, in this order."""
+        """Return the rows of these numbers, in their order."""
         columns = {
             name: [values[row] for row in rows] for name, values in vars(self).items() if name != "further"
         }

@@ -103,7 +103,7 @@ def _aligned(source: Source, lists: str, report: ImportReport) -> Columns:
 
 
 def _cross_check(source: Source, lists: str, columns: Columns, report: ImportReport) -> None:
-    """Label names of labels_annotation.txt must agree, TagList.txt should know each tag, where they exist."""
+    """Compare labels_annotation.txt with the labels, and TagList.txt with the tags, if the files exist."""
     named = str(PurePosixPath(lists).with_name("labels_annotation.txt"))
     if named in source.names:
         for at, line in enumerate(source.read_lines(named)[: len(columns["id"])]):
