@@ -67,14 +67,9 @@ class Classes:
 def read_classes(
     pairs: Pairs, rows: np.ndarray, section: Classification, file_tree: Tree | None, protocol: str
 ) -> Classes:
-    """Read the classes of the whole table and of some of its rows.
+    """Read the classes of the whole table and of some of its rows (n,).
 
-    Args:
-        pairs: the data set.
-        rows: row numbers (n,).
-        section: the protocol's section.
-        file_tree: the tree read from ``section.hierarchy`` where that is a file.
-        protocol: its name, for messages.
+    ``file_tree`` is the tree read from ``section.hierarchy`` where that is a file.
 
     Raises:
         LimbeckError: no row with a class, fewer than two classes, words for a class that does not exist,

@@ -65,11 +65,7 @@ class Contents:
     ) -> Contents:
         """Read the current contents.
 
-        Args:
-            pairs: the table.
-            protocol: the protocol as it applies to the table.
-            rows: row numbers whose pictures count; empty where no picture is read.
-            cache: the folder of known digests, see `file_digest`.
+        ``rows`` are those whose pictures count, if any are read; for ``cache`` see `file_digest`.
 
         Raises:
             LimbeckError: a feature file that cannot be read.

@@ -94,12 +94,7 @@ class Input(NamedTuple):
 def label_prompts(
     labels: Sequence[Sequence[str]], label_names: Sequence[str], config: PromptConfig
 ) -> list[Item]:
-    """Return one item per row: its prompt, or the prompts whose features are averaged.
-
-    Args:
-        labels: per row the names of its classes.
-        label_names: all class names.
-        config: templates, words, and the permutation of class words for that control.
+    """Return one item per row of class names: its prompt, or the prompts whose features are averaged.
 
     Raises:
         LimbeckError: words for a class that does not exist; a template without a field.

@@ -48,12 +48,7 @@ class Pairs:
 
     @classmethod
     def open(cls, path: str | Path, *, strict: bool = True) -> Pairs:
-        """Open a pairs directory.
-
-        Args:
-            path: the directory.
-            strict: True checks label names and feature files now. `limbeck.data.check` passes False and lists
-                the faults instead.
+        """Open a pairs directory; ``strict`` also checks label names and feature files now.
 
         Raises:
             LimbeckError: not a pairs directory, damaged or changed table, repeated ids, unknown label names,
@@ -87,11 +82,8 @@ class Pairs:
     ) -> None:
         """Write a pairs directory, completely or not at all.
 
-        Args:
-            path: the new directory.
-            columns: rows by column name (see docs/design.md §3.3); only ``id`` is required.
-            meta: ``name``, and where they apply ``label_names``, ``media``, ``features``.
-            replace: True replaces an existing pairs directory.
+        ``columns`` are rows by column name (see docs/design.md §3.3); only ``id`` is required. ``meta`` has
+        ``name``, and where they apply ``label_names``, ``media``, ``features``.
 
         Raises:
             LimbeckError: bad columns; ``path`` exists and ``replace`` is false, or it is no pairs directory,
@@ -221,9 +213,7 @@ class Pairs:
     def open_image(self, row: int, size: int | None = None) -> Image.Image:
         """Open the picture of a row, RGB and upright.
 
-        Args:
-            row: the row number.
-            size: if given, JPEGs may be decoded at a smaller scale, with both sides at least ``size`` pixels.
+        With ``size`` JPEGs may be decoded at a smaller scale, with both sides at least ``size`` pixels.
 
         Raises:
             LimbeckError: no media, no picture, or a picture that cannot be read.

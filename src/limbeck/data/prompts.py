@@ -37,16 +37,13 @@ def clean_class_name(name: str, overrides: Mapping[str, str] | None = None) -> s
 def label_prompt(
     names: Sequence[str], template: str = "sentence", overrides: Mapping[str, str] | None = None
 ) -> str:
-    """Return the prompt of one picture's labels.
+    """Return the prompt of one picture's labels, in their order; `EMPTY_PROMPT` for none.
 
     Args:
-        names: its label names, in their order in the prompt.
+        names: its label names.
         template: a key of `LABEL_TEMPLATES`, or a text with ``{labels}`` (cleaned names, "a, b and c") or
             ``{names}`` (raw names, "a, b, c").
         overrides: see `clean_class_name`.
-
-    Returns:
-        The prompt; `EMPTY_PROMPT` for no labels.
 
     Raises:
         LimbeckError: an unknown template without one of the two fields.

@@ -77,12 +77,9 @@ def fitting_protocols(pairs: Pairs) -> list[str]:
 
 
 def open_splits(protocol: Protocol | Path | str, pairs: Pairs, option: str) -> ResolvedSplits:
-    """Resolve a protocol on a data set; where it does not fit, name those that do.
+    """Resolve a protocol (or its name or file) on a data set; where it does not fit, name those that do.
 
-    Args:
-        protocol: a protocol, its name or its file.
-        pairs: the data set.
-        option: the option to set, such as ``--protocol`` or ``data.protocol``.
+    ``option`` is the option to set, such as ``--protocol`` or ``data.protocol``, for the message.
 
     Raises:
         LimbeckError: what is missing (see `load_protocol`, `resolve_splits`), and the protocols that fit.

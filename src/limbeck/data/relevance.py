@@ -37,16 +37,7 @@ class Relevance:
 
 
 def relevance(query: np.ndarray, database: np.ndarray, names: Sequence[str]) -> Relevance | None:
-    """Compute the share of relevant pairs.
-
-    Args:
-        query: labels, bool (Q, C).
-        database: labels, bool (N, C).
-        names: the C label names.
-
-    Returns:
-        None without labels or rows.
-    """
+    """Compute the share of relevant pairs of labels, bool (Q, C) and (N, C); None without labels or rows."""
     if not len(query) or not len(database) or not names:
         return None
     counts = query.sum(axis=0) + database.sum(axis=0)

@@ -74,11 +74,7 @@ class Draw(BaseModel):
     ) -> dict[str, list[str]]:
         """Draw the ids of each split.
 
-        Args:
-            pairs: the data set.
-            column: the column of the texts.
-            protocol: its name, for messages.
-            pool: row numbers int64 (n,) to draw from; all rows when not given.
+        ``column`` is that of the texts; ``pool`` are the row numbers int64 (n,) to draw from, by default all.
 
         Raises:
             LimbeckError: more or fewer rows count than the protocol expects, too few for the draw, other ids.

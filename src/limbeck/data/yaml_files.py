@@ -86,14 +86,10 @@ def yaml_text(value: Any) -> str:
 def parse_yaml(text: str, source: str) -> Any:
     """Return the value of a YAML text: mappings, lists, strings, numbers, booleans, dates, None.
 
-    Args:
-        text: one document.
-        source: the file (or other source), for messages.
-
     Raises:
         LimbeckError: not YAML, a tag of another type, a repeated key, more than `MAX_DEPTH` levels, more than
             `MAX_BYTES`, more than `MAX_NODES` keys and values (with aliases expanded), an alias inside its
-            own anchor.
+            own anchor; ``source`` is named.
     """
     if len(text) > MAX_BYTES:
         raise LimbeckError(

@@ -35,18 +35,11 @@ def generate_scenes(
     replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``n`` scenes as a pairs directory, deterministic in (n, seed, size).
+    """Write ``n`` scenes (12 or more) as a pairs directory, deterministic in (n, seed, size).
 
     Of every twelve scenes eight are train, one val, two test, and one heldout (with a combination of colour
     and shape that no other split has). The first caption of a scene is true of no other scene of its split.
-
-    Args:
-        out: the directory to create.
-        n: the number of scenes, at least 12.
-        seed: each scene has its own generator from (seed, number, attempt).
-        size: the side of the pictures in pixels, 32 to 512.
-        replace: True replaces an existing pairs directory.
-        progress: called with (done, n) after each scene.
+    Pictures have ``size`` × ``size`` pixels, 32 to 512; ``progress`` is called with (done, n).
 
     Raises:
         LimbeckError: numbers out of range, or ``out`` exists (with ``replace``: and is anything else).
