@@ -15,6 +15,7 @@ from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
+from limbeck.cli.export import export as export_model
 from limbeck.cli.grid import grid
 from limbeck.cli.index import app as index_app
 from limbeck.cli.index_changes import add, compact, export, remove, sync
@@ -72,6 +73,7 @@ app.command("compare")(compare)
 app.command("grid")(grid)
 app.command("cache")(cache)
 app.command("encode")(encode)
+app.command("export")(export_model)
 index_app.command()(add)
 index_app.command()(sync)
 index_app.command()(remove)

@@ -16,8 +16,9 @@ from torch import nn
 from limbeck.encoders.origin import Floats
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, write_json
-from limbeck.onnx.encoder import FOLDER, FORMAT, GRAPH, SETTINGS, OnnxEncoder, OnnxTower
+from limbeck.onnx.encoder import FOLDER, FORMAT, SETTINGS, OnnxEncoder, OnnxTower
 from limbeck.preprocess import Preprocessor
+from limbeck.preprocess.features import FeaturePreprocessor
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
@@ -87,9 +88,10 @@ def export_onnx(model: DualEncoder, folder: Path, space_id: str) -> OnnxEncoder:
             if preprocess is not None:
                 (aside / modality).mkdir()
                 towers[modality] = export_tower(model, modality, preprocess, aside / modality).tower
-        encoder = OnnxEncoder(model.space, space_id, model.kept, towers)
-        _write_settings(encoder, aside)
-    return encoder
+        _write_settings(OnnxEncoder(model.space, space_id, model.kept, towers), aside)
+    exported = OnnxEncoder.open(folder)
+    assert exported is not None
+    return exported
 
 
 def _write_settings(encoder: OnnxEncoder, folder: Path) -> None:
@@ -112,14 +114,14 @@ def export_tower(model: DualEncoder, modality: str, preprocess: Preprocessor, fo
         LimbeckError: the graph differs from torch by more than `TOLERANCE`.
     """
     tower = OnnxTower(folder, _reads(model, modality), preprocess.save(folder))
-    examples = _examples(model, modality, preprocess)
-    arrays = preprocess(examples)
+    items = examples(model, modality)
+    arrays = preprocess(items)
     was_training = model.training
     graph = _Graph(model, modality, list(arrays)).eval()
     try:
         with torch.no_grad():
-            _write(graph, arrays, folder / GRAPH)
-            error = max(_error(graph, preprocess, tower, block) for block in (examples, examples[:1]))
+            _write(graph, arrays, tower.graph)
+            error = max(_error(graph, preprocess, tower, block) for block in (items, items[:1]))
     finally:
         model.train(was_training)
     if not error <= TOLERANCE:
@@ -134,15 +136,16 @@ def _reads(model: DualEncoder, modality: str) -> str:
     return model.text_input if modality == "text" else model.image_input
 
 
-def _examples(model: DualEncoder, modality: str, preprocess: Preprocessor) -> list[Any]:
-    """Return three items of a modality."""
+def examples(model: DualEncoder, modality: str) -> list[Any]:
+    """Return three items of a modality, of different lengths and shapes."""
     if modality == "text":
         return list(_TEXTS)
     rng = np.random.default_rng(0)
     if model.image_input == "pixels":
         return [Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)) for _ in range(3)]
-    width = int(getattr(preprocess, "width", 0))
-    return list(rng.random((3, width), np.float32))
+    preprocess = model.towers[modality].backbone.preprocessor
+    assert isinstance(preprocess, FeaturePreprocessor)
+    return list(rng.random((3, preprocess.width), np.float32))
 
 
 def _write(graph: _Graph, arrays: dict[str, np.ndarray], file: Path) -> None:

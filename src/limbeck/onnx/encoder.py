@@ -13,6 +13,7 @@ import numpy as np
 from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.onnx.precision import GRAPHS, Precision
 from limbeck.pictures import open_picture
 from limbeck.preprocess import Preprocessor, preprocessor_from_json
 from limbeck.spaces import Kept, Space, space_from_json
@@ -25,7 +26,6 @@ Output = Literal["points", "embeddings", "floats"]
 FOLDER = "onnx"
 """The folder of these files in a model directory."""
 SETTINGS = "encoder.json"
-GRAPH = "model.onnx"
 FORMAT = 1
 
 
@@ -37,11 +37,18 @@ class OnnxTower:
         folder: holds the graph and the preprocessor's files.
         reads: ``text``, ``pixels`` or ``features:NAME``.
         settings: the preprocessor's settings.
+        precision: chooses the graph.
     """
 
     folder: Path
     reads: str
     settings: dict[str, Any]
+    precision: Precision = "fp32"
+
+    @property
+    def graph(self) -> Path:
+        """The file of the graph."""
+        return self.folder / GRAPHS[self.precision]
 
     @cached_property
     def preprocess(self) -> Preprocessor:
@@ -62,11 +69,10 @@ class OnnxTower:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            graph = str(self.folder / GRAPH)
-            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the C++ side raises its own classes
             reason = (str(error).strip().splitlines() or ["no reason given"])[0][:120]
-            raise LimbeckError(f"{self.folder / GRAPH}: cannot be read ({reason}); restore it") from None
+            raise LimbeckError(f"{self.graph}: cannot be read ({reason}); restore it") from None
 
     def run(self, items: Sequence[Any]) -> list[np.ndarray]:
         """Return the graph's outputs for items: ``vector``, and ``floats`` where it has them."""
@@ -90,7 +96,7 @@ class OnnxEncoder:
         self.space, self.space_id, self.kept, self.towers = space, space_id, kept, towers
 
     @classmethod
-    def open(cls, folder: Path) -> OnnxEncoder | None:
+    def open(cls, folder: Path, precision: Precision = "fp32") -> OnnxEncoder | None:
         """Open the graphs of a model directory, or return None where it has none.
 
         Raises:
@@ -104,7 +110,7 @@ class OnnxEncoder:
             if stored["format"] > FORMAT:
                 raise LimbeckError(f"{file}: format {stored['format']} is newer; upgrade limbeck")
             towers = {
-                modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"])
+                modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"], precision)
                 for modality, one in stored["towers"].items()
             }
             kept = Kept.from_json(stored["kept"])
