@@ -127,7 +127,8 @@ def export_tower(model: DualEncoder, modality: str, preprocess: Preprocessor, fo
     if not error <= TOLERANCE:
         raise LimbeckError(
             f"export: the graph of the {modality} tower differs from torch by {error:.1g} of its largest "
-            f"number; at most {TOLERANCE:g} is accepted"
+            f"number; at most {TOLERANCE:g} is accepted",
+            code="E-EXPORT-DIFFERS",
         )
     return Exported(tower, error)
 
@@ -174,7 +175,10 @@ def _write(graph: _Graph, arrays: dict[str, np.ndarray], file: Path) -> None:
         except torch.onnx.errors.OnnxExporterError as error:
             # Its message is the whole graph; the reason is the last line.
             reason = str(error).strip().splitlines()[-1][:120]
-            raise LimbeckError(f"export: ONNX cannot express the {graph.modality} tower ({reason})") from None
+            raise LimbeckError(
+                f"export: ONNX cannot express the {graph.modality} tower ({reason})",
+                code="E-EXPORT-UNSUPPORTED",
+            ) from None
 
 
 def _expm1(g: Any, x: Any) -> Any:

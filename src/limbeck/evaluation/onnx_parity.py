@@ -55,7 +55,7 @@ class Items:
         captions = [pairs.captions[row] for row in rows.tolist()]
         texts = list(chain.from_iterable(captions))
         if not texts:
-            raise LimbeckError(f"{pairs.path}: has no captions to measure recall by", code="E-PAIRS-COLUMN")
+            raise LimbeckError(f"{pairs.path}: has no captions to measure recall by", code="E-DATA-TEXT")
         return cls(images, texts, rows, np.repeat(rows, [len(one) for one in captions]), True)
 
 

@@ -65,14 +65,18 @@ class OnnxTower:
         try:
             import onnxruntime
         except ImportError:
-            raise LimbeckError("needs onnxruntime: pip install onnxruntime") from None
+            raise LimbeckError(
+                "needs onnxruntime: pip install onnxruntime", code="E-PACKAGE-MISSING"
+            ) from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the C++ side raises its own classes
             reason = (str(error).strip().splitlines() or ["no reason given"])[0][:120]
-            raise LimbeckError(f"{self.graph}: cannot be read ({reason}); restore it") from None
+            raise LimbeckError(
+                f"{self.graph}: cannot be read ({reason}); restore it", code="E-MODEL-DAMAGED"
+            ) from None
 
     def run(self, items: Sequence[Any]) -> list[np.ndarray]:
         """Return the graph's outputs for items: ``vector``, and ``floats`` where it has them."""
@@ -108,7 +112,9 @@ class OnnxEncoder:
         stored = read_json(file)
         try:
             if stored["format"] > FORMAT:
-                raise LimbeckError(f"{file}: format {stored['format']} is newer; upgrade limbeck")
+                raise LimbeckError(
+                    f"{file}: format {stored['format']} is newer; upgrade limbeck", code="E-FILE-VERSION"
+                )
             towers = {
                 modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"], precision)
                 for modality, one in stored["towers"].items()
@@ -116,7 +122,9 @@ class OnnxEncoder:
             kept = Kept.from_json(stored["kept"])
             return cls(space_from_json(stored["space"]), str(stored["space_id"]), kept, towers)
         except (KeyError, TypeError, AttributeError) as error:
-            raise LimbeckError(f"{file}: damaged ({error!r}); build the index again") from None
+            raise LimbeckError(
+                f"{file}: damaged ({error!r}); build the index again", code="E-MODEL-DAMAGED"
+            ) from None
 
     @property
     def inputs(self) -> dict[str, str]:
