@@ -38,7 +38,7 @@ def export(
     from limbeck.onnx.precision import PRECISIONS, check_precision
 
     wanted = {check_precision(name) for name in precision}
-    check_new_directory(onnx, mend="choose another --onnx or remove it")
+    check_new_directory(onnx, fix="choose another --onnx or remove it")
     encoder = load(model)
     items = Items.built_in(encoder)
     if pairs is not None:

@@ -20,7 +20,7 @@ from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.files import atomic_dir
 from limbeck.onnx import OnnxEncoder
 from limbeck.onnx.precision import Precision, convert
-from limbeck.pictures import Lazily
+from limbeck.pictures import LazyPictures
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Items:
         """
         kind, _, name = model.image_input.partition(":")
         images: Any = (
-            Lazily([partial(pairs.open_image, row) for row in rows.tolist()])
+            LazyPictures([partial(pairs.open_image, row) for row in rows.tolist()])
             if kind == "pixels"
             else pairs.features(name, rows)
         )
