@@ -175,7 +175,7 @@ class Segment:
         batches, ends = self._batches
         number, empty = np.searchsorted(ends, rows, side="right"), self.items.slice(0, 0)
         parts = [empty if names is None else empty.select(names)]
-        for at in np.unique(number).tolist():
+        for at in np.flatnonzero(np.bincount(number)).tolist():  # `np.unique` imports numpy.ma
             batch = batches[at] if names is None else batches[at].select(names)
             for name, values in zip(batch.schema.names, batch.columns, strict=True):
                 if not {(name, at), (name, None)} & self._sound:
@@ -267,7 +267,7 @@ def taken(table: pa.Table, rows: np.ndarray) -> pa.Table:
 
 def ungrouped(parts: Sequence[pa.Table], group: np.ndarray) -> pa.Table:
     """Join the rows of each group, which ascend, and put them in the order of ``group``."""
-    table = pa.concat_tables(parts).combine_chunks()
+    table = pa.concat_tables(parts)
     order = np.argsort(group, kind="stable")
     return table if (order[1:] > order[:-1]).all() else taken(table, np.argsort(order))
 

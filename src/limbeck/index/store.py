@@ -194,7 +194,7 @@ class IndexStore:
         """Return the stored points (n, width) of rows (n,), in their order."""
         number = np.searchsorted(self.starts, rows, side="right") - 1
         found = np.empty((len(rows), self.space.width), dtype=self.space.dtype)
-        for at in np.unique(number):
+        for at in np.flatnonzero(np.bincount(number)):
             here = number == at
             found[here] = self.segments[at].points[rows[here] - self.starts[at]]
         return found
@@ -221,7 +221,7 @@ class IndexStore:
         if not len(rows):
             return self.schema.empty_table().select(self.schema.names if names is None else names)
         parts = []
-        for at in np.unique(number).tolist():
+        for at in np.flatnonzero(np.bincount(number)).tolist():
             parts.append(self.segments[at].take(rows[number == at] - self.starts[at], names))
         return ungrouped(parts, number)
 
