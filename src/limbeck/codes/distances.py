@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from limbeck.codes.kernel import kernel
-from limbeck.codes.packing import check_code_pair
+from limbeck.codes.packing import as_words, check_code_pair
 from limbeck.codes.threads import run_threads, spans, thread_count
-from limbeck.codes.words import as_words, fill_distances
+from limbeck.codes.words import fill_distances
 
 
 def hamming_distances(queries: ArrayLike, items: ArrayLike, *, threads: int | None = None) -> np.ndarray:

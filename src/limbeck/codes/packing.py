@@ -1,4 +1,7 @@
-"""Convert signs to packed codes and back. The bit order is that of `numpy.packbits`; sign(0) = +1."""
+"""Convert signs to packed codes and back, and view codes as machine words.
+
+The bit order is that of `numpy.packbits`; sign(0) = +1.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +82,25 @@ def sign_codes(x: ArrayLike) -> np.ndarray:
             f"x: row {int(np.argmax(unknown))} holds NaN; check the input of that row", code="E-ARRAY-VALUES"
         )
     return pack_bits(array >= 0)
+
+
+def as_words(codes: np.ndarray) -> np.ndarray:
+    """View uint8 (N, B) as read-only unsigned words (N, W), of the widest type that divides B.
+
+    Only strided or unaligned arrays are copied. The result is always C-ordered, aligned and read-only, so
+    each kernel is compiled once per word type, also for memory-mapped arrays.
+    """
+    width = codes.shape[1]
+    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
+    words = np.ascontiguousarray(codes).view(np.dtype(f"u{size}"))
+    return read_only(words if words.flags.aligned else words.copy())
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view as a plain ndarray; numba compiles another variant for writable arrays."""
+    view = np.asarray(array).view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:

@@ -1,7 +1,4 @@
-"""View codes as machine words, and define the popcount kernels that all Hamming code uses.
-
-A code of B bytes is read as W words of the widest unsigned type that divides B. This works for any length,
-without copy or padding.
+"""Define the popcount kernels that all Hamming code uses, over codes viewed as words (`packing.as_words`).
 
 Numba's cache checks only the file of a kernel. After an edit here, delete the ``__pycache__`` folders;
 otherwise kernels in other files still call the old versions.
@@ -27,25 +24,6 @@ def _popcount(_typing_context: Any, x: Any) -> Any:
 
 
 popcount: Any = intrinsic(_popcount)
-
-
-def as_words(codes: np.ndarray) -> np.ndarray:
-    """View uint8 (N, B) as read-only unsigned words (N, W).
-
-    Only strided or unaligned arrays are copied. The result is always C-ordered, aligned and read-only, so
-    each kernel is compiled once per word type, also for memory-mapped arrays.
-    """
-    width = codes.shape[1]
-    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
-    words = np.ascontiguousarray(codes).view(np.dtype(f"u{size}"))
-    return read_only(words if words.flags.aligned else words.copy())
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a read-only view as a plain ndarray; numba compiles another variant for writable arrays."""
-    view = np.asarray(array).view(np.ndarray)
-    view.flags.writeable = False
-    return view
 
 
 @kernel

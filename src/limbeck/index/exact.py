@@ -7,9 +7,8 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike
 
-from limbeck.codes.packing import check_code_pair
+from limbeck.codes.packing import as_words, check_code_pair, read_only
 from limbeck.codes.threads import run_threads, spans, thread_count
-from limbeck.codes.words import as_words, read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.scan_codes import scan_nearest, scan_within
 from limbeck.index.scan_vectors import GROUP, scan_highest

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from limbeck.codes.kernel import kernel
-from limbeck.codes.packing import check_code_pair
+from limbeck.codes.packing import as_words, check_code_pair
 from limbeck.codes.threads import run_threads, thread_count
-from limbeck.codes.words import as_words, fill_distances
+from limbeck.codes.words import fill_distances
 from limbeck.errors import LimbeckError
 from limbeck.metrics.relevance import label_word_pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from limbeck.codes.words import read_only
+from limbeck.codes.packing import read_only
 from limbeck.errors import LimbeckError
 
 

@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from limbeck.codes.packing import read_only
 from limbeck.codes.threads import run_threads, spans, thread_count
-from limbeck.codes.words import read_only
 from limbeck.errors import LimbeckError
 from limbeck.index.arrays import NpyWriter, open_npy
 from limbeck.index.engines.base import BuildParam, Candidates, Points, RowMask, SearchParams
