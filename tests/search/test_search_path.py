@@ -1,7 +1,8 @@
 """How many files of limbeck a question passes on its way to the hits.
 
 The counting rule: the files of which a Python function runs in ``Index.search("text")`` of an opened index,
-from the call to the returned hits, after a first search has loaded the encoder. A compiled kernel does not count.
+from the call to the returned hits, after a first search has loaded the encoder.
+A compiled kernel does not count.
 """
 
 from __future__ import annotations
