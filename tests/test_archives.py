@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.archives import open_archive, read_member
-from limbeck.errors import LimbeckError
+from raising import raises_code
 
 
 def written(file: Path, names: dict[str, bytes]) -> Path:
@@ -63,5 +63,5 @@ def test_of_members_of_one_name_the_last_counts_and_is_listed(tmp_path):
 
 def test_a_pipe_is_no_archive(tmp_path):
     os.mkfifo(tmp_path / "pipe.zip")
-    with pytest.raises(LimbeckError, match="regular file"):
+    with raises_code("E-PATH-KIND", "pipe.zip:"):
         open_archive(tmp_path / "pipe.zip")

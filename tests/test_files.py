@@ -8,20 +8,19 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, write_atomic
+from raising import raises_code
 
 
 def test_a_directory_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     out = tmp_path / "file" / "deep" / "out"
     with (
-        pytest.raises(
-            LimbeckError, match=r"file/deep/out: cannot write \(.*\); choose another place"
-        ) as found,
+        raises_code("E-PATH-WRITE", "out:") as found,
         atomic_dir(out),
     ):
         raise AssertionError("nothing can be built there")
     assert "\n" not in str(found.value)
-    with pytest.raises(LimbeckError, match=r"file/deep/out: cannot write"):
+    with raises_code("E-PATH-WRITE", "out:"):
         write_atomic(out, "x")
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
 
@@ -35,7 +34,7 @@ def test_a_directory_that_cannot_be_made_is_refused_in_one_line(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with (
-        pytest.raises(LimbeckError, match=r"out: cannot write \(Permission denied\)"),
+        raises_code("E-PATH-WRITE", "out:"),
         atomic_dir(tmp_path / "out"),
     ):
         raise AssertionError("nothing can be built there")
@@ -53,7 +52,7 @@ def test_a_directory_that_cannot_be_made_is_refused_in_one_line(
 )
 def test_json_that_no_parser_takes(tmp_path, content, message):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(LimbeckError, match=f"a.json: .*{message}") as caught:
+    with raises_code("E-JSON-SYNTAX", "a.json", message) as caught:
         read_json(tmp_path / "a.json")
     assert "\n" not in str(caught.value)
 

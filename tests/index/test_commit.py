@@ -17,6 +17,7 @@ from limbeck.index import manifest
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
 from limbeck.spaces import Hamming
+from raising import raises_code
 
 # Builds an index again and again in a child that kills itself at the n-th step that reaches the disk, and
 # prints what a reader finds then: "none", "old" or "new". Steps: every fsync, before and after the link.
@@ -98,7 +99,7 @@ def test_a_half_built_directory_is_refused_and_built_over(tmp_path):
     half.mkdir(parents=True)
     (half / "points.npy").write_bytes(b"half")
     (tmp_path / "i/writer.lock").touch()  # taken before anything is written
-    with pytest.raises(LimbeckError, match="its build was interrupted"):
+    with raises_code("E-INDEX-MISSING", "i:"):
         IndexStore.open(tmp_path / "i")
     assert len(build(tmp_path / "i")) == 50
     assert not (tmp_path / "i/segments/dead").exists()
@@ -133,7 +134,7 @@ def test_a_file_system_that_fails_after_the_link_takes_it_back(tmp_path, monkeyp
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(manifest, "fsync_path", failing)
-    with pytest.raises(LimbeckError, match="Input/output error"):
+    with raises_code("E-PATH-WRITE", "i:"):
         build(tmp_path / "i", 20)
     assert list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,7 @@ from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.spaces import Hamming
+from raising import raises_code
 
 
 def write_encoder(text):
@@ -111,7 +112,7 @@ def test_the_record_shows_a_missing_fsync(tmp_path, monkeypatch):
     with Recorder(tmp_path / "disk") as recorder:
         add_batches(tmp_path / "disk/i", [(codes(2), {"id": ["a", "b"]})], META)
         recorder.mark = "added"
-    with pytest.raises(LimbeckError, match="missing"):
+    with raises_code("E-INDEX-DAMAGED", "points.npy:"):
         for _, kind, disk in recorder.crashes(tmp_path / "crashed"):
             if kind == "unsynced is lost":
                 state(disk / "i")

@@ -14,6 +14,7 @@ from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore, verify_index
 from limbeck.index.writer import EncoderSource, StoreMeta, commit
 from limbeck.spaces import Hamming
+from raising import raises_code
 
 
 def test_what_was_built_comes_back(tmp_path):
@@ -31,10 +32,10 @@ def test_what_was_built_comes_back(tmp_path):
     assert info["items"] == 50 and info["format"] == 1 and info["space"] == {"name": "hamming", "bits": 16}
     assert info["columns"] == {"id": "string", "path": "string", "labels": "list<item: string>"}
     assert store.verify() == 3
-    with pytest.raises(LimbeckError, match="no item with id 'nobody'"):
+    with raises_code("E-ID-UNKNOWN", "'nobody'"):
         store.row_of("nobody")
     for row in (-1, 50):
-        with pytest.raises(LimbeckError, match="rows are 0 to 49"):
+        with raises_code("E-ROW-RANGE", "49"):
             store.metadata([row])
 
 
@@ -80,14 +81,14 @@ def test_ids_whose_hashes_collide_are_told_apart(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "hash_ids", lambda ids: np.full(len(list(ids)), 7, "<u8"))
     store = build_parts(tmp_path / "i", codes(20), [12], Hamming(16))
     assert [store.row_of(f"id-{i}") for i in range(20)] == list(range(20))
-    with pytest.raises(LimbeckError, match="no item"):
+    with raises_code("E-ID-UNKNOWN", "i:"):
         store.row_of("id-20")
 
 
 @pytest.mark.parametrize("second", [{"id": ["a", "b"]}, {"id": ["c", "c"]}], ids=["across", "within"])
 def test_a_repeated_id_is_named(tmp_path, second):
     parts = [[(codes(2), {"id": ["a", "x"]})], [(codes(2), second)]]
-    with pytest.raises(LimbeckError, match=r"id '[ac]' appears more than once"):
+    with raises_code("E-ID-REPEATED", "items:"):
         commit(tmp_path / "i", parts, StoreMeta(Hamming(16)))
     assert not (tmp_path / "i").exists()
 
@@ -116,13 +117,13 @@ def test_bad_input_leaves_nothing(tmp_path, batches, message):
 
 def test_an_existing_index_is_not_overwritten_unless_asked(tmp_path):
     old = build(tmp_path / "i", 10)
-    with pytest.raises(LimbeckError, match="exists already"):
+    with raises_code("E-PATH-EXISTS", "i:"):
         build(tmp_path / "i", 20)
     assert len(IndexStore.open(tmp_path / "i")) == 10
     new = build(tmp_path / "i", 20, replace=True)
     assert len(new) == 20 and new.manifest.generation == 2
     assert old.metadata([9])[0]["id"] == "id-9"
-    with pytest.raises(LimbeckError, match="more than once"):
+    with raises_code("E-ID-REPEATED", "items:"):
         IndexStore.build(
             tmp_path / "i", [(codes(2), {"id": ["a", "a"]})], StoreMeta(Hamming(16)), replace=True
         )
@@ -147,9 +148,9 @@ def test_old_generations_go_when_nobody_can_need_them(tmp_path):
 
 def test_a_place_that_holds_other_things_is_left_alone(tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(LimbeckError, match=r"holds letters.txt, so it is not an index"):
+    with raises_code("E-PATH-EXISTS", "letters.txt"):
         build(tmp_path)
-    with pytest.raises(LimbeckError, match="is a file, not an index directory"):
+    with raises_code("E-PATH-KIND", "letters.txt:"):
         build(tmp_path / "letters.txt")
     assert [file.name for file in tmp_path.iterdir()] == ["letters.txt"]
 
@@ -161,7 +162,7 @@ def test_a_flipped_byte_is_found_and_named(tmp_path, name):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    with pytest.raises(LimbeckError, match=f"damaged: segments/.*/{name};"):
+    with raises_code("E-INDEX-DAMAGED", name):
         verify_index(tmp_path / "i")
 
 
@@ -171,10 +172,10 @@ def test_a_truncated_or_missing_file_is_refused_at_once(tmp_path, name):
     file = next((tmp_path / "i/segments").glob(f"*/{name}"))
     data = file.read_bytes()
     file.write_bytes(data[:-1])
-    with pytest.raises(LimbeckError, match=f"{name}: {len(data) - 1} bytes, the manifest says {len(data)}"):
+    with raises_code("E-INDEX-DAMAGED", name, len(data) - 1, len(data)):
         IndexStore.open(tmp_path / "i")
     file.unlink()
-    with pytest.raises(LimbeckError, match=f"{name}: missing from the index"):
+    with raises_code("E-INDEX-DAMAGED", name):
         IndexStore.open(tmp_path / "i")
 
 
@@ -195,7 +196,7 @@ def test_query_encoders_travel_with_the_index(tmp_path):
     again = build(tmp_path / "i", meta=StoreMeta(Hamming(16), "abc", encoders=[source]), replace=True)
     assert again.encoder_for("text")[0] == folder and len(list((tmp_path / "i/encoders").iterdir())) == 1
     (folder / "model.bin").write_text("weighty")
-    with pytest.raises(LimbeckError, match=r"damaged: encoders/.*/model.bin"):
+    with raises_code("E-INDEX-DAMAGED", "/model.bin"):
         again.verify()
 
 
@@ -209,7 +210,7 @@ def test_a_damaged_encoder_is_not_built_upon(tmp_path):
 
 def test_an_encoder_of_another_space_is_refused(tmp_path):
     source = EncoderSource(_encoder, "xyz", {"text": "text"})
-    with pytest.raises(LimbeckError, match=r"query encoder is of space xyz, the items are of space abc"):
+    with raises_code("E-INDEX-OTHER-MODEL", "i:"):
         build(tmp_path / "i", meta=StoreMeta(Hamming(16), "abc", encoders=[source]))
     assert list(tmp_path.iterdir()) == []
 
@@ -218,6 +219,6 @@ def test_an_encoder_with_links_is_refused(tmp_path):
     source = EncoderSource(
         lambda folder: (folder / "model.bin").symlink_to("/etc/hosts"), "abc", {"text": "text"}
     )
-    with pytest.raises(LimbeckError, match="a link"):
+    with raises_code("E-PATH-KIND", "model.bin:"):
         build(tmp_path / "i", meta=StoreMeta(Hamming(16), "abc", encoders=[source]))
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Euclid
+from raising import raises_code
 
 LABELS = ["sky", "sea", "it's", "50%_\\"]
 ROWS = [
@@ -140,7 +141,7 @@ def test_further_types_and_odd_names():
     assert Where("`and` = 2", table.schema).mask(table).tolist() == [False, True, False]
     assert Where(f"big > {2**63}", table.schema).mask(table).tolist() == [False, False, True]
     assert Where("`and` = 1", table.slice(0, 0).schema).mask(table.slice(0, 0)).shape == (0,)
-    with pytest.raises(LimbeckError, match="not 'soon'"):
+    with raises_code("E-FILTER-TYPE", "'soon'"):
         Where("`a day` > soon", table.schema)
 
 
@@ -242,9 +243,9 @@ def test_a_radius_that_is_none(tmp_path, radius):
         store = build_parts(tmp_path / str(number), points_of(space, 5), [], space)
         if (space.score_name == "similarity" and radius == -1) or radius is None:
             continue
-        with pytest.raises(LimbeckError, match="radius: "):
+        with raises_code("E-OPTION-RANGE", "radius:"):
             ExactSearch(store).range_search(points_of(space, 1), radius)
-    with pytest.raises(LimbeckError, match="not whole"):
+    with raises_code("E-OPTION-RANGE", "radius:"):
         ExactSearch(build_parts(tmp_path / "c", points_of(SPACES[0], 5), [], SPACES[0])).range_search(
             points_of(SPACES[0], 1), 2.5
         )
@@ -269,7 +270,7 @@ def test_through_the_index(store):
         index.search_points(point, 3, where="m = 3")[1][0],
         [h.row for h in index.search(points=point, k=3, where="m = 3")],
     )
-    with pytest.raises(LimbeckError, match="did you mean"):
+    with raises_code("E-FILTER-COLUMN", "where:"):
         index.search(points=point, where="mm = 3")
 
 
@@ -314,9 +315,9 @@ def test_numbers_at_the_ends_of_their_types(text, rows):
 
 
 def test_vectors_and_surrogates_are_refused():
-    with pytest.raises(LimbeckError, match=r"'vector' holds fixed_size_list.*; only 'is null' can test it"):
+    with raises_code("E-FILTER-TYPE", "'vector'", "fixed_size_list", "'is null'"):
         Where("vector has 1", WIDE.schema)
-    with pytest.raises(LimbeckError, match=r"^where: '.ud800' holds half of a surrogate pair; write whole"):
+    with raises_code("E-FILTER-VALUE", "where:"):
         Where("path = '\ud800'", SCHEMA)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.errors import LimbeckError
 from limbeck.losses import (
     at_patches,
     bit_balance,
@@ -22,6 +21,7 @@ from limbeck.losses import (
     resample_grid,
     shared_label,
 )
+from raising import raises_code
 
 
 def random(*shape: int, seed: int = 0, grad: bool = False) -> torch.Tensor:
@@ -174,7 +174,7 @@ def test_resample_keeps_constants_order_and_gradients() -> None:
 
 @pytest.mark.parametrize(("patches", "wanted"), [(6, 4), (4, 6)])
 def test_grids_that_are_not_square_are_one_line(patches: int, wanted: int) -> None:
-    with pytest.raises(LimbeckError, match=f"grids of {patches} and {wanted} patches are not both square"):
+    with raises_code("E-ARRAY-SHAPE", patches, wanted):
         resample_grid(random(1, patches, 2), wanted)
 
 

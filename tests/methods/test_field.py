@@ -14,7 +14,6 @@ import torch
 from field_made import BITS, made, recipe, write_field
 
 import limbeck
-from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
 from limbeck.methods import METHODS, TrainState
 from limbeck.methods.hashing.cmimh import sample_bits
@@ -23,6 +22,7 @@ from limbeck.training import fit, train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method
+from raising import raises_code
 
 SUPERVISED = ("dcmh", "ssah", "dchmt", "dsph", "mith", "dhaph", "lcdh")
 RIVALS = (*SUPERVISED, "ucch", "cmimh")
@@ -239,7 +239,7 @@ def test_towers_of_two_widths_are_one_line(place: Path) -> None:
     tree = recipe(place, "mith", 1)
     tree["towers"]["text"]["hidden"] = [10]
     resolved = load_recipe(tree)
-    with pytest.raises(LimbeckError, match="features of one width, not 12 and 10"):
+    with raises_code("E-CONFIG-VALUE", "12", "10"):
         build_method(resolved.last, open_data(resolved), {}, 0)
 
 

@@ -12,6 +12,7 @@ from limbeck.evaluation import evaluate
 from limbeck.methods import METHODS
 from limbeck.methods.plugins import find_method
 from limbeck.training import train
+from raising import raises_code
 from tiny import soda_recipe, write_pairs, write_protocol
 
 CODE = '''
@@ -63,7 +64,7 @@ def test_it_trains_and_is_evaluated(tmp_path: Path) -> None:
     result = evaluate(run, ceiling=False)
     assert result.method.endswith("mine.py:Mine") and 0 < result.metrics["i2t"]["map"] <= 1
     wrong = method | {"wieght": 1.0}
-    with pytest.raises(LimbeckError, match=r"mine.method: unknown key .wieght.; did you"):
+    with raises_code("E-CONFIG-KEY", "mine.method"):
         train(recipe | {"stages": {"mine": {"method": wrong}}}, out=tmp_path / "no")
 
 

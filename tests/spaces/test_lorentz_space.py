@@ -13,6 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz as geometry
 from limbeck.spaces import Hamming, Lorentz, Sphere, space_from_json
 from limbeck.spaces.lorentz import MAX_RADIUS
+from raising import raises_code
 
 CURVATURES = [0.1, 1.0, 7.0]
 
@@ -270,13 +271,13 @@ def test_spaces_without_cones_say_which_has_them(space):
         ("pairwise_entails", 2),
         ("root", 0),
     ]:
-        with pytest.raises(LimbeckError, match=rf"{verb}: .* has no entailment cones; .* Lorentz space"):
+        with raises_code("E-SPACE-CONES", verb):
             getattr(space, verb)(*[None] * count)
 
 
 @pytest.mark.parametrize("curv", [0, -1.0, np.nan, np.inf, True, "1", None, 1e-9, 1e9])
 def test_curvature_is_a_positive_number(curv):
-    with pytest.raises(LimbeckError, match=r"curv: .* is not a positive number"):
+    with raises_code("E-OPTION-RANGE", "curv:"):
         Lorentz(3, curv)
 
 
@@ -286,7 +287,7 @@ def test_the_space_as_json():
     assert space == space_from_json(space.to_json()) == Lorentz(16, 0.5) and hash(space)
     assert Lorentz(16, 1) == Lorentz(16, 1.0) and Lorentz(16, 1.0) != Lorentz(16, 2.0)
     for value in ({"name": "lorentz", "dim": 16}, {"name": "lorentz", "dim": 16, "curv": 1.0, "bits": 8}):
-        with pytest.raises(LimbeckError, match="wrong or missing fields"):
+        with raises_code("E-SPACE-FORM", "space:"):
             space_from_json(value)
 
 

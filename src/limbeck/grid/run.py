@@ -243,7 +243,7 @@ def _submit_ready(state: GridState, executor: Executor, running: dict[str, Task]
             try:
                 executor.submit(state.work(task))
             except LimbeckError as error:
-                state.fail(task, str(error))
+                state.fail(task, error.line())
             else:
                 running[task.name] = task
                 begun.append(task)
