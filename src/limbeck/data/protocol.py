@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from limbeck.metrics import MapRules
 
 
+Direction = Literal["i2t", "t2i"]
+"""Picture queries against texts, or text queries against pictures."""
+
+
 class Text(Strict):
     """The text that a protocol shows: one list column, all of it or its first entry, joined or separate.
 
@@ -102,7 +106,7 @@ class Protocol(Strict):
     task: Literal["hashing", "retrieval"]
     text: Text
     splits: Splits
-    directions: list[Literal["i2t", "t2i"]] = Field(default=["i2t", "t2i"], min_length=1)
+    directions: list[Direction] = Field(default=["i2t", "t2i"], min_length=1)
     relevance: Literal["shared_label", "paired"]
     metric: Metric
     validation: Validation

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.data.protocol import Direction
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.hashing import SIDES, Labelled, Scores, SetName, mean_precision
 from limbeck.metrics import MapRules
@@ -23,7 +24,7 @@ def score_labels(
     rules: MapRules,
     *,
     unseen: Iterable[str] = (),
-    directions: Sequence[str] = ("i2t", "t2i"),
+    directions: Sequence[Direction] = ("i2t", "t2i"),
 ) -> tuple[Scores, dict[str, Any]]:
     """Compute the mAP of each label (ours): its queries have the label, and its items are relevant.
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from limbeck.data.protocol import Direction
 from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
@@ -45,7 +46,7 @@ class SetName(StrEnum):
         return "query" if self.startswith("query") else "database"
 
 
-SIDES = {
+SIDES: dict[Direction, tuple[SetName, SetName]] = {
     "i2t": (SetName.QUERY_IMAGE, SetName.DATABASE_TEXT),
     "t2i": (SetName.QUERY_TEXT, SetName.DATABASE_IMAGE),
 }
@@ -91,7 +92,7 @@ def score_hashing(
     sets: Mapping[SetName, Labelled],
     rules: MapRules,
     *,
-    directions: Sequence[str] = ("i2t", "t2i"),
+    directions: Sequence[Direction] = ("i2t", "t2i"),
     ceiling: bool = True,
 ) -> Scores:
     """Compute mAP by shared labels, and the secondary metrics of hashing.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from limbeck.data.protocol import Direction
 from limbeck.evaluation.encode import Side
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
@@ -20,7 +21,7 @@ def score_retrieval(
     ks: Sequence[int],
     *,
     median_rank: bool = True,
-    directions: Sequence[str] = ("i2t", "t2i"),
+    directions: Sequence[Direction] = ("i2t", "t2i"),
 ) -> Scores:
     """Compute R@k and median rank among the pictures and texts of one split.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.protocols import load_protocol, open_splits
+from limbeck.data.protocols import open_splits
 from limbeck.data.resolved_splits import ResolvedSplit, ResolvedSplits
 from limbeck.data.subset import Subset, has_text
 from limbeck.errors import LimbeckError
@@ -103,7 +103,7 @@ def open_data(recipe: Recipe) -> Data:
     config = recipe.data
     assert config.pairs is not None
     pairs = Pairs.open(config.pairs)
-    splits = open_splits(load_protocol(config.protocol), pairs, "data.protocol")
+    splits = open_splits(config.protocol, pairs, "data.protocol")
     if config.limit is not None:
         drawn = _limited(splits.train.ids, config.limit, recipe.seed)
         splits = dataclasses.replace(splits, train=splits.train.take(drawn))
