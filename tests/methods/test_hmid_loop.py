@@ -16,9 +16,9 @@ from limbeck.methods import TrainState
 from limbeck.methods.ema import MovingAverage
 from limbeck.training import train
 from limbeck.training.data import open_data
-from limbeck.training.fit import forward_backward
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import input_readers
+from limbeck.training.step import forward_backward
 
 
 # ------------------------------------------------------------------------------ moving average

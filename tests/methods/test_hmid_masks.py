@@ -16,7 +16,7 @@ from limbeck.files import read_json
 from limbeck.losses.masked import pixel_error
 from limbeck.methods import TrainState
 from limbeck.training import train
-from limbeck.training.fit import forward_backward
+from limbeck.training.step import forward_backward
 
 MASKS: dict[str, dict[str, Any]] = {
     "block": {"kind": "block", "ratio": 0.5},

@@ -12,10 +12,9 @@ from lightning_fabric import Fabric
 from limbeck.data.batches import Batch, Batches
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import open_data
-from limbeck.training.fit import forward_backward
-from limbeck.training.gather import average_gradients
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method, input_readers
+from limbeck.training.step import average_gradients, forward_backward
 
 
 def gradients(

@@ -120,8 +120,8 @@ def test_crops_are_of_seed_epoch_and_id_and_off_for_frozen_towers(tmp_path: Path
     assert not torch.equal(alone, source.inputs(np.array([5]), [draw(0, 1, view.ids[5])])["pixels"])
     plain = source.inputs(np.array([5]))["pixels"]
     assert not torch.equal(alone, plain)
-    backbone.requires_grad_(False)
-    assert torch.equal(source.inputs(np.array([5]), [draw(0, 0, view.ids[5])])["pixels"], plain)
+    frozen = InputReader(view, Input("image", "image"), backbone.requires_grad_(False), None)
+    assert torch.equal(frozen.inputs(np.array([5]), [draw(0, 0, view.ids[5])])["pixels"], plain)
 
 
 def test_cached_pictures_follow_the_pictures(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from limbeck.methods import TrainState
 from limbeck.training import train
 from limbeck.training.cost import StageClock, extrapolate, peak_memory
 from limbeck.training.data import open_data
-from limbeck.training.fit import Interrupted, count_flops, forward_backward
+from limbeck.training.fit import Interrupted, count_flops
 from limbeck.training.recipe import load_recipe
 from limbeck.training.run import start_fabric
 from limbeck.training.stages import build_method, input_readers
+from limbeck.training.step import forward_backward
 from tiny import pixel_recipe
 
 

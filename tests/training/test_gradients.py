@@ -11,7 +11,7 @@ from gloo_worker import gradients, method_and_batch, worker
 from lightning_fabric import Fabric
 
 from limbeck.methods import TrainState
-from limbeck.training.fit import forward_backward
+from limbeck.training.step import forward_backward
 from tiny import soda_recipe
 
 

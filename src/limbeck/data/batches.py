@@ -106,15 +106,13 @@ class InputReader:
     def __init__(self, view: Subset, spec: Input, backbone: Backbone, cache: BackboneCache | None) -> None:
         self.view, self.spec, self.backbone = view, spec, backbone
         self.is_image = spec.column == "image"
+        self.reads = Reads.of(backbone.reads)
+        # A frozen backbone sees the whole picture, so that stored and computed outputs agree.
+        self.whole = backbone.worth_caching
         self.items = [] if self.is_image else view.candidates(spec)
         self.stored: np.ndarray | None = None
-        if cache is not None and backbone.worth_caching and not self._projects_too_much():
+        if cache is not None and self.whole and not self._projects_too_much():
             self._store(cache)
-
-    @property
-    def reads(self) -> Reads:
-        """What the backbone reads."""
-        return Reads.of(self.backbone.reads)
 
     def _projects_too_much(self) -> bool:
         """Return True when cached projections would be large; the features are on disk already."""
@@ -172,8 +170,7 @@ class InputReader:
         if self.is_image:
             if self.stored is not None:
                 return Cached(torch.from_numpy(np.array(self.stored[positions])))
-            # A frozen backbone sees the whole picture, so that stored and computed outputs agree.
-            vary = draws is not None and not self.backbone.worth_caching
+            vary = draws is not None and not self.whole
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
             inputs = self.backbone.collate(self._images(positions), generators)
             if draws is not None and self.spec.mask is not None:

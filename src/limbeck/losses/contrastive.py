@@ -1,4 +1,4 @@
-"""Contrastive loss over logits; one for every space."""
+"""Contrastive loss over logits, one for every space, and the accuracy that is logged beside it."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def info_nce(logits: torch.Tensor) -> torch.Tensor:
     """
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the share of the B pictures whose own text scores best, from logits (B, B)."""
+    own = torch.arange(len(logits), device=logits.device)
+    return {"batch_accuracy": (logits.detach().argmax(1) == own).float().mean()}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from limbeck.encoders.config import Strict
-from limbeck.losses import info_nce
+from limbeck.losses.contrastive import batch_accuracy, info_nce
 from limbeck.methods.base import Embeddings, Losses, PairMethod, TrainState
-from limbeck.methods.monitors import batch_accuracy
 
 
 class Clip(PairMethod):

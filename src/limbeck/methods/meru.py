@@ -6,8 +6,9 @@ from pydantic import Field
 
 from limbeck.encoders.config import Strict
 from limbeck.losses import entailment, info_nce, linear_warmup
+from limbeck.losses.contrastive import batch_accuracy
 from limbeck.methods.base import Embeddings, Losses, PairMethod, TrainState
-from limbeck.methods.monitors import batch_accuracy, cone_share
+from limbeck.methods.monitors import cone_share
 
 
 class Meru(PairMethod):

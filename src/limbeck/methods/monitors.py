@@ -15,12 +15,6 @@ def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
     return found
 
 
-def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the share of the B pictures whose own text scores best, from logits (B, B)."""
-    own = torch.arange(len(logits), device=logits.device)
-    return {"batch_accuracy": (logits.detach().argmax(1) == own).float().mean()}
-
-
 def cone_share(excess: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the share of matched pairs whose picture lies in its text's cone, from excess angles (B,)."""
     return {"cone_share": (excess.detach() <= 0).float().mean()}

@@ -23,10 +23,11 @@ from limbeck.files import write_atomic
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import open_data
 from limbeck.training.early import Built, build_stages
-from limbeck.training.fit import count_flops, forward_backward, set_train_mode
+from limbeck.training.fit import count_flops, set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
 from limbeck.training.stages import input_readers
+from limbeck.training.step import forward_backward
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)

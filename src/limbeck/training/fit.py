@@ -18,16 +18,16 @@ from lightning_fabric import Fabric
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.data.batches import Batch, Batches
+from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
-from limbeck.methods import Losses, Method, Outputs, TrainState
+from limbeck.methods import Losses, Method, TrainState
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.cost import SAMPLES, StageClock, extrapolate
-from limbeck.training.gather import average_gradients, gather_outputs
 from limbeck.training.metrics_log import MetricsLog, ProgressLine
 from limbeck.training.nonfinite import check_gradients, check_losses
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import StageConfig
+from limbeck.training.step import average_gradients, float32, forward_backward, random_state, set_random_state
 
 
 class Interrupted(Exception):
@@ -155,69 +155,6 @@ def fit(
     return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score, best)
 
 
-def forward_backward(
-    method: Method, batch: Batch, state: TrainState, fabric: Fabric, chunk: int | None
-) -> tuple[Losses, Outputs]:
-    """Compute the loss of the global batch and its gradients.
-
-    With ``chunk``, this uses gradient caching (Gao et al. 2021): pairs are encoded in chunks without a graph,
-    the loss is computed on all of them, and each chunk is encoded again with the same random state to
-    back-propagate its gradient. A step then needs the memory of one chunk but has the negatives of the whole
-    batch.
-
-    Args:
-        method: the method to train.
-        batch: the pairs of this process.
-        state: step, epoch and seed.
-        fabric: precision and processes.
-        chunk: pairs per chunk; None encodes the batch at once.
-
-    Returns:
-        The losses, and the outputs of all processes.
-    """
-    size = len(batch)
-    if chunk is None or chunk >= size:
-        with fabric.autocast():
-            own = method.encode_batch(batch)
-        outputs = gather_outputs(own.map(_float32))
-        return _loss_backward(method, outputs, state), outputs
-    chunks = [batch.part(start, min(start + chunk, size)) for start in range(0, size, chunk)]
-    states, parts = [], []
-    with torch.no_grad():
-        for part in chunks:
-            states.append(_random_state())
-            with fabric.autocast():
-                parts.append(method.encode_batch(part).map(_float32))
-    after = _random_state()
-    leaves = type(parts[0]).concatenate(parts).map(lambda x: x.requires_grad_(x.is_floating_point()))
-    outputs = gather_outputs(leaves)
-    losses = _loss_backward(method, outputs, state)
-    gradients = {name: leaf.grad for name, leaf in leaves.tensors().items()}
-    start = 0
-    for part, random_state in zip(chunks, states, strict=True):
-        _set_random_state(random_state)
-        with fabric.autocast():
-            again = method.encode_batch(part).map(_float32)
-        stop = start + len(part)
-        pairs = [
-            (rows, grad[start:stop])
-            for name, rows in again.tensors().items()
-            if rows.requires_grad and (grad := gradients[name]) is not None
-        ]
-        if pairs:
-            torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
-        start = stop
-    _set_random_state(after)
-    return losses, outputs
-
-
-def _loss_backward(method: Method, outputs: Outputs, state: TrainState) -> Losses:
-    method.update_buffers(outputs, state)
-    losses = method.loss(outputs, state)
-    losses.total.backward()
-    return losses
-
-
 def count_flops(
     method: Method,
     batches: Batches,
@@ -242,7 +179,7 @@ def count_flops(
         size: pairs per batch to extrapolate to; default: that of ``batches``.
         counted: the three sizes to count.
     """
-    batch, before = batches.at(0).to(fabric.device), _random_state()
+    batch, before = batches.at(0).to(fabric.device), random_state()
     state = TrainState(step=0, total_steps=1, epoch=0, seed=seed)
     set_train_mode(method)
     counts: dict[int, int] = {}
@@ -253,11 +190,11 @@ def count_flops(
     for pairs in (own,) if small else counted:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             with fabric.autocast():
-                outputs = method.encode_batch(batch.part(0, pairs)).map(_float32)
+                outputs = method.encode_batch(batch.part(0, pairs)).map(float32)
             method.loss(outputs, state).total.backward()
         counts[pairs] = counter.get_total_flops()
         method.zero_grad(set_to_none=True)
-    _set_random_state(before)
+    set_random_state(before)
     return counts[own] if small else extrapolate(counts, size)
 
 
@@ -276,20 +213,6 @@ def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, 
     row |= {f"loss/{name}": float(value) for name, value in losses.parts.items()}
     row |= {name: float(value) for name, value in losses.monitors.items()}
     return row | {f"val/{name}": value for name, value in validated.items()}
-
-
-def _float32(rows: torch.Tensor) -> torch.Tensor:
-    return rows.float() if rows.is_floating_point() else rows
-
-
-def _random_state() -> tuple[torch.Tensor, torch.Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-
-
-def _set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.cuda.set_rng_state(state[1])
 
 
 @contextlib.contextmanager

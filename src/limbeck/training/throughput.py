@@ -8,10 +8,11 @@ import time
 from limbeck.data.batches import Batches
 from limbeck.methods import TrainState
 from limbeck.training.data import open_data
-from limbeck.training.fit import forward_backward, set_train_mode
+from limbeck.training.fit import set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
 from limbeck.training.stages import build_method, input_readers
+from limbeck.training.step import forward_backward
 
 
 def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:

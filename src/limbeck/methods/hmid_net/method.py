@@ -26,13 +26,14 @@ from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.inputs import TowerInputs, raw
 from limbeck.encoders.masking import KEEP, KEEP_AGAIN, attended_keep, dropped
 from limbeck.losses import at_patches, entailment, info_nce, interactive_kd, linear_warmup, pixel_error
+from limbeck.losses.contrastive import batch_accuracy
 from limbeck.methods.base import Losses, Method, Setup, TrainState
 from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig
 from limbeck.methods.hmid_net.extra_terms import ExtraTerms, own_temperature
 from limbeck.methods.hmid_net.outputs import HmidOutputs
 from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable, patch_target
 from limbeck.methods.hmid_net.teacher import EmaOutputs, EmaTeacher, FrozenTeacher, Teacher, build_projection
-from limbeck.methods.monitors import batch_accuracy, cone_share
+from limbeck.methods.monitors import cone_share
 
 
 class HmidNet(Method[HmidOutputs]):
