@@ -57,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     before = resident(args.pid)
     start = time.perf_counter()
-    pushed = push_index(args.index, args.address.partition("?")[0], lists=args.lists, replace=args.replace)
+    pushed = push_index(args.index, args.address.partition("?")[0], nlist=args.lists, replace=args.replace)
     seconds = time.perf_counter() - start
     store = IndexStore.open(args.index)
     asked, remote, exact = queries(store), open_search(store, args.address), ExactSearch(store)

@@ -109,7 +109,7 @@ def test_rows_that_came_or_went_since(tmp_path, client, space):
 @pytest.mark.parametrize("space", [Hamming(64), Sphere(8), Lorentz(8, 0.7)], ids=repr)
 def test_lists_compare_by_a_true_distance(tmp_path, client, space):
     store = make(tmp_path / "index", space)
-    push_index(store.path, AT, lists=8)
+    push_index(store.path, AT, nlist=8)
     index = client.describe_index("pictures", "point")
     kind = ("BIN_IVF_FLAT", "HAMMING") if space.storage == "codes" else ("IVF_FLAT", "L2")
     assert (index["index_type"], index["metric_type"]) == kind and index["params"] == {"nlist": 8}
@@ -214,8 +214,8 @@ def test_collections_that_do_not_fit(tmp_path, client):
 @pytest.mark.parametrize("lists", [-1, 301, True, 2.0])
 def test_numbers_of_lists(tmp_path, client, lists):
     store = make(tmp_path / "index", Hamming(16))
-    with pytest.raises(LimbeckError, match=r"^lists: .* is not a whole number from 0 to 300"):
-        push_index(store.path, AT, lists=lists)
+    with pytest.raises(LimbeckError, match=r"^nlist: .* is not a whole number from 0 to 300"):
+        push_index(store.path, AT, nlist=lists)
 
 
 def test_addresses():

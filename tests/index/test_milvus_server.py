@@ -165,7 +165,7 @@ def test_radius(pushed, space):
 def test_lists(server, pushed, space):
     store, _ = pushed(space)
     at = f"{server}/lists_{space.name}"
-    push_index(store.path, at, lists=40)
+    push_index(store.path, at, nlist=40)
     search, queries = open_search(store, f"{at}?nprobe=20"), asked(space)
     scores, rows = search(queries, 10)
     wanted = ExactSearch(store)(queries, 10)[0]

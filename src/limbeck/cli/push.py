@@ -30,7 +30,7 @@ def push(
     with Progress(*columns, console=console(stderr=True)) as progress:
         task = progress.add_task("pushing", total=len(IndexStore.open(index)))
         pushed = push_index(
-            index, address, lists=nlist, replace=replace, advance=lambda count: progress.advance(task, count)
+            index, address, nlist=nlist, replace=replace, advance=lambda count: progress.advance(task, count)
         )
     if pushed.left_out:
         echo(f"columns left out, since Milvus cannot filter them: {', '.join(pushed.left_out)}", err=True)

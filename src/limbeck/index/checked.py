@@ -21,7 +21,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, sha256_json
 from limbeck.index.manifest import FileEntry
 
-STAMPED_BYTES = 1 << 26
+STAMPED_BYTES = 1 << 23  # a check takes 4 ms, or 20 without the SHA instructions of the processor
 TICK_NS = 2_000_000_000  # on some file systems, two changes within this time can have the same time stamp
 SOUND: set[str] = set()  # stamps of the files that matched in this process
 

@@ -47,7 +47,7 @@ def push_index(
     path: Path | str,
     address: str,
     *,
-    lists: int = 0,
+    nlist: int = 0,
     replace: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Pushed:
@@ -60,7 +60,7 @@ def push_index(
     Args:
         path: the index directory.
         address: ``milvus://HOST:PORT/NAME``.
-        lists: the number of inverted lists (nlist), of which a search scans some; 0 compares every item.
+        nlist: the number of inverted lists, of which a search scans some; 0 compares every item.
         replace: replace the collection of another index or model.
         advance: called with the number of items just sent.
 
@@ -72,16 +72,16 @@ def push_index(
             this index is running, or Milvus reports an error.
     """
     store, target = IndexStore.open(path), Address.parse(address)
-    if isinstance(lists, bool) or not isinstance(lists, int) or not 0 <= lists <= min(_MAX_LISTS, len(store)):
+    if isinstance(nlist, bool) or not isinstance(nlist, int) or not 0 <= nlist <= min(_MAX_LISTS, len(store)):
         most = min(_MAX_LISTS, len(store))
         raise LimbeckError(
-            f"lists: {lists!r} is not a whole number from 0 to {most} (0 compares every item)",
+            f"nlist: {nlist!r} is not a whole number from 0 to {most} (0 compares every item)",
             code="E-OPTION-RANGE",
         )
     if not len(store):
         raise LimbeckError(f"{store.path}: holds no items; add some first", code="E-INDEX-EMPTY")
     client = connect(target)
-    layout, columns = Layout.of(store.space, lists), columns_of(store)
+    layout, columns = Layout.of(store.space, nlist), columns_of(store)
     points = Points(store.points, layout.items)
     longest = max(map(longest_row, points.pieces())) if layout.metric == "IP" else 0.0
     record = Record(
@@ -92,7 +92,7 @@ def push_index(
         store.manifest.segments,
         len(store),
         columns,
-        lists,
+        nlist,
         longest,
     )
     check_plain(store.path / FOLDER)
