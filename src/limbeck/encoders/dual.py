@@ -97,16 +97,10 @@ class DualEncoder(nn.Module):
     def run(
         self, modality: str, batches: Iterable[tuple[Key, TowerInputs]], *outputs: Output
     ) -> Iterator[tuple[Key, list[np.ndarray]]]:
-        """Run one tower over collated batches (see `limbeck.encoders.encode.encode`).
+        """Run the ``image`` or ``text`` tower over batches (`limbeck.encoders.encode.encode`).
 
-        Args:
-            modality: ``image`` or ``text``.
-            batches: a key and the inputs of each batch.
-            outputs: ``points`` (stored form), ``embeddings`` (before storage), ``features`` (before the
-                lift), ``floats`` (of the kind `kept`).
-
-        Yields:
-            The key of each batch and one array per output.
+        The outputs are ``points`` (stored form), ``embeddings`` (before storage), ``features`` (before the
+        lift) and ``floats`` (of the kind `kept`); each batch gives one array per output.
         """
         if unknown := [name for name in outputs if name not in get_args(Output)]:
             raise LimbeckError(

@@ -73,10 +73,8 @@ def blocks_of(count: int, size: int) -> list[np.ndarray]:
 
 
 def even_blocks(positions: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut positions into blocks of nearly equal size, at most ``size``.
-
-    The rounding of a matrix product may differ for a few rows.
-    """
+    """Cut positions into blocks of nearly equal size, at most ``size``: a product of few rows may round
+    differently."""
     return np.array_split(positions, -(-len(positions) // size)) if len(positions) else []
 
 

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import ClipTextConfig, SentenceConfig
+from limbeck.encoders.encode import backbone_outputs, blocks_of, collated
 from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.networks import text_network
 from limbeck.encoders.networks.texts import by_width
@@ -185,16 +187,14 @@ class SentenceBackbone(Backbone):
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))
 
-    @torch.no_grad()
     def fit(self, items: Sequence[str], *, seed: int) -> None:
         """Compute mean and scale of the embedding over (about 1,000 of) the distinct training texts."""
         if not self.center:
             return
-        self.eval()
         distinct = sorted(set(items))
         chosen = sorted(distinct[:: max(1, len(distinct) // 1024)], key=len)
-        parts = [self(self.collate(chosen[i : i + 128])) for i in range(0, len(chosen), 128)]
-        x = torch.cat(parts)
+        batches = collated(self, chosen, blocks_of(len(chosen), 128))
+        x = torch.from_numpy(np.concatenate([rows for _, rows in backbone_outputs(self, batches)]))
         self.mean = x.mean(0)
         self.scale = (x - self.mean).square().mean().clamp_min(1e-12).sqrt()
 

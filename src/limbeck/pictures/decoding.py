@@ -42,16 +42,10 @@ def default_workers() -> int:
 def read_ahead(
     rows: Iterable[Row], read: Callable[[Row], T], ahead: int, workers: int | None = None
 ) -> Generator[tuple[Row, Future[T]]]:
-    """Call ``read`` for rows in threads; yield each row with its future, in order.
+    """Call ``read`` for rows in threads; yield each row with its future, in order; at most ``ahead`` wait.
 
     Threads suffice, because PIL releases the interpreter's lock; a process pool would have to copy every
     picture.
-
-    Args:
-        rows: row numbers.
-        read: reads one row.
-        ahead: the number of rows whose results may wait, which bounds memory.
-        workers: the number of threads; `default_workers` by default.
     """
     pool = ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="decode")
     try:
