@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -174,3 +175,34 @@ def _unopened(source: str | Path, error: OSError | ValueError) -> PictureError:
     return PictureError(
         f"{source}: cannot open the picture ({getattr(error, 'strerror', error)}); restore it", kind
     )
+
+
+class LazyPictures(Sequence[Image.Image]):
+    """A sequence that opens a picture on access and keeps none.
+
+    Args:
+        opens: functions that open one picture each.
+    """
+
+    def __init__(self, opens: Sequence[Callable[[], Image.Image]]) -> None:
+        self._opens = opens
+
+    def __len__(self) -> int:
+        return len(self._opens)
+
+    @overload
+    def __getitem__(self, at: int) -> Image.Image: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> LazyPictures: ...
+
+    def __getitem__(self, at: int | slice) -> Image.Image | LazyPictures:
+        return LazyPictures(self._opens[at]) if isinstance(at, slice) else self._opens[at]()
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        for opens in self._opens:
+            yield opens()
+
+    def take(self, positions: Sequence[int]) -> LazyPictures:
+        """Return the pictures at some positions, in their order; none is opened yet."""
+        return LazyPictures([self._opens[at] for at in positions])
