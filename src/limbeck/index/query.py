@@ -21,7 +21,8 @@ Engine = Callable[..., Answer]  # (queries, items, k, mask=)
 
 RECALL = 0.95
 # Up to here numpy compares codes: 65,536 codes of 64 bits take .4 ms per query, and 2^22 pairs 30 ms. The
-# compiled scan takes .04 ms, but its import and first call take .5 s or more (two cores, numba 0.62).
+# compiled scan takes .04 ms, but its import and first call take .45 s, as much as a thousand such queries
+# (measured on two cores with numba 0.68).
 SMALL_ROWS, SMALL_PAIRS = 1 << 16, 1 << 22
 
 
