@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from hub_models import write_clip_vocabulary
+from hub_models import write_clip, write_clip_vocabulary
 from limbeck.files import read_json, write_json
 
 _NORM = re.compile(r"(norm\d?|ln_\w+|layer_norm\d)\.weight$")
@@ -301,3 +301,27 @@ def write_transformers_js(folder: Path, source: Path, *, mask: bool) -> Path:
     write_json(folder / "config.json", model.config.to_dict())
     write_json(folder / "preprocessor_config.json", read_json(source / "preprocessor_config.json"))
     return folder
+
+
+def write_sentence_clip(folder: Path) -> Path:
+    """CLIP as sentence-transformers keeps it: a module with the files of `transformers`."""
+    write_clip(folder / "0_CLIPModel")
+    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
+    (folder / "modules.json").write_text(json.dumps([module]))
+    return folder
+
+
+def write_all(folder: Path) -> dict[str, Path]:
+    """One tiny model per format, by the name of its directory."""
+    clip, siglip = write_clip(folder / "clip"), write_siglip(folder / "siglip")
+    return {
+        "clip": clip,
+        "siglip": siglip,
+        "sentence-clip": write_sentence_clip(folder / "sentence-clip"),
+        "open-clip": write_open_clip(folder / "open-clip"),
+        "open-clip-siglip": write_open_clip_siglip(folder / "open-clip-siglip"),
+        "immich": write_immich(folder / "immich", clip),
+        "transformers-js": write_transformers_js(folder / "transformers-js", siglip, mask=False),
+        "meru": write_meru(folder / "meru"),
+        "hyper3-clip": write_hyper3(folder / "hyper3-clip", hub=True),
+    }

@@ -19,6 +19,7 @@ from limbeck.cli.app import app
 from limbeck.data.pairs import Pairs
 from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.errors import LimbeckError
+from pretrained_models import write_all
 
 RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.run] for page in PAGES}
 NEEDS = {
@@ -26,9 +27,14 @@ NEEDS = {
     "docs/data.md": ["photos", "data/photos"],
     "docs/grids.md": ["data/photos"],
     "docs/methods.md": ["data/scenes"],
+    "docs/pretrained.md": ["photos", "data/photos", "models"],
     "docs/search.md": ["photos", "data/photos", "runs/photos"],
 }
-PRINTS = {"README.md": ["a red circle"], "docs/search.md": ["a red circle", "item7"]}
+PRINTS = {
+    "README.md": ["a red circle"],
+    "docs/search.md": ["a red circle", "item7"],
+    "docs/pretrained.md": ["a red circle"],
+}
 
 
 class Made:
@@ -41,7 +47,9 @@ class Made:
         place = self.folder / name
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
-            if name == "photos":
+            if name == "models":
+                write_all(place)
+            elif name == "photos":
                 self.photos(place)
             elif name == "data/scenes":
                 generate_scenes(place, n=60, seed=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,49 +13,22 @@ import torch
 from PIL import Image
 
 import limbeck as package
-from hub_models import write_clip
 from limbeck.training import train
-from pretrained_models import (
-    TEXTS,
-    write_hyper3,
-    write_immich,
-    write_meru,
-    write_open_clip,
-    write_open_clip_siglip,
-    write_siglip,
-    write_transformers_js,
-)
+from pretrained_models import TEXTS, write_all
 from tiny import write_pairs, write_protocol
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-def write_sentence_clip(folder: Path) -> Path:
-    """CLIP as sentence-transformers keeps it: a module with the files of `transformers`."""
-    write_clip(folder / "0_CLIPModel")
-    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
-    (folder / "modules.json").write_text(json.dumps([module]))
-    return folder
-
-
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "siglip": write_siglip,
-    "sentence-transformers": write_sentence_clip,
-    "open_clip": write_open_clip,
-    "open_clip siglip": write_open_clip_siglip,
-    "meru": write_meru,
-    "hyper3": lambda folder: write_hyper3(folder, hub=True),
-    "immich": lambda folder: write_immich(folder, write_clip(folder.parent / "clip")),
-    "transformers.js": lambda folder: write_transformers_js(
-        folder, write_siglip(folder.parent / "siglip"), mask=False
-    ),
-}
+NAMES = ("clip", "siglip", "sentence-clip", "open-clip", "open-clip-siglip", "immich", "transformers-js",
+         "meru", "hyper3-clip")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("models")
-    return {name: write(place / name.replace(" ", "-") / "model") for name, write in WRITERS.items()}
+    found = write_all(tmp_path_factory.mktemp("models"))
+    assert tuple(found) == NAMES
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_encode_index_and_search(
     name: str, models: dict[str, Path], data: Path, tmp_path: Path, limbeck: Run
 ) -> None:
@@ -88,7 +60,7 @@ def test_encode_index_and_search(
 
 
 def test_a_sentence_transformers_clip_is_its_own_clip(models: dict[str, Path]) -> None:
-    folder = models["sentence-transformers"]
+    folder = models["sentence-clip"]
     inner = package.load(folder / "0_CLIPModel").encode_text(TEXTS)
     np.testing.assert_array_equal(package.load(folder).encode_text(TEXTS), inner)
 
@@ -107,7 +79,7 @@ def recipe(data: Path, source: Path, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.mark.parametrize("name", ["siglip", "open_clip", "meru", "immich"])
+@pytest.mark.parametrize("name", ["siglip", "open-clip", "meru", "immich"])
 def test_towers_from_a_source_start_where_it_is_and_give_codes(
     name: str, models: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -135,7 +107,7 @@ def test_towers_from_a_source_start_where_it_is_and_give_codes(
     np.testing.assert_allclose(floats, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["siglip", "open_clip", "meru", "hyper3"])
+@pytest.mark.parametrize("name", ["siglip", "open-clip", "meru", "hyper3-clip"])
 def test_init_keeps_the_whole_model(name: str, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     source = models[name]
     own = package.load(source)
