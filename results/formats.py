@@ -24,6 +24,11 @@ def short(value: float, digits: int = 3) -> str:
     return figure(value, digits)
 
 
+def power(value: float) -> str:
+    """A tiny figure: ``3e-07``."""
+    return f"{value:.0e}"
+
+
 def upward(value: float, digits: int = 3) -> str:
     """A bound that holds: rounded up."""
     return figure(math.ceil(value * 10**digits) / 10**digits, digits)
@@ -133,7 +138,7 @@ def worded(settings: Mapping[str, Any], form: str, otherwise: str) -> str:
 FILTERS = {
     f.__name__: f
     for f in (
-        fixed, short, upward, signed, plus, thousands, spread, average, span, interval, gap, mean, sd,
+        fixed, short, power, upward, signed, plus, thousands, spread, average, span, interval, gap, mean, sd,
         both, worded, times, level, lead, size, means, word,
     )
 }  # fmt: skip

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 import limbeck as package
+from limbeck.encoders.onnx_export import export_tower
+from limbeck.errors import LimbeckError
 from limbeck.training import train
 from pretrained_models import TEXTS, write_all
 from tiny import write_pairs, write_protocol
@@ -122,3 +124,15 @@ def test_init_keeps_the_whole_model(name: str, models: dict[str, Path], data: Pa
     found = package.load(train(tree, out=tmp_path / "run", quiet=True))
     np.testing.assert_allclose(found.encode_text(TEXTS), own.encode_text(TEXTS), atol=1e-5, rtol=1e-5)
     assert found.space.to_json() == pytest.approx(own.space.to_json())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_towers_export_as_onnx_unless_they_are(name: str, models: dict[str, Path], tmp_path: Path) -> None:
+    encoder = package.load(models[name])
+    preprocess = encoder.towers["text"].backbone.preprocessor
+    assert preprocess is not None
+    if name in ("immich", "transformers-js"):
+        with pytest.raises(LimbeckError, match="is an ONNX graph already; use the files of its source"):
+            export_tower(encoder, "text", preprocess, tmp_path)
+    else:
+        assert export_tower(encoder, "text", preprocess, tmp_path).error < 1e-5

@@ -69,6 +69,11 @@ class OnnxModel(nn.Module):
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
         """Map one tensor per input, with B rows each, to (B, dim) float32."""
+        if torch.jit.is_tracing():
+            raise LimbeckError(
+                "export: this tower is an ONNX graph already; use the files of its source",
+                code="E-EXPORT-UNSUPPORTED",
+            )
         if self.session is None:
             self.session = open_session(_bytes(self.graph), self._files())
         kinds = {given.name: given.type for given in self.session.get_inputs()}
@@ -101,7 +106,9 @@ def open_session(graph: bytes, files: dict[str, bytes]) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise LimbeckError("an ONNX model needs onnxruntime; run: pip install 'limbeck[onnx]'") from None
+        raise LimbeckError(
+            "an ONNX model needs onnxruntime; run: pip install onnxruntime", code="E-PACKAGE-MISSING"
+        ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised
