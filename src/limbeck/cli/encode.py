@@ -12,7 +12,7 @@ from limbeck.console import echo
 
 @encodes
 def encode(
-    run: Path = typer.Argument(..., help="Run or model directory."),
+    run: Path = typer.Argument(..., help="Run, model directory, pretrained model or hub id."),
     source: Path = typer.Argument(..., help="Folder of pictures, pairs directory, or table."),
     out: Path = typer.Option(..., "--out", help="Directory of the encoded set."),
     protocol: str | None = typer.Option(None, "--protocol", help="Encode only one split of this protocol."),

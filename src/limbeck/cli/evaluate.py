@@ -14,7 +14,9 @@ from limbeck.cli.outputs import writes
 @writes("json")
 @encodes
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="Run or model directory.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run, model directory, pretrained model or hub id.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Pairs directory; default: the run's.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Protocol; default: the run's.")] = None,
     codes: Annotated[

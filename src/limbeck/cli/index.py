@@ -27,7 +27,11 @@ def build(
         help="Folder of pictures, pairs directory, encoded set, or table (CSV, TSV, JSON lines, Parquet).",
     ),
     out: Path = typer.Option(..., "--out", help="Directory of the new index."),
-    model: Path | None = typer.Option(None, "--model", help="Run or model that encodes items and queries."),
+    model: Path | None = typer.Option(
+        None,
+        "--model",
+        help="Run, model directory, pretrained model or hub id: it encodes items and queries.",
+    ),
     codes: Path | None = typer.Option(
         None, "--codes", help="Instead of SOURCE: .npy of codes (packed, bool, or -1 and +1) or unit vectors."
     ),

@@ -166,7 +166,9 @@ def _from_hub(source: str, network: bool) -> Path:
         if not offline and not list(found.rglob("*.safetensors")):
             _check_checkpoints(source)
             found = Path(
-                snapshot_download(source, allow_patterns=_ELSE, ignore_patterns=["*.rknn"], **options)
+                snapshot_download(
+                    source, allow_patterns=_ELSE, ignore_patterns=["*.rknn", "*.armnn"], **options
+                )
             )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         if not network:
@@ -192,7 +194,8 @@ def _check_checkpoints(source: str) -> None:
     if names:
         raise LimbeckError(
             f"{source}: holds checkpoints ({', '.join(names[:4])}), which limbeck does not fetch by itself; "
-            f"run: hf download {source} {names[0]} --local-dir DIR, add CLIP's tokenizer.json, give DIR"
+            f"run: hf download {source} {names[0]} --local-dir DIR, add CLIP's tokenizer.json, give DIR",
+            code="E-MODEL-DOWNLOAD",
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from limbeck.errors import LimbeckError
 
@@ -23,8 +24,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         raise OSError(None, f"writing {path.name} failed: {error}") from error
 
 
-def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
+def load_tensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, torch.Tensor]:
+    """Read a safetensors file, or the tensors whose names are wanted.
 
     Raises:
         LimbeckError: a missing file, a pickle, a truncated or damaged file.
@@ -32,7 +33,10 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise LimbeckError(f"{path}: no such file; the directory is incomplete", code="E-PATH-MISSING")
     try:
-        return load_file(str(path))
+        with safe_open(str(path), "pt") as file:
+            return {
+                name: file.get_tensor(name) for name in sorted(file.keys()) if wanted is None or wanted(name)
+            }
     except (SafetensorError, ValueError, OSError) as error:
         with path.open("rb") as stream:
             head = stream.read(2)

@@ -187,9 +187,13 @@ def open_clip_preprocessing(told: dict[str, Any], side: int, file: Path) -> Prep
     mean, std = told.get("mean") or CLIP_MEAN, told.get("std") or CLIP_STD
     sides = set(size) if isinstance(size, list) else {size}
     if sides != {side}:
-        raise LimbeckError(f"{file}: size {size} is not the {side} x {side} that the tower reads")
+        raise LimbeckError(
+            f"{file}: size {size} is not the {side} x {side} that the tower reads", code="E-MODEL-UNSUPPORTED"
+        )
     if mode not in ("shortest", "longest", "squash") or filter_ is None or (len(mean), len(std)) != (3, 3):
-        raise LimbeckError(f"{file}: resize_mode, interpolation, mean or std is odd; restore it")
+        raise LimbeckError(
+            f"{file}: resize_mode, interpolation, mean or std is odd; restore it", code="E-MODEL-DAMAGED"
+        )
     fill = int(told.get("fill_color") or 0) if mode == "longest" else None
     resize = Resize(side, side if mode == "shortest" else None, filter_, even=True, fill=fill)
     return Preprocessing(resize, tuple(map(float, mean)), tuple(map(float, std)))

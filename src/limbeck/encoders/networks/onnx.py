@@ -57,7 +57,10 @@ class OnnxModel(nn.Module):
         super().__init__()
         sizes = config.graph, sum(config.files.values())
         if max(sizes) > _LARGEST:
-            raise LimbeckError(f"ONNX graph of {max(sizes):,} bytes, at most {_LARGEST:,}; restore it")
+            raise LimbeckError(
+                f"ONNX graph of {max(sizes):,} bytes, at most {_LARGEST:,}; restore it",
+                code="E-MODEL-DAMAGED",
+            )
         self.config = config
         self.register_buffer("graph", torch.empty(sizes[0], dtype=torch.uint8))
         self.register_buffer("data", torch.empty(sizes[1], dtype=torch.uint8))
@@ -118,7 +121,9 @@ def open_session(graph: bytes, files: dict[str, bytes]) -> Any:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors have no common base
-        raise LimbeckError(f"onnxruntime cannot read it ({' '.join(str(error).split())[:160]})") from None
+        raise LimbeckError(
+            f"onnxruntime cannot read it ({' '.join(str(error).split())[:160]})", code="E-MODEL-DAMAGED"
+        ) from None
 
 
 class OnnxVision(VisionNetwork):
@@ -139,7 +144,10 @@ class OnnxVision(VisionNetwork):
 
     def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Raise `LimbeckError`: the graph does not give them."""
-        raise LimbeckError("an ONNX tower has no patch features; use weights of transformers or open_clip")
+        raise LimbeckError(
+            "an ONNX tower has no patch features; use weights of transformers or open_clip",
+            code="E-MODEL-LACKS",
+        )
 
     def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Raise `LimbeckError`: the graph does not give it."""

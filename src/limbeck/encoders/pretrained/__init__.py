@@ -40,7 +40,9 @@ def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
         if known.detect(place.path):
             return known, place
     names = ", ".join(known.name for known in FORMATS)
-    raise place.refuse(f"{_seen(place)}; use a run, a model directory, or a model of: {names}")
+    raise place.refuse(
+        f"{_seen(place)}; use a run, a model directory, or a model of: {names}", "E-MODEL-MISSING"
+    )
 
 
 def _seen(place: Place) -> str:

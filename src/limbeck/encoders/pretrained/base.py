@@ -24,9 +24,9 @@ class Place:
     name: str
     path: Path
 
-    def refuse(self, why: str) -> LimbeckError:
+    def refuse(self, why: str, code: str = "E-MODEL-UNSUPPORTED") -> LimbeckError:
         """Return the error of a model that cannot be loaded."""
-        return LimbeckError(f"{self.name}: {why}", code="E-MODEL-UNSUPPORTED")
+        return LimbeckError(f"{self.name}: {why}", code=code)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ def filled(model: Any, weights: dict[str, torch.Tensor], place: Place) -> Any:
     wanted = model.state_dict()
     for name in sorted(wanted.keys() | weights.keys()):
         if name not in weights:
-            raise place.refuse(f"its weights lack {name}; they are of another architecture, or incomplete")
+            raise place.refuse(
+                f"its weights lack {name}; they are of another architecture, or incomplete", "E-MODEL-DAMAGED"
+            )
         if name not in wanted:
             raise place.refuse(f"its weights hold {name}, which its architecture lacks; use another model")
         if weights[name].shape != wanted[name].shape:

@@ -59,7 +59,7 @@ class Hyper3Clip(Format):
         """Load CLIP's text transformer with the projection and its bias."""
         weights = _weights(place)
         if not any((place.path / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-            raise place.refuse(NO_TOKENIZER)
+            raise place.refuse(NO_TOKENIZER, "E-MODEL-DAMAGED")
         tokenizer = tokenizer_of(place.path, place.name)
         pad, end = special_ids(tokenizer)
         backbone = part(weights, "text_encoder.backbone.")

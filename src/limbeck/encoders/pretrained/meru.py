@@ -45,7 +45,7 @@ class Meru(Format):
         weights = _weights(place)
         folder = place.path if place.path.is_dir() else place.path.parent
         if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-            raise place.refuse(NO_TOKENIZER)
+            raise place.refuse(NO_TOKENIZER, "E-MODEL-DAMAGED")
         tokenizer = tokenizer_of(folder, place.name)
         pad, end = special_ids(tokenizer)
         vocabulary, width = weights["textual.token_embed.weight"].shape
@@ -99,11 +99,13 @@ def _weights(place: Place) -> Weights:
         names = ", ".join(file.name for file in files)
         raise place.refuse(f"holds several checkpoints ({names}); give the path of one of them")
     try:
-        stored: Any = torch.load(files[0], map_location="cpu", weights_only=True, mmap=True)
+        stored: Any = torch.load(
+            files[0], map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(files[0])
+        )
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
         why = "holds more than tensors, and limbeck runs no pickle" if unsafe else "is damaged"
-        raise place.refuse(f"{files[0].name} {why}; restore the published file") from error
+        raise place.refuse(f"{files[0].name} {why}; restore the published file", "E-MODEL-DAMAGED") from error
     weights = stored.get("model", stored) if isinstance(stored, dict) else {}
     missing = [name for name in _NEEDED if name not in weights]
     if missing:

@@ -101,7 +101,9 @@ class TransformersJs(Format):
 def _needed(place: Place, name: str) -> Path:
     file = place.path / name
     if not file.is_file():
-        raise place.refuse(f"has no {name} (found {shown(file.parent)}); the directory is incomplete")
+        raise place.refuse(
+            f"has no {name} (found {shown(file.parent)}); the directory is incomplete", "E-MODEL-DAMAGED"
+        )
     return file
 
 
@@ -122,7 +124,7 @@ def _loaded(place: Place, name: str, *, image_size: int = 0, context: int = 0) -
     try:
         session = open_session(graph, files)
     except LimbeckError as error:
-        raise place.refuse(f"{name}: {error}") from None
+        raise place.refuse(f"{name}: {error}", "E-MODEL-DAMAGED") from None
     inputs = _inputs(place, name, session.get_inputs(), image_size)
     output = _output(place, name, session.get_outputs())
     first = session.get_inputs()[0].shape[0]

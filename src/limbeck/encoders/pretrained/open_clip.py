@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class OpenClip(Format):
 
     def image(self, place: Place, projection: bool) -> ImagePart:
         """Load the image tower."""
-        told, weights = _told(place), part(_weights(place), "visual.")
+        told, weights = _told(place), part(_weights(place, _is_visual), "visual.")
         if "timm_model_name" in told.vision:
             model = map_vit(weights, told.vision, place)
         else:
@@ -57,9 +58,9 @@ class OpenClip(Format):
 
     def text(self, place: Place, projection: bool) -> TextPart:
         """Load the text tower and its tokenizer."""
-        told, weights = _told(place), _weights(place)
+        told, weights = _told(place), _weights(place, lambda name: not _is_visual(name))
         tokenizer = tokenizer_of(place.path, place.name)
-        own = part(weights, "text.") or {n: w for n, w in weights.items() if not n.startswith("visual.")}
+        own = part(weights, "text.") or weights
         _, end = special_ids(tokenizer)
         free = bool(told.text.get("no_causal_mask"))
         if free != (told.text.get("pool_type", "argmax") == "last"):
@@ -77,7 +78,7 @@ class OpenClip(Format):
 
     def logit_scale(self, place: Place) -> float | None:
         """Read the scale; a bias of the logits changes no order and is left out."""
-        stored = _weights(place).get("logit_scale")
+        stored = _weights(place, lambda name: name == "logit_scale").get("logit_scale")
         return None if stored is None else math.exp(float(stored))
 
 
@@ -89,7 +90,7 @@ def _told(place: Place) -> _Told:
         preprocess = dict(stored.get("preprocess_cfg") or {})
         told = _Told(int(model["embed_dim"]), vision, text, preprocess, bool(model.get("quick_gelu")))
     except (KeyError, TypeError, ValueError) as error:
-        raise place.refuse(f"{_FILE} cannot be understood ({error}); restore it") from None
+        raise place.refuse(f"{_FILE} cannot be understood ({error}); restore it", "E-MODEL-DAMAGED") from None
     odd = [f"vision_cfg.{key}" for key in _VISION if vision.get(key)]
     odd += [f"text_cfg.{key}" for key in _TEXT if text.get(key)]
     odd += ["multimodal_cfg"] if model.get("multimodal_cfg") else []
@@ -100,19 +101,24 @@ def _told(place: Place) -> _Told:
     return told
 
 
-def _weights(place: Place) -> Weights:
+def _is_visual(name: str) -> bool:
+    return name.startswith("visual.")
+
+
+def _weights(place: Place, wanted: Callable[[str], bool]) -> Weights:
     for name in _WEIGHTS:
         if (place.path / name).is_file():
-            return load_tensors(place.path / name)
+            return load_tensors(place.path / name, wanted)
     pickled = sorted(entry.name for entry in place.path.glob("*.bin")) or sorted(
         entry.name for entry in place.path.glob("*.pt")
     )
     if pickled:
         raise place.refuse(
             f"contains only pickled weights ({pickled[0]}), which are never loaded; convert them, in its "
-            f"folder: {conversion(pickled[0], _WEIGHTS[0])}"
+            f"folder: {conversion(pickled[0], _WEIGHTS[0])}",
+            "E-FILE-PICKLE",
         )
-    raise place.refuse(f"has {_FILE} but no {_WEIGHTS[0]}; the directory is incomplete")
+    raise place.refuse(f"has {_FILE} but no {_WEIGHTS[0]}; the directory is incomplete", "E-MODEL-DAMAGED")
 
 
 def _act(told: dict[str, Any], quick: bool) -> str:
