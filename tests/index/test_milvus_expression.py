@@ -148,7 +148,7 @@ def test_what_is_too_long_is_named(store: IndexStore, name: str, value: str | li
     rows = TABLE.slice(0, 2).to_pylist()
     rows[1][name] = value
     item = "ü" if name == "id" else "b"
-    with raises_code("E-MILVUS-LIMIT", "push:", name, "' of item '", item, "65535"):
+    with raises_code("E-MILVUS-LIMIT", f"{name!r} of item '{item}", "65535"):
         fields_of(column, pa.Table.from_pylist(rows, TABLE.schema))
     rows[1][name] = value[:4096] if isinstance(value, list) and len(value) > 2 else "ü" * 32_767
     if name == "id" or len(rows[1][name]) == 4096:
