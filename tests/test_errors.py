@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,57 @@ SOURCE = ROOT / "src" / "limbeck"
 CODE = re.compile(r"E-[A-Z]+(-[A-Z]+)*")
 
 
-def codes_in_source() -> dict[str, str]:
-    """Every code that stands in the source as a text of its own, with one place."""
-    return {
-        node.value: f"{file.relative_to(SOURCE)}:{node.lineno}"
-        for file in sorted(SOURCE.rglob("*.py"))
-        if file.name != "error_codes.py"
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value)
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    """Each file of the source but the registry, parsed."""
+    for file in sorted(SOURCE.rglob("*.py")):
+        if file.name != "error_codes.py":
+            yield file.relative_to(SOURCE), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def codes_of(value: ast.expr) -> Iterator[str]:
+    """The codes that an expression may give; one that is handed on (``error.code``) gives none."""
+    if isinstance(value, ast.IfExp):
+        yield from (*codes_of(value.body), *codes_of(value.orelse))
+    elif isinstance(value, ast.Constant):
+        yield str(value.value)
+    elif not isinstance(value, ast.Attribute | ast.Name | ast.Call | ast.Subscript):
+        yield ast.unparse(value)
+
+
+def classes() -> set[str]:
+    """`LimbeckError` and the classes that extend it and take its code."""
+    return {"LimbeckError"} | {
+        node.name
+        for _, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(getattr(base, "id", "") == "LimbeckError" for base in node.bases)
+        and not any(isinstance(item, ast.FunctionDef) and item.name == "__init__" for item in node.body)
     }
 
 
-def test_every_code_of_the_source_is_registered() -> None:
-    assert {code: place for code, place in codes_in_source().items() if code not in CODES} == {}
+def test_every_error_has_a_registered_code() -> None:
+    named, wrong, count = classes(), [], 0
+    for file, tree in trees():
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in named:
+                count += 1
+                given = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
+                if len(given) != 1 or not CODES.keys() >= set(codes_of(given[0])):
+                    wrong.append(f"{file}:{call.lineno}: {ast.unparse(call)}")
+    assert wrong == []
+    assert count > 700
+
+
+def test_every_registered_code_is_raised_and_no_other() -> None:
+    found = {
+        node.value: f"{file}:{node.lineno}"
+        for file, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value)
+    }
+    assert {code: place for code, place in found.items() if code not in CODES} == {}
+    assert CODES.keys() - found.keys() - {"E-PATH-SYSTEM"} == set()  # printed by the command line alone
 
 
 def test_the_page_is_that_of_the_registry() -> None:

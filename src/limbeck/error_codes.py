@@ -121,7 +121,6 @@ CODES = {
     "E-QUERY-FAILED": "Some queries of a file failed; read `error` in their lines.",
     "E-QUERY-FORM": "A query is malformed; give exactly one text, image, item or feature vector.",
     "E-QUERY-WORDS": "The model knows no word of the text; try other words.",
-    "E-RECIPE-STAGE": "A recipe has no stage of this name; choose one that is listed.",
     "E-RECIPE-UNKNOWN": "There is no recipe file or recipe of this name; see limbeck list recipes.",
     "E-RESULT-MISSING": "There are no results to read or to draw; evaluate first.",
     "E-RESULT-OTHER": "Results of different protocols or data sets cannot be compared; evaluate alike.",

@@ -17,14 +17,14 @@ class LimbeckError(Exception):
         code: the kind of fault, such as ``E-PATH-MISSING``: a key of `limbeck.error_codes.CODES`.
     """
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
 
     def line(self) -> str:
         """Return the message with its code at the end, as the command line prints it."""
-        return f"{self.message} [{self.code}]" if self.code else self.message
+        return f"{self.message} [{self.code}]"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without calling `__init__`, whose keywords `Exception` would lose between processes."""

@@ -57,7 +57,9 @@ def test_children_that_crash_hang_or_swell_are_told_apart(tmp_path):
         if case == 3:
             return classified(lambda: np.ones(1 << 28))
         if case == 4:
-            return classified(lambda: (_ for _ in ()).throw(LimbeckError("a.json: wrong; mend it")))
+            return classified(
+                lambda: (_ for _ in ()).throw(LimbeckError("a.json: wrong; mend it", code="E-FILE-FIELD"))
+            )
         if case == 5:
             return worst([("right", ""), classified(lambda: 1 / 0)])
         return classified(lambda: None)

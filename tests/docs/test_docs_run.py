@@ -126,7 +126,7 @@ def run_block(block: Block) -> None:
             try:
                 call(*arguments)
             except LimbeckError as error:
-                raise LimbeckError(f"limbeck {' '.join(arguments)}: {error}") from error
+                raise LimbeckError(f"limbeck {' '.join(arguments)}: {error}", code=error.code) from error
 
 
 def shortened(text: str) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.errors import LimbeckError
 from limbeck.evaluation.packs import read_pack
 from limbeck.grid import GridState, find_grid, read_grid
 from limbeck.grid.rows import RowStore
 from limbeck.grid.state import DONE
+from raising import raises_code
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
@@ -68,7 +68,7 @@ def test_a_merge_that_fails_leaves_the_small_files(tmp_path: Path, monkeypatch: 
     store = opened(tmp_path)
     put(store, "a-s0", 1)
     (tmp_path / "grid.jsonl.xz").write_bytes(b"damaged")
-    with pytest.raises(LimbeckError, match="not a pack"):
+    with raises_code("E-FILE-DAMAGED", "grid.jsonl.xz:"):
         store.merge()
     assert store.file("a-s0").is_file() and store.place.read_bytes() == b"damaged"
 

@@ -15,6 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.encoded import EncodedMeta, write_encoded
 from limbeck.spaces import Lorentz
 from number_encoder import NumberEncoder
+from raising import raises_code
 
 SPACE = Lorentz(12, 0.5)
 POINTS = clustered(400, 12, 0.5)
@@ -69,7 +70,7 @@ def test_an_encoded_set_of_the_hyperboloid(tmp_path):
         writer.append(POINTS[300:], {"id": ITEMS["id"][300:]})
     index = limbeck.Index.build(tmp_path / "i", tmp_path / "e", model=NumberEncoder(POINTS, SPACE))
     assert_nearest(index.search_points(POINTS[:9], 7), DISTANCES[:9], 7)
-    with pytest.raises(LimbeckError, match="another model or space"):
+    with raises_code("E-INDEX-OTHER-MODEL", "e:"):
         limbeck.Index.build(
             tmp_path / "j", tmp_path / "e", model=NumberEncoder(POINTS, SPACE, space_id="else")
         )

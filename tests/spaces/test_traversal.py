@@ -143,7 +143,7 @@ def test_bad_input_is_one_line():
     places = np.stack([point, point])
 
     def refuse(check):
-        raise LimbeckError("no")
+        raise LimbeckError("no", code="E-BUG")
 
     for call, message in [
         (lambda: traverse(Sphere(3), point, places, ["a", "b"]), "no entailment cones; .* tangent or polar"),

@@ -126,7 +126,7 @@ def test_what_else_lies_in_the_folder_stays(tmp_path: Path, recipe: dict[str, An
 
     def fails(*_: Any, **__: Any) -> None:
         (tmp_path / "run/mine.txt").write_text("mine")
-        raise LimbeckError("no")
+        raise LimbeckError("no", code="E-BUG")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_stage", fails)
@@ -255,5 +255,5 @@ def test_a_protocol_counts_by_its_content(tmp_path: Path, recipe: dict[str, Any]
     (tmp_path / "hashing.yaml").write_text(
         (tmp_path / "hashing.yaml").read_text().replace("size: 8", "size: 9")
     )
-    with pytest.raises(LimbeckError, match=r"trained with another recipe \(data.protocol"):
+    with pytest.raises(LimbeckError, match=r"trained by another recipe \(data.protocol"):
         train(moved, out=whole_run, resume=True)

@@ -160,9 +160,7 @@ def test_hidden_labels_that_are_none(place: Path) -> None:
 def test_too_many_are_refused(place: Path) -> None:
     with pytest.raises(LimbeckError, match=r"stages\.student\.pairs: 113 requested, but train has 112"):
         seen(tree(place, {"pairs": 113}))
-    with pytest.raises(
-        LimbeckError, match=r"data\.limit: 500 training rows requested, but the protocol has 120"
-    ):
+    with pytest.raises(LimbeckError, match=r"data\.limit: 500 rows requested, but the protocol has 120"):
         seen(tree(place, limit=500))
     with pytest.raises(LimbeckError, match=r"pairs.*10"):
         load_recipe(tree(place, {"pairs": 5}))

@@ -76,7 +76,8 @@ def check(
         echo(line)
     if report.number("error"):
         raise LimbeckError(
-            f"{directory}: {report.number('error')} kinds of errors; correct them and check again"
+            f"{directory}: {report.number('error')} kinds of errors; correct them and check again",
+            code="E-DATA-FAULTS",
         )
 
 

@@ -35,7 +35,8 @@ def writes(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     taken = sum(check_target(str(path)).kind == "stdout" for path in paths)
                     if taken > 1:
                         raise LimbeckError(
-                            "-: only one file can go to standard output; give the others a name"
+                            "-: only one file can go to standard output; give the others a name",
+                            code="E-PATH-STDOUT",
                         )
                     if taken:
                         stack.enter_context(output_taken())

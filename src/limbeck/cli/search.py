@@ -96,7 +96,8 @@ def search(
         raise typer.BadParameter("--media locates the pictures of --gallery; give both")
     if media is not None and not media.exists():
         raise LimbeckError(
-            f"{media}: no such folder or zip file; give --media the current folder of the pictures"
+            f"{media}: no such folder or zip file; give --media the current folder of the pictures",
+            code="E-PATH-MISSING",
         )
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
@@ -155,7 +156,9 @@ def _answer_file(index: Index, queries: Path, options: SearchOptions, out: Path 
             failed += "error" in answer
             stream.write((json_text(answer) + "\n").encode())
     if failed:
-        raise LimbeckError(f"{queries}: {failed} queries failed; read 'error' in their lines")
+        raise LimbeckError(
+            f"{queries}: {failed} queries failed; read 'error' in their lines", code="E-QUERY-FAILED"
+        )
 
 
 def _why_none(index: Index, points: np.ndarray, hierarchy: str) -> str:

@@ -62,16 +62,19 @@ def train(
     changes: dict[str, object] = {}
     for key, value in map(parse_override, overrides or []):
         if key in changes:
-            raise LimbeckError(f"{key}: given twice; keep one")
+            raise LimbeckError(f"{key}: given twice; keep one", code="E-OPTION-REPEATED")
         changes[key] = value
     source: str | dict[str, object] | None = recipe
     if source is None:
         if not (resume and out is not None):
             raise LimbeckError(
-                "train: no recipe; name one of limbeck list recipes, or give --resume and --out RUN"
+                "train: no recipe; name one of limbeck list recipes, or give --resume and --out RUN",
+                code="E-OPTION-MISSING",
             )
         if not is_run(out):
-            raise LimbeckError(f"{out}: holds no run to resume; give the --out of a run, or a recipe")
+            raise LimbeckError(
+                f"{out}: holds no run to resume; give the --out of a run, or a recipe", code="E-RUN-MISSING"
+            )
         source = recorded_recipe(out)
     if data is not None:
         changes["data.pairs"] = str(data.resolve())
@@ -119,7 +122,10 @@ def list_things(
 
         rows = [(name, (method.__doc__ or "").split("\n")[0]) for name, method in METHODS.items()]
     else:
-        raise LimbeckError(f"list: unknown kind {what!r}; choose recipes, grids, protocols or methods")
+        raise LimbeckError(
+            f"list: unknown kind {what!r}; choose recipes, grids, protocols or methods",
+            code="E-OPTION-CHOICE",
+        )
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         echo(f"{name:<{width}}  {' '.join(text.split())}".rstrip())

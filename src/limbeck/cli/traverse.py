@@ -108,7 +108,8 @@ def _features(file: Path) -> Any:
     rows = open_queries(file)
     if len(rows) != 1:
         raise LimbeckError(
-            f"{file}: holds {len(rows)} rows; a traversal starts at one row, give (D,) or (1, D)"
+            f"{file}: holds {len(rows)} rows; a traversal starts at one row, give (D,) or (1, D)",
+            code="E-ARRAY-SHAPE",
         )
     return rows
 

@@ -104,7 +104,8 @@ class DualEncoder(nn.Module):
         """
         if unknown := [name for name in outputs if name not in get_args(Output)]:
             raise LimbeckError(
-                f"output={unknown[0]!r}: choose points, embeddings, features or floats", code="E-INPUT-TYPE"
+                f"output={unknown[0]!r}: choose points, embeddings, features or floats",
+                code="E-OPTION-CHOICE",
             )
         return encode(self, partial(self._outputs, modality, outputs), batches)
 
@@ -188,7 +189,7 @@ class DualEncoder(nn.Module):
         if not isinstance(items, Sequence | np.ndarray) or isinstance(items, str):
             raise LimbeckError(
                 f"encode_image: needs a list of pictures, not one {type(items).__name__}",
-                code="E-MODEL-INPUT",
+                code="E-INPUT-TYPE",
             )
         pixels = self.image_input == "pixels"
         if pixels == isinstance(items, np.ndarray):
@@ -213,7 +214,7 @@ class DualEncoder(nn.Module):
             raise LimbeckError(
                 f"this model's text tower reads {reads}, not texts; train a student on its image side first "
                 "(soda-student with init: {image: RUN}, freeze: [image])",
-                code="E-OPTION-CHOICE",
+                code="E-MODEL-INPUT",
             )
 
     def _batches(

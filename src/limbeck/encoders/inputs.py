@@ -74,7 +74,8 @@ def raw(inputs: TowerInputs) -> Inputs:
     if isinstance(inputs, Cached | Sets):
         raise LimbeckError(
             "training: the method reads patches, which the cache of a frozen tower does not keep; "
-            "set cache: false, or freeze no image tower"
+            "set cache: false, or freeze no image tower",
+            code="E-CONFIG-VALUE",
         )
     return inputs
 

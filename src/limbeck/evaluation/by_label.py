@@ -52,7 +52,9 @@ def score_labels(
     """
     unseen = set(unseen)
     if missing := sorted(unseen - set(names)):
-        raise LimbeckError(f"unseen: no label {missing[0]!r}; choose from {', '.join(names)}")
+        raise LimbeckError(
+            f"unseen: no label {missing[0]!r}; choose from {', '.join(names)}", code="E-LABEL-UNKNOWN"
+        )
     counts = train_labels.sum(axis=0)
     by_number = sorted(range(len(names)), key=lambda c: (counts[c], names[c]))
     rare = {names[c] for c in by_number[: max(1, round(RARE * len(names)))]}
@@ -72,7 +74,10 @@ def score_labels(
                 values[name] = value
             each[name][direction] = {"queries": query_count, "items": item_count, "map": value}
         if not values:
-            raise LimbeckError("by label: no label has both a query and an item; choose another protocol")
+            raise LimbeckError(
+                "by label: no label has both a query and an item; choose another protocol",
+                code="E-METRIC-UNDEFINED",
+            )
         kinds = {"all": set(values), "rare": rare, "unseen": unseen, "seen": set(values) - unseen}
         for kind, members in kinds.items():
             kind_values = [values[name] for name in values if name in members]

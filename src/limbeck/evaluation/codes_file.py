@@ -59,18 +59,22 @@ def read_codes(path: Path | str) -> CodesFile:
     unknown = sorted(set(arrays) - set(SetName) - set(LABELS))
     if unknown:
         raise LimbeckError(
-            f"{path}: unknown array {unknown[0]!r}; name them {', '.join([*SetName, *LABELS])}"
+            f"{path}: unknown array {unknown[0]!r}; name them {', '.join([*SetName, *LABELS])}",
+            code="E-CODES-ARRAYS",
         )
     codes = {name: _packed(path, name, arrays[name]) for name in SetName if name in arrays}
     if not any(set(sides) <= set(codes) for sides in SIDES.values()):
         held = ", ".join(sorted(codes)) or "no codes"
         raise LimbeckError(
-            f"{path}: holds {held}; needs query_image with database_text, or query_text with database_image"
+            f"{path}: holds {held}; needs query_image with database_text, or query_text with database_image",
+            code="E-CODES-ARRAYS",
         )
     widths = {name: array.shape[1] * 8 for name, array in codes.items()}
     if len(set(widths.values())) > 1:
         lengths = ", ".join(f"{name} {bits}" for name, bits in widths.items())
-        raise LimbeckError(f"{path}: codes of several lengths in bits ({lengths}); save one length")
+        raise LimbeckError(
+            f"{path}: codes of several lengths in bits ({lengths}); save one length", code="E-CODES-LENGTH"
+        )
     labels = {name: _bool_labels(path, name, arrays[name]) for name in LABELS if name in arrays}
     _check_counts(path, {str(name): own for name, own in (*codes.items(), *labels.items())})
     return CodesFile(path, codes, labels, next(iter(widths.values())))
@@ -81,17 +85,22 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         files = {name: path / f"{name}.npy" for name in (*SetName, *LABELS)}
         return {name: np.asarray(open_npy(file)) for name, file in files.items() if file.exists()}
     if not path.exists():
-        raise LimbeckError(f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy")
+        raise LimbeckError(
+            f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy", code="E-PATH-MISSING"
+        )
     regular_file(path)
     if path.suffix.lower() in _PICKLED or _is_pickle(path):
-        raise LimbeckError(f"{path}: a pickle, which can run code when read; {_MEND}")
+        raise LimbeckError(f"{path}: a pickle, which can run code when read; {_MEND}", code="E-FILE-PICKLE")
     if path.suffix.lower() == ".safetensors":
         from safetensors.numpy import load_file
 
         return dict(_load(path, load_file))
     if path.suffix.lower() == ".npz":
         return dict(_load(path, _load_npz))
-    raise LimbeckError(f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files")
+    raise LimbeckError(
+        f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files",
+        code="E-PATH-ENDING",
+    )
 
 
 # A member of an .npz may unpack to _SMALL bytes, or to _RATIO times its packed size, whichever is more.
@@ -116,9 +125,11 @@ def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
         return reader(path)
     except Exception as error:
         if "pickle" in str(error).lower() or "Object arrays" in str(error):
-            raise LimbeckError(f"{path}: holds pickled objects, not numbers; {_MEND}") from None
+            raise LimbeckError(
+                f"{path}: holds pickled objects, not numbers; {_MEND}", code="E-FILE-PICKLE"
+            ) from None
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LimbeckError(f"{path}: cannot read ({first_line}); {_MEND}") from None
+        raise LimbeckError(f"{path}: cannot read ({first_line}); {_MEND}", code="E-FILE-DAMAGED") from None
 
 
 def _is_pickle(path: Path) -> bool:
@@ -135,13 +146,19 @@ def _is_pickle(path: Path) -> bool:
 
 def _packed(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if 0 in array.shape:
-        raise LimbeckError(f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty")
+        raise LimbeckError(
+            f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty",
+            code="E-ARRAY-SHAPE",
+        )
     return np.ascontiguousarray(as_codes(array, f"{path}: {name}"))
 
 
 def _bool_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 2 or not np.isin(array, (0, 1)).all():
-        raise LimbeckError(f"{path}: {name} has shape {array.shape}; labels are (rows, classes) of 0 and 1")
+        raise LimbeckError(
+            f"{path}: {name} has shape {array.shape}; labels are (rows, classes) of 0 and 1",
+            code="E-ARRAY-SHAPE",
+        )
     return array.astype(bool)
 
 
@@ -150,10 +167,13 @@ def _check_counts(path: Path, arrays: dict[str, np.ndarray]) -> None:
         counts = {name: len(own) for name, own in arrays.items() if name.startswith(f"{split}_")}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {rows}" for name, rows in counts.items())
-            raise LimbeckError(f"{path}: row counts differ within {split} ({listed}); align the rows")
+            raise LimbeckError(
+                f"{path}: row counts differ within {split} ({listed}); align the rows", code="E-ARRAY-ROWS"
+            )
     query, database = (arrays[name] for name in LABELS) if set(LABELS) <= set(arrays) else (None, None)
     if query is not None and database is not None and query.shape[1] != database.shape[1]:
         raise LimbeckError(
             f"{path}: query_labels has {query.shape[1]} classes, database_labels {database.shape[1]}; "
-            "align them"
+            "align them",
+            code="E-ARRAY-SHAPE",
         )

@@ -132,13 +132,16 @@ def compare(
             no result has the label ``base``; the extra ``report`` is not installed.
     """
     if not sources:
-        raise LimbeckError("there is nothing to compare; name runs or result files")
+        raise LimbeckError("there is nothing to compare; name runs or result files", code="E-OPTION-MISSING")
     given = [source for source in sources if isinstance(source, Result)]
     results = given + load_results([source for source in sources if not isinstance(source, Result)])
     if protocol is not None:
         results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:
-            raise LimbeckError(f"--protocol {protocol}: no result of this protocol; evaluate by it first")
+            raise LimbeckError(
+                f"--protocol {protocol}: no result of this protocol; evaluate by it first",
+                code="E-RESULT-MISSING",
+            )
     same_protocol(results)
     groups = _grouped(results)
     rows = _tidy(groups)
@@ -179,7 +182,10 @@ def _tidy(groups: Sequence[Group]) -> pd.DataFrame:
     everywhere = table.groupby(figure)["value"].transform("size") == sum(len(g.results) for g in groups)
     table = table[here & (everywhere | ~score)]
     if not (table["part"] == "scores").any():
-        raise LimbeckError("the results have no metric in common; compare results of the same directions")
+        raise LimbeckError(
+            "the results have no metric in common; compare results of the same directions",
+            code="E-RESULT-OTHER",
+        )
     table = table.assign(place=[_place(*key) for key in table[["part", *figure]].itertuples(index=False)])
     table = table.sort_values("place", kind="stable")
     return table.assign(rank=table.groupby(figure, sort=False).ngroup())
@@ -224,7 +230,9 @@ def _differences(rows: pd.DataFrame, groups: Sequence[Group], base: str | None) 
     bases = [number for number, group in enumerate(groups) if group.label == base]
     if base is not None and not bases:
         known = ", ".join(dict.fromkeys(group.label for group in groups))
-        raise LimbeckError(f"--base {base}: no result of that name; choose from {known}")
+        raise LimbeckError(
+            f"--base {base}: no result of that name; choose from {known}", code="E-OPTION-CHOICE"
+        )
     only = bases[0] if len(bases) == 1 else None
     partners = {
         number: next((b for b in bases if groups[b].bits == group.bits), only)
@@ -272,7 +280,10 @@ def _grouped(results: Sequence[Result]) -> list[Group]:
             for member in members:
                 key = (f"{label} ({Path(member.run).name})", space, bits)
                 if key in groups:
-                    raise LimbeckError(f"{member.run}: given twice (seed {member.seed}); name each run once")
+                    raise LimbeckError(
+                        f"{member.run}: given twice (seed {member.seed}); name each run once",
+                        code="E-OPTION-REPEATED",
+                    )
                 groups[key] = Group(*key, [member])
     return list(groups.values())
 

@@ -38,9 +38,13 @@ def control_codes(codes: Path | str, splits: ResolvedSplits | None, *, seed: int
     assert match is not None
     kind, bits = match[1], int(match[2])
     if bits < 8 or bits % 8:
-        raise LimbeckError(f"{codes}: bits must be a multiple of 8; write for example {kind}:64")
+        raise LimbeckError(
+            f"{codes}: bits must be a multiple of 8; write for example {kind}:64", code="E-CODES-LENGTH"
+        )
     if splits is None:
-        raise LimbeckError(f"{codes}: control codes need rows; give --data DIR and --protocol NAME")
+        raise LimbeckError(
+            f"{codes}: control codes need rows; give --data DIR and --protocol NAME", code="E-OPTION-MISSING"
+        )
     names = sorted({name for direction in splits.protocol.directions for name in SIDES[direction]})
     if kind == "random":
         rng = np.random.default_rng(seed)

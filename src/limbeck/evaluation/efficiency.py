@@ -90,7 +90,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in lines]
     except json.JSONDecodeError:
-        raise LimbeckError(f"{file}: a line is not valid JSON; remove it") from None
+        raise LimbeckError(f"{file}: a line is not valid JSON; remove it", code="E-JSON-SYNTAX") from None
 
 
 def score_at(result: Result, axis: str, place: float) -> float | None:

@@ -112,7 +112,8 @@ def encode_texts(
     flat = [text for row_texts in texts for text in row_texts]
     if not flat:
         raise LimbeckError(
-            f"none of {len(texts)} rows has a text; import captions or tags, or choose another protocol"
+            f"none of {len(texts)} rows has a text; import captions or tags, or choose another protocol",
+            code="E-DATA-TEXT",
         )
     counts = [len(row_texts) for row_texts in texts]
     points = encoder.encode_text(flat, output=output, batch_size=batch_size)

@@ -65,17 +65,24 @@ def evaluate_codes(
         protocol = splits.protocol
     file = control_codes(codes, splits, seed=seed or 0) if is_control(codes) else read_codes(codes)
     if protocol is not None and protocol.task != "hashing":
-        raise LimbeckError(f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol")
+        raise LimbeckError(
+            f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol",
+            code="E-PROTOCOL-TASK",
+        )
     preset: dict[str, Any] = {}
     if metric_preset is not None:
         if protocol is None:
             raise LimbeckError(
-                f"--metric-preset {metric_preset}: changes the metric of a protocol; give --protocol NAME"
+                f"--metric-preset {metric_preset}: changes the metric of a protocol; give --protocol NAME",
+                code="E-OPTION-MISSING",
             )
         protocol, preset = as_in(protocol, metric_preset)
     rules = (protocol.metric if protocol else Metric()).map_rules
     if pairs is not None and protocol is None:
-        raise LimbeckError(f"{file.path}: codes for a data set need a protocol; give --protocol NAME")
+        raise LimbeckError(
+            f"{file.path}: codes for a data set need a protocol; give --protocol NAME",
+            code="E-OPTION-MISSING",
+        )
     if splits is not None and protocol is not None:
         sets = _labels_of_splits(file, splits)
         name, digest, family = protocol.name, protocol.hash, protocol.family
@@ -88,7 +95,8 @@ def evaluate_codes(
     if not directions:
         raise LimbeckError(
             f"{file.path}: has no codes for a direction of protocol {name} ({', '.join(wanted)}); save the "
-            "query and database codes of one direction"
+            "query and database codes of one direction",
+            code="E-CODES-ARRAYS",
         )
     space = Hamming(file.bits)
     scores = score_hashing(space, sets, rules, directions=directions, ceiling=ceiling)
@@ -124,7 +132,8 @@ def _labels_of_splits(file: CodesFile, splits: ResolvedSplits) -> dict[SetName, 
         if len(codes) != len(part):
             raise LimbeckError(
                 f"{file.path}: {name} has {len(codes)} rows, split {name.part} of protocol "
-                f"{splits.protocol.name} has {len(part)}; save one code per row, in the order of the protocol"
+                f"{splits.protocol.name} has {len(part)}; save one code per row, in its order",
+                code="E-ARRAY-ROWS",
             )
         sets[name] = label_points(name, codes, part.rows, splits)
     return sets
@@ -137,7 +146,8 @@ def _labels_of_file(file: CodesFile) -> dict[SetName, Labelled]:
         labels = file.labels.get(wanted)
         if labels is None:
             raise LimbeckError(
-                f"{file.path}: has no {wanted}; add them, or give the data set with --data DIR"
+                f"{file.path}: has no {wanted}; add them, or give the data set with --data DIR",
+                code="E-CODES-ARRAYS",
             )
         sets[name] = Labelled(codes, labels)
     return sets

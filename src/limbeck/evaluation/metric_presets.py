@@ -127,16 +127,18 @@ def as_in(
     if like not in PRESETS:
         near = difflib.get_close_matches(like, PRESETS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(PRESETS)}"
-        raise LimbeckError(f"{where} {like}: no such repository; {hint}")
+        raise LimbeckError(f"{where} {like}: no such repository; {hint}", code="E-OPTION-CHOICE")
     if protocol.task != "hashing":
         raise LimbeckError(
-            f"{where} {like}: protocol {protocol.name} is for {protocol.task}; choose a hashing protocol"
+            f"{where} {like}: protocol {protocol.name} is for {protocol.task}; choose a hashing protocol",
+            code="E-PROTOCOL-TASK",
         )
     preset = PRESETS[like]
     if selected and not preset.on_queries:
         raise LimbeckError(
             f"{where} {like}: does not select on the test queries ({preset.selects}); leave it out and "
-            "score with evaluate --metric-preset"
+            "score with evaluate --metric-preset",
+            code="E-OPTION-CONFLICT",
         )
     name = f"{like}-selected" if selected else like
     description = {

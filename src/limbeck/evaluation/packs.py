@@ -38,11 +38,13 @@ def read_pack(path: Path) -> dict[str, Any]:
     try:
         text = lzma.decompress(regular_file(path).read_bytes()).decode("utf-8")
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file") from None
+        raise LimbeckError(f"{path}: no such file", code="E-PATH-MISSING") from None
     except OSError as error:
         raise cannot_read(path, error) from None
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{path}: not a pack of results ({error}); restore it") from None
+        raise LimbeckError(
+            f"{path}: not a pack of results ({error}); restore it", code="E-FILE-DAMAGED"
+        ) from None
     records: dict[str, Any] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         try:
@@ -50,10 +52,14 @@ def read_pack(path: Path) -> dict[str, Any]:
             name, record = entry["name"], entry["record"]
         except (ValueError, KeyError, TypeError):
             raise LimbeckError(
-                f"{path}: line {number} is not an object with name and record; restore it"
+                f"{path}: line {number} is not an object with name and record; restore it",
+                code="E-FILE-DAMAGED",
             ) from None
         if name in records:
-            raise LimbeckError(f"{path}: line {number}: {name!r} appears twice; remove one of the lines")
+            raise LimbeckError(
+                f"{path}: line {number}: {name!r} appears twice; remove one of the lines",
+                code="E-FILE-DAMAGED",
+            )
         records[name] = record
     return records
 

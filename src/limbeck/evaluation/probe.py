@@ -86,12 +86,14 @@ def _targets(splits: ResolvedSplits, parts: dict[str, ResolvedSplit]) -> tuple[b
         if not _known(values).any():
             raise LimbeckError(
                 f"{pairs.path}: --probe: none of {len(values)} {name} rows has a class or label; "
-                "import the data with labels, or leave --probe out"
+                "import the data with labels, or leave --probe out",
+                code="E-DATA-LABELS",
             )
     single = targets["train"].ndim == 1
     if single and len(np.unique(targets["train"][_known(targets["train"])])) < 2:
         raise LimbeckError(
-            f"{pairs.path}: --probe: all training rows have one class; use data with two or more classes"
+            f"{pairs.path}: --probe: all training rows have one class; use data with two or more classes",
+            code="E-DATA-LABELS",
         )
     return single, targets
 

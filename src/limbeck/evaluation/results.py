@@ -119,7 +119,8 @@ class Result(BaseModel):
         version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:
             raise LimbeckError(
-                f"{where}: result format {version!r}, this version reads {FORMAT}; evaluate again"
+                f"{where}: result format {version!r}, this version reads {FORMAT}; evaluate again",
+                code="E-FILE-VERSION",
             )
         try:
             return cls.model_validate(content)
@@ -127,7 +128,7 @@ class Result(BaseModel):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise LimbeckError(
-                f"{where}: not a result, field {field}: {first['msg']}; evaluate again"
+                f"{where}: not a result, field {field}: {first['msg']}; evaluate again", code="E-FILE-FIELD"
             ) from None
 
 
@@ -152,17 +153,19 @@ def load_results(paths: Sequence[Path | str]) -> list[Result]:
         if path.is_dir():
             files = sorted(path.glob("result*.json")) or sorted(path.glob("*-s*.json"))
             if not files:
-                raise LimbeckError(f"{path}: has no result*.json; run limbeck evaluate {path} first")
+                raise LimbeckError(
+                    f"{path}: has no result*.json; run limbeck evaluate {path} first", code="E-RESULT-MISSING"
+                )
             results += [Result.load(file) for file in files]
         elif is_pack(path):
             rows = {name: record for name, record in read_pack(path).items() if "/" not in name}
             if not rows:
-                raise LimbeckError(f"{path}: has no results; run its grid first")
+                raise LimbeckError(f"{path}: has no results; run its grid first", code="E-RESULT-MISSING")
             results += [Result.parse(record, f"{path}: {name}") for name, record in rows.items()]
         elif path.exists():
             results.append(Result.load(path))
         else:
-            raise LimbeckError(f"{path}: no such file or directory; check the path")
+            raise LimbeckError(f"{path}: no such file or directory; check the path", code="E-PATH-MISSING")
     return results
 
 
@@ -182,7 +185,8 @@ def same_protocol(results: Sequence[Result]) -> None:
             if result.run == first.run != "in memory" and result.protocol != first.protocol:
                 raise LimbeckError(
                     f"{result.run}: holds results of {first.protocol} and {result.protocol}; choose one with "
-                    "--protocol, or name a result file"
+                    "--protocol, or name a result file",
+                    code="E-RESULT-OTHER",
                 )
             advice = (
                 "choose one with --protocol"
@@ -191,12 +195,14 @@ def same_protocol(results: Sequence[Result]) -> None:
             )
             raise LimbeckError(
                 f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
-                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {advice}"
+                f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {advice}",
+                code="E-RESULT-OTHER",
             )
         for key, what in (("items", "other items"), ("relevance", "other labels of the items")):
             this, other = result.settings.get(key), first.settings.get(key)
             if None not in (this, other) and this != other:
                 raise LimbeckError(
                     f"{result.run}: protocol {result.protocol} was run on {what} than {first.run}; "
-                    "evaluate both on the same data set"
+                    "evaluate both on the same data set",
+                    code="E-RESULT-OTHER",
                 )

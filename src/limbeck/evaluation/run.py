@@ -81,28 +81,39 @@ def evaluate(
         LimbeckError: model, data set and protocol do not fit together, or files are missing or damaged.
     """
     if isinstance(model, (str, Path)) and pairs is None and not Path(model).exists():
-        raise LimbeckError(f"{model}: no such run; give the directory of a run (a hub id also needs --data)")
+        raise LimbeckError(
+            f"{model}: no such run; give the directory of a run (a hub id also needs --data)",
+            code="E-RUN-MISSING",
+        )
     facts = read_run_facts(model)
     pairs = facts.pairs if pairs is None else pairs
     if pairs is None:
-        raise LimbeckError(f"{facts.run}: does not name a data set; give one with --data DIR")
+        raise LimbeckError(
+            f"{facts.run}: does not name a data set; give one with --data DIR", code="E-OPTION-MISSING"
+        )
     pairs = Pairs.open(pairs) if isinstance(pairs, (str, Path)) else pairs
     protocol = facts.protocol if protocol is None else protocol
     if protocol is None:
-        raise LimbeckError(f"{facts.run}: does not name a protocol; give one with --protocol NAME")
+        raise LimbeckError(
+            f"{facts.run}: does not name a protocol; give one with --protocol NAME", code="E-OPTION-MISSING"
+        )
     splits = open_splits(protocol, pairs, "--protocol")
     protocol = splits.protocol
     if splits.note is not None:
         say(splits.note)
     by_label = by_label or unseen is not None
     if by_label and protocol.task != "hashing":
-        raise LimbeckError(f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one")
+        raise LimbeckError(
+            f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one",
+            code="E-PROTOCOL-TASK",
+        )
     preset: dict[str, Any] = {}
     if facts.like is not None:
         if metric_preset not in (None, facts.like):
             raise LimbeckError(
                 f"--metric-preset {metric_preset}: the run selected its step like {facts.like}; "
-                "leave the option out"
+                "leave the option out",
+                code="E-OPTION-CONFLICT",
             )
         protocol, preset = as_in(protocol, facts.like, selected=True, where="data.like")
         preset["best_looks"] = best_looks(Path(facts.folder or ""), facts.stage)

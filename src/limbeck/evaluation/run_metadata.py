@@ -134,7 +134,7 @@ def _mapping(file: Path, reader: Any) -> dict[str, Any]:
         return {}
     content = reader(file)
     if not isinstance(content, dict):
-        raise LimbeckError(f"{file}: not a mapping of keys; restore it or train again")
+        raise LimbeckError(f"{file}: not a mapping of keys; restore it or train again", code="E-CONFIG-FORM")
     return content
 
 

@@ -118,11 +118,14 @@ class Engines:
         if options.rerank is not None:
             check_rerank(store)
             if embeddings is None:
-                raise LimbeckError("rerank: needs the queries' embeddings; give them")
+                raise LimbeckError(
+                    "rerank: needs the queries' embeddings; give them", code="E-OPTION-MISSING"
+                )
         if options.hierarchy is not None and choice.engine == MILVUS:
             raise LimbeckError(
                 f"hierarchy: {options.hierarchy} needs the cones of the points in the index; "
-                "use --engine exact"
+                "use --engine exact",
+                code="E-ENGINE-CANNOT",
             )
         mask, fetched, exclude = choice.allowed(store, options.where), options.fetched, options.exclude
         floats = None if embeddings is None else _tie_breakers(store, points, embeddings)
@@ -168,7 +171,10 @@ class Engines:
             note = "" if good else f"; none of its parameters was measured with {recall:g}"
             choice = self._derived(derived, best, at, exact_ms, note)
             if k is None and not (isinstance(choice.search, ApproximateSearch) and choice.search.finds_all):
-                raise LimbeckError(f"engine: {engine} cannot find all items within a radius; leave it out")
+                raise LimbeckError(
+                    f"engine: {engine} cannot find all items within a radius; leave it out",
+                    code="E-ENGINE-CANNOT",
+                )
             return choice
         if k is None:
             return self._exactly("a radius needs exact search")
@@ -217,7 +223,8 @@ def _tie_breakers(store: IndexStore, points: np.ndarray, embeddings: np.ndarray)
     """Check the embeddings (Q, D) of queries; None if the index keeps none that order equal distances."""
     if len(embeddings) != len(points):
         raise LimbeckError(
-            f"embeddings: {len(embeddings)} rows for {len(points)} points; give one row per point"
+            f"embeddings: {len(embeddings)} rows for {len(points)} points; give one row per point",
+            code="E-ARRAY-ROWS",
         )
     known = ~np.isnan(embeddings).any(axis=1)
     floats = np.where(known[:, None], embeddings, np.nan).astype(np.float32)
@@ -238,7 +245,8 @@ def _measurements(derived: Derived, k: int) -> tuple[str, float, list[dict[str, 
     measured = derived.measured
     if measured is None:
         raise LimbeckError(
-            f"{derived.folder}: was never measured (its build was interrupted); build the engine again"
+            f"{derived.folder}: was never measured (its build was interrupted); build the engine again",
+            code="E-ENGINE-STALE",
         )
     ks = sorted(int(number) for number in measured["exact_ms"])
     # k may exceed the measured number by one: the query's own item, which is excluded afterwards

@@ -133,7 +133,8 @@ def _require_ours(folder: Path) -> None:
         if re.fullmatch(_COMPARISON.files, file.name):
             raise LimbeckError(
                 f"{file}: exists and does not belong to a comparison (its folder has no valid "
-                "comparison.json); choose another --out, or move the file"
+                "comparison.json); choose another --out, or move the file",
+                code="E-PATH-EXISTS",
             )
 
 

@@ -31,7 +31,7 @@ def read_curves(run: Path | str) -> list[dict[str, Any]]:
             except (json.JSONDecodeError, TypeError):
                 if number < len(lines):
                     raise LimbeckError(
-                        f"{files[stage]}: line {number} is not valid JSON; remove it"
+                        f"{files[stage]}: line {number} is not valid JSON; remove it", code="E-JSON-SYNTAX"
                     ) from None
     return rows
 

@@ -45,9 +45,13 @@ def contact_sheet(path: Path | str, rows: Sequence[tuple[str, Sequence[Cell]]], 
 
     path = Path(path)
     if path != STANDARD_OUTPUT and path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise LimbeckError(f"{path}: a gallery is a picture; use a name that ends in .png or .jpg")
+        raise LimbeckError(
+            f"{path}: a gallery is a picture; use a name that ends in .png or .jpg", code="E-PATH-ENDING"
+        )
     if not any(cells for _, cells in rows):
-        raise LimbeckError(f"{path}: there are no hits to show; search with a larger -k")
+        raise LimbeckError(
+            f"{path}: there are no hits to show; search with a larger -k", code="E-RESULT-MISSING"
+        )
     across = min(columns, max(len(cells) for _, cells in rows))
     tall = _CELL + _LINES * _LINE_HEIGHT + _GAP
     depths = [_TITLE + -(-len(cells) // across) * tall for _, cells in rows]

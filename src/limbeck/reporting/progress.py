@@ -75,13 +75,14 @@ def write_figure(file: Path, results: Sequence[Result]) -> None:
         LimbeckError: the suffix is wrong; the results have nothing to draw; matplotlib is not installed.
     """
     if file != STANDARD_OUTPUT and file.suffix not in (".png", ".svg"):
-        raise LimbeckError(f"{file}: --figure needs a name that ends in .png or .svg")
+        raise LimbeckError(f"{file}: --figure needs a name that ends in .png or .svg", code="E-PATH-ENDING")
     makers = (quality_over, plots.map_against_bits, plots.precision_recall, plots.precision_at)
     charts = [chart for chart in (make(results) for make in makers) if chart is not None]
     if not charts:
         raise LimbeckError(
             f"{file}: nothing to draw: the results have neither curves nor validation scores; "
-            "train and evaluate again"
+            "train and evaluate again",
+            code="E-RESULT-MISSING",
         )
     legend: dict[str, Key] = {}
     for chart in charts:

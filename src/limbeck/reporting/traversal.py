@@ -31,7 +31,9 @@ def check_figure(path: Path | str) -> None:
         LimbeckError: the suffix is not ``.png``, or matplotlib is not installed.
     """
     if Path(path) != STANDARD_OUTPUT and Path(path).suffix.lower() != ".png":
-        raise LimbeckError(f"{path}: a figure is a picture; use a name that ends in .png")
+        raise LimbeckError(
+            f"{path}: a figure is a picture; use a name that ends in .png", code="E-PATH-ENDING"
+        )
     require("matplotlib.figure")
 
 

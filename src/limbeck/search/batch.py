@@ -32,7 +32,7 @@ class Query:
 
     line: int
     asked: dict[str, str]
-    fault: str | None = None
+    fault: LimbeckError | None = None
 
 
 def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
@@ -53,7 +53,7 @@ def read_queries(path: Path | str) -> tuple[list[Query], tuple[str, ...]]:
     is_json = Path(path).suffix.lower() in (".jsonl", ".ndjson")
     lines = [(number, text.strip()) for number, text in found.numbered() if text.strip()]
     if not lines:
-        raise LimbeckError(f"{path}: is empty; give one query per line")
+        raise LimbeckError(f"{path}: is empty; give one query per line", code="E-FILE-EMPTY")
     if not is_json:
         return [Query(number, {"text": text}) for number, text in lines], found.notes
     return [_query(Path(path), number, text) for number, text in lines], found.notes
@@ -68,19 +68,21 @@ def _query(path: Path, number: int, text: str) -> Query:
     try:
         query = load_json(text, str(path), line=number)
     except LimbeckError as error:
-        return Query(number, shown, str(error))
+        return Query(number, shown, error)
     if not isinstance(query, dict) or len(query) != 1 or next(iter(query)) not in KINDS:
-        return Query(number, shown, f'{where} is not a query; write {{"text": "…"}}, image or like')
+        return _not_a_query(number, shown, f'{where} is not a query; write {{"text": "…"}}, image or like')
     kind, value = next(iter(query.items()))
     if not isinstance(value, str):
-        return Query(number, shown, f"{where} holds no string; give a text, a path or an id")
+        return _not_a_query(number, shown, f"{where} holds no string; give a text, a path or an id")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        return Query(
-            number, shown, f"{where} holds half of a surrogate pair, which is not a character; correct it"
-        )
+        return _not_a_query(number, shown, f"{where} holds half of a surrogate pair; write whole characters")
     return Query(number, {kind: str(path.parent / value) if kind == "image" else value})
+
+
+def _not_a_query(line: int, shown: dict[str, str], fault: str) -> Query:
+    return Query(line, shown, LimbeckError(fault, code="E-QUERY-FORM"))
 
 
 def answer_file(
@@ -95,8 +97,8 @@ def answer_file(
 
     Yields:
         ``{"query", "hits": [{"rank", "id", "score", "metadata"}]}`` per query. An invalid line, and a query
-        that fails (no known word, an unreadable picture, an unknown id), has ``"line"`` and ``"error"``
-        instead of hits; the other queries are still answered.
+        that fails (no known word, an unreadable picture, an unknown id), has ``"line"``, ``"error"`` and
+        ``"code"`` instead of hits; the other queries are still answered.
 
     Raises:
         LimbeckError: the file, the filter or the radius is invalid, there is no such engine, the space has no
@@ -116,14 +118,14 @@ def answer_file(
     while block := list(islice(queries, _TOGETHER)):
         encoded: list[tuple[np.ndarray, ...]] = []
         excluded_rows: list[int] = []  # rows to exclude, -1 for none
-        errors: dict[int, str] = {}
+        errors: dict[int, LimbeckError] = {}
         for number, query in enumerate(block):
             try:
                 if query.fault is not None:
-                    raise LimbeckError(query.fault)
+                    raise query.fault
                 encoded.append(_encoded(index, query.asked, options.rerank is not None))
             except LimbeckError as error:
-                errors[number] = str(error)
+                errors[number] = error
             else:
                 excluded_rows.append(index.store.row_of(query.asked["like"]) if "like" in query.asked else -1)
         answers: Iterator[list[Hit] | LimbeckError] = iter([])
@@ -135,8 +137,9 @@ def answer_file(
             answers = iter(_answers(index, arrays[0], floats, replace(options, exclude=exclude)))
         for number, query in enumerate(block):
             answer = errors[number] if number in errors else next(answers)
-            if isinstance(answer, str | LimbeckError):
-                yield {"query": query.asked, "line": query.line, "error": str(answer)}
+            if isinstance(answer, LimbeckError):
+                failed = {"line": query.line, "error": answer.message, "code": answer.code}
+                yield {"query": query.asked} | failed
             else:
                 yield {"query": query.asked, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
 

@@ -36,5 +36,7 @@ def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.I
 
     root, path = media or store.manifest.media_root, hit.metadata.get("path")
     if root is None or path is None:
-        raise LimbeckError(f"{store.path}: item {hit.id!r} has no picture recorded; give --media DIR")
+        raise LimbeckError(
+            f"{store.path}: item {hit.id!r} has no picture recorded; give --media DIR", code="E-INDEX-MEDIA"
+        )
     return open_picture(path, archive=Path(root)) if Path(root).is_file() else open_picture(Path(root) / path)

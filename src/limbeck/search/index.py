@@ -179,7 +179,10 @@ class Index:
         floats: np.ndarray | None = None
         if rerank is not None:
             if points is not None:
-                raise LimbeckError("rerank: needs a query with an embedding; search by text or like")
+                raise LimbeckError(
+                    "rerank: needs a query with an embedding; search by text or like",
+                    code="E-INDEX-EMBEDDINGS",
+                )
             check_rerank(self.store)  # before anything is encoded
             query_points, floats = self.embed(query, image=image, like=like, features=features)
         elif points is not None:
@@ -187,7 +190,10 @@ class Index:
         else:
             query_points, floats = self.encode_query(query, image=image, like=like, features=features)
         if len(query_points) != 1:
-            raise LimbeckError(f"search: {len(query_points)} queries at once; use search_points for several")
+            raise LimbeckError(
+                f"search: {len(query_points)} queries at once; use search_points for several",
+                code="E-QUERY-FORM",
+            )
         return self.search_many(query_points, options, embeddings=floats)[0]
 
     def search_many(
@@ -376,4 +382,6 @@ def _require_one(verb: str, **given: object) -> None:
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
         wrong = " and ".join(named) or "none"
-        raise LimbeckError(f"{verb}: give exactly one query ({', '.join(given)}), not {wrong}")
+        raise LimbeckError(
+            f"{verb}: give exactly one query ({', '.join(given)}), not {wrong}", code="E-QUERY-FORM"
+        )

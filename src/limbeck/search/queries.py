@@ -64,7 +64,8 @@ class QueryEncoder:
         if kept.of != "unrecorded" and encoder.kept != kept:
             raise LimbeckError(
                 f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
-                "this query; use --like ID, or give --codes FILE with --embeddings FILE"
+                "this query; use --like ID, or give --codes FILE with --embeddings FILE",
+                code="E-INDEX-OTHER-MODEL",
             )
         floats: Literal["embeddings", "floats"] = "embeddings" if kept.of == "unrecorded" else "floats"
         points, embeddings = encoder.encode(modality, items, "points", floats)
@@ -95,12 +96,13 @@ class QueryEncoder:
                 image = open_picture(image)
             return encoder, "image", [image]
         if features is None:
-            raise LimbeckError("encode: give a text, an image or features")
+            raise LimbeckError("encode: give a text, an image or features", code="E-QUERY-FORM")
         encoder = self.reading("image", "features")
         array = np.atleast_2d(np.asarray(features))
         if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or not np.isfinite(array).all():
             raise LimbeckError(
-                f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row"
+                f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row",
+                code="E-ARRAY-SHAPE",
             )
         return encoder, "image", array.astype(np.float32, copy=False)
 
@@ -146,7 +148,8 @@ class QueryEncoder:
         if newer.manifest.space_id != self.store.manifest.space_id:
             raise LimbeckError(
                 f"{self.store.path}: was rebuilt with another model since it was opened, and its old encoder "
-                "was removed; open it again"
+                "was removed; open it again",
+                code="E-INDEX-OTHER-MODEL",
             )
         return newer
 
@@ -157,7 +160,8 @@ def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder | OnnxEn
     if found is None:
         raise LimbeckError(
             f"{store.path}: holds no query encoder for {modality}; "
-            "build it with --model RUN, or search by --like ID or --codes FILE"
+            "build it with --model RUN, or search by --like ID or --codes FILE",
+            code="E-INDEX-MODEL",
         )
     folder, entry = found
     _check_reads(entry.modalities, modality, wanted)
@@ -189,12 +193,14 @@ def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
         LimbeckError: it does not.
     """
     if modality not in inputs:
-        raise LimbeckError("this model's text tower reads labels, not texts; use --like ID or an image")
+        raise LimbeckError(
+            "this model's text tower reads labels, not texts; use --like ID or an image", code="E-MODEL-INPUT"
+        )
     kind, name = Reads.of(inputs[modality])
     if kind != wanted:
         reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
         other = "--features FILE" if kind == "features" else "--image FILE"
-        raise LimbeckError(f"this model reads {reads}; use {other} or --like ID")
+        raise LimbeckError(f"this model reads {reads}; use {other} or --like ID", code="E-MODEL-INPUT")
 
 
 def inputs_of(encoder: DualEncoder) -> dict[str, str]:
@@ -209,12 +215,15 @@ def check_text(text: str) -> None:
         LimbeckError: it is longer than `MAX_TEXT` characters, or has half of a surrogate pair.
     """
     if len(text) > MAX_TEXT:
-        raise LimbeckError(f"query: {len(text)} characters, at most {MAX_TEXT}; give a shorter text")
+        raise LimbeckError(
+            f"query: {len(text)} characters, at most {MAX_TEXT}; give a shorter text", code="E-QUERY-FORM"
+        )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise LimbeckError(
-            f"query: character {error.start + 1} is half of a surrogate pair; write the text in UTF-8"
+            f"query: character {error.start + 1} is half of a surrogate pair; write the text in UTF-8",
+            code="E-QUERY-FORM",
         ) from None
 
 
@@ -238,5 +247,8 @@ def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) ->
         name, model = str(model), load(model)
     reads = model.towers["text"].backbone.reads
     if reads != "text":
-        raise LimbeckError(f"{name or 'model'}: its text tower reads {reads}, not texts; use another model")
+        raise LimbeckError(
+            f"{name or 'model'}: its text tower reads {reads}, not texts; use another model",
+            code="E-MODEL-INPUT",
+        )
     replace_encoder(index, query_encoder(model), model=name)

@@ -64,7 +64,9 @@ def open_rows(
     encoders = [] if encoder is None else [query_encoder(encoder)]
     if isinstance(source, np.ndarray):
         if items is None:
-            raise LimbeckError("index: an array needs items with a column 'id'; give one id per row")
+            raise LimbeckError(
+                "index: an array needs items with a column 'id'; give one id per row", code="E-TABLE-COLUMN"
+            )
         if space is None or space.storage == "codes":
             source = as_codes_or_vectors(source, "points: the array")
         space_id = None if encoder is None else encoder.space_id
@@ -74,20 +76,27 @@ def open_rows(
             kept = _kept_of(embeddings, encoder)
         elif embeddings:
             raise LimbeckError(
-                "embeddings: an array of points has no embeddings; give them as an array (N, D)"
+                "embeddings: an array of points has no embeddings; give them as an array (N, D)",
+                code="E-OPTION-MISSING",
             )
         meta = StoreMeta(points, space_id, model=name, encoders=encoders, embeddings=kept)
         return _slices(source, items, embeddings if kept is not None else None, kept), meta
     if isinstance(embeddings, np.ndarray):
-        raise LimbeckError("embeddings: give an array of embeddings only with an array of points")
+        raise LimbeckError(
+            "embeddings: give an array of embeddings only with an array of points", code="E-OPTION-CONFLICT"
+        )
     if isinstance(source, Encoded) or (isinstance(source, Path | str) and is_encoded(Path(source))):
         encoded = source if isinstance(source, Encoded) else Encoded.open(source)
         encoded.check()
         if embeddings and EMBEDDING not in encoded.columns:
-            raise LimbeckError(f"{encoded.path}: has no embeddings; encode it again with --keep-embeddings")
+            raise LimbeckError(
+                f"{encoded.path}: has no embeddings; encode it again with --keep-embeddings",
+                code="E-INDEX-EMBEDDINGS",
+            )
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
-                f"{encoded.path}: encoded by another model or space; give the model that encoded it"
+                f"{encoded.path}: encoded by another model or space; give the model that encoded it",
+                code="E-INDEX-OTHER-MODEL",
             )
         about = encoded.meta
         return encoded.batches(), StoreMeta(
@@ -100,7 +109,9 @@ def open_rows(
             about.embeddings,
         )
     if encoder is None:
-        raise LimbeckError(f"{source}: must be encoded first; give a model (--model RUN)")
+        raise LimbeckError(
+            f"{source}: must be encoded first; give a model (--model RUN)", code="E-OPTION-MISSING"
+        )
     from limbeck.encoding import encode_batches, open_source
 
     opened = open_source(source)
@@ -168,18 +179,26 @@ def add_items(
         batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
         if embeddings is not None:
             if (kept := store.kept) is None:
-                raise LimbeckError(f"{path}: keeps no embeddings; leave out the embeddings")
+                raise LimbeckError(
+                    f"{path}: keeps no embeddings; leave out the embeddings", code="E-INDEX-EMBEDDINGS"
+                )
             if items is None:
-                raise LimbeckError("index: an array needs items with a column 'id'; give one id per row")
+                raise LimbeckError(
+                    "index: an array needs items with a column 'id'; give one id per row",
+                    code="E-TABLE-COLUMN",
+                )
             given = (
                 as_codes_or_vectors(source, "points: the array") if store.space.storage == "codes" else source
             )
             batches = _slices(given, items, embeddings, kept)
     elif embeddings is not None:
-        raise LimbeckError("embeddings: give an array of embeddings only with an array of points")
+        raise LimbeckError(
+            "embeddings: give an array of embeddings only with an array of points", code="E-OPTION-CONFLICT"
+        )
     elif model is not None:
         raise LimbeckError(
-            f"{path}: encodes with its stored model; leave out the model, which goes with codes only"
+            f"{path}: encodes with its stored model; leave out the model, which goes with codes only",
+            code="E-OPTION-CONFLICT",
         )
     elif encoded is not None:
         known = encoded.items().column("id").to_pylist()
@@ -234,7 +253,8 @@ def own_encoder(store: IndexStore) -> DualEncoder:
     found = store.encoder_for("image")
     if found is None:
         raise LimbeckError(
-            f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids"
+            f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids",
+            code="E-INDEX-MODEL",
         )
     return placed(DualEncoder.load(found[0], bundled=True))
 
@@ -265,7 +285,8 @@ def query_encoder(encoder: DualEncoder) -> EncoderSource:
 def _space_of(points: np.ndarray) -> Space:
     if points.ndim != 2 or points.dtype.kind not in "uf":
         raise LimbeckError(
-            f"points: {points.dtype} {points.shape}; give uint8 codes (N, bits/8) or float vectors (N, dim)"
+            f"points: {points.dtype} {points.shape}; give uint8 codes (N, bits/8) or float vectors (N, dim)",
+            code="E-ARRAY-SHAPE",
         )
     width = points.shape[1]
     return Hamming(8 * width) if points.dtype == np.uint8 else Sphere(width)
@@ -276,7 +297,9 @@ def _kept_of(embeddings: np.ndarray, encoder: DualEncoder | None) -> Kept:
     if encoder is not None:
         return encoder.kept
     if embeddings.ndim != 2 or not embeddings.shape[1]:
-        raise LimbeckError(f"embeddings: shape {embeddings.shape}; give one float row per item (N, D)")
+        raise LimbeckError(
+            f"embeddings: shape {embeddings.shape}; give one float row per item (N, D)", code="E-ARRAY-SHAPE"
+        )
     return Kept("given", Sphere(embeddings.shape[1]), embeddings.shape[1])
 
 
@@ -285,9 +308,14 @@ def _slices(
 ) -> Iterator[tuple[np.ndarray, Any]]:
     table = as_items(items)
     if len(table) != len(points):
-        raise LimbeckError(f"index: {len(points)} points but {len(table)} ids; give one id per point")
+        raise LimbeckError(
+            f"index: {len(points)} points but {len(table)} ids; give one id per point", code="E-ARRAY-ROWS"
+        )
     if kept is not None and len(embeddings) != len(points):
-        raise LimbeckError(f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point")
+        raise LimbeckError(
+            f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point",
+            code="E-ARRAY-ROWS",
+        )
     for start in range(0, len(points), _ROWS):
         some = table.slice(start, _ROWS)
         _require_finite(points, start, "points")
@@ -303,4 +331,6 @@ def _require_finite(array: np.ndarray, first: int, what: str) -> None:
     if rows.dtype.kind == "f" and not (finite := np.isfinite(rows)).all():
         bad = first + int(np.flatnonzero(~finite.reshape(len(rows), -1).all(axis=1))[0])
         name = getattr(array, "filename", None) or what
-        raise LimbeckError(f"{name}: row {bad} holds NaN or infinity; see what it was made from")
+        raise LimbeckError(
+            f"{name}: row {bad} holds NaN or infinity; see what it was made from", code="E-ARRAY-VALUES"
+        )

@@ -92,7 +92,8 @@ def sync_folder(
     opened = open_below(folder, store.manifest.media_root)
     if not isinstance(opened, PictureFolder):
         raise LimbeckError(
-            f"{folder}: is not a folder of pictures, which index sync needs; use limbeck index add"
+            f"{folder}: is not a folder of pictures, which index sync needs; use limbeck index add",
+            code="E-PATH-KIND",
         )
     join_root(store, opened.media_root)
     failed: set[str] = set()
@@ -183,7 +184,8 @@ def _known(store: IndexStore, ids: set[str], prefix: str) -> dict[str, tuple[int
             elif at in ids:
                 raise LimbeckError(
                     f"{store.path}: the picture {at!r} has the id {item_id!r}, which a table gave it; "
-                    "index sync needs an index of a folder; use limbeck index add with the table"
+                    "index sync needs an index of a folder; use limbeck index add with the table",
+                    code="E-ID-EXISTS",
                 )
     return found
 

@@ -77,9 +77,11 @@ class BestModel:
             return folder / "best" if (folder / "best").is_dir() else None
         place = folder / str(noted["folder"])
         if not place.is_dir():
-            raise LimbeckError(f"{place}: the model of the best step is missing")
+            raise LimbeckError(f"{place}: the model of the best step is missing", code="E-RUN-DAMAGED")
         if folder_digest(place) != noted["sha256"]:
-            raise LimbeckError(f"{place}: the model of the best step is damaged (its checksum differs)")
+            raise LimbeckError(
+                f"{place}: the model of the best step is damaged (its checksum differs)", code="E-RUN-DAMAGED"
+            )
         return place
 
 
@@ -171,7 +173,8 @@ class CheckpointFolder:
             odd = sorted(set(saved) ^ set(current))[0]
             raise LimbeckError(
                 f"{path / _TENSORS}: does not hold this method's weights ({odd!r} differs); "
-                "choose another --out"
+                "choose another --out",
+                code="E-RUN-OTHER-SETTINGS",
             )
         try:
             method.load_state_dict(saved, strict=False)
@@ -182,7 +185,8 @@ class CheckpointFolder:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
-                f"{path / _TENSORS}: damaged ({reason}); remove {path} to resume from an older checkpoint"
+                f"{path / _TENSORS}: damaged ({reason}); remove {path} to resume from an older checkpoint",
+                code="E-RUN-DAMAGED",
             ) from error
         method.encoder.lift.check(f"{path / _TENSORS}")
         self._before = (path.name, (stored["extra"].get("best") or {}).get("folder"))
@@ -204,7 +208,8 @@ class CheckpointFolder:
             return path, stored, tensors
         if damaged:
             raise LimbeckError(
-                f"{damaged[0]}; no older checkpoint is sound; remove {self.folder} to restart the stage"
+                f"{damaged[0]}; no older checkpoint is sound; remove {self.folder} to restart the stage",
+                code="E-RUN-DAMAGED",
             )
         return None, {}, {}
 
@@ -215,12 +220,15 @@ class CheckpointFolder:
             if recorded != value and recorded not in self.also.get(key, ()):
                 raise _Foreign(
                     f"{path}: checkpoint of another {key} ({recorded!r}, expected {value!r}); "
-                    "choose another --out"
+                    "choose another --out",
+                    code="E-RUN-OTHER-SETTINGS",
                 )
         if "sha256" not in stored:
             self.say(f"{path}: has no checksums (an older limbeck wrote it); used unchecked")
         elif not (path / _TENSORS).is_file() or sha256_file(path / _TENSORS) != stored["sha256"]:
-            raise LimbeckError(f"{path / _TENSORS}: missing or damaged (its checksum differs)")
+            raise LimbeckError(
+                f"{path / _TENSORS}: missing or damaged (its checksum differs)", code="E-RUN-DAMAGED"
+            )
         return stored, load_tensors(path / _TENSORS)
 
     def clear(self) -> None:
@@ -244,12 +252,13 @@ def _load_optimizer(
 def _read_facts(file: Path) -> dict[str, Any]:
     stored = read_json(file)
     if not isinstance(stored, dict) or not vars(Progress()).keys() <= stored.keys():
-        raise LimbeckError(f"{file}: damaged; remove its folder")
+        raise LimbeckError(f"{file}: damaged; remove its folder", code="E-RUN-DAMAGED")
     if stored.get("format") != FORMAT:
         raise _Foreign(
-            f"{file}: format {stored.get('format')!r}, but this limbeck reads {FORMAT}; upgrade limbeck"
+            f"{file}: format {stored.get('format')!r}, but this limbeck reads {FORMAT}; upgrade limbeck",
+            code="E-FILE-VERSION",
         )
     check = stored.pop("check", None)
     if check is not None and sha256_json(stored) != check:
-        raise LimbeckError(f"{file}: damaged (its checksum differs)")
+        raise LimbeckError(f"{file}: damaged (its checksum differs)", code="E-RUN-DAMAGED")
     return stored

@@ -61,7 +61,8 @@ class Data:
         where, train, held_out = f"stages.{stage.name}", self.train, self.held_out
         if self.database is not None and (stage.pairs is not None or stage.hide is not None):
             raise LimbeckError(
-                f"{where}: pairs and hide change what validation sees; remove them or data.like"
+                f"{where}: pairs and hide change what validation sees; remove them or data.like",
+                code="E-CONFIG-VALUE",
             )
         if reads_text(stage):
             train, held_out = train.take(train.has_text), held_out.take(held_out.has_text)
@@ -69,7 +70,8 @@ class Data:
             if stage.pairs > len(train):
                 raise LimbeckError(
                     f"{where}.pairs: {stage.pairs:,} requested, but train has {len(train):,} without "
-                    "validation; request fewer"
+                    "validation; request fewer",
+                    code="E-CONFIG-VALUE",
                 )
             # The stage may read only these pairs, so validation is taken from them.
             drawn = _drawn(train.ids, seed)[: stage.pairs]
@@ -80,13 +82,15 @@ class Data:
             if unknown:
                 raise LimbeckError(
                     f"{where}.hide.labels: no label {unknown[0]!r} in {self.pairs.path}; there are "
-                    f"{', '.join(self.pairs.label_names)}"
+                    f"{', '.join(self.pairs.label_names)}",
+                    code="E-LABEL-UNKNOWN",
                 )
             hidden, whole = frozenset(stage.hide.labels), stage.hide.how == "pictures"
             train, held_out = (part.without(hidden, pictures=whole) for part in (train, held_out))
         if not len(train):
             raise LimbeckError(
-                f"{where}: no pairs are left to train on; check pairs, hide and the text column"
+                f"{where}: no pairs are left to train on; check pairs, hide and the text column",
+                code="E-TRAIN-EMPTY",
             )
         return dataclasses.replace(self, train=train, held_out=held_out)
 
@@ -164,7 +168,8 @@ def _limited(ids: Sequence[str], limit: int, seed: int) -> np.ndarray:
     """Return the positions of ``limit`` drawn rows, ascending."""
     if limit > len(ids):
         raise LimbeckError(
-            f"data.limit: {limit:,} training rows requested, but the protocol has {len(ids):,}; request fewer"
+            f"data.limit: {limit:,} rows requested, but the protocol has {len(ids):,} to train on",
+            code="E-CONFIG-VALUE",
         )
     return np.sort(_drawn(ids, seed)[:limit])
 
@@ -176,5 +181,6 @@ def _require_contrast(pairs: Pairs, rows: np.ndarray) -> None:
     if len(shared) and len(rows) > 1:
         raise LimbeckError(
             f"{pairs.path}: all {len(rows)} training rows have the label {pairs.label_names[shared[0]]!r}: "
-            "every pair counts as similar; import the data without that label"
+            "every pair counts as similar; import the data without that label",
+            code="E-DATA-LABELS",
         )

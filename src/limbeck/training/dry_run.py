@@ -155,7 +155,8 @@ def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
     stages = recipe.model_dump(mode="json")["stages"]
     if "features" in _values(stages, "kind"):
         raise LimbeckError(
-            "recipe: data.pairs is not set, and precomputed features cannot be generated; give --data DIR"
+            "recipe: data.pairs is not set, and precomputed features cannot be generated; give --data DIR",
+            code="E-OPTION-MISSING",
         )
     rng = np.random.default_rng(0)
     media = folder / "media"

@@ -88,4 +88,6 @@ def check_stages(recipe: Recipe, data: Data) -> None:
         except LimbeckError as error:
             name = list(recipe.stages)[len(done)]
             text = str(error)
-            raise LimbeckError(text if f"stages.{name}" in text else f"stages.{name}: {text}") from None
+            raise LimbeckError(
+                text if f"stages.{name}" in text else f"stages.{name}: {text}", code=error.code
+            ) from None

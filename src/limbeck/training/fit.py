@@ -151,7 +151,9 @@ def fit(
     try:
         best = BestModel.find(folder, progress.extra) if main and progress.best_step else None
     except LimbeckError as error:
-        raise LimbeckError(f"{error}; add --resume to continue from an older checkpoint") from None
+        raise LimbeckError(
+            f"{error}; add --resume to continue from an older checkpoint", code=error.code
+        ) from None
     return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score, best)
 
 

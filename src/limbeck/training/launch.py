@@ -74,18 +74,21 @@ def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -
             raise LimbeckError(
                 f"recipe: compute.nodes={compute.nodes}, but nothing says which machine this is; start it on "
                 f"each with: torchrun --nnodes {compute.nodes} --nproc-per-node {compute.devices} "
-                "--node-rank RANK --master-addr HOST -m limbeck train …"
+                "--node-rank RANK --master-addr HOST -m limbeck train …",
+                code="E-LAUNCH",
             )
         return
     if found.launcher == "mpirun" and find_spec("mpi4py") is None:
         raise LimbeckError(
             f"mpirun started {found.processes} processes, which cannot find each other without mpi4py; "
-            "start them with torchrun or srun"
+            "start them with torchrun or srun",
+            code="E-LAUNCH",
         )
     if found.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" not in env and "LOCAL_RANK" not in env:
         raise LimbeckError(
             f"RANK and WORLD_SIZE={found.processes} are set, but LOCAL_RANK is not; start limbeck with "
-            "torchrun, or unset them"
+            "torchrun, or unset them",
+            code="E-LAUNCH",
         )
     per_node = found.on_node or compute.devices
     if found.processes == compute.devices * compute.nodes and per_node == compute.devices:
@@ -98,7 +101,8 @@ def check_launch(compute: ComputeConfig, env: Mapping[str, str] | None = None) -
     raise LimbeckError(
         f"{found.launcher} started {found.processes} processes, but the recipe says "
         f"compute.devices={compute.devices}, compute.nodes={compute.nodes}; {hint}, or start limbeck "
-        "without a launcher"
+        "without a launcher",
+        code="E-LAUNCH",
     )
 
 
@@ -123,7 +127,8 @@ def join(fabric: Fabric, compute: ComputeConfig) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise LimbeckError(
             f"compute.devices={compute.devices}, compute.nodes={compute.nodes}: the processes did not "
-            f"connect at {place} ({reason[:160]}); give all machines one MASTER_ADDR and MASTER_PORT"
+            f"connect at {place} ({reason[:160]}); give all machines one MASTER_ADDR and MASTER_PORT",
+            code="E-LAUNCH",
         ) from error
     _wait_longer()
 

@@ -53,7 +53,8 @@ def _stop(named: str, what: str, batch: Batch, *, step: int, stage: str, folder:
         write_json(aside / "batch.json", {"step": step + 1, "stage": stage, "bad": named, "ids": batch.ids})
     raise LimbeckError(
         f"stage {stage}: {what} is not finite at step {step + 1} (first in: {named}); "
-        f"the batch is saved in {kept}; lower optim.lr or check the features"
+        f"the batch is saved in {kept}; lower optim.lr or check the features",
+        code="E-TRAIN-NONFINITE",
     )
 
 

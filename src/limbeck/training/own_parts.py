@@ -37,4 +37,4 @@ def check_own_parts(stage: StageConfig, where: str) -> None:
         try:
             check_own(config, base, what)
         except LimbeckError as error:
-            raise LimbeckError(f"{where}: stages.{stage.name}.{key}: {error}") from None
+            raise LimbeckError(f"{where}: stages.{stage.name}.{key}: {error}", code=error.code) from None

@@ -277,7 +277,7 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
     try:
         method = find_method(options.pop("name"))
     except LimbeckError as error:
-        raise LimbeckError(f"{where}: stages.{stage.name}.method.name: {error}") from None
+        raise LimbeckError(f"{where}: stages.{stage.name}.method.name: {error}", code=error.code) from None
     config = method.Config
     try:
         return method, config.model_validate(options)
@@ -289,7 +289,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Parse ``a.b=c`` into ("a.b", value); the value is read as YAML (`parse_yaml`)."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise LimbeckError(f"{text!r}: an override looks like key=value, for example lift.bits=16")
+        raise LimbeckError(
+            f"{text!r}: an override looks like key=value, for example lift.bits=16", code="E-OPTION-FORM"
+        )
     return key, parse_yaml(value, text)
 
 
@@ -298,7 +300,10 @@ def _find(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     if Path(name).is_file():
         return Path(name)
-    raise LimbeckError(f"{name}: neither a recipe file nor a known recipe; {_near(name, list_recipes())}")
+    raise LimbeckError(
+        f"{name}: neither a recipe file nor a known recipe; {_near(name, list_recipes())}",
+        code="E-RECIPE-UNKNOWN",
+    )
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -312,7 +317,9 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if parent is None:
         return dict(beside(tree, file.parent, tree["stages"]))
     if file.resolve() in children:
-        raise LimbeckError(f"{file}: extends itself; extends must end at a recipe without it")
+        raise LimbeckError(
+            f"{file}: extends itself; extends must end at a recipe without it", code="E-CONFIG-VALUE"
+        )
     near = file.parent / str(parent)
     base = _read(near if near.is_file() else _find(str(parent)), (*children, file.resolve()))
     return dict(_merge(base, beside(tree, file.parent, [*base["stages"], *tree["stages"]])))
@@ -321,19 +328,22 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
 def _checked(tree: Any, where: str) -> dict[str, Any]:
     """Return a recipe with a mapping of stages; refuse unknown keys and the list of stages of version 0.1."""
     if not isinstance(tree, dict):
-        raise LimbeckError(f"{where}: a recipe is a mapping of keys, found {type(tree).__name__}")
+        raise LimbeckError(
+            f"{where}: a recipe is a mapping of keys, found {type(tree).__name__}", code="E-CONFIG-FORM"
+        )
     stages = tree.get("stages", {})
     if not isinstance(stages, dict) or not all(isinstance(s, dict | None) for s in stages.values()):
         raise LimbeckError(
             f"{where}: key 'stages' must map the name of each stage to its keys; "
-            "write 'stages: {NAME: {method: …}}' instead of the list '- name: NAME' of version 0.1"
+            "write 'stages: {NAME: {method: …}}' instead of the list '- name: NAME' of version 0.1",
+            code="E-CONFIG-FORM",
         )
     known = [*Recipe.model_fields, *_INHERITED, "extends"]
     for key in tree:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise LimbeckError(f"{where}: unknown key {key!r}; {hint}")
+            raise LimbeckError(f"{where}: unknown key {key!r}; {hint}", code="E-CONFIG-KEY")
     return tree | {"stages": stages}
 
 
@@ -368,7 +378,9 @@ def _with(node: Any, path: list[str], value: Any, above: str = "") -> dict[str, 
     """Return a copy of a mapping in which the dotted key has the value."""
     key, *rest = path
     if not isinstance(node, dict):
-        raise LimbeckError(f"{above}.{'.'.join(path)}: {above!r} holds a value, not further keys")
+        raise LimbeckError(
+            f"{above}.{'.'.join(path)}: {above!r} holds a value, not further keys", code="E-CONFIG-KEY"
+        )
     kept = {k: v for k, v in node.items() if k not in _LENGTHS or key not in _LENGTHS}
     place = f"{above}.{key}" if above else key
     return kept | {key: _with(node.get(key, {}), rest, value, place) if rest else value}

@@ -71,20 +71,23 @@ def train(
     run = default_run(resolved) if out is None else Path(out)
     resolved = _at_home_anywhere(resolved, pairs)
     if resolved.data.pairs is None:
-        raise LimbeckError("recipe: data.pairs is not set; give --data DIR or data.pairs=DIR")
+        raise LimbeckError(
+            "recipe: data.pairs is not set; give --data DIR or data.pairs=DIR", code="E-OPTION-MISSING"
+        )
     # Launch first: each of several processes runs this function and must see the directory unchanged.
     fabric = start_fabric(resolved)
     begun = is_run(run)
     if begun:
         if not resume:
             raise LimbeckError(
-                f"{run}: holds a run already; add --resume to continue it, or choose another --out"
+                f"{run}: holds a run already; add --resume to continue it, or choose another --out",
+                code="E-PATH-EXISTS",
             )
         check_same_recipe(run, resolved)
         if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
             return run
     elif not is_free(run):
-        raise LimbeckError(f"{run}: exists and is not a run; choose another --out")
+        raise LimbeckError(f"{run}: exists and is not a run; choose another --out", code="E-PATH-EXISTS")
     say = _speaker(fabric)
     data = open_data(resolved)
     contents = _contents(resolved, data)
@@ -133,17 +136,18 @@ def _speaker(fabric: Fabric) -> Callable[[str], None]:
 
 def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) -> RunFolder | None:
     """Claim the directory in the first process, and return None in the others; if it fails, all raise."""
-    folder, refused = None, None
+    folder: RunFolder | None = None
+    refused: tuple[str, str] | None = None
     if fabric.is_global_zero:
         try:
             folder = stack.enter_context(RunFolder.claim(run))
             if folder.fresh == begun:
-                refused = f"{run}: another process wrote there in the meantime; try again"
+                refused = f"{run}: another process wrote there in the meantime; try again", "E-PATH-EXISTS"
         except LimbeckError as error:
-            refused = str(error)
+            refused = str(error), error.code
     refused = fabric.broadcast(refused)
     if refused is not None:
-        raise LimbeckError(refused)
+        raise LimbeckError(refused[0], code=refused[1])
     return folder
 
 
@@ -171,7 +175,8 @@ def _check_contents(run: Path, now: Contents, *, accepted: bool, say: Callable[[
     if changes.other:
         raise LimbeckError(
             f"{run}: began with another data set (different: {', '.join(changes.other)}); "
-            "give the original --data, or choose another --out"
+            "give the original --data, or choose another --out",
+            code="E-RUN-OTHER-DATA",
         )
     if changes.copied:
         say(
@@ -183,7 +188,9 @@ def _check_contents(run: Path, now: Contents, *, accepted: bool, say: Callable[[
     count = f"{len(changes.files):,} file{'s' if len(changes.files) > 1 else ''}"
     message = f"{run}: {count} changed since it began (first: {changes.files[0]})"
     if not accepted:
-        raise LimbeckError(f"{message}; restore them, choose another --out, or add --changed-data")
+        raise LimbeckError(
+            f"{message}; restore them, choose another --out, or add --changed-data", code="E-RUN-OTHER-DATA"
+        )
     say(f"{message}; continuing, since --changed-data is given")
 
 
@@ -230,7 +237,8 @@ def start_fabric(recipe: Recipe) -> Fabric:
     except (RuntimeError, ValueError) as error:
         raise LimbeckError(
             f"recipe: compute.accelerator={compute.accelerator}, compute.devices={compute.devices}: "
-            f"{str(error).splitlines()[0].rstrip('.')}; use auto for what this machine has"
+            f"{str(error).splitlines()[0].rstrip('.')}; use auto for what this machine has",
+            code="E-DEVICE-MISSING",
         ) from error
     join(fabric, compute)
     # Otherwise the gradient of an embedding with repeated ids differs between runs, even on the CPU.

@@ -88,7 +88,9 @@ def build_method(
         try:
             lift.load_from(sources[origin].lift, modality)
         except LimbeckError as error:
-            raise LimbeckError(f"stages.{stage.name}.init.{modality}: {origin}: {error}") from None
+            raise LimbeckError(
+                f"stages.{stage.name}.init.{modality}: {origin}: {error}", code=error.code
+            ) from None
     for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model has gradients disabled
         if modality in stage.freeze:
@@ -127,7 +129,8 @@ def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
         shown = "label lists" if spec.column == "labels" else "texts"
         raise LimbeckError(
             f"stages.{stage.name}.towers.text.backbone.kind: method '{stage.method['name']}' shows {shown}, "
-            f"'{tower.config.backbone.kind}' reads {reads}; choose another backbone or method"
+            f"'{tower.config.backbone.kind}' reads {reads}; choose another backbone or method",
+            code="E-CONFIG-VALUE",
         )
 
 
@@ -237,7 +240,8 @@ def _check_model(folder: Path) -> None:
     if noted is not None and folder_digest(folder / "model") != noted:
         raise LimbeckError(
             f"{folder / 'model'}: damaged or changed (its checksum differs from done.json); "
-            f"remove {folder} to train this stage again"
+            f"remove {folder} to train this stage again",
+            code="E-RUN-DAMAGED",
         )
 
 

@@ -26,7 +26,8 @@ def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
     folder = earlier.get(path, Path(path))
     if not folder.is_dir():
         raise LimbeckError(
-            f"{where}: no run at {path!r}; give the directory of a trained run, or an earlier stage's name"
+            f"{where}: no run at {path!r}; give the directory of a trained run, or an earlier stage's name",
+            code="E-RUN-MISSING",
         )
     return load(folder)
 
@@ -42,7 +43,9 @@ def origin_of(origin: str, earlier: dict[str, Path]) -> Path:
         return place
     encoder = IndexStore.open(place).encoder_for("image")
     if encoder is None:
-        raise LimbeckError(f"{place}: holds no model of its items; build it with --model RUN")
+        raise LimbeckError(
+            f"{place}: holds no model of its items; build it with --model RUN", code="E-INDEX-MODEL"
+        )
     return encoder[0]
 
 
@@ -79,7 +82,8 @@ def load_teachers(
             if not spec.teacher.optional:
                 raise LimbeckError(
                     f"{where}.target: the teacher at {path!r} has no patch features; "
-                    "set target: ema, auto or none"
+                    "set target: ema, auto or none",
+                    code="E-MODEL-LACKS",
                 )
             teachers[name] = None
             continue
@@ -98,11 +102,15 @@ def fingerprint(readers: Mapping[str, RunBackbone]) -> str | None:
 
 def _check_usable(backbone: RunBackbone, where: str) -> None:
     if backbone.reads == "labels":
-        raise LimbeckError(f"{where}: its text tower reads label lists, not texts; choose another teacher")
+        raise LimbeckError(
+            f"{where}: its text tower reads label lists, not texts; choose another teacher",
+            code="E-MODEL-INPUT",
+        )
     if not backbone.lift.has_tangent:
         raise LimbeckError(
             f"{where}: lift {backbone.lift.config.kind} has no tangent space; "
-            "use a teacher with a lift of kind sphere, euclid, tangent or polar"
+            "use a teacher with a lift of kind sphere, euclid, tangent or polar",
+            code="E-MODEL-LACKS",
         )
 
 
@@ -110,4 +118,4 @@ def _teacher(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
     try:
         return load(earlier.get(path, path))
     except LimbeckError as error:
-        raise LimbeckError(f"{where}.teacher: {error}") from None
+        raise LimbeckError(f"{where}.teacher: {error}", code=error.code) from None

@@ -35,10 +35,15 @@ def engine_class(storage: Literal["codes", "vectors"], name: str) -> type[Engine
     if name not in names:
         other: Literal["codes", "vectors"] = "vectors" if storage == "codes" else "codes"
         hint = f"{name} searches {other}; " if name in engine_names(other) else ""
-        raise LimbeckError(f"engine: no {name!r} for {storage}; {hint}choose from {', '.join(names)}")
+        raise LimbeckError(
+            f"engine: no {name!r} for {storage}; {hint}choose from {', '.join(names)}",
+            code="E-ENGINE-UNKNOWN",
+        )
     if name in KINDS[storage]:
         if importlib.util.find_spec("faiss") is None:
-            raise LimbeckError(f"engine: {name} needs faiss; pip install 'limbeck[faiss]'")
+            raise LimbeckError(
+                f"engine: {name} needs faiss; pip install 'limbeck[faiss]'", code="E-PACKAGE-MISSING"
+            )
         return faiss_engine(storage, name)
     module, cls = _OURS[name]
     found: type[Engine] = getattr(importlib.import_module(f"{__name__}.{module}"), cls)

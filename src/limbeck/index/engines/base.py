@@ -146,10 +146,14 @@ def resolve_build_params(
         if name not in known:
             hint = f"choose from {', '.join(known)}" if known else "it has none"
             hint = next((f"it is called {new} now" for new in _RENAMED.get(name, ()) if new in known), hint)
-            raise LimbeckError(f"engine: {cls.name} has no build parameter {name!r}; {hint}")
+            raise LimbeckError(
+                f"engine: {cls.name} has no build parameter {name!r}; {hint}", code="E-ENGINE-OPTION"
+            )
         low, high = known[name].low, known[name].high
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise LimbeckError(f"engine: {name}={value!r} is not a whole number from {low} to {high}")
+            raise LimbeckError(
+                f"engine: {name}={value!r} is not a whole number from {low} to {high}", code="E-ENGINE-OPTION"
+            )
     return {name: int(given.get(name, param.default)) for name, param in known.items()}
 
 

@@ -100,7 +100,9 @@ def _one_line_errors(what: object) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         cause = str(error).strip().splitlines()[-1][-120:]
-        raise LimbeckError(f"{what}: faiss failed ({cause}); build the engine again") from None
+        raise LimbeckError(
+            f"{what}: faiss failed ({cause}); build the engine again", code="E-ENGINE-DAMAGED"
+        ) from None
 
 
 class FaissEngine:
@@ -121,10 +123,13 @@ class FaissEngine:
             self.index: Any = read(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
         self._all = rows
         if (found := type(self.index).__name__) != self.kind.cls:
-            raise LimbeckError(f"{folder / FILE}: {found}, expected {self.kind.cls}; build it again")
+            raise LimbeckError(
+                f"{folder / FILE}: {found}, expected {self.kind.cls}; build it again", code="E-ENGINE-DAMAGED"
+            )
         if self.index.ntotal != rows:
             raise LimbeckError(
-                f"{folder / FILE}: {self.index.ntotal} points, expected {rows}; build it again"
+                f"{folder / FILE}: {self.index.ntotal} points, expected {rows}; build it again",
+                code="E-ENGINE-DAMAGED",
             )
 
     @classmethod
@@ -158,7 +163,10 @@ class FaissEngine:
         with _one_line_errors(self.name):
             distances, rows = self.index.search(_fitted(self.index, queries), fetched)
         if rows.size and (rows.min() < -1 or rows.max() >= self._all):  # -1 marks a missing answer
-            raise LimbeckError(f"{self.name}: returns rows that do not exist; build the engine again")
+            raise LimbeckError(
+                f"{self.name}: returns rows that do not exist; build the engine again",
+                code="E-ENGINE-DAMAGED",
+            )
         if allowed is not None:
             rows = np.where((rows >= 0) & allowed.mask[rows], rows, -1)
         rows, distances = (array[:, :count] for array in packed_left(rows, distances))

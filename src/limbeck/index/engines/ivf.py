@@ -37,7 +37,9 @@ class InvertedCodes:
         if any(
             array.ndim != 2 or str(array.dtype) not in kinds[name].split() for name, array in found.items()
         ):
-            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
+            raise LimbeckError(
+                f"{folder}: its files do not fit each other; build the engine again", code="E-ENGINE-DAMAGED"
+            )
         self._centres = np.array(found["centres"])
         self._bits = 8 * self._centres.shape[1]
         self._starts = read_only(np.array(found["starts"]).ravel())
@@ -45,10 +47,15 @@ class InvertedCodes:
         self._rows = read_only(found["rows"].ravel())
         starts, fits = self._starts, len(self._starts) == len(self._centres) + 1
         if not fits or starts[0] or starts[-1] != rows or (np.diff(starts) < 0).any():
-            raise LimbeckError(f"{folder / 'starts.npy'}: no lists of {rows} rows; build the engine again")
+            raise LimbeckError(
+                f"{folder / 'starts.npy'}: no lists of {rows} rows; build the engine again",
+                code="E-ENGINE-DAMAGED",
+            )
         width = self._centres.shape[1]
         if found["codes"].shape != (rows, width) or self._rows.shape != (rows,) or self._rows.max() >= rows:
-            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
+            raise LimbeckError(
+                f"{folder}: its files do not fit each other; build the engine again", code="E-ENGINE-DAMAGED"
+            )
 
     @classmethod
     def build_params(cls, rows: int, columns: int) -> list[BuildParam]:

@@ -49,7 +49,9 @@ class MultiIndex:
             or entries.shape != (parts * rows, parts)
             or not self._starts.dtype == entries.dtype == np.uint32
         ):
-            raise LimbeckError(f"{folder}: its files do not fit each other; build the engine again")
+            raise LimbeckError(
+                f"{folder}: its files do not fit each other; build the engine again", code="E-ENGINE-DAMAGED"
+            )
         self._entries = read_only(entries.reshape(parts, rows, parts))
         self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self._table = _table(order, self._widths)
@@ -66,7 +68,7 @@ class MultiIndex:
     def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Sort the codes by each part, in row order within a bucket, and write the tables."""
         if points.rows >= 1 << 32:
-            raise LimbeckError("engine: mih takes fewer than 2^32 rows; use ivf")
+            raise LimbeckError("engine: mih takes fewer than 2^32 rows; use ivf", code="E-ENGINE-CANNOT")
         parts = params["parts"]
         order, widths = _ordered(points.sample(_SAMPLE), parts)
         np.save(folder / "order.npy", order[:, None])

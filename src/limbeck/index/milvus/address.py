@@ -54,7 +54,9 @@ class Address:
             LimbeckError: the address is invalid. It must not hold a password; set `TOKEN` for that.
         """
         if "?probes=" in text:
-            raise LimbeckError(f"milvus: {text!r}: ?probes= is called ?nprobe= now; write that")
+            raise LimbeckError(
+                f"milvus: {text!r}: ?probes= is called ?nprobe= now; write that", code="E-MILVUS-ADDRESS"
+            )
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"] or _PORT) > 65535:
             raise LimbeckError(
