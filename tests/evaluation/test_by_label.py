@@ -21,6 +21,7 @@ from limbeck.evaluation.results import Result
 from limbeck.metrics import hamming_map
 from limbeck.spaces import Hamming, Sphere
 from limbeck.training import train
+from raising import raises_code
 from tiny import CLASSES, soda_recipe, write_pairs, write_protocol
 
 NAMES = ["a", "b", "c", "d"]
@@ -87,7 +88,7 @@ def test_labels_that_are_none() -> None:
     sets = dict.fromkeys(
         ("query_image", "query_text", "database_image", "database_text"), some(0, 9, True)[0]
     )
-    with pytest.raises(LimbeckError, match="unseen: no label 'e'; choose from a, b, c, d"):
+    with raises_code("E-LABEL-UNKNOWN", "unseen:", "'e'", "a, b, c, d"):
         score_labels(Hamming(8), sets, NAMES, np.zeros((1, 4), bool), SETTINGS, unseen=["e"])
     bare = {name: Labelled(part.points, np.zeros_like(part.labels)) for name, part in sets.items()}
     with pytest.raises(LimbeckError, match="no label has both a query and an item"):
@@ -121,7 +122,7 @@ def test_a_run_knows_what_it_hid(run: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_it_wants_labels_as_relevance(run: Path) -> None:
-    with pytest.raises(LimbeckError, match="--by-label needs a hashing protocol"):
+    with raises_code("E-PROTOCOL-TASK", "--by-label"):
         evaluate(run, protocol=run.parent / "retrieval.yaml", by_label=True)
 
 

@@ -10,10 +10,10 @@ import pytest
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.resolved_splits import ResolvedSplit, resolve_splits
-from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, evaluate
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.encode import encode_pictures, encode_texts
+from raising import raises_code
 
 
 def brute_force_map(similarity: np.ndarray, relevant: np.ndarray, draws: int = 3000) -> float:
@@ -135,7 +135,7 @@ def test_a_run_says_what_it_is(
 
 
 def test_nothing_to_evaluate_on(coder: Any, pairs: Pairs) -> None:
-    with pytest.raises(LimbeckError, match="--data"):
+    with raises_code("E-OPTION-MISSING", "--data"):
         evaluate(coder)
-    with pytest.raises(LimbeckError, match="--protocol"):
+    with raises_code("E-OPTION-MISSING", "--protocol"):
         evaluate(coder, pairs)

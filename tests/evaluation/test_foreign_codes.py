@@ -16,6 +16,7 @@ from limbeck.data.resolved_splits import resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate, evaluate_codes
 from limbeck.evaluation.encode import encode_pictures, encode_texts
+from raising import raises_code
 
 
 @pytest.fixture
@@ -67,14 +68,14 @@ def test_one_direction_is_enough(tmp_path: Path, arrays: dict[str, np.ndarray], 
     assert list(evaluate_codes(tmp_path / "codes.npz", pairs, hashing).metrics) == ["i2t"]
     del arrays["database_text"]
     np.savez(tmp_path / "codes.npz", **arrays)
-    with pytest.raises(LimbeckError, match="database_text"):
+    with raises_code("E-CODES-ARRAYS", "database_text"):
         evaluate_codes(tmp_path / "codes.npz", pairs, hashing)
 
 
 def test_another_row_count_names_both(tmp_path: Path, arrays: dict[str, np.ndarray], pairs, hashing) -> None:
     short = {name: codes[:-1] if name.startswith("database") else codes for name, codes in arrays.items()}
     np.savez(tmp_path / "codes.npz", **short)
-    with pytest.raises(LimbeckError, match=r"69 rows.*70"):
+    with raises_code("E-ARRAY-ROWS", "69 rows", "70"):
         evaluate_codes(tmp_path / "codes.npz", pairs, hashing)
 
 

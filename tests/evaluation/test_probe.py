@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.data.resolved_splits import resolve_splits
-from limbeck.errors import LimbeckError
 from limbeck.evaluation.probe import CS, linear_probe
+from raising import raises_code
 from tiny import CLASSES, write_pairs, write_protocol
 
 
@@ -93,14 +93,12 @@ def test_one_class_a_row(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = load_protocol(write_protocol(tmp_path))
-    with pytest.raises(LimbeckError, match="all training rows have one class; use data with two"):
+    with raises_code("E-DATA-LABELS", "one:"):
         linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "a", keep=1)))  # type: ignore[arg-type]
-    with pytest.raises(LimbeckError, match=r"none of \d+ train rows has a class or label"):
+    with raises_code("E-DATA-LABELS", "one:"):
         linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "b", keep=0)))  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(
-        LimbeckError, match=r'scikit-learn is not installed; type: pip install "limbeck\[probe\]"'
-    ):
+    with raises_code("E-PACKAGE-MISSING", '"limbeck[probe]"'):
         linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "c")))  # type: ignore[arg-type]
 
 

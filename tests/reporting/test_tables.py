@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from limbeck.errors import LimbeckError
 from limbeck.evaluation import Result, compare
 from limbeck.reporting.comparison import comparison_csv, comparison_tables, write_comparison
 from limbeck.reporting.curves import read_curves
 from limbeck.reporting.secondary_metrics import further_tables
 from limbeck.reporting.tables import figure, result_tables
+from raising import raises_code
 
 
 def printed(table) -> str:
@@ -118,7 +118,7 @@ def test_a_comparison_writes_over_no_other_files(tmp_path: Path, hashing_results
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/notes.txt").write_text("mine")
     (tmp_path / "docs/table.md").write_text("mine")
-    with pytest.raises(LimbeckError, match=r"docs/table\.md: exists and does not belong to a comparison"):
+    with raises_code("E-PATH-EXISTS", "docs/table.md"):
         write_comparison(tmp_path / "docs", comparison)
     assert {f.name: f.read_text() for f in (tmp_path / "docs").iterdir()} == {
         "notes.txt": "mine",

@@ -10,6 +10,7 @@ from limbeck.encoding import encode_source
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
 from limbeck.search import add_items
+from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
 
 
@@ -79,9 +80,9 @@ def test_points_join_with_the_model_that_made_them(index, tmp_path, encoder):
     assert add_items(index, points, items={"id": ["a"]}, model=encoder).items == 1
     with pytest.raises(LimbeckError, match="the new ones of no known model"):
         add_items(index, points, items={"id": ["b"]})
-    with pytest.raises(LimbeckError, match="width 4, expected"):
+    with raises_code("E-ARRAY-SHAPE", "width 4"):
         add_items(index, points[:, :4], items={"id": ["b"]}, model=encoder)
-    with pytest.raises(LimbeckError, match="an array needs items"):
+    with raises_code("E-TABLE-COLUMN", "index:"):
         add_items(index, points, model=encoder)
 
 

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 import limbeck
-from limbeck.errors import LimbeckError
 from limbeck.index.file_state import COLUMN, FileState
 from limbeck.index.manifest import newest_manifest
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
 from limbeck.search.rows import query_encoder
 from limbeck.search.sync import Synced, sync_folder
+from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
 
 
@@ -210,7 +210,7 @@ def test_what_is_no_folder_of_the_index_is_refused(run, index, photos, encoder, 
     table = pa.table({"id": ["first"], "path": ["old/0000.png"]})
     meta = StoreMeta(encoder.space, encoder.space_id, media_root=str(photos.resolve()))
     IndexStore.build(tmp_path / "named", [(np.zeros((1, 2), np.uint8), table)], meta)
-    with pytest.raises(LimbeckError, match=r"'old/0000\.png' has the id 'first', which a table gave it"):
+    with raises_code("E-ID-EXISTS", "'old/0000.png'", "'first'"):
         sync_folder(tmp_path / "named", photos)
     # a grown folder: index add names the verb
     write_pictures(photos / "new", range(20, 21))

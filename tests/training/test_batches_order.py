@@ -19,9 +19,9 @@ from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import AugmentConfig, BagConfig, ClipImageConfig, FeaturesConfig
 from limbeck.encoders.features import BagBackbone, FeatureBackbone
 from limbeck.encoders.image import ClipImageBackbone
-from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.training import train
+from raising import raises_code
 from tiny import soda_recipe, write_pairs
 
 TINY_IMAGE = ClipImageConfig(
@@ -100,7 +100,7 @@ def test_every_pair_comes_once_an_epoch(view: Subset) -> None:
 
 
 def test_no_pairs_is_one_line(view: Subset) -> None:
-    with pytest.raises(LimbeckError, match="no pairs are left"):
+    with raises_code("E-TRAIN-EMPTY", "training:"):
         Batches(Subset(view.pairs, np.zeros(0, int), []), {}, batch_size=4, seed=0)
 
 
@@ -166,7 +166,7 @@ def test_labels_of_a_batch_belong_to_its_ids(recipe: dict[str, Any]) -> None:
 def test_a_batch_smaller_than_the_processes_is_one_line(tmp_path: Path, hashing: Path) -> None:
     pairs = Pairs.open(write_pairs(tmp_path, rows=20))
     view = Subset(pairs, np.arange(4), [["a"]] * 4)
-    with pytest.raises(LimbeckError, match="cannot be shared by 8 processes"):
+    with raises_code("E-CONFIG-VALUE", "8 processes"):
         Batches(view, {}, batch_size=4, seed=0, world=8)
     assert soda_recipe(tmp_path, hashing)
 

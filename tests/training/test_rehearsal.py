@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from limbeck.errors import LimbeckError
 from limbeck.training import dry_run as rehearsal
 from limbeck.training.dry_run import dry_run
 from limbeck.training.recipe import load_recipe
+from raising import raises_code
 from tiny import pixel_recipe, write_pairs
 
 MERU = {"kind": "tangent", "dim": 8}
@@ -69,7 +69,7 @@ def test_input_is_made_up_and_fills_the_vocabularies(
 
 def test_features_cannot_be_made_up(recipe: dict[str, Any]) -> None:
     del recipe["data"]["pairs"]
-    with pytest.raises(LimbeckError, match="precomputed features cannot be generated; give --data DIR"):
+    with raises_code("E-OPTION-MISSING", "--data"):
         dry_run(load_recipe(recipe))
 
 

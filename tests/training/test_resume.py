@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from limbeck.cli.app import app
-from limbeck.errors import LimbeckError
 from limbeck.training import train
 from limbeck.training.fit import Interrupted
 from limbeck.training.recipe import load_recipe
+from raising import raises_code
 from tiny import write_recipe
 
 DRIVER = Path(__file__).with_name("signal_driver.py")
@@ -97,13 +97,13 @@ def test_a_finished_run_is_returned_as_it_is(whole_run: Path, recipe: dict[str, 
 def test_taken_place_and_other_recipe_are_refused(
     tmp_path: Path, whole_run: Path, recipe: dict[str, Any]
 ) -> None:
-    with pytest.raises(LimbeckError, match="holds a run already; add --resume"):
+    with raises_code("E-PATH-EXISTS", "--resume"):
         train(recipe, out=whole_run)
-    with pytest.raises(LimbeckError, match="another recipe"):
+    with raises_code("E-RUN-OTHER-SETTINGS", "whole:"):
         train(load_recipe(recipe, {"optim.lr": 0.02}), out=whole_run, resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("")
-    with pytest.raises(LimbeckError, match="exists and is not a run"):
+    with raises_code("E-PATH-EXISTS", "other:"):
         train(recipe, out=tmp_path / "other")
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["file"]
 

@@ -26,6 +26,7 @@ from limbeck.training import fit, train
 from limbeck.training.data import open_data
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method, input_readers
+from raising import raises_code
 from tiny import pixel_recipe, write_pairs
 
 POLAR = {"kind": "polar", "dim": 8}
@@ -143,7 +144,7 @@ def test_training_does_not_go_on_with_another_teacher(
     whole, tensors = weights.read_bytes(), load_tensors(weights)
     tensors["lift.heads.text.radius.bias"] = tensors["lift.heads.text.radius.bias"] + 1e-3
     save_tensors(weights, tensors)
-    with pytest.raises(LimbeckError, match=r"state-\d+: checkpoint of another teacher"):
+    with raises_code("E-RUN-OTHER-SETTINGS", "state-00000002:"):
         train(tree, out=tmp_path / "run", resume=True, quiet=True)
     weights.write_bytes(whole)
     assert train(tree, out=tmp_path / "run", resume=True, quiet=True).is_dir()
@@ -279,7 +280,7 @@ def test_interrupted_leaves_nothing_and_can_be_repeated(tmp_path: Path, stop: Ba
 
 def test_missing_rows_are_no_cache(tmp_path: Path) -> None:
     rows = np.ones((8, 2), np.float32)
-    with pytest.raises(LimbeckError, match="6 outputs for 8 items"):
+    with raises_code("E-BUG", "8 items"):
         outputs(BackboneCache(tmp_path), 8, lambda: shuffled(rows[:6], 3, np.arange(6)))
     assert not list(tmp_path.iterdir())
 
