@@ -200,11 +200,7 @@ def test_threads_keep_order_and_fill_batches():
     assert len(started) < 60  # memory stays bounded
     shard = SourceDamaged("shard", code="E-FILE-DAMAGED")
     with pytest.raises(SourceDamaged, match="shard"):
-        list(
-            decoded_batches(
-                range(9), lambda row: (_ for _ in ()).throw(SourceDamaged("shard", code="E-FILE-DAMAGED")), 4
-            )
-        )
+        list(decoded_batches(range(9), lambda row: (_ for _ in ()).throw(shard), 4))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 

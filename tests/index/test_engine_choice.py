@@ -119,7 +119,7 @@ def test_a_named_engine_takes_the_fastest_good_setting_else_the_best(store):
     assert choose(store, "ivf").params == {"nprobe": 4}
     found = choose(store, "ivf", recall=0.99)
     assert found.params == {"nprobe": 4} and "none of its parameters was measured with 0.99" in found.why
-    with raises_code("E-ENGINE-MISSING", "ix:"):
+    with raises_code("E-ENGINE-CANNOT", "engine: ivf", "radius"):
         choose(store, "ivf", radius=3)
     with pytest.raises(LimbeckError, match=r"no engine 'faiss-hnsw' built \(there are ivf\)"):
         choose(store, "faiss-hnsw")
