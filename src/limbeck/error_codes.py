@@ -34,6 +34,7 @@ CODES = {
     "E-ENGINE-STALE": "A search engine belongs to other points or was never finished; build it again.",
     "E-ENGINE-UNKNOWN": "There is no search engine of this name for these points; choose one that is listed.",
     "E-EXPORT-DIFFERS": "An exported graph does not compute what torch computes; report it with the model.",
+    "E-EXPORT-LAYOUT": "A layout or library cannot hold this model; use the one that the message names.",
     "E-EXPORT-UNSUPPORTED": "ONNX lacks an operator of a tower; use the model with torch.",
     "E-FEATURES-MISSING": "The data set lacks precomputed features; import it with the named features.",
     "E-FILE-DAMAGED": "A file is unreadable, truncated or differs from its checksum; restore it.",

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING
 import typer
 
 from limbeck.console import console, echo
+from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from limbeck.encoders.dual import DualEncoder
     from limbeck.evaluation.onnx_parity import Parity
+    from limbeck.onnx.layouts import Layout
+    from limbeck.onnx.precision import Precision
 
 
 def export(
     model: str = typer.Argument(..., help="Run, model directory, pretrained model or hub id."),
-    onnx: Path = typer.Option(..., "--onnx", help="New directory for the ONNX files."),
+    out: Path | None = typer.Option(None, "--onnx", "--out", help="New directory for the exported files."),
+    layout: str = typer.Option(
+        "limbeck",
+        "--layout",
+        help="limbeck, immich or transformers.js (ONNX), or transformers (a CLIPModel with weights).",
+    ),
     precision: list[str] = typer.Option(
         ["fp32"], "--precision", help="fp32, fp16 or int8; may be given several times."
     ),
@@ -26,28 +35,58 @@ def export(
     ),
     split: str = typer.Option("test", "--split", help="Split of --pairs that is measured."),
 ) -> None:
-    """Write the towers of a model as ONNX graphs with their preprocessing, and compare them with torch.
+    """Write a model for use elsewhere, by default as ONNX graphs, and compare them with torch.
 
-    Each tower has a folder with its graphs and its tokenizer. The graphs contain the projection into the
-    space of the model. The signs of their output are the hash codes, where the model has codes.
+    In limbeck's own layout each tower has a folder with its graphs and its tokenizer. The graphs contain the
+    projection into the space of the model. The signs of their output are the hash codes, where the model has
+    codes. Other layouts hold models that read pixels and token ids and that compare by cosine or codes.
     """
-    from limbeck.data.pairs import Pairs
     from limbeck.encoders.load import load
-    from limbeck.evaluation.onnx_parity import Items, export_and_compare
+    from limbeck.encoders.transformers_clip import NAME, save_clip_model
     from limbeck.files import check_new_directory
-    from limbeck.onnx.precision import PRECISIONS, check_precision
+    from limbeck.onnx.layouts import LAYOUTS
+    from limbeck.onnx.precision import check_precision
 
+    known = ("limbeck", *LAYOUTS, NAME)
+    if layout not in known:
+        raise LimbeckError(f"--layout {layout!r}: choose one of {', '.join(known)}", code="E-OPTION-CHOICE")
     wanted = {check_precision(name) for name in precision}
-    check_new_directory(onnx, fix="choose another --onnx or remove it")
-    encoder = load(model)
+    if out is None:
+        raise LimbeckError("export: name the new directory by --onnx DIR", code="E-OPTION-MISSING")
+    check_new_directory(out, fix="choose another --onnx or remove it")
+    if layout == NAME:
+        if pairs is not None or wanted != {"fp32"}:
+            raise LimbeckError(
+                f"--layout {NAME}: writes weights, not ONNX; leave out --precision and --pairs",
+                code="E-OPTION-UNUSED",
+            )
+        save_clip_model(load(model), out)
+        echo(f"CLIPModel of transformers in {out}")
+        return
+    _export_onnx(load(model), out, wanted, LAYOUTS.get(layout), pairs, split)
+
+
+def _export_onnx(
+    encoder: DualEncoder,
+    out: Path,
+    wanted: set[Precision],
+    layout: Layout | None,
+    pairs: Path | None,
+    split: str,
+) -> None:
+    from limbeck.data.pairs import Pairs
+    from limbeck.evaluation.onnx_parity import Items, export_and_compare
+    from limbeck.onnx.precision import PRECISIONS
+
     items = Items.built_in(encoder)
     if pairs is not None:
         opened = Pairs.open(pairs)
         items = Items.of_pairs(encoder, opened, opened.split_rows(split))
-    parities = export_and_compare(encoder, onnx, [name for name in PRECISIONS if name in wanted], items)
+    ordered = [name for name in PRECISIONS if name in wanted]
+    parities = export_and_compare(encoder, out, ordered, items, layout)
     console().print(_table(parities))
     compared = f"{len(items.image_rows):,} pictures and {len(items.texts):,} texts"
-    echo(f"compared with torch on {compared}; ONNX files in {onnx}")
+    echo(f"compared with torch on {compared}; ONNX files in {out}")
 
 
 def _table(parities: list[Parity]) -> Table:

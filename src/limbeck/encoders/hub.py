@@ -32,7 +32,7 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
     check_code(folder, source)
     check_weights(folder, source)
     try:
-        with _quiet_transformers(), hub_closed():
+        with quiet_transformers(), hub_closed():
             model, loaded = auto_class.from_pretrained(
                 str(folder),
                 local_files_only=True,
@@ -72,7 +72,7 @@ def stored_tensor(folder: Path, name: str) -> torch.Tensor | None:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Silence progress bars and reports of weights that a tower does not use."""
     from transformers.utils import logging
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.codes import sign_codes
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.onnx_export import examples, export_onnx
+from limbeck.encoders.load import load_pretrained
+from limbeck.encoders.onnx_export import TOLERANCE, examples, export_onnx
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.encode import Side
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.files import atomic_dir
 from limbeck.onnx import OnnxEncoder
+from limbeck.onnx.layouts import ClipLike, Layout
 from limbeck.onnx.precision import Precision, convert
 from limbeck.pictures import LazyPictures
 
@@ -83,44 +88,110 @@ class Parity:
 
 
 def export_and_compare(
-    model: DualEncoder, folder: Path, precisions: Sequence[Precision], items: Items
+    model: DualEncoder,
+    folder: Path,
+    precisions: Sequence[Precision],
+    items: Items,
+    layout: Layout | None = None,
 ) -> list[Parity]:
     """Write a model's graphs in some precisions into a new directory and compare each with torch.
+
+    Args:
+        model: the model.
+        folder: the new directory.
+        precisions: what to write.
+        items: what to compare on.
+        layout: how other programs read the graphs; then each is compared as limbeck reads it back from
+            there. None writes limbeck's own layout.
 
     Returns:
         The figures of torch itself, then one entry per precision.
 
     Raises:
-        LimbeckError: the directory exists, or as `export_onnx`.
+        LimbeckError: the directory exists, a model that the layout cannot hold, or as `export_onnx`.
     """
-    with atomic_dir(folder) as aside:
-        exported = export_onnx(model, aside, model.space_id)
+    clip_like = None if layout is None else check_layout(model, layout, precisions)
+    with atomic_dir(folder) as aside, tempfile.TemporaryDirectory() as work:
+        exported = export_onnx(model, aside if layout is None else Path(work), model.space_id)
         reference = _encoded(model, exported, items)
         parities = [_parity("torch", 0, reference, reference, model, items)]
         for precision in precisions:
             graphs = [convert(tower.graph, precision) for tower in exported.towers.values()]
-            opened = OnnxEncoder.open(aside, precision)
+            opened: DualEncoder | OnnxEncoder | None
+            if layout is None or clip_like is None:
+                opened = OnnxEncoder.open(aside, precision)
+            else:
+                opened, graphs = _laid_out(model, Path(work), aside, precision, layout, clip_like)
             assert opened is not None
             size = sum(graph.stat().st_size for graph in graphs)
             encoded = _encoded(opened, exported, items)
             parities.append(_parity(precision, size, encoded, reference, model, items))
-        if "fp32" not in precisions:
+        if layout is None and "fp32" not in precisions:
             for tower in exported.towers.values():
                 tower.graph.unlink()
     return parities
+
+
+def check_layout(model: DualEncoder, layout: Layout, precisions: Sequence[Precision]) -> ClipLike:
+    """Return what a layout writes beside the graphs of a model.
+
+    Raises:
+        LimbeckError: a model or precisions that the layout cannot hold.
+    """
+    layout.check_precisions(precisions)
+    preprocessors = {modality: tower.backbone.preprocessor for modality, tower in model.towers.items()}
+    return ClipLike.of(preprocessors, model.space, model.lift.dim, layout.name)
+
+
+def _laid_out(
+    model: DualEncoder, export: Path, folder: Path, precision: Precision, layout: Layout, clip_like: ClipLike
+) -> tuple[DualEncoder, list[Path]]:
+    """Write one precision of an export in a layout; return what its reader makes of it, and its graphs."""
+    exported = OnnxEncoder.open(export, precision)
+    assert exported is not None
+    place = export / layout.name / precision
+    written = layout.write(exported, clip_like, place)
+    opened = load_pretrained(str(place))
+    if precision == "fp32":
+        _check_read_back(model, opened, clip_like)
+    for modality, graph in written.items():
+        target = place / layout.path(modality, precision)
+        written[modality] = folder / layout.path(modality, precision)
+        graph.rename(target)
+    shutil.copytree(place, folder, dirs_exist_ok=True)
+    return opened, list(written.values())
+
+
+def _check_read_back(model: DualEncoder, opened: DualEncoder, clip_like: ClipLike) -> None:
+    """Compare a layout that was read back with torch, on squares, which no preprocessing resizes."""
+    squares = [image.resize((clip_like.image.side,) * 2) for image in examples(model, "image")]
+    for modality, items in (("text", examples(model, "text")), ("image", squares)):
+        wanted, found = (_unit(one.encode(modality, items, "embeddings")[0]) for one in (model, opened))
+        error = float(np.abs(wanted - found).max())
+        if not error <= TOLERANCE:
+            raise LimbeckError(
+                f"export: the {modality} graph, as it is read back, differs from torch by {error:.1g}",
+                code="E-EXPORT-DIFFERS",
+            )
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 _Encoded = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _encoded(encoder: DualEncoder | OnnxEncoder, exported: OnnxEncoder, items: Items) -> _Encoded:
-    """Return embeddings and points by modality."""
+    """Return embeddings and points of the model's space by modality."""
     inputs = {"image": items.images, "text": items.texts}
-    encoded = {
-        modality: encoder.encode(modality, inputs[modality], "embeddings", "points")
-        for modality in exported.towers
-    }
-    return {modality: (arrays[0], arrays[1]) for modality, arrays in encoded.items()}
+    encoded = {}
+    for modality in exported.towers:
+        embeddings, points = encoder.encode(modality, inputs[modality], "embeddings", "points")
+        if exported.space.storage == "codes" and points.dtype != np.uint8:  # read back as unit vectors
+            points = sign_codes(embeddings)
+        encoded[modality] = (embeddings, points)
+    return encoded
 
 
 def _parity(
