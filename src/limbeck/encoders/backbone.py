@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from limbeck.encoders.config import Strict, identity
+from limbeck.encoders.config import RunConfig, Strict, identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
 from limbeck.plugins import class_digest
@@ -54,6 +54,12 @@ class Backbone(nn.Module, ABC):
     def frozen(self) -> bool:
         """True when nothing in it can be trained (always for backbones without parameters)."""
         return not any(p.requires_grad for p in self.parameters())
+
+    @property
+    def pretrained(self) -> bool:
+        """True when its weights, or those of a part of it, come from a source or an earlier model."""
+        parts = [part for part in self.modules() if isinstance(part, Backbone)]
+        return any(isinstance(b.config, RunConfig) or b.reference() is not None for b in parts)
 
     @property
     def worth_caching(self) -> bool:

@@ -38,7 +38,7 @@ class Strict(BaseModel):
 # Keys that are newer than the first saved models; at these values they have no effect.
 _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
-    "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1,
+    "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
 }  # fmt: skip
 
 
@@ -254,11 +254,25 @@ _Backbone = Annotated[
 BackboneConfig = Annotated[SerializeAsAny[_Backbone], _OwnToo]
 
 
+class LoraConfig(Strict):
+    """Low-rank adapters on a pretrained backbone, whose own weights are then frozen.
+
+    ``alpha`` / ``rank`` scales the adapters. ``targets`` names layers, such as ``q_proj`` and ``v_proj``; by
+    default all linear layers of the transformer blocks, attention and MLP, get one.
+    """
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    targets: list[str] | None = Field(default=None, min_length=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
 class TowerConfig(Strict):
     """A backbone and the trunk on top of it (ReLU layers of the given widths; none means identity).
 
     ``norm`` ends the trunk with a layer norm, as in transformer towers: the features' length is then fixed.
     ``freeze_backbone`` keeps pretrained weights unchanged; a frozen backbone runs once (feature cache).
+    ``lora`` trains adapters of the backbone instead of its weights. A saved model holds the merged weights.
     """
 
     backbone: BackboneConfig
@@ -266,6 +280,13 @@ class TowerConfig(Strict):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     norm: bool = False
     freeze_backbone: bool = False
+    lora: LoraConfig | None = None
+
+    @model_validator(mode="after")
+    def _adapters_are_trained(self) -> TowerConfig:
+        if self.lora is not None and self.freeze_backbone:
+            raise ValueError("lora trains what freeze_backbone freezes; set freeze_backbone: false")
+        return self
 
 
 class SphereConfig(Strict):

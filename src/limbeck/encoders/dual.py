@@ -20,6 +20,7 @@ from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode,
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.inputs import Cached, TowerInputs
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
+from limbeck.encoders.lora import merged
 from limbeck.encoders.origin import Floats
 from limbeck.encoders.references import referenced_weights, references_to
 from limbeck.encoders.sources import hub_closed
@@ -268,11 +269,16 @@ class DualEncoder(nn.Module):
         """Write ``model.json``, ``model.safetensors`` and the towers' assets, completely or not at all.
 
         Unchanged pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set; a
-        bundled model needs no other files. A model at ``folder`` is replaced.
+        bundled model needs no other files. Adapters (LoRA) are merged into the weights. A model at ``folder``
+        is replaced.
 
         Raises:
             LimbeckError: ``folder`` contains anything but a model that limbeck wrote, or cannot be written.
         """
+        with merged(self):
+            self._save(folder, bundle)
+
+    def _save(self, folder: Path | str, bundle: bool) -> None:
         references = {} if bundle else {prefix: b for prefix, b in self.referenced().items()}
         tensors = {
             name: tensor

@@ -257,7 +257,9 @@ class Tower(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON that `restore` reads."""
-        return {"config": with_digests(self.config.model_dump(mode="json")), "modality": self.modality}
+        # A saved tower holds merged weights, so that it has no adapters.
+        told = self.config.model_dump(mode="json", exclude={"lora"})
+        return {"config": with_digests(told), "modality": self.modality}
 
     @classmethod
     def restore(cls, stored: dict[str, Any], modality: str, assets: Path) -> Tower:

@@ -18,12 +18,14 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import load_protocol
 from limbeck.data.yaml_files import yaml_text
+from limbeck.encoders.lora import adapter_parameters
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import open_data
 from limbeck.training.early import Built, build_stages
 from limbeck.training.fit import count_flops, set_train_mode
+from limbeck.training.optim import learning_rates
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
 from limbeck.training.stages import input_readers
@@ -88,13 +90,17 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
         kept = max(kept, saved.bytes)
     total = sum(p.numel() for p in method.encoder.parameters())
     trained = sum(p.numel() for p in method.encoder.parameters() if p.requires_grad)
+    adapters = adapter_parameters(method.encoder)
+    own = f"{trained:,} trained, {adapters:,} in adapters" if adapters else f"{trained:,} trained"
     whole = plan.batch_size if fake else min(plan.batch_size, len(data.train))
     epoch = "" if fake else f", {len(data.train) // whole} steps per epoch"
     pace = 2 * size / sum(seconds)
     text = (
-        f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({trained:,} trained), "
+        f"  {stage.name}: {stage.method['name']}, {total:,} parameters ({own}), "
         f"batch {whole}{epoch}, loss {losses.value:.4f}, first two steps {pace:,.3g} pairs/s"
     )
+    if trained:
+        text = f"{text}\n    learning rates: {learning_rates(method, stage.optim)}"
     steps = plan.steps
     if steps is None and not fake:
         steps = math.ceil((plan.epochs or 0) * (len(data.train) // whole))

@@ -1,4 +1,4 @@
-"""Build AdamW with parameter groups by tower and weight decay, and the cosine schedule with warm-up."""
+"""Build AdamW with groups by learning rate and weight decay, and the cosine schedule with warm-up."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
     """Build AdamW (Loshchilov and Hutter 2019) over the trainable parameters.
 
     Parameters of fewer than two dimensions (norm gains, biases, temperatures) get no weight decay.
-    ``lr_scale`` multiplies the learning rate of a tower and its head.
+    ``lr_scale`` multiplies the learning rate of a tower and its head; ``backbone_lr`` is that of a backbone.
 
     Returns:
         The optimizer, and the parameter names in its order.
     """
     groups: dict[tuple[float, bool], list[tuple[str, torch.nn.Parameter]]] = {}
     for name, parameter in method.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        scale = next((s for tower, s in config.lr_scale.items() if name.startswith(_prefixes(tower))), 1.0)
-        groups.setdefault((scale, parameter.ndim >= 2), []).append((name, parameter))
-    ordered = [(scale, decay, members) for (scale, decay), members in sorted(groups.items())]
+        if parameter.requires_grad:
+            key = (_part_and_rate(name, config)[1], parameter.ndim >= 2)
+            groups.setdefault(key, []).append((name, parameter))
+    ordered = [(rate, decay, members) for (rate, decay), members in sorted(groups.items())]
     names = [name for _, _, members in ordered for name, _ in members]
     if not ordered:
         # A stage without steps (sign codes, ITQ) trains nothing; AdamW refuses an empty list.
@@ -35,21 +34,40 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
             {
                 "params": [p for _, p in members],
                 "weight_decay": config.weight_decay if decay else 0.0,
-                "scale": scale,
+                "base_lr": rate,
             }
-            for scale, decay, members in ordered
+            for rate, decay, members in ordered
         ],
         lr=config.lr,
         betas=(config.betas[0], config.betas[1]),
         fused=True,  # one pass over the weights: a quarter of the time on the CPU
     )
-    for group in optimizer.param_groups:
-        group["base_lr"] = config.lr * group["scale"]
     return optimizer, names
 
 
-def _prefixes(tower: str) -> tuple[str, str]:
-    return f"encoder.towers.{tower}.", f"encoder.lift.heads.{tower}."
+def learning_rates(method: Method, config: OptimConfig) -> str:
+    """Name the learning rates, the smallest first, each with its parts and their numbers of parameters."""
+    sizes: dict[float, dict[str, int]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            part, rate = _part_and_rate(name, config)
+            own = sizes.setdefault(rate, {})
+            own[part] = own.get(part, 0) + parameter.numel()
+    return "; ".join(
+        f"{rate:.3g} for {', '.join(f'{part} ({size:,})' for part, size in own.items())}"
+        for rate, own in sorted(sizes.items())
+    )
+
+
+def _part_and_rate(name: str, config: OptimConfig) -> tuple[str, float]:
+    """Return the part of the model that a parameter belongs to, and its learning rate."""
+    for tower in ("image", "text"):
+        scaled = config.lr * config.lr_scale.get(tower, 1.0)
+        if name.startswith(f"encoder.towers.{tower}.backbone."):
+            return f"{tower} backbone", config.backbone_lr.get(tower, scaled)
+        if name.startswith((f"encoder.towers.{tower}.", f"encoder.lift.heads.{tower}.")):
+            return f"{tower} head", scaled
+    return "lift and method", config.lr
 
 
 class Schedule:

@@ -56,10 +56,15 @@ class DataConfig(Strict):
 
 
 class OptimConfig(Strict):
-    """AdamW; norms, biases and temperatures get no weight decay."""
+    """AdamW; norms, biases and temperatures get no weight decay.
+
+    ``lr_scale`` multiplies ``lr`` for a tower and its head. ``backbone_lr`` replaces it for a tower's
+    backbone (or its adapters); what is new on top of the backbone keeps ``lr``.
+    """
 
     lr: float = Field(default=1e-3, gt=0)
     lr_scale: dict[Literal["image", "text"], float] = Field(default_factory=dict)
+    backbone_lr: dict[Literal["image", "text"], Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     weight_decay: float = Field(default=0.01, ge=0)
     betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     warmup: float = Field(default=0.05, ge=0, lt=1)

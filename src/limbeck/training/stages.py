@@ -16,10 +16,12 @@ from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset
 from limbeck.encoders.cache import BackboneCache
+from limbeck.encoders.config import TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import even_blocks
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
+from limbeck.encoders.lora import adapt, adapter_parameters
 from limbeck.encoders.start import start_from_sources, with_temperature
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
@@ -93,11 +95,24 @@ def build_method(
             ) from None
     for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model has gradients disabled
+        wanted: TowerConfig = getattr(stage.towers, modality)
         if modality in stage.freeze:
             tower.requires_grad_(False)
             lift.freeze(modality)
-        elif getattr(stage.towers, modality).freeze_backbone:
+        elif wanted.freeze_backbone:
             tower.backbone.requires_grad_(False)
+        elif wanted.lora is not None:
+            where = f"stages.{stage.name}.towers.{modality}.lora"
+            if modality in fresh and not tower.backbone.pretrained:
+                raise LimbeckError(
+                    f"{where}: adapters need pretrained weights; "
+                    "give the backbone a source or the stage an init",
+                    code="E-CONFIG-VALUE",
+                )
+            size = adapt(tower.backbone, wanted.lora, where)
+            whole = sum(p.numel() for p in tower.backbone.parameters()) - size
+            told = f"towers.{modality} trains {size:,} parameters of adapters beside {whole:,} frozen ones"
+            say(f"stage {stage.name}: {told}")
     found = load_teachers(specs, earlier, f"stages.{stage.name}.method")
     labels = data.train.labels
     setup = Setup(
@@ -218,14 +233,16 @@ def run_stage(
     if fabric.is_global_zero:
         chosen = DualEncoder.load(result.best) if best and result.best is not None else encoder
         chosen.save(model)
+        adapters = adapter_parameters(encoder)
         facts: dict[str, Any] = {
             "steps": result.steps,
             "seconds": round(result.seconds, 3),
             "seconds_with_setup": round(time.monotonic() - began, 3),
             "best_step": result.best_step if best else None,
             "best_score": result.best_score,
-            "parameters": sum(p.numel() for p in encoder.parameters()),
+            "parameters": sum(p.numel() for p in encoder.parameters()) - adapters,
             "trained_parameters": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
+            **({"adapter_parameters": adapters} if adapters else {}),
             "rows": len(view),
             "held_out_rows": len(data.held_out),
             "model_sha256": folder_digest(model),
