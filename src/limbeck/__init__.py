@@ -5,7 +5,6 @@ The public names load on first use, so that ``import limbeck`` stays fast and ne
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -35,5 +34,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+    from limbeck.optional_deps import require
+
     module, attribute = _PUBLIC[name]
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(require(module), attribute)

@@ -1,26 +1,61 @@
-"""Import the packages of an extra on demand."""
+"""The one door to packages that the base install lacks: they are imported on demand, by the extra's name."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from limbeck.errors import LimbeckError
 
+EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "lightning_fabric": "train",
+    "safetensors": "train",
+    "onnx": "train",
+    "numba": "fast",
+    "scipy": "report",
+    "pandas": "report",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "sklearn": "probe",
+    "faiss": "faiss",
+    "pymilvus": "milvus",
+}
+"""The extra of `pyproject.toml` that brings a package."""
+_PROJECTS = {"sklearn": "scikit-learn", "lightning_fabric": "lightning-fabric"}
 
-def require(module: str, extra: str = "report") -> Any:
-    """Import a module of an extra (`pyproject.toml`).
+
+def require(module: str) -> Any:
+    """Import a module of an extra, or a module of limbeck that needs one.
 
     Raises:
-        LimbeckError: the package is not installed; the message gives the command that installs it.
+        LimbeckError: a package is not installed; the message gives the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        if error.name != package:
+        known = missing(error)
+        if known is None:
             raise
-        name = "scikit-learn" if package == "sklearn" else package
-        raise LimbeckError(
-            f'{name} is not installed; type: pip install "limbeck[{extra}]"', code="E-PACKAGE-MISSING"
-        ) from None
+        raise known from None
+
+
+def missing(error: ModuleNotFoundError) -> LimbeckError | None:
+    """Return what to say of a package that is not installed; None if no extra brings it."""
+    package = error.name or ""
+    if package not in EXTRAS:
+        return None
+    name = _PROJECTS.get(package, package)
+    return LimbeckError(
+        f"{name} is not installed; type: pip install 'limbeck[{EXTRAS[package]}]'", code="E-PACKAGE-MISSING"
+    )
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # ``sys.modules[package]`` is None or has no spec
+        return False

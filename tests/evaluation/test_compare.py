@@ -83,7 +83,7 @@ def test_a_score_that_one_result_lacks_is_left_out() -> None:
 
 def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with raises_code("E-PACKAGE-MISSING", '"limbeck[report]"'):
+    with raises_code("E-PACKAGE-MISSING", "'limbeck[report]'"):
         compare([make()])
 
 

@@ -98,7 +98,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with raises_code("E-DATA-LABELS", "one:"):
         linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "b", keep=0)))  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with raises_code("E-PACKAGE-MISSING", '"limbeck[probe]"'):
+    with raises_code("E-PACKAGE-MISSING", "'limbeck[probe]'"):
         linear_probe(Raw(), resolve_splits(protocol, one_label(tmp_path / "c")))  # type: ignore[arg-type]
 
 

@@ -60,7 +60,7 @@ def test_without_pandas_a_grid_stops_before_its_first_run(
     monkeypatch.setitem(sys.modules, "pandas", None)
     status, said, errors = run("grid", write("unstarted"), "--out", tmp_path / "grid")
     assert (status, said) == (1, "")
-    assert 'pandas is not installed; type: pip install "limbeck[report]"' in errors
+    assert "pandas is not installed; type: pip install 'limbeck[report]'" in errors
     assert not list((tmp_path / "grid").glob("**/result*.json"))
 
 

@@ -242,7 +242,7 @@ def test_pymilvus_is_named_when_missing(tmp_path, monkeypatch):
     store = make(tmp_path / "index", Hamming(16))
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(
-        LimbeckError, match=r"^milvus: pymilvus is not installed; pip install 'limbeck\[milvus\]'$"
+        LimbeckError, match=r"^pymilvus is not installed; type: pip install 'limbeck\[milvus\]'$"
     ):
         limbeck.Index.open(store.path).search(like="id-1", engine=AT)
 

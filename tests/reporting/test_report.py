@@ -134,7 +134,7 @@ def test_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(extra.importlib, "import_module", absent)
-    with raises_code("E-PACKAGE-MISSING", '"limbeck[report]"'):
+    with raises_code("E-PACKAGE-MISSING", "'limbeck[report]'"):
         write_report(tmp_path / "report.html", title="x")
     assert not (tmp_path / "report.html").exists()
 

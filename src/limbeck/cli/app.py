@@ -26,6 +26,7 @@ from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
 from limbeck.console import echo, forgive_encodings
 from limbeck.errors import InputNote, LimbeckError
+from limbeck.optional_deps import missing
 
 
 def print_version(requested: bool) -> None:
@@ -98,6 +99,12 @@ def main() -> None:
         app()
     except LimbeckError as error:
         echo(f"limbeck: {error.line()}", err=True)
+        raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        known = missing(error)
+        if known is None:
+            raise
+        echo(f"limbeck: {known.line()}", err=True)
         raise SystemExit(1) from None
     except OSError as error:  # such as a name that is too long, or a missing permission
         if error.filename is None:

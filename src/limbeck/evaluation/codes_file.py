@@ -22,6 +22,7 @@ from limbeck.codes.arrays import as_codes
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.hashing import SIDES, SetName
 from limbeck.npy import open_npy
+from limbeck.optional_deps import require
 from limbeck.regular import regular_file
 
 LABELS = ("query_labels", "database_labels")
@@ -92,9 +93,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix.lower() in _PICKLED or _is_pickle(path):
         raise LimbeckError(f"{path}: a pickle, which can run code when read; {_MEND}", code="E-FILE-PICKLE")
     if path.suffix.lower() == ".safetensors":
-        from safetensors.numpy import load_file
-
-        return dict(_load(path, load_file))
+        return dict(_load(path, require("safetensors.numpy").load_file))
     if path.suffix.lower() == ".npz":
         return dict(_load(path, _load_npz))
     raise LimbeckError(

@@ -47,7 +47,7 @@ def linear_probe(
         LimbeckError: the extra ``probe`` is not installed; the train, validation or query rows lack classes
             or labels; there are fewer than two classes.
     """
-    require("sklearn", "probe")
+    require("sklearn")
     train, held_out = splits.held_out
     parts = {"train": train, "validation": held_out, "query": splits.query}
     single, targets = _targets(splits, parts)
@@ -122,7 +122,7 @@ def _several(
     features: dict[str, np.ndarray], targets: dict[str, np.ndarray], part: str, c: float
 ) -> tuple[dict[str, float], np.ndarray | None]:
     """Score each label; skip labels that no row or every row of the training rows or of ``part`` has."""
-    precision = require("sklearn.metrics", "probe").average_precision_score
+    precision = require("sklearn.metrics").average_precision_score
     precisions = []
     for label in range(targets["train"].shape[1]):
         train, true = targets["train"][:, label], targets[part][:, label]
@@ -133,8 +133,8 @@ def _several(
 
 
 def _fit(features: np.ndarray, targets: np.ndarray, c: float) -> Any:
-    model = require("sklearn.linear_model", "probe").LogisticRegression(C=c, max_iter=1000)
+    model = require("sklearn.linear_model").LogisticRegression(C=c, max_iter=1000)
     with warnings.catch_warnings():
         # At a large C the fit stops at max_iter; more steps would change the last digits only.
-        warnings.simplefilter("ignore", require("sklearn.exceptions", "probe").ConvergenceWarning)
+        warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
         return model.fit(features, targets)

@@ -26,6 +26,7 @@ from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.notices import say
+from limbeck.optional_deps import require
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
@@ -120,6 +121,7 @@ def evaluate(
     elif metric_preset is not None:
         protocol, preset = as_in(protocol, metric_preset)
     if isinstance(model, (str, Path)):
+        require("torch")
         from limbeck.encoders.cache import BackboneCache
         from limbeck.encoders.load import load
 

@@ -14,6 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file, write_atomic
 from limbeck.index.arrays import npy_header
 from limbeck.index.store import IndexStore
+from limbeck.optional_deps import require
 from limbeck.tables import split_lines
 
 POINT = "point"
@@ -100,13 +101,7 @@ def _npy(store: IndexStore, stream: BinaryIO) -> None:
 
 
 def _faiss(store: IndexStore, stream: BinaryIO) -> None:
-    try:
-        import faiss
-    except ImportError:
-        raise LimbeckError(
-            "faiss: not installed; pip install 'limbeck[faiss]', or export .npy", code="E-PACKAGE-MISSING"
-        ) from None
-    engine: Any = faiss
+    engine = require("faiss")
     space, index = store.space, None
     for points, _ in store.live_batches():
         rows: Any = space.index_items(points)

@@ -11,12 +11,13 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.exact_rescore import Source, longest_row, nearest, range_search
+from limbeck.index.scan_numpy import Answer, codes_within, highest_vectors, nearest_codes
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
+from limbeck.notices import say
+from limbeck.optional_deps import EXTRAS, installed
 from limbeck.spaces import Space
-from limbeck.spaces.hamming import code_distances
 
-Answer = tuple[np.ndarray, np.ndarray]
 Engine = Callable[..., Answer]  # (queries, items, k, mask=)
 
 RECALL = 0.95
@@ -148,7 +149,7 @@ class ExactSearch:
         engine_queries, limit = space.index_queries(points), check_radius(space, radius)
         starts = self._store.starts
         if space.storage == "codes":
-            search = _codes_within if self._is_small(engine_queries) else _compiled().search_radius
+            search = codes_within if self._by_numpy(engine_queries) else _compiled().search_radius
             parts = [
                 search(engine_queries, array, int(limit), mask=_part(allowed, start, len(array)))
                 for array, start in zip(self._items(), starts, strict=False)
@@ -171,14 +172,16 @@ class ExactSearch:
         alive = self._store.alive
         return alive if mask is None else mask if alive is None else mask & alive
 
-    def _is_small(self, queries: np.ndarray) -> bool:
-        """Return whether numpy answers these queries (Q, width) sooner than numba is imported."""
-        return self._store.rows <= SMALL_ROWS and self._store.rows * len(queries) <= SMALL_PAIRS
+    def _by_numpy(self, queries: np.ndarray) -> bool:
+        """Return whether numpy scans for these queries (Q, width), as it starts sooner, or numba lacks."""
+        small = self._store.rows <= SMALL_ROWS and self._store.rows * len(queries) <= SMALL_PAIRS
+        return small or not _has_numba()
 
     def _engine(self, queries: np.ndarray) -> Engine:
-        if self._store.space.storage == "vectors":
-            return _compiled().search_vectors
-        return _nearest_codes if self._is_small(queries) else _compiled().search_codes
+        vectors = self._store.space.storage == "vectors"
+        if self._by_numpy(queries):
+            return highest_vectors if vectors else nearest_codes
+        return _compiled().search_vectors if vectors else _compiled().search_codes
 
     def _source(self, allowed: np.ndarray | None) -> Source:
         if self._longest is None:
@@ -216,38 +219,19 @@ class ExactSearch:
         return raw, rows.astype(np.int64, copy=False)
 
 
+@functools.cache
+def _has_numba() -> bool:
+    found = installed("numba")
+    if not found:
+        extra = EXTRAS["numba"]
+        say(f"numba is not installed, so numpy scans the index; faster with: pip install 'limbeck[{extra}]'")
+    return found
+
+
 def _compiled() -> ModuleType:
     import limbeck.index.exact  # with numba, which is slow to import
 
     return limbeck.index.exact
-
-
-def _nearest_codes(
-    queries: np.ndarray, items: np.ndarray, k: int, *, mask: np.ndarray | None = None
-) -> Answer:
-    """Return the same as `limbeck.index.exact.search_codes`, by numpy."""
-    allowed = np.arange(len(items)) if mask is None else np.flatnonzero(mask)
-    items, k = items if mask is None else items[allowed], min(k, len(allowed))
-    distances, rows = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
-    for q in range(len(queries) if k else 0):
-        found = code_distances(queries[q], items)
-        near = np.flatnonzero(found <= np.partition(found, k - 1)[k - 1])
-        best = near[np.argsort(found[near], kind="stable")[:k]]
-        distances[q], rows[q] = found[best], allowed[best]
-    return distances, rows
-
-
-def _codes_within(
-    queries: np.ndarray, items: np.ndarray, radius: int, *, mask: np.ndarray | None = None
-) -> list[Answer]:
-    """Return the same as `limbeck.index.exact.search_radius`, by numpy."""
-    answers = []
-    for query in queries:
-        found = code_distances(query, items)
-        near = np.flatnonzero(found <= radius if mask is None else (found <= radius) & mask)
-        best = near[np.argsort(found[near], kind="stable")]
-        answers.append((found[best].astype(np.int32), best))
-    return answers
 
 
 def check_radius(space: Space, radius: float) -> float:

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from limbeck.errors import LimbeckError
+from limbeck.optional_deps import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Pair
     half = _half_width(sd, n, confidence)
     if sd > 0:
         t = difference / (sd / math.sqrt(n))
-        p = float(2 * stdtr(n - 1, -abs(t)))
+        p = float(2 * require("scipy.special").stdtr(n - 1, -abs(t)))
     else:
         t, p = (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
     return PairedTest(n, difference, sd, difference - half, difference + half, t, p, confidence)
@@ -126,7 +126,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def _half_width(sd: float, n: int, confidence: float) -> float:
-    return float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
+    return float(require("scipy.special").stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
 
 
 def _sample(values: ArrayLike, what: str) -> np.ndarray:

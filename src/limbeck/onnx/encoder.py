@@ -60,14 +60,10 @@ class OnnxTower:
         """The graph, read at first use.
 
         Raises:
-            LimbeckError: onnxruntime is missing, or the graph is.
+            LimbeckError: the graph is missing or damaged.
         """
-        try:
-            import onnxruntime
-        except ImportError:
-            raise LimbeckError(
-                "needs onnxruntime: pip install onnxruntime", code="E-PACKAGE-MISSING"
-            ) from None
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:

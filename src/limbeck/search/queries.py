@@ -16,6 +16,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
 from limbeck.notices import say
 from limbeck.onnx import OnnxEncoder
+from limbeck.optional_deps import require
 from limbeck.preprocess import Reads
 from limbeck.spaces import Kept
 
@@ -178,6 +179,7 @@ def _without_torch(folder: Path, modality: str) -> OnnxEncoder | None:
 
 
 def _with_torch(store: IndexStore, folder: Path) -> DualEncoder:
+    require("torch")
     from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder
 
@@ -238,6 +240,7 @@ def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) ->
     Raises:
         LimbeckError: there is no index, the model is of another space, or its text tower reads label lists.
     """
+    require("torch")
     from limbeck.encoders.load import load
     from limbeck.index.encoder import replace_encoder
     from limbeck.search.rows import query_encoder

@@ -18,6 +18,7 @@ from limbeck.index.segment_writer import Batches
 from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.notices import say
+from limbeck.optional_deps import require
 from limbeck.spaces import Hamming, Kept, Space, Sphere
 
 if TYPE_CHECKING:
@@ -245,8 +246,9 @@ def own_encoder(store: IndexStore) -> DualEncoder:
     """Load the encoder of an index for its items.
 
     Raises:
-        LimbeckError: the index has none.
+        LimbeckError: the index has none, or torch is not installed.
     """
+    require("torch")
     from limbeck.encoders.device import placed
     from limbeck.encoders.dual import DualEncoder
 
@@ -263,6 +265,7 @@ def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | No
     """Load a model and return the encoder and its path; an encoder is returned as it is, without a path."""
     if not isinstance(model, Path | str):
         return model, None
+    require("torch")
     from limbeck.encoders.load import load
 
     return load(model), str(model)

@@ -149,18 +149,5 @@ class Hamming(NoCones):
         return {"name": self.name, "bits": self.bits}
 
 
-def code_distances(query: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return the Hamming distances of one code (B,) to codes (N, B), unsigned integers (N,)."""
-    size = next(size for size in (8, 4, 2, 1) if len(query) % size == 0)
-    words = np.ascontiguousarray(items).view(f"u{size}")
-    differing = words ^ np.ascontiguousarray(query).view(f"u{size}")
-    if differing.shape[1] == 1:
-        return np.bitwise_count(differing[:, 0])
-    distances = np.zeros(len(words), dtype=np.uint16)
-    for column in differing.T:
-        distances += np.bitwise_count(column)
-    return distances
-
-
 def _as_signs(codes: np.ndarray) -> np.ndarray:
     return 2 * np.unpackbits(codes, axis=-1).astype(np.float32) - 1

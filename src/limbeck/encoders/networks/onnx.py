@@ -104,14 +104,10 @@ def open_session(graph: bytes, files: dict[str, bytes]) -> Any:
     """Open a graph whose weights may lie in other files, given by name.
 
     Raises:
-        LimbeckError: onnxruntime is not installed, or it refuses the graph.
+        LimbeckError: onnxruntime refuses the graph.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise LimbeckError(
-            "an ONNX model needs onnxruntime; run: pip install onnxruntime", code="E-PACKAGE-MISSING"
-        ) from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised

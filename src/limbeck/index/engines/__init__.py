@@ -8,13 +8,12 @@ candidates are too few.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Literal
 
 from limbeck.errors import LimbeckError
 from limbeck.index.engines.base import Engine
 from limbeck.index.engines.faiss_index import KINDS, faiss_engine
+from limbeck.optional_deps import require
 
 # Our engines for codes: name -> (module, class), imported at first use, because numba is slow to import.
 _OURS = {"ivf": ("ivf", "InvertedCodes"), "prefix": ("prefix", "PrefixColumn"), "mih": ("mih", "MultiIndex")}
@@ -40,11 +39,8 @@ def engine_class(storage: Literal["codes", "vectors"], name: str) -> type[Engine
             code="E-ENGINE-UNKNOWN",
         )
     if name in KINDS[storage]:
-        if importlib.util.find_spec("faiss") is None:
-            raise LimbeckError(
-                f"engine: {name} needs faiss; pip install 'limbeck[faiss]'", code="E-PACKAGE-MISSING"
-            )
+        require("faiss")
         return faiss_engine(storage, name)
     module, cls = _OURS[name]
-    found: type[Engine] = getattr(importlib.import_module(f"{__name__}.{module}"), cls)
+    found: type[Engine] = getattr(require(f"{__name__}.{module}"), cls)
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.optional_deps import require
 
 SCHEMES = ("milvus://", "milvus+tls://")
 TOKEN = "MILVUS_TOKEN"
@@ -87,12 +88,7 @@ def connect(address: Address) -> Any:
     Raises:
         LimbeckError: pymilvus is not installed, no server answers, or it refuses the token.
     """
-    try:
-        import pymilvus
-    except ImportError:
-        raise LimbeckError(
-            "milvus: pymilvus is not installed; pip install 'limbeck[milvus]'", code="E-PACKAGE-MISSING"
-        ) from None
+    pymilvus = require("pymilvus")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # every logged error is raised as well
     try:
         return pymilvus.MilvusClient(address.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
