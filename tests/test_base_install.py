@@ -157,9 +157,8 @@ def test_only_packages_of_extras_are_translated() -> None:
 
 def test_the_extras_are_those_of_pyproject() -> None:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
-    names = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "lightning_fabric": "lightning-fabric"}
     for package, extra in EXTRAS.items():
-        name = names.get(package, package)
+        name = {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}.get(package, package.replace("_", "-"))
         assert any(line.startswith(name + ">=") for line in project["optional-dependencies"][extra]), name
         assert not any(line.startswith(name + ">=") for line in project["dependencies"]), name
 

