@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from limbeck.errors import LimbeckError
 from limbeck.npy import open_npy
+from raising import raises_code
 
 
 def write(path, text: str, body: bytes = bytes(96), version: bytes = b"\x01\x00") -> None:
@@ -22,21 +23,21 @@ def write(path, text: str, body: bytes = bytes(96), version: bytes = b"\x01\x00"
 @pytest.mark.parametrize(
     ("descr", "shape", "message"),
     [
-        ("<f4", "(10**12, 10**12)", "not readable as a plain array"),
-        ("<f4", f"({10**12}, 8)", "its header promises 32,000,000,000,000 bytes, but it has 96"),
-        ("<f4", "(-3, 8)", r"shape \(-3, 8\)"),
-        ("<f4", f"({2**63}, 0)", "shape"),
-        ("<f4", "(4, 8)", "its header promises 128 bytes, but it has 96"),
-        ("<f4", "(" + "1, " * 40 + ")", "shape"),
-        ("|V0", "(10,)", "shape"),
-        ("O", "(3,)", "Python objects, which are never unpickled"),
-        ("<f9", "(3,)", "not readable"),
-        ("<f4", "3", "not readable"),
+        ("<f4", "(10**12, 10**12)", ("E-ARRAY-FILE", "not readable as a plain array")),
+        ("<f4", f"({10**12}, 8)", ("E-ARRAY-FILE", "32,000,000,000,000 bytes", "96")),
+        ("<f4", "(-3, 8)", ("E-ARRAY-FILE", "shape (-3, 8)")),
+        ("<f4", f"({2**63}, 0)", ("E-ARRAY-FILE", "shape")),
+        ("<f4", "(4, 8)", ("E-ARRAY-FILE", "128 bytes", "96")),
+        ("<f4", "(" + "1, " * 40 + ")", ("E-ARRAY-FILE", "shape")),
+        ("|V0", "(10,)", ("E-ARRAY-FILE", "shape")),
+        ("O", "(3,)", ("E-ARRAY-FILE", "pickle")),
+        ("<f9", "(3,)", ("E-ARRAY-FILE", "not readable")),
+        ("<f4", "3", ("E-ARRAY-FILE", "not readable")),
     ],
 )
 def test_shapes_and_types_that_lie(tmp_path, descr, shape, message):
     write(tmp_path / "a.npy", f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}")
-    with pytest.raises(LimbeckError, match=message) as caught:
+    with raises_code(*message) as caught:
         open_npy(tmp_path / "a.npy")
     assert "\n" not in str(caught.value) and "a.npy" in str(caught.value)
 

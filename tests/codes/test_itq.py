@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from limbeck.codes import itq, unpack_bits
-from limbeck.errors import LimbeckError
 from raising import raises_code
 
 
@@ -62,16 +61,16 @@ def test_same_seed_same_result_and_seeds_differ():
 @pytest.mark.parametrize(
     ("x", "bits", "message"),
     [
-        (np.zeros((10, 8)), 16, "at most one bit per dimension"),
-        (np.zeros((10, 16)), 12, "multiple of 8"),
-        (np.zeros((10, 16)), 0, "multiple of 8"),
-        (np.zeros((1, 16)), 8, "two points"),
-        (np.full((10, 16), np.nan), 8, "NaN"),
-        (np.zeros(16), 8, "expected real numbers"),
+        (np.zeros((10, 8)), 16, ("E-CODES-LENGTH", "bits:")),
+        (np.zeros((10, 16)), 12, ("E-CODES-LENGTH", "of 8")),
+        (np.zeros((10, 16)), 0, ("E-CODES-LENGTH", "of 8")),
+        (np.zeros((1, 16)), 8, ("E-ARRAY-ROWS", "x:")),
+        (np.full((10, 16), np.nan), 8, ("E-ARRAY-VALUES", "NaN")),
+        (np.zeros(16), 8, ("E-ARRAY-SHAPE", "x:")),
     ],
 )
 def test_errors(x, bits, message):
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         itq(x, bits, seed=0)
 
 

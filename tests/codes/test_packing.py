@@ -46,18 +46,18 @@ def test_zeros_and_ones_are_ambiguous(dtype):
 @pytest.mark.parametrize(
     ("signs", "message"),
     [
-        (np.full((1, 8), 0.5), "sign_codes"),
-        (np.full((1, 8), np.nan), "neither"),
-        (np.zeros((1, 8)), "neither"),
-        (np.full((1, 8), 2), "neither"),
-        (np.ones((1, 12)), "multiple of 8"),
-        (np.ones((1, 0)), "multiple of 8"),
-        (np.ones(8), "shape"),
-        (np.full((1, 8), "x"), "expected bool"),
+        (np.full((1, 8), 0.5), ("E-CODES-FORM", "sign_codes")),
+        (np.full((1, 8), np.nan), ("E-CODES-FORM", "signs:")),
+        (np.zeros((1, 8)), ("E-CODES-FORM", "signs:")),
+        (np.full((1, 8), 2), ("E-CODES-FORM", "signs:")),
+        (np.ones((1, 12)), ("E-CODES-LENGTH", "of 8")),
+        (np.ones((1, 0)), ("E-CODES-LENGTH", "of 8")),
+        (np.ones(8), ("E-ARRAY-SHAPE", "signs:")),
+        (np.full((1, 8), "x"), ("E-CODES-FORM", "bool")),
     ],
 )
 def test_pack_refuses_what_is_no_sign(signs, message):
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         pack_bits(signs)
 
 

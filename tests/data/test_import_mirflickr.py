@@ -172,15 +172,15 @@ def test_aligned_lists_drop_or_keep_rows_without_picture(tmp_path, zipped):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("all_tags.txt", "a\n", "all_tags.txt has 1 lines, but all_imgs.txt has 3"),
-        ("all_labels.txt", "0 1\n" * 3, "line 1 is not 24 zeros and ones"),
-        ("labels_annotation.txt", "sky\ndog\n\n", "line 1 disagrees"),
+        ("all_tags.txt", "a\n", ("E-IMPORT-CONFLICT", "all_tags.txt", "1 lines", "all_imgs.txt")),
+        ("all_labels.txt", "0 1\n" * 3, ("E-IMPORT-LAYOUT", "line 1", "24")),
+        ("labels_annotation.txt", "sky\ndog\n\n", ("E-IMPORT-CONFLICT", "line 1")),
     ],
 )
 def test_lists_that_do_not_agree(tmp_path, file, text, message):
     src = aligned(tmp_path / "src")
     (src / file).write_text(text)
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         run(src, tmp_path / "out")
     (src / file).unlink()
     if file != "labels_annotation.txt":

@@ -163,15 +163,15 @@ def test_supervision_and_texts_that_are_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"image": ["a"]}, "'id' is missing"),
-        ({"id": ["a"], "capton": [["x"]]}, "unknown column 'capton'"),
-        ({"id": ["a"], "tags": [["x"], ["y"]]}, "'tags' has 2 rows, 'id' has 1"),
-        ({"id": ["a"], "feature_row": ["x"]}, "'feature_row' must hold int64"),
-        ({"id": ["a"], "labels": [["x"]]}, "label_names lacks"),
+        ({"image": ["a"]}, ("E-TABLE-COLUMN", "'id'")),
+        ({"id": ["a"], "capton": [["x"]]}, ("E-TABLE-COLUMN", "'capton'")),
+        ({"id": ["a"], "tags": [["x"], ["y"]]}, ("E-ARRAY-ROWS", "'tags'", "2 rows", "'id'")),
+        ({"id": ["a"], "feature_row": ["x"]}, ("E-TABLE-TYPE", "'feature_row'", "int64")),
+        ({"id": ["a"], "labels": [["x"]]}, ("E-LABEL-UNKNOWN", "label_names")),
     ],
 )
 def test_bad_columns_write_nothing(tmp_path, columns, message):
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         Pairs.write(tmp_path / "out", columns, {"name": "x"})
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,6 @@ import limbeck as package
 from limbeck.encoders import device
 from limbeck.encoders.chosen import asked_device, on_device
 from limbeck.encoders.device import find_device, placed
-from limbeck.errors import LimbeckError
 from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
 
@@ -42,17 +41,19 @@ def test_the_best_or_the_one_that_is_named(
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("cuda", "this machine has 1 mps, 1 cpu; leave it out for the best"),
-        ("mps:1", "this machine has"),
-        ("cpu:7", "this machine has"),
-        ("gpu", "choose one of cuda, mps, cpu"),
-        ("cuda:x", "choose one of"),
-        ("", "choose one of"),
+        ("cuda", ("E-DEVICE-MISSING", "this machine has 1 mps, 1 cpu; leave it out for the best")),
+        ("mps:1", ("E-DEVICE-MISSING", "this machine has")),
+        ("cpu:7", ("E-DEVICE-MISSING", "this machine has")),
+        ("gpu", ("E-OPTION-CHOICE", "choose one of cuda, mps, cpu")),
+        ("cuda:x", ("E-OPTION-CHOICE", "choose one of")),
+        ("", ("E-OPTION-CHOICE", "choose one of")),
     ],
 )
-def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, told: str) -> None:
+def test_what_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, told: tuple[str, ...]
+) -> None:
     machine(monkeypatch, 0, 1)
-    with pytest.raises(LimbeckError, match=told) as found:
+    with raises_code(*told) as found:
         find_device(name)
     assert "\n" not in str(found.value)
 

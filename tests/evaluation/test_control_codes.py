@@ -6,8 +6,8 @@ import pytest
 
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.errors import LimbeckError
 from limbeck.evaluation import compare, evaluate_codes
+from raising import raises_code
 
 
 def test_floor_and_ceiling_as_rows(pairs: Pairs, hashing: Protocol) -> None:
@@ -26,11 +26,11 @@ def test_floor_and_ceiling_as_rows(pairs: Pairs, hashing: Protocol) -> None:
 @pytest.mark.parametrize(
     ("codes", "given", "message"),
     [
-        ("random:12", True, "bits must be a multiple of 8; write for example random:64"),
-        ("oracle:0", True, "bits must be a multiple of 8"),
-        ("oracle:16", False, "need rows; give --data DIR and --protocol NAME"),
+        ("random:12", True, ("E-CODES-LENGTH", "of 8", "64")),
+        ("oracle:0", True, ("E-CODES-LENGTH", "of 8")),
+        ("oracle:16", False, ("E-OPTION-MISSING", "--data", "--protocol")),
     ],
 )
-def test_refusals(codes: str, given: bool, message: str, pairs: Pairs, hashing: Protocol) -> None:
-    with pytest.raises(LimbeckError, match=message):
+def test_refusals(codes: str, given: bool, message: tuple[str, ...], pairs: Pairs, hashing: Protocol) -> None:
+    with raises_code(*message):
         evaluate_codes(codes, *((pairs, hashing) if given else ()))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from limbeck.errors import LimbeckError
 from limbeck.index import exact
 from limbeck.index.exact import search_codes, search_radius, search_vectors
 from raising import raises_code
@@ -208,26 +207,29 @@ VECTORS = np.ones((2, 4), np.float32)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: search_codes(CODES, CODES, 0), "k: 0"),
-        (lambda: search_codes(CODES, CODES, -1), "k: -1"),
-        (lambda: search_codes(CODES, CODES, 1.0), "k: 1.0"),
-        (lambda: search_codes(CODES[0], CODES, 1), "queries: has shape"),
-        (lambda: search_codes(CODES[:, :4], CODES, 1), "32-bit codes"),
-        (lambda: search_codes(CODES, CODES.astype(int), 1), "items: holds int64"),
-        (lambda: search_codes(CODES, CODES, 1, mask=[True]), "mask"),
-        (lambda: search_codes(CODES, CODES, 1, mask=np.ones(2)), "mask: is float64"),
-        (lambda: search_codes(CODES, CODES, 1, threads=0), "threads"),
-        (lambda: search_radius(CODES, CODES, -1), "radius: -1"),
-        (lambda: search_radius(CODES, CODES, 0.5), "radius: 0.5"),
-        (lambda: search_vectors(VECTORS, VECTORS, 0), "k: 0"),
-        (lambda: search_vectors(VECTORS, VECTORS[:, :2], 1), "width 4 does not fit items of width 2"),
-        (lambda: search_vectors(VECTORS * np.nan, VECTORS, 1), "queries: hold NaN"),
-        (lambda: search_vectors(VECTORS, VECTORS * np.array([[1], [np.nan]]), 1), "items: row 1 holds NaN"),
-        (lambda: search_vectors(VECTORS.astype(int), VECTORS, 1), "queries: is int64"),
-        (lambda: search_vectors(VECTORS, CODES, 1), "items: is uint8"),
+        (lambda: search_codes(CODES, CODES, 0), ("E-OPTION-RANGE", "k: 0")),
+        (lambda: search_codes(CODES, CODES, -1), ("E-OPTION-RANGE", "k: -1")),
+        (lambda: search_codes(CODES, CODES, 1.0), ("E-OPTION-RANGE", "1.0")),
+        (lambda: search_codes(CODES[0], CODES, 1), ("E-ARRAY-SHAPE", "queries")),
+        (lambda: search_codes(CODES[:, :4], CODES, 1), ("E-CODES-LENGTH", "32-bit")),
+        (lambda: search_codes(CODES, CODES.astype(int), 1), ("E-CODES-FORM", "items", "int64")),
+        (lambda: search_codes(CODES, CODES, 1, mask=[True]), ("E-ARRAY-SHAPE", "mask:")),
+        (lambda: search_codes(CODES, CODES, 1, mask=np.ones(2)), ("E-ARRAY-SHAPE", "mask")),
+        (lambda: search_codes(CODES, CODES, 1, threads=0), ("E-OPTION-RANGE", "threads:")),
+        (lambda: search_radius(CODES, CODES, -1), ("E-OPTION-RANGE", "radius: -1")),
+        (lambda: search_radius(CODES, CODES, 0.5), ("E-OPTION-RANGE", "radius", "0.5")),
+        (lambda: search_vectors(VECTORS, VECTORS, 0), ("E-OPTION-RANGE", "k: 0")),
+        (lambda: search_vectors(VECTORS, VECTORS[:, :2], 1), ("E-ARRAY-SHAPE", "width 4", "width 2")),
+        (lambda: search_vectors(VECTORS * np.nan, VECTORS, 1), ("E-ARRAY-VALUES", "queries", "NaN")),
+        (
+            lambda: search_vectors(VECTORS, VECTORS * np.array([[1], [np.nan]]), 1),
+            ("E-ARRAY-VALUES", "items", "row 1", "NaN"),
+        ),
+        (lambda: search_vectors(VECTORS.astype(int), VECTORS, 1), ("E-ARRAY-SHAPE", "queries", "int64")),
+        (lambda: search_vectors(VECTORS, CODES, 1), ("E-ARRAY-SHAPE", "items", "uint8")),
     ],
 )
 def test_errors(call, message):
-    with pytest.raises(LimbeckError, match=message) as caught:
+    with raises_code(*message) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -125,9 +125,9 @@ def test_through_the_index(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([5, 60], "does not hold 2 rows of its segment"),
-        ([-1, 3], "does not hold 2 rows"),
-        ([3], "does not hold 2 rows"),
+        ([5, 60], ("E-INDEX-DAMAGED", "2 rows")),
+        ([-1, 3], ("E-INDEX-DAMAGED", "2 rows")),
+        ([3], ("E-INDEX-DAMAGED", "2 rows")),
     ],
 )
 def test_tombstones_that_do_not_fit(tmp_path, rows, message):
@@ -139,7 +139,7 @@ def test_tombstones_that_do_not_fit(tmp_path, rows, message):
     with pytest.raises(LimbeckError, match="damaged: tombstones"):
         store.verify()
     resign(tmp_path / "i")
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         IndexStore.open(tmp_path / "i")
 
 

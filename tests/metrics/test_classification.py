@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import LimbeckError
 from limbeck.metrics import best_classes, mean_per_class, top1
 from raising import raises_code
 
@@ -56,17 +55,17 @@ def test_one_answer_an_item_is_the_same_as_lists_of_one():
 @pytest.mark.parametrize(
     ("predicted", "true", "match"),
     [
-        ([0, 1], [0], "2 predictions for 1 items"),
-        ([0], np.empty(0, int), "true: is"),
-        ([0], [0.5], "true: is"),
-        ([0], [-1], "true: is"),
-        ([-1], [0], "predicted: give each"),
-        ([0.5], [0], "predicted: give each"),
-        ([[0], []], [0, 1], "predicted: give each"),
+        ([0, 1], [0], ("E-ARRAY-ROWS", "2 predictions", "1 items")),
+        ([0], np.empty(0, int), ("E-ARRAY-SHAPE", "true")),
+        ([0], [0.5], ("E-ARRAY-SHAPE", "true")),
+        ([0], [-1], ("E-ARRAY-SHAPE", "true")),
+        ([-1], [0], ("E-ARRAY-TYPE", "predicted")),
+        ([0.5], [0], ("E-ARRAY-TYPE", "predicted")),
+        ([[0], []], [0, 1], ("E-ARRAY-TYPE", "predicted")),
     ],
 )
 def test_bad_numbers_are_refused(predicted, true, match):
-    with pytest.raises(LimbeckError, match=match):
+    with raises_code(*match):
         top1(predicted, np.array(true))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.metrics import hamming_ndcg, ranking_ndcg
+from raising import raises_code
 
 
 def problem(seed: int, queries: int = 6, items: int = 50, width: int = 2, labels: int = 5):
@@ -90,10 +91,15 @@ def test_queries_without_a_shared_label():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"ks": []}, "ks: "), ({"ks": [0]}, "ks: "), ({"ks": [True]}, "ks: "), ({"gain": "log"}, "gain: 'log'")],
+    [
+        ({"ks": []}, ("E-OPTION-RANGE", "ks")),
+        ({"ks": [0]}, ("E-OPTION-RANGE", "ks")),
+        ({"ks": [True]}, ("E-OPTION-RANGE", "ks")),
+        ({"gain": "log"}, ("E-OPTION-CHOICE", "gain", "'log'")),
+    ],
 )
 def test_bad_settings(settings, message):
-    with pytest.raises(LimbeckError, match=message):
+    with raises_code(*message):
         hamming_ndcg(*problem(0), **settings)
 
 

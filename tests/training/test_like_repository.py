@@ -61,12 +61,12 @@ def test_chosen_on_the_queries_and_said(tmp_path: Path, recipe: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("like", "student", "said"),
     [
-        ("ucch", {}, "data.like ucch: does not select on the test queries"),
-        ("quinlab", {}, "data.like quinlab: no such repository; did you mean 'qinlab'"),
+        ("ucch", {}, ("E-OPTION-CONFLICT", "data.like", "ucch")),
+        ("quinlab", {}, ("E-OPTION-CHOICE", "data.like", "quinlab", "'qinlab'")),
     ],
 )
-def test_refusals(recipe: dict[str, Any], like: str, student: dict[str, Any], said: str) -> None:
-    with pytest.raises(LimbeckError, match=said):
+def test_refusals(recipe: dict[str, Any], like: str, student: dict[str, Any], said: tuple[str, ...]) -> None:
+    with raises_code(*said):
         open_data(load_recipe(liked(recipe, like, **student)))
 
 
