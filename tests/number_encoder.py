@@ -38,6 +38,10 @@ class NumberEncoder:
     def encode_image(self, images: Sequence[Image.Image]) -> np.ndarray:
         return self.points[[image.size[0] for image in images]]
 
+    def encode(self, modality: str, items: Sequence[Any], output: str) -> list[np.ndarray]:
+        assert output == "points"
+        return [self.encode_text(items) if modality == "text" else self.encode_image(items)]
+
     def save(self, folder: Path, bundle: Any) -> None:
         (folder / "model.json").write_text("{}")
 

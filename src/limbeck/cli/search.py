@@ -61,6 +61,9 @@ def search(
     rerank: int | None = typer.Option(
         None, "--rerank", help="Re-rank the N nearest codes by the stored float embeddings.", metavar="N"
     ),
+    asymmetric: bool = typer.Option(
+        False, "--asymmetric", help="Compare codes with the query's real numbers instead of its code."
+    ),
     embeddings: Path | None = typer.Option(
         None, "--embeddings", help="With --codes: the queries' float embeddings, .npy with one row per code."
     ),
@@ -90,6 +93,8 @@ def search(
         raise typer.BadParameter(
             "--rerank needs the queries' embeddings; give --embeddings FILE with --codes"
         )
+    if asymmetric and codes is not None:
+        raise typer.BadParameter("--asymmetric needs a query that the index's model encodes, not --codes")
     if more_general and more_specific:
         raise typer.BadParameter("--more-general and --more-specific exclude each other; give one")
     if media is not None and gallery is None:
@@ -106,7 +111,7 @@ def search(
 
     opened = Index.open(index)
     hierarchy = "more-general" if more_general else "more-specific" if more_specific else None
-    options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank)
+    options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric)
     choice = opened.engines.choose(options)
     if engine != "exact":  # print to standard error: standard output may be JSON lines
         echo(f"engine {choice.engine}: {choice.why}", err=True)
@@ -126,7 +131,7 @@ def search(
     else:
         encode = opened.encode_query if rerank is None else opened.embed
         read = None if features is None else open_queries(features)
-        points, floats = encode(text, image=image, like=like, features=read)
+        points, floats = encode(text, image=image, like=like, features=read, asymmetric=asymmetric)
         if like is not None:
             options = replace(options, exclude=opened.store.row_of(like))
     found = opened.search_many(points, options, embeddings=floats)
@@ -137,6 +142,8 @@ def search(
     if json_file is not None:
         given = {"where": where, "radius": radius, "hierarchy": hierarchy}
         given = {name: value for name, value in given.items() if value is not None}
+        if asymmetric:
+            given["asymmetric"] = True
         if rerank is not None:
             given |= {"rerank": rerank, "score": opened.kept.score_name, "ranked_by": opened.kept.describe()}
         write_json(json_file, hits_json(opened, results, k, given | {"engine": choice.to_json()}))

@@ -10,6 +10,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import Derived, derived_names, open_derived
 from limbeck.index.ann_search import ApproximateSearch
+from limbeck.index.asymmetric import AsymmetricSearch
 from limbeck.index.calibration import KS
 from limbeck.index.embeddings import check_rerank, checked_queries, reranked
 from limbeck.index.engines.base import SearchParams
@@ -77,6 +78,7 @@ class Engines:
     def __init__(self, store: IndexStore) -> None:
         self._store, self._exact = store, ExactSearch(store)
         self._choices: dict[tuple[str, float, int], Choice] = {}
+        self._asymmetric: Choice | None = None
 
     def choose(self, options: SearchOptions) -> Choice:
         """Select the engine of a search and its parameters, and keep the engine open.
@@ -89,6 +91,11 @@ class Engines:
         Raises:
             LimbeckError: there is no such derived index, it was never measured, or it cannot search a radius.
         """
+        if options.asymmetric:
+            if self._asymmetric is None:
+                search = AsymmetricSearch(self._store)
+                self._asymmetric = Choice("exact", {}, "asymmetric", 1.0, None, 0, search)
+            return self._asymmetric
         k = options.fetched
         key = (options.engine, options.recall, -1 if k is None else next((n for n in KS if n + 1 >= k), k))
         if key not in self._choices:
@@ -101,7 +108,7 @@ class Engines:
         """Search for several points at once.
 
         Args:
-            points: (Q, width) query points.
+            points: (Q, width) query points; float (Q, bits) with ``options.asymmetric``.
             options: what to return.
             embeddings: (Q, D), those of the queries; they order items of equal Hamming distance if the index
                 keeps embeddings, and the short lists of ``options.rerank``. A row of NaN means that the query
@@ -128,7 +135,8 @@ class Engines:
                 code="E-ENGINE-CANNOT",
             )
         mask, fetched, exclude = choice.allowed(store, options.where), options.fetched, options.exclude
-        floats = None if embeddings is None else _tie_breakers(store, points, embeddings)
+        by_row = embeddings is None or options.asymmetric  # such distances are seldom equal
+        floats = None if by_row else _tie_breakers(store, points, embeddings)
         queries = [(points, mask)]
         if options.hierarchy is not None:
             queries = with_masks(store, points, mask, options.hierarchy)

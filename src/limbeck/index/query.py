@@ -40,10 +40,12 @@ class SearchOptions:
         engine: "exact", an engine that was built, "auto", or milvus://HOST:PORT/NAME.
         recall: the recall that an approximate engine has to reach, above 0 and at most 1.
         rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
+        asymmetric: compare the codes with the numbers whose signs are the query's code
+            (`limbeck.index.asymmetric`).
 
     Raises:
-        LimbeckError: k, the recall or the length of the short list is out of range, or a radius is given with
-            ``rerank``.
+        LimbeckError: k, the recall or the length of the short list is out of range, a radius is given with
+            ``rerank`` or ``asymmetric``, or ``asymmetric`` with an engine.
     """
 
     k: int | None = None
@@ -54,6 +56,7 @@ class SearchOptions:
     engine: str = "exact"
     recall: float = RECALL
     rerank: int | None = None
+    asymmetric: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None:
@@ -66,6 +69,12 @@ class SearchOptions:
         if rerank is not None and self.radius is not None:
             raise LimbeckError(
                 "rerank: cannot be combined with a radius; leave one of the two out", code="E-OPTION-CONFLICT"
+            )
+        if self.asymmetric and (self.radius is not None or self.engine != "exact"):
+            other = "an engine" if self.radius is None else "a radius"
+            raise LimbeckError(
+                f"asymmetric: cannot be combined with {other}; leave one of the two out",
+                code="E-OPTION-CONFLICT",
             )
         whole = not isinstance(rerank, bool) and isinstance(rerank, int | np.integer)
         if rerank is not None and (not whole or rerank < self.wanted):

@@ -123,7 +123,7 @@ def answer_file(
             try:
                 if query.fault is not None:
                     raise query.fault
-                encoded.append(_encoded(index, query.asked, options.rerank is not None))
+                encoded.append(_encoded(index, query.asked, options))
             except LimbeckError as error:
                 errors[number] = error
             else:
@@ -144,15 +144,15 @@ def answer_file(
                 yield {"query": query.asked, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
 
 
-def _encoded(index: Index, query: dict[str, str], embedded: bool) -> tuple[np.ndarray, ...]:
+def _encoded(index: Index, query: dict[str, str], options: SearchOptions) -> tuple[np.ndarray, ...]:
     """Return the point (1, width) of a query, and its embedding (1, D) if the index keeps embeddings.
 
-    Without ``embedded``, the embedding is NaN if it is not available.
+    Without re-ranking, the embedding is NaN if it is not available.
     """
     others = {"image": query.get("image"), "like": query.get("like")}
-    if embedded:
-        return index.embed(query.get("text"), **others)
-    point, floats = index.encode_query(query.get("text"), **others)
+    if options.rerank is not None:
+        return index.embed(query.get("text"), **others, asymmetric=options.asymmetric)
+    point, floats = index.encode_query(query.get("text"), **others, asymmetric=options.asymmetric)
     kept = index.store.kept
     if kept is None:
         return (point,)

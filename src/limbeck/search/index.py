@@ -145,6 +145,7 @@ class Index:
         engine: str = "exact",
         recall: float = RECALL,
         rerank: int | None = None,
+        asymmetric: bool = False,
     ) -> list[Hit]:
         """Return the items nearest to one query, nearest first.
 
@@ -167,6 +168,8 @@ class Index:
             recall: the recall that the engine has to reach; see `choose`.
             rerank: re-rank this many nearest codes by the stored float embeddings (``embeddings`` of `build`)
                 and return the best k. `Index.kept` names their score.
+            asymmetric: compare the items' codes with the query's real numbers instead of their signs; ``points``
+                are then these numbers, float (bits,).
 
         Raises:
             LimbeckError: not exactly one query is given, k is below 1, an id is unknown, a point or feature
@@ -175,7 +178,8 @@ class Index:
         """
         _require_one("search", query=query, image=image, like=like, features=features, points=points)
         row = None if like is None else self.store.row_of(like)
-        options = SearchOptions(k, where, radius, hierarchy, row, engine, recall, rerank)
+        options = SearchOptions(k, where, radius, hierarchy, row, engine, recall, rerank, asymmetric)
+        asked: dict[str, Any] = {"image": image, "like": like, "features": features, "asymmetric": asymmetric}
         floats: np.ndarray | None = None
         if rerank is not None:
             if points is not None:
@@ -184,11 +188,11 @@ class Index:
                     code="E-INDEX-EMBEDDINGS",
                 )
             check_rerank(self.store)  # before anything is encoded
-            query_points, floats = self.embed(query, image=image, like=like, features=features)
+            query_points, floats = self.embed(query, **asked)
         elif points is not None:
             query_points = np.atleast_2d(points)
         else:
-            query_points, floats = self.encode_query(query, image=image, like=like, features=features)
+            query_points, floats = self.encode_query(query, **asked)
         if len(query_points) != 1:
             raise LimbeckError(
                 f"search: {len(query_points)} queries at once; use search_points for several",
@@ -206,7 +210,7 @@ class Index:
         """Return the hits for each of several points.
 
         Args:
-            points: (Q, width) points of this index's space.
+            points: (Q, width) points of this index's space; float (Q, bits) with ``options.asymmetric``.
             options: what to return; by default the 10 nearest items.
             embeddings: (Q, D), those of the queries. They order items of equal distance, and the short lists
                 of a search with ``rerank``; for a row of NaN, ties go by row.
@@ -218,11 +222,18 @@ class Index:
         return [self._hits(scores, rows) for scores, rows in found]
 
     def embed(
-        self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        like: str | None = None,
+        features: Any = None,
+        asymmetric: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return points (Q, width) and embeddings (Q, D) of a query as in `encode`, or of a stored item.
 
-        The embeddings are of the kind that the index keeps.
+        The embeddings are of the kind that the index keeps. With ``asymmetric`` the points are the numbers
+        (Q, bits) whose signs are the codes, or the signs of a stored item.
 
         Raises:
             LimbeckError: as `encode`, the id is unknown, the item has no embedding, or the encoder does not
@@ -230,21 +241,31 @@ class Index:
         """
         if like is not None:
             row = self.store.row_of(like)
-            return self.store.point(row), embeddings_at(self.store, np.array([row]))
-        return self._queries.embed(self.kept, text, image=image, features=features)
+            return self._stored(row, asymmetric), embeddings_at(self.store, np.array([row]))
+        return self._queries.embed(self.kept, text, image=image, features=features, asymmetric=asymmetric)
+
+    def _stored(self, row: int, asymmetric: bool) -> np.ndarray:
+        point = self.store.point(row)
+        return self.space.coordinates(point) if asymmetric else point
 
     def encode_query(
-        self, text: str | None = None, *, image: Any = None, like: str | None = None, features: Any = None
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        like: str | None = None,
+        features: Any = None,
+        asymmetric: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the same as `embed`, but None, or a row of NaN, for embeddings that are not available."""
         kept = self.store.kept
         if like is not None:
             row = self.store.row_of(like)
             floats = None if kept is None else embeddings_at(self.store, np.array([row]), lenient=True)
-            return self.store.point(row), floats
+            return self._stored(row, asymmetric), floats
         if kept is not None and self._queries.gives(kept, text, features):
-            return self.embed(text, image=image, features=features)
-        return self.encode(text, image=image, features=features), None
+            return self.embed(text, image=image, features=features, asymmetric=asymmetric)
+        return self._queries.encode(text, image=image, features=features, asymmetric=asymmetric), None
 
     @property
     def kept(self) -> Kept:

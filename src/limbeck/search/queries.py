@@ -44,17 +44,26 @@ class QueryEncoder:
         *,
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
+        asymmetric: bool = False,
     ) -> np.ndarray:
         """Encode one or several texts, a picture, or image features (D,) or (Q, D) to points (Q, width).
+
+        With ``asymmetric`` it gives the numbers (Q, bits) whose signs are the codes.
 
         Raises:
             LimbeckError: the index has no encoder for the query, or the encoder cannot read it.
         """
         encoder, modality, items = self._inputs(text, image, features)
-        return encoder.encode_text(items) if modality == "text" else encoder.encode_image(items)
+        return encoder.encode(modality, items, "embeddings" if asymmetric else "points")[0]
 
     def embed(
-        self, kept: Kept, text: str | None, *, image: Any = None, features: np.ndarray | None = None
+        self,
+        kept: Kept,
+        text: str | None,
+        *,
+        image: Any = None,
+        features: np.ndarray | None = None,
+        asymmetric: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode queries like `encode`, to points (Q, width) and embeddings (Q, D) of the kind ``kept``.
 
@@ -69,7 +78,7 @@ class QueryEncoder:
                 code="E-INDEX-OTHER-MODEL",
             )
         floats: Literal["embeddings", "floats"] = "embeddings" if kept.of == "unrecorded" else "floats"
-        points, embeddings = encoder.encode(modality, items, "points", floats)
+        points, embeddings = encoder.encode(modality, items, "embeddings" if asymmetric else "points", floats)
         return points, embeddings
 
     def gives(self, kept: Kept, text: str | None, features: np.ndarray | None) -> bool:
