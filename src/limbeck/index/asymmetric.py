@@ -19,8 +19,8 @@ _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256,
 class AsymmetricSearch:
     """Search the codes of a store exactly by weighted Hamming distance, ties by row.
 
-    A bit weighs as much as the query's number is away from 0; the weights have mean 1. The order is that of the
-    inner product of the query's numbers with the items' signs, highest first.
+    A bit weighs as much as the query's number is away from 0; the weights have mean 1. The order is that of
+    the inner product of the query's numbers with the items' signs, highest first.
     """
 
     def __init__(self, store: IndexStore | SegmentView) -> None:

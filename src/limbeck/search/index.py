@@ -168,7 +168,7 @@ class Index:
             recall: the recall that the engine has to reach; see `choose`.
             rerank: re-rank this many nearest codes by the stored float embeddings (``embeddings`` of `build`)
                 and return the best k. `Index.kept` names their score.
-            asymmetric: compare the items' codes with the query's real numbers instead of their signs; ``points``
+            asymmetric: compare the items' codes with the query's real numbers instead of its code; ``points``
                 are then these numbers, float (bits,).
 
         Raises:
@@ -222,18 +222,12 @@ class Index:
         return [self._hits(scores, rows) for scores, rows in found]
 
     def embed(
-        self,
-        text: str | None = None,
-        *,
-        image: Any = None,
-        like: str | None = None,
-        features: Any = None,
-        asymmetric: bool = False,
+        self, text: str | None = None, *, like: str | None = None, asymmetric: bool = False, **read: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return points (Q, width) and embeddings (Q, D) of a query as in `encode`, or of a stored item.
 
-        The embeddings are of the kind that the index keeps. With ``asymmetric`` the points are the numbers
-        (Q, bits) whose signs are the codes, or the signs of a stored item.
+        ``read`` is an ``image`` or ``features``. The embeddings are of the kind that the index keeps. With
+        ``asymmetric`` the points are the numbers (Q, bits) whose signs are codes, or a stored item's signs.
 
         Raises:
             LimbeckError: as `encode`, the id is unknown, the item has no embedding, or the encoder does not
@@ -242,20 +236,14 @@ class Index:
         if like is not None:
             row = self.store.row_of(like)
             return self._stored(row, asymmetric), embeddings_at(self.store, np.array([row]))
-        return self._queries.embed(self.kept, text, image=image, features=features, asymmetric=asymmetric)
+        return self._queries.embed(self.kept, text, **read, asymmetric=asymmetric)
 
     def _stored(self, row: int, asymmetric: bool) -> np.ndarray:
         point = self.store.point(row)
         return self.space.coordinates(point) if asymmetric else point
 
     def encode_query(
-        self,
-        text: str | None = None,
-        *,
-        image: Any = None,
-        like: str | None = None,
-        features: Any = None,
-        asymmetric: bool = False,
+        self, text: str | None = None, *, like: str | None = None, asymmetric: bool = False, **read: Any
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the same as `embed`, but None, or a row of NaN, for embeddings that are not available."""
         kept = self.store.kept
@@ -263,9 +251,9 @@ class Index:
             row = self.store.row_of(like)
             floats = None if kept is None else embeddings_at(self.store, np.array([row]), lenient=True)
             return self._stored(row, asymmetric), floats
-        if kept is not None and self._queries.gives(kept, text, features):
-            return self.embed(text, image=image, features=features, asymmetric=asymmetric)
-        return self._queries.encode(text, image=image, features=features, asymmetric=asymmetric), None
+        if kept is not None and self._queries.gives(kept, text, read.get("features")):
+            return self.embed(text, **read, asymmetric=asymmetric)
+        return self._queries.encode(text, **read, asymmetric=asymmetric), None
 
     @property
     def kept(self) -> Kept:
