@@ -135,8 +135,9 @@ class Engines:
                 code="E-ENGINE-CANNOT",
             )
         mask, fetched, exclude = choice.allowed(store, options.where), options.fetched, options.exclude
-        by_row = embeddings is None or options.asymmetric  # such distances are seldom equal
-        floats = None if by_row else _tie_breakers(store, points, embeddings)
+        floats: np.ndarray | None = None
+        if embeddings is not None and not options.asymmetric:  # whose distances are seldom equal
+            floats = _tie_breakers(store, points, embeddings)
         queries = [(points, mask)]
         if options.hierarchy is not None:
             queries = with_masks(store, points, mask, options.hierarchy)
