@@ -86,6 +86,7 @@ CODES = {
     "E-MODEL-LACKS": "A part of the model lacks what the method asks for; choose another tower or lift.",
     "E-MODEL-MISSING": "There is no such model; name a run, a model directory or a hub id.",
     "E-MODEL-UNSUPPORTED": "This pretrained model is not supported; use one of a supported kind.",
+    "E-MODEL-UPLOAD": "The hub does not take a model; log in with a token that may write.",
     "E-NAME-AMBIGUOUS": "A name fits several pictures or rows; write names that fit one.",
     "E-NAME-UNMATCHED": "Names fit no row of the data set; write the ids or picture names of the table.",
     "E-OPTION-CHOICE": "An option has a value that is not among its choices; choose one that is listed.",

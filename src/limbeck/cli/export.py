@@ -34,8 +34,18 @@ def export(
         None, "--pairs", help="Pairs directory: measure the loss of recall on its pictures and texts."
     ),
     split: str = typer.Option("test", "--split", help="Split of --pairs that is measured."),
+    card: Path | None = typer.Option(
+        None, "--card", help="New directory to publish: weights, ONNX, model card and checksums."
+    ),
+    hub: str | None = typer.Option(
+        None, "--hub", metavar="OWNER/NAME", help="Upload such a directory to the hub."
+    ),
+    private: bool = typer.Option(False, "--private", help="With --hub: make a new repository private."),
+    license: str | None = typer.Option(
+        None, "--license", help="With --card or --hub: the licence that the model card names."
+    ),
 ) -> None:
-    """Write a model for use elsewhere, by default as ONNX graphs, and compare them with torch.
+    """Write a model for use elsewhere: as ONNX graphs, compared with torch, or as a directory to publish.
 
     In limbeck's own layout each tower has a folder with its graphs and its tokenizer. The graphs contain the
     projection into the space of the model. The signs of their output are the hash codes, where the model has
@@ -51,19 +61,34 @@ def export(
     if layout not in known:
         raise LimbeckError(f"--layout {layout!r}: choose one of {', '.join(known)}", code="E-OPTION-CHOICE")
     wanted = {check_precision(name) for name in precision}
-    if out is None:
-        raise LimbeckError("export: name the new directory by --onnx DIR", code="E-OPTION-MISSING")
-    check_new_directory(out, fix="choose another --onnx or remove it")
-    if layout == NAME:
-        if pairs is not None or wanted != {"fp32"}:
-            raise LimbeckError(
-                f"--layout {NAME}: writes weights, not ONNX; leave out --precision and --pairs",
-                code="E-OPTION-UNUSED",
-            )
-        save_clip_model(load(model), out)
+    if out is None and card is None and hub is None:
+        raise LimbeckError(
+            "export: say where to: --onnx DIR, --card DIR or --hub OWNER/NAME", code="E-OPTION-MISSING"
+        )
+    for option, folder in (("--onnx", out), ("--card", card)):
+        if folder is not None:
+            check_new_directory(folder, fix=f"choose another {option} or remove it")
+    if layout == NAME and (pairs is not None or wanted != {"fp32"}):
+        raise LimbeckError(
+            f"--layout {NAME}: writes weights, not ONNX; leave out --precision and --pairs",
+            code="E-OPTION-UNUSED",
+        )
+    if (private and hub is None) or (license is not None and card is None and hub is None):
+        raise LimbeckError(
+            "--private and --license describe a directory of --card or --hub; leave them out",
+            code="E-OPTION-UNUSED",
+        )
+    encoder = load(model)
+    if out is not None and layout == NAME:
+        save_clip_model(encoder, out)
         echo(f"CLIPModel of transformers in {out}")
-        return
-    _export_onnx(load(model), out, wanted, LAYOUTS.get(layout), pairs, split)
+    elif out is not None:
+        _export_onnx(encoder, out, wanted, LAYOUTS.get(layout), pairs, split)
+    if card is not None:
+        encoder.save_pretrained(card, license=license)
+        echo(f"model, ONNX files and model card in {card}")
+    if hub is not None:
+        echo(f"uploaded to {encoder.push_to_hub(hub, private=private, license=license)}")
 
 
 def _export_onnx(

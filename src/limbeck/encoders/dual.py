@@ -51,9 +51,11 @@ class DualEncoder(nn.Module):
         space: the space of its points (numpy half).
         image_input: ``pixels`` or ``features:NAME``.
         cache: when set, it keeps the outputs of frozen backbones.
+        opened_from: the run, directory or hub id that `limbeck.load` opened; None for a model made here.
     """
 
     cache: BackboneCache | None = None
+    opened_from: str | None = None
 
     def __init__(self, image: Tower, text: Tower, lift: Lift) -> None:
         super().__init__()
@@ -309,6 +311,25 @@ class DualEncoder(nn.Module):
         from limbeck.encoders.onnx_export import export_onnx
 
         return export_onnx(self, folder, self.space_id)
+
+    def save_pretrained(self, folder: Path | str, *, license: str | None = None) -> None:
+        """Write a new directory to publish (`limbeck.encoders.published.save_pretrained`)."""
+        from limbeck.encoders.published import save_pretrained
+
+        save_pretrained(self, folder, license=license)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, license: str | None = None) -> str:
+        """Upload such a directory to the hub; return its address (`….published.push_to_hub`)."""
+        from limbeck.encoders.published import push_to_hub
+
+        return push_to_hub(self, repo_id, private=private, license=license)
+
+    @classmethod
+    def from_pretrained(cls, path_or_hub_id: Path | str) -> DualEncoder:
+        """Open a model as `limbeck.load` does."""
+        from limbeck.encoders.load import load
+
+        return load(path_or_hub_id)
 
     @classmethod
     def load(cls, folder: Path | str, *, bundled: bool = False) -> DualEncoder:

@@ -9,7 +9,7 @@ from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, TowerConfig
 from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.pretrained import found
-from limbeck.encoders.sources import is_hub_id
+from limbeck.encoders.sources import is_hub_id, local_folder
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.plugins import trust_code
@@ -35,24 +35,31 @@ def load(
     """
     for file in code:
         trust_code(file)
-    folder = Path(path_or_hub_id)
-    for candidate in (folder, folder / "model"):
-        if (candidate / "model.json").is_file():
-            return placed(DualEncoder.load(candidate), device)
-    if str(path_or_hub_id) == STARTER and not folder.exists():
+    model = placed(_opened(str(path_or_hub_id)), device)
+    model.opened_from = str(path_or_hub_id)
+    return model
+
+
+def _opened(source: str) -> DualEncoder:
+    folder = Path(source)
+    places = [local_folder(source)] if is_hub_id(source) else [folder, folder / "model"]
+    for place in places:
+        if (place / "model.json").is_file():
+            return DualEncoder.load(place)
+    if source == STARTER and not folder.exists():
         from limbeck.encoders.starter import load_starter
 
-        return placed(load_starter(), device)
+        return load_starter()
     if (folder / "recipe.yaml").is_file():
         raise LimbeckError(
             f"{folder}: contains no model, as the run is unfinished; continue it by: limbeck train --resume",
             code="E-MODEL-MISSING",
         )
-    if not folder.exists() and not is_hub_id(str(path_or_hub_id)):
+    if not folder.exists() and not is_hub_id(source):
         raise LimbeckError(
             f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)", code="E-MODEL-MISSING"
         )
-    return placed(load_pretrained(str(path_or_hub_id)), device)
+    return load_pretrained(source)
 
 
 def load_pretrained(source: str) -> DualEncoder:
