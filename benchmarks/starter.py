@@ -66,7 +66,11 @@ def recall(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def reranked(
-    picture_codes: np.ndarray, text_codes: np.ndarray, images: np.ndarray, texts: np.ndarray, owners: np.ndarray
+    picture_codes: np.ndarray,
+    text_codes: np.ndarray,
+    images: np.ndarray,
+    texts: np.ndarray,
+    owners: np.ndarray,
 ) -> dict[str, float]:
     """Return R@k of a short list by Hamming distance, ordered by cosine."""
     distances, cosines = hamming_distances(text_codes, picture_codes), texts @ images.T
