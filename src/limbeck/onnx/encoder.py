@@ -14,12 +14,12 @@ from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.onnx.precision import GRAPHS, Precision
-from limbeck.pictures import open_picture
 from limbeck.preprocess import Preprocessor, preprocessor_from_json
 from limbeck.spaces import Kept, Space, space_from_json
 
 if TYPE_CHECKING:
     import onnxruntime
+    from PIL import Image
 
 Output = Literal["points", "embeddings", "floats"]
 
@@ -66,6 +66,8 @@ class OnnxTower:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Waiting threads would burn as much processor time as a text takes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the C++ side raises its own classes
@@ -164,5 +166,10 @@ class OnnxEncoder:
 
 def _blocks(items: Sequence[Any] | np.ndarray, size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
-        block = items[start : start + size]
-        yield [open_picture(item) if isinstance(item, Path) else item for item in block]
+        yield [_opened(item) if isinstance(item, Path) else item for item in items[start : start + size]]
+
+
+def _opened(path: Path) -> Image.Image:
+    from limbeck.pictures import open_picture  # with Pillow, which a text does not need
+
+    return open_picture(path)
