@@ -25,6 +25,7 @@ RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.ru
 NEEDS = {
     "README.md": ["photos"],
     "docs/data.md": ["photos", "data/photos"],
+    "docs/fine-tune.md": ["photos", "data/photos", "models"],
     "docs/grids.md": ["data/photos"],
     "docs/methods.md": ["data/scenes"],
     "docs/pretrained.md": ["photos", "data/photos", "models"],

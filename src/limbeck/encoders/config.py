@@ -302,6 +302,12 @@ class SphereConfig(Strict):
     max_logit_scale: float = Field(default=100.0, gt=0)
 
 
+class SourceLiftConfig(Strict):
+    """The lift of the pretrained model that both towers come from: space, heads, curvature, logit scale."""
+
+    kind: Literal["source"] = "source"
+
+
 class EuclidConfig(Strict):
     """Linear projection to vectors of any length, compared by squared distance (EuCLIP)."""
 
@@ -374,7 +380,7 @@ class BinaryConfig(Strict):
 
 
 _Lift = Annotated[
-    SphereConfig | TangentConfig | PolarConfig | EuclidConfig | HashConfig | BinaryConfig,
+    SphereConfig | TangentConfig | PolarConfig | EuclidConfig | HashConfig | BinaryConfig | SourceLiftConfig,
     Field(discriminator="kind"),
 ]
 LiftConfig = Annotated[SerializeAsAny[_Lift], _OwnToo]

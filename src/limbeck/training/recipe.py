@@ -27,6 +27,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
 from limbeck.training.own_parts import check_own_parts
+from limbeck.training.recipe_source import SOURCE, with_source
 from limbeck.training.relative import beside
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
@@ -194,7 +195,7 @@ class Recipe(Strict):
         seen: list[str] = []
         for stage in self.stages.values():
             for modality, origin in stage.init.items():
-                if origin not in seen and "/" not in origin and not Path(origin).exists():
+                if origin not in [*seen, SOURCE] and "/" not in origin and not Path(origin).exists():
                     known = ", ".join(seen) or "none"
                     raise ValueError(
                         f"stages.{stage.name}.init.{modality}: {origin!r} is no earlier stage ({known}), "
@@ -252,6 +253,7 @@ def load_recipe(
     for key, value in (overrides or {}).items():
         found = beside(value, folder, tree["stages"], key) if folder else value
         tree = _checked(_override(tree, key.split("."), found), where)
+    tree = with_source(tree, where)
     shared = {key: tree[key] for key in _INHERITED if key in tree}
     stages = {name: _merge(shared, stage) for name, stage in tree["stages"].items() if stage is not None}
     own = {key: value for key, value in tree.items() if key not in _INHERITED}
@@ -343,7 +345,7 @@ def _checked(tree: Any, where: str) -> dict[str, Any]:
             "write 'stages: {NAME: {method: …}}' instead of the list '- name: NAME' of version 0.1",
             code="E-CONFIG-FORM",
         )
-    known = [*Recipe.model_fields, *_INHERITED, "extends"]
+    known = [*Recipe.model_fields, *_INHERITED, "extends", "source"]
     for key in tree:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)

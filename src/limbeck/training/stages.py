@@ -16,13 +16,12 @@ from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import TowerConfig
+from limbeck.encoders.config import SourceLiftConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import even_blocks
-from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.load import load
 from limbeck.encoders.lora import adapt, adapter_parameters
-from limbeck.encoders.start import start_from_sources, with_temperature
+from limbeck.encoders.start import initial_lift, scale_line, start_from_sources, started_from_model
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
@@ -33,6 +32,7 @@ from limbeck.training.data import Data
 from limbeck.training.fit import fit
 from limbeck.training.identity import identity_by_path, recipe_identity
 from limbeck.training.recipe import Recipe, StageConfig, method_config
+from limbeck.training.recipe_source import check_source
 from limbeck.training.teachers import fingerprint, load_teachers, origin_of, trained
 from limbeck.training.validation import validation_score
 
@@ -59,6 +59,7 @@ def build_method(
     Raises:
         LimbeckError: a tower does not fit the method, or a model to start from or to learn from is missing.
     """
+    check_source(stage.model_dump(mode="json"), f"stages.{stage.name}")
     torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))
     method_class, config = method_config(stage)
     specs = method_class.inputs(config)
@@ -81,11 +82,10 @@ def build_method(
                 tower.fit(data.train.fit_items(spec, tower.backbone.reads), seed=seed)
         towers[modality] = tower
     fresh = [modality for modality in towers if modality not in stage.init]
-    chosen = with_temperature(stage.lift, towers)
-    lift = build_lift(chosen, {m: t.dim for m, t in towers.items()})
+    lift = initial_lift(stage.lift, towers)
     encoder = DualEncoder(towers["image"], towers["text"], lift)
-    for line in start_from_sources(encoder, fresh):
-        say(f"stage {stage.name}: {line}")
+    whole = isinstance(stage.lift, SourceLiftConfig)
+    lines = start_from_sources(encoder, fresh, whole=whole)
     for modality, origin in stage.init.items():
         try:
             lift.load_from(sources[origin].lift, modality)
@@ -93,6 +93,9 @@ def build_method(
             raise LimbeckError(
                 f"stages.{stage.name}.init.{modality}: {origin}: {error}", code=error.code
             ) from None
+        lines.append(started_from_model(towers[modality], origin))
+    for line in filter(None, [*lines, scale_line(encoder, stage.lift, inherited=bool(stage.init))]):
+        say(f"stage {stage.name}: {line}")
     for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model has gradients disabled
         wanted: TowerConfig = getattr(stage.towers, modality)
