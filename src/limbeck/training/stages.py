@@ -84,8 +84,7 @@ def build_method(
     fresh = [modality for modality in towers if modality not in stage.init]
     lift = initial_lift(stage.lift, towers)
     encoder = DualEncoder(towers["image"], towers["text"], lift)
-    whole = isinstance(stage.lift, SourceLiftConfig)
-    lines = start_from_sources(encoder, fresh, whole=whole)
+    lines = start_from_sources(encoder, fresh, whole=isinstance(stage.lift, SourceLiftConfig))
     for modality, origin in stage.init.items():
         try:
             lift.load_from(sources[origin].lift, modality)
@@ -93,8 +92,11 @@ def build_method(
             raise LimbeckError(
                 f"stages.{stage.name}.init.{modality}: {origin}: {error}", code=error.code
             ) from None
-        lines.append(started_from_model(towers[modality], origin))
-    for line in filter(None, [*lines, scale_line(encoder, stage.lift, inherited=bool(stage.init))]):
+        if origin not in earlier:  # what an earlier stage hands over is no news
+            lines.append(started_from_model(towers[modality], origin))
+    if not set(stage.init.values()) & earlier.keys():
+        lines.append(scale_line(encoder, stage.lift, inherited=bool(stage.init)))
+    for line in filter(None, lines):
         say(f"stage {stage.name}: {line}")
     for modality, tower in encoder.towers.items():
         tower.requires_grad_(True)  # a loaded model has gradients disabled
