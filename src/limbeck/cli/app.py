@@ -11,6 +11,7 @@ import typer
 from limbeck import __version__
 from limbeck.cli.cache import cache
 from limbeck.cli.compare import compare
+from limbeck.cli.compress import compress
 from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
 from limbeck.cli.encode import encode
@@ -74,6 +75,7 @@ app.command("compare")(compare)
 app.command("grid")(grid)
 app.command("cache")(cache)
 app.command("encode")(encode)
+app.command("compress")(compress)
 app.command("export")(export_model)
 index_app.command()(add)
 index_app.command()(sync)

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from limbeck.codes.packing import sign_codes
 from limbeck.errors import LimbeckError
 
+ITERATIONS = 50  # as the paper
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ITQ:
@@ -46,14 +48,15 @@ class ITQ:
         return sign_codes(self.project(x))
 
 
-def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = 50) -> ITQ:
+def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = ITERATIONS) -> ITQ:
     """Fit ITQ to points.
 
     Args:
         x: float (N, D), finite, N at least 2.
         bits: length of the codes, a multiple of 8, at most D (the number of PCA directions).
         seed: seeds the random initial rotation; the same seed gives the same result.
-        iterations: number of alternations of "nearest corners" and "best rotation"; the paper uses 50.
+        iterations: number of alternations of "nearest corners" and "best rotation"; 0 leaves the random
+            rotation.
 
     Returns:
         The fitted projection.

@@ -372,11 +372,14 @@ class HashConfig(Strict):
 
 
 class BinaryConfig(Strict):
-    """Codes without training: the sign of a fitted map, ``itq``, ``pca`` or ``random`` (a rotation)."""
+    """The sign of a fitted map: ``itq``, ``pca``, ``pca-random`` (rotated), ``random`` or ``learned``.
+
+    ``random`` is a rotation without a fit; ``learned`` keeps the ranking of the features.
+    """
 
     kind: Literal["binary"] = "binary"
     bits: int = Field(ge=8, multiple_of=8)
-    rotation: Literal["itq", "pca", "random"] = "itq"
+    rotation: Literal["itq", "pca", "pca-random", "random", "learned"] = "itq"
 
 
 _Lift = Annotated[

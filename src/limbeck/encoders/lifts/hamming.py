@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from limbeck.codes import itq, sign_codes
+from limbeck.codes.quantization import ITERATIONS
 from limbeck.encoders.config import BinaryConfig, HashConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift, linear_heads
+from limbeck.encoders.lifts.ranking import learn_ranking
 from limbeck.errors import LimbeckError
 from limbeck.spaces import Hamming
 
@@ -46,7 +48,7 @@ class HashLift(Lift):
 
 
 class BinaryLift(Lift):
-    """Sign of a fitted linear map: ITQ (Gong & Lazebnik 2011), PCA, or a random rotation; no gradient steps.
+    """Sign of a fitted linear map: ITQ (Gong & Lazebnik 2011), PCA, a random rotation, or a learned map.
 
     Each modality is centred on its own mean, which closes the gap between the modalities (ours).
     """
@@ -72,31 +74,38 @@ class BinaryLift(Lift):
                 f"lift binary: features have widths {widths[0]} and {widths[1]}; use features of one space",
                 code="E-ARRAY-SHAPE",
             )
-        if self.config.rotation != "random" and self.dim > widths[0]:
+        if self.config.rotation not in ("random", "learned") and self.dim > widths[0]:
             raise LimbeckError(
                 f"lift.bits: {self.config.rotation} makes at most one bit per dimension, "
                 f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random",
                 code="E-CODES-LENGTH",
             )
-        centred = []
+        means = {m: features[m].mean(0) for m in MODALITIES}
+        # A map that is learned starts at the pictures, whose ranking it keeps.
+        read = ("image",) if self.config.rotation == "learned" else MODALITIES
+        x = torch.cat([features[m] - means[m] for m in read]).cpu().numpy()
+        projection = torch.from_numpy(np.ascontiguousarray(self._rotation(x, seed), np.float32))
+        if self.config.rotation == "learned":
+            means, projection = learn_ranking(
+                features["image"].float(), features["text"].float(), projection, seed
+            )
         for m in MODALITIES:
-            setattr(self, f"mean_{m}", features[m].mean(0))
-            centred.append(features[m] - features[m].mean(0))
-        x = torch.cat(centred).cpu().numpy()
-        if self.config.rotation == "itq":
-            projection = itq(x, self.dim, seed).projection
-        else:
-            rng = np.random.default_rng(seed)
-            if self.config.rotation == "pca":
-                basis = np.linalg.eigh(np.asarray(x.T @ x, np.float64))[1][:, ::-1]
-                basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
-            else:
-                blocks = -(-self.dim // x.shape[1])
-                basis = np.hstack(
-                    [np.linalg.qr(rng.standard_normal((x.shape[1],) * 2))[0] for _ in range(blocks)]
-                )
-            projection = basis[:, : self.dim]
-        self.projection = torch.from_numpy(np.ascontiguousarray(projection, np.float32))
+            setattr(self, f"mean_{m}", means[m])
+        self.projection = projection
+
+    def _rotation(self, x: np.ndarray, seed: int) -> np.ndarray:
+        """Return the projection (D, bits) for centred features (N, D) of both modalities."""
+        rotation, width = self.config.rotation, x.shape[1]
+        if rotation in ("itq", "pca-random") or (rotation == "learned" and self.dim <= width):
+            iterations = 0 if rotation == "pca-random" else ITERATIONS
+            return itq(x, self.dim, seed, iterations=iterations).projection
+        if rotation == "pca":
+            basis = np.linalg.eigh(np.asarray(x.T @ x, np.float64))[1][:, ::-1]
+            return (basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(width)]))[:, : self.dim]
+        rng = np.random.default_rng(seed)
+        blocks = -(-self.dim // width)
+        turns = [np.linalg.qr(rng.standard_normal((width, width)))[0] for _ in range(blocks)]
+        return np.hstack(turns)[:, : self.dim]
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Return projected features; their signs are the code."""

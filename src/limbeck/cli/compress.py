@@ -1,0 +1,131 @@
+"""``limbeck compress``: from a model and pictures to a model with codes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from limbeck.cli.device import DEVICE, encodes
+from limbeck.cli.outputs import writes
+from limbeck.console import console, echo
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from limbeck.evaluation.compress import Result
+    from limbeck.evaluation.ranking_kept import Agreement
+
+_QUERY = {"text": "text", "image": "picture"}
+
+
+@writes("json_file")
+@encodes
+def compress(
+    model: str = typer.Argument(..., help="Run, model directory, pretrained model or hub id without codes."),
+    pictures: Path = typer.Argument(
+        ..., help="Folder of pictures, pairs directory, table, or set encoded with MODEL."
+    ),
+    out: Path = typer.Option(
+        ..., "--out", help="New model directory; with several lengths OUT-64, OUT-128, …"
+    ),
+    bits: str = typer.Option("64", "--bits", help="Length of the codes, or several: 64,128,256."),
+    seed: int = typer.Option(0, "--seed", help="Seed of the split and of the maps."),
+    json_file: Path | None = typer.Option(None, "--json", help="Also write all figures to this JSON file."),
+    device: str | None = DEVICE,
+) -> None:
+    """Fit codes to a model's embeddings of your pictures, and keep those that keep its ranking best.
+
+    A fifth of the pictures, at most 500, with their texts asks and is not fitted to.
+    """
+    from limbeck.encoders.load import load
+    from limbeck.evaluation.compress import Compression, of_floats
+    from limbeck.files import check_new_directory, write_json
+
+    lengths = _lengths(bits)
+    places = {n: out if len(lengths) == 1 else out.with_name(f"{out.name}-{n}") for n in lengths}
+    for place in places.values():
+        check_new_directory(place, fix="choose another --out or remove it")
+    loaded = load(model)
+    unread: list[str] = []
+    compression = Compression.of(loaded, model, pictures, seed, lambda item, reason: unread.append(reason))
+    if unread:
+        echo(f"{len(unread)} pictures could not be read (the last: {unread[-1]})", err=True)
+    floats = of_floats(compression.features)
+    counts = compression.counts()
+    if compression.text_kind == "everyday":
+        echo("the pictures have no texts: built-in names of everyday things stand in for queries")
+    echo(", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    told: dict[str, Any] = {
+        "model": model,
+        "pictures": str(pictures),
+        "texts": compression.text_kind,
+        "seed": seed,
+        "counts": counts,
+        "floats": {kind: asdict(one) for kind, one in floats.items()},
+        "lengths": {},
+    }
+    for length, place in places.items():
+        tried = compression.try_candidates(length)
+        results, chosen = [result for result, _ in tried], tried[0][0].candidate
+        console().print(_table(results, floats, length))
+        compression.model(tried[0][1]).save(place)
+        echo(
+            f"{place}: codes by {chosen}, {length // 8} bytes per item instead of {compression.float_bytes:,}"
+        )
+        told["lengths"][str(length)] = {"chosen": chosen, "candidates": [asdict(one) for one in results]}
+    if json_file is not None:
+        write_json(json_file, told)
+    echo(f"try: limbeck index build {pictures} --model {places[lengths[0]]} --out INDEX --keep-embeddings")
+
+
+def _lengths(bits: str) -> list[int]:
+    from limbeck.errors import LimbeckError
+    from limbeck.spaces import Hamming
+
+    try:
+        lengths = [int(part) for part in bits.split(",")]
+    except ValueError:
+        raise LimbeckError(
+            f"--bits: {bits!r} is not a list of whole numbers; write for example 64,128", code="E-OPTION-FORM"
+        ) from None
+    for length in lengths:
+        Hamming(length)
+    return list(dict.fromkeys(lengths))
+
+
+def _table(results: list[Result], floats: dict[str, Agreement], bits: int) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        box=None, title=f"{bits} bits, share of the float ranking on held-out queries", title_justify="left"
+    )
+    for head in ("query", "codes by", "search", "overlap@10", "top 1 in 100", "overlap@10 reranked"):
+        table.add_column(head, justify="left" if head in ("query", "codes by", "search") else "right")
+    extra = [
+        (head, field)
+        for head, field in (
+            ("R@10", "recall"),
+            ("R@10 reranked", "reranked_recall"),
+            ("mAP", "mean_precision"),
+        )
+        if any(getattr(one, field) is not None for one in floats.values())
+    ]
+    for head, _ in extra:
+        table.add_column(head, justify="right")
+
+    def add(kind: str, name: str, search: str, one: Agreement) -> None:
+        shown = [getattr(one, field) for _, field in extra]
+        cells = [f"{value:.3f}" for value in (one.overlap, one.top, one.reranked)]
+        cells += ["" if value is None else f"{value:.3f}" for value in shown]
+        table.add_row(kind, name, search, *cells)
+
+    for kind, one in floats.items():
+        add(_QUERY[kind], "floats", "exact", one)
+        for result in results:
+            name = f"{result.candidate} *" if result is results[0] else result.candidate
+            add(_QUERY[kind], name, "codes", result.codes[kind])
+            add(_QUERY[kind], name, "asymmetric", result.asymmetric[kind])
+    return table
