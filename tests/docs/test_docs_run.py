@@ -31,6 +31,7 @@ NEEDS = {
     "docs/grids.md": ["data/photos"],
     "docs/methods.md": ["data/scenes"],
     "docs/pretrained.md": ["photos", "data/photos", "models"],
+    "docs/text-towers.md": ["photos", "data/photos", "runs/photos"],
     "docs/search.md": ["photos", "data/photos", "runs/photos"],
 }
 PRINTS = {

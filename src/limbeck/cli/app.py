@@ -14,6 +14,7 @@ from limbeck.cli.compare import compare
 from limbeck.cli.compress import compress
 from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
+from limbeck.cli.distil_text import distil_text
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.export import export as export_model
@@ -77,6 +78,7 @@ app.command("cache")(cache)
 app.command("encode")(encode)
 app.command("compress")(compress)
 app.command("export")(export_model)
+app.command("distil-text")(distil_text)
 index_app.command()(add)
 index_app.command()(sync)
 index_app.command()(remove)

@@ -187,6 +187,20 @@ class ClipTextConfig(Strict):
     _own_embeddings = model_validator(mode="before")(_with_projection)
 
 
+class StaticConfig(Strict):
+    """Average the rows of a table of tokens; ``rank`` makes its rows shorter than ``dim``, by a linear map.
+
+    ``storage`` int8 is made by ``limbeck distil-text``.
+    """
+
+    kind: Literal["static"] = "static"
+    dim: int = Field(default=384, ge=2)
+    rank: int | None = Field(default=None, ge=1)
+    tokenizer: TokenizerConfig | str = TokenizerConfig()
+    length: int = Field(default=64, ge=2)
+    storage: Literal["float32", "int8"] = "float32"
+
+
 class RunConfig(Strict):
     """Use the tower of a model that was trained before.
 
@@ -235,7 +249,9 @@ def _own_or(value: Any, known: Callable[[Any], Any]) -> Any:
 
 _OwnToo = WrapValidator(_own_or)
 TextPart = Annotated[
-    SerializeAsAny[Annotated[BagConfig | SentenceConfig | ClipTextConfig, Field(discriminator="kind")]],
+    SerializeAsAny[
+        Annotated[BagConfig | SentenceConfig | ClipTextConfig | StaticConfig, Field(discriminator="kind")]
+    ],
     _OwnToo,
 ]
 _Backbone = Annotated[
@@ -247,6 +263,7 @@ _Backbone = Annotated[
     | ClipImageConfig
     | StarterImageConfig
     | ClipTextConfig
+    | StaticConfig
     | RunConfig
     | ConcatConfig,
     Field(discriminator="kind"),

@@ -20,6 +20,7 @@ from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
 from limbeck.encoders.own import build_own_backbone
 from limbeck.encoders.starter_image import StarterImage
+from limbeck.encoders.static import StaticBackbone
 from limbeck.encoders.text import ClipTextBackbone, SentenceBackbone
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
@@ -167,6 +168,7 @@ _KINDS: dict[str, type[Backbone]] = {
     "multihot": MultiHotBackbone,
     "label_features": LabelFeaturesBackbone,
     "starter_image": StarterImage,
+    "static": StaticBackbone,
 }
 _LOADED: dict[str, Any] = {
     "sentence": SentenceBackbone,

@@ -1,0 +1,152 @@
+"""A small text tower from a teacher: the same space, the same index, through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import limbeck as package
+from limbeck.data.pairs import Pairs
+from limbeck.encoders.config import (
+    BagConfig,
+    FeaturesConfig,
+    HashConfig,
+    MultiHotConfig,
+    PolarConfig,
+    SentenceConfig,
+    SphereConfig,
+    TowerConfig,
+)
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.towers import Tower
+from limbeck.errors import LimbeckError
+from limbeck.index.store import IndexStore
+from limbeck.training.distil_text import StaticSettings, distil_text, distil_to_images, read_texts
+from tiny import write_pairs
+from tiny_encoder import WORDS, pixel_encoder, write_pictures
+
+SMALL = StaticSettings(tokens=80, invented=200, penalty=0.01)
+TEXTS = [f"{a} {b}" for a in WORDS for b in WORDS] + WORDS
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("bits", [None, 16])
+def test_the_space_stays_and_the_texts_are_near(bits: int | None) -> None:
+    teacher = pixel_encoder(bits=bits)
+    found = distil_text(teacher, TEXTS, SMALL)
+    assert found.model.space_id == teacher.space_id
+    assert found.model.towers["text"].backbone.config.kind == "static"
+    assert found.cosine > 0.9
+    one, other = (m.encode("text", TEXTS, "embeddings")[0] for m in (teacher, found.model))
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosines.mean() > 0.9
+    assert teacher.towers["text"].backbone.config.kind == "bag"  # the teacher itself is unchanged
+
+
+@pytest.mark.parametrize("hidden", [[12], [3]])
+def test_a_trunk_stays_where_it_does_not_narrow(hidden: list[int]) -> None:
+    base = pixel_encoder()
+    torch.manual_seed(0)
+    text = Tower(TowerConfig(backbone=BagConfig(), hidden=hidden), "text")
+    text.fit(WORDS * 3, seed=0)
+    lift = build_lift(SphereConfig(dim=8), {"image": 16, "text": hidden[0]})
+    found = distil_text(DualEncoder(base.towers["image"], text, lift).eval(), TEXTS, SMALL).model
+    tower = found.towers["text"]
+    assert tower.backbone.dim == (4 if hidden == [12] else 3)
+    assert tower.config.hidden == ([12] if hidden == [12] else [])
+    assert found.encode_text(["red"]).shape == (1, 8)
+
+
+def test_the_index_of_the_teacher_answers_through_it(run: Run, tmp_path: Path) -> None:
+    pixel_encoder(bits=16).save(tmp_path / "teacher")
+    write_pictures(tmp_path / "photos", range(12))
+    (tmp_path / "texts.txt").write_text("\n".join([*TEXTS, "zzz"]))
+    index, small = tmp_path / "index", tmp_path / "small"
+    assert run("index", "build", tmp_path / "photos", "--model", tmp_path / "teacher", "--out", index)[0] == 0
+    before = np.concatenate(IndexStore.open(index).points)
+    words = ("distil-text", tmp_path / "teacher", tmp_path / "texts.txt", "--tokens", 80, "--invented", 100)
+    status, out, err = run(*words, "--out", small)
+    assert status == 0, err
+    assert "cosine 0.9" in out
+    assert "1 texts left out" in err
+    assert run("index", "encoder", index, "--model", small)[0] == 0
+    assert np.array_equal(np.concatenate(IndexStore.open(index).points), before)
+    status, out, err = run("search", index, "dark red", "-k", 3)
+    assert status == 0, err
+    asked = package.Index.open(index).encode(["dark red"])
+    assert np.array_equal(asked, package.load(small).encode_text(["dark red"]))
+    assert run(*words, "--out", small)[0] == 1  # it exists
+
+
+def test_captions_lead_to_the_pictures_they_describe(tmp_path: Path) -> None:
+    pairs = Pairs.open(write_pairs(tmp_path))
+    torch.manual_seed(0)
+    towers = {
+        "image": Tower(TowerConfig(backbone=FeaturesConfig(name="cnn")), "image"),
+        "text": Tower(TowerConfig(backbone=BagConfig()), "text"),
+    }
+    towers["image"].fit(pairs.features("cnn"), seed=0)
+    towers["text"].fit([text for own in pairs.captions for text in own], seed=0)
+    dims = {modality: tower.dim for modality, tower in towers.items()}
+    rows = np.arange(0, 80, 2)
+    for config in (SphereConfig(dim=8), HashConfig(bits=8)):
+        teacher = DualEncoder(towers["image"], towers["text"], build_lift(config, dims)).eval()
+        found = distil_to_images(teacher, pairs, rows, SMALL)
+        assert found.model.space_id == teacher.space_id
+        assert found.cosine > 0.5
+        pictures = teacher.encode("image", pairs.features("cnn", rows), "embeddings")[0]
+        texts = found.model.encode("text", [pairs.captions[row][0] for row in rows], "embeddings")[0]
+        own = (pictures * texts).sum(1).mean()
+        assert own > (pictures @ texts.T).mean() + 0.2
+    polar = DualEncoder(towers["image"], towers["text"], build_lift(PolarConfig(dim=8), dims)).eval()
+    with pytest.raises(LimbeckError, match="cannot reach the points of lift polar"):
+        distil_to_images(polar, pairs, rows, SMALL)
+
+
+def test_what_cannot_be_distilled_is_refused(run: Run, tmp_path: Path) -> None:
+    teacher = pixel_encoder()
+    with pytest.raises(LimbeckError, match="knows no word of the 2 texts"):
+        distil_text(teacher, ["zzz", "yyy", "zzz"], SMALL)
+    with pytest.raises(LimbeckError, match="needs at least two different texts"):
+        distil_text(teacher, ["red"], StaticSettings(invented=0))
+    labels = Tower(TowerConfig(backbone=MultiHotConfig()), "text")
+    labels.fit([["a"], ["b"]], seed=0)
+    lift = build_lift(SphereConfig(dim=8), {"image": 16, "text": 2})
+    with pytest.raises(LimbeckError, match="reads labels, not texts"):
+        distil_text(DualEncoder(teacher.towers["image"], labels, lift), ["a"], SMALL)
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    for words, said in (
+        ((tmp_path / "empty.txt",), "contains no text; write one per line [E-FILE-EMPTY]"),
+        ((tmp_path / "no.txt",), "no such file"),
+        ((tmp_path / "empty.txt", "--to", "sound"), "choose text or image [E-OPTION-CHOICE]"),
+    ):
+        status, _, err = run("distil-text", tmp_path / "teacher", *words, "--out", tmp_path / "small")
+        assert status == 1
+        assert said in err
+        assert len(err.splitlines()) == 1
+
+
+def test_texts_of_a_pairs_directory(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, rows=10)
+    assert len(read_texts(pairs, None)) > 3 * len(Pairs.open(pairs).split_rows("train"))
+    with pytest.raises(LimbeckError, match="no split 'odd'"):
+        read_texts(pairs, "odd")
+
+
+def test_a_sentence_encoder_lends_its_words(tmp_path: Path) -> None:
+    from hub_models import write_bert
+
+    base = pixel_encoder()
+    text = Tower(TowerConfig(backbone=SentenceConfig(source=str(write_bert(tmp_path / "bert")))), "text")
+    text.fit(["red cats", "a dog", "cat"], seed=0)
+    lift = build_lift(SphereConfig(dim=8), {"image": 16, "text": 12})
+    teacher = DualEncoder(base.towers["image"], text, lift).eval().requires_grad_(False)
+    found = distil_text(teacher, ["red cats", "a dog", "dog", "red dog"], SMALL)
+    assert found.texts == 204
+    assert found.model.space_id == teacher.space_id
+    found.model.check_query("red")
