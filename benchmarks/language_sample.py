@@ -23,8 +23,8 @@ from limbeck.files import write_json
 
 ROOT = Path(__file__).parents[1]
 EACH = 25
-NOT_PROSE = re.compile(r"```.*?```|^(?:[#|<]| {4}|!\[).*?$|^\[.*?\]:.*?$", re.DOTALL | re.MULTILINE)
-SENTENCE_END = re.compile(r"(?<=[.?!:])(?=[\s*])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`*\[])")
+NOT_PROSE = re.compile(r"```(?s:.*?)```|^(?:[#|<]| {4}|!\[).*$|^\[.*?\]:.*$", re.MULTILINE)
+SENTENCE_END = re.compile(r"(?<=[.?!])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`*\[])")
 
 
 class String(TypedDict):
