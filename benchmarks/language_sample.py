@@ -4,7 +4,9 @@
     python benchmarks/language_sample.py --seed 1926 --verdicts FILE
 
 FILE maps the place of every drawn string to a reason why it fails, empty where it is plain and correct.
-A list with verdicts is never drawn again.
+A list with verdicts is never drawn again. Plain means: a stranger to the project understands the string when
+it is read once, and every sentence has a verb. A noun phrase may name a module, a class, a property or the
+value of an option. Correct means: right grammar, and true of the code beside it.
 """
 
 from __future__ import annotations
