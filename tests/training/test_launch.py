@@ -144,5 +144,5 @@ def test_torchrun_trains_one_run(tmp_path: Path, nodes: int) -> None:
     ]  # fmt: skip
     told = [process.communicate(timeout=240)[0] for process in started]
     assert [process.returncode for process in started] == [0] * nodes, told
-    assert sum(text.count(": done; evaluate it with") for text in told) == 1
+    assert sum(text.count("trained; evaluate it with") for text in told) == 1
     assert (tmp_path / "run/model/model.json").is_file()

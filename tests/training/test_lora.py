@@ -25,7 +25,7 @@ from limbeck.training.dry_run import dry_run
 from limbeck.training.fit import Interrupted
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import load_recipe
-from limbeck.training.stages import build_method
+from limbeck.training.stages import build_method, told_sizes
 from pretrained_models import write_siglip
 from tiny import write_pairs, write_protocol
 
@@ -120,6 +120,8 @@ def test_a_run_tells_its_adapters_and_needs_no_peft_to_load(
     text, image = 2 * 2 * (4 * 32 + 2 * 48), 2 * 2 * (4 * 48 + 2 * 56)
     assert facts["adapter_parameters"] == text + image
     assert facts["trained_parameters"] == text + image + 2 * 10 * 8 + 1  # heads and temperature
+    trained = f"{text + image + 161:,} trained ({text + image:,} in adapters, now merged)"
+    assert told_sizes(facts) == f"{facts['parameters']:,} parameters, {trained}"
     assert f"towers.text trains {text:,} parameters of adapters" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "peft", None)
     saved = limbeck.load(run)
@@ -177,7 +179,7 @@ def test_impossible_adapters_are_refused(place: Path, change: dict[str, Any], sa
 
 def test_without_peft_the_message_names_the_extra(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(LimbeckError, match=r'pip install "limbeck\[lora\]"'):
+    with pytest.raises(LimbeckError, match=r"pip install 'limbeck\[lora\]'"):
         method_of(recipe(place))
 
 

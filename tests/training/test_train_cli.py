@@ -24,9 +24,12 @@ Run = Callable[..., tuple[int, str, str]]
 def test_from_a_recipe_to_a_search(tmp_path: Path, recipe: dict[str, Any], limbeck: Run) -> None:
     file, run, index = write_recipe(tmp_path / "recipe.yaml", recipe), tmp_path / "run", tmp_path / "index"
     status, out, err = limbeck("train", file, "seed=3", "stages.student.optim.lr=2e-3", "--out", run)
-    assert (status, out) == (0, f"{run}: done; evaluate it with: limbeck evaluate {run}\n")
     assert "student: step 15/15" in err
     facts = json.loads((run / "run.json").read_text())
+    sizes = facts["stages"]["student"]
+    assert 0 < sizes["trained_parameters"] < sizes["parameters"]  # the image side is frozen
+    said = f"done, {sizes['parameters']:,} parameters, {sizes['trained_parameters']:,} trained"
+    assert (status, out) == (0, f"{run}: {said}; evaluate it with: limbeck evaluate {run}\n")
     assert (facts["seed"], facts["train_pairs"], facts["validation_pairs"]) == (3, 40, 8)
     assert [facts["stages"][s]["steps"] for s in ("teacher", "student")] == [15, 15]
     assert limbeck("evaluate", run, "--no-ceiling")[0] == 0

@@ -58,6 +58,7 @@ def train(
     from limbeck.training.recipe import load_recipe, parse_override, recorded_recipe
     from limbeck.training.run import default_run
     from limbeck.training.run import train as run_training
+    from limbeck.training.stages import stage_facts, told_sizes
 
     changes: dict[str, object] = {}
     for key, value in map(parse_override, overrides or []):
@@ -92,7 +93,8 @@ def train(
         echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(130) from None
     if is_first():
-        echo(f"{run}: done; evaluate it with: limbeck evaluate {run}")
+        sizes = told_sizes(stage_facts(run, resolved)[resolved.last.name])
+        echo(f"{run}: done, {sizes}; evaluate it with: limbeck evaluate {run}")
 
 
 @writes("json")

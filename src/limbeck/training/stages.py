@@ -277,3 +277,10 @@ def _features(encoder: DualEncoder, source: InputReader) -> torch.Tensor:
 def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Return the content of ``done.json`` per stage, by name."""
     return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages.values()}
+
+
+def told_sizes(facts: dict[str, Any]) -> str:
+    """Describe the parameters of a finished stage by its ``done.json``."""
+    told = f"{facts['parameters']:,} parameters, {facts['trained_parameters']:,} trained"
+    adapters = facts.get("adapter_parameters")
+    return f"{told} ({adapters:,} in adapters, now merged)" if adapters else told
