@@ -28,6 +28,7 @@ NEEDS = {
     "docs/compress.md": ["photos", "models"],
     "docs/data.md": ["photos", "data/photos"],
     "docs/fine-tune.md": ["photos", "data/photos", "models"],
+    "docs/export.md": ["photos", "data/photos", "runs/photos"],
     "docs/grids.md": ["data/photos"],
     "docs/methods.md": ["data/scenes"],
     "docs/pretrained.md": ["photos", "data/photos", "models"],
@@ -35,6 +36,7 @@ NEEDS = {
     "docs/search.md": ["photos", "data/photos", "runs/photos"],
 }
 PRINTS = {
+    "docs/export.md": ["ONNX files in exported/onnx", "CLIPModel of transformers", "[1. 1.]"],
     "README.md": ["a red circle"],
     "docs/compress.md": ["a red circle", "asymmetric"],
     "docs/search.md": ["a red circle", "item7"],

@@ -54,11 +54,11 @@ def trained(tmp_path: Path) -> Path:
         "versions": {"torch": "9"},
     }
     (place / "run.json").write_text(json.dumps(told))
-    stages = [
-        {"name": "first", "method": {"name": "hmid-net", "teacher": str(teacher)}, "init": {}},
-        {"name": "codes", "method": {"name": "binarize"}, "init": {"image": "first", "text": "first"}},
-    ]
-    stages[0]["towers"] = {"text": {"backbone": {"kind": "sentence", "source": "owner/words"}}}
+    stages: dict[str, Any] = {
+        "first": {"method": {"name": "hmid-net", "teacher": str(teacher)}, "init": {}},
+        "codes": {"method": {"name": "binarize"}, "init": {"image": "first", "text": "first"}},
+    }
+    stages["first"]["towers"] = {"text": {"backbone": {"kind": "sentence", "source": "owner/words"}}}
     (place / "recipe.yaml").write_text(
         yaml.safe_dump({"name": "my recipe", "note": "A trial.", "stages": stages})
     )
@@ -95,6 +95,13 @@ def test_the_card_tells_what_the_run_tells(trained: Path, tmp_path: Path) -> Non
     ):
         assert line in card.splitlines(), line
     assert str(tmp_path) not in card and "/home" not in card
+
+
+def test_recipes_of_version_0_1_list_their_stages(trained: Path) -> None:
+    wanted, recipe = ancestry(str(trained)), yaml.safe_load((trained / "recipe.yaml").read_text())
+    recipe["stages"] = [{"name": name, **stage} for name, stage in recipe["stages"].items()]
+    (trained / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert ancestry(str(trained)) == wanted and len(wanted.sources) == 2
 
 
 def test_the_directory_is_whole_and_its_checksums_are_right(trained: Path, tmp_path: Path) -> None:

@@ -144,15 +144,16 @@ def _recipe(run: Path) -> dict[str, Any]:
 
 def _sources(recipe: dict[str, Any]) -> Iterator[Source]:
     """Return the models that a recipe names outside of itself, with those that runs among them start from."""
-    stages = recipe.get("stages") or []
-    own = {stage.get("name") for stage in stages}
-    for stage in stages:
+    stages = recipe.get("stages") or {}
+    if isinstance(stages, list):  # as runs of version 0.1 hold it
+        stages = {stage.get("name"): stage for stage in stages}
+    for stage in stages.values():
         teacher = stage.get("method", {}).get("teacher")
         named = [(teacher, "teacher")] if isinstance(teacher, str) else []
         named += [(start, "start") for start in (stage.get("init") or {}).values()]
         named += [(part, "weights") for part in _backbones(stage.get("towers"))]
         for name, role in named:
-            if name in own:
+            if name in stages:
                 continue
             yield _source(name, role)
             if (Path(name) / "recipe.yaml").is_file():
