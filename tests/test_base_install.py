@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import limbeck
+from limbeck.cli.device import encodes
 from limbeck.errors import LimbeckError
 from limbeck.index import query
 from limbeck.index.exact import search_vectors
@@ -194,3 +196,16 @@ def test_a_large_index_without_numba_says_so_once(
         "limbeck: numba is not installed, so numpy scans the index; faster with: pip install 'limbeck[fast]'"
     )
     assert capsys.readouterr().err.splitlines() == [said]
+
+
+def test_verbs_that_encode_let_waiting_threads_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP reads it when torch is imported; a person's own choice stands."""
+
+    @encodes
+    def policy(device: str | None = None) -> str:
+        return os.environ["OMP_WAIT_POLICY"]
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert policy(device="cpu") == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert policy(device="cpu") == "PASSIVE"
