@@ -1,7 +1,7 @@
 """The one writer: atomic files and directories, strict JSON, careful removal.
 
 limbeck replaces and removes only what it wrote, and writes nothing through a link
-(docs/design.md §3.9).
+(docs/design.md §3).
 """
 
 from __future__ import annotations
