@@ -43,6 +43,7 @@ def compress(
     from limbeck.encoders.load import load
     from limbeck.evaluation.compress import Compression, of_floats
     from limbeck.files import check_new_directory, write_json
+    from limbeck.index.encoded import is_encoded
 
     lengths = _lengths(bits)
     places = {n: out if len(lengths) == 1 else out.with_name(f"{out.name}-{n}") for n in lengths}
@@ -63,6 +64,7 @@ def compress(
         "pictures": str(pictures),
         "texts": compression.text_kind,
         "seed": seed,
+        "float bytes": compression.float_bytes,
         "counts": counts,
         "floats": {kind: asdict(one) for kind, one in floats.items()},
         "lengths": {},
@@ -78,7 +80,10 @@ def compress(
         told["lengths"][str(length)] = {"chosen": chosen, "candidates": [asdict(one) for one in results]}
     if json_file is not None:
         write_json(json_file, told)
-    echo(f"try: limbeck index build {pictures} --model {places[lengths[0]]} --out INDEX --keep-embeddings")
+    if not is_encoded(pictures):  # whose points are floats
+        echo(
+            f"try: limbeck index build {pictures} --model {places[lengths[0]]} --out INDEX --keep-embeddings"
+        )
 
 
 def _lengths(bits: str) -> list[int]:

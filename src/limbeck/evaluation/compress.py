@@ -89,11 +89,11 @@ def of_floats(features: Features) -> dict[str, Agreement]:
     return {name: agreement(held, held.ranking) for name, held in features.held.items()}
 
 
-def with_lift(model: DualEncoder, path: str, lift: BinaryLift) -> DualEncoder:
-    """Put a lift on a model's embeddings; ``path`` is recorded as their origin."""
+def with_lift(model: DualEncoder, lift: BinaryLift) -> DualEncoder:
+    """Put a lift on a model's embeddings; the result holds the whole model."""
     towers = {}
     for modality in MODALITIES:
-        config = TowerConfig(backbone=RunConfig(path=path), freeze_backbone=True)
+        config = TowerConfig(backbone=RunConfig(path="floats"), freeze_backbone=True)
         tower = Tower(config, modality)
         assert isinstance(tower.backbone, RunBackbone)
         tower.backbone.load_from(model)
@@ -107,7 +107,6 @@ class Compression:
     """A model, and its embeddings of a collection, split for fitting and for measuring."""
 
     encoder: DualEncoder
-    name: str
     features: Features
     text_kind: str
     seed: int
@@ -125,7 +124,7 @@ class Compression:
 
         Args:
             encoder: a model without codes.
-            name: its path, recorded as the origin of the codes.
+            name: its path, for errors.
             source: folder of pictures, pairs directory, table, or encoded set.
             seed: draws the split and the maps.
             on_skip: called with id and reason of each picture that cannot be read.
@@ -136,7 +135,7 @@ class Compression:
         check_compressible(encoder, name)
         collection = read_collection(encoder, source, on_skip)
         features = held_out(encoder, collection, seed)
-        return cls(encoder, name, features, collection.text_kind, seed)
+        return cls(encoder, features, collection.text_kind, seed)
 
     @property
     def float_bytes(self) -> int:
@@ -153,7 +152,7 @@ class Compression:
 
     def model(self, lift: BinaryLift) -> DualEncoder:
         """Return the model whose codes come from a lift."""
-        return with_lift(self.encoder, self.name, lift)
+        return with_lift(self.encoder, lift)
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of pictures and texts that are fitted to, and of queries and ranked pictures."""

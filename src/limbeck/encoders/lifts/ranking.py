@@ -56,7 +56,11 @@ def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, 
         loss = image.new_zeros(())
         for modality, queries in asked.items():
             target = (queries + means[modality]) @ image[items].T
-            target = SHARPNESS * (target - target.mean(1, keepdim=True)) / target.std(1, keepdim=True)
+            target = (
+                SHARPNESS
+                * (target - target.mean(1, keepdim=True))
+                / target.std(1, keepdim=True).clamp_min(1e-12)
+            )
             hidden = own[:, None] == items if modality == "image" else None
             answers = (queries - shifts[modality] * unit) @ projection
             for scale, codes in zip(scales.exp(), (_signs(answers), answers), strict=True):
