@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
-from limbeck.encoders.config import AugmentConfig, identity
+from limbeck.encoders.config import AugmentConfig
+from limbeck.encoders.identity import identity
 from limbeck.encoders.transforms import random_crop
 from limbeck.pictures import resize_center
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from limbeck.encoders.config import identity
+from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.training import launch
 from limbeck.training.launch import Launch, check_launch, launched

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from limbeck.encoders.config import RunConfig, Strict, identity
+from limbeck.encoders.config import RunConfig, Strict
+from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
 from limbeck.plugins import class_digest

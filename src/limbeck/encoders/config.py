@@ -35,23 +35,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-# Keys that are newer than the first saved models; at these values they have no effect.
-_LATER: dict[str, Any] = {
-    "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
-    "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
-}  # fmt: skip
-
-
-def identity(tree: Any) -> Any:
-    """Return a dumped configuration for hashing, without later keys at their default value.
-
-    Models, indexes and checkpoints from before a key existed keep their hashes.
-    """
-    if isinstance(tree, dict):
-        return {k: identity(v) for k, v in tree.items() if k not in _LATER or v != _LATER[k]}
-    return [identity(item) for item in tree] if isinstance(tree, list) else tree
-
-
 class FeaturesConfig(Strict):
     """Precomputed image features, standardised by log1p, centring, PCA and one global scale."""
 

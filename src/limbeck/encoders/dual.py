@@ -15,9 +15,9 @@ from torch import nn
 
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache, key_of_items
-from limbeck.encoders.config import identity
 from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode, output_blocks
 from limbeck.encoders.hub import weights_digest
+from limbeck.encoders.identity import identity
 from limbeck.encoders.inputs import Cached, TowerInputs
 from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
 from limbeck.encoders.lora import merged

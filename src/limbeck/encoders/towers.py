@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig, identity
+from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig
 from limbeck.encoders.dropout import Dropout
 from limbeck.encoders.encode import device_of
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
+from limbeck.encoders.identity import identity
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.inputs import TowerInputs, backbone_output
 from limbeck.encoders.label_features import LabelFeaturesBackbone

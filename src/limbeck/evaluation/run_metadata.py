@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data.yaml_files import read_yaml
-from limbeck.encoders.config import identity
+from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.data.contents import FILE as CONTENTS
 from limbeck.data.protocols import load_protocol, protocol_file
-from limbeck.encoders.config import identity
+from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.files import read_json, sha256_json
