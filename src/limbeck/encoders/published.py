@@ -42,7 +42,7 @@ def save_pretrained(
     from limbeck.encoders.dual import DualEncoder
 
     folder = Path(folder)
-    made = ancestry(model.opened_from)
+    made = ancestry(model.opened_from, [tower.describe()["config"] for tower in model.towers.values()])
     with atomic_dir(folder) as aside:
         model.save(aside, bundle=True)
         for file in aside.rglob("*.json"):
