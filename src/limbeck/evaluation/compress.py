@@ -11,7 +11,7 @@ import torch
 
 from limbeck.encoders.config import BinaryConfig, RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.lifts import MODALITIES, BinaryLift, build_lift
+from limbeck.encoders.lifts import MODALITIES, BinaryLift
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.compress_features import Features, held_out, read_collection
@@ -59,8 +59,7 @@ def fitted(features: Features, name: str, bits: int, seed: int) -> BinaryLift:
     rotation = name.partition(",")[0]
     config = BinaryConfig.model_validate({"bits": bits, "rotation": rotation})
     width = features.image.shape[1]
-    lift = build_lift(config, {"image": width, "text": width})
-    assert isinstance(lift, BinaryLift)
+    lift = BinaryLift(config, {"image": width, "text": width})
     text = features.text
     if name not in ("itq, texts", "learned"):
         text = text.mean(0, keepdims=True)  # centred it is 0, so that the map is fitted to pictures alone
