@@ -18,7 +18,7 @@ def distil_text(
     to: str = typer.Option(
         "text", "--to", help="What the tower learns: the teacher's text outputs, or the image embeddings."
     ),
-    tokens: int = typer.Option(6500, "--tokens", min=64, help="Size of the vocabulary."),
+    tokens: int = typer.Option(7000, "--tokens", min=64, help="Size of the vocabulary."),
     rank: int | None = typer.Option(None, "--rank", min=1, help="Width of the table; default: full."),
     invented: int = typer.Option(
         30_000, "--invented", min=0, help="Phrases made up of the teacher's vocabulary, beside the texts."

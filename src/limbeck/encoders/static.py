@@ -35,7 +35,7 @@ class StaticTable:
     map: np.ndarray | None
 
 
-SMOOTH = 1e-3
+SMOOTH = 1e-2
 """The parameter a of the weights a / (a + p), p the share of a token (SIF; Arora et al. 2017)."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from torch import nn
 
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone
+from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import StaticConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.encode import output_blocks
+from limbeck.encoders.encode import Block, blocks_of, output_blocks
 from limbeck.encoders.lifts import EuclidLift, HashLift, SphereLift, build_lift
 from limbeck.encoders.static import StaticBackbone
 from limbeck.encoders.static_fit import (
@@ -34,6 +35,8 @@ from limbeck.tables import read_list, warn_notes
 
 HELD_OUT = 20
 """One text in so many is kept from the fit and tells the cosine."""
+WORDS = 5000
+"""Phrases are made of so many words, the first in the teacher's vocabulary, which are its most frequent."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class StaticSettings:
         seed: draws the phrases.
     """
 
-    tokens: int = 6500
+    tokens: int = 7000
     rank: int | None = None
     invented: int = 30_000
     penalty: float = 0.1
@@ -88,9 +91,10 @@ def distil_text(teacher: DualEncoder, texts: Sequence[str], settings: StaticSett
     inner = innermost(tower)
     keeps_trunk = inner.backbone.dim <= inner.dim
     words = _words(inner.backbone, known)
-    fitted_on = known + invented(words, settings.invented if words else 0, settings.seed)
-    outputs = _outputs(inner, fitted_on, with_trunk=not keeps_trunk)
-    backbone, cosine = _fit(fitted_on, outputs, len(known), settings)
+    phrases = invented(words, settings.invented, settings.seed)
+    parts = [teacher_outputs(inner, part, with_trunk=not keeps_trunk) for part in (known, phrases) if part]
+    fitted_on = known + phrases
+    backbone, cosine = _fit(fitted_on, np.concatenate(parts), len(known), settings)
     _put(inner, backbone, keeps_trunk)
     model = DualEncoder(teacher.towers["image"], tower, teacher.lift)
     return Distilled(model, len(fitted_on), unknown, cosine, backbone.bytes)
@@ -194,19 +198,29 @@ def _knows(teacher: DualEncoder, text: str) -> bool:
 
 
 def _words(backbone: Backbone, texts: Sequence[str]) -> list[str]:
-    """Return the words of invented phrases: those of the teacher's tokenizers, else those of the texts."""
+    """Return the words of invented phrases: the first of the teacher's tokenizers, else those of the texts.
+
+    Only words in the letters of the texts count.
+    """
     own = [getattr(module, "tokenizer", None) for module in backbone.modules()]
     known = [one.get_vocab() for one in own if isinstance(one, tokenizers.Tokenizer)]
-    found = [word for vocabulary in known for word in whole_words(vocabulary)]
-    return found or sorted({word for text in texts for word in words(text)})
+    letters = set("".join(texts).lower())
+    found = [word for vocabulary in known for word in whole_words(vocabulary) if letters.issuperset(word)]
+    return found[:WORDS] or sorted({word for text in texts for word in words(text)})
 
 
 @torch.no_grad()
-def _outputs(tower: Tower, texts: Sequence[str], *, with_trunk: bool) -> np.ndarray:
-    """Return the outputs (N, dim) of a tower's backbone, or of its trunk."""
-    outputs = np.empty((len(texts), tower.dim if with_trunk else tower.backbone.dim), np.float32)
-    for rows, block in output_blocks(tower.backbone, texts):
-        outputs[rows] = tower.trunk(torch.from_numpy(block)).numpy() if with_trunk else block
+def teacher_outputs(tower: Tower, texts: Sequence[str], *, with_trunk: bool) -> np.ndarray:
+    """Return the outputs (N, dim) of a tower's backbone, or of its trunk; those of a network are cached."""
+    backbone, key = tower.backbone, key_of_items(texts)
+    if backbone.worth_caching and key is not None:
+        stored = BackboneCache().outputs(backbone, key, len(texts), lambda: output_blocks(backbone, texts))
+        blocks: Iterable[Block] = [(rows, stored[rows]) for rows in blocks_of(len(texts), 4096)]
+    else:
+        blocks = output_blocks(backbone, texts)
+    outputs = np.empty((len(texts), tower.dim if with_trunk else backbone.dim), np.float32)
+    for rows, block in blocks:
+        outputs[rows] = tower.trunk(torch.tensor(block)).numpy() if with_trunk else block
     return outputs
 
 
