@@ -140,9 +140,7 @@ def main() -> None:
     begun = time.process_time()
     small = distil_text(teacher, captions, settings)
     seconds = time.process_time() - begun
-    pictures = distil_to_images(
-        teacher, pairs, pairs.split_rows("train"), replace(settings, penalty=settings.penalty)
-    )
+    pictures = distil_to_images(teacher, pairs, pairs.split_rows("train"), settings)
     test = Items.of_pairs(teacher, pairs, pairs.split_rows("test"))
     lines = [" ".join(tags) for tags in Pairs.open(options.mirflickr).tags if tags]
     lines = random.Random(5).sample(lines, TAG_LINES)

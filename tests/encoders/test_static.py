@@ -64,6 +64,7 @@ def test_the_weighted_mean_by_hand(storage: str, rank: int | None) -> None:
 
 def test_a_text_has_the_same_vector_in_any_batch() -> None:
     backbone, _ = tower(StaticConfig(dim=5, storage="int8"))
+    assert not backbone.worth_caching
     long = " ".join(["red"] * 40)
     with torch.no_grad():
         alone = backbone(backbone.collate(["red dog"]))

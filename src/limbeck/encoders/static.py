@@ -116,6 +116,11 @@ class StaticBackbone(Backbone):
             self.map.weight.copy_(torch.from_numpy(table.map))
 
     @property
+    def worth_caching(self) -> bool:
+        """False, as the lookup costs no more than a cache."""
+        return False
+
+    @property
     def bytes(self) -> int:
         """The size of its weights."""
         return sum(x.numel() * x.element_size() for x in self.state_dict().values())
