@@ -28,7 +28,8 @@ QUERY, RUNS, TEXTS, PICTURES = "a red ring at night", 9, 3000, 2000
 
 def processor_seconds(source: Path | None, python: str, *words: str) -> tuple[float, float]:
     """Processor seconds and seconds of one command; ``source`` is its PYTHONPATH."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    unwanted = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # the first run compiles the modules
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         [python, "-c", "from limbeck.cli import main; main()", *words],
@@ -154,8 +155,8 @@ def main() -> None:
             answer["base_install"] = installed(given.venv.resolve(), index)
         answer["base_build"] = build(base, demo, pictures, Path(place) / "base")
         answer["base_search"] = searches(base, sys.executable, Path(place) / "base")
-        answer["codes"] = equal_codes(demo, index)
         answer["stages"] = stages(demo, pictures)
+        answer["codes"] = equal_codes(demo, index)
     from limbeck.evaluation.environment import environment
     from limbeck.files import write_json
 
