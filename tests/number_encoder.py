@@ -30,7 +30,7 @@ class NumberEncoder:
 
     def check_query(self, text: str) -> None:
         if not text.isdigit():
-            raise LimbeckError(f"text {text!r}: not one word of it is known", code="E-QUERY-WORDS")
+            raise LimbeckError(f"text {text!r}: the model knows none of its words", code="E-QUERY-WORDS")
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return self.points[[int(text) for text in texts]]

@@ -122,7 +122,7 @@ def read_text_member(path: Path, member: str) -> bytes:
     if info is not None and info.file_size > max(_SMALL, MAX_TEXT_RATIO * info.compress_size):
         sizes = f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
         raise LimbeckError(
-            f"{path}: {member} {sizes}, as no text does; unpack it yourself if you trust it",
+            f"{path}: {member} {sizes}, which no text does; unpack it yourself if you trust it",
             code="E-FILE-SIZE",
         )
     return read_member(path, member)

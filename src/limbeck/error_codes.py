@@ -100,7 +100,7 @@ CODES = {
     "E-PAIRS-DAMAGED": "A pairs directory is incomplete or was changed; import the data again.",
     "E-PAIRS-MISSING": "There is no pairs directory at this path; make one with limbeck data import.",
     "E-PATH-ENDING": "A file name has an ending that is not supported; use one that is named.",
-    "E-PATH-EXISTS": "The output exists already; choose another place or remove it.",
+    "E-PATH-EXISTS": "The output already exists; choose another place or remove it.",
     "E-PATH-KIND": "A path is a file where a directory is needed, or the reverse, a link or a device.",
     "E-PATH-MISSING": "There is no file or directory at this path; check the path.",
     "E-PATH-NAME": "No file system accepts this name; choose another name.",
@@ -159,7 +159,7 @@ fault: the command line prints it at the end of the line, `LimbeckError.code` ho
 
     limbeck: photos/pairs.csv: no such file; check the path [E-PATH-MISSING]
 
-Made by `python -m limbeck.error_codes`.
+`python -m limbeck.error_codes` writes this page.
 
 | Code | What it means, and what to do |
 |:--|:--|

@@ -47,7 +47,7 @@ def require(module: str) -> Any:
 
 
 def missing(error: ModuleNotFoundError) -> LimbeckError | None:
-    """Return what to say of a package that is not installed; None if no extra brings it."""
+    """Return the message for a package that is not installed; None if no extra contains it."""
     package = error.name or ""
     if package not in EXTRAS:
         return None

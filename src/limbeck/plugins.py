@@ -67,9 +67,7 @@ def code_digest(file: Path) -> str:
         LimbeckError: no such file.
     """
     if not file.is_file():
-        raise LimbeckError(
-            f"{file}: no such file; a class of yours is named FILE.py:CLASS", code="E-PATH-MISSING"
-        )
+        raise LimbeckError(f"{file}: no such file; name your class FILE.py:CLASS", code="E-PATH-MISSING")
     return sha256_file(file)
 
 
@@ -117,7 +115,7 @@ def named_class(
     """
     own = own_name(name)
     if own is None:
-        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS", code="E-PLUGIN-FILE")
+        raise LimbeckError(f"{name!r}: name your {what} FILE.py:CLASS", code="E-PLUGIN-FILE")
     if sha256 is not None and sha256 != code_digest(own.file):
         raise LimbeckError(
             f"{own.file}: its SHA-256 differs from that of the recipe; restore it", code="E-PLUGIN-TRUST"
@@ -143,7 +141,7 @@ def saved_class(name: str, sha256: str | None, base: type[_Class], what: str) ->
     """
     own = own_name(name)
     if own is None:
-        raise LimbeckError(f"{name!r}: a {what} of yours is named FILE.py:CLASS", code="E-PLUGIN-FILE")
+        raise LimbeckError(f"{name!r}: name your {what} FILE.py:CLASS", code="E-PLUGIN-FILE")
     same = [path for path, digest in TRUSTED.items() if digest == sha256]
     found = same or [path for path in TRUSTED if Path(path).name == own.file.name]
     if not found:

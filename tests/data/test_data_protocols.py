@@ -131,7 +131,7 @@ def test_validation_is_at_most_a_fifth_of_train(pairs, tmp_path):
         ({"relevance": "paired"}, "a hashing protocol needs"),
         ({"validation": {"seed": 1}}, "give either size"),
         ({"splits": {"query": {"column_value": "a"}}}, "splits: give query and train, or draw"),
-        ({"splits": {"query": {"file": "x"}, "train": {"column_value": "a"}}}, "sha256 belong together"),
+        ({"splits": {"query": {"file": "x"}, "train": {"column_value": "a"}}}, "sha256 together"),
     ],
 )
 def test_faults_of_a_protocol_file_are_one_line(tmp_path, changes, message):

@@ -29,7 +29,7 @@ def test_scenes(tmp_path):
     assert result.exit_code == 0 and "36 scenes of 32 pixels, seed 2" in result.output
     assert "ridge from histogram: R@1" in result.output
     assert len(Pairs.open(tmp_path / "s")) == 36
-    assert "exists already" in failure("scenes", tmp_path / "s", "--n", 36)
+    assert "already exists" in failure("scenes", tmp_path / "s", "--n", 36)
     assert verb("scenes", tmp_path / "s", "--n", 24, "--replace").exit_code == 0
 
 

@@ -60,7 +60,7 @@ def test_a_place_that_is_taken_is_one_line(
     (tmp_path / "file").write_text("")
     assert limbeck(monkeypatch, "demo", "--out", str(tmp_path)) == 1
     err = capsys.readouterr().err
-    assert err == f"limbeck: {tmp_path}: exists already; choose another --out or remove it [E-PATH-EXISTS]\n"
+    assert err == f"limbeck: {tmp_path}: already exists; choose another --out or remove it [E-PATH-EXISTS]\n"
     with pytest.raises(LimbeckError):
         chain.run_demo(tmp_path)
 

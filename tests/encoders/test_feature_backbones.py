@@ -97,7 +97,7 @@ def test_bag_of_words_refuses_what_means_nothing() -> None:
         backbone.fit(["", "... !"], seed=0)
     backbone.fit(TEXTS, seed=0)
     backbone.check_query("an unknown RED thing")
-    with pytest.raises(LimbeckError, match="not one word of it is known"):
+    with pytest.raises(LimbeckError, match="the model knows none of its words"):
         backbone.check_query("zebra")
 
 

@@ -118,7 +118,7 @@ def test_the_directory_is_whole_and_its_checksums_are_right(trained: Path, tmp_p
     assert {file.relative_to(tmp_path / "out").as_posix() for file in files} == set(sums)
     for name, digest in sums.items():
         assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
-    with pytest.raises(LimbeckError, match=r"out: exists already"):
+    with pytest.raises(LimbeckError, match=r"out: already exists"):
         model.save_pretrained(tmp_path / "out")
 
 
@@ -217,7 +217,7 @@ def test_a_refusal_of_the_hub_is_one_line(limbeck: Run, trained: Path, api: type
     api.fails = {step: RuntimeError("403 Forbidden.\nYou need write access")}
     code, _, err = limbeck("export", trained, "--hub", "me/codes")
     assert code == 1 and err.count("\n") == 1
-    assert "me/codes: cannot be pushed (403 Forbidden); log in by `hf auth login`" in err
+    assert "me/codes: cannot be pushed (403 Forbidden); log in with `hf auth login`" in err
     assert [name for name, _ in api.asked] == ["whoami", "create_repo", "upload_folder"][: len(api.asked)]
 
 
@@ -270,7 +270,7 @@ def test_what_the_hub_sends_of_a_model() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "say where to: --onnx DIR, --card DIR or --hub OWNER/NAME"),
+        ((), "give --onnx DIR, --card DIR or --hub OWNER/NAME"),
         (("--onnx", "x", "--private"), "--private and --license describe"),
         (("--hub", "nameless"), "nameless: not a hub id; write OWNER/NAME"),
     ],
@@ -284,5 +284,5 @@ def test_the_command_refuses_a_directory_that_exists(limbeck: Run, trained: Path
     (tmp_path / "there").mkdir()
     (tmp_path / "there/mine.txt").write_text("mine")
     code, _, err = limbeck("export", trained, "--card", tmp_path / "there")
-    assert code == 1 and "there: exists already; choose another --card or remove it" in err
+    assert code == 1 and "there: already exists; choose another --card or remove it" in err
     assert [file.name for file in (tmp_path / "there").iterdir()] == ["mine.txt"]

@@ -106,7 +106,7 @@ def test_bad_input_is_one_line(index, tmp_path):
         (lambda: index.search(points=POINTS[0, :5]), "query: has width 5, expected 12-d vectors"),
         (lambda: index.search(points=POINTS[0] * np.nan), "query: row 0 holds NaN"),
         (lambda: index.search(points=far[3]), "query: row 0 is .* from the origin"),
-        (lambda: index.search("words"), "not one word of it is known"),
+        (lambda: index.search("words"), "the model knows none of its words"),
         (lambda: index.search_points(POINTS, 0), "k: 0 is not"),
         (
             lambda: limbeck.Index.build(tmp_path / "i", far, items=ITEMS, space=SPACE),

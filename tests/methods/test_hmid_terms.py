@@ -181,12 +181,12 @@ def test_relations_leave_the_teacher_in_its_space(
         (
             "features",
             {"distillation": 0.0, "target": "none"},
-            "nothing is asked of the teacher; set teacher: none",
+            "no term uses the teacher; set teacher: none",
         ),
         (
             "features",
             {"contrastive": 0.0, "distillation": 0.0, **TERMS["radius"]},
-            "nothing tells pairs apart",
+            "no term separates the pairs",
         ),
         ("none", {}, "teacher none cannot teach; set distillation: 0"),
         (
@@ -211,7 +211,7 @@ def test_relations_leave_the_teacher_in_its_space(
         (
             "features",
             {"reconstruction": 0.0, "target": "ema"},
-            "target ema says nothing at reconstruction 0; set target: none",
+            "target ema has no effect at reconstruction 0; set target: none",
         ),
         ("features", {"distillation_scale": 101.0}, "distillation_scale: .*less than or equal to 100"),
         ("features", {"relation": {"weight": 1.0, "scale": 101.0}}, r"relation\.scale: .*equal to 100"),

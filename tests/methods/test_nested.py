@@ -129,7 +129,7 @@ def test_wrong_lengths(runs: dict[str, Path], place: Path) -> None:
     for options, said in (
         ({"prefixes": [16, 8]}, "ascending"),
         ({"prefixes": [12]}, "multiple of 8"),
-        ({"prefixes": [8], "prefix_weights": [1.0, 1.0]}, "one of prefix_weights"),
+        ({"prefixes": [8], "prefix_weights": [1.0, 1.0]}, "as many prefix_weights"),
     ):
         with pytest.raises(LimbeckError, match=said):
             made(place, 32, "soda-student", **options)

@@ -75,7 +75,7 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_method("dcmh") is METHODS["dcmh"]
     assert find_method("mine.py:Mine").__name__ == "Mine"
     for name, told in {
-        "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or a class of yours as FILE.py:CLASS",
+        "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or name your class FILE.py:CLASS",
         "mine.py": "as FILE.py:CLASS",
         "yours.py:Mine": "yours.py: no such file",
         "mine.py:Nobody": "mine.py: has no method 'Nobody'",

@@ -122,7 +122,7 @@ def test_one_point_for_all_says_nothing() -> None:
 
 
 def test_refusals(place: Path) -> None:
-    with pytest.raises(LimbeckError, match=r"lives in sphere, no hyperbolic space; give a run of meru"):
+    with pytest.raises(LimbeckError, match=r"is in sphere, not in a hyperbolic space; give a run of meru"):
         made(place, teacher=str(place / "clip"))
     with raises_code("E-SPACE-OTHER", "teacher:"):
         made(place, teacher=str(place / "meru"), buffer=True)

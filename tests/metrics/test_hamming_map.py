@@ -209,7 +209,7 @@ CODES, LABELS = np.zeros((2, 2), np.uint8), np.ones((2, 3), bool)
         ((CODES, CODES[:, :1], LABELS, LABELS), {}, "16-bit codes"),
         ((CODES, CODES, LABELS[:1], LABELS), {}, "query_labels: has 1 rows for 2"),
         ((CODES, CODES, LABELS, LABELS[:, :2]), {}, "3 labels, but item_labels has 2"),
-        ((CODES, CODES, LABELS, LABELS * 2), {}, "item_labels: has other values than 0 and 1"),
+        ((CODES, CODES, LABELS, LABELS * 2), {}, "item_labels: holds values other than 0 and 1"),
         ((CODES, CODES, LABELS[:, :0], LABELS[:, :0]), {}, "expected"),
         ((CODES[:0], CODES, LABELS[:0], LABELS), {}, "give at least one of each"),
     ],

@@ -68,7 +68,7 @@ def test_failures_are_one_line_and_status_1(run, files):
         (["index", "build", *codes, "--ids", files / "twice.txt", *new], "'a' is in lines 1 and 2"),
         (["index", "build", *codes, "--ids", files / "gap.txt", *new], "line 2 is empty"),
         (["index", "build", *codes, "--ids", files / "latin.txt", *new], "not a text file"),
-        (["index", "build", *codes, "--ids", files / "ids.txt", "--out", files / "i"], "exists already"),
+        (["index", "build", *codes, "--ids", files / "ids.txt", "--out", files / "i"], "already exists"),
         (["index", "build", "--codes", files / "bits.npy", "--ids", files / "ids.txt", *new], "only 0 and 1"),
         (
             ["search", files / "i", "--like", "x", "--gallery", "g.png", "--media", files / "no"],
@@ -145,6 +145,6 @@ def test_pictures_and_their_gallery(run, tmp_path):
     status, out, _ = run("search", tmp_path / "i", "--image", tmp_path / "media/deep/2.png", "-k", 1)
     assert status == 0 and "deep/2.png" in out and "1.0000" in out
     status, _, err = run("search", tmp_path / "i", "zebra")
-    assert status == 1 and "not one word of it is known" in err
+    assert status == 1 and "the model knows none of its words" in err
     status, _, err = run("encode", tmp_path / "model", tmp_path / "media", "--out", tmp_path / "e")
-    assert status == 1 and "exists already" in err
+    assert status == 1 and "already exists" in err

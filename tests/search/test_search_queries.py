@@ -72,7 +72,7 @@ def test_a_file_of_queries_gives_json_lines(index, tmp_path):
         "score": 0,
         "metadata": {"labels": ["sea"], "width": 500},
     }
-    assert "not one word" in found[3]["error"] and "broken.png" in found[4]["error"]
+    assert "the model knows none" in found[3]["error"] and "broken.png" in found[4]["error"]
     near = list(answer_file(index, tmp_path / "q.jsonl", SearchOptions(radius=20)))
     assert [hit["id"] for hit in near[1]["hits"]] == [hit.id for hit in index.search(like="id-3", radius=20)]
 

@@ -43,7 +43,7 @@ def test_from_a_recipe_to_a_search(tmp_path: Path, recipe: dict[str, Any], limbe
     assert "row" in out
     status, _, err = limbeck("search", index, "zebra")
     assert (status, err.count("\n")) == (1, 1)
-    assert err.startswith("limbeck: query 'zebra': not one word of it is known")
+    assert err.startswith("limbeck: query 'zebra': the model knows none of its words")
     status, _, err = limbeck("search", index, "--image", tmp_path / "none.png")
     assert (status, err.count("\n")) == (1, 1)
 

@@ -29,7 +29,7 @@ def scenes(
     n: Annotated[int, typer.Option("--n", "-n", help="Number of scenes.")] = 6000,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(help="Width and height of the pictures in pixels.")] = 64,
-    replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing directory.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also score the trivial baselines.")] = False,
 ) -> None:
     """Generate a data set of small pictures with captions, tags, labels, and splits."""

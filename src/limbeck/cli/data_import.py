@@ -45,7 +45,7 @@ def _common(
     keep_missing: Annotated[
         bool, typer.Option("--keep-missing", help="Keep rows without a picture.")
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Swap out an existing directory.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing directory.")] = False,
 ) -> Common:
     """Parse the options of every format.
 

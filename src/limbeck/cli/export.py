@@ -62,9 +62,7 @@ def export(
         raise LimbeckError(f"--layout {layout!r}: choose one of {', '.join(known)}", code="E-OPTION-CHOICE")
     wanted = {check_precision(name) for name in precision}
     if out is None and card is None and hub is None:
-        raise LimbeckError(
-            "export: say where to: --onnx DIR, --card DIR or --hub OWNER/NAME", code="E-OPTION-MISSING"
-        )
+        raise LimbeckError("export: give --onnx DIR, --card DIR or --hub OWNER/NAME", code="E-OPTION-MISSING")
     for option, folder in (("--onnx", out), ("--card", card)):
         if folder is not None:
             check_new_directory(folder, fix=f"choose another {option} or remove it")

@@ -111,7 +111,9 @@ def sync(
 def compact(
     index: Path = typer.Argument(..., help="Index directory."),
     media_root: Path | None = typer.Option(
-        None, "--media-root", help="Make paths relative to this folder, which must contain the recorded root."
+        None,
+        "--media-root",
+        help="Store picture paths relative to this folder, which contains the current media root.",
     ),
 ) -> None:
     """Merge all segments into one and drop the removed rows; the order stays."""

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def search(
     index: Path = typer.Argument(..., help="Index directory, from `limbeck index build`."),
     text: str | None = typer.Argument(None, help='Query text, such as "two dogs on a beach".'),
-    k: int | None = typer.Option(None, "-k", help="Number of hits; default: 10, with --radius all."),
+    k: int | None = typer.Option(
+        None, "-k", help="Number of hits; default: 10, or all hits within --radius."
+    ),
     image: Path | None = typer.Option(None, "--image", help="Search with a picture file."),
     like: str | None = typer.Option(None, "--like", help="Search with an item of the index, by its id."),
     features: Path | None = typer.Option(
@@ -47,10 +49,12 @@ def search(
     more_general: bool = typer.Option(
         False,
         "--more-general",
-        help="Only items whose cone contains the query and that are nearer to the root (Lorentz).",
+        help="Return only items whose cone contains the query and that are nearer to the root (Lorentz).",
     ),
     more_specific: bool = typer.Option(
-        False, "--more-specific", help="Only items inside the query's cone, farther from the root (Lorentz)."
+        False,
+        "--more-specific",
+        help="Return only items inside the query's cone, farther from the root (Lorentz).",
     ),
     engine: str = typer.Option(
         "exact",

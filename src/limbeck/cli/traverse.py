@@ -129,7 +129,7 @@ def _texts(file: Path | None, data: Path | None) -> list[str] | None:
 
 
 def _print(traversal: Traversal, start: str) -> None:
-    """Print the chain as a table, with notes on empty cones and unknown texts."""
+    """Print the path as a table; report a start that only the root entails, and texts left out."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -150,9 +150,9 @@ def _print(traversal: Traversal, start: str) -> None:
         table.add_row(share, f"{step.radius:.3f}", inside, f"{step.entailing:,}", escape(step.text))
     console().print(table)
     if not count:
-        missed = f"{traversal.nearest_cone!r} misses it least, by {degrees(-traversal.nearest_inside):.1f}°"
+        missed = f"{traversal.nearest_cone!r} is nearest, {degrees(-traversal.nearest_inside):.1f}° away"
         hint = "; --all takes the nearest text at every step" if traversal.entailed else ""
-        echo(f"no text but {ROOT} entails the start: {missed}{hint}")
+        echo(f"only {ROOT} entails the start: {missed}{hint}")
     if traversal.unknown:
         some = ", ".join([*map(repr, traversal.unknown[:3]), *(["…"] * (len(traversal.unknown) > 3))])
         echo(

@@ -112,7 +112,7 @@ def check_codes(codes: ArrayLike, what: str = "codes") -> np.ndarray:
     array = _matrix(codes, what)
     if array.dtype != np.uint8:
         raise LimbeckError(
-            f"{what}: holds {array.dtype}, not packed uint8 codes; pack them by limbeck.codes.pack_bits",
+            f"{what}: holds {array.dtype}, not packed uint8 codes; use limbeck.codes.pack_bits",
             code="E-CODES-FORM",
         )
     if not 1 <= array.shape[1] <= MAX_BYTES:

@@ -281,7 +281,7 @@ def _check_protocol(pairs: Pairs, protocol: Protocol, alike: list[list[int]], re
 
 
 def _check_all_relevant(pairs: Pairs, report: Report) -> None:
-    """Without a protocol every labelled row asks, and all of them are the database."""
+    """Check all labelled rows, each as a query and as an item of the database (without a protocol)."""
     labels = pairs.labels()
     labels = labels[labels.any(axis=1)]
     share = relevance(labels, labels, pairs.label_names)

@@ -112,7 +112,7 @@ class _Joined:
             self._likeness[first] = min(self._likeness[first], self._likeness[second], likeness)
 
     def apart(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those pairs of positions (m,) and (m,) that are not joined yet."""
+        """Return those pairs of positions (m,) and (m,) that are not joined yet."""
         places, inverse = np.unique(np.concatenate([first, second]), return_inverse=True)
         roots = np.array([self._root(at) for at in places.tolist()], np.int64)[inverse]
         keep = roots[: len(first)] != roots[len(first) :]

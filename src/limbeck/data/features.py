@@ -32,7 +32,7 @@ class FeatureFile:
         if self.count != expected:
             raise LimbeckError(
                 f"{self.path}: features {self.name!r} have {self.count} rows, {what} has {expected}; "
-                "use the file that belongs to it",
+                "use the features file of this data set",
                 code="E-ARRAY-ROWS",
             )
 

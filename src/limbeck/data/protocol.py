@@ -75,7 +75,7 @@ class Validation(Strict):
         if sum(source is not None for source in (self.size, self.column_value, self.file)) != 1:
             raise ValueError("give either size (with seed), column_value, or file (with sha256)")
         if (self.file is None) != (self.sha256 is None):
-            raise ValueError("file and sha256 belong together")
+            raise ValueError("give file and sha256 together, or neither")
         return self
 
 

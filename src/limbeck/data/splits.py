@@ -31,7 +31,7 @@ class Split(Strict):
         if (self.file is None) == (self.column_value is None):
             raise ValueError("give either file (with sha256) or column_value")
         if (self.file is None) != (self.sha256 is None):
-            raise ValueError("file and sha256 belong together")
+            raise ValueError("give file and sha256 together, or neither")
         if self.or_value is not None and self.column_value is None:
             raise ValueError("or_value needs column_value; give both")
         return self

@@ -15,7 +15,7 @@ ROOT = "one figure"
 
 
 def colour_path(pairs: Pairs, row: int) -> list[str] | None:
-    """Path of the only figure's colour: one figure, warm, red. None for a scene of several figures."""
+    """Return the class path of the only figure's colour (one figure, warm, red); None for several figures."""
     texts = pairs.captions[row]
     if not texts[GENERAL].startswith(ROOT):
         return None
@@ -23,7 +23,7 @@ def colour_path(pairs: Pairs, row: int) -> list[str] | None:
 
 
 def colour_classes(pairs: Pairs, rows: np.ndarray) -> Classes:
-    """The eight colours as zero-shot classes of some rows; scenes of several figures are of none."""
+    """Return the eight colours as zero-shot classes of some rows; scenes of several figures have none."""
     paths = [colour_path(pairs, row) for row in rows.tolist()]
     names = sorted(tx.COLOURS)
     tree = Tree.from_paths([[ROOT, *tx.class_path(name)[1:]] for name in names], "colours")
@@ -41,7 +41,7 @@ def colour_classes(pairs: Pairs, rows: np.ndarray) -> Classes:
 
 
 def naming_captions(pairs: Pairs, rows: np.ndarray) -> dict[str, list[str]]:
-    """Node of the tree → the distinct captions of some scenes that name it and nothing below it.
+    """Return, by node of the tree, the distinct captions that name it and nothing below it.
 
     Leaves are named with a shape and a place ("a red star on sand"), their parents with a kind of shape ("a
     warm spiky shape"), the root with a kind of place ("one figure on the ground").

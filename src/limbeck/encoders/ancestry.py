@@ -81,7 +81,7 @@ class Ancestry:
 
 
 def ancestry(opened_from: str | None, towers: Any = None) -> Ancestry:
-    """Read what the place tells from which a model was opened.
+    """Read the facts that a model's location records.
 
     Args:
         opened_from: a run, a model directory, a pretrained model or a hub id; None where nothing is known.

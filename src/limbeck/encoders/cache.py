@@ -105,7 +105,7 @@ class BackboneCache:
         return open_npy(path)
 
     def kept(self, days: float = 0) -> dict[Path, int]:
-        """Return the bytes of each file, outputs and `TextMemory`, that was not used for ``days`` days."""
+        """Return the size of each cached file that was not used for ``days`` days."""
         before, sizes = time.time() - 86_400 * days, {}
         for file in sorted(self._own()):
             with contextlib.suppress(FileNotFoundError):  # another process may prune, too

@@ -120,7 +120,7 @@ class BagBackbone(Backbone):
         kept = sorted((w for w, n in counts.items() if n >= self.min_count), key=lambda w: (-counts[w], w))
         if not kept:
             raise LimbeckError(
-                "text: no training text contains a word; check the text column of the recipe",
+                "text: no training text contains any word; check the text column of the recipe",
                 code="E-DATA-TEXT",
             )
         self._set_vocabulary(kept[: self.vocabulary_size])

@@ -52,7 +52,7 @@ def _opened(source: str) -> DualEncoder:
         return load_starter()
     if (folder / "recipe.yaml").is_file():
         raise LimbeckError(
-            f"{folder}: contains no model, as the run is unfinished; continue it by: limbeck train --resume",
+            f"{folder}: holds no model, as the run is unfinished; continue it with: limbeck train --resume",
             code="E-MODEL-MISSING",
         )
     if not folder.exists() and not is_hub_id(source):

@@ -128,8 +128,8 @@ def _asked(repo_id: str, call: Callable[[], object]) -> None:
 
 def _cannot_push(repo_id: str, reason: str) -> LimbeckError:
     return LimbeckError(
-        f"{repo_id}: cannot be pushed ({reason}); log in by `hf auth login` with a token that may write, "
-        "or write the directory by --card DIR",
+        f"{repo_id}: cannot be pushed ({reason}); log in with `hf auth login` with a token that may write, "
+        "or write the directory with --card DIR",
         code="E-MODEL-UPLOAD",
     )
 

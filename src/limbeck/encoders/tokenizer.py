@@ -70,7 +70,7 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
                 str(folder), trust_remote_code=False, local_files_only=True
             )
         if len(fast) <= len(fast.all_special_tokens):
-            raise ValueError("it has no vocabulary")
+            raise ValueError("its tokenizer has no vocabulary")
         return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]

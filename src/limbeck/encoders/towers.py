@@ -109,7 +109,7 @@ class RunBackbone(Backbone):
 
     @property
     def preprocessor(self) -> Preprocessor | None:
-        """That of the inner tower."""
+        """The preprocessor of the inner tower."""
         return self.tower.backbone.preprocessor
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:

@@ -84,7 +84,7 @@ def encode_batches(
 
 
 def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
-    """Return what embeddings to keep, None for none.
+    """Return which embeddings to keep; None for none.
 
     Raises:
         LimbeckError: the encoder does not give them.

@@ -99,7 +99,7 @@ class PictureFolder:
 
 
 def _no_directory(path: Path) -> str:
-    """Say what a path is that is not a directory, and what to give instead."""
+    """Describe a path that is not a directory, and say what to give instead."""
     wanted = "give a folder of pictures, a pairs directory, a table or an encoded set"
     if not path.exists():
         return f"no such directory; {wanted}"

@@ -139,7 +139,7 @@ def compare(
         results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:
             raise LimbeckError(
-                f"--protocol {protocol}: no result of this protocol; evaluate by it first",
+                f"--protocol {protocol}: no result of this protocol; evaluate with it first",
                 code="E-RESULT-MISSING",
             )
     same_protocol(results)

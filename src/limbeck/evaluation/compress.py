@@ -41,7 +41,7 @@ def check_compressible(model: DualEncoder, name: str) -> None:
     """Refuse a model that has codes already."""
     if model.space.storage == "codes":
         raise LimbeckError(
-            f"{name}: has codes of {model.lift.dim} bits already; give the model that it was made from",
+            f"{name}: already has codes of {model.lift.dim} bits; give the model that it was made from",
             code="E-SPACE-OTHER",
         )
 

@@ -68,7 +68,7 @@ class Labelled:
 
 
 def label_points(name: SetName, points: np.ndarray, rows: np.ndarray, splits: ResolvedSplits) -> Labelled:
-    """Add the labels of the rows (N,) that points are from; items of the database also get ``trained``.
+    """Return points with the labels of their rows (N,); points of the database also get ``trained``.
 
     Raises:
         LimbeckError: no row has a label.

@@ -133,7 +133,7 @@ def export_and_compare(
 
 
 def check_layout(model: DualEncoder, layout: Layout, precisions: Sequence[Precision]) -> ClipLike:
-    """Return what a layout writes beside the graphs of a model.
+    """Return the files that a layout writes beside the graphs of a model.
 
     Raises:
         LimbeckError: a model or precisions that the layout cannot hold.

@@ -92,7 +92,7 @@ def _targets(splits: ResolvedSplits, parts: dict[str, ResolvedSplit]) -> tuple[b
     single = targets["train"].ndim == 1
     if single and len(np.unique(targets["train"][_known(targets["train"])])) < 2:
         raise LimbeckError(
-            f"{pairs.path}: --probe: all training rows have one class; use data with two or more classes",
+            f"{pairs.path}: --probe: all training rows have the same class; use data with more classes",
             code="E-DATA-LABELS",
         )
     return single, targets

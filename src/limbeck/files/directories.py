@@ -87,17 +87,17 @@ def check_new_directory(
         return
     if not path.is_dir():
         raise LimbeckError(
-            f"{path}: exists already and is a file; choose another place", code="E-PATH-EXISTS"
+            f"{path}: already exists and is a file; choose another place", code="E-PATH-EXISTS"
         )
     here = Path.cwd()
     if any(path.samefile(place) for place in (here, *here.parents)):
         raise LimbeckError(
-            f"{path}: the current directory is there; name a new directory", code="E-PATH-EXISTS"
+            f"{path}: contains the current directory; name a new directory", code="E-PATH-EXISTS"
         )
     if not any(path.iterdir()):
         return
     if replaces is None:
-        raise LimbeckError(f"{path}: exists already; {fix}", code="E-PATH-EXISTS")
+        raise LimbeckError(f"{path}: already exists; {fix}", code="E-PATH-EXISTS")
     why = replaces.foreign(path)
     if why is not None:
         raise LimbeckError(

@@ -65,7 +65,7 @@ class Task:
         return self._load({name: str(out / task.name) for name, task in self.refers.items()}, chosen)
 
     def written(self) -> Recipe:
-        """The recipe with stand-ins for the folders of other runs."""
+        """Return the recipe with stand-ins for the folders of other runs."""
         # "/" keeps a stand-in apart from the names of stages.
         return self._load({name: f"prepared/{name}" for name in self.refers}, None)
 

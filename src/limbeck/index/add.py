@@ -125,7 +125,8 @@ def _check_meta(store: IndexStore, meta: StoreMeta) -> None:
         )
     if meta.modality != manifest.modality:
         raise LimbeckError(
-            f"{store.path}: holds {manifest.modality}s, not {meta.modality}s", code="E-INDEX-OTHER-MODEL"
+            f"{store.path}: holds {manifest.modality}s, not {meta.modality}s; build another index for them",
+            code="E-INDEX-OTHER-MODEL",
         )
 
 

@@ -157,7 +157,7 @@ def search_vectors(
         )
     if not np.isfinite(left).all():
         raise LimbeckError(
-            "queries: hold NaN or infinity; see what the encoder was given", code="E-ARRAY-VALUES"
+            "queries: hold NaN or infinity; check the inputs of the encoder", code="E-ARRAY-VALUES"
         )
     allowed, wanted = _check_mask(mask, len(right)), _check_k(k)
     wanted = min(wanted, len(right) if allowed is None else int(np.count_nonzero(allowed)))

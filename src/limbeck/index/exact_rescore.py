@@ -125,7 +125,7 @@ def range_search(
 
 
 def _candidates(source: Source, engine_queries: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the engine's last inner product (Q,) and rows (Q, fetched); if all rows fit, do not ask it."""
+    """Return the engine's last inner product (Q,) and rows (Q, fetched); if all rows fit, skip the engine."""
     if fetched == source.rows:
         every = np.arange(fetched) if source.allowed is None else source.allowed
         return np.full(len(engine_queries), -np.inf), np.broadcast_to(every, (len(engine_queries), fetched))

@@ -51,7 +51,7 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
     for file in files:
         if file.exists():
             raise LimbeckError(
-                f"{file}: exists already; choose another name, or remove it", code="E-PATH-EXISTS"
+                f"{file}: already exists; choose another name, or remove it", code="E-PATH-EXISTS"
             )
     store = IndexStore.open(path)
     if Path(path).resolve() in out.resolve().parents:

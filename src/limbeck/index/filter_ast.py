@@ -169,7 +169,7 @@ class Test:
 
 
 def _sample(kind: pa.DataType) -> str | None:
-    """What to write beside a column of a type, with an example; None where no value can be compared."""
+    """Return what a filter may compare with a type, with an example; None if nothing can be compared."""
     if pa.types.is_timestamp(kind):
         zone = "Z" if kind.tz is not None else ""
         return f"a time{' with its zone' if zone else ''} such as '2020-01-31 12:30:00{zone}'"
@@ -184,12 +184,12 @@ def _sample(kind: pa.DataType) -> str | None:
 
 
 def _is_comparable_decimal(kind: pa.DataType) -> bool:
-    """Whether Arrow compares a type of decimals; it does not with units of tens or more."""
+    """Return whether Arrow compares a type of decimals; it does not with units of tens or more."""
     return bool(pa.types.is_decimal(kind)) and kind.scale >= 0
 
 
 def _is_of(value: Value, kind: pa.DataType) -> bool:
-    """Whether a value can be compared with a column of a type that has a `_sample`."""
+    """Return whether a value can be compared with a column of a type that has a `_sample`."""
     if isinstance(value, bool):
         return bool(pa.types.is_boolean(kind))
     if isinstance(value, int | float | Decimal):

@@ -34,7 +34,7 @@ def in_hierarchy(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, d
     """
     if direction not in get_args(Hierarchy):
         raise LimbeckError(
-            f"hierarchy: {direction!r} is neither of {', '.join(get_args(Hierarchy))}", code="E-OPTION-CHOICE"
+            f"hierarchy: {direction!r} is not one of {', '.join(get_args(Hierarchy))}", code="E-OPTION-CHOICE"
         )
     if not space.has_cones:
         raise LimbeckError(

@@ -197,7 +197,7 @@ def read_manifest(root: Path, generation: int) -> Manifest:
     manifest = Manifest.from_json(read_json(path), path)
     if manifest.generation != generation:
         raise LimbeckError(
-            f"{path}: says generation {manifest.generation}; restore the file under its own name",
+            f"{path}: names generation {manifest.generation}; restore the file that belongs under this name",
             code="E-INDEX-DAMAGED",
         )
     return manifest

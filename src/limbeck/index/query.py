@@ -85,7 +85,7 @@ class SearchOptions:
 
     @property
     def wanted(self) -> int:
-        """The number of hits without a radius."""
+        """The number of hits to return where no radius limits them."""
         return 10 if self.k is None else int(self.k)
 
     @property

@@ -146,7 +146,7 @@ class IndexStore:
         replace: bool = False,
         lock_timeout: float = WAIT_SECONDS,
     ) -> IndexStore:
-        """Build an index from (points, items) batches; an error leaves nothing of it.
+        """Build an index from (points, items) batches; after an error, nothing of it remains.
 
         Args:
             path: a directory that is new, empty, or left over from an interrupted build.

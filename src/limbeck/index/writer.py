@@ -78,7 +78,7 @@ def commit(
     replace: bool = False,
     lock_timeout: float = WAIT_SECONDS,
 ) -> None:
-    """Publish a new generation with one segment per part; an error leaves nothing of it.
+    """Publish a new generation with one segment per part; after an error, nothing of it remains.
 
     Raises:
         LimbeckError: ``path`` exists (without ``replace``), the input is invalid, an id repeats, an encoder
@@ -93,7 +93,7 @@ def commit(
             published = generations(path)
             if published and not replace:
                 raise LimbeckError(
-                    f"{path}: exists already; choose another place, replace it or remove it",
+                    f"{path}: already exists; choose another place, replace it or remove it",
                     code="E-PATH-EXISTS",
                 )
             require_index_directory(path)  # check again: it may have changed before the lock was acquired

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def info_nce(logits: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy of matched rows and columns (CLIP, Radford et al. 2021, fig. 3).
+    """Return the symmetric cross-entropy of matched rows and columns (CLIP, Radford et al. 2021, fig. 3).
 
     Args:
         logits: (B, B); entry (i, j) scores picture i against text j, matches on the diagonal.

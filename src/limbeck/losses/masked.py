@@ -11,12 +11,12 @@ from limbeck.errors import LimbeckError
 
 
 def at_patches(features: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-    """Rows of (B, P, d) at the patch numbers (B, K): (B, K, d)."""
+    """Return the rows of (B, P, d) at the patch numbers (B, K): (B, K, d)."""
     return features.gather(1, patches.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
 
 
 def pixel_error(prediction: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
-    """(B,) mean squared error against pixels normalised by patch (MAE, He et al. 2022).
+    """Return (B,): mean squared error against pixels normalised by patch (MAE, He et al. 2022).
 
     Args:
         prediction: (B, K, n).
@@ -28,7 +28,7 @@ def pixel_error(prediction: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
 
 
 def resample_grid(features: torch.Tensor, patches: int) -> torch.Tensor:
-    """Patch features (B, P, d) of one square grid on another of ``patches`` patches (B, patches, d).
+    """Resample patch features (B, P, d) of one square grid to another: (B, patches, d).
 
     Bilinear, averaging where the grid becomes coarser (ours).
     """

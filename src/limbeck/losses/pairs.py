@@ -16,7 +16,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def distance_margin(
     a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor, share: float = 0.75
 ) -> torch.Tensor:
-    """Similar pairs at distance 0, all others at least ``share`` of the largest squared distance apart.
+    """Return a loss that pulls similar pairs together and others ``share`` of the largest distance² apart.
 
     mean S d^2 + mean (1 - S) max(0, m - d)^2 with d = |a - b| / sqrt(2), m = sqrt(2 b share): DCHMT (Tu et
     al. 2022) measures d between the 2b probabilities of its bit pairs, where this is the same number.
@@ -33,14 +33,14 @@ def distance_margin(
 
 
 def softness(relaxed: torch.Tensor) -> torch.Tensor:
-    """1 - mean square of relaxed codes (B, b): 0 where every bit is sure (DCHMT's quantization)."""
+    """Return 1 - mean square of relaxed codes (B, b), which is 0 for bits of ±1 (DCHMT's quantization)."""
     return 1 - relaxed.square().mean()
 
 
 def label_contrast(
     a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor, temperature: float, pace: float
 ) -> torch.Tensor:
-    """-log of the share of similar pairs in each row of exp(cos / temperature), self-paced (DHaPH, 2024).
+    """Return -log of the share of similar pairs per row of exp(cos / temperature), self-paced (DHaPH).
 
     As ``pace`` goes from 0 to 1 hard pairs gain weight: similar ones times exp(-1 - cos)^(pace/4), others
     times exp(cos - 1)^pace, both without gradient. A row without a similar item is left out.
@@ -61,7 +61,7 @@ def label_contrast(
 
 
 def cross_ranking(scores: torch.Tensor, margin: float = 0.2, shift: float = 1.0) -> torch.Tensor:
-    """UCCH's cross-modal ranking loss (Hu et al. 2022): all negatives count, those far enough below less.
+    """Return UCCH's cross-modal ranking loss (Hu et al. 2022); negatives beyond the margin count less.
 
     mean_i [ margin - s_ii + log sum_j exp s'_ij ], both ways, with s' = s where s_ij >= s_ii - margin, else
     s - shift.
@@ -81,7 +81,7 @@ def cross_ranking(scores: torch.Tensor, margin: float = 0.2, shift: float = 1.0)
 
 
 def memory_contrast(positive: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each row's own entry among others (UCCH; instance discrimination).
+    """Return the cross-entropy of each row's own entry among others (UCCH; instance discrimination).
 
     Args:
         positive: (B,) logits of each row's own entry of a memory.
@@ -91,11 +91,11 @@ def memory_contrast(positive: torch.Tensor, others: torch.Tensor) -> torch.Tenso
 
 
 def similarity_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of two similarity matrices (A, B); no gradient reaches the teacher (LCDH)."""
+    """Return the mean squared difference of two similarity matrices; the teacher gets no gradient (LCDH)."""
     return (student - teacher.detach()).square().mean()
 
 
 def symmetric_bernoulli_kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """Mean over bits of KL(p || q) + KL(q || p) of Bernoulli probabilities (B, b), cut at 1e-6."""
+    """Return the mean over bits of KL(p || q) + KL(q || p) of Bernoulli probabilities (B, b), cut at 1e-6."""
     p, q = p.clamp(1e-6, 1 - 1e-6), q.clamp(1e-6, 1 - 1e-6)
     return ((p - q) * (torch.logit(p) - torch.logit(q))).mean()

@@ -11,7 +11,7 @@ from limbeck.geometry import lorentz
 
 
 def griesmer_threshold(bits: int, classes: int) -> float:
-    """The cosine that as many codewords as there are classes can keep between each other at this length.
+    """Return the cosine that one codeword per class can keep to all others at this code length.
 
     1 - 2 d / bits with d the largest distance that Griesmer's bound allows a linear code of ``bits`` and
     dimension ceil(log2 classes). DSPH reads the same number from a table of best known codes; where the
@@ -23,7 +23,7 @@ def griesmer_threshold(bits: int, classes: int) -> float:
 
 
 def proxy_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Near the proxies of its classes, below ``threshold`` to all others (HyP, Xu et al. 2022; DSPH).
+    """Return a loss that pulls items to their class proxies and off others (HyP, Xu et al. 2022; DSPH).
 
     Mean of 1 - cos over (item, class it has) plus mean of max(0, cos - threshold) over the others.
 
@@ -39,7 +39,7 @@ def proxy_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> t
 
 
 def irrelevant_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Mean of max(0, cos - threshold) over pairs of items with two or more labels each and none in common.
+    """Return the mean of max(0, cos - threshold) over pairs of items with 2+ labels and none in common.
 
     Proxies cannot keep such items apart: each lies between the proxies of its classes (DSPH).
 
@@ -60,7 +60,7 @@ def ancestor_triplets(
     margin: float = 0.1,
     temperature: float = 0.1,
 ) -> torch.Tensor:
-    """i and j of a triplet shall have an ancestor below that of all three (HIER, Kim et al. 2023; DHaPH).
+    """Return a loss: i and j of a triplet get an ancestor below that of all three (HIER, 2023; DHaPH).
 
     The lowest common ancestor of a set is drawn by Gumbel-softmax over proxies p with logits
     -max over the set of d(., p) / temperature, hard forward, soft backward. With P of (i, j), Q of (i, j, k):
@@ -94,7 +94,7 @@ def _hard_softmax(logits: torch.Tensor) -> torch.Tensor:
 def reciprocal_triplets(
     similarity: torch.Tensor, neighbours: int, count: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Triplets (i, j, k), each (T,): j among the nearest of i and i among those of j, k any other (HIER).
+    """Return triplets (i, j, k), each (T,): i and j are mutual neighbours, k is any other item (HIER).
 
     Args:
         similarity: (N, N), higher is nearer.

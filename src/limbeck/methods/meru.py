@@ -28,7 +28,7 @@ class Meru(PairMethod):
         entailment_warmup: float = Field(default=0.0, ge=0, le=1)
 
     def loss(self, outputs: Embeddings, state: TrainState) -> Losses:
-        """Return the loss above; on a lift without cones the second term must have weight 0."""
+        """Return the loss of the class docstring; without cones its second term must have weight 0."""
         lift, image, text = self.encoder.lift, outputs.image, outputs.text
         logits = lift.logits(image, text)
         monitors = batch_accuracy(logits) | lift.monitors(image=image, text=text)

@@ -165,7 +165,7 @@ class SodaTeacher(PairHashing):
         return shared_label(outputs.labels, outputs.labels)
 
     def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         likelihood = self.likelihood(outputs, self.similar(outputs), state)
         return stage_one_loss(outputs, likelihood, self.config)
 
@@ -196,7 +196,7 @@ class SodaStudent(PairHashing):
         return image if self.config.target == "relaxed" else sign(image)
 
     def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         config, u, w = self.config, outputs.image, outputs.text
         relaxed = config.target == "relaxed"
         codes, targets, labels = sign(u), self.stored(u), outputs.labels

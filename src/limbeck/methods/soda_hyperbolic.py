@@ -41,7 +41,7 @@ class SodaHyperbolic(SodaTeacher):
     """
 
     class Config(SodaTeacher.Config):
-        """The frozen model (an earlier stage, a run, a model directory), and how much it says."""
+        """The frozen model (an earlier stage, a run, a model directory), and how much it counts."""
 
         teacher: str
         guide: float = Field(default=0.3, ge=0, le=1)
@@ -51,7 +51,7 @@ class SodaHyperbolic(SodaTeacher):
         @model_validator(mode="after")
         def _compares_batches(self) -> SodaHyperbolic.Config:
             if self.buffer:
-                raise ValueError("wants buffer: false; the teacher is asked about the batch alone")
+                raise ValueError("needs buffer: false, since the teacher answers only for the batch")
             return self
 
     config: Config
@@ -70,7 +70,7 @@ class SodaHyperbolic(SodaTeacher):
         space = setup.teachers["teacher_image"].lift.space
         if not space.has_cones:
             raise LimbeckError(
-                f"teacher: {config.teacher!r} lives in {space.to_json()['name']}, no hyperbolic space; "
+                f"teacher: {config.teacher!r} is in {space.to_json()['name']}, not in a hyperbolic space; "
                 "give a run of meru or hmid-net",
                 code="E-SPACE-OTHER",
             )
@@ -99,7 +99,7 @@ class SodaHyperbolic(SodaTeacher):
 
 @torch.no_grad()
 def quantile(values: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """`torch.quantile` of all values (any shape; share is ()), without its limit of 2^24: batch 4,096."""
+    """Return `torch.quantile` of all values, without its limit of 2^24 (a batch of 4,096)."""
     ordered = values.flatten().sort().values
     at = share * (len(ordered) - 1)
     return torch.lerp(ordered[at.floor().long()], ordered[at.ceil().long()], at.frac().to(ordered))
@@ -107,7 +107,7 @@ def quantile(values: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def pairwise_cone_excess(general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
-    """How far each specific point lies outside the cone of each general one, curvature -1.
+    """Return how far each specific point lies outside each general point's cone, at curvature -1.
 
     MERU's form, in float64 and without gradient, from inner products alone: (A, B) numbers, not (A, B, d).
 

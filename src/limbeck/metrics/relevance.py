@@ -38,7 +38,7 @@ def label_words(labels: ArrayLike, rows: int, what: str) -> np.ndarray:
     if array.dtype != np.bool_:
         if array.dtype.kind not in "iuf" or not ((array == 0) | (array == 1)).all():
             raise LimbeckError(
-                f"{what}: has other values than 0 and 1; give bool, or 0 and 1", code="E-ARRAY-VALUES"
+                f"{what}: holds values other than 0 and 1; give bool, or 0 and 1", code="E-ARRAY-VALUES"
             )
         array = array.astype(np.bool_)
     packed = np.packbits(array, axis=1)

@@ -70,7 +70,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str], name: str) -> Kind | Literal["folder"] | None:
-    """Return None for a picture, "folder" for one to enter, else the reason to skip the entry."""
+    """Return None for a picture, "folder" for a folder to enter, else the reason to skip the entry."""
     if not _is_utf8(entry.name):
         return Kind.NOT_UTF8
     try:

@@ -192,7 +192,8 @@ def open_clip_preprocessing(told: dict[str, Any], side: int, file: Path) -> Prep
         )
     if mode not in ("shortest", "longest", "squash") or filter_ is None or (len(mean), len(std)) != (3, 3):
         raise LimbeckError(
-            f"{file}: resize_mode, interpolation, mean or std is odd; restore it", code="E-MODEL-DAMAGED"
+            f"{file}: resize_mode, interpolation, mean or std has an unknown value; restore it",
+            code="E-MODEL-DAMAGED",
         )
     fill = int(told.get("fill_color") or 0) if mode == "longest" else None
     resize = Resize(side, side if mode == "shortest" else None, filter_, even=True, fill=fill)

@@ -169,7 +169,7 @@ def split_parts(arrays: Mapping[str, Array], count: int) -> list[dict[str, Array
 
 
 class ChecksQuery(Protocol):
-    """Whatever can say that it knows nothing of a query."""
+    """Anything that can reject a query of which it knows nothing."""
 
     def check_query(self, item: str) -> None:
         """Raise `LimbeckError` when nothing in the query is known."""
@@ -226,5 +226,5 @@ def knows(tokenizer: tokenizers.Tokenizer, text: str) -> bool:
 def unknown_query(item: str) -> LimbeckError:
     """Return the error for a query of which no word is known."""
     return LimbeckError(
-        f"query {item!r}: not one word of it is known to this model; try other words", code="E-QUERY-WORDS"
+        f"query {item!r}: the model knows none of its words; try other words", code="E-QUERY-WORDS"
     )

@@ -78,7 +78,7 @@ class Index:
         on_skip: OnSkip | None = None,
         embeddings: bool | np.ndarray = False,
     ) -> Index:
-        """Build an index; an error leaves nothing of it.
+        """Build an index; after an error, nothing of it remains.
 
         Args:
             path: the new index directory.

@@ -335,5 +335,5 @@ def _require_finite(array: np.ndarray, first: int, what: str) -> None:
         bad = first + int(np.flatnonzero(~finite.reshape(len(rows), -1).all(axis=1))[0])
         name = getattr(array, "filename", None) or what
         raise LimbeckError(
-            f"{name}: row {bad} holds NaN or infinity; see what it was made from", code="E-ARRAY-VALUES"
+            f"{name}: row {bad} holds NaN or infinity; check the input of that row", code="E-ARRAY-VALUES"
         )

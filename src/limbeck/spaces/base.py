@@ -139,7 +139,7 @@ class Space(Protocol):
         """
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Return whether each specific point is in the cone of its general point; bool, as `cone_excess`."""
+        """Return whether each specific point is in its general point's cone; bool, as `cone_excess`."""
 
     def pairwise_entails(
         self, generals: ArrayLike, specifics: ArrayLike, min_radius: float = 0.1
@@ -276,7 +276,7 @@ def checked_stack(check: Callable[..., np.ndarray], points: ArrayLike, axis: int
     array = np.asarray(points)
     if array.ndim < 2 or not -array.ndim <= axis < array.ndim or axis % array.ndim == array.ndim - 1:
         raise LimbeckError(
-            f"points: shape {array.shape} cannot be averaged over axis {axis}; choose an axis but the last",
+            f"points: shape {array.shape} cannot be averaged over axis {axis}; choose another axis",
             code="E-ARRAY-SHAPE",
         )
     if array.shape[axis] == 0:

@@ -123,7 +123,7 @@ class Euclid(Vectors, NoCones):
         return for_shares(at, t)
 
     def to_json(self) -> dict[str, Any]:
-        """Return for example ``{"name": "euclid", "dim": 256}``."""
+        """Return the space as JSON, for example ``{"name": "euclid", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}
 
 

@@ -61,7 +61,7 @@ class Hamming(NoCones):
         array = np.asarray(points)
         if array.dtype != np.uint8:
             raise LimbeckError(
-                f"{what}: holds {array.dtype}, not packed uint8 codes; pack them by limbeck.codes.pack_bits",
+                f"{what}: holds {array.dtype}, not packed uint8 codes; use limbeck.codes.pack_bits",
                 code="E-CODES-FORM",
             )
         if array.shape[1:] != (self.width,):
@@ -145,7 +145,7 @@ class Hamming(NoCones):
         return Hamming(bits)
 
     def to_json(self) -> dict[str, Any]:
-        """Return for example ``{"name": "hamming", "bits": 64}``."""
+        """Return the space as JSON, for example ``{"name": "hamming", "bits": 64}``."""
         return {"name": self.name, "bits": self.bits}
 
 

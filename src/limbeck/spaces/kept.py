@@ -111,7 +111,9 @@ class Kept:
         of = next((known for known in get_args(Origin) if known == fields.get("of")), None)
         space, width = fields.get("space"), fields.get("width")
         if of is None or not isinstance(width, int) or isinstance(width, bool) or width < 1:
-            raise LimbeckError(f"embeddings: {value!r} does not say what they are", code="E-FILE-FIELD")
+            raise LimbeckError(
+                f"embeddings: {value!r} is not a description of embeddings", code="E-FILE-FIELD"
+            )
         ranked_in = None if space is None else space_from_json(space)
         if ranked_in is not None and (ranked_in.storage != "vectors" or ranked_in.width != width):
             raise LimbeckError(

@@ -198,7 +198,7 @@ class Lorentz(Vectors):
         return outer - hyperboloid.half_aperture(x, self.curv, min_radius)
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
-        """Return whether each specific point is in the cone of its general point; Args as `cone_excess`."""
+        """Return whether each specific point is in its general point's cone (as in `cone_excess`)."""
         return self.cone_excess(general, specific, min_radius) <= 0
 
     def pairwise_entails(
@@ -220,7 +220,7 @@ class Lorentz(Vectors):
         return np.zeros(self.dim, dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Return for example ``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
+        """Return the space as JSON, for example ``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
         return {"name": self.name, "dim": self.dim, "curv": self.curv}
 
     def _with_time(self, points: np.ndarray, sign: int) -> np.ndarray:

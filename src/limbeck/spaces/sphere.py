@@ -138,5 +138,5 @@ class Sphere(Vectors, NoCones):
         return for_shares(at, t)
 
     def to_json(self) -> dict[str, Any]:
-        """Return for example ``{"name": "sphere", "dim": 256}``."""
+        """Return the space as JSON, for example ``{"name": "sphere", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}

@@ -70,7 +70,7 @@ def check_same_recipe(run: Path, wanted: Recipe) -> None:
     key = differing_key(run, wanted)
     if key is not None:
         raise LimbeckError(
-            f"{run}: was trained by another recipe ({key}; see {run / 'recipe.yaml'}); choose another --out",
+            f"{run}: was trained with another recipe ({key} in {run / 'recipe.yaml'}); choose another --out",
             code="E-RUN-OTHER-SETTINGS",
         )
 

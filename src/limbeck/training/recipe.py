@@ -57,7 +57,7 @@ class DataConfig(Strict):
 
 
 class OptimConfig(Strict):
-    """AdamW; norms, biases and temperatures get no weight decay.
+    """Configures AdamW; norms, biases and temperatures get no weight decay.
 
     ``lr_scale`` multiplies ``lr`` for a tower and its head. ``backbone_lr`` replaces it for a tower's
     backbone (or its adapters); what is new on top of the backbone keeps ``lr``.

@@ -250,7 +250,7 @@ def _read_names(names_file: Path, count: int, file: Path) -> list[str]:
     if len(names) != count:
         raise LimbeckError(
             f"{file}: has {count} rows, but its names file {names_file} has {len(names)}; "
-            "use files that belong together",
+            "use a features file with its own names file",
             code="E-ARRAY-ROWS",
         )
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)

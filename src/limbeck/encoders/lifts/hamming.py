@@ -122,5 +122,5 @@ class BinaryLift(Lift):
         return (self.dim - (torch.tanh(a) * torch.tanh(b)).sum(-1)) / 2
 
     def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
-        """Packed signs, uint8."""
+        """Return packed signs, uint8."""
         return sign_codes(embeddings.detach().float().cpu().numpy())

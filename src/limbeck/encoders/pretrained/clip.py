@@ -48,7 +48,7 @@ class TransformersClip(Format):
         return TextPart(model, tokenizer)
 
     def logit_scale(self, place: Place) -> float | None:
-        """Read the scale alone."""
+        """Read only the scale."""
         stored = stored_tensor(transformer_folder(place.path), "logit_scale")
         return None if stored is None else math.exp(float(stored))
 

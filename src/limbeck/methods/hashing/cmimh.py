@@ -56,7 +56,7 @@ class Cmimh(Method[CmimhOutputs]):
         )
 
     def encode_batch(self, batch: Batch) -> CmimhOutputs:
-        """Return relaxed codes (B, bits) and what the critics make of the inputs, unit vectors (B, bits)."""
+        """Return relaxed codes (B, bits) and the critics' outputs, unit vectors (B, bits)."""
         codes, critics = [], []
         for m in SIDES:
             tower = self.encoder.towers[m]
@@ -66,7 +66,7 @@ class Cmimh(Method[CmimhOutputs]):
         return CmimhOutputs(*codes, *critics)
 
     def loss(self, outputs: CmimhOutputs, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         draw, heat = state.generator(), self.config.temperature
         p_image, p_text = (1 + outputs.image) / 2, (1 + outputs.text) / 2
         b_image, b_text = sample_bits(p_image, draw), sample_bits(p_text, draw)

@@ -87,7 +87,7 @@ class ImageTeacher(NestedMethod[ImageCodes]):
         return ImageCodes(self.encoder.embed("image", batch.inputs["image"]), batch.known_labels)
 
     def code_loss(self, outputs: ImageCodes, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u = outputs.image
         others = ~torch.eye(len(u), dtype=torch.bool, device=u.device)
         similar = shared_label(outputs.labels, outputs.labels)

@@ -31,7 +31,7 @@ class Dchmt(SupervisedMethod):
         quantization: float = Field(default=0.001, ge=0)
 
     def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u, v, share = outputs.image, outputs.text, self.config.share
         similar = shared_label(outputs.labels, outputs.labels)
         within = distance_margin(u, u, similar, share) + distance_margin(v, v, similar, share)

@@ -58,7 +58,7 @@ class Dcmh(Method[BufferedEmbeddings]):
         self.buffer.write(outputs.rows, outputs.labels, image=outputs.image, text=outputs.text)
 
     def loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         f, g = outputs.image, outputs.text
         n, codes = len(self.buffer.labels), sign(f + g)
         similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))

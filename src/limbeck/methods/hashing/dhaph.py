@@ -58,7 +58,7 @@ class Dhaph(SupervisedMethod):
         self.ancestors = nn.Parameter(torch.randn(config.proxies, bits) * (0.9 * config.max_norm / bits**0.5))
 
     def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u, v, config = outputs.image, outputs.text, self.config
         similar = shared_label(outputs.labels, outputs.labels)
         pace = min(1.0, 3 * (state.step + 1) / state.total_steps)
@@ -81,7 +81,7 @@ class Dhaph(SupervisedMethod):
         )
 
     def _points(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Clipped, then twice its length by the exponential map at the origin (see above)."""
+        """Clip vectors, double their length, and apply the exponential map at the origin."""
         length = vectors.norm(dim=1, keepdim=True).clamp(min=1e-5)
         clipped = vectors * (self.config.max_norm / length).clamp(max=1.0)
         return lorentz.exp_map0(2 * clipped, self.config.curv)

@@ -42,7 +42,7 @@ class Dsph(SupervisedMethod):
         self.threshold = griesmer_threshold(bits, setup.classes)
 
     def loss(self, outputs: LabeledEmbeddings, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u, v, labels, t = outputs.image, outputs.text, outputs.labels, self.threshold
         apart = sum(irrelevant_margin(cosine(a, b), labels, t) for a, b in ((u, u), (v, v), (u, v)))
         return Losses.weighted(

@@ -90,7 +90,7 @@ class Lcdh(Method[LcdhOutputs]):
         return LcdhOutputs(codes["image"], codes["text"], batch.known_labels, teacher)
 
     def loss(self, outputs: LcdhOutputs, state: TrainState) -> Losses:
-        """Return the losses above."""
+        """Return the losses that the docstring of the class defines."""
         u, v, z = outputs.image, outputs.text, outputs.teacher
         similar = shared_label(outputs.labels, outputs.labels)
         codes, matrix, config = sign(z), cosine(z, z), self.config

@@ -85,7 +85,7 @@ class Mith(Method[MithOutputs]):
         self.buffer.write(outputs.rows, outputs.labels, image=outputs.image, text=outputs.text)
 
     def loss(self, outputs: MithOutputs, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u, v = outputs.image, outputs.text
         similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))
         codes = sign(u + v)

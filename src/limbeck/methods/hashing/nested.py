@@ -30,9 +30,9 @@ class NestedConfig(Strict):
     @model_validator(mode="after")
     def _lengths_grow(self) -> NestedConfig:
         if self.prefixes != sorted(set(self.prefixes)):
-            raise ValueError("wants prefixes in ascending order, each once")
+            raise ValueError("needs prefixes in ascending order, each once")
         if self.prefix_weights is not None and len(self.prefix_weights) != len(self.prefixes):
-            raise ValueError("wants one of prefix_weights for each of prefixes")
+            raise ValueError("needs as many prefix_weights as prefixes")
         return self
 
 

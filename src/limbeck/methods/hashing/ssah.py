@@ -159,7 +159,7 @@ class Ssah(Method[SsahOutputs]):
 
 
 def told_apart(of_modality: torch.Tensor, of_labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of telling features of labels (1) from those of a modality (0), from verdicts (B, 1).
+    """Return the loss of a discriminator of label features (1) and modality features (0), (B, 1) each.
 
     The discriminator goes down it, the modality up: its gradient is reversed on the way.
     """

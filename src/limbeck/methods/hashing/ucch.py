@@ -63,7 +63,7 @@ class Ucch(Method[UcchOutputs]):
         return UcchOutputs(image, text, batch.rows)
 
     def loss(self, outputs: UcchOutputs, state: TrainState) -> Losses:
-        """Return the loss above."""
+        """Return the loss that the docstring of the class defines."""
         u, v, rows = F.normalize(outputs.image, dim=1), F.normalize(outputs.text, dim=1), outputs.rows
         heat = self.config.temperature * u.shape[1] ** 0.5
         if state.epoch < self.config.warmup_epochs:

@@ -96,12 +96,12 @@ class HmidNetConfig(Strict):
 
     @property
     def received(self) -> list[str]:
-        """Keys of the terms that want the teacher's points in the student's space."""
+        """Keys of the terms that need the teacher's points in the student's space."""
         return self._on("distillation", "match", "cross")
 
     @property
     def compared(self) -> list[str]:
-        """Keys of the terms that want the teacher's points in its own space."""
+        """Keys of the terms that need the teacher's points in its own space."""
         return self._on("relation", "cross", "radius")
 
     @property
@@ -132,7 +132,7 @@ class HmidNetConfig(Strict):
                 f"target {self.target} has nothing to reconstruct at mask.ratio 0; set target: none"
             )
         if self.target in ("teacher", "ema", "pixels") and not self.reconstruction:
-            raise ValueError(f"target {self.target} says nothing at reconstruction 0; set target: none")
+            raise ValueError(f"target {self.target} has no effect at reconstruction 0; set target: none")
         if self.teacher == NONE and asked:
             raise ValueError(f"teacher none cannot teach; set {asked[0]}: 0")
         if self.teacher in (EMA, NONE) and self.projection:
@@ -151,9 +151,9 @@ class HmidNetConfig(Strict):
                 "set projection: false or distillation: 1"
             )
         if not self.contrastive and not (self.received or self.relation.weight):
-            raise ValueError("nothing tells pairs apart; set contrastive or distillation above 0")
+            raise ValueError("no term separates the pairs; set contrastive or distillation above 0")
         if self.teacher != NONE and not asked and not self.asks_patches:
-            raise ValueError("nothing is asked of the teacher; set teacher: none or distillation: 1")
+            raise ValueError("no term uses the teacher; set teacher: none or distillation: 1")
         return self
 
     def _fits_relations(self) -> None:
