@@ -76,7 +76,7 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_method("mine.py:Mine").__name__ == "Mine"
     for name, told in {
         "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or name your class FILE.py:CLASS",
-        "mine.py": "as FILE.py:CLASS",
+        "mine.py": "name your class FILE.py:CLASS",
         "yours.py:Mine": "yours.py: no such file",
         "mine.py:Nobody": "mine.py: has no method 'Nobody'",
         "mine.py:Other": "has no method 'Other'",
