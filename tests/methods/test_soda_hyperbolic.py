@@ -125,7 +125,7 @@ def test_refusals(place: Path) -> None:
         made(place, teacher=str(place / "clip"))
     with raises_code("E-CONFIG-VALUE", "method: needs buffer: false"):
         made(place, teacher=str(place / "meru"), buffer=True)
-    with raises_code("E-CONFIG-VALUE", "recipe:"):
+    with raises_code("E-MODEL-MISSING", "nowhere"):
         made(place, teacher=str(place / "nowhere"))
 
 

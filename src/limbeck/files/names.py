@@ -1,4 +1,4 @@
-"""Temporary names next to a path: for its next state, and for its last one until it is removed."""
+"""Makes temporary names next to a path, for its next state and for the previous one."""
 
 from __future__ import annotations
 

@@ -91,8 +91,8 @@ class IndexStore:
         if recorded is None:
             return None
         raise LimbeckError(
-            f"{self.path}: its manifest names kept embeddings of width {recorded.width}, its items have no "
-            "such column; restore the index from a copy or rebuild it",
+            f"{self.path}: its manifest names kept embeddings of width {recorded.width}, but its items have "
+            "no such column; restore the index from a copy or rebuild it",
             code="E-INDEX-DAMAGED",
         )
 

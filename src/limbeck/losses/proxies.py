@@ -63,8 +63,10 @@ def ancestor_triplets(
     """Return a loss: i and j of a triplet get an ancestor below that of all three (HIER, 2023; DHaPH).
 
     The lowest common ancestor of a set is drawn by Gumbel-softmax over proxies p with logits
-    -max over the set of d(., p) / temperature, hard forward, soft backward. With P of (i, j), Q of (i, j, k):
-    mean of [d(i,P) - d(i,Q) + m]+ + [d(j,P) - d(j,Q) + m]+ + [d(k,Q) - d(k,P) + m]+, 0 where P = Q.
+    -max over the set of d(., p) / temperature; it is hard forward and soft
+    backward. The loss is, with P of (i, j), Q of (i, j, k),
+    the mean of [d(i,P) - d(i,Q) + m]+ + [d(j,P) - d(j,Q) + m]+ + [d(k,Q) - d(k,P) + m]+; it is 0 where
+    P = Q.
 
     Args:
         distances: (N, P) of items to proxies.

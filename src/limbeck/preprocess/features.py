@@ -31,7 +31,7 @@ class FeaturePreprocessor:
         rows = np.ascontiguousarray(np.stack(list(items)), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise LimbeckError(
-                f"features:{self.name}: rows have width {rows.shape[1:]}, but the model reads {self.width}",
+                f"features:{self.name}: rows have shape {rows.shape}; give features of width {self.width}",
                 code="E-ARRAY-SHAPE",
             )
         if self.log1p and len(rows) and rows.min() < 0:

@@ -8,7 +8,7 @@ at 0 and others held at sqrt(2 b vartheta) or more, between and within the modal
 The softmax pair (p, 1 - p) is our relaxed bit: 2p - 1 = tanh of half the difference of its logits. Weights
 and form are those of the public code (kalenforn/clip-based-cross-modal-hash, class DCMHT).
 
-Left out: the transformer head over CLIP's tokens; CLIP towers are a matter of the recipe.
+This omits the transformer head over CLIP's tokens; CLIP towers are a matter of the recipe.
 """
 
 from __future__ import annotations

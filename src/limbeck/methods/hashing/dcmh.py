@@ -9,7 +9,7 @@ A step sees a batch: its rows of F against all of G, its rows of G against all o
 by n and by the rows of the batch; gamma and eta keep the paper's meaning and value. F' 1 is n times the mean
 of the batch: the sum over last codes lags by an epoch, and with Adam every bit ran to one side (ours).
 
-The first two epochs compare with the batch alone (`code_buffer`). Left out: networks of its own (CNN-F, bag
+The first two epochs compare with the batch alone (`code_buffer`). This omits networks of its own (CNN-F, bag
 of words; towers are the recipe's), alternation between the two networks and B (one step moves both, B follows
 at each), its learning rates.
 """

@@ -13,7 +13,7 @@ In the public code (QinLab-WFU/CLIP-based-Cross-Modal-Hashing) H reads the codes
 hierarchy never moves a bit; ``detach: false`` lets it (ours). c = 0.1, clipping at 2.3, 500 proxies, margin
 0.1, 15 neighbours and alpha = 1 are that code's.
 
-Left out: the transformer head; the layer norm of the codes before that map; 50 triplets for every anchor (256
+This omits the transformer head; the codes' layer norm before that map; 50 triplets for every anchor (256
 in all here, drawn at each step); learning rates of their own for map and proxies. The Poincare ball is
 replaced by the hyperboloid of the same curvature: equal distances, where the ball's exponential map at the
 origin doubles a vector's length.

@@ -9,7 +9,7 @@ several labels and none in common are kept apart, since no proxy does that. With
 t comes from the length and the number of classes (`griesmer_threshold`); alpha = 0.8 (public code:
 QinLab-WFU/CLIP-based-Cross-Modal-Hashing).
 
-Left out: the transformer encoder of the head; a learning rate of its own for the proxies.
+This omits the transformer encoder of the head; a learning rate of its own for the proxies.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ What is public to us (abstract, introduction) names fusion, attention, layer to 
 similarity matrices; which losses train the teacher, the contrast's place and all weights are ours. The
 teacher leads for a while: the student's weight rises over ``lead`` of the steps.
 
-Left out: the online setting (data in rounds) and the lighter backbones of the student.
+This omits the online setting (data in rounds) and the lighter backbones of the student.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ hash layer:
 Weights 10, 8 and 50 are those of the public code. The first two epochs compare with the batch alone
 (`code_buffer`).
 
-Left out: the branch of localised tokens (cached features have none) and with it the likelihood within a
+This omits the branch of localised tokens (cached features have none) and with it the likelihood within a
 modality, the contrast of concepts and the distillation from global to token codes; the residual layers and
 the hash layer that both modalities share.
 """

@@ -10,7 +10,7 @@ label network itself and each modality m:
 and a discriminator per modality tells F_m from F_l while the modality fools it (eq. 6, as the cross-entropy
 of the public code). Weights are those of the public code, all 1, on means.
 
-Left out: alternation (the discriminators' gradient is reversed on its way to the towers; the label network
+This omits alternation (the discriminators' gradient is reversed on its way to the towers; the label network
 moves with the rest; no gradient of a modality reaches it); multi-scale fusion of texts; the paper's networks,
 and the public code's sigmoid of C; the public code's form of the likelihood (a squared difference).
 """

@@ -9,7 +9,7 @@ R is a ranking loss over all negatives (`cross_ranking`). Weights are those of t
 T 0.9, momentum 0.4, 4,096 negatives, margin 0.2, shift 1. In the first epoch a batch's own codes are its
 memory.
 
-Left out: networks of its own; negatives are drawn once for the whole batch, not for each item.
+Its own networks are left out; negatives are drawn once for the whole batch, not for each item.
 """
 
 from __future__ import annotations
