@@ -21,7 +21,10 @@ def distil_text(
     tokens: int = typer.Option(7000, "--tokens", min=64, help="Size of the vocabulary."),
     rank: int | None = typer.Option(None, "--rank", min=1, help="Width of the table; default: full."),
     invented: int = typer.Option(
-        30_000, "--invented", min=0, help="Phrases made up of the teacher's vocabulary, beside the texts."
+        30_000,
+        "--invented",
+        min=0,
+        help="Number of phrases to invent from the teacher's vocabulary, besides the texts.",
     ),
     split: str | None = typer.Option(
         None, "--split", help="Split of a pairs directory; default: train where it has one, else all rows."

@@ -38,7 +38,7 @@ def export(
         None, "--card", help="New directory to publish: weights, ONNX, model card and checksums."
     ),
     hub: str | None = typer.Option(
-        None, "--hub", metavar="OWNER/NAME", help="Upload such a directory to the hub."
+        None, "--hub", metavar="OWNER/NAME", help="Upload to the hub what --card would write."
     ),
     private: bool = typer.Option(False, "--private", help="With --hub: make a new repository private."),
     license: str | None = typer.Option(

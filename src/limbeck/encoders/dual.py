@@ -319,7 +319,7 @@ class DualEncoder(nn.Module):
         save_pretrained(self, folder, license=license)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, license: str | None = None) -> str:
-        """Upload such a directory to the hub; return its address (`….published.push_to_hub`)."""
+        """Upload the directory of `save_pretrained` to the hub; return its address."""
         from limbeck.encoders.published import push_to_hub
 
         return push_to_hub(self, repo_id, private=private, license=license)

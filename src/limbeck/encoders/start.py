@@ -90,7 +90,7 @@ def started_from_model(tower: Tower, origin: str) -> str:
 
 
 def scale_line(encoder: DualEncoder, config: Any, inherited: bool) -> str:
-    """Say whether the logit scale is that of the pretrained model; "" without one of either.
+    """Say whether the logit scale is that of the pretrained model; "" where either of the two is missing.
 
     Args:
         encoder: with its lift at its start.

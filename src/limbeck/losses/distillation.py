@@ -1,4 +1,4 @@
-"""Distillation losses over logits, distances and radii; they know no space. A prime (') marks the teacher."""
+"""Distillation losses over logits, distances and radii; they fit any space. A prime (') marks the teacher."""
 
 from __future__ import annotations
 
