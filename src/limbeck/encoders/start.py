@@ -9,7 +9,7 @@ from torch import nn
 
 from limbeck.encoders.config import LOGIT_SCALE, SourceLiftConfig, SphereConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.lifts import Lift, LogitScale, build_lift
+from limbeck.encoders.lifts import Lift, build_lift
 from limbeck.encoders.pretrained import Format, found
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
@@ -98,7 +98,7 @@ def scale_line(encoder: DualEncoder, config: Any, inherited: bool) -> str:
         inherited: whether ``init`` copied the scalars of the lift.
     """
     lift, sources = encoder.lift, {tower.backbone.reference() for tower in encoder.towers.values()}
-    if not isinstance(lift, LogitScale) or (not inherited and sources == {None}):
+    if not lift.has_logit_scale or (not inherited and sources == {None}):
         return ""
     kept = inherited or isinstance(config, SourceLiftConfig)
     if isinstance(config, SphereConfig) and config.logit_scale is None:

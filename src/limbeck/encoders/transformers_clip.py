@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.hub import quiet_transformers
 from limbeck.encoders.image import ClipImageBackbone
-from limbeck.encoders.lifts import SphereLift
+from limbeck.encoders.lifts import Lift
 from limbeck.encoders.text import ClipTextBackbone
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
@@ -34,7 +33,8 @@ def save_clip_model(model: DualEncoder, folder: Path) -> None:
     """
     from transformers import CLIPConfig, CLIPModel
 
-    if not isinstance(lift := model.lift, SphereLift):
+    lift = model.lift
+    if not lift.is_unit_linear:
         raise _lacks(f"a lift of kind {lift.describe()['config']['kind']}, only the sphere")
     (image, visual), (text, textual) = (_unwrapped(model.towers[m], m) for m in ("image", "text"))
     assert isinstance(image, ClipImageBackbone) and isinstance(text, ClipTextBackbone)
@@ -75,7 +75,7 @@ def _unwrapped(tower: Tower, modality: str) -> tuple[Backbone, torch.Tensor]:
         found, matrix = _unwrapped(backbone.tower, modality)
         if backbone.output == "features":
             return found, matrix
-        if not isinstance(backbone.lift, SphereLift):
+        if not backbone.lift.is_unit_linear:
             raise _lacks(f"a {modality} tower on the embeddings of a model outside the sphere")
         return found, _weight(backbone.lift, modality) @ matrix
     wanted = ClipImageBackbone if modality == "image" else ClipTextBackbone
@@ -96,8 +96,10 @@ def _unwrapped(tower: Tower, modality: str) -> tuple[Backbone, torch.Tensor]:
     return backbone, projection.weight.detach().double().cpu()
 
 
-def _weight(lift: SphereLift, modality: str) -> torch.Tensor:
-    return lift.heads[modality].weight.detach().double().cpu()
+def _weight(lift: Lift, modality: str) -> torch.Tensor:
+    head = lift.matrix(modality)
+    assert head is not None
+    return head.weight.detach().double().cpu()
 
 
 def _shape(backbone: Backbone) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Lift(nn.Module, ABC):
             where nothing was trained.
         has_tangent: whether `to_tangent` and `from_tangent` exist, so that points transfer to other spaces.
         has_radius: whether points have a `radius`.
+        is_unit_linear: whether an embedding is the unit vector of `matrix` times the features, as in CLIP.
+        has_logit_scale: whether `logit_scale` exists, a learnable inverse temperature.
     """
 
     space: Space
@@ -38,6 +40,8 @@ class Lift(nn.Module, ABC):
     made_of: Literal["embeddings", "features"] = "embeddings"
     has_tangent: ClassVar[bool] = False
     has_radius: ClassVar[bool] = False
+    is_unit_linear: ClassVar[bool] = False
+    has_logit_scale: ClassVar[bool] = False
 
     def __init__(self, config: Any, dims: dict[str, int]) -> None:
         super().__init__()
@@ -81,6 +85,11 @@ class Lift(nn.Module, ABC):
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the distances (…) of points (…, dim) from the origin, in the unit of `to_tangent`."""
         raise self._lacks("radii; use a lift of kind tangent or polar")
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The inverse temperature of the logits, with gradient."""
+        raise self._lacks("logit scale; use a lift of kind sphere, euclid, tangent or polar")
 
     def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return (…) bool: which points (…, dim) are at a bound of the radius."""

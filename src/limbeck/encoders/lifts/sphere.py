@@ -16,6 +16,7 @@ class SphereLift(LogitScale, Lift):
     """Linear projection without bias, unit length, learnable temperature (CLIP)."""
 
     has_tangent = True
+    is_unit_linear = True
 
     def __init__(self, config: SphereConfig, dims: dict[str, int]) -> None:
         scale = LOGIT_SCALE if config.logit_scale is None else config.logit_scale

@@ -12,6 +12,7 @@ class LogitScale(nn.Module):
     """A module with a `logit_scale`: the exponential of a parameter, capped (at 100 in CLIP and MERU)."""
 
     max_logit_scale: float
+    has_logit_scale = True
 
     def set_temperature(self, initial: float, maximum: float) -> None:
         """Create the parameter; ``initial`` and ``maximum`` are logit scales (inverse temperatures)."""
