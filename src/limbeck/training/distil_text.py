@@ -18,7 +18,7 @@ from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.config import StaticConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import Block, blocks_of, output_blocks
-from limbeck.encoders.lifts import EuclidLift, HashLift, SphereLift, build_lift
+from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.static import StaticBackbone
 from limbeck.encoders.static_fit import (
     fit_table,
@@ -109,7 +109,7 @@ def distil_to_images(
         LimbeckError: the rows have no captions, or a linear map cannot reach the teacher's points.
     """
     lift = teacher.lift
-    if not isinstance(lift, SphereLift | EuclidLift | HashLift):
+    if not isinstance(lift.head("text"), nn.Linear):
         raise LimbeckError(
             f"--to image: a linear map cannot reach the points of lift {lift.describe()['config']['kind']}; "
             "use --to text",
