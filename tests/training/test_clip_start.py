@@ -98,7 +98,7 @@ def test_a_fine_tuned_clip_starts_as_clip(
     tree = recipe(place, steps)
     for tower in tree["towers"].values():
         tower["freeze_backbone"] = frozen
-    model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(tree, out=tmp_path / "run"))
     least = cosines(model, place, pictures)
     assert min(least.values()) >= 0.99999, least
     assert float(model.lift.logit_scale) == pytest.approx(np.exp(3.5), rel=1e-5)
@@ -110,7 +110,7 @@ def test_a_fine_tuned_clip_starts_as_clip(
 def test_every_lift_with_a_direction_starts_at_clips(
     place: Path, tmp_path: Path, pictures: list[Image.Image], lift: dict[str, Any]
 ) -> None:
-    model = limbeck.load(train(recipe(place, lift=lift | {"dim": DIM}), out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(recipe(place, lift=lift | {"dim": DIM}), out=tmp_path / "run"))
     wanted = own(place / "clip", pictures)
     for modality, points in (
         ("image", model.encode_image(pictures, output="embeddings")),
@@ -125,7 +125,7 @@ def test_one_side_from_clip_and_one_fresh(
 ) -> None:
     tree = recipe(place)
     tree["towers"]["text"] = {"backbone": {"kind": "bag"}}
-    model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(tree, out=tmp_path / "run"))
     found = (model.encode_image(pictures) * own(place / "clip", pictures)["image"]).sum(1)
     assert found.min() >= 0.99999
     assert float(model.lift.logit_scale) == pytest.approx(1 / 0.07)
@@ -151,7 +151,7 @@ def test_other_widths_start_with_one_orthonormal_map(
     said: str,
 ) -> None:
     tree = recipe(place, lift={"kind": "sphere", "dim": dim})
-    model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(tree, out=tmp_path / "run"))
     heads = [model.lift.matrix(m) for m in ("image", "text")]
     assert heads[0] is not None
     assert heads[1] is not None
@@ -173,7 +173,7 @@ def test_the_recipe_may_say_otherwise(
     tree = recipe(place, lift={"kind": "sphere", "dim": DIM, "logit_scale": 5.0})
     for tower in tree["towers"].values():
         tower["backbone"]["projection"] = False
-    model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(tree, out=tmp_path / "run"))
     assert {m: t.dim for m, t in model.towers.items()} == {"image": 24, "text": 16}
     assert float(model.lift.logit_scale) == pytest.approx(5.0)
     assert "without its projection" in capsys.readouterr().err
@@ -182,7 +182,7 @@ def test_the_recipe_may_say_otherwise(
 def test_init_takes_clip_as_it_is(place: Path, tmp_path: Path, pictures: list[Image.Image]) -> None:
     tree = recipe(place)
     tree["stages"]["tune"]["init"] = {"image": str(place / "clip"), "text": str(place / "clip")}
-    model = limbeck.load(train(tree, out=tmp_path / "run", quiet=True))
+    model = limbeck.load(train(tree, out=tmp_path / "run"))
     assert min(cosines(model, place, pictures).values()) >= 0.99999
     assert float(model.lift.logit_scale) == pytest.approx(np.exp(3.5), rel=1e-5)
 

@@ -42,7 +42,6 @@ def from_data_to_hits(limbeck: Run, place: Path, source: Path, out: Path, *recip
     run, index = out / "run", out / "index"
     status, _, said = limbeck(
         "train", *recipe, f"source={source}", "compute.threads=1", "--data", place / "pairs", "--out", run,
-        "--quiet",
     )  # fmt: skip
     assert status == 0, said
     status, table, err = limbeck("evaluate", run)
@@ -144,7 +143,7 @@ def test_the_lift_of_a_source_needs_one_source_and_no_layers(place: Path, change
 def test_it_is_said_whether_the_temperature_is_kept(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
 ) -> None:
-    train(tree(place, **change), out=tmp_path / "run", quiet=True)
+    train(tree(place, **change), out=tmp_path / "run")
     assert said in capsys.readouterr().err
 
 
@@ -153,7 +152,7 @@ def test_init_keeps_the_head_and_says_so(
 ) -> None:
     recipe = tree(place, lift={"kind": "sphere", "dim": 10})
     recipe["stages"]["tune"]["init"] = {"image": "$source", "text": "$source"}
-    train(recipe, out=tmp_path / "run", quiet=True)
+    train(recipe, out=tmp_path / "run")
     assert (
         f"towers.text starts from {place / 'clip'}; kept: weights, tokenizer, context (12 tokens), "
         "head and scalars of the lift; new: nothing"

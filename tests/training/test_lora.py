@@ -114,7 +114,7 @@ def test_the_saved_model_holds_merged_weights(place: Path, tmp_path: Path, sourc
 def test_a_run_tells_its_adapters_and_needs_no_peft_to_load(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = train(recipe(place), out=tmp_path / "run", quiet=True)
+    run = train(recipe(place), out=tmp_path / "run")
     facts = read_json(run / "stages/tune/done.json")
     # rank times (in + out), 2 layers; 4 of 16 x 16 and 16 to 32 and back for text, of 24 for images
     text, image = 2 * 2 * (4 * 32 + 2 * 48), 2 * 2 * (4 * 48 + 2 * 56)

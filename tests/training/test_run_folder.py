@@ -116,7 +116,7 @@ def test_a_run_that_fails_before_its_first_logged_step_leaves_nothing(
     before = tree_of(tmp_path)
     recipe["stages"]["student"]["init"] = {"image": "teacher"}
     recipe["stages"]["teacher"]["init"] = {"text": str(tmp_path)}  # a directory, but no model
-    with raises_code("E-MODEL-UNSUPPORTED", "stages.teacher:"):
+    with raises_code("E-MODEL-MISSING", "stages.teacher:"):
         train(recipe, out=out, quiet=True)
     assert tree_of(tmp_path) == before
 

@@ -43,7 +43,7 @@ def train(
             min=4, help="Pairs per step of the dry run; the figures are scaled to the recipe's batch."
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no start lines.")] = False,
 ) -> None:
     """Train the stages of a recipe one after the other, and save the model of the last stage.
 

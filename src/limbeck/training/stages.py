@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from limbeck import notices
 from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset
@@ -26,7 +27,6 @@ from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method, Setup
-from limbeck.notices import say
 from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
@@ -44,7 +44,7 @@ def build_method(
     seed: int,
     *,
     cache: BackboneCache | None = None,
-    say: Callable[[str], None] = say,
+    say: Callable[[str], None] = notices.say,
 ) -> Method:
     """Build the method of a stage with fitted towers, initial weights from ``seed``, and frozen parts marked.
 
@@ -174,7 +174,7 @@ def run_stage(
         fabric: device, precision and processes.
         run: the run directory.
         earlier: model directories of the earlier stages by name.
-        quiet: print no progress line.
+        quiet: print no progress and no start lines.
         say: receives notes on damaged or old checkpoints.
 
     Raises:
@@ -188,7 +188,8 @@ def run_stage(
     began = time.monotonic()
     data = data.of_stage(stage, recipe.seed)
     cache = BackboneCache(quiet=quiet) if recipe.cache else None
-    method = build_method(stage, data, earlier, recipe.seed, cache=cache)
+    speak = _silent if quiet else notices.say
+    method = build_method(stage, data, earlier, recipe.seed, cache=cache, say=speak)
     method.to(fabric.device)
     folder.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
@@ -284,3 +285,7 @@ def told_sizes(facts: dict[str, Any]) -> str:
     told = f"{facts['parameters']:,} parameters, {facts['trained_parameters']:,} trained"
     adapters = facts.get("adapter_parameters")
     return f"{told} ({adapters:,} in adapters, now merged)" if adapters else told
+
+
+def _silent(line: str) -> None:
+    """Print nothing."""
