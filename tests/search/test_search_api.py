@@ -166,7 +166,7 @@ def test_bad_queries_are_one_line(index):
         ({"points": code[:4]}, "width 4, expected 64-bit codes"),
         ({"points": code.astype(float)}, "float64"),
         ({"points": np.zeros((2, 8), np.uint8)}, "2 queries at once"),
-        ({"features": np.zeros(5, np.float32)}, "the model reads 6"),
+        ({"features": np.zeros(5, np.float32)}, "give features of width 6"),
         ({"features": np.full(6, np.nan)}, "finite"),
         ({"features": np.array(["a"] * 6)}, "finite numbers"),
         (
