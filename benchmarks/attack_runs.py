@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from limbeck.data.scenes.generate import generate_scenes
 
+from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.data.yaml_files import yaml_text
 from limbeck.files import read_json, write_json
 from limbeck.grid import GridState, read_grid, run_grid

@@ -87,7 +87,7 @@ def _of_one_class(folder: Path, pairs: Path) -> Path:
 def ended(folder: Path, recipe: dict) -> str:
     """Trains to finite numbers everywhere, or is refused in one line and leaves no finished run."""
     file = folder / "r.yaml"
-    file.write_text(yaml.safe_dump(recipe))
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False))
     try:
         limbeck.train(file, out=folder / "run")
     except LimbeckError as error:
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, verb):
     pairs = write_pairs(tmp_path / "data", rows=40, pictures=16)
     protocol = write_protocol(tmp_path / "data", "retrieval")
     recipe = pixel_recipe(pairs, protocol, {"name": "clip"}, {"kind": "sphere", "dim": 8})
-    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
 
     def held() -> list[Path]:
         return sorted(
