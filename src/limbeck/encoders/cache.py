@@ -27,7 +27,7 @@ from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.text import SentenceBackbone
 from limbeck.encoders.text_memory import TextMemory
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_file
+from limbeck.files import atomic_file, cache_directory
 from limbeck.npy import open_npy
 
 _VERSION = 3
@@ -52,8 +52,7 @@ class BackboneCache:
             folder: by default ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``.
             quiet: True prints no progress of long computations.
         """
-        default = os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck"
-        self.folder, self.quiet = Path(folder or default), quiet
+        self.folder, self.quiet = Path(folder or cache_directory()), quiet
         self._memories: dict[str, TextMemory] = {}
 
     @contextlib.contextmanager

@@ -14,8 +14,6 @@ All settings were chosen on the validation pictures of Flickr8k.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +21,11 @@ import torch
 
 from limbeck.encoders.config import SentenceConfig, SphereConfig, StarterImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.encode import backbone_outputs, collated
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.starter_image import CLASSES, WIDTH
 from limbeck.encoders.towers import Tower
+from limbeck.files import cache_directory
 from limbeck.notices import say
 from limbeck.optional_deps import require
 
@@ -43,12 +43,11 @@ def load_starter() -> DualEncoder:
     Raises:
         LimbeckError: the extra ``starter`` is not installed.
     """
-    cache = Path(os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck")
-    folder = cache / f"starter-{VERSION}"
+    folder = cache_directory() / f"starter-{VERSION}"
     if not (folder / "model.json").is_file():
         say("makes the starter model, once (about a minute)")
         model = make_starter()
-        cache.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         model.save(folder, bundle=True)
         model.save_onnx(folder)
     return DualEncoder.load(folder, bundled=True)
@@ -93,16 +92,15 @@ def _class_embeddings(texts: SentenceBackbone) -> dict[str, np.ndarray]:
         "name": names,
         "description": [package.get_gpt_class_description(i) for i in range(CLASSES)],
     }
-    texts.eval()
     return {key: _unit(_embedded(texts, lines)) for key, lines in written.items()}
 
 
 def _embedded(texts: SentenceBackbone, lines: list[str]) -> np.ndarray:
-    order = sorted(range(len(lines)), key=lambda i: len(lines[i]))  # little padding
+    order = np.argsort([len(line) for line in lines], kind="stable")  # little padding
     blocks = [order[i : i + 64] for i in range(0, len(order), 64)]
     vectors = np.empty((len(lines), WIDTH), np.float32)
-    for block in blocks:
-        vectors[block] = texts(texts.collate([lines[i] for i in block])).numpy()
+    for block, rows in backbone_outputs(texts, collated(texts, lines, blocks)):
+        vectors[block] = rows
     return vectors
 
 

@@ -7,6 +7,7 @@ limbeck replaces and removes only what it wrote, and writes nothing through a li
 from __future__ import annotations
 
 from limbeck.files.atomic import atomic_dir, atomic_file, cannot_write, write_atomic
+from limbeck.files.cachedir import cache_directory
 from limbeck.files.directories import Kind, check_apart, check_directory_name, check_new_directory
 from limbeck.files.durability import fsync_path, publish_new
 from limbeck.files.fingerprint import sha256_file, sha256_json
@@ -22,6 +23,7 @@ __all__ = [
     "Target",
     "atomic_dir",
     "atomic_file",
+    "cache_directory",
     "cannot_read",
     "cannot_write",
     "check_apart",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.files import cannot_read, sha256_json
+from limbeck.files import cache_directory, cannot_read, sha256_json
 from limbeck.index.manifest import FileEntry
 
 STAMPED_BYTES = 1 << 23  # a check takes 4 ms, or 20 without the SHA instructions of the processor
@@ -115,7 +114,7 @@ def _stamp(path: Path, entry: FileEntry) -> tuple[str, bool]:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("LIMBECK_CACHE") or Path.home() / ".cache" / "limbeck") / "sound"
+    return cache_directory() / "sound"
 
 
 def _is_sound(stamp: str, size: int) -> bool:
