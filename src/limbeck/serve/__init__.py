@@ -1,0 +1,1 @@
+"""Serves indexes over HTTP: an API and a page (extra ``serve``)."""
