@@ -24,6 +24,7 @@ from limbeck.cli.index_changes import add, compact, export, remove, sync
 from limbeck.cli.once import refuse_repeats
 from limbeck.cli.push import push
 from limbeck.cli.search import search
+from limbeck.cli.serve import serve
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
 from limbeck.console import echo, forgive_encodings
@@ -88,6 +89,7 @@ index_app.command()(push)
 app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.command("traverse")(traverse)
+app.command("serve")(serve)
 refuse_repeats(app)
 
 

@@ -89,6 +89,12 @@ class Segment:
         if name in self._mapped:
             self._mapped[name].check()
 
+    def load(self) -> None:
+        """Check and open all files now."""
+        for name in self._mapped:
+            self._check(name)
+        self._batches  # noqa: B018
+
     @property
     def points(self) -> np.ndarray:
         """The (n, width) stored points, memory-mapped."""

@@ -165,6 +165,11 @@ class IndexStore:
         commit(Path(path), [batches], meta, replace=replace, lock_timeout=lock_timeout)
         return cls.open(path)
 
+    def load(self) -> None:
+        """Check and open the files of all segments, which is otherwise done at their first use."""
+        for segment in self.segments:
+            segment.load()
+
     def __len__(self) -> int:
         """Return the number of items: rows that are not removed."""
         return self.manifest.rows - self.manifest.removed

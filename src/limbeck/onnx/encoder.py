@@ -129,6 +129,11 @@ class OnnxEncoder:
         """What each exported tower reads: ``text``, ``pixels`` or ``features:NAME``."""
         return {modality: tower.reads for modality, tower in self.towers.items()}
 
+    def load(self, modality: str) -> None:
+        """Read the graph and the preprocessor of a tower, which `encode` does at its first use."""
+        tower = self.towers[modality]
+        tower.session, tower.preprocess  # noqa: B018
+
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when no word of a text query is known."""
         self.towers["text"].preprocess.check_query(text)

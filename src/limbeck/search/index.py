@@ -120,6 +120,15 @@ class Index:
     def __len__(self) -> int:
         return len(self.store)
 
+    def load(self) -> None:
+        """Load what the first search otherwise loads: the encoders, the points and the items.
+
+        Raises:
+            LimbeckError: a file is damaged, or an encoder needs torch, which is not installed.
+        """
+        self.store.load()
+        self._queries.load()
+
     def add(self, source: Path | str | Pairs | Source | Encoded | np.ndarray, **options: Any) -> Index:
         """Add items (`limbeck.search.add_items`) and return the new state; this object does not change."""
         add_items(self.store.path, source, **options)

@@ -116,6 +116,19 @@ class QueryEncoder:
             )
         return encoder, "image", array.astype(np.float32, copy=False)
 
+    def load(self) -> None:
+        """Load the encoders of the index, which `encode` otherwise does at its first use.
+
+        Raises:
+            LimbeckError: an encoder is damaged, or needs torch, which is not installed.
+        """
+        for modality in ("text", "image"):
+            found = self.store.encoder_for(modality)
+            if found is not None:
+                encoder = self.reading(modality, Reads.of(found[1].modalities[modality])[0])
+                if isinstance(encoder, OnnxEncoder):
+                    encoder.load(modality)
+
     def reading(self, modality: str, wanted: str = "text") -> DualEncoder | OnnxEncoder:
         """Return the encoder for "text" or "image"; its input is checked before it is loaded.
 

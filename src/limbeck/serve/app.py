@@ -1,0 +1,58 @@
+"""Builds the application: routes, errors and the life of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from limbeck import __version__
+from limbeck.serve.errors import install
+from limbeck.serve.page_files import page_routes
+from limbeck.serve.request_id import RequestIds
+from limbeck.serve.search_routes import search_routes
+from limbeck.serve.service import Service
+from limbeck.serve.settings import Settings
+from limbeck.serve.status_routes import status_routes
+
+
+def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) -> FastAPI:
+    """Return the ASGI application that serves indexes; ``app.state.service`` is their `Service`.
+
+    Args:
+        indexes: index directories; requests name them by the last part of their path.
+        settings: how to answer; by default as `Settings`.
+
+    Raises:
+        LimbeckError: there is no index, two have one name, or one is damaged.
+    """
+    service = Service(indexes, settings or Settings())
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        watching = asyncio.create_task(service.watch())
+        yield
+        service.draining = True
+        watching.cancel()
+        service.close()
+
+    app = FastAPI(
+        title="limbeck",
+        version=__version__,
+        description="Search collections by text, picture and item.",
+        lifespan=life,
+        docs_url=None,  # it loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    install(app)
+    for routes in (search_routes, status_routes):
+        app.include_router(routes(service))
+    app.include_router(page_routes())
+    app.add_middleware(RequestIds)
+    return app

@@ -1,0 +1,93 @@
+"""Runs the service: uvicorn with one worker, and an end that loses no accepted request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from limbeck.errors import LimbeckError
+from limbeck.notices import say
+from limbeck.serve.app import create_app
+from limbeck.serve.service import Service
+from limbeck.serve.settings import Settings
+
+
+def serve(
+    indexes: Sequence[Path | str], settings: Settings, *, host: str, port: int, log_level: str = "info"
+) -> None:
+    """Serve indexes until SIGTERM or SIGINT.
+
+    Args:
+        indexes: index directories.
+        settings: how to answer.
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        log_level: of uvicorn's logger and ours.
+
+    Raises:
+        LimbeckError: an index cannot be opened, or the port is taken.
+    """
+    app = create_app(indexes, settings)
+    config = uvicorn.Config(
+        app,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+    )
+    server = Draining(config, app.state.service)
+    with _listen(host, port) as listener:
+        address, taken = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        say(f"serves {', '.join(app.state.service.indexes)} on http://{shown}:{taken}")
+        server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise LimbeckError(
+            f"{host}:{port}: cannot listen ({error.strerror}); choose another --host or --port",
+            code="E-SERVER-ADDRESS",
+        ) from None
+    return listener
+
+
+class Draining(uvicorn.Server):
+    """A server that ends in three steps.
+
+    At the signal it takes no further connection, and ``/ready`` answers 503. Every response then closes its
+    connection, so that no request is on its way to a closed one. The connections that ask nothing for a
+    second are closed last.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal; a second one ends at once."""
+        self._service.draining = True
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, answer what was accepted, and close."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        end = time.monotonic() + min(1.0, self._service.settings.drain_seconds)
+        while self.server_state.connections and time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)

@@ -1,0 +1,138 @@
+"""Defines the JSON of requests and answers; FastAPI describes it in ``/openapi.json``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from limbeck.index.query import RECALL
+
+MAX_K = 1000
+MAX_TERMS = 32
+
+
+class Options(BaseModel):
+    """Says which items a search returns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: str | None = Field(None, description="The name of the index; by default the first one.")
+    k: int | None = Field(
+        None, ge=1, le=MAX_K, description="The number of hits; by default 10, or all within the radius."
+    )
+    where: str | None = Field(
+        None, max_length=4000, description="A filter on the metadata, such as: labels has sky and width > 300"
+    )
+    radius: float | None = Field(
+        None, allow_inf_nan=False, description="The largest distance, or the least similarity, of a hit."
+    )
+    hierarchy: Literal["more-general", "more-specific"] | None = Field(
+        None, description="Only items that entail the query, or that it entails (Lorentz)."
+    )
+    engine: str = Field("exact", max_length=100, description="exact, auto, or an engine that was built.")
+    recall: float = Field(RECALL, gt=0, le=1, description="The recall that an engine has to reach.")
+    rerank: int | None = Field(
+        None, ge=1, le=10_000, description="Re-rank this many nearest codes by the kept embeddings."
+    )
+    asymmetric: bool = Field(False, description="Compare codes with the query's real numbers.")
+
+
+class SearchParams(Options):
+    """Holds the query parameters of ``GET /search``."""
+
+    q: list[str] = Field([], max_length=MAX_TERMS, description="Texts to look for.")
+    like: list[str] = Field([], max_length=MAX_TERMS, description="Ids of items to look for similar ones.")
+    not_: list[str] = Field([], max_length=MAX_TERMS, alias="not", description="Texts to leave out.")
+
+
+class TermBody(BaseModel):
+    """Is one part of a query: a text, a picture or an item, with its weight."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str | None = Field(None, max_length=20_000)
+    image: str | None = Field(None, description="A picture file in base64.")
+    id: str | None = None
+    weight: float = Field(1.0, allow_inf_nan=False, ge=-100, le=100)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.text, self.image, self.id)) != 1:
+            raise ValueError("give exactly one of text, image and id")
+        return self
+
+
+class SearchBody(Options):
+    """Is the JSON of ``POST /search``."""
+
+    terms: list[TermBody] = Field([], max_length=MAX_TERMS)
+
+
+class HitBody(BaseModel):
+    """Is one hit of a search, or an item, which has no score."""
+
+    id: str
+    score: float | None
+    confidence: float | None = Field(None, description="The probability that the hit is better than chance.")
+    alike: list[str] = Field([], description="Ids of near-duplicates that the hit stands for.")
+    metadata: dict[str, Any]
+    thumbnail: str | None = None
+    picture: str | None = None
+
+
+class SearchAnswer(BaseModel):
+    """Is the answer to a search."""
+
+    index: str
+    generation: int
+    score_name: str
+    engine: str
+    query: str
+    hits: list[HitBody]
+    ms: float = Field(description="Milliseconds from the request to the answer, with the wait for a batch.")
+
+
+class Fault(BaseModel):
+    """Describes what was wrong."""
+
+    code: str
+    message: str
+    correlation_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """Is the answer to every request that fails."""
+
+    error: Fault
+
+
+class IndexInfo(BaseModel):
+    """Describes an index."""
+
+    name: str
+    items: int
+    space: dict[str, Any]
+    bits: int | None
+    score_name: str
+    generation: int
+    text: bool
+    pictures: bool
+    engines: list[str]
+    has_media: bool
+    cones: bool
+    prefixes: list[int]
+    kept: str | None
+
+
+class Info(BaseModel):
+    """Describes the service."""
+
+    version: str
+    indexes: list[IndexInfo]
+
+
+class Health(BaseModel):
+    """Says that the process lives or is ready."""
+
+    status: str

@@ -1,0 +1,158 @@
+"""Routes that search: ``/search``, ``/similar`` and ``/items``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from limbeck.errors import LimbeckError
+from limbeck.serve.query import Query as Asked
+from limbeck.serve.query import from_body, from_params, picture
+from limbeck.serve.schemas import ErrorAnswer, HitBody, Options, SearchAnswer, SearchBody, SearchParams
+from limbeck.serve.service import Service
+
+_EXAMPLE: dict[str, Any] = {
+    "index": "pictures",
+    "generation": 3,
+    "score_name": "distance",
+    "engine": "exact",
+    "query": "a beach − people",
+    "hits": [
+        {
+            "id": "2018/beach.jpg",
+            "score": 7,
+            "confidence": 0.93,
+            "alike": ["2018/beach-copy.jpg"],
+            "metadata": {"path": "2018/beach.jpg", "labels": ["sea", "sky"]},
+            "thumbnail": "/thumbnails/2018%2Fbeach.jpg?index=pictures",
+            "picture": "/pictures/2018%2Fbeach.jpg?index=pictures",
+        }
+    ],
+    "ms": 4.2,
+}
+_BODY: dict[str, Any] = {
+    "terms": [{"text": "a beach"}, {"text": "people", "weight": -1}],
+    "k": 20,
+    "where": "labels has sky",
+}
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        400: "The request is malformed.",
+        401: "The API key is missing or wrong.",
+        404: "There is no such index, item or engine.",
+        409: "The index cannot answer this kind of query.",
+        413: "The request is too large.",
+        415: "The body has another type.",
+        422: "A field has an invalid value.",
+        429: "Too many requests.",
+        503: "The service is busy or stops.",
+    }.items()
+}
+_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"model": SearchAnswer, "content": {"application/json": {"example": _EXAMPLE}}}
+}
+
+
+def _inlined(model: type[SearchBody]) -> dict[str, Any]:
+    """Return the JSON schema of a model without references."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def put(value: Any) -> Any:
+        if isinstance(value, dict):
+            reference = value.get("$ref")
+            return (
+                put(parts[reference.rpartition("/")[2]])
+                if reference
+                else {k: put(v) for k, v in value.items()}
+            )
+        return [put(one) for one in value] if isinstance(value, list) else value
+
+    filled: dict[str, Any] = put(schema)
+    return filled
+
+
+_REQUEST = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _inlined(SearchBody), "example": _BODY},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "request": {"type": "string", "description": "The JSON of the other form."},
+                        "image": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "Picture files; each is a further term of weight 1.",
+                        },
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def search_routes(service: Service) -> APIRouter:
+    """Return the routes of a service."""
+    router = APIRouter(tags=["search"], responses=FAULTS)
+
+    async def answered(index: str | None, query: Asked, started: float) -> Response:
+        found = await service.ask(index, query)
+        ms = (time.perf_counter() - started) * 1000
+        return Response(found + b', "ms": %.2f}' % ms, media_type="application/json")
+
+    @router.get("/search", responses=_ANSWER)
+    async def search(params: Annotated[SearchParams, Query()]) -> Response:
+        """Return the items nearest to texts and items; parameters may repeat."""
+        return await answered(params.index, from_params(params), time.perf_counter())
+
+    @router.post("/search", responses=_ANSWER, openapi_extra=_REQUEST)
+    async def search_by_body(request: Request) -> Response:
+        """Return the items nearest to a weighted sum of texts, pictures and items."""
+        started = time.perf_counter()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            async with request.form() as form:
+                sent = form.get("request", "{}")
+                body = _body(sent.encode() if isinstance(sent, str) else await sent.read())
+                files = [await one.read() for one in form.getlist("image") if isinstance(one, UploadFile)]
+        elif kind == "application/json":
+            body, files = _body(await request.body()), []
+        else:
+            raise LimbeckError("body: send application/json or multipart/form-data", code="E-REQUEST-TYPE")
+        query = await service.decode(
+            lambda: from_body(body, [picture(file, f"image {n}") for n, file in enumerate(files, 1)])
+        )
+        return await answered(body.index, query, started)
+
+    @router.get("/similar/{id:path}", responses=_ANSWER)
+    async def similar(id: str, options: Annotated[Options, Query()]) -> Response:
+        """Return the items nearest to an item of the index, without the item itself."""
+        started = time.perf_counter()
+        params = SearchParams(like=[id], **options.model_dump())
+        return await answered(options.index, from_params(params), started)
+
+    @router.get("/items/{id:path}", responses={200: {"model": HitBody}})
+    async def item(id: str, index: str | None = None) -> Response:
+        """Return an item of the index with its metadata."""
+        served = service.at(index)
+        return Response(await service.run(lambda: served.current.item(id)), media_type="application/json")
+
+    return router
+
+
+def _body(sent: bytes) -> SearchBody:
+    try:
+        return SearchBody.model_validate_json(sent)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None

@@ -1,0 +1,181 @@
+"""Holds the opened indexes of a service, answers queries, and takes over new generations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from limbeck.errors import LimbeckError
+from limbeck.index.manifest import generations, manifest_path
+from limbeck.search import Index
+from limbeck.serve.answering import Opened, Spent
+from limbeck.serve.batching import Batcher
+from limbeck.serve.cache import AnswerCache
+from limbeck.serve.query import Query
+from limbeck.serve.settings import Settings
+
+T = TypeVar("T")
+log = logging.getLogger("limbeck.serve")
+
+
+@dataclass
+class Served:
+    """Is an index of the service: its current generation and the batch that collects queries for it."""
+
+    path: Path
+    current: Opened
+    version: object
+    batcher: Batcher[Query, tuple[Opened, bytes]]
+    failed: object = None  # the version that could not be opened, which is not tried again
+
+
+class Service:
+    """Answers queries on several indexes with one worker thread.
+
+    Attributes:
+        settings: as given.
+        indexes: by name, in the order given.
+        cache: stored answers.
+        draining: whether the service stops and takes no further requests.
+    """
+
+    def __init__(self, paths: Sequence[Path | str], settings: Settings) -> None:
+        """Open the indexes.
+
+        Raises:
+            LimbeckError: there is no index, two have one name, or one is damaged.
+        """
+        if not paths:
+            raise LimbeckError("serve: give at least one index", code="E-OPTION-MISSING")
+        self.settings, self.draining, self.ready = settings, False, False
+        self.cache = AnswerCache(settings.cache_bytes)
+        self._worker = ThreadPoolExecutor(1, "limbeck-search")
+        self.indexes: dict[str, Served] = {}
+        for path in map(Path, paths):
+            name = path.resolve().name
+            if name in self.indexes:
+                raise LimbeckError(
+                    f"{path}: a second index of the name {name!r}; rename its directory",
+                    code="E-OPTION-REPEATED",
+                )
+            self.indexes[name] = self._served(name, path)
+
+    def _served(self, name: str, path: Path) -> Served:
+        version = version_of(path)
+        opened = self._open(name, path, Spent())
+
+        def answer(queries: Sequence[Query]) -> list[tuple[Opened, bytes] | LimbeckError]:
+            now = served.current
+            answers = now.answer(queries)
+            return [one if isinstance(one, LimbeckError) else (now, one) for one in answers]
+
+        most, wait, queue = self.settings.batch, self.settings.wait_ms, self.settings.queue
+        batcher = Batcher(self._worker, answer, most=most, wait_ms=wait, queue=queue)
+        served = Served(path, opened, version, batcher)
+        return served
+
+    def _open(self, name: str, path: Path, spent: Spent) -> Opened:
+        index = Index.open(path)
+        root = self.settings.media or index.store.manifest.media_root
+        return Opened(name, index, root is not None and Path(root).exists(), spent)
+
+    def at(self, name: str | None) -> Served:
+        """Return the index of a name; the first one for None.
+
+        Raises:
+            LimbeckError: there is none.
+        """
+        if name is None:
+            return next(iter(self.indexes.values()))
+        if name not in self.indexes:
+            raise LimbeckError(
+                f"index: there is no {name!r}; give one of {', '.join(self.indexes)}", code="E-REQUEST-INDEX"
+            )
+        return self.indexes[name]
+
+    async def ask(self, name: str | None, query: Query) -> bytes:
+        """Return the answer to a query, JSON without its last field ``ms``.
+
+        Raises:
+            LimbeckError: that of the query.
+        """
+        served = self.at(name)
+        if query.has_picture:
+            return (await served.batcher.ask(query))[1]
+        key = (served.current.name, served.version, query)
+        found = self.cache.get(key)
+        if found is None:
+            opened, found = await served.batcher.ask(query)
+            if opened is served.current and key[1] == served.version:
+                self.cache.put(key, found)
+        return found
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a function on the worker thread, between the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Run a function that decodes pictures, on a thread of its own."""
+        return await asyncio.to_thread(work)
+
+    async def start(self) -> None:
+        """Load the encoders, so that the first query need not wait."""
+        for served in self.indexes.values():
+            try:
+                await self.run(served.current.index.load)
+            except LimbeckError as error:
+                if error.code != "E-PACKAGE-MISSING":
+                    raise
+                log.warning("%s: cannot encode queries: %s", served.current.name, error.line())
+        self.ready = True
+
+    async def watch(self) -> None:
+        """Take over new generations until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.reload_seconds)
+            for served in self.indexes.values():
+                await asyncio.to_thread(self.reload, served)
+
+    def reload(self, served: Served) -> bool:
+        """Take over a new generation of an index, if there is one, and return whether there was.
+
+        Requests in flight keep the old generation, whose files stay mapped. If the new one cannot be opened,
+        the old one stays and the log says why.
+        """
+        try:
+            version = version_of(served.path)
+            if version in (served.version, served.failed):
+                return False
+            try:
+                opened = self._open(served.current.name, served.path, served.current.spent)
+                opened.index.load()
+            except LimbeckError:
+                served.failed = version
+                raise
+        except LimbeckError as error:
+            log.error("%s: is not reloaded: %s", served.current.name, error.line())
+            return False
+        served.current, served.version = opened, version
+        log.info("%s: generation %d", opened.name, opened.generation)
+        return True
+
+    def close(self) -> None:
+        """Stop the worker thread after its last batch."""
+        self._worker.shutdown()
+
+
+def version_of(path: Path) -> object:
+    """Return what changes with every new state of an index: number, file and time of its last manifest."""
+    published = generations(path)
+    if not published:
+        raise LimbeckError(f"{path}: no manifest; build the index", code="E-INDEX-MISSING")
+    try:
+        about = manifest_path(path, published[-1]).stat()
+    except OSError:
+        return published[-1]
+    return published[-1], about.st_ino, about.st_mtime_ns

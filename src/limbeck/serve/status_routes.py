@@ -1,0 +1,65 @@
+"""Routes about the service itself: ``/info``, ``/health`` and ``/ready``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from limbeck import __version__
+from limbeck.errors import LimbeckError
+from limbeck.serve.answering import Opened
+from limbeck.serve.schemas import ErrorAnswer, Health, IndexInfo, Info
+from limbeck.serve.service import Service
+
+
+def status_routes(service: Service) -> APIRouter:
+    """Return the routes of a service."""
+    router = APIRouter(tags=["service"])
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Say that the process lives."""
+        return Health(status="ok")
+
+    @router.get("/ready", responses={503: {"model": ErrorAnswer}})
+    async def ready() -> Health:
+        """Say whether the service takes requests: 503 until the encoders are loaded, and while it stops."""
+        if service.draining:
+            raise LimbeckError("service: stops; ask another one", code="E-SERVER-BUSY")
+        if not service.ready:
+            raise LimbeckError("service: still loads its encoders; ask again", code="E-SERVER-BUSY")
+        return Health(status="ready")
+
+    @router.get("/info")
+    async def info() -> Info:
+        """Describe the service and its indexes."""
+        indexes = [describe(served.current) for served in service.indexes.values()]
+        return Info(version=__version__, indexes=indexes)
+
+    return router
+
+
+def describe(opened: Opened) -> IndexInfo:
+    """Describe an index."""
+    from limbeck.index.ann_index import derived_names
+
+    store = opened.index.store
+    space, kept = store.space, store.kept
+    reads = {
+        modality: kind for entry in store.manifest.encoders for modality, kind in entry.modalities.items()
+    }
+    bits = 8 * space.width if space.storage == "codes" else None
+    return IndexInfo(
+        name=opened.name,
+        items=len(store),
+        space=space.to_json(),
+        bits=bits,
+        score_name=space.score_name,
+        generation=opened.generation,
+        text=reads.get("text") == "text",
+        pictures=reads.get("image") == "pixels",
+        engines=["exact", *derived_names(store.path)],
+        has_media=opened.has_media,
+        cones=space.has_cones,
+        prefixes=[],
+        kept=None if kept is None else kept.describe(),
+    )

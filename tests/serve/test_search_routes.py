@@ -1,0 +1,110 @@
+"""The routes that search: answers equal those of the index, errors have one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import limbeck
+from limbeck.serve.app import create_app
+from limbeck.serve.page_files import page_routes
+from tiny_encoder import pixel_encoder, write_pictures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of twelve pictures, some in a folder with a blank and a letter beyond ASCII."""
+    root = tmp_path_factory.mktemp("served")
+    write_pictures(root / "media" / "größe a", range(4))
+    write_pictures(root / "media", range(4, 12))
+    limbeck.Index.build(root / "pictures", root / "media", model=pixel_encoder(bits=16))
+    return root / "pictures"
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(create_app([folder]), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_get_search_gives_the_hits_of_the_index(client: TestClient, folder: Path):
+    answer = client.get("/search", params={"q": "red", "k": 5})
+    assert answer.status_code == 200
+    found = answer.json()
+    expected = limbeck.Index.open(folder).search("red", 5)
+    assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in expected]
+    assert found["hits"][0]["metadata"] == expected[0].metadata
+    assert (found["index"], found["generation"], found["query"]) == ("pictures", 1, "red")
+
+
+def test_ids_with_slashes_blanks_and_other_letters(client: TestClient, folder: Path):
+    name = "größe a/0002.png"
+    assert client.get("/items/größe a/0002.png").json()["id"] == name
+    found = client.get("/similar/gr%C3%B6%C3%9Fe%20a%2F0002.png", params={"k": 3}).json()["hits"]
+    expected = limbeck.Index.open(folder).search(like=name, k=3)
+    assert [hit["id"] for hit in found] == [hit.id for hit in expected]
+    assert name not in [hit["id"] for hit in found]
+
+
+def test_post_by_json_and_with_a_file(client: TestClient, folder: Path):
+    by_json = client.post("/search", json={"terms": [{"text": "green"}], "k": 4}).json()["hits"]
+    assert by_json == client.get("/search", params={"q": "green", "k": 4}).json()["hits"]
+    picture = folder.parent / "media" / "0007.png"
+    sent = client.post("/search", files={"image": picture.read_bytes()}, data={"request": '{"k": 3}'})
+    expected = limbeck.Index.open(folder).search(image=picture, k=3)
+    assert [hit["id"] for hit in sent.json()["hits"]] == [hit.id for hit in expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/search", 422, "E-QUERY-FORM"),
+        ("/search?q=red&k=0", 422, "E-REQUEST-FORM"),
+        ("/search?q=red&nonsense=1", 422, "E-REQUEST-FORM"),
+        ("/search?q=xyzzy", 422, "E-QUERY-WORDS"),
+        ("/search?q=red&index=other", 404, "E-REQUEST-INDEX"),
+        ("/search?q=red&engine=graph", 404, "E-ENGINE-MISSING"),
+        ("/search?q=red&engine=milvus://10.0.0.1:1/x", 422, "E-OPTION-CHOICE"),
+        ("/search?q=red&hierarchy=more-general", 409, "E-SPACE-CONES"),
+        ("/search?q=red&where=nothing%20has%201", 422, "E-FILTER-COLUMN"),
+        ("/items/none", 404, "E-ID-UNKNOWN"),
+        ("/nowhere", 404, "E-REQUEST-PATH"),
+        ("/page/../app.py", 404, "E-REQUEST-PATH"),
+    ],
+)
+def test_errors_have_one_form(client: TestClient, path: str, status: int, code: str):
+    answer = client.get(path, headers={"X-Request-ID": "my-1"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["correlation_id"]) == (status, code, "my-1")
+    assert "\n" not in error["message"]
+    assert answer.headers["X-Request-ID"] == "my-1"
+
+
+def test_status_routes(client: TestClient):
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"status": "ready"}
+    info = client.get("/info").json()["indexes"][0]
+    assert (info["name"], info["items"], info["bits"], info["text"], info["pictures"]) == (
+        "pictures", 12, 16, True, True,
+    )  # fmt: skip
+
+
+def test_the_page_is_the_files_of_its_folder_and_nothing_else(tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("secret")
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<title>limbeck</title>")
+    (page / "a.js").write_text("1")
+    app = FastAPI()
+    app.include_router(page_routes(page))
+    client = TestClient(app)
+    assert client.get("/").headers["content-type"].startswith("text/html")
+    script = client.get("/page/a.js")
+    assert script.content == b"1" and "javascript" in script.headers["content-type"]
+    assert client.get("/page/a.js", headers={"If-None-Match": script.headers["ETag"]}).status_code == 304
+    for name in ("../secret.txt", "%2e%2e/secret.txt", "..%2Fsecret.txt", "/etc/passwd", "b.js", ""):
+        assert client.get(f"/page/{name}").status_code == 404
