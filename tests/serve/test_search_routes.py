@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(folder: Path) -> Iterator[TestClient]:
-    with TestClient(create_app([folder]), raise_server_exceptions=False) as client:
+    with TestClient(create_app([folder]), "http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -25,10 +25,32 @@ def serve(
     media: Annotated[
         Path | None, typer.Option(help="Current folder or zip of the pictures, if they moved.")
     ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File of API keys, one per line; default: LIMBECK_API_KEY, or no key.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Further host name of the service, such as that of a proxy; may repeat."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Requests per second and client; 0 is no limit; default: 50, none on loopback."
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(help="Address of a proxy whose X-Forwarded-For names the client.")
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy offers the service.")] = "",
+    log_queries: Annotated[
+        bool, typer.Option("--log-queries", help="Log the texts of queries, too.")
+    ] = False,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
 ) -> None:
     """Serve indexes over HTTP: an API, and a page at http://HOST:PORT/."""
     from limbeck.errors import LimbeckError
+    from limbeck.serve.auth import read_keys
+    from limbeck.serve.guard import Guard
     from limbeck.serve.run import serve as run
     from limbeck.serve.settings import Settings
 
@@ -37,4 +59,18 @@ def serve(
             f"{media}: no such folder or zip file; give --media the current folder of the pictures",
             code="E-PATH-MISSING",
         )
-    run(indexes, Settings(media=media), host=host, port=port, log_level=log_level.value)
+    guard = Guard(
+        host=host,
+        allow_hosts=tuple(allow_host or ()),
+        keys=read_keys(api_key_file),
+        rate=rate,
+        log_queries=log_queries,
+    )
+    run(
+        indexes,
+        Settings(media=media, guard=guard),
+        port=port,
+        log_level=log_level.value,
+        root_path=root_path,
+        proxy=proxy,
+    )

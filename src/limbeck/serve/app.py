@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from limbeck import __version__
 from limbeck.serve.errors import install
+from limbeck.serve.guard import add_guard
 from limbeck.serve.page_files import page_routes
-from limbeck.serve.request_id import RequestIds
 from limbeck.serve.search_routes import search_routes
 from limbeck.serve.service import Service
 from limbeck.serve.settings import Settings
@@ -29,7 +29,8 @@ def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) 
     Raises:
         LimbeckError: there is no index, two have one name, or one is damaged.
     """
-    service = Service(indexes, settings or Settings())
+    settings = settings or Settings()
+    service = Service(indexes, settings)
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -54,5 +55,5 @@ def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) 
     for routes in (search_routes, status_routes):
         app.include_router(routes(service))
     app.include_router(page_routes())
-    app.add_middleware(RequestIds)
+    add_guard(app, settings.guard, service.metrics)
     return app

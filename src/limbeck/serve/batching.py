@@ -23,7 +23,6 @@ class Batcher(Generic[Q, A]):
         *,
         most: int,
         wait_ms: float,
-        queue: int,
     ) -> None:
         """Set up an empty batch.
 
@@ -32,10 +31,9 @@ class Batcher(Generic[Q, A]):
             answer: returns one answer or error per query.
             most: the most queries of a batch.
             wait_ms: how long the first query of an idle batcher waits for others.
-            queue: the most queries that may wait.
         """
         self._worker, self._answer = worker, answer
-        self._most, self._wait, self._queue = most, wait_ms / 1000 if most > 1 else 0.0, queue
+        self._most, self._wait = most, wait_ms / 1000 if most > 1 else 0.0
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._busy = False
 
@@ -43,12 +41,8 @@ class Batcher(Generic[Q, A]):
         """Return the answer to a query.
 
         Raises:
-            LimbeckError: that of the query, or too many queries wait.
+            LimbeckError: that of the query.
         """
-        if len(self._waiting) >= self._queue:
-            raise LimbeckError(
-                f"service: {self._queue} queries wait already; ask again later", code="E-SERVER-BUSY"
-            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((query, future))

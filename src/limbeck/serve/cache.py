@@ -9,26 +9,17 @@ _OVERHEAD = 500  # bytes of an entry's key and links, roughly
 
 
 class AnswerCache:
-    """Holds byte strings up to a total size; for one thread.
-
-    Attributes:
-        hits: how many answers were found.
-        misses: how many were not.
-    """
+    """Holds byte strings up to a total size; for one thread."""
 
     def __init__(self, most: int) -> None:
         self._most, self._size = most, 0
         self._entries: OrderedDict[Hashable, bytes] = OrderedDict()
-        self.hits = self.misses = 0
 
     def get(self, key: Hashable) -> bytes | None:
         """Return the answer of a key, or None."""
         found = self._entries.get(key)
-        if found is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._entries.move_to_end(key)
+        if found is not None:
+            self._entries.move_to_end(key)
         return found
 
     def put(self, key: Hashable, answer: bytes) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import http
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from limbeck.errors import LimbeckError
-from limbeck.serve.request_id import request_id
-
-log = logging.getLogger("limbeck.serve")
+from limbeck.serve.asgi import error_body, request_id
+from limbeck.serve.logs import LOG
 
 _STATUS = {
     400: "E-REQUEST-FORM",
@@ -46,43 +44,33 @@ def status_of(code: str) -> int:
     return STATUS.get(code, 422)
 
 
-def error_json(code: str, message: str, identifier: str) -> dict[str, Any]:
-    """Return the JSON value of an error."""
-    return {"error": {"code": code, "message": message, "correlation_id": identifier}}
-
-
 def install(app: FastAPI) -> None:
-    """Make an application answer every error in the one form."""
+    """Make an application answer every error in the one form; `limbeck.serve.logs` answers for our faults."""
 
     def answer(
-        request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None
-    ) -> JSONResponse:
-        if status == 503:
-            headers = {"Retry-After": "1", **(headers or {})}
-        return JSONResponse(error_json(code, message, request_id(request.scope)), status, headers)
+        request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        headers = {**(headers or {}), **({"Retry-After": "1"} if status == 503 else {})}
+        body = error_body(request.scope, code, message)
+        return Response(body, status, headers, media_type="application/json")
 
     @app.exception_handler(LimbeckError)
-    def limbeck_error(request: Request, error: LimbeckError) -> JSONResponse:
+    async def limbeck_error(request: Request, error: LimbeckError) -> Response:
         status = status_of(error.code)
         if status >= 500:
-            log.error("%s %s", request_id(request.scope), error.line())
+            LOG.error("%s %s", request_id(request.scope), error.line())
         return answer(request, status, error.code, error.message)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         return answer(request, 422, "E-REQUEST-FORM", first_fault(error.errors()))
 
     @app.exception_handler(HTTPException)
-    def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         code = _CODES.get(error.status_code, "E-REQUEST-FORM")
         phrase = http.HTTPStatus(error.status_code).phrase
         message = f"{request.method} {request.url.path}: {phrase}; see /openapi.json"
-        return answer(request, error.status_code, code, message, dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    def bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s", request_id(request.scope), request.url.path, exc_info=error)
-        return answer(request, 500, "E-BUG", "the service failed; its log has the correlation id")
+        return answer(request, error.status_code, code, message, error.headers)
 
 
 def first_fault(faults: Sequence[Any]) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 from limbeck.errors import LimbeckError
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import SearchOptions
-from limbeck.serve.schemas import Options, SearchBody, SearchParams, TermBody
+from limbeck.serve.schemas import Options, SearchBody, SearchParams
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,9 +61,26 @@ def from_params(params: SearchParams) -> Query:
     return _query(terms, params)
 
 
-def from_body(body: SearchBody, pictures: Sequence[Image.Image] = ()) -> Query:
-    """Return the query of ``POST /search``; uploaded pictures are further terms of weight 1."""
-    terms = [_term(term, number) for number, term in enumerate(body.terms)]
+def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pixels: int) -> Query:
+    """Return the query of ``POST /search``, whose pictures it decodes.
+
+    Args:
+        body: the JSON of the request.
+        files: content and declared type of the uploaded pictures; they are further terms of weight 1.
+        pixels: the largest picture that is decoded.
+    """
+    from limbeck.serve.uploads import decode_base64, decode_upload  # with Pillow, which a text does not need
+
+    pictures = [decode_upload(data, declared, pixels=pixels) for data, declared in files]
+    terms = [
+        Term(
+            text=term.text,
+            id=term.id,
+            image=None if term.image is None else decode_base64(term.image, pixels=pixels),
+            weight=term.weight,
+        )
+        for term in body.terms
+    ]
     return _query([*terms, *(Term(image=picture) for picture in pictures)], body)
 
 
@@ -89,29 +103,3 @@ def _query(terms: list[Term], given: Options) -> Query:
         asymmetric=given.asymmetric,
     )
     return Query(tuple(terms), options)
-
-
-def _term(term: TermBody, number: int) -> Term:
-    if term.image is None:
-        return Term(text=term.text, id=term.id, weight=term.weight)
-    return Term(image=decoded(term.image, f"terms.{number}.image"), weight=term.weight)
-
-
-def decoded(text: str, name: str) -> Image.Image:
-    """Decode a picture in base64.
-
-    Raises:
-        LimbeckError: it is not base64 or not a picture; the error has ``name``.
-    """
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise LimbeckError(f"{name}: is not base64; encode a picture file", code="E-REQUEST-FORM") from None
-    return picture(data, name)
-
-
-def picture(data: bytes, name: str) -> Image.Image:
-    """Decode an uploaded picture file; errors contain ``name``."""
-    from limbeck.pictures import decode_picture  # with Pillow, which a text does not need
-
-    return decode_picture(io.BytesIO(data), name)

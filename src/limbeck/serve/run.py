@@ -14,21 +14,30 @@ import uvicorn
 from limbeck.errors import LimbeckError
 from limbeck.notices import say
 from limbeck.serve.app import create_app
+from limbeck.serve.logs import LOG, log_to_stderr
+from limbeck.serve.protocol import Protocol
 from limbeck.serve.service import Service
 from limbeck.serve.settings import Settings
 
 
 def serve(
-    indexes: Sequence[Path | str], settings: Settings, *, host: str, port: int, log_level: str = "info"
+    indexes: Sequence[Path | str],
+    settings: Settings,
+    *,
+    port: int,
+    log_level: str = "info",
+    root_path: str = "",
+    proxy: str | None = None,
 ) -> None:
     """Serve indexes until SIGTERM or SIGINT.
 
     Args:
         indexes: index directories.
         settings: how to answer.
-        host: the address to listen on.
         port: the port; 0 takes a free one.
         log_level: of uvicorn's logger and ours.
+        root_path: the prefix under which a proxy offers the service.
+        proxy: the address of a proxy whose ``X-Forwarded-For`` names the client.
 
     Raises:
         LimbeckError: an index cannot be opened, or the port is taken.
@@ -39,10 +48,17 @@ def serve(
         log_level=log_level,
         access_log=False,
         server_header=False,
+        ws="none",
+        http=Protocol,
+        root_path=root_path,
+        proxy_headers=proxy is not None,
+        forwarded_allow_ips=proxy,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
+    log_to_stderr()
+    LOG.setLevel(log_level.upper())
     server = Draining(config, app.state.service)
-    with _listen(host, port) as listener:
+    with _listen(settings.guard.host, port) as listener:
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         say(f"serves {', '.join(app.state.service.indexes)} on http://{shown}:{taken}")

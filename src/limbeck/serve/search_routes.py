@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from limbeck.errors import LimbeckError
 from limbeck.serve.query import Query as Asked
-from limbeck.serve.query import from_body, from_params, picture
+from limbeck.serve.query import from_body, from_params
 from limbeck.serve.schemas import ErrorAnswer, HitBody, Options, SearchAnswer, SearchBody, SearchParams
 from limbeck.serve.service import Service
 
@@ -125,14 +125,14 @@ def search_routes(service: Service) -> APIRouter:
             async with request.form() as form:
                 sent = form.get("request", "{}")
                 body = _body(sent.encode() if isinstance(sent, str) else await sent.read())
-                files = [await one.read() for one in form.getlist("image") if isinstance(one, UploadFile)]
+                sent_files = [one for one in form.getlist("image") if isinstance(one, UploadFile)]
+                files = [(await one.read(), one.content_type) for one in sent_files]
         elif kind == "application/json":
             body, files = _body(await request.body()), []
         else:
             raise LimbeckError("body: send application/json or multipart/form-data", code="E-REQUEST-TYPE")
-        query = await service.decode(
-            lambda: from_body(body, [picture(file, f"image {n}") for n, file in enumerate(files, 1)])
-        )
+        pixels = service.settings.guard.pixels
+        query = await service.decode(lambda: from_body(body, files, pixels=pixels))
         return await answered(body.index, query, started)
 
     @router.get("/similar/{id:path}", responses=_ANSWER)

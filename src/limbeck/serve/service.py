@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from limbeck.search import Index
 from limbeck.serve.answering import Opened, Spent
 from limbeck.serve.batching import Batcher
 from limbeck.serve.cache import AnswerCache
+from limbeck.serve.logs import LOG
+from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
 from limbeck.serve.settings import Settings
 
 T = TypeVar("T")
-log = logging.getLogger("limbeck.serve")
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Service:
         settings: as given.
         indexes: by name, in the order given.
         cache: stored answers.
+        metrics: what is counted.
         draining: whether the service stops and takes no further requests.
     """
 
@@ -53,7 +54,7 @@ class Service:
         if not paths:
             raise LimbeckError("serve: give at least one index", code="E-OPTION-MISSING")
         self.settings, self.draining, self.ready = settings, False, False
-        self.cache = AnswerCache(settings.cache_bytes)
+        self.cache, self.metrics = AnswerCache(settings.cache_bytes), Metrics()
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
         self.indexes: dict[str, Served] = {}
         for path in map(Path, paths):
@@ -70,12 +71,13 @@ class Service:
         opened = self._open(name, path, Spent())
 
         def answer(queries: Sequence[Query]) -> list[tuple[Opened, bytes] | LimbeckError]:
+            self.metrics.batch(len(queries))
             now = served.current
             answers = now.answer(queries)
             return [one if isinstance(one, LimbeckError) else (now, one) for one in answers]
 
-        most, wait, queue = self.settings.batch, self.settings.wait_ms, self.settings.queue
-        batcher = Batcher(self._worker, answer, most=most, wait_ms=wait, queue=queue)
+        most, wait = self.settings.batch, self.settings.wait_ms
+        batcher = Batcher(self._worker, answer, most=most, wait_ms=wait)
         served = Served(path, opened, version, batcher)
         return served
 
@@ -109,6 +111,7 @@ class Service:
             return (await served.batcher.ask(query))[1]
         key = (served.current.name, served.version, query)
         found = self.cache.get(key)
+        self.metrics.cached(found is not None)
         if found is None:
             opened, found = await served.batcher.ask(query)
             if opened is served.current and key[1] == served.version:
@@ -131,7 +134,7 @@ class Service:
             except LimbeckError as error:
                 if error.code != "E-PACKAGE-MISSING":
                     raise
-                log.warning("%s: cannot encode queries: %s", served.current.name, error.line())
+                LOG.warning("%s: cannot encode queries: %s", served.current.name, error.line())
         self.ready = True
 
     async def watch(self) -> None:
@@ -158,10 +161,10 @@ class Service:
                 served.failed = version
                 raise
         except LimbeckError as error:
-            log.error("%s: is not reloaded: %s", served.current.name, error.line())
+            LOG.error("%s: is not reloaded: %s", served.current.name, error.line())
             return False
         served.current, served.version = opened, version
-        log.info("%s: generation %d", opened.name, opened.generation)
+        LOG.info("%s: generation %d", opened.name, opened.generation)
         return True
 
     def close(self) -> None:

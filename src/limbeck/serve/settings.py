@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from limbeck.serve.guard import Guard
 
 
 @dataclass(frozen=True)
@@ -12,20 +14,18 @@ class Settings:
 
     Attributes:
         media: the folder or zip of the pictures; by default the one that each index records.
-        api_key: the key that requests have to send; None asks for none.
+        guard: what the service allows.
         batch: the most queries that share one pass over an index; 1 answers one by one.
         wait_ms: how long an idle service collects queries before it answers them.
-        queue: the most queries that may wait; further ones get status 503.
         cache_bytes: the most bytes of stored answers.
         reload_seconds: the time between two looks for a new generation of an index.
         drain_seconds: the most time for the accepted requests after SIGTERM.
     """
 
     media: Path | None = None
-    api_key: str | None = None
+    guard: Guard = field(default_factory=Guard)
     batch: int = 64
     wait_ms: float = 1.0
-    queue: int = 1024
     cache_bytes: int = 1 << 26
     reload_seconds: float = 1.0
     drain_seconds: float = 10.0

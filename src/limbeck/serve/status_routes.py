@@ -1,12 +1,14 @@
-"""Routes about the service itself: ``/info``, ``/health`` and ``/ready``."""
+"""Routes about the service itself: ``/info``, ``/health``, ``/ready`` and ``/metrics``."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
 
 from limbeck import __version__
 from limbeck.errors import LimbeckError
 from limbeck.serve.answering import Opened
+from limbeck.serve.metrics import CONTENT_TYPE
 from limbeck.serve.schemas import ErrorAnswer, Health, IndexInfo, Info
 from limbeck.serve.service import Service
 
@@ -34,6 +36,13 @@ def status_routes(service: Service) -> APIRouter:
         """Describe the service and its indexes."""
         indexes = [describe(served.current) for served in service.indexes.values()]
         return Info(version=__version__, indexes=indexes)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Return what Prometheus reads."""
+        now = (served.current for served in service.indexes.values())
+        text = service.metrics.text((one.name, len(one.index), one.generation) for one in now)
+        return Response(text, media_type=CONTENT_TYPE)
 
     return router
 
