@@ -144,7 +144,7 @@ def test_detail_by_order_takes_every_text_at_its_place(tmp_path: Path) -> None:
 def test_evaluation_measures_cones_where_there_are_some(tmp_path: Path, detail: str) -> None:
     pairs, model = write_pairs(tmp_path), ByLength()
     result = evaluate(model, pairs, protocol(detail=detail))  # type: ignore[arg-type]
-    assert list(result.metrics) == ["i2t", "t2i", "cone", "radius"]
+    assert list(result.metrics) == ["i2t", "t2i", "cone", "radius", "entailment"]
     level = {"words": "text/words-1-4", "order": "text/detail-3"}[detail]
     assert result.metrics["radius"][level] < result.metrics["radius"]["image"]
     assert result.metrics["cone"]["capped_image"] > 0 == result.metrics["cone"]["capped_text"]
@@ -166,4 +166,4 @@ def test_a_space_without_cones_has_no_such_rows(tmp_path: Path) -> None:
             return x / np.linalg.norm(x, axis=1, keepdims=True)
 
     result = evaluate(Flat(), write_pairs(tmp_path), protocol(detail="order"))  # type: ignore[arg-type]
-    assert list(result.metrics) == ["i2t", "t2i"]
+    assert list(result.metrics) == ["i2t", "t2i", "entailment"]

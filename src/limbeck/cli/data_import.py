@@ -188,6 +188,18 @@ def karpathy(common: Common, src: Src, out: Out, images: Images = None) -> "Impo
 
 
 @_format
+def hierarcaps(common: Common, src: Src, out: Out, images: Images = None) -> "ImportReport":
+    """Import HierarCaps: chains of captions from general to specific.
+
+    SRC is the CSV file with the columns captions and image_url, or the folder or zip with it. The captions
+    of a chain are joined by =>.
+    """
+    from limbeck.data.importers import PictureOptions, import_hierarcaps
+
+    return import_hierarcaps(src, out, PictureOptions(**common, images=images))
+
+
+@_format
 def coco(
     common: Common,
     src: Src,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from limbeck.data.caption_chains import RULE, ChainSource
 from limbeck.data.classes import Classification
 from limbeck.data.hierarchy import Tree
 from limbeck.data.pairs import Pairs
@@ -115,6 +116,9 @@ class Protocol(Strict):
     label_names: list[str] | None = None
     # What makes a text more detailed: its length, or an earlier position in its row.
     detail: Literal["words", "order"] = "words"
+    # How the chains of texts are made that should entail a picture; by default in the order of the captions
+    # where that is the detail, else by rule.
+    chains: ChainSource | None = None
     note: str = ""  # for readers; the only key that the hash leaves out
 
     _context: Context = PrivateAttr(default_factory=Context)
@@ -132,7 +136,7 @@ class Protocol(Strict):
         """The SHA-256 of the resolved protocol: every key except ``note``, and the contents of files, not
         their names.
 
-        Newer keys (classification, detail) are omitted where unused, so that older hashes stay valid.
+        Newer keys (classification, detail, chains) are omitted where unused, so that older hashes stay valid.
         """
         resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
         if self.classification is None:
@@ -141,6 +145,10 @@ class Protocol(Strict):
             resolved["classification"]["hierarchy"] = {"edges": self._context.tree.edges_hash}
         if self.detail == "words":
             del resolved["detail"]
+        if self.chains is None:
+            del resolved["chains"]
+        elif self.chains == "rule":
+            resolved["chains"] = {"rule": RULE}
         splits = resolved["splits"]
         del splits["otherwise"]  # unused after `on`
         for own in (splits["query"], splits["train"], splits["database"]):
@@ -159,6 +167,11 @@ class Protocol(Strict):
             part = resolved if name == "validation" else resolved["splits"]
             part[name] = {"ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
         return sha256_json(resolved)
+
+    @property
+    def chain_source(self) -> ChainSource:
+        """How the chains of texts are made (`limbeck.data.caption_chains`)."""
+        return self.chains or ("order" if self.detail == "order" else "rule")
 
     @property
     def context(self) -> Context:

@@ -18,7 +18,8 @@ from limbeck.files import read_json, write_json
 
 FORMAT = 1
 DIRECTIONS = ("i2t", "t2i")
-GROUPS = ("zero_shot", "hierarchy", "cone", "radius", "probe", "label")  # further metrics, of no direction
+# further metrics, of no direction
+GROUPS = ("zero_shot", "hierarchy", "entailment", "cone", "radius", "probe", "label")
 
 
 def _now() -> str:
@@ -35,10 +36,12 @@ class Result(BaseModel):
             queries without a relevant item, if there are any) and more (`limbeck.evaluation.hashing`).
             Retrieval has ``r@1`` … and ``median_rank``. Groups without a direction are, where they apply:
             ``zero_shot`` and ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius``
-            (`….cones`), ``probe`` (`….probe`), ``label`` (`….by_label`).
+            (`….cones`), ``entailment`` (`….entailment_ranking`), ``probe`` (`….probe`), ``label``
+            (`….by_label`).
         per_query: direction → one value per query, in the order of the protocol's queries: the average
             precision, or the rank of the first relevant item. A query without a relevant item has None. For
-            ``zero_shot``, ``hierarchy`` and ``probe`` a query is a picture, for ``cone`` a text.
+            ``zero_shot``, ``hierarchy``, ``entailment`` and ``probe`` a query is a picture, for ``cone`` a
+            text.
         curves: direction → name → numbers, for plots (``precision``, ``recall``, ``precision_at``, ``ns``).
         health: set of codes (``database_image`` …) → statistics of its bits.
         seconds: step → seconds (``encode``, ``score``), and ``train`` where the run records it.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.data.caption_chains import Chains, find_chains, read_chains
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import exact_words_prompt
 from limbeck.data.protocol import Protocol
@@ -19,6 +20,7 @@ from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
 from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.encode import Side, encode_pictures, encode_texts
+from limbeck.evaluation.entailment_ranking import score_chains
 from limbeck.evaluation.hashing import SIDES, Scores, SetName, label_points, score_hashing
 from limbeck.evaluation.metric_presets import as_in, best_looks
 from limbeck.evaluation.probe import linear_probe
@@ -161,7 +163,8 @@ def evaluate(
             median_rank=protocol.metric.median_rank, directions=protocol.directions,
         )  # fmt: skip
     for more in _further(model, splits, sides, batch_size):
-        scores.metrics |= more.metrics
+        for group, values in more.metrics.items():
+            scores.metrics[group] = scores.metrics.get(group, {}) | values
         scores.per_query |= more.per_query
     if probe:
         probe_scores, extra["probe"] = linear_probe(model, splits, batch_size=batch_size)
@@ -241,6 +244,19 @@ def _further(
         details = text_details(model, splits, texts, batch_size=batch_size)
         bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
         yield score_cones(model.space, images, texts, details, bounded)
+    if SetName.QUERY_IMAGE in sides and (chains := _chains(splits, model.space.has_cones)) is not None:
+        yield score_chains(model, sides[SetName.QUERY_IMAGE], chains, batch_size=batch_size)
+
+
+def _chains(splits: ResolvedSplits, has_cones: bool) -> Chains | None:
+    """Return the chains of texts of the queries; None where nothing asks for them and there are none."""
+    protocol = splits.protocol
+    if protocol.chains is None:
+        if protocol.text.column != "captions" or not (has_cones or protocol.task == "retrieval"):
+            return None
+        found = find_chains(splits.pairs, splits.query.rows, protocol.chain_source)
+        return found if found.texts else None
+    return read_chains(splits.pairs, splits.query.rows, protocol.chains)
 
 
 def _write(result: Result, json: Path | str | None, facts: RunFacts, tail: str) -> None:

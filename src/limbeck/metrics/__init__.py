@@ -11,6 +11,7 @@ from limbeck.metrics.classification import (
     top1,
 )
 from limbeck.metrics.code_health import CodeHealth, code_health
+from limbeck.metrics.entailment_ranking import EntailmentRanking, entailment_ranking
 from limbeck.metrics.hierarchy import Hierarchical, hierarchical
 from limbeck.metrics.histograms import distance_histograms
 from limbeck.metrics.ndcg import Ndcg, hamming_ndcg, ranking_ndcg
@@ -35,6 +36,7 @@ __all__ = [
     "Accuracy",
     "ClassAccuracy",
     "CodeHealth",
+    "EntailmentRanking",
     "FirstRelevant",
     "Hierarchical",
     "MapRules",
@@ -47,6 +49,7 @@ __all__ = [
     "best_classes",
     "code_health",
     "distance_histograms",
+    "entailment_ranking",
     "first_relevant",
     "hamming_map",
     "hamming_ndcg",

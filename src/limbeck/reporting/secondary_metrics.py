@@ -66,8 +66,15 @@ KINDS = (
     Kind(
         "cones and radii",
         r"cone .*|radius (image|text)",
-        "in cone: per cent of pairs with the picture in its text's cone; r: mean distance from the root; "
+        "in cone: per cent of pairs with the picture in its text's cone; in coarsest: in the cone of the "
+        "coarsest text of its chain; in other: of another picture's text; r: mean distance from the root; "
         "cap: per cent of points at a bound of the radius",
+    ),
+    Kind(
+        "texts that entail their picture",
+        r"entailment .*",
+        "texts of a picture's own chain against the finest texts of other pictures; AUC, AP: best 1, random "
+        "AUC .5; margin: by the distance to the cone; distinct, zero: shares of the scores",
     ),
     Kind(
         "mean radius of texts by detail",

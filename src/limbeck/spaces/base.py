@@ -131,6 +131,12 @@ class Space(Protocol):
     def radius(self, points: ArrayLike) -> np.ndarray:
         """Return the distance from the root, (…, width) to (…), in the space's unit of length."""
 
+    def exterior_angle(self, general: ArrayLike, specific: ArrayLike) -> np.ndarray:
+        """Return the angle, in radians, from the axis of each general point's cone to its specific point.
+
+        (…, width) and (…, width) give (…); leading dimensions broadcast.
+        """
+
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
         """Return the angle, in radians, from the cone of each general point to its specific point.
 
@@ -189,6 +195,10 @@ class NoCones:
     def radius(self, points: ArrayLike) -> np.ndarray:
         """Raise a `LimbeckError`: the space has no root."""
         self._refuse("radius")
+
+    def exterior_angle(self, general: ArrayLike, specific: ArrayLike) -> np.ndarray:
+        """Raise a `LimbeckError`: the space has no cones."""
+        self._refuse("exterior_angle")
 
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
         """Raise a `LimbeckError`: the space has no cones."""

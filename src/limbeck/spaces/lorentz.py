@@ -176,6 +176,21 @@ class Lorentz(Vectors):
         root = math.sqrt(self.curv)
         return np.arcsinh(root * np.sqrt(hyperboloid.dot(x, x))) / root
 
+    def exterior_angle(self, general: ArrayLike, specific: ArrayLike) -> np.ndarray:
+        """Return the angle between the ray from the origin through each general point and the geodesic on.
+
+        Source: MERU, entailment loss.
+
+        Args:
+            general: (…, dim), apexes of the cones.
+            specific: (…, dim); leading dimensions broadcast.
+
+        Returns:
+            (…), in radians, 0 to π: 0 where both are one point, π/2 for a general point at the origin.
+        """
+        x, y = checked_broadcast(self.check, general, specific, ("general", "specific"))
+        return hyperboloid.exterior_angle(x.astype(np.float64), y.astype(np.float64), self.curv)
+
     def cone_excess(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
         """Return exterior angle minus half aperture, in radians, float64.
 
@@ -190,12 +205,9 @@ class Lorentz(Vectors):
             (…). A cone contains its apex, and the cone of the origin contains every point.
         """
         _require_positive("min_radius", min_radius)
-        x, y = (
-            p.astype(np.float64)
-            for p in checked_broadcast(self.check, general, specific, ("general", "specific"))
-        )
-        outer = hyperboloid.exterior_angle(x, y, self.curv)
-        return outer - hyperboloid.half_aperture(x, self.curv, min_radius)
+        outer = self.exterior_angle(general, specific)
+        apexes = checked_rows(self.check, general, "general").astype(np.float64)
+        return outer - hyperboloid.half_aperture(apexes, self.curv, min_radius)
 
     def entails(self, general: ArrayLike, specific: ArrayLike, min_radius: float = 0.1) -> np.ndarray:
         """Return whether each specific point is in its general point's cone (as in `cone_excess`)."""

@@ -5,6 +5,7 @@ from limbeck.data.importers.coco import CocoOptions, import_coco
 from limbeck.data.importers.flickr8k import import_flickr8k
 from limbeck.data.importers.folder import import_folder
 from limbeck.data.importers.folder_table import FolderOptions
+from limbeck.data.importers.hierarcaps import import_hierarcaps
 from limbeck.data.importers.iaprtc12 import import_iaprtc12
 from limbeck.data.importers.karpathy import import_karpathy
 from limbeck.data.importers.mirflickr import MirflickrOptions, import_mirflickr
@@ -22,6 +23,7 @@ __all__ = [
     "import_coco",
     "import_flickr8k",
     "import_folder",
+    "import_hierarcaps",
     "import_iaprtc12",
     "import_karpathy",
     "import_mirflickr",
