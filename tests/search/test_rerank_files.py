@@ -13,7 +13,7 @@ from limbeck.encoding import parts as encode_parts
 from limbeck.index.embeddings import embeddings_at
 from limbeck.index.encoded import Encoded
 from limbeck.pictures.decoding import decoded_batches
-from limbeck.search import SearchOptions, add_items, answer_file
+from limbeck.search import SearchOptions, Term, add_items, answer_file
 from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
 
@@ -68,7 +68,7 @@ def test_a_file_is_answered_as_its_queries_alone(run, index, photos, tmp_path):
     assert "0003.png" not in [hit["id"] for hit in lines[1]["hits"]]
     assert "unheard" in lines[3]["error"] and "'no'" in lines[4]["error"]
     # the second stage orders by the product, highest first
-    query, embedding = index.embed(like="0003.png")
+    query, embedding = index.encode_terms([Term(id="0003.png")])
     row = index.store.row_of("0003.png")
     shortlist = [hit.row for hit in index.search_many(query, SearchOptions(12, exclude=row))[0]]
     products = embeddings_at(index.store, np.array(shortlist)).astype(float) @ embedding[0].astype(float)

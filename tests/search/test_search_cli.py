@@ -87,7 +87,7 @@ def test_failures_are_one_line_and_status_1(run, files):
 def test_bad_usage_is_status_2(run, files):
     for words in [
         ["search", files],
-        ["search", files, "words", "--like", "x"],
+        ["search", files, "words", "--codes", "x"],
         ["search", files, "words", "--media", files],
         ["encode", files, files, "--split", "query", "--out", files / "x"],
         ["index", "build", files, "--model", files, "--split", "query", "--out", files / "x"],

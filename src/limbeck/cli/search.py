@@ -29,6 +29,8 @@ def search(
     ),
     image: Path | None = typer.Option(None, "--image", help="Search with a picture file."),
     like: str | None = typer.Option(None, "--like", help="Search with an item of the index, by its id."),
+    plus: list[str] = typer.Option([], "--plus", help="Add a text to the query; may be repeated."),
+    minus: list[str] = typer.Option([], "--minus", help="Subtract a text from the query; may be repeated."),
     features: Path | None = typer.Option(
         None, "--features", help="Search with image features, .npy (Q, D) or (D,)."
     ),
@@ -80,10 +82,12 @@ def search(
     ),
     device: str | None = DEVICE,
 ) -> None:
-    """Show the items that are nearest to a text, a picture, an item, features or codes."""
-    if sum(query is not None for query in (text, image, like, features, codes, queries)) != 1:
+    """Show the items that are nearest to a text, a picture, an item, a sum of these, features or codes."""
+    words = any(value is not None for value in (text, image, like)) or bool(plus or minus)
+    if words + sum(file is not None for file in (features, codes, queries)) != 1:
         raise typer.BadParameter(
-            'give exactly one query: "words", --image, --like, --features, --codes or --queries'
+            'give one query: "words", --image, --like, --plus and --minus (which are added up), or else '
+            "--features, --codes or --queries"
         )
     if queries is not None and gallery is not None:
         raise typer.BadParameter("--gallery draws the hits of one query; with --queries use --json")
@@ -108,10 +112,12 @@ def search(
             f"{media}: no such folder or zip file; give --media the current folder of the pictures",
             code="E-PATH-MISSING",
         )
+    import numpy as np
+
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
     from limbeck.index.arrays import open_points, open_queries
-    from limbeck.search import Index, SearchOptions
+    from limbeck.search import Index, SearchOptions, Term, describe_query
 
     opened = Index.open(index)
     hierarchy = "more-general" if more_general else "more-specific" if more_specific else None
@@ -124,22 +130,28 @@ def search(
     if queries is not None:
         _answer_file(opened, queries, options, json_file)
         return
-    file, name = (
-        features or codes,
-        f"like {like}" if like is not None else str(image if text is None else text),
-    )
     floats: np.ndarray | None
     if codes is not None:
         points = open_points(codes, opened.space.storage)
         floats = None if embeddings is None else open_queries(embeddings)
+        names = [f"{codes} row {row}" for row in range(len(points))]
     else:
-        encode = opened.encode_query if rerank is None else opened.embed
-        read = None if features is None else open_queries(features)
-        points, floats = encode(text, image=image, like=like, features=read, asymmetric=asymmetric)
-        if like is not None:
-            options = replace(options, exclude=opened.store.row_of(like))
+        if features is not None:
+            rows = np.atleast_2d(open_queries(features))
+            asked, names = (
+                [[Term(features=row)] for row in rows],
+                [f"{features} row {n}" for n in range(len(rows))],
+            )
+        else:
+            terms = [Term(word) for word in ([] if text is None else [text]) + plus]
+            terms += [] if image is None else [Term(image=image)]
+            terms += [] if like is None else [Term(id=like)]
+            asked = [terms + [Term(text, weight=-1) for text in minus]]
+            names = [describe_query(asked[0])]
+        points, floats = opened.encode_queries(asked, asymmetric=asymmetric, ranked=rerank is not None)
+        options = replace(options, exclude=opened.excluded(asked))
     found = opened.search_many(points, options, embeddings=floats)
-    results = [(name if file is None else f"{file} row {row}", hits) for row, hits in enumerate(found)]
+    results = list(zip(names, found, strict=True))
     print_hits(results, opened.score_name if rerank is None else opened.kept.score_name)
     if hierarchy is not None and where is None and rerank is None and not any(found):
         echo(_why_none(opened, points, hierarchy), err=True)

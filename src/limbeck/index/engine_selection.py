@@ -134,7 +134,10 @@ class Engines:
                 "use --engine exact",
                 code="E-ENGINE-CANNOT",
             )
-        mask, fetched, exclude = choice.allowed(store, options.where), options.fetched, options.exclude
+        mask, fetched = choice.allowed(store, options.where), options.fetched
+        exclude = None if options.exclude is None else np.atleast_1d(options.exclude)
+        if exclude is not None and exclude.ndim == 1:
+            exclude = exclude[:, None]
         floats: np.ndarray | None = None
         if embeddings is not None and not options.asymmetric:  # whose distances are seldom equal
             floats = _tie_breakers(store, points, embeddings)
@@ -150,15 +153,16 @@ class Engines:
                     near = [ordered(store, *one, own) for one, own in zip(near, floats, strict=True)]
                 answers += near
                 continue
-            # One more, because the excluded row is among them unless k equal ones precede it.
-            count = fetched + (exclude is not None)
+            # More, because the excluded rows are among them unless k equal ones precede them.
+            count = fetched + (0 if exclude is None else exclude.shape[1])
             if floats is not None:
                 answers += nearest_settled(store, choice.search, some, count, floats, allowed)
             else:
                 answers += zip(*choice.search(some, count, allowed), strict=True)
         if exclude is not None:
-            pairs = zip(answers, np.broadcast_to(exclude, len(answers)), strict=True)
-            answers = [(scores[rows != row], rows[rows != row]) for (scores, rows), row in pairs]
+            own = np.broadcast_to(exclude, (len(answers), exclude.shape[1]))
+            kept = [~np.isin(rows, gone) for (_, rows), gone in zip(answers, own, strict=True)]
+            answers = [(scores[at], rows[at]) for (scores, rows), at in zip(answers, kept, strict=True)]
         most = options.k if fetched is None else fetched
         answers = [(scores[:most], rows[:most]) for scores, rows in answers]
         if options.rerank is None:

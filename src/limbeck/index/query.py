@@ -36,7 +36,7 @@ class SearchOptions:
         where: a filter on the columns, such as "labels has sky" (docs/search.md).
         radius: the greatest distance of a hit, or its smallest similarity.
         hierarchy: "more-general" for items that entail the query, "more-specific" for items it entails.
-        exclude: a row to exclude, or int (Q,), one row per query; -1 excludes none.
+        exclude: a row to exclude, or the rows of each query, int (Q,) or (Q, E); -1 excludes none.
         engine: "exact", an engine that was built, "auto", or milvus://HOST:PORT/NAME.
         recall: the recall that an approximate engine has to reach, above 0 and at most 1.
         rerank: the length of the short list of codes that the float embeddings re-rank; None does not.

@@ -3,7 +3,18 @@
 from limbeck.index.query import SearchOptions
 from limbeck.search.batch import answer_file
 from limbeck.search.index import Hit, Index
-from limbeck.search.queries import replace_query_encoder
+from limbeck.search.own_encoder import replace_query_encoder
+from limbeck.search.queries import Term, describe_query
 from limbeck.search.rows import add_items, open_rows
 
-__all__ = ["Hit", "Index", "SearchOptions", "add_items", "answer_file", "open_rows", "replace_query_encoder"]
+__all__ = [
+    "Hit",
+    "Index",
+    "SearchOptions",
+    "Term",
+    "add_items",
+    "answer_file",
+    "describe_query",
+    "open_rows",
+    "replace_query_encoder",
+]

@@ -14,6 +14,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.embeddings import check_rerank
 from limbeck.index.query import SearchOptions
 from limbeck.search.index import Hit, Index
+from limbeck.search.queries import Term
 
 KINDS = ("text", "image", "like")
 _SHOWN = 200  # characters of an invalid line that are shown
@@ -149,14 +150,11 @@ def _encoded(index: Index, query: dict[str, str], options: SearchOptions) -> tup
 
     Without re-ranking, the embedding is NaN if it is not available.
     """
-    others = {"image": query.get("image"), "like": query.get("like")}
-    if options.rerank is not None:
-        return index.embed(query.get("text"), **others, asymmetric=options.asymmetric)
-    point, floats = index.encode_query(query.get("text"), **others, asymmetric=options.asymmetric)
-    kept = index.store.kept
-    if kept is None:
-        return (point,)
-    return point, np.full((1, kept.width), np.nan, np.float32) if floats is None else floats
+    term = Term(query.get("text"), query.get("image"), query.get("like"))
+    point, floats = index.encode_terms(
+        [term], asymmetric=options.asymmetric, ranked=options.rerank is not None
+    )
+    return (point,) if floats is None else (point, floats)
 
 
 def _answers(

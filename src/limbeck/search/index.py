@@ -6,6 +6,7 @@ Torch is imported only to encode: a search by stored item or by points never imp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import check_apart
-from limbeck.index.embeddings import check_rerank, embeddings_at, require_kept
+from limbeck.index.embeddings import check_rerank, require_kept
 from limbeck.index.encoded import Encoded
 from limbeck.index.engine_selection import Choice, Engines
 from limbeck.index.file_state import COLUMN as FILE_STATE
@@ -21,7 +22,7 @@ from limbeck.index.query import RECALL, SearchOptions, check_k
 from limbeck.index.remove import remove_items
 from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.search.hit import Hit, picture_of
-from limbeck.search.queries import QueryEncoder
+from limbeck.search.queries import QueryEncoder, Term
 from limbeck.search.rows import add_items, load_model, open_rows
 from limbeck.spaces import Kept, Space
 from limbeck.traversal import Traversal, check_steps, require_cones, split_known
@@ -148,6 +149,7 @@ class Index:
         like: str | None = None,
         features: np.ndarray | None = None,
         points: np.ndarray | None = None,
+        terms: Sequence[Term] | None = None,
         where: str | None = None,
         radius: float | None = None,
         hierarchy: str | None = None,
@@ -158,8 +160,8 @@ class Index:
     ) -> list[Hit]:
         """Return the items nearest to one query, nearest first.
 
-        Give exactly one of query, image, like, features and points. Items of equal distance are ordered by
-        the kept embeddings, if the index keeps some and the query has one, and then by row.
+        Give exactly one of query, image, like, features, points and terms. Items of equal distance are
+        ordered by the kept embeddings, if the index keeps some and the query has one, and then by row.
 
         Args:
             query: a text.
@@ -168,6 +170,8 @@ class Index:
             like: the id of an item of this index; the item itself is excluded from the hits.
             features: (D,) or (1, D) image features, as the model reads them.
             points: (width,) or (1, width), an encoded point of the index's space.
+            terms: texts, pictures, items and features that are added with weights (`Space.combine`); items
+                among them are excluded from the hits.
             where: a filter on the columns, such as "labels has sky"; only items that match are returned.
             radius: return only items with at most this distance, or at least this similarity.
             hierarchy: "more-general": only items that entail the query; "more-specific": only items that it
@@ -183,31 +187,37 @@ class Index:
         Raises:
             LimbeckError: not exactly one query is given, k is below 1, an id is unknown, a point or feature
                 row has another width, a text has no known word, the index has no encoder for the query, the
-                filter or radius is invalid, the space has no cones, or there is no such engine.
+                terms cancel out, the filter or radius is invalid, the space has no cones, or there is no such
+                engine.
         """
-        _require_one("search", query=query, image=image, like=like, features=features, points=points)
-        row = None if like is None else self.store.row_of(like)
-        options = SearchOptions(k, where, radius, hierarchy, row, engine, recall, rerank, asymmetric)
-        asked: dict[str, Any] = {"image": image, "like": like, "features": features, "asymmetric": asymmetric}
-        floats: np.ndarray | None = None
+        given = {"image": image, "like": like, "features": features, "points": points, "terms": terms}
+        _require_one("search", query=query, **given)
+        options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric)
+        if points is None:
+            asked = [Term(query, image, like, features)] if terms is None else terms
+            return self.search_queries([asked], options)[0]
         if rerank is not None:
-            if points is not None:
-                raise LimbeckError(
-                    "rerank: needs a query with an embedding; search by text or like",
-                    code="E-INDEX-EMBEDDINGS",
-                )
-            check_rerank(self.store)  # before anything is encoded
-            query_points, floats = self.embed(query, **asked)
-        elif points is not None:
-            query_points = np.atleast_2d(points)
-        else:
-            query_points, floats = self.encode_query(query, **asked)
-        if len(query_points) != 1:
             raise LimbeckError(
-                f"search: {len(query_points)} queries at once; use search_points for several",
-                code="E-QUERY-FORM",
+                "rerank: needs a query with an embedding; search by text or like", code="E-INDEX-EMBEDDINGS"
             )
-        return self.search_many(query_points, options, embeddings=floats)[0]
+        rows = np.atleast_2d(points)
+        if len(rows) != 1:
+            raise LimbeckError(
+                f"search: {len(rows)} queries at once; use search_points for several", code="E-QUERY-FORM"
+            )
+        return self.search_many(rows, options)[0]
+
+    def search_queries(
+        self, queries: Sequence[Sequence[Term]], options: SearchOptions | None = None
+    ) -> list[list[Hit]]:
+        """Return the hits for each of several queries of one or more terms, as `search` with ``terms``."""
+        options = options or SearchOptions()
+        ranked = options.rerank is not None
+        if ranked:
+            check_rerank(self.store)  # before anything is encoded
+        points, floats = self.encode_queries(queries, asymmetric=options.asymmetric, ranked=ranked)
+        options = replace(options, exclude=self.excluded(queries))
+        return self.search_many(points, options, embeddings=floats)
 
     def search_many(
         self,
@@ -230,39 +240,30 @@ class Index:
         found = self.engines.find(points, options or SearchOptions(), embeddings)
         return [self._hits(scores, rows) for scores, rows in found]
 
-    def embed(
-        self, text: str | None = None, *, like: str | None = None, asymmetric: bool = False, **read: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (Q, width) and embeddings (Q, D) of a query as in `encode`, or of a stored item.
-
-        ``read`` is an ``image`` or ``features``. The embeddings are of the kind that the index keeps. With
-        ``asymmetric`` the points are the numbers (Q, bits) whose signs are codes, or a stored item's signs.
-
-        Raises:
-            LimbeckError: as `encode`, the id is unknown, the item has no embedding, or the encoder does not
-                give such embeddings.
-        """
-        if like is not None:
-            row = self.store.row_of(like)
-            return self._stored(row, asymmetric), embeddings_at(self.store, np.array([row]))
-        return self._queries.embed(self.kept, text, **read, asymmetric=asymmetric)
-
-    def _stored(self, row: int, asymmetric: bool) -> np.ndarray:
-        point = self.store.point(row)
-        return self.space.coordinates(point) if asymmetric else point
-
-    def encode_query(
-        self, text: str | None = None, *, like: str | None = None, asymmetric: bool = False, **read: Any
+    def encode_queries(
+        self, queries: Sequence[Sequence[Term]], *, asymmetric: bool = False, ranked: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the same as `embed`, but None, or a row of NaN, for embeddings that are not available."""
-        kept = self.store.kept
-        if like is not None:
-            row = self.store.row_of(like)
-            floats = None if kept is None else embeddings_at(self.store, np.array([row]), lenient=True)
-            return self._stored(row, asymmetric), floats
-        if kept is not None and self._queries.gives(kept, text, read.get("features")):
-            return self.embed(text, **read, asymmetric=asymmetric)
-        return self._queries.encode(text, **read, asymmetric=asymmetric), None
+        """Return points (Q, width) and embeddings (Q, D) of queries (`QueryEncoder.encode_queries`).
+
+        All texts are encoded together. A query that `check` refuses makes the call fail, so check each first.
+        """
+        return self._queries.encode_queries(queries, asymmetric=asymmetric, ranked=ranked)
+
+    def encode_terms(
+        self, terms: Sequence[Term], *, asymmetric: bool = False, ranked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return point (1, width) and embedding (1, D) of one query, as `encode_queries`."""
+        return self.encode_queries([terms], asymmetric=asymmetric, ranked=ranked)
+
+    def check(self, terms: Sequence[Term]) -> None:
+        """Raise the error that `encode_queries` would raise for these terms, without opening pictures."""
+        self._queries.check(terms)
+
+    def excluded(self, queries: Sequence[Sequence[Term]]) -> np.ndarray | None:
+        """Return the rows of the queries' own items for ``SearchOptions.exclude``, (Q, E); None if none."""
+        rows = [[self.store.row_of(term.id) for term in query if term.id is not None] for query in queries]
+        most = max(map(len, rows), default=0)
+        return np.array([row + [-1] * (most - len(row)) for row in rows]) if most else None
 
     @property
     def kept(self) -> Kept:

@@ -1,32 +1,107 @@
-"""Encodes queries into points with the encoder stored in an index, or with one that is given.
+"""Defines the terms of a query, and encodes queries with the encoder of an index or with one that is given.
 
 Torch is imported only when something is encoded.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from limbeck.encoders.chosen import asked_device
+from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
+from limbeck.index.embeddings import embeddings_at, require_kept
 from limbeck.index.store import IndexStore
-from limbeck.notices import say
 from limbeck.onnx import OnnxEncoder
-from limbeck.optional_deps import require
 from limbeck.preprocess import Reads
-from limbeck.spaces import Kept
+from limbeck.search.own_encoder import encoder_entry, load_encoder, newer
+from limbeck.spaces import Kept, Sphere
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from limbeck.encoders.dual import DualEncoder
 
-
 MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
+Kind = Literal["text", "image", "id", "features"]
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """Holds one term of a query: exactly one of text, image, id and features, and its weight.
+
+    Attributes:
+        text: words.
+        image: a picture or its file.
+        id: the id of an item of the index.
+        features: (D,) or (1, D) image features, as the model reads them.
+        weight: a finite number other than 0; a negative weight leads away from the term.
+    """
+
+    text: str | None = None
+    image: Image.Image | Path | str | None = None
+    id: str | None = None
+    features: np.ndarray | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        kinds: tuple[Kind, ...] = ("text", "image", "id", "features")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise LimbeckError(
+                f"term: give one of text, image, id and features, not {' and '.join(given) or 'none'}",
+                code="E-QUERY-FORM",
+            )
+        if self.features is not None and len(np.atleast_2d(self.features)) != 1:
+            raise LimbeckError(
+                f"features: shape {np.shape(self.features)}; a term is one row (D,)", code="E-QUERY-FORM"
+            )
+        weight = self.weight
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+            raise LimbeckError(
+                f"weight: {weight!r} is not a number; give one such as 0.5", code="E-OPTION-RANGE"
+            )
+        if not math.isfinite(weight) or weight == 0:
+            raise LimbeckError(
+                f"weight: {weight!r} is 0 or not finite; give another number", code="E-OPTION-RANGE"
+            )
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the four it is."""
+        return next(kind for kind in ("text", "image", "id", "features") if getattr(self, kind) is not None)
+
+    @property
+    def value(self) -> Any:
+        """The text, picture, id or feature row."""
+        return getattr(self, self.kind)
+
+    def __str__(self) -> str:
+        """Return the term as people read it, without its weight."""
+        if self.text is not None or self.id is not None:
+            return str(self.text or f"like {self.id}")
+        return str(self.image) if isinstance(self.image, Path | str) else self.kind
+
+
+def is_plain(terms: Sequence[Term]) -> bool:
+    """Return whether a query is one term of positive weight, which is searched as it is."""
+    return len(terms) == 1 and terms[0].weight > 0
+
+
+def describe_query(terms: Sequence[Term]) -> str:
+    """Return a query as people read it, such as "a beach − people + 2 · sunset"."""
+    parts = []
+    for number, term in enumerate(terms):
+        sign = "−" if term.weight < 0 else "+" if number else ""
+        size = abs(term.weight)
+        parts += [sign] * bool(sign) + [str(term) if size == 1 else f"{size:g} · {term}"]
+    return " ".join(parts)
 
 
 class QueryEncoder:
@@ -44,71 +119,156 @@ class QueryEncoder:
         *,
         image: Image.Image | Path | str | None = None,
         features: np.ndarray | None = None,
-        asymmetric: bool = False,
     ) -> np.ndarray:
         """Encode one or several texts, a picture, or image features (D,) or (Q, D) to points (Q, width).
-
-        With ``asymmetric`` it gives the numbers (Q, bits) whose signs are the codes.
 
         Raises:
             LimbeckError: the index has no encoder for the query, or the encoder cannot read it.
         """
-        encoder, modality, items = self._inputs(text, image, features)
-        return encoder.encode(modality, items, "embeddings" if asymmetric else "points")[0]
+        values: list[Any]
+        if text is not None:
+            kind, values = "text", [text] if isinstance(text, str) else list(text)
+        elif image is not None:
+            kind, values = "image", [image]
+        elif features is not None:
+            kind, values = "features", [features]
+        else:
+            raise LimbeckError("encode: give a text, an image or features", code="E-QUERY-FORM")
+        encoder, modality, items = self._inputs(kind, values)
+        return encoder.encode(modality, items, "points")[0]
 
-    def embed(
-        self,
-        kept: Kept,
-        text: str | None,
-        *,
-        image: Any = None,
-        features: np.ndarray | None = None,
-        asymmetric: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode queries like `encode`, to points (Q, width) and embeddings (Q, D) of the kind ``kept``.
+    def check(self, terms: Sequence[Term]) -> None:
+        """Check a query before it is encoded together with others; pictures and files are not opened.
 
         Raises:
-            LimbeckError: as `encode`, or the encoder does not give embeddings of this kind.
+            LimbeckError: there is no term, an id is unknown, a text has no known word, the index has no
+                encoder for a term, or features are not finite numbers.
         """
-        encoder, modality, items = self._inputs(text, image, features)
-        if kept.of != "unrecorded" and encoder.kept != kept:
+        if not terms:
+            raise LimbeckError("terms: there is none; give at least one", code="E-QUERY-FORM")
+        for term in terms:
+            if term.id is not None:
+                self.store.row_of(term.id)
+            elif term.image is not None:
+                self.reading("image", "pixels")
+            else:
+                self._inputs(term.kind, [term.value])
+
+    def encode_queries(
+        self, queries: Sequence[Sequence[Term]], *, asymmetric: bool = False, ranked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Encode queries of one or several terms; all texts together, all pictures together.
+
+        Args:
+            queries: Q queries, each with at least one term.
+            asymmetric: give the real numbers (Q, bits) whose signs are the codes, or a stored item's signs.
+            ranked: refuse queries without the embeddings that a search with ``rerank`` needs.
+
+        Returns:
+            Points (Q, width), and embeddings (Q, D) of the kind that the index keeps. A row of NaN means that
+            the query has none, and None that the index keeps none.
+
+        Raises:
+            LimbeckError: as `check`; a picture cannot be read, terms cancel out, or, with ``ranked``, the
+                index keeps no embeddings, an item has none or the encoder gives others.
+        """
+        store, space = self.store, self.store.space
+        kept = require_kept(store) if ranked else store.kept
+        if not all(queries):
+            raise LimbeckError("terms: there is none; give at least one", code="E-QUERY-FORM")
+        plain = [is_plain(query) for query in queries]
+        terms = list(itertools.chain.from_iterable(queries))
+        summed = np.repeat(~np.array(plain, bool), [len(query) for query in queries])
+        codes = space.storage == "codes"
+        parts = _Parts(
+            np.empty((len(terms), space.width), space.dtype),
+            np.empty((len(terms), 8 * space.width), np.float32)
+            if codes and (asymmetric or summed.any())
+            else None,
+            None if kept is None else np.full((len(terms), kept.width), np.nan, np.float32),
+        )
+        kinds: dict[Kind, list[int]] = {}
+        for number, term in enumerate(terms):
+            kinds.setdefault(term.kind, []).append(number)
+        for kind, at in kinds.items():
+            values = [terms[number].value for number in at]
+            if kind == "id":
+                self._store_parts(values, parts, at, summed[at], ranked)
+            else:
+                self._encode_parts(kind, values, parts, at, ranked)
+        vectors = parts.points if parts.numbers is None else parts.numbers
+        asked = vectors if asymmetric else parts.points
+        if all(plain):
+            return asked, parts.floats
+        points, floats, stop = [], [], 0
+        for query, alone in zip(queries, plain, strict=True):
+            own = slice(stop, stop := stop + len(query))
+            weights = [term.weight for term in query]
+            if alone:
+                points.append(asked[own])
+            else:
+                total = space.combine(weights, vectors[own])[None]
+                points.append(sign_codes(total) if codes and not asymmetric else total)
+            if kept is not None and parts.floats is not None:
+                floats.append(parts.floats[own] if alone else _sum(kept, weights, parts.floats[own]))
+        return np.concatenate(points), None if kept is None else np.concatenate(floats)
+
+    def _store_parts(
+        self, ids: Sequence[str], parts: _Parts, at: Sequence[int], summed: np.ndarray, ranked: bool
+    ) -> None:
+        """Fill in the terms that are stored items; in a sum, kept numbers take the place of their signs."""
+        store = self.store
+        rows = np.array([store.row_of(item_id) for item_id in ids])
+        parts.points[at] = store.points_at(rows)
+        if parts.floats is not None:
+            parts.floats[at] = embeddings_at(store, rows, lenient=not ranked)
+        if parts.numbers is not None:
+            numbers = store.space.coordinates(parts.points[at])
+            if parts.floats is not None and require_kept(store).of in ("codes", "unrecorded"):
+                known = summed & ~np.isnan(parts.floats[at]).any(axis=1)
+                numbers[known] = parts.floats[at][known]
+            parts.numbers[at] = numbers
+
+    def _encode_parts(
+        self, kind: str, values: list[Any], parts: _Parts, at: Sequence[int], ranked: bool
+    ) -> None:
+        """Fill in the terms that the encoder reads; equal texts are encoded once."""
+        kept = None if parts.floats is None else require_kept(self.store)
+        distinct = list(dict.fromkeys(values)) if kind == "text" else values
+        encoder, modality, items = self._inputs(kind, distinct)
+        gives = kept is not None and (kept.of == "unrecorded" or encoder.kept == kept)
+        if ranked and kept is not None and not gives:
             raise LimbeckError(
                 f"{self.store.path}: ranks by the {kept.describe()}; its query encoder gives none for "
                 "this query; use --like ID, or give --codes FILE with --embeddings FILE",
                 code="E-INDEX-OTHER-MODEL",
             )
-        floats: Literal["embeddings", "floats"] = "embeddings" if kept.of == "unrecorded" else "floats"
-        points, embeddings = encoder.encode(modality, items, "embeddings" if asymmetric else "points", floats)
-        return points, embeddings
+        outputs: list[Literal["points", "embeddings", "floats"]] = ["points"]
+        outputs += ["embeddings"] * (parts.numbers is not None)
+        if gives and kept is not None:
+            outputs.append("embeddings" if kept.of == "unrecorded" else "floats")
+        arrays = encoder.encode(modality, items, *outputs)
+        if kind == "text":
+            place = {text: number for number, text in enumerate(distinct)}
+            arrays = [array[[place[text] for text in values]] for array in arrays]
+        parts.points[at] = arrays[0]
+        if parts.numbers is not None:
+            parts.numbers[at] = arrays[1]
+        if gives and parts.floats is not None:
+            parts.floats[at] = arrays[-1]
 
-    def gives(self, kept: Kept, text: str | None, features: np.ndarray | None) -> bool:
-        """Return whether the encoder of a query gives embeddings of the kind ``kept``."""
-        reads = "text" if text is not None else "pixels" if features is None else "features"
-        encoder = self.reading("text" if text is not None else "image", reads)
-        return kept.of == "unrecorded" or encoder.kept == kept
-
-    def _inputs(
-        self, text: str | Sequence[str] | None, image: Any, features: np.ndarray | None
-    ) -> tuple[DualEncoder | OnnxEncoder, str, Any]:
-        """Return the encoder of a query, its modality "text" or "image", and the encoder's input."""
-        if text is not None:
+    def _inputs(self, kind: str, values: list[Any]) -> tuple[DualEncoder | OnnxEncoder, str, Any]:
+        """Return the encoder of texts, pictures or feature rows, its modality, and its input."""
+        if kind == "text":
             encoder = self.reading("text")
-            texts = [text] if isinstance(text, str) else list(text)
-            for one in texts:
+            for one in values:
                 check_text(one)
                 encoder.check_query(one)
-            return encoder, "text", texts
-        if image is not None:
-            encoder = self.reading("image", "pixels")
-            if isinstance(image, Path | str):
-                from limbeck.pictures import open_picture
-
-                image = open_picture(image)
-            return encoder, "image", [image]
-        if features is None:
-            raise LimbeckError("encode: give a text, an image or features", code="E-QUERY-FORM")
+            return encoder, "text", values
+        if kind == "image":
+            return self.reading("image", "pixels"), "image", [_opened(value) for value in values]
         encoder = self.reading("image", "features")
-        array = np.atleast_2d(np.asarray(features))
+        array = np.concatenate([np.atleast_2d(np.asarray(value)) for value in values])
         if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or not np.isfinite(array).all():
             raise LimbeckError(
                 f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row",
@@ -145,91 +305,44 @@ class QueryEncoder:
         try:
             encoder = _load(self.store, modality, wanted)
         except (LimbeckError, OSError):
-            newer = self._newer()
-            if newer is None:
+            current = newer(self.store)
+            if current is None:
                 raise
-            encoder = _load(newer, modality, wanted)
+            encoder = _load(current, modality, wanted)
         for one in encoder.inputs:
             self._encoders.setdefault(one, encoder)
         return encoder
 
-    def _newer(self) -> IndexStore | None:
-        """Open the current generation of the index, if it is newer; a writer may have removed old encoders.
 
-        Every encoder of an index encodes into the space of its points, so the newer encoder fits the old
-        points as well.
+@dataclass
+class _Parts:
+    """Encoded terms: points (T, width), real numbers (T, bits), and embeddings (T, D) of the kept kind."""
 
-        Returns:
-            The newer index; None if the opened generation is the current one.
+    points: np.ndarray
+    numbers: np.ndarray | None
+    floats: np.ndarray | None
 
-        Raises:
-            LimbeckError: the index was rebuilt with a model of another space.
-        """
-        newer = IndexStore.open(self.store.path)
-        if newer.manifest.generation == self.store.manifest.generation:
-            return None
-        if newer.manifest.space_id != self.store.manifest.space_id:
-            raise LimbeckError(
-                f"{self.store.path}: was rebuilt with another model since it was opened, and its old encoder "
-                "was removed; open it again",
-                code="E-INDEX-OTHER-MODEL",
-            )
-        return newer
+
+def _sum(kept: Kept, weights: Sequence[float], floats: np.ndarray) -> np.ndarray:
+    """Return the embedding (1, D) of a sum; NaN if one of its terms has none."""
+    if np.isnan(floats).any():
+        return np.full((1, kept.width), np.nan, np.float32)
+    space = kept.space or Sphere(kept.width)  # an inner product ranks by direction
+    return space.combine(weights, space.restored(kept.points(floats)))[None]
+
+
+def _opened(image: Any) -> Any:
+    if not isinstance(image, Path | str):
+        return image
+    from limbeck.pictures import open_picture
+
+    return open_picture(image)
 
 
 def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder | OnnxEncoder:
-    """Load the encoder of an index for "text" or "image" after checking that it reads ``wanted``."""
-    found = store.encoder_for(modality)
-    if found is None:
-        raise LimbeckError(
-            f"{store.path}: holds no query encoder for {modality}; "
-            "build it with --model RUN, or search by --like ID or --codes FILE",
-            code="E-INDEX-MODEL",
-        )
-    folder, entry = found
+    folder, entry = encoder_entry(store, modality)
     _check_reads(entry.modalities, modality, wanted)
-    # Its space is that of the index: the manifest vouches for every byte of the model that was stored.
-    return _without_torch(folder, modality) or _with_torch(store, folder)
-
-
-def _without_torch(folder: Path, modality: str) -> OnnxEncoder | None:
-    """Open the ONNX encoder of a model directory, if it has the tower and no other device was asked for."""
-    if asked_device() not in (None, "cpu"):
-        return None
-    encoder = OnnxEncoder.open(folder)
-    return encoder if encoder is not None and modality in encoder.towers else None
-
-
-def _with_torch(store: IndexStore, folder: Path) -> DualEncoder:
-    require("torch")
-    from limbeck.encoders.device import placed
-    from limbeck.encoders.dual import DualEncoder
-
-    if asked_device() in (None, "cpu"):
-        say(f"{store.path}: its encoder has no ONNX form, so the query loads torch; build the index again")
-    return placed(DualEncoder.load(folder, bundled=True))
-
-
-def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
-    """Check that an encoder with these inputs reads ``wanted``.
-
-    Raises:
-        LimbeckError: it does not.
-    """
-    if modality not in inputs:
-        raise LimbeckError(
-            "this model's text tower reads labels, not texts; use --like ID or an image", code="E-MODEL-INPUT"
-        )
-    kind, name = Reads.of(inputs[modality])
-    if kind != wanted:
-        reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
-        other = "--features FILE" if kind == "features" else "--image FILE"
-        raise LimbeckError(f"this model reads {reads}; use {other} or --like ID", code="E-MODEL-INPUT")
-
-
-def inputs_of(encoder: DualEncoder) -> dict[str, str]:
-    """Return the inputs of an encoder, {"text": ..., "image": ...}, as an index records them."""
-    return ({"text": "text"} if encoder.text_input == "text" else {}) | {"image": encoder.image_input}
+    return load_encoder(store, folder, modality)
 
 
 def check_text(text: str) -> None:
@@ -251,29 +364,18 @@ def check_text(text: str) -> None:
         ) from None
 
 
-def replace_query_encoder(index: Path | str, model: Path | str | DualEncoder) -> None:
-    """Replace the query encoder of an index by one with a new text tower; no item is encoded again.
-
-    Args:
-        index: the index directory.
-        model: a run, model directory or encoder. Its image side must be that of the index, which
-            `freeze: [image]` preserves in training.
+def _check_reads(inputs: dict[str, str], modality: str, wanted: str) -> None:
+    """Check that an encoder with these inputs reads ``wanted``.
 
     Raises:
-        LimbeckError: there is no index, the model is of another space, or its text tower reads label lists.
+        LimbeckError: it does not.
     """
-    require("torch")
-    from limbeck.encoders.load import load
-    from limbeck.index.encoder import replace_encoder
-    from limbeck.search.rows import query_encoder
-
-    name = None
-    if isinstance(model, Path | str):
-        name, model = str(model), load(model)
-    reads = model.towers["text"].backbone.reads
-    if reads != "text":
+    if modality not in inputs:
         raise LimbeckError(
-            f"{name or 'model'}: its text tower reads {reads}, not texts; use another model",
-            code="E-MODEL-INPUT",
+            "this model's text tower reads labels, not texts; use --like ID or an image", code="E-MODEL-INPUT"
         )
-    replace_encoder(index, query_encoder(model), model=name)
+    kind, name = Reads.of(inputs[modality])
+    if kind != wanted:
+        reads = f"features {name!r}, not pixels" if kind == "features" else f"{kind}, not features"
+        other = "--features FILE" if kind == "features" else "--image FILE"
+        raise LimbeckError(f"this model reads {reads}; use {other} or --like ID", code="E-MODEL-INPUT")

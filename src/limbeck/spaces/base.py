@@ -128,6 +128,22 @@ class Space(Protocol):
         Several values of `t` add a leading axis.
         """
 
+    def combine(self, weights: ArrayLike, vectors: ArrayLike) -> np.ndarray:
+        """Return the weighted sum of the terms of a query, (D,); their order does not matter (ours).
+
+        The sum has the direction of Σ wᵢ·vᵢ and the mean length of the terms, weighted by |wᵢ|. So one term
+        of positive weight is itself, and a sum is as long as what it is made of. A Lorentz point is added in
+        the tangent space at the origin.
+
+        Args:
+            weights: (T,), finite and not 0; a negative weight leads away from its term.
+            vectors: points (T, width); for codes, the real numbers (T, bits) before the signs, of any
+                length, and so is the result.
+
+        Raises:
+            LimbeckError: a weight is 0 or not finite, the numbers of rows differ, or the terms cancel out.
+        """
+
     def radius(self, points: ArrayLike) -> np.ndarray:
         """Return the distance from the root, (…, width) to (…), in the space's unit of length."""
 
@@ -318,6 +334,36 @@ def for_shares(at: Callable[[float], np.ndarray], t: ArrayLike) -> np.ndarray:
             f"t: {t!r} is not a number, or list of numbers, between 0 and 1", code="E-OPTION-RANGE"
         )
     return at(float(shares)) if shares.ndim == 0 else np.stack([at(float(share)) for share in shares])
+
+
+def weighted_sum(weights: ArrayLike, vectors: np.ndarray) -> np.ndarray:
+    """Return `Space.combine` of plain vectors, float64 (D,).
+
+    Each column is added in ascending order, so that the result does not depend on the order of the terms.
+    """
+    factors, rows = np.asarray(weights, np.float64), np.asarray(vectors, np.float64)
+    if factors.ndim != 1 or rows.ndim != 2 or len(factors) != len(rows) or not len(rows):
+        raise LimbeckError(
+            f"terms: {factors.shape} weights for vectors {rows.shape}; give one weight per term",
+            code="E-ARRAY-ROWS",
+        )
+    if not (np.isfinite(factors) & (factors != 0)).all():
+        raise LimbeckError(
+            f"weight: {factors.tolist()} holds 0 or no number; give finite weights other than 0",
+            code="E-OPTION-RANGE",
+        )
+    if len(rows) == 1 and factors[0] > 0:
+        return rows[0]
+    sizes = np.sqrt(np.einsum("td,td->t", rows, rows))
+    total = np.sort(factors[:, None] * rows, axis=0).sum(axis=0)
+    reach, share = np.sort(np.abs(factors) * sizes).sum(), np.sort(np.abs(factors)).sum()
+    size = np.sqrt(np.einsum("d,d->", total, total))
+    if not size > 1e-6 * reach:
+        raise LimbeckError(
+            "terms: they cancel out, so their sum has no direction; change a weight or a term",
+            code="E-SPACE-POINTS",
+        )
+    return np.asarray(total * (reach / share / size))
 
 
 def product_error(terms: int) -> float:

@@ -19,6 +19,7 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
+    weighted_sum,
 )
 
 MAX_NORM = 1e6  # fourth powers stay finite in float32
@@ -112,6 +113,10 @@ class Euclid(Vectors, NoCones):
         """Return the arithmetic mean."""
         array = checked_stack(self.check, points, axis)
         return np.asarray(array.astype(np.float64).mean(axis=axis), dtype=np.float32)
+
+    def combine(self, weights: ArrayLike, vectors: ArrayLike) -> np.ndarray:
+        """Return the weighted sum at the mean norm of its terms, float32 (dim,)."""
+        return weighted_sum(weights, self.check(vectors, what="terms")).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
         """Return points on the straight line."""

@@ -17,7 +17,9 @@ from limbeck.spaces.base import (
     for_shares,
     require_matrix,
     require_whole,
+    weighted_sum,
 )
+from limbeck.spaces.sphere import Sphere
 
 MAX_BITS = 4096
 
@@ -118,6 +120,14 @@ class Hamming(NoCones):
         array = checked_stack(self.check, points, axis)
         ones = np.unpackbits(array, axis=-1).sum(axis=axis, dtype=np.int64)
         return np.packbits(2 * ones >= array.shape[axis], axis=-1)
+
+    def combine(self, weights: ArrayLike, vectors: ArrayLike) -> np.ndarray:
+        """Return the weighted sum of numbers (T, bits) at unit length, float32 (bits,), for its signs.
+
+        Raises:
+            LimbeckError: as `Space.combine`, or a row is all zeros.
+        """
+        return weighted_sum(weights, Sphere(self.bits).restored(vectors, what="terms")).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
         """Flip the first round(t * differing) of the differing bits, in bit order (ours).

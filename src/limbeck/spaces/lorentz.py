@@ -21,6 +21,7 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
+    weighted_sum,
 )
 
 MAX_RADIUS = 12.0  # in units of 1/√curv; beyond it float32 has no correct digits
@@ -157,6 +158,15 @@ class Lorentz(Vectors):
         array = checked_stack(self.check, points, axis).astype(np.float64)
         tangent = hyperboloid.log_map0(array, self.curv).mean(axis=axis)
         return hyperboloid.exp_map0(tangent, self.curv).astype(np.float32)
+
+    def combine(self, weights: ArrayLike, vectors: ArrayLike) -> np.ndarray:
+        """Return the weighted sum in the tangent space at the origin, at the mean radius, float32 (dim,)."""
+        points = self.check(vectors, what="terms")
+        if len(points) == 1 and np.all(np.asarray(weights) > 0):
+            return np.asarray(weighted_sum(weights, points).astype(np.float32))  # the maps would round it
+        tangent = hyperboloid.log_map0(points.astype(np.float64), self.curv)
+        total = hyperboloid.exp_map0(weighted_sum(weights, tangent), self.curv)
+        return np.asarray(total.astype(np.float32))
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
         """Return points on the straight line in the tangent space at the origin (MERU, image traversals)."""

@@ -19,6 +19,7 @@ from limbeck.spaces.base import (
     product_error,
     refuse_not_finite,
     require_floats,
+    weighted_sum,
 )
 
 _UNIT_TOLERANCE = 1e-2  # half-precision towers round unit vectors by about 1e-3
@@ -112,6 +113,10 @@ class Sphere(Vectors, NoCones):
                 code="E-SPACE-POINTS",
             )
         return (total / length).astype(np.float32)
+
+    def combine(self, weights: ArrayLike, vectors: ArrayLike) -> np.ndarray:
+        """Return the weighted sum of unit vectors, normalised, float32 (dim,)."""
+        return weighted_sum(weights, self.check(vectors, what="terms")).astype(np.float32)
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
         """Return points on the great circle at constant speed (slerp; Shoemake 1985)."""
