@@ -160,6 +160,13 @@ def test_bad_terms_are_refused_before_anything_is_encoded(made):
         index.search(terms=[Term("red"), Term("red", weight=-1)])
 
 
+def test_terms_compare_by_value_but_pictures_by_identity():
+    assert {Term("red"), Term(id="red")} == {Term(id="red"), Term("red", weight=1.0)}
+    row = np.zeros(3)
+    assert Term(features=row) == Term(features=row) != Term(features=row.copy())
+    assert Term("red") != Term("red", weight=2)
+
+
 def test_a_query_reads_as_it_was_asked():
     terms = [Term("a beach"), Term("people", weight=-1), Term(id="7", weight=0.5), Term(image="x.png")]
     assert describe_query(terms) == "a beach − people + 0.5 · like 7 + x.png"

@@ -72,6 +72,18 @@ class Term:
                 f"weight: {weight!r} is 0 or not finite; give another number", code="E-OPTION-RANGE"
             )
 
+    def __eq__(self, other: object) -> bool:
+        """Compare texts, ids, files and weights by value, and pictures and features by identity."""
+        return isinstance(other, Term) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        named = isinstance(self.image, Path | str)
+        return self.text, self.id, self.weight, self.image if named else id(self.image), id(self.features)
+
     @property
     def kind(self) -> Kind:
         """Which of the four it is."""

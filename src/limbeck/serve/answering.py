@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from limbeck.files import json_text
 from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.query import SearchOptions
 from limbeck.index.store import EMBEDDING
-from limbeck.search import Index
+from limbeck.search import Index, Term
 from limbeck.serve.query import Query
 
 _HIDDEN = (EMBEDDING, FILE_STATE)
@@ -85,16 +85,11 @@ class Opened:
         return answers
 
     def _encode(self, query: Query) -> tuple[np.ndarray, np.ndarray | None]:
-        term = query.terms[0]
-        if len(query.terms) > 1 or term.weight <= 0:
-            raise LimbeckError("terms: give one term of positive weight", code="E-QUERY-FORM")
-        encode: Callable[..., Any] = self.index.encode_query
-        if query.options.rerank is not None:
-            encode = self.index.embed
-        points, floats = encode(
-            term.text, image=term.image, like=term.id, asymmetric=query.options.asymmetric
+        terms = [Term(term.text, term.image, term.id, weight=term.weight) for term in query.terms]
+        options = query.options
+        return self.index.encode_terms(
+            terms, asymmetric=options.asymmetric, ranked=options.rerank is not None
         )
-        return points, floats
 
     def _search(
         self,
