@@ -25,6 +25,7 @@ from limbeck.cli.once import refuse_repeats
 from limbeck.cli.push import push
 from limbeck.cli.search import search
 from limbeck.cli.serve import serve
+from limbeck.cli.site import site
 from limbeck.cli.train import list_things, train
 from limbeck.cli.traverse import traverse
 from limbeck.console import echo, forgive_encodings
@@ -90,6 +91,7 @@ app.add_typer(index_app, name="index")
 app.command("search")(search)
 app.command("traverse")(traverse)
 app.command("serve")(serve)
+app.command("site")(site)
 refuse_repeats(app)
 
 

@@ -1,4 +1,4 @@
-"""Shows the progress bar of an encoding."""
+"""Shows the progress bar of an encoding or another long step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 class EncodingBar:
     """Shows a progress bar on standard error if wanted; its context is a function that adds items."""
 
-    def __init__(self, shown: bool, total: int, done: int = 0) -> None:
-        self._shown, self._total, self._done = shown, total, done
+    def __init__(self, shown: bool, total: int, done: int = 0, *, label: str = "encoding") -> None:
+        self._shown, self._total, self._done, self._label = shown, total, done, label
 
     def __enter__(self) -> Callable[[int], None]:
         if not self._shown:
@@ -19,7 +19,7 @@ class EncodingBar:
         from limbeck.console import console
 
         self._progress = Progress(
-            TextColumn("encoding"),
+            TextColumn(self._label),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -27,7 +27,7 @@ class EncodingBar:
             console=console(stderr=True),
         )
         self._progress.start()
-        task = self._progress.add_task("encoding", total=self._total, completed=self._done, rate="")
+        task = self._progress.add_task(self._label, total=self._total, completed=self._done, rate="")
 
         def advance(count: int) -> None:
             self._progress.advance(task, count)

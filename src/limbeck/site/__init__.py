@@ -1,1 +1,5 @@
 """Writes an index as static files that search in a browser, without a server."""
+
+from limbeck.site.write import SiteOptions, SiteReport, write_site
+
+__all__ = ["SiteOptions", "SiteReport", "write_site"]

@@ -1,0 +1,242 @@
+"""Writes an index as a static site: a folder, or one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck import __version__
+from limbeck.encoding.progress import EncodingBar
+from limbeck.errors import LimbeckError
+from limbeck.files import Kind, atomic_dir, atomic_file, check_apart, json_text
+from limbeck.index.store import IndexStore
+from limbeck.onnx import OnnxEncoder
+from limbeck.site.collection import SHARD, Collection
+from limbeck.site.facets import Facets
+from limbeck.site.page import Page, build_page, single_page
+from limbeck.site.scripts import base64_text, data_script
+from limbeck.site.text_tower import browser_tower
+from limbeck.site.thumbnails import Thumbnails
+
+FORMAT = 1
+SITE = Kind(
+    "site",
+    r"index\.html|site\.json|(page|engine)/[\w.-]+|data/[\w-]+\.js|thumbnails/\d+/\d+\.webp",
+    "site.json",
+    lambda told: told.get("kind") == "limbeck site",
+)
+_FOLDER = 1000  # thumbnails per folder
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """What a site publishes.
+
+    Attributes:
+        columns: the columns of the metadata; all but the paths of files by default.
+        paths: publish the paths of files too.
+        text: publish the text tower, so that visitors can search by words.
+        media: the folder or zip file of the pictures; by default the one that the index records.
+        pictures: publish thumbnails.
+        side: the longest side of a thumbnail in pixels.
+        quality: that of WebP, 1 to 100.
+        title: the title of the page; by default the name of the index directory.
+        single: write one page instead of a folder.
+    """
+
+    columns: tuple[str, ...] | None = None
+    paths: bool = False
+    text: bool = True
+    media: Path | None = None
+    pictures: bool = True
+    side: int = 128
+    quality: int = 60
+    title: str | None = None
+    single: bool = False
+
+
+@dataclass
+class SiteReport:
+    """What was written.
+
+    Attributes:
+        items: the number of items.
+        bytes: the size of the site.
+        first: the bytes that a visitor loads before the first ranking; with one page all of it.
+        missing: the number of items with a path whose picture could not be read.
+    """
+
+    items: int
+    bytes: int = 0
+    first: int = 0
+    missing: int = 0
+
+
+def write_site(
+    index: Path,
+    out: Path,
+    options: SiteOptions | None = None,
+    *,
+    progress: bool = False,
+) -> SiteReport:
+    """Write an index as a static site; after an error or an interrupt nothing of it remains.
+
+    Args:
+        index: the index directory.
+        out: the new folder, or with ``options.single`` the new page; an earlier site is replaced.
+        options: what is published.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        LimbeckError: there is no such index, a column is unknown, the text tower does not run in a browser,
+            no picture can be read, or ``out`` is something else.
+    """
+    options = options or SiteOptions()
+    store = IndexStore.open(index)
+    check_apart(out, index, options.media, store.manifest.media_root)
+    site = _Site(store, options, progress)
+    page = build_page(options.title or index.resolve().name)
+    if options.single:
+        data = dict(site.scripts())
+        whole = single_page(page, data).encode()
+        with atomic_file(out) as stream:
+            stream.write(whole)
+        site.report.bytes = site.report.first = len(whole)
+        return site.report
+    with atomic_dir(out, replaces=SITE) as aside:
+        _write_folder(aside, page, site)
+    return site.report
+
+
+def _write_folder(folder: Path, page: Page, site: _Site) -> None:
+    report = site.report
+
+    def write(name: str, content: bytes, *, first: bool = False) -> None:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        report.bytes += len(content)
+        report.first += len(content) * first
+
+    for row, small in site.thumbnails():
+        write(f"thumbnails/{row // _FOLDER}/{row}.webp", small)
+    for name, script in site.scripts():
+        write(f"data/{name}.js", script.encode(), first=name in ("site", "points", "tower"))
+    for name, text in {**page.files, "index.html": page.html}.items():
+        write(name, text.encode(), first=True)
+    write("site.json", (json_text({"kind": "limbeck site", "format": FORMAT}) + "\n").encode())
+
+
+class _Site:
+    """The data of a site; thumbnails come first, as the items tell which have one."""
+
+    def __init__(self, store: IndexStore, options: SiteOptions, progress: bool) -> None:
+        self._options, self._progress = options, progress
+        self._collection = Collection.of(store, options.columns, paths=options.paths)
+        self._tower = _tower(store) if options.text else None
+        self._there = np.zeros(len(self._collection.rows), bool)
+        self.report = SiteReport(len(self._collection.rows))
+
+    def thumbnails(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and WebP bytes of each item that has a picture.
+
+        Raises:
+            LimbeckError: the folder of the pictures is unknown or missing, or no picture can be read.
+        """
+        if not self._options.pictures:
+            return
+        store, options = self._collection.store, self._options
+        media = options.media or (store.manifest.media_root and Path(store.manifest.media_root))
+        if "path" not in store.schema.names or not media or not media.exists():
+            raise LimbeckError(
+                f"{store.path}: its pictures are not at {media or 'a recorded place'}; give --media DIR, or "
+                "--no-pictures",
+                code="E-INDEX-MEDIA",
+            )
+        paths = store.items_at(self._collection.rows, ["path"]).column("path").to_pylist()
+        with EncodingBar(self._progress, len(paths), label="thumbnails") as advance:
+            for row, small in enumerate(Thumbnails(media, options.side, options.quality).make(paths)):
+                advance(1)
+                if small is not None:
+                    self._there[row] = True
+                    yield row, small
+        self.report.missing = sum(path is not None for path in paths) - int(self._there.sum())
+        if not self._there.any():
+            raise LimbeckError(
+                f"{media}: holds none of the pictures; give --media DIR, or --no-pictures",
+                code="E-INDEX-MEDIA",
+            )
+
+    def scripts(self) -> Iterator[tuple[str, str]]:
+        """Yield name and text of each data script."""
+        collection = self._collection
+        if self._options.single:
+            yield from self._inline_thumbnails()
+        facets = Facets.of(collection)
+        yield "site", data_script("site", self._told(facets))
+        yield "points", data_script("points", base64_text(collection.points()))
+        yield "ids", data_script("ids", collection.ids)
+        if self._tower is not None:
+            yield "tower", data_script("tower", self._tower)
+        for number, shard in enumerate(collection.shards(self._there.tolist())):
+            yield f"items-{number}", data_script(f"items-{number}", shard)
+        for number, bitmaps in enumerate(facets.bitmaps()):
+            yield f"facet-{number}", data_script(f"facet-{number}", bitmaps)
+
+    def _inline_thumbnails(self) -> Iterator[tuple[str, str]]:
+        shards: dict[int, list[str | None]] = {}
+        for row, small in self.thumbnails():
+            shard = shards.setdefault(row // SHARD, [None] * SHARD)
+            shard[row % SHARD] = base64_text(small)
+        for number, shard in shards.items():
+            yield f"thumbnails-{number}", data_script(f"thumbnails-{number}", shard)
+
+    def _told(self, facets: Facets) -> dict[str, Any]:
+        store, space = self._collection.store, self._collection.store.space
+        texts, rows = self._collection.examples()
+        info = {
+            "name": self._options.title or store.path.resolve().name,
+            "items": len(self._collection.rows),
+            "space": space.name,
+            "bits": 8 * space.width if space.storage == "codes" else None,
+            "score_name": space.score_name,
+            "generation": store.manifest.generation,
+            "text": self._tower is not None,
+            "pictures": False,
+            "cones": False,
+            "prefixes": [],
+            "confidence": False,
+            "has_media": bool(self._there.any()),
+        }
+        return {
+            "version": __version__,
+            "space": space.to_json(),
+            "score_name": space.score_name,
+            "text": self._tower is not None,
+            "shard": SHARD,
+            "info": info,
+            "facets": facets.told(),
+            "examples": {"texts": texts if self._tower is not None else [], "rows": rows},
+        }
+
+
+def _tower(store: IndexStore) -> Mapping[str, Any]:
+    """Return the text tower of an index as a data script holds it.
+
+    Raises:
+        LimbeckError: the index has none as an ONNX graph, or it does not run in a browser.
+    """
+    found = store.encoder_for("text")
+    encoder = None if found is None else OnnxEncoder.open(found[0])
+    if encoder is None or "text" not in encoder.towers:
+        raise LimbeckError(
+            f"{store.path}: holds no text tower as an ONNX graph; build it again with --model, or give "
+            "--no-text",
+            code="E-INDEX-MODEL",
+        )
+    tower = browser_tower(encoder.towers["text"], store.path)
+    return {"settings": tower.told, "weights": base64_text(tower.blob)}
