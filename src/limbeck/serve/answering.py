@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -14,12 +16,15 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.files import json_text
 from limbeck.index.file_state import COLUMN as FILE_STATE
-from limbeck.index.query import SearchOptions
 from limbeck.index.store import EMBEDDING
-from limbeck.search import Index, Term
+from limbeck.search import Index
+from limbeck.serve.cache import Cache
 from limbeck.serve.query import Query
+from limbeck.serve.texts import Texts
 
 _HIDDEN = (EMBEDDING, FILE_STATE)
+_ROW_BYTES = 1 << 25  # of rows that are kept as JSON
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass
@@ -31,24 +36,29 @@ class Spent:
     encode: float = 0.0
     search: float = 0.0
     rows: float = 0.0
-    json: float = 0.0
 
 
 @dataclass(frozen=True)
+class _Encoded:
+    point: np.ndarray  # (1, width)
+    floats: np.ndarray | None  # (1, D)
+
+
 class Opened:
     """Is an index at one generation, as the service answers from it.
 
     Attributes:
         name: the name in requests.
         index: the index.
-        has_media: whether the folder or zip of its pictures exists.
+        media: the folder or zip of its pictures; None if it does not exist.
+        texts: texts of the index.
         spent: the time used so far, shared by the generations.
     """
 
-    name: str
-    index: Index
-    has_media: bool
-    spent: Spent = field(default_factory=Spent)
+    def __init__(self, name: str, index: Index, media: Path | None, spent: Spent) -> None:
+        self.name, self.index, self.media, self.spent = name, index, media, spent
+        self.texts = Texts(index)
+        self._rows: Cache[str] = Cache(_ROW_BYTES)
 
     @property
     def generation(self) -> int:
@@ -57,101 +67,99 @@ class Opened:
 
     def answer(self, queries: Sequence[Query]) -> list[bytes | LimbeckError]:
         """Return for each query its answer, JSON without the last field ``ms``, or its error."""
-        started = time.perf_counter()
-        answers: list[bytes | LimbeckError] = [LimbeckError("unanswered", code="E-BUG")] * len(queries)
-        encoded: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-        for number, query in enumerate(queries):
-            try:
-                encoded[number] = self._encode(query)
-            except LimbeckError as error:
-                answers[number] = error
-        self.spent.encode += (now := time.perf_counter()) - started
+        begin = time.perf_counter()
+        faults: dict[int, LimbeckError] = {}
+        encoded: dict[int, _Encoded] = {}
+        reads = _grouped(range(len(queries)), lambda n: queries[n].reads)
+        for numbers in reads.values():
+            encoded |= _tried(functools.partial(self._encode, queries), numbers, faults)
+        searching = time.perf_counter()
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for options, numbers in _grouped(queries, encoded).items():
-            try:
-                found.update(self._search(queries, options, numbers, encoded))
-            except LimbeckError as error:
-                answers = [error if n in numbers else answer for n, answer in enumerate(answers)]
-        self.spent.search += (after := time.perf_counter()) - now
-        rows = np.concatenate([rows for _, rows in found.values()] or [np.empty(0, np.int64)])
-        items = iter(self.index.store.metadata(rows, _HIDDEN))
-        self.spent.rows += (now := time.perf_counter()) - after
-        for number, (scores, _) in found.items():
-            hits = [self._hit_json(next(items), score) for score in scores.tolist()]
-            answers[number] = self._answer_json(queries[number], hits)
-        self.spent.json += time.perf_counter() - now
-        self.spent.queries += len(queries)
-        self.spent.batches += 1
-        return answers
-
-    def _encode(self, query: Query) -> tuple[np.ndarray, np.ndarray | None]:
-        terms = [Term(term.text, term.image, term.id, weight=term.weight) for term in query.terms]
-        options = query.options
-        return self.index.encode_terms(
-            terms, asymmetric=options.asymmetric, ranked=options.rerank is not None
+        for numbers in _grouped(encoded, lambda n: queries[n].options).values():
+            found |= _tried(functools.partial(self._search, queries, encoded), numbers, faults)
+        reading = time.perf_counter()
+        parts = iter(
+            self._parts(np.concatenate([np.empty(0, np.int64), *(rows for _, rows in found.values())]))
         )
+        answers: dict[int, bytes | LimbeckError] = {**faults}
+        for number, (scores, _) in found.items():
+            hits = ", ".join(f'{{"score": {score!r}, {next(parts)}' for score in scores.tolist())
+            answers[number] = f'{self._head(queries[number])}, "hits": [{hits}]'.encode()
+        spent = self.spent
+        spent.queries, spent.batches = spent.queries + len(queries), spent.batches + 1
+        spent.encode += searching - begin
+        spent.search += reading - searching
+        spent.rows += time.perf_counter() - reading
+        return [answers[number] for number in range(len(queries))]
+
+    def _encode(self, queries: Sequence[Query], numbers: Sequence[int]) -> dict[int, _Encoded]:
+        options = queries[numbers[0]].options
+        points, floats = self.index.encode_queries(
+            [queries[number].terms for number in numbers],
+            asymmetric=options.asymmetric,
+            ranked=options.rerank is not None,
+        )
+        return {
+            number: _Encoded(points[at : at + 1], None if floats is None else floats[at : at + 1])
+            for at, number in enumerate(numbers)
+        }
 
     def _search(
-        self,
-        queries: Sequence[Query],
-        options: SearchOptions,
-        numbers: list[int],
-        encoded: dict[int, tuple[np.ndarray, np.ndarray | None]],
+        self, queries: Sequence[Query], encoded: dict[int, _Encoded], numbers: Sequence[int]
     ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        points = np.concatenate([encoded[number][0] for number in numbers])
-        kept, floats = self.index.store.kept, None
-        if kept is not None:
-            none = np.full((1, kept.width), np.nan, np.float32)
-            given = (encoded[number][1] for number in numbers)
-            floats = np.concatenate([none if one is None else one for one in given])
-        excluded = [self._row_of(queries[number]) for number in numbers]
-        if max(excluded) >= 0:
-            options = replace(options, exclude=np.array(excluded))
-        answers = self.index.engines.find(points, options, floats)
+        options = replace(
+            queries[numbers[0]].options, exclude=self.index.excluded([queries[n].terms for n in numbers])
+        )
+        points = np.concatenate([encoded[number].point for number in numbers])
+        known = [floats for number in numbers if (floats := encoded[number].floats) is not None]
+        answers = self.index.engines.find(points, options, np.concatenate(known) if known else None)
         return dict(zip(numbers, answers, strict=True))
 
-    def item(self, item_id: str) -> bytes:
+    def _parts(self, rows: np.ndarray) -> list[str]:
+        """Return the JSON of the items of rows (n,), to follow a score; equal rows are read once."""
+        known = {row: self._rows.get(row) for row in set(rows.tolist())}
+        missing = [row for row, part in known.items() if part is None]
+        for row, item in zip(missing, self.index.store.metadata(missing, _HIDDEN), strict=True):
+            part = fast_json({"confidence": None, "alike": [], **self._item(item)})[1:]
+            known[row] = part
+            self._rows.put(row, part)
+        return [part for row in rows.tolist() if (part := known[row]) is not None]
+
+    def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Any]]:
+        """Return the items of rows as in answers, without a score."""
+        return [self._item(item) for item in self.index.store.metadata(rows, _HIDDEN)]
+
+    def item(self, item_id: str) -> str:
         """Return the JSON of an item.
 
         Raises:
             LimbeckError: there is no such item.
         """
-        store = self.index.store
-        return self._hit_json(store.metadata([store.row_of(item_id)], _HIDDEN)[0], None).encode()
+        return f'{{"score": null, {self._parts(np.array([self.index.store.row_of(item_id)]))[0]}'
 
-    def _hit_json(self, item: dict[str, Any], score: float | None) -> str:
-        """Return the JSON of a hit, or of an item, which has no score."""
+    def _item(self, item: dict[str, Any]) -> dict[str, Any]:
         item_id = item.pop("id")
         place = f"/{quote(item_id, safe='')}?index={quote(self.name, safe='')}"
-        pictured = self.has_media and item.get("path") is not None
+        pictured = self.media is not None and item.get("path") is not None
+        return {
+            "id": item_id,
+            "metadata": item,
+            "thumbnail": f"/thumbnails{place}" if pictured else None,
+            "picture": f"/pictures{place}" if pictured else None,
+        }
+
+    def _head(self, query: Query) -> str:
+        """Return the JSON of an answer up to its hits."""
+        reranked = query.options.rerank is not None
         return fast_json(
             {
-                "id": item_id,
-                "score": score,
-                "confidence": None,
-                "alike": [],
-                "metadata": item,
-                "thumbnail": f"/thumbnails{place}" if pictured else None,
-                "picture": f"/pictures{place}" if pictured else None,
+                "index": self.name,
+                "generation": self.generation,
+                "score_name": self.index.kept.score_name if reranked else self.index.score_name,
+                "engine": self.index.engines.choose(query.options).engine,
+                "query": query.words,
             }
-        )
-
-    def _answer_json(self, query: Query, hits: list[str]) -> bytes:
-        options = query.options
-        reranked = options.rerank is not None
-        head = {
-            "index": self.name,
-            "generation": self.generation,
-            "score_name": self.index.kept.score_name if reranked else self.index.score_name,
-            "engine": self.index.engines.choose(options).engine,
-            "query": query.words,
-        }
-        return f'{fast_json(head)[:-1]}, "hits": [{", ".join(hits)}]'.encode()
-
-    def _row_of(self, query: Query) -> int:
-        """Return the row that a query by one item excludes from its hits; -1 for none."""
-        item = query.terms[0].id
-        return -1 if item is None else self.index.store.row_of(item)
+        )[:-1]
 
 
 def fast_json(value: Any) -> str:
@@ -164,8 +172,24 @@ def fast_json(value: Any) -> str:
         return json_text(value)
 
 
-def _grouped(queries: Sequence[Query], encoded: dict[int, Any]) -> dict[SearchOptions, list[int]]:
-    groups: dict[SearchOptions, list[int]] = {}
-    for number in encoded:
-        groups.setdefault(queries[number].options, []).append(number)
+def _grouped(numbers: Sequence[int] | dict[int, Any], key: Callable[[int], K]) -> dict[K, list[int]]:
+    groups: dict[K, list[int]] = {}
+    for number in numbers:
+        groups.setdefault(key(number), []).append(number)
     return groups
+
+
+def _tried(
+    work: Callable[[Sequence[int]], dict[int, Any]], numbers: Sequence[int], faults: dict[int, LimbeckError]
+) -> dict[int, Any]:
+    """Return the work's results; if one query makes it fail, each is tried alone and its error is noted."""
+    try:
+        return work(numbers)
+    except LimbeckError as error:
+        if len(numbers) == 1:
+            faults[numbers[0]] = error
+            return {}
+    results: dict[int, Any] = {}
+    for number in numbers:
+        results |= _tried(work, [number], faults)
+    return results

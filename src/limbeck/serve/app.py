@@ -10,13 +10,26 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from limbeck import __version__
+from limbeck.serve.collection_routes import collection_routes
+from limbeck.serve.embedding_routes import embedding_routes
 from limbeck.serve.errors import install
 from limbeck.serve.guard import add_guard
+from limbeck.serve.hierarchy_routes import hierarchy_routes
+from limbeck.serve.media_routes import media_routes
 from limbeck.serve.page_files import page_routes
 from limbeck.serve.search_routes import search_routes
 from limbeck.serve.service import Service
 from limbeck.serve.settings import Settings
 from limbeck.serve.status_routes import status_routes
+
+_ROUTES = (
+    search_routes,
+    media_routes,
+    collection_routes,
+    hierarchy_routes,
+    embedding_routes,
+    status_routes,
+)
 
 
 def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) -> FastAPI:
@@ -52,7 +65,7 @@ def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) 
     )
     app.state.service = service
     install(app)
-    for routes in (search_routes, status_routes):
+    for routes in _ROUTES:
         app.include_router(routes(service))
     app.include_router(page_routes())
     add_guard(app, settings.guard, service.metrics)

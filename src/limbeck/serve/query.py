@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from limbeck.errors import LimbeckError
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import SearchOptions
+from limbeck.search import Term
+from limbeck.search.queries import describe_query
 from limbeck.serve.schemas import Options, SearchBody, SearchParams
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-
-@dataclass(frozen=True)
-class Term:
-    """Is one part of a query: a text, a picture or the id of an item, with its weight."""
-
-    text: str | None = None
-    image: Image.Image | None = field(default=None, compare=False)
-    id: str | None = None
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,19 +26,21 @@ class Query:
     options: SearchOptions
 
     @property
-    def has_picture(self) -> bool:
-        """Whether a part is an uploaded picture."""
-        return any(term.image is not None for term in self.terms)
+    def key(self) -> Hashable | None:
+        """What an equal query has, too; None for a query with an uploaded picture."""
+        if any(term.image is not None for term in self.terms):
+            return None
+        return tuple((term.kind, term.value, term.weight) for term in self.terms), self.options
+
+    @property
+    def reads(self) -> Hashable:
+        """What queries that are encoded together have in common."""
+        return self.options.asymmetric, self.options.rerank is not None
 
     @property
     def words(self) -> str:
         """The query as people read it: ``a beach − people``."""
-        parts = []
-        for number, term in enumerate(self.terms):
-            sign = "− " if term.weight < 0 else "+ " if number else ""
-            size = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}·"
-            parts.append(sign + size + (term.text or term.id or "picture"))
-        return " ".join(parts)
+        return describe_query(self.terms)
 
 
 def from_params(params: SearchParams) -> Query:
@@ -58,7 +48,7 @@ def from_params(params: SearchParams) -> Query:
     terms = [Term(text=text) for text in params.q]
     terms += [Term(id=item) for item in params.like]
     terms += [Term(text=text, weight=-1.0) for text in params.not_]
-    return _query(terms, params)
+    return query_of(terms, params)
 
 
 def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pixels: int) -> Query:
@@ -81,10 +71,11 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
         )
         for term in body.terms
     ]
-    return _query([*terms, *(Term(image=picture) for picture in pictures)], body)
+    return query_of([*terms, *(Term(image=picture) for picture in pictures)], body)
 
 
-def _query(terms: list[Term], given: Options) -> Query:
+def query_of(terms: Sequence[Term], given: Options) -> Query:
+    """Return the query of some terms with the options of a request."""
     if not terms:
         raise LimbeckError("search: no query; give q, like or terms", code="E-QUERY-FORM")
     if is_address(given.engine):

@@ -136,3 +136,19 @@ class Health(BaseModel):
     """Says that the process lives or is ready."""
 
     status: str
+
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        400: "The request is malformed.",
+        401: "The API key is missing or wrong.",
+        404: "There is no such index, item or engine.",
+        409: "The index cannot answer this kind of query.",
+        413: "The request is too large.",
+        415: "The body has another type.",
+        422: "A field has an invalid value.",
+        429: "Too many requests.",
+        503: "The service is busy or stops.",
+    }.items()
+}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from limbeck.errors import LimbeckError
-from limbeck.serve.query import Query as Asked
-from limbeck.serve.query import from_body, from_params
-from limbeck.serve.schemas import ErrorAnswer, HitBody, Options, SearchAnswer, SearchBody, SearchParams
+from limbeck.search import Term
+from limbeck.serve.params import checked, described, parsed
+from limbeck.serve.query import Query, from_body, from_params, query_of
+from limbeck.serve.schemas import FAULTS, HitBody, Options, SearchAnswer, SearchBody, SearchParams
 from limbeck.serve.service import Service
 
 _EXAMPLE: dict[str, Any] = {
@@ -40,20 +39,6 @@ _BODY: dict[str, Any] = {
     "terms": [{"text": "a beach"}, {"text": "people", "weight": -1}],
     "k": 20,
     "where": "labels has sky",
-}
-FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": text}
-    for status, text in {
-        400: "The request is malformed.",
-        401: "The API key is missing or wrong.",
-        404: "There is no such index, item or engine.",
-        409: "The index cannot answer this kind of query.",
-        413: "The request is too large.",
-        415: "The body has another type.",
-        422: "A field has an invalid value.",
-        429: "Too many requests.",
-        503: "The service is busy or stops.",
-    }.items()
 }
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"model": SearchAnswer, "content": {"application/json": {"example": _EXAMPLE}}}
@@ -106,15 +91,18 @@ def search_routes(service: Service) -> APIRouter:
     """Return the routes of a service."""
     router = APIRouter(tags=["search"], responses=FAULTS)
 
-    async def answered(index: str | None, query: Asked, started: float) -> Response:
+    async def answered(request: Request, index: str | None, query: Query, started: float) -> Response:
+        request.state.query = query.words
         found = await service.ask(index, query)
         ms = (time.perf_counter() - started) * 1000
         return Response(found + b', "ms": %.2f}' % ms, media_type="application/json")
 
-    @router.get("/search", responses=_ANSWER)
-    async def search(params: Annotated[SearchParams, Query()]) -> Response:
+    @router.get("/search", responses=_ANSWER, openapi_extra=described(SearchParams))
+    async def search(request: Request) -> Response:
         """Return the items nearest to texts and items; parameters may repeat."""
-        return await answered(params.index, from_params(params), time.perf_counter())
+        started = time.perf_counter()
+        params = parsed(SearchParams, request)
+        return await answered(request, params.index, from_params(params), started)
 
     @router.post("/search", responses=_ANSWER, openapi_extra=_REQUEST)
     async def search_by_body(request: Request) -> Response:
@@ -124,23 +112,23 @@ def search_routes(service: Service) -> APIRouter:
         if kind == "multipart/form-data":
             async with request.form() as form:
                 sent = form.get("request", "{}")
-                body = _body(sent.encode() if isinstance(sent, str) else await sent.read())
+                body = checked(SearchBody, sent.encode() if isinstance(sent, str) else await sent.read())
                 sent_files = [one for one in form.getlist("image") if isinstance(one, UploadFile)]
                 files = [(await one.read(), one.content_type) for one in sent_files]
         elif kind == "application/json":
-            body, files = _body(await request.body()), []
+            body, files = checked(SearchBody, await request.body()), []
         else:
             raise LimbeckError("body: send application/json or multipart/form-data", code="E-REQUEST-TYPE")
         pixels = service.settings.guard.pixels
-        query = await service.decode(lambda: from_body(body, files, pixels=pixels))
-        return await answered(body.index, query, started)
+        query = await service.aside(lambda: from_body(body, files, pixels=pixels))
+        return await answered(request, body.index, query, started)
 
-    @router.get("/similar/{id:path}", responses=_ANSWER)
-    async def similar(id: str, options: Annotated[Options, Query()]) -> Response:
+    @router.get("/similar/{id:path}", responses=_ANSWER, openapi_extra=described(Options))
+    async def similar(request: Request, id: str) -> Response:
         """Return the items nearest to an item of the index, without the item itself."""
         started = time.perf_counter()
-        params = SearchParams(like=[id], **options.model_dump())
-        return await answered(options.index, from_params(params), started)
+        options = parsed(Options, request)
+        return await answered(request, options.index, query_of([Term(id=id)], options), started)
 
     @router.get("/items/{id:path}", responses={200: {"model": HitBody}})
     async def item(id: str, index: str | None = None) -> Response:
@@ -149,10 +137,3 @@ def search_routes(service: Service) -> APIRouter:
         return Response(await service.run(lambda: served.current.item(id)), media_type="application/json")
 
     return router
-
-
-def _body(sent: bytes) -> SearchBody:
-    try:
-        return SearchBody.model_validate_json(sent)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None

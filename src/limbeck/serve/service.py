@@ -14,7 +14,7 @@ from limbeck.index.manifest import generations, manifest_path
 from limbeck.search import Index
 from limbeck.serve.answering import Opened, Spent
 from limbeck.serve.batching import Batcher
-from limbeck.serve.cache import AnswerCache
+from limbeck.serve.cache import Cache
 from limbeck.serve.logs import LOG
 from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
@@ -41,6 +41,7 @@ class Service:
         settings: as given.
         indexes: by name, in the order given.
         cache: stored answers.
+        pictures: stored thumbnails and pictures.
         metrics: what is counted.
         draining: whether the service stops and takes no further requests.
     """
@@ -54,8 +55,11 @@ class Service:
         if not paths:
             raise LimbeckError("serve: give at least one index", code="E-OPTION-MISSING")
         self.settings, self.draining, self.ready = settings, False, False
-        self.cache, self.metrics = AnswerCache(settings.cache_bytes), Metrics()
+        self.metrics = Metrics()
+        self.cache: Cache[bytes] = Cache(settings.cache_bytes)
+        self.pictures: Cache[bytes] = Cache(settings.cache_bytes)
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
+        self._decoder = ThreadPoolExecutor(2, "limbeck-pictures")
         self.indexes: dict[str, Served] = {}
         for path in map(Path, paths):
             name = path.resolve().name
@@ -84,7 +88,8 @@ class Service:
     def _open(self, name: str, path: Path, spent: Spent) -> Opened:
         index = Index.open(path)
         root = self.settings.media or index.store.manifest.media_root
-        return Opened(name, index, root is not None and Path(root).exists(), spent)
+        media = Path(root) if root is not None and Path(root).exists() else None
+        return Opened(name, index, media, spent)
 
     def at(self, name: str | None) -> Served:
         """Return the index of a name; the first one for None.
@@ -107,14 +112,15 @@ class Service:
             LimbeckError: that of the query.
         """
         served = self.at(name)
-        if query.has_picture:
+        version, words = served.version, query.key
+        if words is None:
             return (await served.batcher.ask(query))[1]
-        key = (served.current.name, served.version, query)
+        key = (served.current.name, version, words)
         found = self.cache.get(key)
         self.metrics.cached(found is not None)
         if found is None:
             opened, found = await served.batcher.ask(query)
-            if opened is served.current and key[1] == served.version:
+            if opened is served.current and version == served.version:
                 self.cache.put(key, found)
         return found
 
@@ -122,9 +128,9 @@ class Service:
         """Run a function on the worker thread, between the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
-    async def decode(self, work: Callable[[], T]) -> T:
-        """Run a function that decodes pictures, on a thread of its own."""
-        return await asyncio.to_thread(work)
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Run a function that decodes pictures or takes long, beside the searches."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoder, work)
 
     async def start(self) -> None:
         """Load the encoders, so that the first query need not wait."""
@@ -142,7 +148,7 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.reload_seconds)
             for served in self.indexes.values():
-                await asyncio.to_thread(self.reload, served)
+                await self.aside(lambda served=served: self.reload(served))  # type: ignore[misc]
 
     def reload(self, served: Served) -> bool:
         """Take over a new generation of an index, if there is one, and return whether there was.
@@ -168,8 +174,9 @@ class Service:
         return True
 
     def close(self) -> None:
-        """Stop the worker thread after its last batch."""
+        """Stop the threads after their last work."""
         self._worker.shutdown()
+        self._decoder.shutdown()
 
 
 def version_of(path: Path) -> object:

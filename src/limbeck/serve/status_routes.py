@@ -67,7 +67,7 @@ def describe(opened: Opened) -> IndexInfo:
         text=reads.get("text") == "text",
         pictures=reads.get("image") == "pixels",
         engines=["exact", *derived_names(store.path)],
-        has_media=opened.has_media,
+        has_media=opened.media is not None,
         cones=space.has_cones,
         prefixes=[],
         kept=None if kept is None else kept.describe(),
