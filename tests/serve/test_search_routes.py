@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,52 +9,34 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import limbeck
-from limbeck.serve.app import create_app
 from limbeck.serve.page_files import page_routes
-from tiny_encoder import pixel_encoder, write_pictures
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of twelve pictures, some in a folder with a blank and a letter beyond ASCII."""
-    root = tmp_path_factory.mktemp("served")
-    write_pictures(root / "media" / "größe a", range(4))
-    write_pictures(root / "media", range(4, 12))
-    limbeck.Index.build(root / "pictures", root / "media", model=pixel_encoder(bits=16))
-    return root / "pictures"
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with TestClient(create_app([folder]), "http://localhost", raise_server_exceptions=False) as client:
-        yield client
-
-
-def test_get_search_gives_the_hits_of_the_index(client: TestClient, folder: Path):
+def test_get_search_gives_the_hits_of_the_index(client: TestClient, pictures: Path):
     answer = client.get("/search", params={"q": "red", "k": 5})
     assert answer.status_code == 200
     found = answer.json()
-    expected = limbeck.Index.open(folder).search("red", 5)
+    expected = limbeck.Index.open(pictures).search("red", 5)
     assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in expected]
     assert found["hits"][0]["metadata"] == expected[0].metadata
     assert (found["index"], found["generation"], found["query"]) == ("pictures", 1, "red")
 
 
-def test_ids_with_slashes_blanks_and_other_letters(client: TestClient, folder: Path):
+def test_ids_with_slashes_blanks_and_other_letters(client: TestClient, pictures: Path):
     name = "größe a/0002.png"
     assert client.get("/items/größe a/0002.png").json()["id"] == name
     found = client.get("/similar/gr%C3%B6%C3%9Fe%20a%2F0002.png", params={"k": 3}).json()["hits"]
-    expected = limbeck.Index.open(folder).search(like=name, k=3)
+    expected = limbeck.Index.open(pictures).search(like=name, k=3)
     assert [hit["id"] for hit in found] == [hit.id for hit in expected]
     assert name not in [hit["id"] for hit in found]
 
 
-def test_post_by_json_and_with_a_file(client: TestClient, folder: Path):
+def test_post_by_json_and_with_a_file(client: TestClient, pictures: Path):
     by_json = client.post("/search", json={"terms": [{"text": "green"}], "k": 4}).json()["hits"]
     assert by_json == client.get("/search", params={"q": "green", "k": 4}).json()["hits"]
-    picture = folder.parent / "media" / "0007.png"
+    picture = pictures.parent / "media" / "0007.png"
     sent = client.post("/search", files={"image": picture.read_bytes()}, data={"request": '{"k": 3}'})
-    expected = limbeck.Index.open(folder).search(image=picture, k=3)
+    expected = limbeck.Index.open(pictures).search(image=picture, k=3)
     assert [hit["id"] for hit in sent.json()["hits"]] == [hit.id for hit in expected]
 
 

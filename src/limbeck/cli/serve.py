@@ -68,9 +68,8 @@ def serve(
     )
     run(
         indexes,
-        Settings(media=media, guard=guard),
+        Settings(media=media, guard=guard, root_path=root_path),
         port=port,
         log_level=log_level.value,
-        root_path=root_path,
         proxy=proxy,
     )

@@ -55,7 +55,9 @@ class Opened:
         spent: the time used so far, shared by the generations.
     """
 
-    def __init__(self, name: str, index: Index, media: Path | None, spent: Spent) -> None:
+    def __init__(self, name: str, index: Index, media: Path | None, spent: Spent, prefix: str = "") -> None:
+        """Take an index; ``prefix`` precedes the addresses of pictures."""
+        self._prefix = prefix
         self.name, self.index, self.media, self.spent = name, index, media, spent
         self.texts = Texts(index)
         self._rows: Cache[str] = Cache(_ROW_BYTES)
@@ -78,9 +80,8 @@ class Opened:
         for numbers in _grouped(encoded, lambda n: queries[n].options).values():
             found |= _tried(functools.partial(self._search, queries, encoded), numbers, faults)
         reading = time.perf_counter()
-        parts = iter(
-            self._parts(np.concatenate([np.empty(0, np.int64), *(rows for _, rows in found.values())]))
-        )
+        rows = [np.empty(0, np.int64), *(rows for _, rows in found.values())]
+        parts = iter(self._parts(np.concatenate(rows)))
         answers: dict[int, bytes | LimbeckError] = {**faults}
         for number, (scores, _) in found.items():
             hits = ", ".join(f'{{"score": {score!r}, {next(parts)}' for score in scores.tolist())
@@ -117,13 +118,13 @@ class Opened:
 
     def _parts(self, rows: np.ndarray) -> list[str]:
         """Return the JSON of the items of rows (n,), to follow a score; equal rows are read once."""
-        known = {row: self._rows.get(row) for row in set(rows.tolist())}
-        missing = [row for row, part in known.items() if part is None]
+        wanted = set(rows.tolist())
+        known = {row: part for row in wanted if (part := self._rows.get(row)) is not None}
+        missing = [*(wanted - known.keys())]
         for row, item in zip(missing, self.index.store.metadata(missing, _HIDDEN), strict=True):
-            part = fast_json({"confidence": None, "alike": [], **self._item(item)})[1:]
-            known[row] = part
-            self._rows.put(row, part)
-        return [part for row in rows.tolist() if (part := known[row]) is not None]
+            known[row] = fast_json({"confidence": None, "alike": [], **self._item(item)})[1:]
+            self._rows.put(row, known[row])
+        return [known[row] for row in rows.tolist()]
 
     def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Any]]:
         """Return the items of rows as in answers, without a score."""
@@ -144,8 +145,8 @@ class Opened:
         return {
             "id": item_id,
             "metadata": item,
-            "thumbnail": f"/thumbnails{place}" if pictured else None,
-            "picture": f"/pictures{place}" if pictured else None,
+            "thumbnail": f"{self._prefix}/thumbnails{place}" if pictured else None,
+            "picture": f"{self._prefix}/pictures{place}" if pictured else None,
         }
 
     def _head(self, query: Query) -> str:

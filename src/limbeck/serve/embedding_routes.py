@@ -70,7 +70,7 @@ def embedding_routes(service: Service) -> APIRouter:
 
     @router.post("/v1/embeddings", responses={200: {"model": EmbeddingsAnswer}})
     async def embeddings(body: EmbeddingsBody) -> Response:
-        """Return the vectors of texts or pictures: points of the space, or the numbers whose signs are codes."""
+        """Return vectors of texts or pictures: points, or the numbers whose signs are the codes."""
         inputs = [body.input] if isinstance(body.input, str) else body.input
         if not 1 <= len(inputs) <= MOST:
             raise LimbeckError(f"input: {len(inputs)} inputs; give 1 to {MOST}", code="E-OPTION-RANGE")

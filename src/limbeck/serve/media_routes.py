@@ -29,10 +29,10 @@ def media_routes(service: Service) -> APIRouter:
             etag = etag_of(opened, source, size)
             if etag == seen:
                 return etag, None
-            found = service.pictures.get(etag)
+            found = service.thumbnails.get(etag)
             if found is None:
                 found = encoded(source, size)
-                service.pictures.put(etag, found)
+                service.thumbnails.put(etag, found)
             return etag, found
 
         etag, content = await service.aside(make)

@@ -26,7 +26,6 @@ def serve(
     *,
     port: int,
     log_level: str = "info",
-    root_path: str = "",
     proxy: str | None = None,
 ) -> None:
     """Serve indexes until SIGTERM or SIGINT.
@@ -36,7 +35,6 @@ def serve(
         settings: how to answer.
         port: the port; 0 takes a free one.
         log_level: of uvicorn's logger and ours.
-        root_path: the prefix under which a proxy offers the service.
         proxy: the address of a proxy whose ``X-Forwarded-For`` names the client.
 
     Raises:
@@ -50,7 +48,7 @@ def serve(
         server_header=False,
         ws="none",
         http=Protocol,
-        root_path=root_path,
+        root_path=settings.root_path,
         proxy_headers=proxy is not None,
         forwarded_allow_ips=proxy,
         timeout_graceful_shutdown=int(settings.drain_seconds),

@@ -41,7 +41,7 @@ class Service:
         settings: as given.
         indexes: by name, in the order given.
         cache: stored answers.
-        pictures: stored thumbnails and pictures.
+        thumbnails: stored thumbnails and pictures.
         metrics: what is counted.
         draining: whether the service stops and takes no further requests.
     """
@@ -57,7 +57,7 @@ class Service:
         self.settings, self.draining, self.ready = settings, False, False
         self.metrics = Metrics()
         self.cache: Cache[bytes] = Cache(settings.cache_bytes)
-        self.pictures: Cache[bytes] = Cache(settings.cache_bytes)
+        self.thumbnails: Cache[bytes] = Cache(settings.cache_bytes)
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
         self._decoder = ThreadPoolExecutor(2, "limbeck-pictures")
         self.indexes: dict[str, Served] = {}
@@ -89,7 +89,7 @@ class Service:
         index = Index.open(path)
         root = self.settings.media or index.store.manifest.media_root
         media = Path(root) if root is not None and Path(root).exists() else None
-        return Opened(name, index, media, spent)
+        return Opened(name, index, media, spent, self.settings.root_path)
 
     def at(self, name: str | None) -> Served:
         """Return the index of a name; the first one for None.

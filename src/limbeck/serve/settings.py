@@ -15,6 +15,7 @@ class Settings:
     Attributes:
         media: the folder or zip of the pictures; by default the one that each index records.
         guard: what the service allows.
+        root_path: the prefix under which a proxy offers the service, such as ``/pictures``.
         batch: the most queries that share one pass over an index; 1 answers one by one.
         wait_ms: how long an idle service collects queries before it answers them.
         cache_bytes: the most bytes of stored answers.
@@ -24,6 +25,7 @@ class Settings:
 
     media: Path | None = None
     guard: Guard = field(default_factory=Guard)
+    root_path: str = ""
     batch: int = 64
     wait_ms: float = 1.0
     cache_bytes: int = 1 << 26
