@@ -1,0 +1,183 @@
+"use strict";
+// Draws the page from the state: which parts are shown, which search is asked, and what its answer becomes.
+(function () {
+  const { h, announce, count, state, backend, query, pictures, filters, controls, detail, Pane, Hierarchy, startPage, Failure } = window.limbeck;
+  const place = document.getElementById("panes");
+  const side = document.getElementById("side");
+  let indexes = [];
+  let panes = [];
+  let built = ""; // the index that the controls were built for
+  let drawn = null; // what the panes show
+  let running = new AbortController();
+  let failed = null; // the last error, if it was one of the connection
+
+  const infoOf = (now) => indexes.find(({ name }) => name === (now.index || indexes[0].name));
+
+  function question(now) {
+    const { index, beside, text, terms, filters: chosen, where, k, bits, fold, hierarchy, view } = now;
+    return state.toQuery({ ...state.START, index, beside, text, terms, filters: chosen, where, k, bits, fold, hierarchy, view });
+  }
+
+  function layOut(info, now) {
+    const wanted = [info.name, ...(now.beside && now.view !== "disk" ? [now.beside] : [])];
+    if (panes.map(({ index }) => index).join("\n") === wanted.join("\n") && panes[0].root.isConnected) return;
+    panes = wanted.map((name, at) => new Pane(name, at ? "beside" : ""));
+    place.replaceChildren(...panes.map(({ root }) => root));
+    place.classList.toggle("two", panes.length > 1);
+  }
+
+  const ranks = (answer) => new Map(answer.hits.map(({ id }, rank) => [id, rank]));
+  const resetFilters = () => state.change({ filters: {}, where: "", hierarchy: "" });
+  const filtered = (now) => Boolean(now.where || now.hierarchy || Object.keys(now.filters).length);
+
+  async function fill(pane, info, now, signal, reference) {
+    pane.loading();
+    const options = { index: pane.index, terms: state.asked(now), filters: filters.chosen(now), where: now.where, k: now.k,
+      fold: now.fold, hierarchy: now.hierarchy }; // prettier-ignore
+    try {
+      const bits = now.bits && info.prefixes.includes(now.bits) ? now.bits : 0;
+      const [answer, whole] = await Promise.all([
+        backend.search({ ...options, bits }, signal),
+        reference || (bits ? backend.search(options, signal) : null),
+      ]);
+      if (signal.aborted) return null;
+      failed = null;
+      if (!answer.hits.length) pane.empty(filtered(now) && resetFilters);
+      else {
+        const against = reference ? `in ${panes[0].index}` : `at ${info.bits} bits`;
+        const found = answer.hits.reduce((sum, { alike }) => sum + 1 + alike.length, 0);
+        const longer = found >= now.k && now.k < state.K_MOST;
+        pane.show(answer, { before: whole ? ranks(whole) : null, against, cut: state.get().cut, longer });
+      }
+      return answer;
+    } catch (error) {
+      if (!signal.aborted) fail(pane, error, now);
+      return null;
+    }
+  }
+
+  function fail(pane, error, now) {
+    const told = error instanceof Failure ? error : new Failure(`${error.name}: ${error.message}`);
+    failed = told.offline ? told : null;
+    pane.fail(told, () => search(infoOf(now), state.get()));
+  }
+
+  async function search(info, now) {
+    running.abort();
+    running = new AbortController();
+    const { signal } = running;
+    layOut(info, now);
+    if (now.view === "disk" && info.cones) return hierarchy(panes[0], now, signal);
+    const other = indexes.find(({ name }) => name === now.beside);
+    const first = fill(panes[0], info, now, signal);
+    if (panes[1]) fill(panes[1], other, now, signal, first.then((answer) => answer || { hits: [] }));
+    const answer = await first;
+    if (!answer) return;
+    if (answer.hits.length) announce(`${count(answer.hits.length, "hit")} for ${answer.query}`);
+    detail.draw(state.get(), panes);
+  }
+
+  async function hierarchy(pane, now, signal) {
+    const term = state.asked(now).find(({ weight, image }) => weight > 0 && !image);
+    pane.loading();
+    if (!term) return pane.settle("", h("div", { class: "message" }, h("p", {}, "The hierarchy view starts from words or from a picture of the collection. Open a hit, and choose “More like this”.")));
+    try {
+      const view = new Hierarchy(pane.index);
+      const found = await backend.hierarchy(pane.index, term);
+      if (signal.aborted) return;
+      failed = null;
+      view.show(found);
+      pane.settle(count(found.points.length, "point"), view.root);
+      pane.hierarchy = view;
+      view.walk(now.way ? { id: now.way, weight: 1 } : term);
+    } catch (error) {
+      if (!signal.aborted) fail(pane, error, now);
+    }
+  }
+
+  async function start(info) {
+    running.abort();
+    running = new AbortController();
+    const { signal } = running;
+    panes = [];
+    try {
+      const page = await startPage(info);
+      if (!signal.aborted) place.replaceChildren(page);
+    } catch (error) {
+      layOut(info, { ...state.START });
+      if (!signal.aborted) fail(panes[0], error, state.get());
+    }
+  }
+
+  async function prepare(info) {
+    if (built === info.name) return;
+    built = info.name;
+    controls.build(info);
+    query.box.disabled = !info.text;
+    const seen = info.pictures && backend.can.pictures;
+    pictures.allow(seen);
+    const ways = [info.text && "words", seen && "picture"].filter(Boolean);
+    document.getElementById("hero").textContent = `Search by ${ways.join(" or by ") || "example"}`;
+    document.getElementById("box-help").textContent = seen ? "Drop a picture here, paste one, or choose a file."
+      : info.text ? "" : "This collection cannot be asked by words; start from one of its pictures."; // prettier-ignore
+    await filters.load(info.name).catch(() => {}); // the search itself tells what is wrong
+  }
+
+  async function draw(now, before) {
+    const info = infoOf(now);
+    if (!info) return place.replaceChildren(h("div", { class: "message error", role: "alert" }, h("p", {}, `There is no collection ${now.index}; choose another.`)));
+    const asking = state.asked(now).length > 0;
+    document.body.classList.toggle("starting", !asking);
+    document.title = asking ? `${state.asked(now).map(query.nameOf).join(", ")} · limbeck` : "limbeck";
+    query.draw(now);
+    controls.headerDraw(now, info.name);
+    await prepare(info);
+    if (now !== state.get()) return;
+    side.hidden = controls.bar.hidden = !asking;
+    controls.draw(now);
+    filters.draw(now);
+    const key = asking ? question(now) : `start ${info.name}`;
+    if (key !== drawn) {
+      drawn = key;
+      await (asking ? search(info, now) : start(info));
+    } else if (now.cut !== before.cut) {
+      const below = panes.reduce((sum, pane) => sum + pane.cut(now.cut), 0);
+      announce(`${below} below the cut-off`);
+    } else if (now.way !== before.way) panes[0]?.hierarchy?.walk(now.way ? { id: now.way, weight: 1 } : state.asked(now)[0]);
+    detail.draw(state.get(), panes);
+  }
+
+  function chosen(event) {
+    const { ids, pane } = event.detail;
+    const bar = document.getElementById("selection");
+    const button = (text, run) => h("button", { type: "button", class: "small-button", onclick: run }, text);
+    const terms = (weight) => ids.map((id) => ({ id, weight }));
+    bar.hidden = !ids.length;
+    bar.replaceChildren(h("strong", {}, `${ids.length} selected`),
+      button("More like these", () => state.ask("", terms(1))),
+      button("Without these", () => state.ask(state.get().text, [...state.get().terms, ...terms(-1)])),
+      button("Unselect", () => { pane.unselect(); pane.rows().find((row) => row.tabIndex === 0)?.focus(); })); // prettier-ignore
+    if (ids.length) announce(`${ids.length} selected`);
+  }
+
+  async function open() {
+    try {
+      ({ indexes } = await backend.info());
+    } catch (error) {
+      const pane = new Pane("limbeck", "");
+      place.replaceChildren(pane.root);
+      failed = error;
+      return pane.fail(error, open);
+    }
+    failed = null;
+    controls.header(indexes);
+    state.subscribe(draw);
+    state.start();
+  }
+
+  place.addEventListener("choose", chosen);
+  window.addEventListener("online", () => {
+    if (failed) document.querySelector(".message button")?.click();
+  });
+  open();
+})();
