@@ -61,6 +61,7 @@ CODES = {
     "E-IMPORT-CONFLICT": "The files of a data set contradict each other; use files of one release.",
     "E-IMPORT-LAYOUT": "A file of a data set has another layout than its format; restore it.",
     "E-IMPORT-MISSING": "Files of a data set are missing; download and unpack those that are named.",
+    "E-INDEX-CONFIDENCE": "The index has no calibration of confidence; run limbeck index calibrate.",
     "E-INDEX-DAMAGED": "A file of an index is missing or damaged; restore it or rebuild the index.",
     "E-INDEX-EMBEDDINGS": "The index or set keeps no float embeddings; build it with --keep-embeddings.",
     "E-INDEX-EMPTY": "The index has too few items for this; add items first.",

@@ -69,10 +69,10 @@ def passed(index: limbeck.Index) -> set[str]:
     return files
 
 
-def test_a_text_passes_at_most_fourteen_files(index: limbeck.Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_passes_at_most_fifteen_files(index: limbeck.Index, monkeypatch: pytest.MonkeyPatch) -> None:
     small = passed(index)
     assert "search/index.py" in small and "index/segments.py" in small
-    assert len(small) <= 13, sorted(small)
+    assert len(small) <= 14, sorted(small)
     monkeypatch.setattr(query, "SMALL_ROWS", 0)  # as in an index of more codes
     large = passed(index)
-    assert "index/exact.py" in large and len(large) <= 14, sorted(large)
+    assert "index/exact.py" in large and len(large) <= 15, sorted(large)

@@ -50,13 +50,20 @@ def print_hits(results: Results, score_name: str) -> None:
         with_path = any(hit.metadata.get("path") not in (None, hit.id) for hit in hits)
         if with_path:
             table.add_column("path", no_wrap=True, overflow="ellipsis", max_width=32)
+        sure = any(hit.confidence is not None for hit in hits)
+        if sure:
+            table.add_column("confidence", justify="right", no_wrap=True)
+        folded = any(hit.alike for hit in hits)
+        if folded:
+            table.add_column("alike", justify="right", no_wrap=True)
         if with_words:
             table.add_column("labels, tags or caption", no_wrap=True, overflow="ellipsis", ratio=1)
         for rank, hit in enumerate(hits, start=1):
             cells = [str(rank), score_of(hit), escape(hit.id)]
-            cells += [escape(hit.metadata.get("path") or "")] * with_path + [
-                escape(words_of(hit))
-            ] * with_words
+            cells += [escape(hit.metadata.get("path") or "")] * with_path
+            cells += ["" if hit.confidence is None else f"{hit.confidence:.0%}"] * sure
+            cells += [str(1 + len(hit.alike)) if hit.alike else ""] * folded
+            cells += [escape(words_of(hit))] * with_words
             table.add_row(*cells)
         console.print(table)
 
@@ -82,10 +89,7 @@ def hits_json(
         "results": [
             {
                 "query": query,
-                "hits": [
-                    {"rank": rank, "id": hit.id, "score": hit.score, "metadata": hit.metadata}
-                    for rank, hit in enumerate(hits, start=1)
-                ],
+                "hits": [hit.to_json(rank) for rank, hit in enumerate(hits, start=1)],
             }
             for query, hits in results
         ],

@@ -70,6 +70,13 @@ def search(
     asymmetric: bool = typer.Option(
         False, "--asymmetric", help="Compare codes with the query's real numbers instead of its code."
     ),
+    bits: int | None = typer.Option(
+        None, "--bits", help="Compare only the first N bits of the codes (nested codes).", metavar="N"
+    ),
+    fold: bool = typer.Option(False, "--fold", help="Count near-duplicates as one hit."),
+    min_confidence: float | None = typer.Option(
+        None, "--min-confidence", help="Drop hits of less confidence, a probability.", metavar="P"
+    ),
     embeddings: Path | None = typer.Option(
         None, "--embeddings", help="With --codes: the queries' float embeddings, .npy with one row per code."
     ),
@@ -121,7 +128,9 @@ def search(
 
     opened = Index.open(index)
     hierarchy = "more-general" if more_general else "more-specific" if more_specific else None
-    options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric)
+    options = SearchOptions(
+        k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric, bits, fold, min_confidence
+    )
     choice = opened.engines.choose(options)
     if engine != "exact":  # print to standard error: standard output may be JSON lines
         echo(f"engine {choice.engine}: {choice.why}", err=True)
@@ -156,7 +165,8 @@ def search(
     if hierarchy is not None and where is None and rerank is None and not any(found):
         echo(_why_none(opened, points, hierarchy), err=True)
     if json_file is not None:
-        given = {"where": where, "radius": radius, "hierarchy": hierarchy}
+        given = {"where": where, "radius": radius, "hierarchy": hierarchy, "bits": bits}
+        given |= {"min_confidence": min_confidence, "fold": fold or None}
         given = {name: value for name, value in given.items() if value is not None}
         if asymmetric:
             given["asymmetric"] = True

@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.query import Answer, ExactSearch, check_k
-from limbeck.index.segment_view import SegmentView
+from limbeck.index.segment_view import PrefixView, SegmentView
 from limbeck.index.store import IndexStore
 
 _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8)
@@ -23,7 +23,7 @@ class AsymmetricSearch:
     the inner product of the query's numbers with the items' signs, highest first.
     """
 
-    def __init__(self, store: IndexStore | SegmentView) -> None:
+    def __init__(self, store: IndexStore | SegmentView | PrefixView) -> None:
         if store.space.storage != "codes":
             raise LimbeckError(
                 f"asymmetric: the points of {store.space!r} are floats already; leave it out",

@@ -17,6 +17,7 @@ from limbeck.index.engines.base import SearchParams
 from limbeck.index.hierarchy import with_masks
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import Answer, ExactSearch, SearchOptions
+from limbeck.index.segment_view import PrefixView
 from limbeck.index.store import IndexStore
 from limbeck.index.ties import nearest_settled, ordered
 
@@ -78,7 +79,7 @@ class Engines:
     def __init__(self, store: IndexStore) -> None:
         self._store, self._exact = store, ExactSearch(store)
         self._choices: dict[tuple[str, float, int], Choice] = {}
-        self._asymmetric: Choice | None = None
+        self._scans: dict[tuple[bool, int | None], Choice] = {}  # asymmetric or of a prefix
 
     def choose(self, options: SearchOptions) -> Choice:
         """Select the engine of a search and its parameters, and keep the engine open.
@@ -91,11 +92,14 @@ class Engines:
         Raises:
             LimbeckError: there is no such derived index, it was never measured, or it cannot search a radius.
         """
-        if options.asymmetric:
-            if self._asymmetric is None:
-                search = AsymmetricSearch(self._store)
-                self._asymmetric = Choice("exact", {}, "asymmetric", 1.0, None, 0, search)
-            return self._asymmetric
+        if options.asymmetric or options.bits is not None:
+            scan = options.asymmetric, options.bits
+            if scan not in self._scans:
+                part = self._store if options.bits is None else PrefixView(self._store, options.bits)
+                search: Search = AsymmetricSearch(part) if options.asymmetric else ExactSearch(part)
+                why = "asymmetric" if options.asymmetric else f"the first {options.bits} bits"
+                self._scans[scan] = Choice("exact", {}, why, 1.0, None, 0, search)
+            return self._scans[scan]
         k = options.fetched
         key = (options.engine, options.recall, -1 if k is None else next((n for n in KS if n + 1 >= k), k))
         if key not in self._choices:
@@ -141,6 +145,8 @@ class Engines:
         floats: np.ndarray | None = None
         if embeddings is not None and not options.asymmetric:  # whose distances are seldom equal
             floats = _tie_breakers(store, points, embeddings)
+        if options.bits is not None:
+            points = points[:, : options.bits if options.asymmetric else options.bits // 8]
         queries = [(points, mask)]
         if options.hierarchy is not None:
             queries = with_masks(store, points, mask, options.hierarchy)

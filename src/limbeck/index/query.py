@@ -12,7 +12,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.exact_rescore import Source, longest_row, nearest, range_search
 from limbeck.index.scan_numpy import Answer, codes_within, highest_vectors, nearest_codes
-from limbeck.index.segment_view import SegmentView
+from limbeck.index.segment_view import PrefixView, SegmentView
 from limbeck.index.store import IndexStore
 from limbeck.notices import say
 from limbeck.optional_deps import EXTRAS, installed
@@ -42,10 +42,13 @@ class SearchOptions:
         rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
         asymmetric: compare the codes with the numbers whose signs are the query's code
             (`limbeck.index.asymmetric`).
+        bits: compare only the first bits of codes, a multiple of 8; None compares all.
+        fold: count near-duplicates as one hit (`limbeck.search.alike`).
+        min_confidence: drop hits of less confidence (`limbeck.index.confidence`); None drops none.
 
     Raises:
-        LimbeckError: k, the recall or the length of the short list is out of range, a radius is given with
-            ``rerank`` or ``asymmetric``, or ``asymmetric`` with an engine.
+        LimbeckError: k, the recall, the confidence or the length of the short list is out of range, a radius
+            is given with ``rerank`` or ``asymmetric``, or ``asymmetric`` or ``bits`` with an engine.
     """
 
     k: int | None = None
@@ -57,14 +60,26 @@ class SearchOptions:
     recall: float = RECALL
     rerank: int | None = None
     asymmetric: bool = False
+    bits: int | None = None
+    fold: bool = False
+    min_confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.k is not None:
             check_k(self.k)
-        recall, rerank = self.recall, self.rerank
+        recall, rerank, sure = self.recall, self.rerank, self.min_confidence
         if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
             raise LimbeckError(
                 f"recall: {recall!r} is not a number above 0, at most 1", code="E-OPTION-RANGE"
+            )
+        number = isinstance(sure, int | float) and not isinstance(sure, bool)
+        if sure is not None and not (number and 0 <= sure <= 1):
+            raise LimbeckError(
+                f"min_confidence: {sure!r} is not a number between 0 and 1", code="E-OPTION-RANGE"
+            )
+        if self.bits is not None and self.engine != "exact":
+            raise LimbeckError(
+                "bits: cannot be combined with an engine; leave one of the two out", code="E-OPTION-CONFLICT"
             )
         if rerank is not None and self.radius is not None:
             raise LimbeckError(
@@ -113,7 +128,7 @@ class ExactSearch:
     (`limbeck.index.exact_rescore`).
     """
 
-    def __init__(self, store: IndexStore | SegmentView) -> None:
+    def __init__(self, store: IndexStore | SegmentView | PrefixView) -> None:
         self._store = store
         self._arrays: list[np.ndarray] | None = None
         self._longest: float | None = None

@@ -1,4 +1,4 @@
-"""Shows some segments of an index as if they were the whole index."""
+"""Shows a part of an index, some segments or the first bits of its codes, as if it were the whole."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
-from limbeck.spaces import Space
+from limbeck.spaces import Hamming, Space
 
 
 class SegmentView:
@@ -42,3 +43,24 @@ class SegmentView:
     def points_at(self, rows: np.ndarray) -> np.ndarray:
         """Return the stored points (n, width) of rows (n,), in their order."""
         return self._store.points_at(self.to_store(rows))
+
+
+class PrefixView:
+    """Gives a search access to the first bits of the codes of an index.
+
+    Raises:
+        LimbeckError: the points are no codes, or have no prefix of ``bits`` bits.
+    """
+
+    def __init__(self, store: IndexStore, bits: int) -> None:
+        if not isinstance(store.space, Hamming):
+            raise LimbeckError(
+                f"bits: the points of {store.space!r} are no codes; leave it out", code="E-OPTION-UNUSED"
+            )
+        self._store, self.space = store, store.space.prefix(bits)
+        self.points = [part[:, : self.space.width] for part in store.points]
+        self.starts, self.rows, self.alive = store.starts, store.rows, store.alive
+
+    def points_at(self, rows: np.ndarray) -> np.ndarray:
+        """Return the prefixes (n, width) of rows (n,), in their order."""
+        return self._store.points_at(rows)[:, : self.space.width]

@@ -142,7 +142,10 @@ def answer_file(
                 failed = {"line": query.line, "error": answer.message, "code": answer.code}
                 yield {"query": query.asked} | failed
             else:
-                yield {"query": query.asked, "hits": [_json(rank, hit) for rank, hit in enumerate(answer, 1)]}
+                yield {
+                    "query": query.asked,
+                    "hits": [hit.to_json(rank) for rank, hit in enumerate(answer, 1)],
+                }
 
 
 def _encoded(index: Index, query: dict[str, str], options: SearchOptions) -> tuple[np.ndarray, ...]:
@@ -175,7 +178,3 @@ def _answers(
         alone = replace(options, exclude=exclude[q : q + 1] if isinstance(exclude, np.ndarray) else exclude)
         answers += _answers(index, points[q : q + 1], embeddings[q : q + 1], alone)
     return answers
-
-
-def _json(rank: int, hit: Hit) -> dict[str, Any]:
-    return {"rank": rank, "id": hit.id, "score": hit.score, "metadata": hit.metadata}

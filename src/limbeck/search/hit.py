@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from limbeck.errors import LimbeckError
-from limbeck.index.store import IndexStore
+from limbeck.index.file_state import COLUMN as FILE_STATE
+from limbeck.index.store import EMBEDDING, IndexStore
 
 if TYPE_CHECKING:
     from PIL import Image
+
+HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,58 @@ class Hit:
         score: cosine similarity, Hamming distance or geodesic distance; ``Index.score_name`` names the kind.
         metadata: the item's other columns, such as ``path``, ``labels``, ``tags``, ``captions``.
         row: the item's row in the index.
+        confidence: the probability that the hit is right (`limbeck.index.confidence`); None where the index
+            or the query has no calibration.
+        alike: ids of the near-duplicates that were folded into this hit, nearest first.
     """
 
     id: str
     score: float
     metadata: dict[str, Any]
     row: int
+    confidence: float | None = None
+    alike: tuple[str, ...] = ()
+
+    def to_json(self, rank: int) -> dict[str, Any]:
+        """Return the hit as JSON, with its confidence and the folded ids where it has some."""
+        value = {"rank": rank, "id": self.id, "score": self.score, "metadata": self.metadata}
+        value |= {} if self.confidence is None else {"confidence": round(self.confidence, 4)}
+        return value | ({"alike": list(self.alike)} if self.alike else {})
+
+
+@dataclass(frozen=True)
+class Found:
+    """Holds the ranking of one query, n items nearest first, before their columns are read.
+
+    Attributes:
+        scores: (n,), as ``Hit.score``.
+        rows: int64 (n,).
+        confidence: float64 (n,), as ``Hit.confidence``, or None.
+        alike: for each item the rows that are folded into it; None if nothing is folded.
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
+    confidence: np.ndarray | None = None
+    alike: list[np.ndarray] | None = None
+
+
+def read_hits(store: IndexStore, found: Sequence[Found]) -> list[list[Hit]]:
+    """Read the items of several rankings at once."""
+    rows = np.concatenate([one.rows for one in found] or [np.empty(0, np.int64)])
+    items = iter(store.metadata(rows, HIDDEN))
+    answers = []
+    for one in found:
+        none = [None] * len(one.rows)
+        sure = none if one.confidence is None else one.confidence.tolist()
+        alike = [()] * len(one.rows) if one.alike is None else [_ids(store, rows) for rows in one.alike]
+        columns = zip(one.scores.tolist(), one.rows.tolist(), sure, alike, strict=True)
+        answers.append([Hit((item := next(items)).pop("id"), score, item, *rest) for score, *rest in columns])
+    return answers
+
+
+def _ids(store: IndexStore, rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(store.items_at(rows, ["id"]).column("id").to_pylist()) if len(rows) else ()
 
 
 def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:

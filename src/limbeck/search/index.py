@@ -5,6 +5,7 @@ Torch is imported only to encode: a search by stored item or by points never imp
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +18,15 @@ from limbeck.files import check_apart
 from limbeck.index.embeddings import check_rerank, require_kept
 from limbeck.index.encoded import Encoded
 from limbeck.index.engine_selection import Choice, Engines
-from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.query import RECALL, SearchOptions, check_k
 from limbeck.index.remove import remove_items
-from limbeck.index.store import EMBEDDING, IndexStore
-from limbeck.search.hit import Hit, picture_of
+from limbeck.index.store import IndexStore
+from limbeck.search.alike import Alike, find_folded
+from limbeck.search.hit import Found, Hit, picture_of, read_hits
 from limbeck.search.queries import QueryEncoder, Term
 from limbeck.search.rows import add_items, load_model, open_rows
 from limbeck.spaces import Kept, Space
-from limbeck.traversal import Traversal, check_steps, require_cones, split_known
+from limbeck.traversal import Traversal
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
     from limbeck.encoding import OnSkip, Source
-
-_HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 class Index:
@@ -157,6 +156,9 @@ class Index:
         recall: float = RECALL,
         rerank: int | None = None,
         asymmetric: bool = False,
+        bits: int | None = None,
+        fold: bool = False,
+        min_confidence: float | None = None,
     ) -> list[Hit]:
         """Return the items nearest to one query, nearest first.
 
@@ -183,6 +185,9 @@ class Index:
                 and return the best k. `Index.kept` names their score.
             asymmetric: compare the items' codes with the query's real numbers instead of its code; ``points``
                 are then these numbers, float (bits,).
+            bits: compare only the first bits of codes, a multiple of 8, as nested codes allow.
+            fold: count near-duplicates as one hit, whose `Hit.alike` names the others; k such hits return.
+            min_confidence: drop hits whose `Hit.confidence` is lower.
 
         Raises:
             LimbeckError: not exactly one query is given, k is below 1, an id is unknown, a point or feature
@@ -192,7 +197,9 @@ class Index:
         """
         given = {"image": image, "like": like, "features": features, "points": points, "terms": terms}
         _require_one("search", query=query, **given)
-        options = SearchOptions(k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric)
+        options = SearchOptions(
+            k, where, radius, hierarchy, None, engine, recall, rerank, asymmetric, bits, fold, min_confidence
+        )
         if points is None:
             asked = [Term(query, image, like, features)] if terms is None else terms
             return self.search_queries([asked], options)[0]
@@ -237,8 +244,26 @@ class Index:
         Raises:
             LimbeckError: as `search`.
         """
-        found = self.engines.find(points, options or SearchOptions(), embeddings)
-        return [self._hits(scores, rows) for scores, rows in found]
+        return read_hits(self.store, self.find(points, options or SearchOptions(), embeddings=embeddings))
+
+    def find(
+        self, points: np.ndarray, options: SearchOptions, *, embeddings: np.ndarray | None = None
+    ) -> list[Found]:
+        """Return the ranking of each of several points; arguments as `search_many`, which reads the items."""
+        if options.min_confidence is not None:
+            raise LimbeckError(
+                f"{self.store.path}: has no calibration of confidence; make one with "
+                f"limbeck index calibrate {self.store.path}",
+                code="E-INDEX-CONFIDENCE",
+            )
+        if options.fold:
+            folded = find_folded(self._alike, self.engines.find, points, options, embeddings)
+            return [Found(one.scores, one.rows, None, one.alike) for one in folded]
+        return [Found(*one) for one in self.engines.find(points, options, embeddings)]
+
+    @functools.cached_property
+    def _alike(self) -> Alike:
+        return Alike(self.store)
 
     def encode_queries(
         self, queries: Sequence[Sequence[Term]], *, asymmetric: bool = False, ranked: bool = False
@@ -298,18 +323,11 @@ class Index:
         engine: str = "exact",
         recall: float = RECALL,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and rows of the k nearest items of several points.
-
-        Args:
-            points: (Q, width) points of this index's space.
-            k: the number of hits, at least 1; an index of fewer items returns all of them.
-            where: a filter; only items that match are returned.
-            engine: as in `search`.
-            recall: as in `search`.
+        """Return scores and rows of the k nearest items of several points; arguments as `search`.
 
         Returns:
             (scores (Q, k), rows int64 (Q, k)): the scores are int32 distances of codes, or float64. `hits`
-            converts both to `Hit` lists.
+            converts both to `Hit` lists. An index of fewer items returns all of them.
 
         Raises:
             LimbeckError: k is below 1, the points have another width or type, or the filter is invalid.
@@ -319,11 +337,7 @@ class Index:
 
     def hits(self, scores: np.ndarray, rows: np.ndarray) -> list[list[Hit]]:
         """Convert scores and rows (Q, k) to hits."""
-        return [self._hits(*found) for found in zip(scores, rows, strict=True)]
-
-    def _hits(self, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
-        items = zip(scores.tolist(), rows.tolist(), self.store.metadata(rows, _HIDDEN), strict=True)
-        return [Hit(item.pop("id"), score, item, row) for score, row, item in items]
+        return read_hits(self.store, [Found(*found) for found in zip(scores, rows, strict=True)])
 
     def traverse(
         self,
@@ -350,20 +364,11 @@ class Index:
         Raises:
             LimbeckError: the space has no cones, there are no texts, none has a known word, or as `search`.
         """
-        from limbeck.index.texts import stored_texts  # with pyarrow.compute, which is slow to import
+        from limbeck.search.traverse import traverse_from
 
-        require_cones(self.space)
-        check_steps(steps)
         _require_one("traverse", query=query, image=image, like=like, features=features)
-        names = list(dict.fromkeys(stored_texts(self.store) if texts is None else texts))
-        if like is not None:
-            point = self.store.point(self.store.row_of(like))
-        else:
-            point = self.encode(query, image=image, features=features)
-        encoder = self._queries.reading("text")
-        known, unknown = split_known(names, encoder.check_query)
-        places = encoder.encode_text(known)
-        return Traversal.of(self.space, point, places, known, steps=steps, entailed=entailed, unknown=unknown)
+        start = Term(query, image, like, features)
+        return traverse_from(self.store, self._queries, start, texts, steps, entailed)
 
     def encode(
         self,
@@ -382,7 +387,7 @@ class Index:
     def item(self, item_id: str) -> Hit:
         """Return an item of this index as a hit with score 0."""
         row = self.store.row_of(item_id)
-        return self._hits(np.zeros(1, np.int64), np.array([row]))[0]
+        return read_hits(self.store, [Found(np.zeros(1, np.int64), np.array([row]))])[0][0]
 
     def picture(self, hit: Hit, *, media: Path | str | None = None) -> Image.Image:
         """Open the picture of a hit, RGB and upright.
