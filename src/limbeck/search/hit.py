@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.file_state import COLUMN as FILE_STATE
-from limbeck.index.store import EMBEDDING, IndexStore
+from limbeck.index.store import IndexStore
 
 if TYPE_CHECKING:
     from PIL import Image
-
-HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 @dataclass(frozen=True)
@@ -62,24 +58,6 @@ class Found:
     rows: np.ndarray
     confidence: np.ndarray | None = None
     alike: list[np.ndarray] | None = None
-
-
-def read_hits(store: IndexStore, found: Sequence[Found]) -> list[list[Hit]]:
-    """Read the items of several rankings at once."""
-    rows = np.concatenate([one.rows for one in found] or [np.empty(0, np.int64)])
-    items = iter(store.metadata(rows, HIDDEN))
-    answers = []
-    for one in found:
-        none = [None] * len(one.rows)
-        sure = none if one.confidence is None else one.confidence.tolist()
-        alike = [()] * len(one.rows) if one.alike is None else [_ids(store, rows) for rows in one.alike]
-        columns = zip(one.scores.tolist(), one.rows.tolist(), sure, alike, strict=True)
-        answers.append([Hit((item := next(items)).pop("id"), score, item, *rest) for score, *rest in columns])
-    return answers
-
-
-def _ids(store: IndexStore, rows: np.ndarray) -> tuple[str, ...]:
-    return tuple(store.items_at(rows, ["id"]).column("id").to_pylist()) if len(rows) else ()
 
 
 def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:
