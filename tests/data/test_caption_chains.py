@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from limbeck.data.caption_chains import caption_chain, find_chains, read_chains
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
-from tests.raising import raises_code
+from raising import raises_code
 
 
 @pytest.mark.parametrize(

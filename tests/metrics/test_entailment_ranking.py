@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.metrics import entailment_ranking
-from tests.raising import raises_code
+from raising import raises_code
 
 
 def test_values_by_hand() -> None:

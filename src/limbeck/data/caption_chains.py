@@ -96,6 +96,11 @@ def caption_chain(caption: str) -> list[str]:
     return _without_repeats(levels)
 
 
+def coarsest(text: str) -> str:
+    """Return the coarsest level of a text's chain; a text without levels is its own."""
+    return next(iter(caption_chain(text)), text)
+
+
 def first_phrase(sentence: str) -> str:
     """Return the first phrase of a sentence with at least two words, or an empty string."""
     for part in _PHRASE.split(sentence):

@@ -12,7 +12,8 @@ from limbeck.data.prompts import label_prompt
 from limbeck.encoders.masking import MaskConfig
 from limbeck.errors import LimbeckError
 
-Column = Literal["image", "text", "label_prompt", "labels"]
+Column = Literal["image", "text", "phrase", "label_prompt", "labels"]
+"""``phrase`` is the coarsest level of each text's chain (`limbeck.data.caption_chains.coarsest`)."""
 # A text, or the texts whose features are averaged.
 
 Item = str | tuple[str, ...]

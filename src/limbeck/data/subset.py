@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from limbeck.data.caption_chains import coarsest
 from limbeck.data.inputs import Input, Item, label_prompts, permuted_names
 from limbeck.data.pairs import Pairs
 from limbeck.preprocess import Reads
@@ -116,6 +117,8 @@ class Subset:
         """Return per row the items that an input may show: texts, a label prompt (or a set), a label list."""
         if spec.column == "text":
             return [list(texts) for texts in self.texts]
+        if spec.column == "phrase":  # one per text, so that a draw chooses the phrase of the text it chooses
+            return [[coarsest(text) for text in texts] for texts in self.texts]
         names = self.label_names
         if spec.column == "labels":
             word_of = permuted_names(self.pairs.label_names, spec.prompt.permute if spec.prompt else None)

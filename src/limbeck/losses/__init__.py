@@ -9,7 +9,7 @@ from limbeck.losses.distillation import (
     relational_kd,
     squared_distance,
 )
-from limbeck.losses.entailment import entailment, linear_warmup
+from limbeck.losses.entailment import adaptive_entailment, entailment, linear_warmup, radius_floor
 from limbeck.losses.hashing import (
     bit_balance,
     code_mse,
@@ -39,6 +39,7 @@ from limbeck.losses.proxies import (
 )
 
 __all__ = [
+    "adaptive_entailment",
     "ancestor_hierarchy",
     "ancestor_triplets",
     "at_patches",
@@ -61,6 +62,7 @@ __all__ = [
     "pixel_error",
     "proxy_margin",
     "quantization",
+    "radius_floor",
     "radius_mse",
     "reciprocal_triplets",
     "relational_kd",

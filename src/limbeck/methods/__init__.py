@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from limbeck.methods.argent import Argent
 from limbeck.methods.base import Losses, Method, Outputs, Setup, TrainState
 from limbeck.methods.binarize import Binarize
 from limbeck.methods.clip import Clip
@@ -16,6 +17,7 @@ from limbeck.methods.hashing.mith import Mith
 from limbeck.methods.hashing.ssah import Ssah
 from limbeck.methods.hashing.ucch import Ucch
 from limbeck.methods.hmid_net import HmidNet
+from limbeck.methods.hyper3 import Hyper3
 from limbeck.methods.meru import Meru
 from limbeck.methods.soda import SodaStudent, SodaTeacher
 from limbeck.methods.soda_hyperbolic import SodaHyperbolic
@@ -23,6 +25,8 @@ from limbeck.methods.soda_hyperbolic import SodaHyperbolic
 METHODS: dict[str, type[Method]] = {
     "clip": Clip,
     "meru": Meru,
+    "argent": Argent,
+    "hyper3": Hyper3,
     "hmid-net": HmidNet,
     "soda-teacher": SodaTeacher,
     "soda-student": SodaStudent,

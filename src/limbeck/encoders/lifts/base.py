@@ -77,9 +77,15 @@ class Lift(nn.Module, ABC):
         """Map (…, dim) tangent coordinates of any space to embeddings; the inverse of `to_tangent`."""
         raise self._lacks("tangent space; use a lift of kind sphere, euclid, tangent or polar")
 
-    def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+    def exterior_angle(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+        """Return the angle (…), in radians, at `general` between the axis of its cone and `specific`."""
+        raise self._lacks("entailment cones; use a lift of kind tangent or polar, or set entailment to 0")
+
+    def cone_excess(
+        self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
+    ) -> torch.Tensor:
         """Return the angle (…), in radians, by which `specific` lies outside the cone of `general`; <= 0
-        inside."""
+        inside. ``aperture`` is a factor of the half aperture (HyCoCLIP)."""
         raise self._lacks("entailment cones; use a lift of kind tangent or polar, or set entailment to 0")
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:

@@ -77,10 +77,16 @@ class LorentzLift(LogitScale, Lift):
             _capped(vectors.float(), self.config.max_radius) / self.curv.sqrt(), self.curv
         )
 
-    def cone_excess(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
-        """Return the exterior angle minus the half aperture, in radians (MERU, entailment loss)."""
-        angle = lorentz.exterior_angle(general, specific, self.curv)
-        return angle - lorentz.half_aperture(general, self.curv)
+    def exterior_angle(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+        """Return the exterior angle at the general point, in radians (MERU, entailment loss)."""
+        return lorentz.exterior_angle(general, specific, self.curv)
+
+    def cone_excess(
+        self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
+    ) -> torch.Tensor:
+        """Return the exterior angle minus the half aperture times a factor, in radians (MERU, HyCoCLIP)."""
+        widest = aperture * lorentz.half_aperture(general, self.curv)
+        return self.exterior_angle(general, specific) - widest
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the radii (…) of points (…, dim), in units of 1/sqrt(curv)."""
