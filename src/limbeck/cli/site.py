@@ -13,13 +13,17 @@ def site(
     index: Path = typer.Argument(..., help="Index directory."),
     out: Path = typer.Argument(..., help="New folder of the site; with --single, the HTML file."),
     single: bool = typer.Option(False, "--single", help="Write one HTML file that holds everything."),
-    columns: list[str] = typer.Option(
-        [],
-        "--column",
-        help="Column of the metadata to publish; may be repeated. Default: all but file paths.",
+    columns: str | None = typer.Option(
+        None,
+        "--columns",
+        metavar="NAME,…",
+        help='Columns of the metadata to publish, "" for none; default: all but the paths of the files.',
     ),
     paths: bool = typer.Option(False, "--paths", help="Publish the paths of the picture files too."),
     text: bool = typer.Option(True, "--text/--no-text", help="Publish the text tower, for search by words."),
+    embeddings: bool = typer.Option(
+        False, "--embeddings", help="Publish the embeddings that the index keeps, for the order of ties."
+    ),
     pictures: bool = typer.Option(True, "--pictures/--no-pictures", help="Publish thumbnails."),
     media: Path | None = typer.Option(
         None, "--media", help="Folder or zip of the pictures; default: the one that the index records."
@@ -35,7 +39,8 @@ def site(
     """
     from limbeck.site.write import SiteOptions, write_site
 
-    options = SiteOptions(tuple(columns) or None, paths, text, media, pictures, side, quality, title, single)
+    chosen = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
+    options = SiteOptions(chosen, paths, text, embeddings, media, pictures, side, quality, title, single)
     report = write_site(index, out, options, progress=True)
     if report.missing:
         echo(f"note: {report.missing:,} pictures could not be read and have no thumbnail", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ import numpy as np
 from limbeck import __version__
 from limbeck.encoding.progress import EncodingBar
 from limbeck.errors import LimbeckError
-from limbeck.files import Kind, atomic_dir, atomic_file, check_apart, json_text
+from limbeck.files import Kind, atomic_dir, atomic_file, check_apart, check_target, json_text
+from limbeck.index.embeddings import require_kept
 from limbeck.index.store import IndexStore
 from limbeck.onnx import OnnxEncoder
+from limbeck.search.alike import Alike
 from limbeck.site.collection import SHARD, Collection
 from limbeck.site.facets import Facets
 from limbeck.site.page import Page, build_page, single_page
 from limbeck.site.scripts import base64_text, data_script
 from limbeck.site.text_tower import browser_tower
 from limbeck.site.thumbnails import Thumbnails
+from limbeck.spaces import Kept
 
 FORMAT = 1
 SITE = Kind(
@@ -30,6 +33,7 @@ SITE = Kind(
     lambda told: told.get("kind") == "limbeck site",
 )
 _FOLDER = 1000  # thumbnails per folder
+_FIRST = ("site", "points", "tower", "kept")  # the data that the first ranking needs
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class SiteOptions:
         columns: the columns of the metadata; all but the paths of files by default.
         paths: publish the paths of files too.
         text: publish the text tower, so that visitors can search by words.
+        embeddings: publish the float embeddings that the index keeps; items of equal distance are then in the
+            order of `limbeck.Index`, else in that of their rows.
         media: the folder or zip file of the pictures; by default the one that the index records.
         pictures: publish thumbnails.
         side: the longest side of a thumbnail in pixels.
@@ -51,6 +57,7 @@ class SiteOptions:
     columns: tuple[str, ...] | None = None
     paths: bool = False
     text: bool = True
+    embeddings: bool = False
     media: Path | None = None
     pictures: bool = True
     side: int = 128
@@ -98,6 +105,8 @@ def write_site(
     options = options or SiteOptions()
     store = IndexStore.open(index)
     check_apart(out, index, options.media, store.manifest.media_root)
+    if options.single:
+        check_target(out)
     site = _Site(store, options, progress)
     page = build_page(options.title or index.resolve().name)
     if options.single:
@@ -125,7 +134,7 @@ def _write_folder(folder: Path, page: Page, site: _Site) -> None:
     for row, small in site.thumbnails():
         write(f"thumbnails/{row // _FOLDER}/{row}.webp", small)
     for name, script in site.scripts():
-        write(f"data/{name}.js", script.encode(), first=name in ("site", "points", "tower"))
+        write(f"data/{name}.js", script.encode(), first=name in _FIRST)
     for name, text in {**page.files, "index.html": page.html}.items():
         write(name, text.encode(), first=True)
     write("site.json", (json_text({"kind": "limbeck site", "format": FORMAT}) + "\n").encode())
@@ -137,9 +146,16 @@ class _Site:
     def __init__(self, store: IndexStore, options: SiteOptions, progress: bool) -> None:
         self._options, self._progress = options, progress
         self._collection = Collection.of(store, options.columns, paths=options.paths)
-        self._tower = _tower(store) if options.text else None
+        self._encoder = _text_encoder(store) if options.text else None
+        tower = None if self._encoder is None else self._encoder.towers["text"]
+        self._tower = None if tower is None else browser_tower(tower, store.path)
+        self._kept = _kept(store) if options.embeddings else None
         self._there = np.zeros(len(self._collection.rows), bool)
         self.report = SiteReport(len(self._collection.rows))
+
+    @property
+    def _gives_floats(self) -> bool:
+        return self._encoder is not None and self._encoder.kept == self._kept
 
     def thumbnails(self) -> Iterator[tuple[int, bytes]]:
         """Yield number and WebP bytes of each item that has a picture.
@@ -181,7 +197,10 @@ class _Site:
         yield "points", data_script("points", base64_text(collection.points()))
         yield "ids", data_script("ids", collection.ids)
         if self._tower is not None:
-            yield "tower", data_script("tower", self._tower)
+            told = {"settings": self._tower.told, "weights": base64_text(self._tower.blob)}
+            yield "tower", data_script("tower", told)
+        if self._kept is not None:
+            yield "kept", data_script("kept", base64_text(collection.embeddings()))
         for number, shard in enumerate(collection.shards(self._there.tolist())):
             yield f"items-{number}", data_script(f"items-{number}", shard)
         for number, bitmaps in enumerate(facets.bitmaps()):
@@ -197,7 +216,8 @@ class _Site:
 
     def _told(self, facets: Facets) -> dict[str, Any]:
         store, space = self._collection.store, self._collection.store.space
-        texts, rows = self._collection.examples()
+        check = None if self._encoder is None else self._encoder.check_query
+        texts, rows = self._collection.examples(check)
         info = {
             "name": self._options.title or store.path.resolve().name,
             "items": len(self._collection.rows),
@@ -217,18 +237,20 @@ class _Site:
             "space": space.to_json(),
             "score_name": space.score_name,
             "text": self._tower is not None,
+            "kept": self._kept and self._kept.to_json() | {"text": self._gives_floats},
+            "within": Alike(store).within,
             "shard": SHARD,
             "info": info,
             "facets": facets.told(),
-            "examples": {"texts": texts if self._tower is not None else [], "rows": rows},
+            "examples": {"texts": texts, "rows": rows},
         }
 
 
-def _tower(store: IndexStore) -> Mapping[str, Any]:
-    """Return the text tower of an index as a data script holds it.
+def _text_encoder(store: IndexStore) -> OnnxEncoder:
+    """Return the encoder of an index that reads texts.
 
     Raises:
-        LimbeckError: the index has none as an ONNX graph, or it does not run in a browser.
+        LimbeckError: the index has none with an ONNX graph.
     """
     found = store.encoder_for("text")
     encoder = None if found is None else OnnxEncoder.open(found[0])
@@ -238,5 +260,19 @@ def _tower(store: IndexStore) -> Mapping[str, Any]:
             "--no-text",
             code="E-INDEX-MODEL",
         )
-    tower = browser_tower(encoder.towers["text"], store.path)
-    return {"settings": tower.told, "weights": base64_text(tower.blob)}
+    return encoder
+
+
+def _kept(store: IndexStore) -> Kept:
+    """Return what the kept embeddings of an index are.
+
+    Raises:
+        LimbeckError: it keeps none, or those of version 0.1, which order nothing.
+    """
+    kept = require_kept(store)
+    if kept.of == "unrecorded":
+        raise LimbeckError(
+            f"{store.path}: keeps embeddings of version 0.1, which order nothing; leave --embeddings out",
+            code="E-INDEX-EMBEDDINGS",
+        )
+    return kept

@@ -2,16 +2,17 @@
 (function (site) {
   "use strict";
   const told = site.loaded.get("site");
-  const { Codes, Vectors, signCode, signs, combine, asWords } = site.scan;
-  const isCodes = told.space.name === "hamming";
+  const { Codes, Vectors } = site.scan;
 
-  const points = once(async () => {
-    const bytes = site.bytes(await site.load("points"));
-    return isCodes ? new Codes(bytes, told.space.bits) : new Vectors(bytes, told.space);
-  });
   const tower = once(async () => {
     const { settings, weights } = await site.load("tower");
     return new site.text.TextTower(settings, site.bytes(weights).buffer);
+  });
+  const searcher = once(async () => {
+    const bytes = site.bytes(await site.load("points"));
+    const points = told.space.name === "hamming" ? new Codes(bytes, told.space.bits) : new Vectors(bytes, told.space);
+    const kept = told.kept && new site.Kept(site.bytes(await site.load("kept")), told.kept);
+    return new site.Searcher(told, points, kept, tower);
   });
   const rowOfId = once(async () => new Map((await site.load("ids")).map((id, row) => [id, row])));
 
@@ -50,29 +51,6 @@
     return { id, score, confidence, alike: [], metadata, thumbnail: url, picture: url, row };
   }
 
-  // A query of one term is searched as it is, several as their sum (limbeck/search/queries.py).
-  async function queryPoint(terms) {
-    const store = await points(), own = [], numbers = [], alone = terms.length === 1 && terms[0].weight > 0;
-    let point = null;
-    for (const { text, id } of terms) {
-      if (id !== undefined) {
-        const row = await rowOf(id);
-        own.push(row);
-        point = store.point(row);
-        numbers.push(isCodes ? signs(point, told.space.bits) : point);
-      } else {
-        const { embedding } = (await tower()).encode(text);
-        point = isCodes ? signCode(embedding) : embedding;
-        numbers.push(embedding);
-      }
-    }
-    if (!alone) {
-      const total = combine(told.space, terms.map((term) => term.weight), numbers);
-      point = isCodes ? signCode(total) : total;
-    }
-    return { store, point, excluded: own };
-  }
-
   // The rows that pass every filter, as bytes of 0 and 1; null where there is none.
   async function allowedRows(filters, rows) {
     let allowed = null;
@@ -102,21 +80,25 @@
       .join(" ");
   }
 
-  async function search({ terms, filters = [], k = 60, bits }) {
-    if (terms.some((term) => term.image)) throw new site.text.QueryError("this site takes no pictures; search by words or by an item", "E-QUERY-FORM");
-    const { store, point, excluded } = await queryPoint(terms);
-    const allowed = await allowedRows(filters, store.rows);
-    const begun = performance.now();
-    const found = store.nearest(point, k, { allowed, excluded, bits: bits || undefined });
-    const ms = performance.now() - begun;
-    const hits = await Promise.all(Array.from(found.rows, (row, at) => hitOf(row, found.scores[at])));
+  async function search({ terms, filters = [], k = 24, bits, fold }) {
+    if (terms.some((term) => term.image))
+      throw new site.text.QueryError("this site takes no pictures; search by words or by an item", "E-QUERY-FORM");
+    const engine = await searcher();
+    const asked = await Promise.all(terms.map(async ({ text, id, weight }) =>
+      id === undefined ? { text, weight } : { row: await rowOf(id), weight }));
+    const allowed = await allowedRows(filters, engine.points.rows);
+    const { groups, ms } = await engine.search(asked, k, { allowed, bits: bits || undefined, fold });
+    const hits = await Promise.all(groups.map(async ({ row, score, alike }) => ({
+      ...(await hitOf(row, score)),
+      alike: await Promise.all(alike.map(async (other) => (await hitOf(other)).id)),
+    })));
     return { query: describe(terms), score_name: told.score_name, engine: "browser", ms, hits };
   }
 
   limbeck.backend = {
     can: { pictures: false, where: false },
     info: async () => {
-      points().catch(() => {}); // a first query then waits less
+      searcher().catch(() => {}); // a first query then waits less
       if (told.text) tower().catch(() => {});
       return { version: told.version, indexes: [told.info] };
     },
@@ -127,6 +109,4 @@
     traverse: async () => ({ steps: [] }),
     hierarchy: async () => ({ curv: 1, points: [] }),
   };
-  site.search = search;
-  void asWords;
 })(limbeck.site);

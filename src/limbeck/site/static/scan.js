@@ -33,6 +33,13 @@
       return this.words.subarray(row * this.width, (row + 1) * this.width);
     }
 
+    // The distance of two rows.
+    apart(a, b) {
+      let d = 0;
+      for (let i = 0; i < this.width; i++) d += ones(this.words[a * this.width + i] ^ this.words[b * this.width + i]);
+      return d;
+    }
+
     // Fills `distances` and returns how many allowed rows have each distance.
     count(query, allowed, mask) {
       const { words, width, distances, rows } = this, counts = new Uint32Array(this.bits + 1);
@@ -194,5 +201,5 @@
     return Float32Array.from(total, (v) => (size ? (v * Math.sinh(root * size)) / (root * size) : v));
   }
 
-  site.scan = { Codes, Vectors, SCORES, asWords, signCode, signs, combine, selected };
+  site.scan = { Codes, Vectors, SCORES, asWords, signCode, signs, combine, selected, unit };
 })(((globalThis.limbeck ??= {}).site ??= {}));

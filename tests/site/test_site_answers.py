@@ -1,0 +1,97 @@
+"""A site answers as `limbeck.Index` does: words, items, sums, filters, prefixes, folding, ties."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from javascript import needs_node
+from small_site import ask, small_index, write
+
+from limbeck.search import Index, Term
+
+QUERIES: list[dict[str, Any]] = [
+    {"terms": [{"text": "red", "weight": 1}], "k": 20},
+    {"terms": [{"text": "dark blue", "weight": 1}], "k": 500},
+    {"terms": [{"id": "item 20", "weight": 1}], "k": 5},
+    {"terms": [{"text": "red", "weight": 1}, {"text": "green", "weight": -0.5}], "k": 12},
+    {"terms": [{"text": "blue", "weight": 1}, {"id": "item 9", "weight": 2}], "k": 12},
+    {"terms": [{"id": "item 30", "weight": -1}], "k": 7},
+    {"terms": [{"text": "red", "weight": 1}], "k": 9, "filters": [{"column": "labels", "list": True, "values": ["l2", "l5"]}]},
+    {
+        "terms": [{"id": "item 12", "weight": 1}],
+        "k": 9,
+        "filters": [
+            {"column": "labels", "list": True, "values": ["l1"]},
+            {"column": "kind", "list": False, "values": ["a'b", "</script><b>"]},
+        ],
+    },
+    {"terms": [{"id": "item 5", "weight": 1}], "k": 9, "fold": True},
+    {"terms": [{"text": "green", "weight": 1}], "k": 30, "fold": True},
+]  # fmt: skip
+
+
+def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list[str]]]:
+    """The hits of the index for a query of the page."""
+    terms = [Term(text=one.get("text"), id=one.get("id"), weight=one["weight"]) for one in asked["terms"]]
+    tests = []
+    for one in asked.get("filters", []):
+        values = ", ".join("'" + value.replace("'", "''") + "'" for value in one["values"])
+        tests.append(f"{one['column']} {'has' if one['list'] else 'in'} ({values})")
+    options = {name: asked[name] for name in ("k", "fold", "bits") if name in asked}
+    hits = index.search(terms=terms, where=" and ".join(tests) or None, **options)
+    return [(hit.id, hit.score, list(hit.alike)) for hit in hits]
+
+
+@needs_node
+@pytest.mark.parametrize("kind", ["codes", "embeddings", "vectors"])
+def test_the_hits_are_those_of_the_index(tmp_path: Path, kind: str) -> None:
+    bits, embeddings = (None if kind == "vectors" else 64), kind == "embeddings"
+    path = small_index(tmp_path / "index", bits=bits, embeddings=embeddings)
+    index = Index.open(path)
+    queries = QUERIES + [one | {"bits": 16} for one in QUERIES[:4]] * (kind != "vectors")
+    answers, *_ = ask(write(path, tmp_path / "site", embeddings=embeddings), queries)
+    for asked, answer in zip(queries, answers, strict=True):
+        wanted = expected(index, asked)
+        assert [(one, alike) for one, _, alike, _ in answer] == [(one, alike) for one, _, alike in wanted], (
+            asked
+        )
+        assert [score for _, score, *_ in answer] == pytest.approx(
+            [score for _, score, _ in wanted], abs=1e-7
+        )
+
+
+@needs_node
+def test_what_the_page_is_told(tmp_path: Path) -> None:
+    index = small_index(tmp_path / "index")
+    refused = [
+        {"terms": [{"text": "qqq", "weight": 1}]},
+        {"terms": [{"id": "item 7", "weight": 1}]},  # removed
+        {"terms": [{"image": {}, "weight": 1}]},
+        {"terms": [{"text": "red", "weight": 1}], "filters": [{"column": "path", "values": ["1.jpg"]}]},
+        {"terms": [{"text": "red", "weight": 1}, {"text": "red", "weight": -1}]},
+    ]
+    answers, info, facets, examples = ask(write(index, tmp_path / "site"), refused)
+    assert answers == ["E-QUERY-WORDS", "E-ID-UNKNOWN", "E-QUERY-FORM", "E-FILTER-VALUE", "E-SPACE-POINTS"]
+    told = info["indexes"][0]
+    assert (told["name"], told["items"], told["bits"], told["text"]) == ("index", 297, 64, True)
+    assert [(one["name"], one["list"]) for one in facets] == [("labels", True), ("kind", False)]
+    assert {value["value"]: value["count"] for value in facets[1]["values"]} == {
+        "a'b": 98,
+        "</script><b>": 99,
+    }
+    assert len(examples["items"]) == 12 and all("red number" in text for text in examples["texts"])
+    assert set(examples["items"][0]["metadata"]) == {"labels", "kind", "captions"}
+
+
+@needs_node
+def test_a_site_without_words(tmp_path: Path) -> None:
+    queries = [{"terms": [{"id": "item 20", "weight": 1}], "k": 3}]
+    index = small_index(tmp_path / "index")
+    answers, info, _, examples = ask(write(index, tmp_path / "site", text=False), queries)
+    assert [one for one, *_ in answers[0]] == [
+        hit.id for hit in Index.open(index).search(like="item 20", k=3)
+    ]
+    assert info["indexes"][0]["text"] is False and examples["texts"] == []
+    assert not (tmp_path / "site/data/tower.js").exists()
