@@ -11,14 +11,15 @@ from small_site import ask, small_index, write
 
 from limbeck.search import Index, Term
 
+RED, GREEN, BLUE = ({"text": text, "weight": 1} for text in ("red", "green", "blue"))
 QUERIES: list[dict[str, Any]] = [
-    {"terms": [{"text": "red", "weight": 1}], "k": 20},
+    {"terms": [RED], "k": 20},
     {"terms": [{"text": "dark blue", "weight": 1}], "k": 500},
     {"terms": [{"id": "item 20", "weight": 1}], "k": 5},
-    {"terms": [{"text": "red", "weight": 1}, {"text": "green", "weight": -0.5}], "k": 12},
-    {"terms": [{"text": "blue", "weight": 1}, {"id": "item 9", "weight": 2}], "k": 12},
+    {"terms": [RED, GREEN | {"weight": -0.5}], "k": 12},
+    {"terms": [BLUE, {"id": "item 9", "weight": 2}], "k": 12},
     {"terms": [{"id": "item 30", "weight": -1}], "k": 7},
-    {"terms": [{"text": "red", "weight": 1}], "k": 9, "filters": [{"column": "labels", "list": True, "values": ["l2", "l5"]}]},
+    {"terms": [RED], "k": 9, "filters": [{"column": "labels", "list": True, "values": ["l2", "l5"]}]},
     {
         "terms": [{"id": "item 12", "weight": 1}],
         "k": 9,
@@ -28,7 +29,7 @@ QUERIES: list[dict[str, Any]] = [
         ],
     },
     {"terms": [{"id": "item 5", "weight": 1}], "k": 9, "fold": True},
-    {"terms": [{"text": "green", "weight": 1}], "k": 30, "fold": True},
+    {"terms": [GREEN], "k": 30, "fold": True},
 ]  # fmt: skip
 
 
