@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -42,12 +43,19 @@ def serve(
         str | None, typer.Option(help="Address of a proxy whose X-Forwarded-For names the client.")
     ] = None,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy offers the service.")] = "",
+    batch: Annotated[
+        int, typer.Option(min=1, help="Most queries that share one pass over an index; 1 answers one by one.")
+    ] = 64,
     log_queries: Annotated[
         bool, typer.Option("--log-queries", help="Log the texts of queries, too.")
     ] = False,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
 ) -> None:
     """Serve indexes over HTTP: an API, and a page at http://HOST:PORT/."""
+    # More threads would take longer than short texts, and the core that reads the requests.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("LIMBECK_ONNX_THREADS", "1")
+
     from limbeck.errors import LimbeckError
     from limbeck.serve.auth import read_keys
     from limbeck.serve.guard import Guard
@@ -68,7 +76,7 @@ def serve(
     )
     run(
         indexes,
-        Settings(media=media, guard=guard, root_path=root_path),
+        Settings(media=media, guard=guard, root_path=root_path, batch=batch),
         port=port,
         log_level=log_level.value,
         proxy=proxy,

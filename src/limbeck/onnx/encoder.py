@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ FOLDER = "onnx"
 """The folder of these files in a model directory."""
 SETTINGS = "encoder.json"
 FORMAT = 1
+THREADS = "LIMBECK_ONNX_THREADS"
+"""The variable that names the threads of one run of a graph; by default one per core."""
 
 
 @dataclass
@@ -68,6 +71,7 @@ class OnnxTower:
         options.log_severity_level = 3
         # Waiting threads would burn as much processor time as a text takes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = int(os.environ.get(THREADS, 0))
         try:
             return onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the C++ side raises its own classes

@@ -19,23 +19,13 @@ from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.store import EMBEDDING
 from limbeck.search import Index
 from limbeck.serve.cache import Cache
+from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
 from limbeck.serve.texts import Texts
 
 _HIDDEN = (EMBEDDING, FILE_STATE)
 _ROW_BYTES = 1 << 25  # of rows that are kept as JSON
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass
-class Spent:
-    """Counts queries, batches, and the seconds of the worker thread by kind of work."""
-
-    queries: int = 0
-    batches: int = 0
-    encode: float = 0.0
-    search: float = 0.0
-    rows: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,13 +42,14 @@ class Opened:
         index: the index.
         media: the folder or zip of its pictures; None if it does not exist.
         texts: texts of the index.
-        spent: the time used so far, shared by the generations.
     """
 
-    def __init__(self, name: str, index: Index, media: Path | None, spent: Spent, prefix: str = "") -> None:
+    def __init__(
+        self, name: str, index: Index, media: Path | None, metrics: Metrics, prefix: str = ""
+    ) -> None:
         """Take an index; ``prefix`` precedes the addresses of pictures."""
-        self._prefix = prefix
-        self.name, self.index, self.media, self.spent = name, index, media, spent
+        self.name, self.index, self.media = name, index, media
+        self._metrics, self._prefix = metrics, prefix
         self.texts = Texts(index)
         self._rows: Cache[str] = Cache(_ROW_BYTES)
 
@@ -86,11 +77,10 @@ class Opened:
         for number, (scores, _) in found.items():
             hits = ", ".join(f'{{"score": {score!r}, {next(parts)}' for score in scores.tolist())
             answers[number] = f'{self._head(queries[number])}, "hits": [{hits}]'.encode()
-        spent = self.spent
-        spent.queries, spent.batches = spent.queries + len(queries), spent.batches + 1
-        spent.encode += searching - begin
-        spent.search += reading - searching
-        spent.rows += time.perf_counter() - reading
+        self._metrics.batch(len(queries))
+        self._metrics.stage("encode", searching - begin)
+        self._metrics.stage("search", reading - searching)
+        self._metrics.stage("rows", time.perf_counter() - reading)
         return [answers[number] for number in range(len(queries))]
 
     def _encode(self, queries: Sequence[Query], numbers: Sequence[int]) -> dict[int, _Encoded]:

@@ -33,6 +33,9 @@ class Metrics:
         self._batches = Histogram(
             "limbeck_batch_queries", "Queries encoded together.", buckets=_SIZES, registry=registry
         )
+        self._stages = Counter(
+            "limbeck_search_seconds", "Time of the search thread.", ["stage"], registry=registry
+        )
         self._cache = Counter("limbeck_cache_lookups", "Look-ups of a query.", ["result"], registry=registry)
         self._items = Gauge("limbeck_index_items", "Items of an index.", ["index"], registry=registry)
         self._generation = Gauge(
@@ -42,6 +45,10 @@ class Metrics:
     def batch(self, size: int) -> None:
         """Count a batch of ``size`` queries."""
         self._batches.observe(size)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Count time of the search thread: of "encode", "search" or "rows"."""
+        self._stages.labels(name).inc(seconds)
 
     def cached(self, hit: bool) -> None:
         """Count a look-up in the cache of encoded queries."""

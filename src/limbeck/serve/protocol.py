@@ -1,9 +1,10 @@
-"""uvicorn's HTTP/1.1 with the time-outs that it lacks."""
+"""uvicorn's HTTP/1.1 with the time-outs that it lacks, and one packet per answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,7 +20,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head."""
-        super().connection_made(transport)
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
         self._head = _Alarm(self.loop, HEAD_SECONDS, transport.abort)
         self._unread = _Alarm(self.loop, READ_SECONDS, transport.abort)
         self._head.start()
@@ -47,6 +48,31 @@ class Protocol(H11Protocol):
         self._head.stop()
         self._unread.stop()
         super().connection_lost(exc)
+
+
+class _Joined:
+    """A transport that sends in one packet what is written in one step of the loop: the head and the body."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Alarm:

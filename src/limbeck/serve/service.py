@@ -12,7 +12,7 @@ from typing import TypeVar
 from limbeck.errors import LimbeckError
 from limbeck.index.manifest import generations, manifest_path
 from limbeck.search import Index
-from limbeck.serve.answering import Opened, Spent
+from limbeck.serve.answering import Opened
 from limbeck.serve.batching import Batcher
 from limbeck.serve.cache import Cache
 from limbeck.serve.logs import LOG
@@ -72,10 +72,9 @@ class Service:
 
     def _served(self, name: str, path: Path) -> Served:
         version = version_of(path)
-        opened = self._open(name, path, Spent())
+        opened = self._open(name, path)
 
         def answer(queries: Sequence[Query]) -> list[tuple[Opened, bytes] | LimbeckError]:
-            self.metrics.batch(len(queries))
             now = served.current
             answers = now.answer(queries)
             return [one if isinstance(one, LimbeckError) else (now, one) for one in answers]
@@ -85,11 +84,11 @@ class Service:
         served = Served(path, opened, version, batcher)
         return served
 
-    def _open(self, name: str, path: Path, spent: Spent) -> Opened:
+    def _open(self, name: str, path: Path) -> Opened:
         index = Index.open(path)
         root = self.settings.media or index.store.manifest.media_root
         media = Path(root) if root is not None and Path(root).exists() else None
-        return Opened(name, index, media, spent, self.settings.root_path)
+        return Opened(name, index, media, self.metrics, self.settings.root_path)
 
     def at(self, name: str | None) -> Served:
         """Return the index of a name; the first one for None.
@@ -161,7 +160,7 @@ class Service:
             if version in (served.version, served.failed):
                 return False
             try:
-                opened = self._open(served.current.name, served.path, served.current.spent)
+                opened = self._open(served.current.name, served.path)
                 opened.index.load()
             except LimbeckError:
                 served.failed = version
