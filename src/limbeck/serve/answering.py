@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -15,15 +16,14 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import json_text
-from limbeck.index.file_state import COLUMN as FILE_STATE
-from limbeck.index.store import EMBEDDING
 from limbeck.search import Index
+from limbeck.search.hit import Found
+from limbeck.search.searcher import HIDDEN
 from limbeck.serve.cache import Cache
 from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
 from limbeck.serve.texts import Texts
 
-_HIDDEN = (EMBEDDING, FILE_STATE)
 _ROW_BYTES = 1 << 25  # of rows that are kept as JSON
 K = TypeVar("K", bound=Hashable)
 
@@ -67,15 +67,12 @@ class Opened:
         for numbers in reads.values():
             encoded |= _tried(functools.partial(self._encode, queries), numbers, faults)
         searching = time.perf_counter()
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found: dict[int, Found] = {}
         for numbers in _grouped(encoded, lambda n: queries[n].options).values():
             found |= _tried(functools.partial(self._search, queries, encoded), numbers, faults)
         reading = time.perf_counter()
-        rows = [np.empty(0, np.int64), *(rows for _, rows in found.values())]
-        parts = iter(self._parts(np.concatenate(rows)))
         answers: dict[int, bytes | LimbeckError] = {**faults}
-        for number, (scores, _) in found.items():
-            hits = ", ".join(f'{{"score": {score!r}, {next(parts)}' for score in scores.tolist())
+        for number, hits in zip(found, self._hits([*found.values()]), strict=True):
             answers[number] = f'{self._head(queries[number])}, "hits": [{hits}]'.encode()
         self._metrics.batch(len(queries))
         self._metrics.stage("encode", searching - begin)
@@ -97,28 +94,53 @@ class Opened:
 
     def _search(
         self, queries: Sequence[Query], encoded: dict[int, _Encoded], numbers: Sequence[int]
-    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    ) -> dict[int, Found]:
         options = replace(
             queries[numbers[0]].options, exclude=self.index.excluded([queries[n].terms for n in numbers])
         )
         points = np.concatenate([encoded[number].point for number in numbers])
         known = [floats for number in numbers if (floats := encoded[number].floats) is not None]
-        answers = self.index.engines.find(points, options, np.concatenate(known) if known else None)
+        floats = np.concatenate(known) if known else None
+        answers = self.index.find(points, options, embeddings=floats)
         return dict(zip(numbers, answers, strict=True))
 
+    def _hits(self, found: Sequence[Found]) -> list[str]:
+        """Return the JSON of the hits of each query; all rows are read at once."""
+        none = np.empty(0, np.int64)
+        parts = iter(self._parts(np.concatenate([none, *(one.rows for one in found)])))
+        folded = [rows for one in found for rows in one.alike or ()]
+        ids = iter(
+            self.index.store.items_at(np.concatenate([none, *folded]), ["id"]).column("id").to_pylist()
+        )
+        answers = []
+        for one in found:
+            count = len(one.rows)
+            sure = ["null"] * count if one.confidence is None else [f"{p:.4f}" for p in one.confidence]
+            alike = ["[]"] * count
+            if one.alike is not None:
+                alike = [fast_json([*islice(ids, len(rows))]) for rows in one.alike]
+            columns = zip(one.scores.tolist(), sure, alike, strict=True)
+            answers.append(
+                ", ".join(
+                    f'{{"score": {score!r}, "confidence": {p}, "alike": {a}, {next(parts)}'
+                    for score, p, a in columns
+                )
+            )
+        return answers
+
     def _parts(self, rows: np.ndarray) -> list[str]:
-        """Return the JSON of the items of rows (n,), to follow a score; equal rows are read once."""
+        """Return the JSON of the items of rows (n,) after its first brace; equal rows are read once."""
         wanted = set(rows.tolist())
         known = {row: part for row in wanted if (part := self._rows.get(row)) is not None}
         missing = [*(wanted - known.keys())]
-        for row, item in zip(missing, self.index.store.metadata(missing, _HIDDEN), strict=True):
-            known[row] = fast_json({"confidence": None, "alike": [], **self._item(item)})[1:]
+        for row, item in zip(missing, self.index.store.metadata(missing, HIDDEN), strict=True):
+            known[row] = fast_json(self._item(item))[1:]
             self._rows.put(row, known[row])
         return [known[row] for row in rows.tolist()]
 
     def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Any]]:
         """Return the items of rows as in answers, without a score."""
-        return [self._item(item) for item in self.index.store.metadata(rows, _HIDDEN)]
+        return [self._item(item) for item in self.index.store.metadata(rows, HIDDEN)]
 
     def item(self, item_id: str) -> str:
         """Return the JSON of an item.
@@ -126,7 +148,8 @@ class Opened:
         Raises:
             LimbeckError: there is no such item.
         """
-        return f'{{"score": null, {self._parts(np.array([self.index.store.row_of(item_id)]))[0]}'
+        part = self._parts(np.array([self.index.store.row_of(item_id)]))[0]
+        return f'{{"score": null, "confidence": null, "alike": [], {part}'
 
     def _item(self, item: dict[str, Any]) -> dict[str, Any]:
         item_id = item.pop("id")

@@ -92,5 +92,8 @@ def query_of(terms: Sequence[Term], given: Options) -> Query:
         recall=given.recall,
         rerank=given.rerank,
         asymmetric=given.asymmetric,
+        bits=given.bits,
+        fold=given.fold,
+        min_confidence=given.min_confidence,
     )
     return Query(tuple(terms), options)

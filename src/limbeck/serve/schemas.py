@@ -36,6 +36,11 @@ class Options(BaseModel):
         None, ge=1, le=10_000, description="Re-rank this many nearest codes by the kept embeddings."
     )
     asymmetric: bool = Field(False, description="Compare codes with the query's real numbers.")
+    bits: int | None = Field(
+        None, ge=8, le=65_536, description="Compare only the first bits of codes, a multiple of 8."
+    )
+    fold: bool = Field(False, description="Count near-duplicates as one hit.")
+    min_confidence: float | None = Field(None, ge=0, le=1, description="Drop hits of less confidence.")
 
 
 class SearchParams(Options):

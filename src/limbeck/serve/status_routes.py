@@ -69,6 +69,6 @@ def describe(opened: Opened) -> IndexInfo:
         engines=["exact", *derived_names(store.path)],
         has_media=opened.media is not None,
         cones=space.has_cones,
-        prefixes=[],
+        prefixes=[] if bits is None else [1 << n for n in range(3, bits.bit_length()) if 1 << n < bits],
         kept=None if kept is None else kept.describe(),
     )
