@@ -10,7 +10,7 @@ import re
 from PIL import Image
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures import decode_picture
+from limbeck.pictures import decode_picture, media_type
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/gif": "GIF"}
 _NAME = "image"
@@ -31,7 +31,7 @@ def decode_upload(data: bytes, declared: str | None, *, pixels: int, size: int |
     Raises:
         LimbeckError: another type, not the declared one, too large, damaged or cut off.
     """
-    kind = _kind(data)
+    kind = media_type(data)
     media = (declared or "application/octet-stream").partition(";")[0].strip().lower()
     if kind is None or media not in (kind, "application/octet-stream"):
         found = kind or "no JPEG, PNG, WebP or GIF"
@@ -53,14 +53,3 @@ def decode_base64(text: str, *, pixels: int, size: int | None = None) -> Image.I
     except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
         raise LimbeckError(f"{_NAME}: not Base64; encode the file", code="E-REQUEST-FORM") from None
     return decode_upload(data, url[1] if url else None, pixels=pixels, size=size)
-
-
-def _kind(data: bytes) -> str | None:
-    """Return the media type by the first bytes."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
