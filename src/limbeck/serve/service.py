@@ -21,6 +21,7 @@ from limbeck.serve.query import Query
 from limbeck.serve.settings import Settings
 
 T = TypeVar("T")
+_PICTURES = 4  # requests whose decoded pictures are in memory; each has `Guard.pixels` at most
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Service:
         thumbnails: stored thumbnails and pictures.
         metrics: what is counted.
         draining: whether the service stops and takes no further requests.
+        pictures: what a request holds while its pictures are in memory.
     """
 
     def __init__(self, paths: Sequence[Path | str], settings: Settings) -> None:
@@ -55,9 +57,14 @@ class Service:
         if not paths:
             raise LimbeckError("serve: give at least one index", code="E-OPTION-MISSING")
         self.settings, self.draining, self.ready = settings, False, False
+<<<<<<< HEAD
         self.metrics = Metrics()
         self.cache: Cache[bytes] = Cache(settings.cache_bytes)
         self.thumbnails: Cache[bytes] = Cache(settings.cache_bytes)
+=======
+        self.pictures = asyncio.Semaphore(_PICTURES)
+        self.cache, self.metrics = AnswerCache(settings.cache_bytes), Metrics()
+>>>>>>> 56e1995 (Attack the service; bound its memory; name no paths of the machine)
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
         self._decoder = ThreadPoolExecutor(2, "limbeck-pictures")
         self.indexes: dict[str, Served] = {}
@@ -104,6 +111,20 @@ class Service:
             )
         return self.indexes[name]
 
+    def public(self, message: str) -> str:
+        """Return the message of an error with names in place of the paths of indexes and pictures."""
+        for name, served in self.indexes.items():
+            store = served.current.index.store
+            for path, shown in (
+                (store.path, name),
+                (self.settings.media or store.manifest.media_root, "pictures"),
+            ):
+                if path is not None and message.startswith(f"{path}:"):
+                    message = shown + message.removeprefix(str(path))
+                if path is not None and Path(path).is_absolute():
+                    message = message.replace(f"{path}/", f"{shown}/")
+        return message
+
     async def ask(self, name: str | None, query: Query) -> bytes:
         """Return the answer to a query, JSON without its last field ``ms``.
 
@@ -127,9 +148,15 @@ class Service:
         """Run a function on the worker thread, between the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
+<<<<<<< HEAD
     async def aside(self, work: Callable[[], T]) -> T:
         """Run a function that decodes pictures or takes long, beside the searches."""
         return await asyncio.get_running_loop().run_in_executor(self._decoder, work)
+=======
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Run a function that decodes pictures, on a thread of its own; hold `pictures` meanwhile."""
+        return await asyncio.to_thread(work)
+>>>>>>> 56e1995 (Attack the service; bound its memory; name no paths of the machine)
 
     async def start(self) -> None:
         """Load the encoders, so that the first query need not wait."""
