@@ -18,12 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attack.requests import Attack, attacks, encoded, head, upload
+from attack.requests import Attack, attacks, encoded, head, png, upload, uploads
 
 _PLAIN = head("GET", "/search?q=red&k=3", "Connection: close")
 
@@ -43,16 +44,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with server(given.index, "--rate", "0") as (port, pid):
-        found = attacked(port, pid, attacks())
+        found = attacked(port, pid, attacks(), given.index)
+    with server(given.index, "--rate", "0") as (port, pid):
+        allowed = largest(port, pid)
     wrong = [one.name for one in found if not one.refused]
     summary = {
         "attacks": len(found),
-        "uploads_and_bodies": sum(not one.name.startswith("/") for one in found),
+        "uploads": sum(1 for _ in uploads()),
         "refused": len(found) - len(wrong),
         "server_errors": sum(one.status >= 500 for one in found),
         "slowest_seconds": max(one.seconds for one in found if one.status != 408),
         "peak_mb": max(one.peak_mb for one in found),
         "not_refused": wrong,
+        "largest_allowed": allowed,
     }
     text = json.dumps(summary | {"requests": [asdict(one) for one in found]}, indent=1, ensure_ascii=False)
     if given.out:
@@ -72,7 +76,7 @@ def server(index: Path, *options: str) -> Iterator[tuple[int, int]]:
             port = int(process.stderr.readline().rpartition(b":")[2])
             os.set_blocking(process.stderr.fileno(), False)
             until = time.monotonic() + 60
-            while status(port, _PLAIN) != 200:
+            while status(ask(port, iter((_PLAIN,)))[0]) != 200:
                 assert time.monotonic() < until, "the service does not start"
                 time.sleep(0.1)
             yield port, process.pid
@@ -83,29 +87,45 @@ def server(index: Path, *options: str) -> Iterator[tuple[int, int]]:
                 process.stderr.read()
 
 
-def attacked(port: int, pid: int, chosen: list[Attack]) -> list[Outcome]:
+def largest(port: int, pid: int) -> dict[str, float]:
+    """Send the largest picture that is allowed, alone and twelve times at once."""
+    data = b"".join(upload("", png(6_300, 6_300, real=True), "image/png").parts())  # type: ignore[arg-type]
+    found: dict[str, float] = {"megapixels": 6.3 * 6.3}
+    for count in (1, 12):
+        base = peak_mb(pid, reset=True)
+        with ThreadPoolExecutor(count) as pool:
+            answers = list(pool.map(lambda _: ask(port, iter((data,))), range(count)))
+        assert {answer[:12] for answer, _ in answers} == {b"HTTP/1.1 200"}
+        found[f"seconds_{count}"] = round(max(seconds for _, seconds in answers), 2)
+        found[f"peak_mb_{count}"] = round(peak_mb(pid, reset=True) - base)
+    return found
+
+
+def attacked(port: int, pid: int, chosen: list[Attack], index: Path) -> list[Outcome]:
     picture = upload("", encoded("JPEG", (640, 480)), "image/jpeg").parts
     for _ in range(5):
-        status(port, _PLAIN)
-        assert ask(port, picture())[0] == 200
+        ask(port, iter((_PLAIN,)))
+        assert status(ask(port, picture())[0]) == 200
     base, found = peak_mb(pid, reset=True), []
     for attack in chosen:
-        got, seconds = ask(port, attack.parts())
+        answer, seconds = ask(port, attack.parts())
+        got = status(answer)
         peak = max(0.0, peak_mb(pid, reset=True) - base)
-        alive = status(port, _PLAIN) == 200
-        found.append(
-            Outcome(attack.name, got, round(seconds, 3), round(peak, 1), alive and got in attack.expected)
-        )
+        alive = status(ask(port, iter((_PLAIN,)))[0]) == 200
+        quiet = str(index).encode() not in answer  # and names no path of the machine
+        refused = alive and quiet and got in attack.expected
+        found.append(Outcome(attack.name, got, round(seconds, 3), round(peak, 1), refused))
         print(f"{got} {seconds:6.3f} s {peak:7.1f} MB {attack.name}", file=sys.stderr)
     return found
 
 
-def status(port: int, data: bytes) -> int:
-    return ask(port, iter((data,)))[0]
+def status(answer: bytes) -> int:
+    words = answer.split(b" ", 2)
+    return int(words[1]) if len(words) == 3 and words[1].isdigit() else 0
 
 
-def ask(port: int, parts: Iterator[bytes | float]) -> tuple[int, float]:
-    """Send parts until an answer comes; return its status (0 for none) and the seconds until it came.
+def ask(port: int, parts: Iterator[bytes | float]) -> tuple[bytes, float]:
+    """Send parts until an answer comes; return its beginning (b"" for none) and the seconds until it came.
 
     Making the parts does not count: what is sent at once is made before.
     """
@@ -114,7 +134,7 @@ def ask(port: int, parts: Iterator[bytes | float]) -> tuple[int, float]:
         try:
             client.connect(("127.0.0.1", port))
         except ConnectionRefusedError:
-            return 0, 0.0
+            return b"", 0.0
         begin, answer = time.perf_counter(), b""
         with contextlib.suppress(ConnectionError):
             for part in parts:
@@ -125,9 +145,7 @@ def ask(port: int, parts: Iterator[bytes | float]) -> tuple[int, float]:
                     client.sendall(part)
         with contextlib.suppress(ConnectionError):
             answer = client.recv(65536)
-        seconds = time.perf_counter() - begin
-    words = answer.split(b" ", 2)
-    return (int(words[1]) if len(words) == 3 and words[1].isdigit() else 0), seconds
+        return answer, time.perf_counter() - begin
 
 
 def peak_mb(pid: int, *, reset: bool) -> float:
