@@ -57,14 +57,10 @@ class Service:
         if not paths:
             raise LimbeckError("serve: give at least one index", code="E-OPTION-MISSING")
         self.settings, self.draining, self.ready = settings, False, False
-<<<<<<< HEAD
         self.metrics = Metrics()
         self.cache: Cache[bytes] = Cache(settings.cache_bytes)
         self.thumbnails: Cache[bytes] = Cache(settings.cache_bytes)
-=======
         self.pictures = asyncio.Semaphore(_PICTURES)
-        self.cache, self.metrics = AnswerCache(settings.cache_bytes), Metrics()
->>>>>>> 56e1995 (Attack the service; bound its memory; name no paths of the machine)
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
         self._decoder = ThreadPoolExecutor(2, "limbeck-pictures")
         self.indexes: dict[str, Served] = {}
@@ -148,15 +144,9 @@ class Service:
         """Run a function on the worker thread, between the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
-<<<<<<< HEAD
     async def aside(self, work: Callable[[], T]) -> T:
         """Run a function that decodes pictures or takes long, beside the searches."""
         return await asyncio.get_running_loop().run_in_executor(self._decoder, work)
-=======
-    async def decode(self, work: Callable[[], T]) -> T:
-        """Run a function that decodes pictures, on a thread of its own; hold `pictures` meanwhile."""
-        return await asyncio.to_thread(work)
->>>>>>> 56e1995 (Attack the service; bound its memory; name no paths of the machine)
 
     async def start(self) -> None:
         """Load the encoders, so that the first query need not wait."""
