@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -125,7 +126,7 @@ def status(answer: bytes) -> int:
 
 
 def ask(port: int, parts: Iterator[bytes | float]) -> tuple[bytes, float]:
-    """Send parts until an answer comes; return its beginning (b"" for none) and the seconds until it came.
+    """Send parts until an answer comes; return it (b"" for none) and the seconds until it came.
 
     Making the parts does not count: what is sent at once is made before.
     """
@@ -143,9 +144,18 @@ def ask(port: int, parts: Iterator[bytes | float]) -> tuple[bytes, float]:
                     break
                 if isinstance(part, bytes):
                     client.sendall(part)
+        seconds = 0.0
         with contextlib.suppress(ConnectionError):
-            answer = client.recv(65536)
-        return answer, time.perf_counter() - begin
+            while not whole(answer) and (more := client.recv(65536)):
+                seconds = seconds or time.perf_counter() - begin
+                answer += more
+        return answer, seconds or time.perf_counter() - begin
+
+
+def whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def peak_mb(pid: int, *, reset: bool) -> float:
