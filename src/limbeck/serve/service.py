@@ -152,7 +152,7 @@ class Service:
         """Load the encoders, so that the first query need not wait."""
         for served in self.indexes.values():
             try:
-                await self.run(served.current.index.load)
+                await self.run(served.current.load)
             except LimbeckError as error:
                 if error.code != "E-PACKAGE-MISSING":
                     raise
@@ -178,7 +178,7 @@ class Service:
                 return False
             try:
                 opened = self._open(served.current.name, served.path)
-                opened.index.load()
+                opened.load()
             except LimbeckError:
                 served.failed = version
                 raise
