@@ -57,22 +57,21 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
     Args:
         body: the JSON of the request.
         files: content and declared type of the uploaded pictures; they are further terms of weight 1.
-        pixels: the most pixels of all pictures together.
+        pixels: the largest picture that is decoded.
     """
-    from limbeck.serve.uploads import Uploads  # with Pillow, which a text does not need
+    from limbeck.serve.uploads import decode_base64, decode_upload  # with Pillow, which a text does not need
 
-    uploads = Uploads(pixels)
+    pictures = [decode_upload(data, declared, pixels=pixels) for data, declared in files]
     terms = [
         Term(
             text=term.text,
             id=term.id,
-            image=None if term.image is None else uploads.decode_base64(term.image),
+            image=None if term.image is None else decode_base64(term.image, pixels=pixels),
             weight=term.weight,
         )
         for term in body.terms
     ]
-    terms += [Term(image=uploads.decode(data, declared)) for data, declared in files]
-    return query_of(terms, body)
+    return query_of([*terms, *(Term(image=picture) for picture in pictures)], body)
 
 
 def query_of(terms: Sequence[Term], given: Options) -> Query:

@@ -6,7 +6,7 @@
   const side = document.getElementById("side");
   let indexes = [];
   let panes = [];
-  let built = ""; // the index that the controls were built for
+  let built = { name: "", done: null }; // the index that the controls were built for, and its filters
   let drawn = null; // what the panes show
   let running = new AbortController();
   let failed = null; // the last error, if it was one of the connection
@@ -51,15 +51,17 @@
       }
       return answer;
     } catch (error) {
-      if (!signal.aborted) fail(pane, error, now);
+      if (!signal.aborted) fail(pane, error);
       return null;
     }
   }
 
-  function fail(pane, error, now) {
+  const unknown = (name) => new Failure(`There is no collection ${name}; choose another.`);
+
+  function fail(pane, error) {
     const told = error instanceof Failure ? error : new Failure(`${error.name}: ${error.message}`);
     failed = told.offline ? told : null;
-    pane.fail(told, () => search(infoOf(now), state.get()));
+    pane.fail(told, () => draw(state.get(), null));
   }
 
   async function search(info, now) {
@@ -70,11 +72,10 @@
     if (now.view === "disk" && info.cones) return hierarchy(panes[0], now, signal);
     const other = indexes.find(({ name }) => name === now.beside);
     const first = fill(panes[0], info, now, signal);
-    if (panes[1]) fill(panes[1], other, now, signal, first.then((answer) => answer || { hits: [] }));
+    if (other && panes[1]) fill(panes[1], other, now, signal, first);
+    else if (panes[1]) fail(panes[1], unknown(now.beside));
     const answer = await first;
-    if (!answer) return;
-    if (answer.hits.length) announce(`${count(answer.hits.length, "hit")} for ${answer.query}`);
-    detail.draw(state.get(), panes);
+    if (answer?.hits.length) announce(`${count(answer.hits.length, "hit")} for ${answer.query}`);
   }
 
   async function hierarchy(pane, now, signal) {
@@ -91,7 +92,7 @@
       pane.hierarchy = view;
       view.walk(now.way ? { id: now.way, weight: 1 } : term);
     } catch (error) {
-      if (!signal.aborted) fail(pane, error, now);
+      if (!signal.aborted) fail(pane, error);
     }
   }
 
@@ -105,13 +106,12 @@
       if (!signal.aborted) place.replaceChildren(page);
     } catch (error) {
       layOut(info, { ...state.START });
-      if (!signal.aborted) fail(panes[0], error, state.get());
+      if (!signal.aborted) fail(panes[0], error);
     }
   }
 
-  async function prepare(info) {
-    if (built === info.name) return;
-    built = info.name;
+  function prepare(info) {
+    if (built.name === info.name) return built.done;
     controls.build(info);
     query.box.disabled = !info.text;
     const seen = info.pictures && backend.can.pictures;
@@ -120,12 +120,16 @@
     document.getElementById("hero").textContent = `Search by ${ways.join(" or by ") || "example"}`;
     document.getElementById("box-help").textContent = seen ? "Drop a picture here, paste one, or choose a file."
       : info.text ? "" : "This collection cannot be asked by words; start from one of its pictures."; // prettier-ignore
-    await filters.load(info.name).catch(() => {}); // the search itself tells what is wrong
+    built = { name: info.name, done: filters.load(info.name).catch(() => {}) }; // the search itself tells what is wrong
+    return built.done;
   }
 
   async function draw(now, before) {
     const info = infoOf(now);
-    if (!info) return place.replaceChildren(h("div", { class: "message error", role: "alert" }, h("p", {}, `There is no collection ${now.index}; choose another.`)));
+    if (!info) {
+      layOut({ name: now.index }, state.START);
+      return fail(panes[0], unknown(now.index));
+    }
     const asking = state.asked(now).length > 0;
     document.body.classList.toggle("starting", !asking);
     document.title = asking ? `${state.asked(now).map(query.nameOf).join(", ")} · limbeck` : "limbeck";
@@ -133,17 +137,19 @@
     controls.headerDraw(now, info.name);
     await prepare(info);
     if (now !== state.get()) return;
-    side.hidden = controls.bar.hidden = !asking;
+    controls.bar.hidden = !asking;
+    side.hidden = !asking || !side.firstChild;
     controls.draw(now);
     filters.draw(now);
     const key = asking ? question(now) : `start ${info.name}`;
-    if (key !== drawn) {
+    if (key !== drawn || !before) {
       drawn = key;
       await (asking ? search(info, now) : start(info));
     } else if (now.cut !== before.cut) {
       const below = panes.reduce((sum, pane) => sum + pane.cut(now.cut), 0);
       announce(`${below} below the cut-off`);
-    } else if (now.way !== before.way) panes[0]?.hierarchy?.walk(now.way ? { id: now.way, weight: 1 } : state.asked(now)[0]);
+    } else if (now.way !== before.way)
+      panes[0]?.hierarchy?.walk(now.way ? { id: now.way, weight: 1 } : state.asked(now)[0]);
     detail.draw(state.get(), panes);
   }
 

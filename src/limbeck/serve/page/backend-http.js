@@ -51,8 +51,6 @@
     });
   }
 
-  const relative = (url) => url && url.replace(/^\//, ""); // so that the service may be behind a prefix
-  const hit = (given) => ({ ...given, thumbnail: relative(given.thumbnail), picture: relative(given.picture) });
   const asked = (term) => (term.id === undefined ? { q: term.text } : { like: term.id });
 
   window.limbeck.backend = {
@@ -69,20 +67,13 @@
       if (filter) body.where = filter;
       if (bits) body.bits = bits;
       if (hierarchy) body.hierarchy = hierarchy;
-      const answer = await call("search", { body, signal });
-      return { ...answer, hits: answer.hits.map(hit) };
+      return call("search", { body, signal });
     },
-    item: async (index, id) => hit(await call(`items/${encodeURIComponent(id)}`, { query: { index } })),
+    item: (index, id) => call(`items/${encodeURIComponent(id)}`, { query: { index } }),
     facets: async (index) => (await call("facets", { query: { index } })).columns,
-    async examples(index) {
-      const { texts, items } = await call("examples", { query: { index } });
-      return { texts, items: items.map(hit) };
-    },
+    examples: (index) => call("examples", { query: { index } }),
     traverse: (index, term) => call("traverse", { query: { index, ...asked(term) } }),
-    async hierarchy(index, term) {
-      const { curv, points } = await call("hierarchy", { query: { index, ...asked(term) } });
-      return { curv, points: points.map((point) => ({ ...point, thumbnail: relative(point.thumbnail) })) };
-    },
+    hierarchy: (index, term) => call("hierarchy", { query: { index, ...asked(term) } }),
   };
   window.limbeck.whereOf = whereOf; // what the page shows under the filters
 })();

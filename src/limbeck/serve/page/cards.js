@@ -62,7 +62,7 @@
       h("div", { role: "gridcell" },
         h("div", { class: "frame" }, frame(hit.thumbnail, hit, 256),
           h("span", { class: "tick" }, icon("check")), h("div", { class: "actions" }, actions(hit, { tabindex: "-1" }))),
-        h("p", { class: "title" }, titleOf(hit)),
+        h("p", { class: titleOf(hit) === hit.id ? "title name" : "title", title: titleOf(hit) }, titleOf(hit)),
         h("div", { class: "facts" }, facts, fold))); // prettier-ignore
     node.hit = hit;
     return node;

@@ -28,7 +28,7 @@
     const box = h("input", { type: "checkbox" });
     Object.assign(box.dataset, { column, value: JSON.stringify(value) });
     box.addEventListener("change", () => toggle(column, value, box.checked));
-    return h("label", { class: "option" }, box, h("span", { class: "option-name" }, String(value)),
+    return h("label", { class: "option" }, box, h("span", { class: "option-name", title: String(value) }, String(value)),
       h("span", { class: "number" }, number.toLocaleString("en"))); // prettier-ignore
   }
 

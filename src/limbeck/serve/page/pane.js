@@ -45,7 +45,7 @@
     /** Show an answer; `before` maps ids to ranks of another order, named by `against`. */
     show(answer, { before, against, cut, longer }) {
       const { hits } = answer;
-      const focused = this.grid?.contains(document.activeElement) ? document.activeElement.closest(".hit")?.dataset.id : null;
+      const focused = this.grid?.contains(document.activeElement) ? document.activeElement.closest(".hit") : null;
       this.settle(`${count(hits.length, "hit")} · ${answer.engine} · ${answer.ms.toFixed(1)} ms`);
       this.scoreName = answer.score_name;
       const rankOf = (id) => (before ? (before.has(id) ? before.get(id) : -1) : undefined);
@@ -55,7 +55,7 @@
       const button = h("button", { type: "button", class: "quiet more", onclick: () => state.change({ k: Math.min(2 * state.get().k, state.K_MOST) }) }, "Show more");
       this.body.replaceChildren(this.grid, ...(longer ? [button] : []));
       this.cut(cut);
-      this.rove(rows.find((row) => row.dataset.id === focused) || rows[0], Boolean(focused));
+      this.rove(rows.find((row) => row.dataset.id === focused?.dataset.id) || rows[0], Boolean(focused));
     }
 
     cut(value) {

@@ -5,11 +5,24 @@
   const drop = document.getElementById("drop");
   let wanted = false; // whether the index reads pictures
 
+  const SENT = ["image/jpeg", "image/png", "image/webp", "image/gif"]; // what a service reads
+  const [LARGE, SIDE] = [4e6, 2048]; // bytes and pixels: models see a few hundred pixels a side
   const isPicture = (file) => Boolean(file) && file.type.startsWith("image/");
 
-  function take(file, { add = false } = {}) {
-    if (!isPicture(file)) return tell("That is not a picture; give a JPEG, PNG or WebP file.");
-    const term = { image: file, weight: 1 };
+  /** A file of another type, or a large one, as a JPEG that a service reads. */
+  async function readable(file) {
+    if (SENT.includes(file.type) && file.size <= LARGE) return file;
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
+    const canvas = h("canvas", { width: Math.round(scale * bitmap.width), height: Math.round(scale * bitmap.height) });
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
+  }
+
+  async function take(file, { add = false } = {}) {
+    const image = isPicture(file) ? await readable(file).catch(() => null) : null;
+    if (!image) return tell("This browser reads no picture in that file; give a JPEG, PNG or WebP file.");
+    const term = { image, weight: 1 };
     query.box.value = add ? query.box.value : "";
     if (add) query.add(term);
     else state.ask("", [term]);

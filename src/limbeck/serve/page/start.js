@@ -13,15 +13,15 @@
     return h("section", {}, h("h2", {}, "Ask for"), h("ul", { class: "examples" }, given.map(words)));
   }
 
-  function pictures(hits) {
+  function pictures(hits, title) {
     const one = (hit) => h("li", {}, h("button", { type: "button", class: "example-picture", "aria-label": `More like ${titleOf(hit)}`, onclick: () => more(hit) }, frame(hit.thumbnail, { ...hit, metadata: {} }, 256)));
-    const node = h("section", {}, h("h2", {}, "Or start from a picture"), h("ul", { class: "grid" }, hits.map(one)));
+    const node = h("section", {}, h("h2", {}, title), h("ul", { class: "grid" }, hits.map(one)));
     for (const image of node.querySelectorAll("img")) image.alt = "";
     return node;
   }
 
   window.limbeck.startPage = async function (info) {
     const found = await backend.examples(info.name);
-    return h("div", { class: "start" }, about(info), found.texts.length > 0 && info.text && texts(found.texts), found.items.length > 0 && pictures(found.items));
+    return h("div", { class: "start" }, about(info), found.texts.length > 0 && info.text && texts(found.texts), found.items.length > 0 && pictures(found.items, `${found.texts.length && info.text ? "Or start" : "Start"} from a picture`));
   };
 })();

@@ -1,0 +1,63 @@
+"""Two small indexes of the same generated scenes: codes of 64 bits, and points with cones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import limbeck
+from limbeck.data.pairs import Pairs
+from limbeck.data.synthetic.generate import generate_scenes
+from limbeck.encoders.config import (
+    BagConfig,
+    ClipImageConfig,
+    HashConfig,
+    LiftConfig,
+    PolarConfig,
+    TowerConfig,
+)
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.towers import Tower
+
+SCENES = 60
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running service: its address, and the folder of its indexes ``scenes`` and ``cones``."""
+
+    url: str
+    folder: Path
+
+    def index(self, name: str = "scenes") -> limbeck.Index:
+        return limbeck.Index.open(self.folder / name)
+
+
+def encoder(lift: LiftConfig, texts: list[str]) -> DualEncoder:
+    """An untrained vision transformer and a bag of words."""
+    torch.manual_seed(0)
+    image = ClipImageConfig(image_size=16, patch_size=8, width=16, layers=1, heads=2)
+    towers = {
+        "image": Tower(TowerConfig(backbone=image), "image"),
+        "text": Tower(TowerConfig(backbone=BagConfig()), "text"),
+    }
+    towers["text"].fit(texts, seed=0)
+    model = DualEncoder(*towers.values(), build_lift(lift, {name: t.dim for name, t in towers.items()}))
+    return model.eval().requires_grad_(False)
+
+
+def build_indexes(folder: Path) -> list[Path]:
+    """``scenes`` with codes, and ``cones`` with points of the hyperboloid near whose root are the texts."""
+    generate_scenes(folder / "data", SCENES)
+    pairs = Pairs.open(folder / "data")
+    texts = [text for captions in pairs.table["captions"].to_pylist() for text in captions]
+    polar = PolarConfig(dim=2, min_radius=0.12, radius=0.15, max_radius=3.0)
+    cones = encoder(polar, texts)
+    torch.nn.init.constant_(cones.lift.heads["image"].radius.bias, 1.0)  # pictures are far out
+    models = {"scenes": encoder(HashConfig(bits=64), texts), "cones": cones}
+    for name, model in models.items():
+        limbeck.Index.build(folder / name, pairs, model=model)
+    return [folder / name for name in models]
