@@ -95,7 +95,7 @@ def load(port: int, texts: Iterator[str], seconds: float, *, until_closed: bool 
         selector.register(sock, selectors.EVENT_READ, one)
         send(one)
     while selector.get_map():
-        ready = selector.select(5)
+        ready = selector.select(20)
         if not ready:
             seen.unanswered += len(selector.get_map())
             break

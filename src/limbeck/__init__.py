@@ -16,12 +16,14 @@ _PUBLIC = {
     "evaluate": ("limbeck.evaluation", "evaluate"),
     "Index": ("limbeck.search", "Index"),
     "Pairs": ("limbeck.data.pairs", "Pairs"),
+    "Client": ("limbeck.client", "Client"),
     "LimbeckError": ("limbeck.errors", "LimbeckError"),
 }
 
-__all__ = ["DualEncoder", "Index", "LimbeckError", "Pairs", "evaluate", "load", "train"]
+__all__ = ["Client", "DualEncoder", "Index", "LimbeckError", "Pairs", "evaluate", "load", "train"]
 
 if TYPE_CHECKING:
+    from limbeck.client import Client
     from limbeck.data.pairs import Pairs
     from limbeck.encoders.dual import DualEncoder
     from limbeck.encoders.load import load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fastapi.testclient import TestClient
 import limbeck
 from limbeck.serve.app import create_app
 from tiny_encoder import pixel_encoder, write_pictures
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))  # the attacks
 
 
 @pytest.fixture(scope="session")

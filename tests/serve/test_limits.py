@@ -123,6 +123,19 @@ def test_the_rest_of_a_long_body_is_discarded_up_to_a_bound(monkeypatch) -> None
     assert got.status == 413 and got.pulled <= 1200
 
 
+def test_the_bodies_of_all_requests_are_bounded() -> None:
+    async def run() -> list[int]:
+        app = bounded()  # 16 bodies of 10 bytes
+        slow = [
+            asyncio.create_task(answer(app, scope_of(headers=CHUNKED), [b"x" * 10, 0.2])) for _ in range(17)
+        ]
+        done = [(await task).status for task in slow]
+        assert app.free == 160
+        return [*done, (await answer(app, scope_of(headers=CHUNKED), [b"x" * 10])).status]
+
+    assert sorted(asyncio.run(run())) == 17 * [200] + [503]
+
+
 def test_a_slow_body_is_408() -> None:
     got = ask(bounded(body_seconds=0.05), chunks=[b"x", 5.0, b"y"], headers=CHUNKED)
     assert (got.status, got.code, got.headers["connection"]) == (408, "E-REQUEST-TIME", "close")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limbeck.serve.uploads import FORMATS, decode_base64, decode_upload
+from limbeck.serve.uploads import FORMATS, Uploads, decode_upload
 from raising import raises_code
 
 PIXELS = 10_000
@@ -130,10 +130,19 @@ def test_animations_give_their_first_frame(form: str) -> None:
 
 def test_base64_plain_and_as_a_data_url() -> None:
     text = base64.b64encode(encoded("PNG")).decode()
-    assert decode_base64(text, pixels=PIXELS).size == (8, 4)
-    assert decode_base64(f"data:image/png;base64,{text}", pixels=PIXELS).size == (8, 4)
+    uploads = Uploads(PIXELS)
+    assert uploads.decode_base64(text).size == (8, 4)
+    assert uploads.decode_base64(f"data:image/png;base64,{text}").size == (8, 4)
     with raises_code("E-REQUEST-TYPE", "image/jpeg"):
-        decode_base64(f"data:image/jpeg;base64,{text}", pixels=PIXELS)
+        uploads.decode_base64(f"data:image/jpeg;base64,{text}")
     for odd in ("é", "a", "data:,x", text + "\n", "../../etc/passwd", "http://localhost/x.png"):
         with raises_code("E-REQUEST-FORM"):
-            decode_base64(odd, pixels=PIXELS)
+            uploads.decode_base64(odd)
+
+
+def test_the_pictures_of_a_request_share_its_pixels() -> None:
+    uploads = Uploads(70)
+    for _ in range(2):
+        uploads.decode(encoded("PNG"), None)
+    with raises_code("E-PICTURE-SIZE", "at most 6"):
+        uploads.decode(encoded("PNG"), None)

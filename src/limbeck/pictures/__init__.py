@@ -7,7 +7,7 @@ decoded at one time.
 
 from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.fit import contain, resize_center
-from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name
+from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name, media_type
 from limbeck.pictures.listing import Listing, list_folder, list_zip
 from limbeck.pictures.open import LazyPictures, decode_picture, open_picture, picture_bytes
 from limbeck.pictures.pixel_budget import PIXEL_BUDGET
@@ -29,6 +29,7 @@ __all__ = [
     "is_picture_name",
     "list_folder",
     "list_zip",
+    "media_type",
     "normalize_text",
     "open_picture",
     "picture_bytes",

@@ -92,6 +92,17 @@ def _accepts(name: str, prefix: bytes) -> bool:
         return False
 
 
+def media_type(head: bytes) -> str | None:
+    """Return the media type of a JPEG, PNG, WebP or GIF by its first 12 bytes; None for anything else."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+
+
 def lacking(head: bytes) -> str | None:
     """Return what must be installed to read this picture, by its first bytes; None if nothing is missing."""
     if head[4:8] != b"ftyp":

@@ -16,6 +16,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.files import json_text
+from limbeck.index.query import SearchOptions
 from limbeck.search import Index
 from limbeck.search.hit import Found
 from limbeck.search.searcher import HIDDEN
@@ -57,6 +58,17 @@ class Opened:
     def generation(self) -> int:
         """The generation of the index."""
         return self.index.store.manifest.generation
+
+    def load(self) -> None:
+        """Load what the first query would load: files, encoders, and the compiled scan of a large index.
+
+        Raises:
+            LimbeckError: a file is damaged, or an encoder needs torch, which is not installed.
+        """
+        rows = self.texts.rows(1)
+        if len(rows):
+            self.index.find(self.index.store.points_at(rows), SearchOptions())
+        self.index.load()
 
     def answer(self, queries: Sequence[Query]) -> list[bytes | LimbeckError]:
         """Return for each query its answer, JSON without the last field ``ms``, or its error."""

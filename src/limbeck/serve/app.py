@@ -64,7 +64,7 @@ def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) 
         redirect_slashes=False,
     )
     app.state.service = service
-    install(app)
+    install(app, service.public)
     for routes in _ROUTES:
         app.include_router(routes(service))
     app.include_router(page_routes())

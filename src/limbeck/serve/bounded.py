@@ -9,13 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from limbeck.serve.asgi import CLOSE, header, later, send_error
 
 _LINGER_SECONDS, _LINGER_BYTES = 0.5, 1 << 28
+_BODIES = 16  # times the longest body: what the bodies of all requests may take together
 
 
 class Bounded:
     """Bounds the body of a request in bytes and in seconds, and the time until its answer begins.
 
-    A body is counted while it arrives, whatever its ``Content-Length`` says, and never read to the end if it
-    is too long. Connections of refused bodies are closed.
+    A body is counted while it arrives, whatever its ``Content-Length`` says, and not kept if it is too long.
+    The bodies of all requests together are bounded as well. Connections of refused bodies are closed.
 
     Args:
         app: what is protected.
@@ -26,6 +27,7 @@ class Bounded:
 
     def __init__(self, app: ASGIApp, body_bytes: int, body_seconds: float, seconds: float) -> None:
         self.app, self.body_bytes, self.body_seconds, self.seconds = app, body_bytes, body_seconds, seconds
+        self.free = _BODIES * body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 to a long body, 408 to a slow one, and 503 where the app is too slow."""
@@ -50,6 +52,8 @@ class Bounded:
         except Exception:
             if not request.refused:  # else the app fails for lack of a body, and the client has its answer
                 raise
+        finally:
+            self.free += self.body_bytes - request.left
 
 
 class _Request:
@@ -82,10 +86,15 @@ class _Request:
             message = {"type": "http.disconnect"}
             most = self.limits.body_seconds
             await self._refuse(408, "E-REQUEST-TIME", f"the body took over {most:g} seconds; send it faster")
-        self.left -= len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self.left -= size
+        self.limits.free -= size
         self.read = not message.get("more_body", False)
         if self.left < 0:
             await self.too_long()
+        elif size and self.limits.free < 0:
+            await self._refuse(503, "E-SERVER-BUSY", "the service reads too many bodies; send it again later")
+        if self.refused:
             return {"type": "http.disconnect"}
         if self.read:
             self.extend()
@@ -107,14 +116,15 @@ class _Request:
 
         async def lingering(answer: Message) -> None:
             """Discard what still arrives before the end: a reset would destroy the answer on its way."""
-            if answer["type"] != "http.response.body" or status != 413:
+            if answer["type"] != "http.response.body" or status == 408:
                 await self._send(answer)
                 return
             await self._send({**answer, "more_body": True})
             await self._discard()
             await self._send({"type": "http.response.body", "body": b""})
 
-        await send_error(self.scope, lingering, status, code, message, [CLOSE])
+        headers = [CLOSE, later(1)] if status == 503 else [CLOSE]
+        await send_error(self.scope, lingering, status, code, message, headers)
 
     async def _discard(self) -> None:
         left = _LINGER_BYTES

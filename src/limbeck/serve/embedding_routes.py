@@ -15,7 +15,7 @@ from limbeck.search import Term
 from limbeck.serve.answering import Opened, fast_json
 from limbeck.serve.schemas import FAULTS
 from limbeck.serve.service import Service
-from limbeck.serve.uploads import decode_base64
+from limbeck.serve.uploads import Uploads
 
 MOST = 256
 
@@ -77,13 +77,15 @@ def embedding_routes(service: Service) -> APIRouter:
         opened, pixels = service.at(body.model).current, service.settings.guard.pixels
 
         def encode() -> str:
+            uploads = Uploads(pixels)
             terms = [
-                Term(one) if isinstance(one, str) else Term(image=decode_base64(one.image, pixels=pixels))
+                Term(one) if isinstance(one, str) else Term(image=uploads.decode_base64(one.image))
                 for one in inputs
             ]
             return fast_json(_answer(opened, terms, body.encoding_format))
 
-        return Response(await service.aside(encode), media_type="application/json")
+        async with service.pictures:
+            return Response(await service.aside(encode), media_type="application/json")
 
     return router
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -44,8 +44,13 @@ def status_of(code: str) -> int:
     return STATUS.get(code, 422)
 
 
-def install(app: FastAPI) -> None:
-    """Make an application answer every error in the one form; `limbeck.serve.logs` answers for our faults."""
+def install(app: FastAPI, public: Callable[[str], str]) -> None:
+    """Make an application answer every error in the one form; `limbeck.serve.logs` answers for our faults.
+
+    Args:
+        app: the application.
+        public: removes from a message what clients must not learn, such as paths.
+    """
 
     def answer(
         request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
@@ -59,7 +64,7 @@ def install(app: FastAPI) -> None:
         status = status_of(error.code)
         if status >= 500:
             LOG.error("%s %s", request_id(request.scope), error.line())
-        return answer(request, status, error.code, error.message)
+        return answer(request, status, error.code, public(error.message))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

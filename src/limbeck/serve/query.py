@@ -57,21 +57,22 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
     Args:
         body: the JSON of the request.
         files: content and declared type of the uploaded pictures; they are further terms of weight 1.
-        pixels: the largest picture that is decoded.
+        pixels: the most pixels of all pictures together.
     """
-    from limbeck.serve.uploads import decode_base64, decode_upload  # with Pillow, which a text does not need
+    from limbeck.serve.uploads import Uploads  # with Pillow, which a text does not need
 
-    pictures = [decode_upload(data, declared, pixels=pixels) for data, declared in files]
+    uploads = Uploads(pixels)
     terms = [
         Term(
             text=term.text,
             id=term.id,
-            image=None if term.image is None else decode_base64(term.image, pixels=pixels),
+            image=None if term.image is None else uploads.decode_base64(term.image),
             weight=term.weight,
         )
         for term in body.terms
     ]
-    return query_of([*terms, *(Term(image=picture) for picture in pictures)], body)
+    terms += [Term(image=uploads.decode(data, declared)) for data, declared in files]
+    return query_of(terms, body)
 
 
 def query_of(terms: Sequence[Term], given: Options) -> Query:

@@ -13,7 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.search import Term
 from limbeck.serve.params import checked, described, parsed
 from limbeck.serve.query import Query, from_body, from_params, query_of
-from limbeck.serve.schemas import FAULTS, HitBody, Options, SearchAnswer, SearchBody, SearchParams
+from limbeck.serve.schemas import FAULTS, MAX_TERMS, HitBody, Options, SearchAnswer, SearchBody, SearchParams
 from limbeck.serve.service import Service
 
 _EXAMPLE: dict[str, Any] = {
@@ -110,7 +110,7 @@ def search_routes(service: Service) -> APIRouter:
         started = time.perf_counter()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            async with request.form() as form:
+            async with request.form(max_files=MAX_TERMS, max_fields=1) as form:
                 sent = form.get("request", "{}")
                 body = checked(SearchBody, sent.encode() if isinstance(sent, str) else await sent.read())
                 sent_files = [one for one in form.getlist("image") if isinstance(one, UploadFile)]
@@ -120,8 +120,11 @@ def search_routes(service: Service) -> APIRouter:
         else:
             raise LimbeckError("body: send application/json or multipart/form-data", code="E-REQUEST-TYPE")
         pixels = service.settings.guard.pixels
-        query = await service.aside(lambda: from_body(body, files, pixels=pixels))
-        return await answered(request, body.index, query, started)
+        if not files and all(term.image is None for term in body.terms):
+            return await answered(request, body.index, from_body(body, files, pixels=pixels), started)
+        async with service.pictures:
+            query = await service.aside(lambda: from_body(body, files, pixels=pixels))
+            return await answered(request, body.index, query, started)
 
     @router.get("/similar/{id:path}", responses=_ANSWER, openapi_extra=described(Options))
     async def similar(request: Request, id: str) -> Response:

@@ -21,6 +21,7 @@ from limbeck.serve.query import Query
 from limbeck.serve.settings import Settings
 
 T = TypeVar("T")
+_PICTURES = 4  # requests whose decoded pictures are in memory; each has `Guard.pixels` at most
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Service:
         thumbnails: stored thumbnails and pictures.
         metrics: what is counted.
         draining: whether the service stops and takes no further requests.
+        pictures: what a request holds while its pictures are in memory.
     """
 
     def __init__(self, paths: Sequence[Path | str], settings: Settings) -> None:
@@ -58,6 +60,7 @@ class Service:
         self.metrics = Metrics()
         self.cache: Cache[bytes] = Cache(settings.cache_bytes)
         self.thumbnails: Cache[bytes] = Cache(settings.cache_bytes)
+        self.pictures = asyncio.Semaphore(_PICTURES)
         self._worker = ThreadPoolExecutor(1, "limbeck-search")
         self._decoder = ThreadPoolExecutor(2, "limbeck-pictures")
         self.indexes: dict[str, Served] = {}
@@ -104,6 +107,20 @@ class Service:
             )
         return self.indexes[name]
 
+    def public(self, message: str) -> str:
+        """Return the message of an error with names in place of the paths of indexes and pictures."""
+        for name, served in self.indexes.items():
+            store = served.current.index.store
+            for path, shown in (
+                (store.path, name),
+                (self.settings.media or store.manifest.media_root, "pictures"),
+            ):
+                if path is not None and message.startswith(f"{path}:"):
+                    message = shown + message.removeprefix(str(path))
+                if path is not None and Path(path).is_absolute():
+                    message = message.replace(f"{path}/", f"{shown}/")
+        return message
+
     async def ask(self, name: str | None, query: Query) -> bytes:
         """Return the answer to a query, JSON without its last field ``ms``.
 
@@ -135,7 +152,7 @@ class Service:
         """Load the encoders, so that the first query need not wait."""
         for served in self.indexes.values():
             try:
-                await self.run(served.current.index.load)
+                await self.run(served.current.load)
             except LimbeckError as error:
                 if error.code != "E-PACKAGE-MISSING":
                     raise
@@ -161,7 +178,7 @@ class Service:
                 return False
             try:
                 opened = self._open(served.current.name, served.path)
-                opened.index.load()
+                opened.load()
             except LimbeckError:
                 served.failed = version
                 raise

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.index.texts import table_texts
 from limbeck.search import Index, Term
 from limbeck.traversal import split_known
 
@@ -29,6 +28,8 @@ class Texts:
     @functools.cached_property
     def drawn(self) -> list[str]:
         """At most `MOST` texts of `ROWS` random items, in random order."""
+        from limbeck.index.texts import table_texts  # with pyarrow.compute, which is slow to import
+
         store = self.index.store
         rows = self.rows(ROWS)
         found = table_texts(store.items_at(rows))

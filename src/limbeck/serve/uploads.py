@@ -6,11 +6,12 @@ import base64
 import binascii
 import io
 import re
+from dataclasses import dataclass
 
 from PIL import Image
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures import decode_picture
+from limbeck.pictures import decode_picture, media_type
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/gif": "GIF"}
 _NAME = "image"
@@ -19,19 +20,18 @@ _DATA_URL = re.compile(r"data:([a-z0-9.+/-]{1,50});base64,")
 _SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 
-def decode_upload(data: bytes, declared: str | None, *, pixels: int, size: int | None = None) -> Image.Image:
+def decode_upload(data: bytes, declared: str | None, *, pixels: int) -> Image.Image:
     """Decode an uploaded picture as upright RGB; an animation gives its first frame.
 
     Args:
         data: JPEG, PNG, WebP or GIF.
         declared: its media type; None or ``application/octet-stream`` leaves it to the first bytes.
         pixels: the largest picture that is decoded; its header decides.
-        size: see `limbeck.pictures.open_picture`.
 
     Raises:
         LimbeckError: another type, not the declared one, too large, damaged or cut off.
     """
-    kind = _kind(data)
+    kind = media_type(data)
     media = (declared or "application/octet-stream").partition(";")[0].strip().lower()
     if kind is None or media not in (kind, "application/octet-stream"):
         found = kind or "no JPEG, PNG, WebP or GIF"
@@ -42,25 +42,26 @@ def decode_upload(data: bytes, declared: str | None, *, pixels: int, size: int |
         raise LimbeckError(
             f"{_NAME}: a JPEG of more than {_MOST_SCANS} scans; save it anew", code="E-PICTURE-SIZE"
         )
-    return decode_picture(io.BytesIO(data), _NAME, size=size, only=(FORMATS[kind],), pixels=pixels)
+    return decode_picture(io.BytesIO(data), _NAME, only=(FORMATS[kind],), pixels=pixels)
 
 
-def decode_base64(text: str, *, pixels: int, size: int | None = None) -> Image.Image:
-    """Decode a picture in Base64, plain or as a data URL; see `decode_upload`."""
-    url = _DATA_URL.match(text)
-    try:
-        data = base64.b64decode(text[url.end() :] if url else text, validate=True)
-    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
-        raise LimbeckError(f"{_NAME}: not Base64; encode the file", code="E-REQUEST-FORM") from None
-    return decode_upload(data, url[1] if url else None, pixels=pixels, size=size)
+@dataclass
+class Uploads:
+    """Decodes the pictures of one request, which together have at most ``pixels``; see `decode_upload`."""
 
+    pixels: int
 
-def _kind(data: bytes) -> str | None:
-    """Return the media type by the first bytes."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+    def decode(self, data: bytes, declared: str | None) -> Image.Image:
+        """Decode a picture file."""
+        image = decode_upload(data, declared, pixels=self.pixels)
+        self.pixels -= image.width * image.height
+        return image
+
+    def decode_base64(self, text: str) -> Image.Image:
+        """Decode a picture file in Base64, plain or as a data URL."""
+        url = _DATA_URL.match(text)
+        try:
+            data = base64.b64decode(text[url.end() :] if url else text, validate=True)
+        except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+            raise LimbeckError(f"{_NAME}: not Base64; encode the file", code="E-REQUEST-FORM") from None
+        return self.decode(data, url[1] if url else None)
