@@ -23,6 +23,7 @@ class NumberEncoder:
     space_id: str = "numbers"
     image_input: str = "pixels"
     text_input: str = "text"
+    asymmetric: bool = False
 
     @property
     def inputs(self) -> dict[str, str]:

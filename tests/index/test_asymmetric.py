@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers_index import build_parts
 
 import limbeck
 from limbeck.codes import sign_codes, unpack_bits
+from limbeck.encoders.config import BinaryConfig
+from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
+from limbeck.index import asymmetric, engine_selection
 from limbeck.index.asymmetric import AsymmetricSearch
-from limbeck.search import SearchOptions
+from limbeck.search import SearchOptions, answer_file, replace_query_encoder
 from limbeck.spaces import Hamming
+from tiny_encoder import pixel_encoder, write_pictures
 
 
 def made(seed: int, count: int) -> np.ndarray:
@@ -78,3 +85,87 @@ def test_what_asymmetric_search_refuses(tmp_path: Path) -> None:
     with pytest.raises(LimbeckError, match="floats already") as refused:
         floats.search(points=vectors[0], asymmetric=True)
     assert refused.value.code == "E-OPTION-UNUSED"
+
+
+def test_the_compiled_scan_gives_the_same_bits_as_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (500, 4), np.uint8)
+    numbers = np.random.default_rng(1).standard_normal((5, 32)).astype(np.float32)
+    store = build_parts(tmp_path / "ix", codes, [120], Hamming(32))
+    mask = np.random.default_rng(2).random(500) < 0.5
+    monkeypatch.setattr(asymmetric, "_BLOCK", 64)
+    by_numpy = [AsymmetricSearch(store)(numbers, 7, allowed) for allowed in (None, mask)]
+    monkeypatch.setattr(asymmetric, "_BY_NUMPY", 0)
+    monkeypatch.setattr(asymmetric, "_add_up", None)
+    compiled = [AsymmetricSearch(store)(numbers, 7, allowed) for allowed in (None, mask)]
+    for ours, theirs in zip(by_numpy, compiled, strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_equal_codes_are_ordered_by_the_kept_embeddings(tmp_path: Path) -> None:
+    codes = np.repeat(sign_codes(made(0, 1)), 40, axis=0)
+    floats = np.random.default_rng(1).standard_normal((40, 8)).astype(np.float32)
+    items = {"id": [f"i{i}" for i in range(40)]}
+    index = limbeck.Index.build(tmp_path / "ix", codes, items=items, embeddings=floats)
+    found = index.search_many(made(2, 1), SearchOptions(3, asymmetric=True), embeddings=floats[25:26])[0]
+    near = np.argsort(-(floats @ floats[25]) / np.linalg.norm(floats, axis=1))
+    assert [hit.row for hit in found] == near[:3].tolist() and found[0].row == 25
+
+
+def coded(*, asymmetric: bool) -> DualEncoder:
+    """A tiny model whose 16 bits are random directions."""
+    towers = pixel_encoder().towers
+    config = BinaryConfig(bits=16, rotation="random", asymmetric=asymmetric)
+    lift = BinaryLift(config, {name: tower.dim for name, tower in towers.items()})
+    lift.projection = torch.randn(lift.projection.shape, generator=torch.Generator().manual_seed(0))
+    return DualEncoder(towers["image"], towers["text"], lift).eval()
+
+
+def test_the_model_of_an_index_decides_unless_the_search_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DualEncoder, "save_onnx", lambda self, folder: None)
+    codes = sign_codes(np.random.default_rng(3).standard_normal((90, 16)))
+    items = {"id": [f"i{i}" for i in range(90)]}
+    models = {default: coded(asymmetric=default) for default in (True, False)}
+    index, plain = (
+        limbeck.Index.build(tmp_path / str(default), codes, items=items, model=model)
+        for default, model in models.items()
+    )
+
+    write_pictures(tmp_path, range(1))
+
+    def scores(searched: limbeck.Index, **asked: Any) -> list[float]:
+        return [hit.score for hit in searched.search(image=tmp_path / "0000.png", k=20, **asked)]
+
+    real, code = scores(plain, asymmetric=True), scores(plain)
+    assert real != code and all(isinstance(score, int) for score in code)
+    assert scores(index) == real == scores(limbeck.Index.open(tmp_path / "True"))
+    assert scores(index, asymmetric=False) == code
+    # What has no real numbers, its own unit, or another engine is compared as codes.
+    assert isinstance(index.search(like="i3")[0].score, int)
+    assert index.search(points=codes[0])[0].score == 0
+    assert scores(index, radius=16) == code
+    lines = tmp_path / "queries.jsonl"
+    lines.write_text('{"image": "0000.png"}\n')
+    for searched, expected in ((index, real), (plain, code)):
+        (answer,) = answer_file(searched, lines, SearchOptions(20))
+        assert [hit["score"] for hit in answer["hits"]] == expected
+    monkeypatch.setattr(engine_selection, "LARGEST", 2 * 90 - 1)  # bytes
+    assert scores(index) == code
+
+
+def test_a_new_query_encoder_brings_its_own_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DualEncoder, "save_onnx", lambda self, folder: None)
+    model, items = coded(asymmetric=True), {"id": ["a", "b"]}
+    index = limbeck.Index.build(tmp_path / "ix", sign_codes(made(0, 2)), items=items, model=model)
+    assert index.store.manifest.asymmetric and index.store.info()["asymmetric"]
+    assert model.prefix(8).asymmetric
+    replace_query_encoder(tmp_path / "ix", model)
+    assert limbeck.Index.open(tmp_path / "ix").store.manifest.asymmetric
+    other = coded(asymmetric=False)
+    monkeypatch.setattr(DualEncoder, "space_id", model.space_id)
+    replace_query_encoder(tmp_path / "ix", other)
+    assert not limbeck.Index.open(tmp_path / "ix").store.manifest.asymmetric

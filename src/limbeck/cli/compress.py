@@ -71,13 +71,19 @@ def compress(
     }
     for length, place in places.items():
         tried = compression.try_candidates(length)
-        results, chosen = [result for result, _ in tried], tried[0][0].candidate
+        results, best = [result for result, _ in tried], tried[0][0]
         console().print(_table(results, floats, length))
-        compression.model(tried[0][1]).save(place)
+        compression.model(*tried[0]).save(place)
+        search = "asymmetric" if best.prefers_asymmetric else "symmetric"
         echo(
-            f"{place}: codes by {chosen}, {length // 8} bytes per item instead of {compression.float_bytes:,}"
+            f"{place}: codes by {best.candidate}, {length // 8} bytes per item instead of "
+            f"{compression.float_bytes:,}; an index of it searches {search} by default"
         )
-        told["lengths"][str(length)] = {"chosen": chosen, "candidates": [asdict(one) for one in results]}
+        told["lengths"][str(length)] = {
+            "chosen": best.candidate,
+            "search": search,
+            "candidates": [asdict(one) for one in results],
+        }
     if json_file is not None:
         write_json(json_file, told)
     if not is_encoded(pictures):  # whose points are floats

@@ -67,8 +67,10 @@ def search(
     rerank: int | None = typer.Option(
         None, "--rerank", help="Re-rank the N nearest codes by the stored float embeddings.", metavar="N"
     ),
-    asymmetric: bool = typer.Option(
-        False, "--asymmetric", help="Compare codes with the query's real numbers instead of its code."
+    asymmetric: bool | None = typer.Option(
+        None,
+        "--asymmetric/--symmetric",
+        help="Compare codes with the query's real numbers, or with its code; default: as the index's model.",
     ),
     bits: int | None = typer.Option(
         None, "--bits", help="Compare only the first N bits of the codes (nested codes).", metavar="N"
@@ -157,8 +159,9 @@ def search(
             terms += [] if like is None else [Term(id=like)]
             asked = [terms + [Term(text, weight=-1) for text in minus]]
             names = [describe_query(asked[0])]
-        points, floats = opened.encode_queries(asked, asymmetric=asymmetric, ranked=rerank is not None)
-        options = replace(options, exclude=opened.excluded(asked))
+        options = replace(opened.settled(asked, options), exclude=opened.excluded(asked))
+        choice, numbers = opened.engines.choose(options), bool(options.asymmetric)
+        points, floats = opened.encode_queries(asked, asymmetric=numbers, ranked=rerank is not None)
     found = opened.search_many(points, options, embeddings=floats)
     results = list(zip(names, found, strict=True))
     print_hits(results, opened.score_name if rerank is None else opened.kept.score_name)
@@ -168,7 +171,7 @@ def search(
         given = {"where": where, "radius": radius, "hierarchy": hierarchy, "bits": bits}
         given |= {"min_confidence": min_confidence, "fold": fold or None}
         given = {name: value for name, value in given.items() if value is not None}
-        if asymmetric:
+        if options.asymmetric:
             given["asymmetric"] = True
         if rerank is not None:
             given |= {"rerank": rerank, "score": opened.kept.score_name, "ranked_by": opened.kept.describe()}

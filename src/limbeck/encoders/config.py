@@ -374,12 +374,14 @@ class HashConfig(Strict):
 class BinaryConfig(Strict):
     """The sign of a fitted map: ``itq``, ``pca``, ``pca-random`` (rotated), ``random`` or ``learned``.
 
-    ``random`` is a rotation without a fit; ``learned`` keeps the ranking of the features.
+    ``random`` is a rotation without a fit; ``learned`` keeps the ranking of the features. ``asymmetric``
+    makes an index compare the real numbers of queries with the codes by default.
     """
 
     kind: Literal["binary"] = "binary"
     bits: int = Field(ge=8, multiple_of=8)
     rotation: Literal["itq", "pca", "pca-random", "random", "learned"] = "itq"
+    asymmetric: bool = False
 
 
 _Lift = Annotated[

@@ -83,6 +83,11 @@ class DualEncoder(nn.Module):
         return ({"text": "text"} if self.text_input == "text" else {}) | {"image": self.image_input}
 
     @property
+    def asymmetric(self) -> bool:
+        """Whether an index compares its queries' embeddings, not their codes, by default."""
+        return self.lift.asymmetric
+
+    @property
     def device(self) -> torch.device:
         """The device of its weights."""
         return device_of(self)

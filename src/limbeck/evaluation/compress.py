@@ -33,8 +33,12 @@ class Result:
     @property
     def score(self) -> float:
         """The mean overlap@10 over kinds of queries and both searches, by which the best is chosen."""
-        both = [*self.codes.values(), *self.asymmetric.values()]
-        return float(np.mean([one.overlap for one in both]))
+        return (_overlap(self.codes) + _overlap(self.asymmetric)) / 2
+
+    @property
+    def prefers_asymmetric(self) -> bool:
+        """Whether the asymmetric search keeps more of the float ranking, so that it becomes the default."""
+        return _overlap(self.asymmetric) > _overlap(self.codes)
 
 
 def check_compressible(model: DualEncoder, name: str) -> None:
@@ -88,8 +92,10 @@ def of_floats(features: Features) -> dict[str, Agreement]:
     return {name: agreement(held, held.ranking) for name, held in features.held.items()}
 
 
-def with_lift(model: DualEncoder, lift: BinaryLift) -> DualEncoder:
+def with_lift(model: DualEncoder, lift: BinaryLift, *, asymmetric: bool) -> DualEncoder:
     """Put a lift on a model's embeddings; the result holds the whole model."""
+    lift.config = lift.config.model_copy(update={"asymmetric": asymmetric})
+    lift.asymmetric = asymmetric
     towers = {}
     for modality in MODALITIES:
         config = TowerConfig(backbone=RunConfig(path="floats"), freeze_backbone=True)
@@ -149,15 +155,19 @@ class Compression:
             tried.append((measured(self.features, name, lift), lift))
         return sorted(tried, key=lambda one: -one[0].score)
 
-    def model(self, lift: BinaryLift) -> DualEncoder:
-        """Return the model whose codes come from a lift."""
-        return with_lift(self.encoder, lift)
+    def model(self, result: Result, lift: BinaryLift) -> DualEncoder:
+        """Return the model whose codes come from a lift, with the better search as the default."""
+        return with_lift(self.encoder, lift, asymmetric=result.prefers_asymmetric)
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of pictures and texts that are fitted to, and of queries and ranked pictures."""
         one = self.features
         asked = {f"{kind} queries": len(rows) for kind, rows in one.queries.items()}
         return {"pictures": len(one.image), "texts": len(one.text), **asked, "ranked": len(one.database)}
+
+
+def _overlap(kept: dict[str, Agreement]) -> float:
+    return float(np.mean([one.overlap for one in kept.values()]))
 
 
 @torch.no_grad()

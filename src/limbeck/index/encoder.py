@@ -34,7 +34,7 @@ def replace_encoder(
         _check_space(change.path, manifest, source)
         entry, files = write_encoder(change.path, source, change.written)
         change.files |= files
-        return change.publish(encoders=[entry], model=model or manifest.model)
+        return change.publish(encoders=[entry], model=model or manifest.model, asymmetric=source.asymmetric)
 
 
 def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:

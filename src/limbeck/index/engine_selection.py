@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import Derived, derived_names, open_derived
 from limbeck.index.ann_search import ApproximateSearch
-from limbeck.index.asymmetric import AsymmetricSearch
+from limbeck.index.asymmetric import LARGEST, AsymmetricSearch
 from limbeck.index.calibration import KS
 from limbeck.index.embeddings import check_rerank, checked_queries, reranked
 from limbeck.index.engines.base import SearchParams
@@ -81,6 +81,18 @@ class Engines:
         self._choices: dict[tuple[str, float, int], Choice] = {}
         self._scans: dict[tuple[bool, int | None], Choice] = {}  # asymmetric or of a prefix
 
+    def settled(self, options: SearchOptions) -> SearchOptions:
+        """Return the options of queries that the index's encoder encodes, with ``asymmetric`` decided.
+
+        Where the options leave it open, it is as the manifest has it, for exact search without a radius and
+        for as many codes as are fast.
+        """
+        if options.asymmetric is not None:
+            return options
+        store, plain = self._store, options.engine == "exact" and options.radius is None
+        small = store.rows * store.space.width <= LARGEST
+        return replace(options, asymmetric=store.manifest.asymmetric and plain and small)
+
     def choose(self, options: SearchOptions) -> Choice:
         """Select the engine of a search and its parameters, and keep the engine open.
 
@@ -93,7 +105,7 @@ class Engines:
             LimbeckError: there is no such derived index, it was never measured, or it cannot search a radius.
         """
         if options.asymmetric or options.bits is not None:
-            scan = options.asymmetric, options.bits
+            scan = bool(options.asymmetric), options.bits
             if scan not in self._scans:
                 part = self._store if options.bits is None else PrefixView(self._store, options.bits)
                 search: Search = AsymmetricSearch(part) if options.asymmetric else ExactSearch(part)
@@ -143,7 +155,7 @@ class Engines:
         if exclude is not None and exclude.ndim == 1:
             exclude = exclude[:, None]
         floats: np.ndarray | None = None
-        if embeddings is not None and not options.asymmetric:  # whose distances are seldom equal
+        if embeddings is not None:
             floats = _tie_breakers(store, points, embeddings)
         if options.bits is not None:
             points = points[:, : options.bits if options.asymmetric else options.bits // 8]

@@ -61,7 +61,8 @@ class Manifest:
     """Describes an index at one generation; the rows are in the order of ``segments``.
 
     ``embeddings`` describes the kept embeddings (`limbeck.spaces.Kept`); it is None if there are none, and in
-    indexes of version 0.1.
+    indexes of version 0.1. ``asymmetric`` says that a query's real numbers, not its code, are compared with
+    the items' codes unless a search asks otherwise.
     """
 
     generation: int
@@ -78,6 +79,7 @@ class Manifest:
     tombstones: list[TombstoneEntry] = field(default_factory=list)
     min_reader: int = 1
     embeddings: dict[str, Any] | None = None
+    asymmetric: bool = False
 
     @property
     def rows(self) -> int:

@@ -41,7 +41,7 @@ class SearchOptions:
         recall: the recall that an approximate engine has to reach, above 0 and at most 1.
         rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
         asymmetric: compare the codes with the numbers whose signs are the query's code
-            (`limbeck.index.asymmetric`).
+            (`limbeck.index.asymmetric`); None as the index has it (`Engines.settled`).
         bits: compare only the first bits of codes, a multiple of 8; None compares all.
         fold: count near-duplicates as one hit (`limbeck.search.alike`).
         min_confidence: drop hits of less confidence (`limbeck.index.confidence`); None drops none.
@@ -59,7 +59,7 @@ class SearchOptions:
     engine: str = "exact"
     recall: float = RECALL
     rerank: int | None = None
-    asymmetric: bool = False
+    asymmetric: bool | None = None
     bits: int | None = None
     fold: bool = False
     min_confidence: float | None = None
@@ -199,7 +199,7 @@ class ExactSearch:
     def _by_numpy(self, queries: np.ndarray) -> bool:
         """Return whether numpy scans for these queries (Q, width), as it starts sooner, or numba lacks."""
         small = self._store.rows <= SMALL_ROWS and self._store.rows * len(queries) <= SMALL_PAIRS
-        return small or not _has_numba()
+        return small or not has_numba()
 
     def _engine(self, queries: np.ndarray) -> Engine:
         vectors = self._store.space.storage == "vectors"
@@ -244,7 +244,8 @@ class ExactSearch:
 
 
 @functools.cache
-def _has_numba() -> bool:
+def has_numba() -> bool:
+    """Return whether numba is installed, and say once that it is missing."""
     found = installed("numba")
     if not found:
         extra = EXTRAS["numba"]

@@ -133,6 +133,19 @@ def scan_within(
 
 
 @kernel
+def scan_weighted(codes: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
+    """Write for each code (n, B) the sum of its bytes' entries in ``table`` (B, 256) to ``out`` (n,).
+
+    Bytes are added in their order, so that equal codes have equal sums, here and by numpy.
+    """
+    for i in range(codes.shape[0]):
+        total = 0.0
+        for byte in range(codes.shape[1]):
+            total += table[byte, codes[i, byte]]
+        out[i] = total
+
+
+@kernel
 def _smallest(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, scratch: np.ndarray
 ) -> int:  # pragma: no cover

@@ -302,6 +302,7 @@ class IndexStore:
             "media_root": manifest.media_root,
             "columns": {name: kind for name, kind in manifest.schema},
             "embeddings": manifest.embeddings,
+            "asymmetric": manifest.asymmetric,
             "encoders": [asdict(entry) for entry in manifest.encoders],
         }
 

@@ -40,11 +40,13 @@ class EncoderSource:
         write: writes the encoder's files into a given empty directory.
         space_id: the space that it encodes into; it must be the index's.
         modalities: its inputs, {"text": "text", "image": "pixels" or "features:NAME"}.
+        asymmetric: whether searches compare its numbers, not its codes, with the items' codes by default.
     """
 
     write: Callable[[Path], object]
     space_id: str
     modalities: dict[str, str]
+    asymmetric: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def _write_generation(path: Path, generation: int, parts: Sequence[Batches], met
                 model=meta.model,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 embeddings=None if meta.embeddings is None else meta.embeddings.to_json(),
+                asymmetric=any(source.asymmetric for source in meta.encoders),
             ),
         )
     except BaseException as error:

@@ -113,6 +113,7 @@ def answer_file(
     queries = iter(read)
     if options.rerank is not None:
         check_rerank(index.store)
+    options = index.engines.settled(options)
     index.engines.choose(options)
     if options.where is not None:
         index.store.where(options.where)  # an invalid filter is an error of the call, not of a query
@@ -155,7 +156,7 @@ def _encoded(index: Index, query: dict[str, str], options: SearchOptions) -> tup
     """
     term = Term(query.get("text"), query.get("image"), query.get("like"))
     point, floats = index.encode_terms(
-        [term], asymmetric=options.asymmetric, ranked=options.rerank is not None
+        [term], asymmetric=bool(options.asymmetric), ranked=options.rerank is not None
     )
     return (point,) if floats is None else (point, floats)
 

@@ -132,7 +132,7 @@ class Index(Searcher):
         engine: str = "exact",
         recall: float = RECALL,
         rerank: int | None = None,
-        asymmetric: bool = False,
+        asymmetric: bool | None = None,
         bits: int | None = None,
         fold: bool = False,
         min_confidence: float | None = None,
@@ -161,7 +161,8 @@ class Index(Searcher):
             rerank: re-rank this many nearest codes by the stored float embeddings (``embeddings`` of `build`)
                 and return the best k. `Index.kept` names their score.
             asymmetric: compare the items' codes with the query's real numbers instead of its code; ``points``
-                are then these numbers, float (bits,).
+                are then these numbers, float (bits,). By default the index decides for what its model encodes
+                (``asymmetric`` of the manifest).
             bits: compare only the first bits of codes, a multiple of 8, as nested codes allow.
             fold: count near-duplicates as one hit, whose `Hit.alike` names the others; k such hits return.
             min_confidence: drop hits whose `Hit.confidence` is lower.

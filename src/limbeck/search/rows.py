@@ -282,7 +282,7 @@ def query_encoder(encoder: DualEncoder) -> EncoderSource:
         except LimbeckError as error:
             say(f"{error}; so queries load torch")
 
-    return EncoderSource(write, encoder.space_id, encoder.inputs)
+    return EncoderSource(write, encoder.space_id, encoder.inputs, encoder.asymmetric)
 
 
 def _space_of(points: np.ndarray) -> Space:

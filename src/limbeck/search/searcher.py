@@ -62,13 +62,19 @@ class Searcher:
         self, queries: Sequence[Sequence[Term]], options: SearchOptions | None = None
     ) -> list[list[Hit]]:
         """Return the hits for each of several queries of one or more terms, as `search` with ``terms``."""
-        options = options or SearchOptions()
+        options = self.settled(queries, options or SearchOptions())
         ranked = options.rerank is not None
         if ranked:
             check_rerank(self.store)  # before anything is encoded
-        points, floats = self.encode_queries(queries, asymmetric=options.asymmetric, ranked=ranked)
+        points, floats = self.encode_queries(queries, asymmetric=bool(options.asymmetric), ranked=ranked)
         options = replace(options, exclude=self.excluded(queries))
         return self.search_many(points, options, embeddings=floats)
+
+    def settled(self, queries: Sequence[Sequence[Term]], options: SearchOptions) -> SearchOptions:
+        """Return the options with ``asymmetric`` decided (`Engines.settled`); stored items have no numbers."""
+        if options.asymmetric is None and all(term.id is not None for terms in queries for term in terms):
+            return replace(options, asymmetric=False)
+        return self.engines.settled(options)
 
     def search_many(
         self,

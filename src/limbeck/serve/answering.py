@@ -73,6 +73,7 @@ class Opened:
     def answer(self, queries: Sequence[Query]) -> list[bytes | LimbeckError]:
         """Return for each query its answer, JSON without the last field ``ms``, or its error."""
         begin = time.perf_counter()
+        queries = [replace(one, options=self.index.settled([one.terms], one.options)) for one in queries]
         faults: dict[int, LimbeckError] = {}
         encoded: dict[int, _Encoded] = {}
         reads = _grouped(range(len(queries)), lambda n: queries[n].reads)
@@ -96,7 +97,7 @@ class Opened:
         options = queries[numbers[0]].options
         points, floats = self.index.encode_queries(
             [queries[number].terms for number in numbers],
-            asymmetric=options.asymmetric,
+            asymmetric=bool(options.asymmetric),
             ranked=options.rerank is not None,
         )
         return {

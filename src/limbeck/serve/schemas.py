@@ -35,7 +35,9 @@ class Options(BaseModel):
     rerank: int | None = Field(
         None, ge=1, le=10_000, description="Re-rank this many nearest codes by the kept embeddings."
     )
-    asymmetric: bool = Field(False, description="Compare codes with the query's real numbers.")
+    asymmetric: bool | None = Field(
+        None, description="Compare codes with the query's real numbers; by default as the index's model."
+    )
     bits: int | None = Field(
         None, ge=8, le=65_536, description="Compare only the first bits of codes, a multiple of 8."
     )

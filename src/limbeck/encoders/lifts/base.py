@@ -29,6 +29,7 @@ class Lift(nn.Module, ABC):
         dims: the width of the features per modality.
         made_of: the floats that stored points stand for: the lift's embeddings, or the features that it reads
             where nothing was trained.
+        asymmetric: whether an index compares its queries' embeddings, not their codes, by default.
         has_tangent: whether `to_tangent` and `from_tangent` exist, so that points transfer to other spaces.
         has_radius: whether points have a `radius`.
         is_unit_linear: whether an embedding is the unit vector of `matrix` times the features, as in CLIP.
@@ -38,6 +39,7 @@ class Lift(nn.Module, ABC):
     space: Space
     dim: int
     made_of: Literal["embeddings", "features"] = "embeddings"
+    asymmetric: bool = False
     has_tangent: ClassVar[bool] = False
     has_radius: ClassVar[bool] = False
     is_unit_linear: ClassVar[bool] = False

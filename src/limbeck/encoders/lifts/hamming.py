@@ -58,6 +58,7 @@ class BinaryLift(Lift):
     def __init__(self, config: BinaryConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
         self.dim, self.space = config.bits, Hamming(config.bits)
+        self.asymmetric = config.asymmetric
         for m in MODALITIES:
             self.register_buffer(f"mean_{m}", torch.zeros(dims[m]))
         self.register_buffer("projection", torch.zeros(dims["image"], config.bits))

@@ -26,7 +26,7 @@ class PrefixLift(Lift):
                 f"bits: a model in {inner.space.to_json()} has no codes to shorten; remove this option",
                 code="E-OPTION-UNUSED",
             )
-        self.made_of = inner.made_of
+        self.made_of, self.asymmetric = inner.made_of, inner.asymmetric
         self.inner, self.space, self.dim = inner, cast(Any, inner.space).prefix(bits), bits
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
