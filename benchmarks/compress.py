@@ -51,20 +51,20 @@ def main() -> None:
     rows = []
     for bits in LENGTHS:
         tried = []
-        for name in candidates(features, bits):
+        for candidate in candidates(features, bits):
             started = time.process_time()
-            lift = fitted(features, name, bits, SEED)
+            lift = fitted(features, candidate, bits, SEED)
             seconds = round(time.process_time() - started, 1)
-            result = measured(features, name, lift)
+            result = measured(features, candidate, lift)
             tried.append(result)
-            rows.append(
-                {"bits": bits, "candidate": name, "processor_seconds": seconds, "score": result.score}
-            )
+            rows.append({"bits": bits, "candidate": candidate.name, "processor_seconds": seconds})
             for search in ("codes", "asymmetric"):
                 rows[-1][search] = {kind: asdict(one) for kind, one in getattr(result, search).items()}
             text = result.codes["text"], result.asymmetric["text"]
             shown = "  ".join(f"{one.overlap:.3f} {one.reranked_recall:.3f}" for one in text)
-            print(f"{bits:4} {name:12} {seconds:6.1f} s  overlap, R@10 reranked: {shown}", flush=True)
+            print(
+                f"{bits:4} {candidate.name:12} {seconds:6.1f} s  overlap, R@10 reranked: {shown}", flush=True
+            )
         chosen = max(tried, key=lambda one: one.score).candidate
         for row in rows[-len(tried) :]:
             row["chosen"] = row["candidate"] == chosen

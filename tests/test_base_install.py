@@ -187,11 +187,11 @@ def test_a_large_index_without_numba_says_so_once(
     want = index.search(like="0002.png")
     monkeypatch.setattr(query, "SMALL_ROWS", 0)
     monkeypatch.setitem(sys.modules, "numba", None)
-    query._has_numba.cache_clear()
+    query.has_numba.cache_clear()
     try:
         assert index.search(like="0002.png") == index.search(like="0002.png") == want
     finally:
-        query._has_numba.cache_clear()
+        query.has_numba.cache_clear()
     said = (
         "limbeck: numba is not installed, so numpy scans the index; faster with: pip install 'limbeck[fast]'"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from hub_models import write_clip
 from limbeck import load
 from limbeck.encoders.lifts import ranking
-from limbeck.evaluation.compress import candidates, fitted, measured, of_floats
+from limbeck.evaluation.compress import Compression, candidates, fitted, measured, of_floats
 from limbeck.evaluation.compress_features import features_of
 from limbeck.spaces import Sphere
 
@@ -103,14 +104,13 @@ def test_every_candidate_is_fitted_to_the_training_pictures_alone(monkeypatch: p
     one = features_of(Sphere(16), image, text, database, **options)
     other = features_of(Sphere(16), image, text, database[::-1].copy(), **options)
     scores = {}
-    for name in candidates(one, 16):
-        lift = fitted(one, name, 16, 0)
-        assert torch.equal(
-            lift.projection, fitted(other, name, 16, 0).projection
-        )  # held-out rows change nothing
-        scores[name] = measured(one, name, lift).score
+    for candidate in candidates(one, 16):
+        lift = fitted(one, candidate, 16, 0)
+        # Held-out rows change nothing.
+        assert torch.equal(lift.projection, fitted(other, candidate, 16, 0).projection)
+        scores[candidate.name] = measured(one, candidate, lift).score
     assert list(scores) == ["itq", "itq, texts", "pca-random", "random", "learned"]
-    assert candidates(one, 32) == ["random", "learned"]
+    assert [candidate.name for candidate in candidates(one, 32)] == ["random", "learned"]
     assert max(scores, key=lambda name: scores[name]) == "learned"
 
 
@@ -126,7 +126,8 @@ def test_a_picture_does_not_find_itself() -> None:
     )
     ranking_of_floats = one.held["image"].ranking
     assert (ranking_of_floats[:, -1] == np.arange(7)).all()
-    assert candidates(one, 16) == ["itq", "pca-random", "random", "learned"]  # no texts to fit to
+    names = [candidate.name for candidate in candidates(one, 16)]
+    assert names == ["itq", "pca-random", "random", "learned"]  # no texts to fit to
 
 
 def test_captions_and_labels_are_asked_and_counted() -> None:
@@ -147,5 +148,35 @@ def test_captions_and_labels_are_asked_and_counted() -> None:
     floats = of_floats(one)
     assert floats["text"].recall == 1  # each text is its picture's own vector
     assert floats["image"].recall is None and floats["image"].mean_precision is not None
-    result = measured(one, "itq", fitted(one, "itq", 16, 0))
+    itq = candidates(one, 16)[0]
+    result = measured(one, itq, fitted(one, itq, 16, 0))
     assert result.codes["text"].reranked_recall == 1 and 0 < (result.codes["text"].mean_precision or 0) < 1
+
+
+def labelled(noise: float) -> Compression:
+    """Pictures of 4 labels in 12 clusters, which ask as texts too; a share ``noise`` of labels is random."""
+    rng, width = np.random.default_rng(5), 16
+    centres = rng.standard_normal((12, width))
+    kinds = rng.integers(0, 12, 400)
+    points = centres[kinds] + 0.6 * rng.standard_normal((400, width))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    labels = np.eye(4, dtype=bool)[np.where(rng.random(400) < noise, rng.integers(0, 4, 400), kinds % 4)]
+    ask, fit = np.arange(80), np.arange(80, 400)
+    one = features_of(
+        Sphere(width), points[fit], points[fit], points, asked_texts=points[ask], own=None, asked_images=80,
+        labels=labels, text_rows=ask,
+    )  # fmt: skip
+    one = dataclasses.replace(one, labels={"image": labels[fit], "text": labels[fit]})
+    return Compression(None, one, "captions", 0)
+
+
+def test_labels_are_used_where_they_help_held_out_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "STEPS", 60)
+    monkeypatch.setattr(ranking, "RATE", 2e-2)
+    tried = labelled(noise=0).try_candidates(16)
+    plain = next(one for one in tried if not one.candidate.label_share)
+    assert tried[0].candidate.label_share and tried[0].result.precision > plain.result.precision + 0.03
+    tried = labelled(noise=1).try_candidates(16)  # labels that say nothing of the pictures
+    assert not tried[0].candidate.label_share
+    names = [one.candidate.name for one in labelled(noise=0).try_candidates(16, labels=False)]
+    assert sorted(names) == ["itq", "itq, texts", "learned", "pca-random", "random"]

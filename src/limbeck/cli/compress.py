@@ -15,7 +15,7 @@ from limbeck.console import console, echo
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from limbeck.evaluation.compress import Result
+    from limbeck.evaluation.compress import Result, Tried
     from limbeck.evaluation.ranking_kept import Agreement
 
 _QUERY = {"text": "text", "image": "picture"}
@@ -33,6 +33,11 @@ def compress(
     ),
     bits: str = typer.Option("64", "--bits", help="Length of the codes, or several: 64,128,256."),
     seed: int = typer.Option(0, "--seed", help="Seed of the split and of the maps."),
+    labels: bool = typer.Option(
+        True,
+        "--labels/--no-labels",
+        help="Where there are labels, also try codes that are fitted to them.",
+    ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write all figures to this JSON file."),
     device: str | None = DEVICE,
 ) -> None:
@@ -70,10 +75,13 @@ def compress(
         "lengths": {},
     }
     for length, place in places.items():
-        tried = compression.try_candidates(length)
-        results, best = [result for result, _ in tried], tried[0][0]
+        tried = compression.try_candidates(length, labels=labels)
+        results = [one.result for one in tried]
+        best = results[0]
         console().print(_table(results, floats, length))
-        compression.model(*tried[0]).save(place)
+        if any(one.candidate.label_share for one in tried):
+            echo(_labels(tried, floats))
+        compression.model(tried[0]).save(place)
         search = "asymmetric" if best.prefers_asymmetric else "symmetric"
         echo(
             f"{place}: codes by {best.candidate}, {length // 8} bytes per item instead of "
@@ -105,6 +113,20 @@ def _lengths(bits: str) -> list[int]:
     for length in lengths:
         Hamming(length)
     return list(dict.fromkeys(lengths))
+
+
+def _labels(tried: list[Tried], floats: dict[str, Agreement]) -> str:
+    """Say what labels brought to held-out queries."""
+    plain = next(one for one in tried if not one.candidate.label_share)
+    known = [one for one in tried if one.candidate.label_share]
+    best = max(known, key=lambda one: one.result.score + one.result.precision)
+    own = [one.mean_precision for one in floats.values() if one.mean_precision is not None]
+    kept = "they are used" if tried[0] is best else "they do not help, so the codes do without"
+    return (
+        f"labels: mAP {sum(own) / max(1, len(own)):.3f} of the floats, {plain.result.precision:.3f} of "
+        f"{plain.candidate.name}, {best.result.precision:.3f} of {best.candidate.name}; overlap@10 "
+        f"{plain.result.score:.3f} and {best.result.score:.3f} (means over queries and searches): {kept}"
+    )
 
 
 def _table(results: list[Result], floats: dict[str, Agreement], bits: int) -> Table:

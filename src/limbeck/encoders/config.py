@@ -371,6 +371,9 @@ class HashConfig(Strict):
     theta: float = Field(default=4.0, gt=0)
 
 
+Rotation = Literal["itq", "pca", "pca-random", "random", "learned"]
+
+
 class BinaryConfig(Strict):
     """The sign of a fitted map: ``itq``, ``pca``, ``pca-random`` (rotated), ``random`` or ``learned``.
 
@@ -380,7 +383,7 @@ class BinaryConfig(Strict):
 
     kind: Literal["binary"] = "binary"
     bits: int = Field(ge=8, multiple_of=8)
-    rotation: Literal["itq", "pca", "pca-random", "random", "learned"] = "itq"
+    rotation: Rotation = "itq"
     asymmetric: bool = False
 
 

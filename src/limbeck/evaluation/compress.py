@@ -9,16 +9,47 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from limbeck.encoders.config import BinaryConfig, RunConfig, TowerConfig
+from limbeck.encoders.config import BinaryConfig, Rotation, RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import MODALITIES, BinaryLift
+from limbeck.encoders.lifts.ranking import Labels
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.compress_features import Features, held_out, read_collection
 from limbeck.evaluation.ranking_kept import Agreement, agreement, ranked
 
-# Tried in this order; the map of "itq, texts" is fitted to texts too, that of the others to pictures alone.
-CANDIDATES = ("itq", "itq, texts", "pca-random", "random", "learned")
+LABEL_SHARES = (0.3, 0.6)  # tried where there are labels
+LABEL_GAIN = 0.01  # of mean average precision, below which labels do not help
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to codes.
+
+    Attributes:
+        name: for people.
+        rotation: the kind of map.
+        reads_texts: whether the map is fitted to texts too, and not to their mean alone.
+        label_share: the share of the target that labels make up.
+    """
+
+    name: str
+    rotation: Rotation
+    reads_texts: bool = False
+    label_share: float = 0.0
+
+
+CANDIDATES = (
+    Candidate("itq", "itq"),
+    Candidate("itq, texts", "itq", reads_texts=True),
+    Candidate("pca-random", "pca-random"),
+    Candidate("random", "random"),
+    Candidate("learned", "learned", reads_texts=True),
+    *(
+        Candidate(f"learned, labels {share:.0%}", "learned", reads_texts=True, label_share=share)
+        for share in LABEL_SHARES
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +67,12 @@ class Result:
         return (_overlap(self.codes) + _overlap(self.asymmetric)) / 2
 
     @property
+    def precision(self) -> float:
+        """The mean of mean average precision by labels over the same; 0 without labels."""
+        found = [one.mean_precision for one in (*self.codes.values(), *self.asymmetric.values())]
+        return float(np.mean([value for value in found if value is not None] or [0.0]))
+
+    @property
     def prefers_asymmetric(self) -> bool:
         """Whether the asymmetric search keeps more of the float ranking, so that it becomes the default."""
         return _overlap(self.asymmetric) > _overlap(self.codes)
@@ -50,29 +87,37 @@ def check_compressible(model: DualEncoder, name: str) -> None:
         )
 
 
-def candidates(features: Features, bits: int) -> list[str]:
-    """Return the names of the candidates for codes of this length."""
-    if bits > features.image.shape[1]:  # at most one direction of greatest variance per dimension
-        return ["random", "learned"]
+def candidates(features: Features, bits: int) -> list[Candidate]:
+    """Return the candidates for codes of this length."""
+    wide = bits > features.image.shape[1]  # at most one direction of greatest variance per dimension
     few = len(features.text) < 2
-    return [name for name in CANDIDATES if not (few and name == "itq, texts")]
+    return [
+        one
+        for one in CANDIDATES
+        if not (wide and one.rotation not in ("random", "learned"))
+        and not (few and one.name == "itq, texts")
+        and not (features.labels is None and one.label_share)
+    ]
 
 
-def fitted(features: Features, name: str, bits: int, seed: int) -> BinaryLift:
+def fitted(features: Features, candidate: Candidate, bits: int, seed: int) -> BinaryLift:
     """Fit one candidate's lift."""
-    rotation = name.partition(",")[0]
-    config = BinaryConfig.model_validate({"bits": bits, "rotation": rotation})
     width = features.image.shape[1]
-    lift = BinaryLift(config, {"image": width, "text": width})
+    lift = BinaryLift(BinaryConfig(bits=bits, rotation=candidate.rotation), {"image": width, "text": width})
     text = features.text
-    if name not in ("itq, texts", "learned"):
+    if not candidate.reads_texts:
         text = text.mean(0, keepdims=True)  # centred it is 0, so that the map is fitted to pictures alone
+    labels = None
+    if candidate.label_share:
+        assert features.labels is not None
+        rows = {name: torch.tensor(known, dtype=torch.float32) for name, known in features.labels.items()}
+        labels = Labels(rows["image"], rows["text"], candidate.label_share)
     with torch.enable_grad():
-        lift.fit({"image": torch.tensor(features.image), "text": torch.tensor(text)}, seed)
+        lift.fit({"image": torch.tensor(features.image), "text": torch.tensor(text)}, seed, labels)
     return lift
 
 
-def measured(features: Features, name: str, lift: BinaryLift) -> Result:
+def measured(features: Features, candidate: Candidate, lift: BinaryLift) -> Result:
     """Measure what a lift's codes keep of the float ranking of the held-out queries."""
     signs = _signs(_numbers(lift, features.database, "image"))
     found: list[dict[str, Agreement]] = []
@@ -84,7 +129,7 @@ def measured(features: Features, name: str, lift: BinaryLift) -> Result:
             scores[np.isneginf(held.scores)] = -np.inf
             kept[modality] = agreement(held, ranked(scores))
         found.append(kept)
-    return Result(name, lift.dim, *found)
+    return Result(candidate.name, lift.dim, *found)
 
 
 def of_floats(features: Features) -> dict[str, Agreement]:
@@ -105,6 +150,15 @@ def with_lift(model: DualEncoder, lift: BinaryLift, *, asymmetric: bool) -> Dual
         tower.build_trunk()
         towers[modality] = tower
     return DualEncoder(towers["image"], towers["text"], lift).eval().requires_grad_(False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A candidate, what was measured, and its fitted lift."""
+
+    candidate: Candidate
+    result: Result
+    lift: BinaryLift
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,17 +201,27 @@ class Compression:
         """The bytes of one item without codes."""
         return 4 * self.features.image.shape[1]
 
-    def try_candidates(self, bits: int) -> list[tuple[Result, BinaryLift]]:
-        """Fit and measure every candidate of a length; the best comes first."""
-        tried = []
-        for name in candidates(self.features, bits):
-            lift = fitted(self.features, name, bits, self.seed)
-            tried.append((measured(self.features, name, lift), lift))
-        return sorted(tried, key=lambda one: -one[0].score)
+    def try_candidates(self, bits: int, *, labels: bool = True) -> list[Tried]:
+        """Fit and measure every candidate of a length; the best comes first. Labels are read on request.
 
-    def model(self, result: Result, lift: BinaryLift) -> DualEncoder:
-        """Return the model whose codes come from a lift, with the better search as the default."""
-        return with_lift(self.encoder, lift, asymmetric=result.prefers_asymmetric)
+        It has the highest `Result.score`. A candidate that reads labels comes before it only if its precision
+        is higher by `LABEL_GAIN` and the sum of score and precision is higher.
+        """
+        tried = []
+        features = self.features if labels else dataclasses.replace(self.features, labels=None)
+        for candidate in candidates(features, bits):
+            lift = fitted(features, candidate, bits, self.seed)
+            tried.append(Tried(candidate, measured(features, candidate, lift), lift))
+        tried.sort(key=lambda one: -one.result.score)
+        best = next(one for one in tried if not one.candidate.label_share)
+        least = best.result.precision + LABEL_GAIN
+        labelled = [one for one in tried if one.candidate.label_share and one.result.precision >= least]
+        first = max([best, *labelled], key=lambda one: one.result.score + one.result.precision)
+        return [first, *(one for one in tried if one is not first)]
+
+    def model(self, tried: Tried) -> DualEncoder:
+        """Return the model of a candidate's codes, with the better search as the default."""
+        return with_lift(self.encoder, tried.lift, asymmetric=tried.result.prefers_asymmetric)
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of pictures and texts that are fitted to, and of queries and ranked pictures."""

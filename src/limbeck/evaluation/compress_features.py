@@ -39,7 +39,10 @@ class Collection:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Floats of pictures and texts to fit codes to, and held-out queries of both kinds to choose by."""
+    """Floats of pictures and texts to fit codes to, and held-out queries of both kinds to choose by.
+
+    ``labels``, bool by modality (N, C), are those of the rows to fit to; None without labels.
+    """
 
     space: Space
     image: np.ndarray
@@ -47,6 +50,7 @@ class Features:
     database: np.ndarray
     queries: dict[str, np.ndarray]
     held: dict[str, Held]
+    labels: dict[str, np.ndarray] | None = None
 
 
 def read_collection(
@@ -109,6 +113,7 @@ def held_out(model: DualEncoder, collection: Collection, seed: int) -> Features:
     rest = np.sort(order[count:DATABASE])
     database = np.concatenate([asking, rest])
     own: np.ndarray | None = None
+    writers = np.zeros(0, np.int64)  # the pictures of the texts to fit to
     if model.text_input != "text":
         fitted_texts, asked = np.zeros((0, points.shape[1]), np.float32), None
     elif collection.text_kind == "everyday":
@@ -116,10 +121,11 @@ def held_out(model: DualEncoder, collection: Collection, seed: int) -> Features:
         fitted_texts, asked = texts[::2], texts[1::2]
     else:
         fitted_texts = model.encode_text([text for row in fitting for text in collection.texts[row]])
+        writers = np.repeat(fitting, [len(collection.texts[row]) for row in fitting])
         rows = [(text, i) for i, row in enumerate(asking) for text in collection.texts[row]]
         asked = model.encode_text([text for text, _ in rows])
         own = np.array([i for _, i in rows], np.int64)
-    return features_of(
+    features = features_of(
         model.space,
         points[fitting],
         fitted_texts,
@@ -130,6 +136,12 @@ def held_out(model: DualEncoder, collection: Collection, seed: int) -> Features:
         labels=collection.labels[database] if collection.labels.shape[1] else None,
         text_rows=own,
     )
+    if not collection.labels.any():
+        return features
+    known = collection.labels
+    text_labels = np.zeros((len(features.text), known.shape[1]), bool)  # built-in texts have none
+    text_labels[: len(writers)] = known[writers]
+    return dataclasses.replace(features, labels={"image": known[fitting], "text": text_labels})
 
 
 def features_of(

@@ -71,7 +71,7 @@ class Searcher:
         return self.search_many(points, options, embeddings=floats)
 
     def settled(self, queries: Sequence[Sequence[Term]], options: SearchOptions) -> SearchOptions:
-        """Return the options with ``asymmetric`` decided (`Engines.settled`); stored items have no numbers."""
+        """Decide ``asymmetric`` (`Engines.settled`); stored items are compared as codes."""
         if options.asymmetric is None and all(term.id is not None for terms in queries for term in terms):
             return replace(options, asymmetric=False)
         return self.engines.settled(options)

@@ -1,8 +1,8 @@
 """Learn a linear map whose signs keep the ranking of the features (ours).
 
-Queries are pictures, texts, and pictures moved to the mean of the texts with noise, which stand in for
-captions. The softmax of their similarities to the codes of the pictures is drawn to that of the features'
-similarities.
+Queries are pictures, texts, and pictures moved to the mean of the texts, with noise and a text's direction,
+which stand in for captions. The softmax of their similarities to the codes of the pictures is drawn to that
+of the features' similarities, and with labels in part to the pictures that share one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ STEPS, RATE, BATCH, ITEMS = 600, 2e-3, 256, 2048
 SHARPNESS = 3.0  # of the target: similarities in standard deviations are multiplied by it
 
 
+class Labels(NamedTuple):
+    """Labels of pictures and texts, 0 or 1 in float (N, C), and the share of the target that they make up."""
+
+    image: torch.Tensor
+    text: torch.Tensor
+    share: float
+
+
 class Learned(NamedTuple):
     """Means (D,) by modality, and the projection (D, bits)."""
 
@@ -24,7 +32,9 @@ class Learned(NamedTuple):
     projection: torch.Tensor
 
 
-def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, seed: int) -> Learned:
+def learn_ranking(
+    image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, seed: int, labels: Labels | None = None
+) -> Learned:
     """Learn means and projection from features of pictures (N, D) and texts (M, D), from a projection on.
 
     Queries are compared with the pictures' signs as signs and as real numbers, so that the map serves both
@@ -46,13 +56,13 @@ def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, 
         items = torch.randperm(len(image), generator=rng)[:ITEMS]
         stored = _signs((pictures[items] - shifts["image"] * unit) @ projection)
         own = _drawn(len(image), BATCH // 4, rng)
-        moved = F.normalize(pictures[_drawn(len(image), BATCH // 2, rng)], dim=1)
-        spread = pictures[_drawn(len(image), len(moved), rng)] * torch.randn(len(moved), 1, generator=rng)
-        moved = F.normalize(moved + F.normalize(spread, dim=1), dim=1) * length
-        asked = {
-            "image": pictures[own],
-            "text": torch.cat([moved, texts[_drawn(len(text), BATCH // 4, rng)]]),
-        }
+        source = _drawn(len(image), BATCH // 2, rng)
+        spread = pictures[_drawn(len(image), len(source), rng)] * torch.randn(len(source), 1, generator=rng)
+        parts = pictures[source], spread, texts[_drawn(len(text), len(source), rng)]
+        sum_ = torch.stack([F.normalize(part, dim=1) for part in parts]).sum(0)
+        moved = F.normalize(sum_, dim=1) * length
+        picked = _drawn(len(text), BATCH // 4, rng)
+        asked = {"image": pictures[own], "text": torch.cat([moved, texts[picked]])}
         loss = image.new_zeros(())
         for modality, queries in asked.items():
             target = (queries + means[modality]) @ image[items].T
@@ -61,10 +71,16 @@ def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, 
                 * (target - target.mean(1, keepdim=True))
                 / target.std(1, keepdim=True).clamp_min(1e-12)
             )
-            hidden = own[:, None] == items if modality == "image" else None
+            hidden = own[:, None] == items if modality == "image" else torch.zeros(1, 1, dtype=torch.bool)
+            target = target.masked_fill(hidden, -1e4).softmax(1)
+            if labels is not None:
+                known = labels.image[own] if modality == "image" else labels.text[picked]  # `moved` has none
+                near = (known @ labels.image[items].T > 0).float().masked_fill(hidden, 0)
+                target[-len(known) :] = _supervised(target[-len(known) :], near, labels.share)
             answers = (queries - shifts[modality] * unit) @ projection
             for scale, codes in zip(scales.exp(), (_signs(answers), answers), strict=True):
-                loss = loss + _cross_entropy(scale * codes @ stored.T, target, hidden) * len(queries)
+                logits = (scale * codes @ stored.T).masked_fill(hidden, -1e4)
+                loss = loss + F.cross_entropy(logits, target) * len(queries)
         optimizer.zero_grad()
         loss.div(BATCH).backward()
         optimizer.step()
@@ -83,8 +99,7 @@ def _signs(values: torch.Tensor) -> torch.Tensor:
     return relaxed + (torch.where(values >= 0, 1.0, -1.0) - relaxed).detach()
 
 
-def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
-    """Compare the softmax of two rankings (Q, N); a picture is not compared with itself."""
-    if hidden is not None:
-        logits, target = logits.masked_fill(hidden, -1e4), target.masked_fill(hidden, -1e4)
-    return F.cross_entropy(logits, target.softmax(1))
+def _supervised(target: torch.Tensor, near: torch.Tensor, share: float) -> torch.Tensor:
+    """Mix a target (Q, N) with the mean over the items that share a label; without one it stays."""
+    count = near.sum(1, keepdim=True)
+    return torch.where(count > 0, (1 - share) * target + share * near / count.clamp_min(1), target)
