@@ -54,7 +54,7 @@
       h("button", { type: "button", class: "alike", tabindex: "-1", "aria-expanded": "false", "data-act": "alike" }, `${alike.length} alike`); // prettier-ignore
     const facts = [
       h("span", { class: "score" }, score),
-      sure && h("span", { class: "sure", title: "How probable it is that this hit is better than chance" }, `${sure} sure`),
+      sure && h("span", { class: "sure", title: "The confidence of this hit; see the cut-off" }, `${sure} sure`),
       h("span", { class: "unsure", hidden: true }, "unsure"),
       move(rank, before, against),
     ];

@@ -28,8 +28,12 @@
     });
   }
 
-  function cutOff() {
-    return slider("cut", "Cut-off", { min: 0, max: 100, step: 1, title: "Hits that are less certain than this are greyed" },
+  /** What `info` says about the confidence of hits: true, or a sentence per kind of query. */
+  const calibrated = ({ confidence }) => (confidence && typeof confidence === "object" ? Object.values(confidence) : confidence ? [""] : []);
+
+  function cutOff(told) {
+    const title = ["Hits that are less sure than this are grey.", ...new Set(told)].join("\n");
+    return slider("cut", "Cut-off", { min: 0, max: 100, step: 1, title },
       (value) => `${value} %`, (now) => Math.round(100 * now.cut),
       (value) => state.change({ cut: value / 100 }, { replace: true })); // prettier-ignore
   }
@@ -64,7 +68,7 @@
       info.cones && segments("View", "view", [["", "Pictures"], ["disk", "Hierarchy"]]),
       info.cones && segments("Direction", "hierarchy", [["", "All"], ["more-general", "More general"], ["more-specific", "More specific"]]),
     ];
-    const settings = [info.confidence && cutOff(), info.bits && info.prefixes.length > 0 && codeLength(info), folding()];
+    const settings = [calibrated(info).length > 0 && cutOff(calibrated(info)), info.bits && info.prefixes.length > 0 && codeLength(info), folding()];
     box = h("details", { class: "settings", open: !narrow.matches }, h("summary", {}, "Settings"), h("div", {}, settings));
     bar.replaceChildren(...views.filter(Boolean), box);
   }

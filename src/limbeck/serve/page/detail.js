@@ -15,7 +15,7 @@
   }
 
   function facts(hit, scoreName) {
-    const rows = [["id", hit.id], ["score", scoreOf(hit, scoreName)], ["better than chance", percent(hit.confidence)],
+    const rows = [["id", hit.id], ["score", scoreOf(hit, scoreName)], ["confidence", percent(hit.confidence)],
       ...Object.entries(hit.metadata || {})]; // prettier-ignore
     const told = rows.filter(([, given]) => given !== null && given !== undefined && given !== "" && !(Array.isArray(given) && !given.length));
     return h("dl", {}, told.map(([name, given]) => h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, value(given)))));

@@ -157,6 +157,7 @@
       const cards = found.filter(({ status }) => status === "fulfilled").map(({ value }) => {
         const node = card({ ...value, alike: [] }, { rank: this.rows().indexOf(row), scoreName: "" });
         node.classList.add("folded");
+        node.querySelector(".score").textContent = "alike";
         node.dataset.of = row.dataset.id;
         return node;
       }); // prettier-ignore
