@@ -154,7 +154,7 @@ def test_reloads_under_load_lose_no_request(tmp_path: Path):
     path = small(tmp_path, 3)
 
     async def ask() -> list[dict]:
-        async with asking(path, reload_seconds=0.01, cache_bytes=0) as (client, _):
+        async with asking(path, reload_seconds=0.01, cache_bytes=0) as (client, service):
             answers: list[dict] = []
             stop = asyncio.Event()
 
@@ -166,7 +166,11 @@ def test_reloads_under_load_lose_no_request(tmp_path: Path):
             clients = [asyncio.create_task(client_loop()) for _ in range(8)]
             for count in range(4, 9):
                 await asyncio.to_thread(small, tmp_path, count, bits=8 * (1 + count % 2), replace=True)
-                await asyncio.sleep(0.05)
+                while service.at(None).current.generation < count - 2:
+                    await asyncio.sleep(0.01)
+            asked = len(answers)
+            while len(answers) < asked + 16:
+                await asyncio.sleep(0.01)
             stop.set()
             await asyncio.gather(*clients)
             return answers
