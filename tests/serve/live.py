@@ -17,9 +17,12 @@ from limbeck.serve.settings import Settings
 
 
 @contextmanager
-def live(indexes: Sequence[Path], guard: Guard | None = None, **options: object) -> Iterator[int]:
+def live(
+    indexes: Sequence[Path], guard: Guard | None = None, root_path: str = "", **options: object
+) -> Iterator[int]:
     """Serve indexes until the context ends; gives the port."""
-    app = create_app(indexes, Settings(guard=guard or Guard()))
+    app = create_app(indexes, Settings(guard=guard or Guard(), root_path=root_path))
+    options |= {"root_path": root_path}
     config = uvicorn.Config(app, port=0, log_level="critical", ws="none", http=Protocol, **options)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

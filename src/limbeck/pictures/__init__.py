@@ -9,7 +9,7 @@ from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.fit import contain, resize_center
 from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name, media_type
 from limbeck.pictures.listing import Listing, list_folder, list_zip
-from limbeck.pictures.open import LazyPictures, decode_picture, open_picture, picture_bytes
+from limbeck.pictures.open import LazyPictures, decode_picture, open_picture, picture_bytes, picture_size
 from limbeck.pictures.pixel_budget import PIXEL_BUDGET
 from limbeck.pictures.skipped import Kind, PictureError, Reason, SkippedFiles
 from limbeck.pictures.text import normalize_text
@@ -33,6 +33,7 @@ __all__ = [
     "normalize_text",
     "open_picture",
     "picture_bytes",
+    "picture_size",
     "resize_center",
     "to_rgb",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -75,38 +76,36 @@ def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
 
 
 def decode_picture(
-    stream: BinaryIO,
-    name: str,
-    *,
-    size: int | None = None,
-    only: tuple[str, ...] | None = None,
-    pixels: int | None = None,
+    stream: BinaryIO, name: str, *, size: int | None = None, only: tuple[str, ...] | None = None
 ) -> Image.Image:
     """Decode a picture from an open stream; errors contain ``name``. See `open_picture`.
 
-    Args:
-        stream: the encoded picture.
-        name: what errors call it.
-        size: see `open_picture`.
-        only: the formats that are tried, in Pillow's names; all by default.
-        pixels: the largest picture that is decoded.
+    ``only`` has the formats that are tried, in Pillow's names; all by default.
     """
+    with _header(stream, name, only) as image:
+        if size is not None and image.format == "JPEG":
+            image.draft(None, (size, size))
+        with PIXEL_BUDGET.hold(image.width * image.height):
+            return _upright_rgb(image)
+
+
+def picture_size(stream: BinaryIO, name: str, *, only: tuple[str, ...] | None = None) -> tuple[int, int]:
+    """Return width and height by the header of a picture, which is not decoded; see `decode_picture`."""
+    with _header(stream, name, only) as image:
+        return image.size
+
+
+@contextmanager
+def _header(stream: BinaryIO, name: str, only: tuple[str, ...] | None) -> Iterator[Image.Image]:
+    """Open a picture without decoding it; whatever then fails with it is a `PictureError`."""
     try:
         with Image.open(stream, formats=formats() if only is None else only) as image:
-            if pixels is not None and image.width * image.height > pixels:
-                sides = f"{image.width:,} × {image.height:,}"
-                raise PictureError(
-                    f"{name}: {sides} pixels, at most {pixels:,}; scale it down", Kind.TOO_LARGE
-                )
             if max(image.size) > MAX_SIDE:
                 sides = f"{image.width:,} × {image.height:,}"
                 raise PictureError(
                     f"{name}: {sides} pixels, at most {MAX_SIDE:,} per side; scale it down", Kind.TOO_LARGE
                 )
-            if size is not None and image.format == "JPEG":
-                image.draft(None, (size, size))
-            with PIXEL_BUDGET.hold(image.width * image.height):
-                return _upright_rgb(image)
+            yield image
     except LimbeckError:
         raise
     except UnidentifiedImageError:

@@ -78,10 +78,8 @@ def embedding_routes(service: Service) -> APIRouter:
 
         def encode() -> str:
             uploads = Uploads(pixels)
-            terms = [
-                Term(one) if isinstance(one, str) else Term(image=uploads.decode_base64(one.image))
-                for one in inputs
-            ]
+            asked = [one if isinstance(one, str) else uploads.admit_base64(one.image) for one in inputs]
+            terms = [Term(one) if isinstance(one, str) else Term(image=one.decode()) for one in asked]
             return fast_json(_answer(opened, terms, body.encoding_format))
 
         async with service.pictures:

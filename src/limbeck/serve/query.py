@@ -62,16 +62,13 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
     from limbeck.serve.uploads import Uploads  # with Pillow, which a text does not need
 
     uploads = Uploads(pixels)
+    inline = [None if term.image is None else uploads.admit_base64(term.image) for term in body.terms]
+    sent = [uploads.admit(data, declared) for data, declared in files]
     terms = [
-        Term(
-            text=term.text,
-            id=term.id,
-            image=None if term.image is None else uploads.decode_base64(term.image),
-            weight=term.weight,
-        )
-        for term in body.terms
+        Term(text=term.text, id=term.id, image=None if image is None else image.decode(), weight=term.weight)
+        for term, image in zip(body.terms, inline, strict=True)
     ]
-    terms += [Term(image=uploads.decode(data, declared)) for data, declared in files]
+    terms += [Term(image=image.decode()) for image in sent]
     return query_of(terms, body)
 
 

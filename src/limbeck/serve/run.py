@@ -16,6 +16,7 @@ import uvicorn
 from limbeck.errors import LimbeckError
 from limbeck.notices import say
 from limbeck.serve.app import create_app
+from limbeck.serve.headers import is_loopback
 from limbeck.serve.logs import LOG, log_to_stderr
 from limbeck.serve.protocol import Protocol
 from limbeck.serve.service import Service
@@ -62,6 +63,8 @@ def serve(
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         say(f"serves {', '.join(app.state.service.indexes)} on http://{shown}:{taken}")
+        if not settings.guard.keys and not is_loopback(settings.guard.host):
+            say("anybody who reaches this address may search; give --api-key-file to ask for a key")
         server.run(sockets=[listener])
 
 

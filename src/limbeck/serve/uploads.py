@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures import decode_picture, media_type
+from limbeck.pictures import decode_picture, media_type, picture_size
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/gif": "GIF"}
 _NAME = "image"
@@ -20,48 +20,68 @@ _DATA_URL = re.compile(r"data:([a-z0-9.+/-]{1,50});base64,")
 _SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 
-def decode_upload(data: bytes, declared: str | None, *, pixels: int) -> Image.Image:
-    """Decode an uploaded picture as upright RGB; an animation gives its first frame.
+@dataclass(frozen=True)
+class Upload:
+    """Is an uploaded picture that may be decoded: one of `FORMATS`, as declared, and not too large."""
 
-    Args:
-        data: JPEG, PNG, WebP or GIF.
-        declared: its media type; None or ``application/octet-stream`` leaves it to the first bytes.
-        pixels: the largest picture that is decoded; its header decides.
+    data: bytes
+    form: str
 
-    Raises:
-        LimbeckError: another type, not the declared one, too large, damaged or cut off.
-    """
-    kind = media_type(data)
-    media = (declared or "application/octet-stream").partition(";")[0].strip().lower()
-    if kind is None or media not in (kind, "application/octet-stream"):
-        found = kind or "no JPEG, PNG, WebP or GIF"
-        hint = "send a JPEG, PNG, WebP or GIF" if kind is None else "declare its real type"
-        told = f"{media!r}, but " if media != "application/octet-stream" else ""
-        raise LimbeckError(f"{_NAME}: {told}the data is {found}; {hint}", code="E-REQUEST-TYPE")
-    if kind == "image/jpeg" and data.count(_SCAN) > _MOST_SCANS:
-        raise LimbeckError(
-            f"{_NAME}: a JPEG of more than {_MOST_SCANS} scans; save it anew", code="E-PICTURE-SIZE"
-        )
-    return decode_picture(io.BytesIO(data), _NAME, only=(FORMATS[kind],), pixels=pixels)
+    def decode(self) -> Image.Image:
+        """Return it as upright RGB; an animation gives its first frame.
+
+        Raises:
+            LimbeckError: it is damaged or cut off.
+        """
+        return decode_picture(io.BytesIO(self.data), _NAME, only=(self.form,))
 
 
 @dataclass
 class Uploads:
-    """Decodes the pictures of one request, which together have at most ``pixels``; see `decode_upload`."""
+    """Admits the pictures of one request, by their headers, before any is decoded.
+
+    Attributes:
+        pixels: what all further ones may have together.
+    """
 
     pixels: int
 
-    def decode(self, data: bytes, declared: str | None) -> Image.Image:
-        """Decode a picture file."""
-        image = decode_upload(data, declared, pixels=self.pixels)
-        self.pixels -= image.width * image.height
-        return image
+    def admit(self, data: bytes, declared: str | None) -> Upload:
+        """Admit a JPEG, PNG, WebP or GIF.
 
-    def decode_base64(self, text: str) -> Image.Image:
-        """Decode a picture file in Base64, plain or as a data URL."""
+        Args:
+            data: the file.
+            declared: its media type; None or ``application/octet-stream`` leaves it to the first bytes.
+
+        Raises:
+            LimbeckError: it has another type, not the declared one, is too large, or has no header.
+        """
+        kind = media_type(data)
+        media = (declared or "application/octet-stream").partition(";")[0].strip().lower()
+        if kind is None or media not in (kind, "application/octet-stream"):
+            found = kind or "no JPEG, PNG, WebP or GIF"
+            hint = "send a JPEG, PNG, WebP or GIF" if kind is None else "declare its real type"
+            told = f"{media!r}, but " if media != "application/octet-stream" else ""
+            raise LimbeckError(f"{_NAME}: {told}the data is {found}; {hint}", code="E-REQUEST-TYPE")
+        if kind == "image/jpeg" and data.count(_SCAN) > _MOST_SCANS:
+            raise LimbeckError(
+                f"{_NAME}: a JPEG of more than {_MOST_SCANS} scans; save it anew", code="E-PICTURE-SIZE"
+            )
+        upload = Upload(data, FORMATS[kind])
+        width, height = picture_size(io.BytesIO(data), _NAME, only=(upload.form,))
+        if width * height > self.pixels:
+            raise LimbeckError(
+                f"{_NAME}: {width:,} × {height:,} pixels, where {self.pixels:,} are left; scale it down",
+                code="E-PICTURE-SIZE",
+            )
+        self.pixels -= width * height
+        return upload
+
+    def admit_base64(self, text: str) -> Upload:
+        """Admit a picture file in Base64, plain or as a data URL."""
         url = _DATA_URL.match(text)
         try:
             data = base64.b64decode(text[url.end() :] if url else text, validate=True)
         except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
             raise LimbeckError(f"{_NAME}: not Base64; encode the file", code="E-REQUEST-FORM") from None
-        return self.decode(data, url[1] if url else None)
+        return self.admit(data, url[1] if url else None)
