@@ -100,8 +100,8 @@ def test_enter_opens_the_dialog(page: Page, served: Served):
     page.until(lambda: ids[1] in page.one("#detail dl").text)
     assert parse_qs(page.query())["open"] == [ids[1]]
     page.press(Keys.ESCAPE)
-    page.until(lambda: not page.one("#detail").is_displayed())
-    assert "open" not in parse_qs(page.query())
+    page.until(lambda: "open" not in parse_qs(page.query()))
+    assert not page.one("#detail").is_displayed()
     assert page.focused() in ids
     page.open(f"{RED}&open={ids[1]}")  # a link to an item
     page.until(lambda: page.one("#detail").is_displayed())

@@ -1,7 +1,22 @@
 "use strict";
 // Draws the page from the state: which parts are shown, which search is asked, and what its answer becomes.
 (function () {
-  const { h, announce, count, state, backend, query, pictures, filters, controls, detail, Pane, Hierarchy, startPage, Failure } = window.limbeck;
+  const {
+    h,
+    announce,
+    count,
+    state,
+    backend,
+    query,
+    pictures,
+    filters,
+    controls,
+    detail,
+    Pane,
+    Hierarchy,
+    startPage,
+    Failure,
+  } = window.limbeck;
   const place = document.getElementById("panes");
   const side = document.getElementById("side");
   let indexes = [];
@@ -15,7 +30,20 @@
 
   function question(now) {
     const { index, beside, text, terms, filters: chosen, where, k, bits, fold, hierarchy, view } = now;
-    return state.toQuery({ ...state.START, index, beside, text, terms, filters: chosen, where, k, bits, fold, hierarchy, view });
+    return state.toQuery({
+      ...state.START,
+      index,
+      beside,
+      text,
+      terms,
+      filters: chosen,
+      where,
+      k,
+      bits,
+      fold,
+      hierarchy,
+      view,
+    });
   }
 
   function layOut(info, now) {
@@ -32,8 +60,15 @@
 
   async function fill(pane, info, now, signal, reference) {
     pane.loading();
-    const options = { index: pane.index, terms: state.asked(now), filters: filters.chosen(now), where: now.where, k: now.k,
-      fold: now.fold, hierarchy: now.hierarchy }; // prettier-ignore
+    const options = {
+      index: pane.index,
+      terms: state.asked(now),
+      filters: filters.chosen(now),
+      where: now.where,
+      k: now.k,
+      fold: now.fold,
+      hierarchy: now.hierarchy,
+    };
     try {
       const bits = now.bits && info.prefixes.includes(now.bits) ? now.bits : 0;
       const [answer, whole] = await Promise.all([
@@ -81,7 +116,20 @@
   async function hierarchy(pane, now, signal) {
     const term = state.asked(now).find(({ weight, image }) => weight > 0 && !image);
     pane.loading();
-    if (!term) return pane.settle("", h("div", { class: "message" }, h("p", {}, "The hierarchy view starts from words or from a picture of the collection. Open a hit, and choose “More like this”.")));
+    if (!term)
+      return pane.settle(
+        "",
+        h(
+          "div",
+          { class: "message" },
+          h(
+            "p",
+            {},
+            "The hierarchy view starts from words or from a picture of the collection. " +
+              "Open a hit, and choose “More like this”.",
+          ),
+        ),
+      );
     try {
       const view = new Hierarchy(pane.index);
       const found = await backend.hierarchy(pane.index, term);
@@ -118,9 +166,13 @@
     pictures.allow(seen);
     const ways = [info.text && "words", seen && "picture"].filter(Boolean);
     document.getElementById("hero").textContent = `Search by ${ways.join(" or by ") || "example"}`;
-    document.getElementById("box-help").textContent = seen ? "Drop a picture here, paste one, or choose a file."
-      : info.text ? "" : "This collection cannot be asked by words; start from one of its pictures."; // prettier-ignore
-    built = { name: info.name, done: filters.load(info.name).catch(() => {}) }; // the search itself tells what is wrong
+    document.getElementById("box-help").textContent = seen
+      ? "Drop a picture here, paste one, or choose a file."
+      : info.text
+        ? ""
+        : "This collection cannot be asked by words; start from one of its pictures.";
+    const done = filters.load(info.name).catch(() => {}); // the search itself tells what is wrong
+    built = { name: info.name, done };
     return built.done;
   }
 
@@ -159,10 +211,18 @@
     const button = (text, run) => h("button", { type: "button", class: "small-button", onclick: run }, text);
     const terms = (weight) => ids.map((id) => ({ id, weight }));
     bar.hidden = !ids.length;
-    bar.replaceChildren(h("strong", {}, `${ids.length} selected`),
+    bar.replaceChildren(
+      h("strong", {}, `${ids.length} selected`),
       button("More like these", () => state.ask("", terms(1))),
       button("Without these", () => state.ask(state.get().text, [...state.get().terms, ...terms(-1)])),
-      button("Unselect", () => { pane.unselect(); pane.rows().find((row) => row.tabIndex === 0)?.focus(); })); // prettier-ignore
+      button("Unselect", () => {
+        pane.unselect();
+        pane
+          .rows()
+          .find((row) => row.tabIndex === 0)
+          ?.focus();
+      }),
+    );
     if (ids.length) announce(`${ids.length} selected`);
   }
 

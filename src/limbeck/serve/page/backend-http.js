@@ -28,7 +28,12 @@
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
     const search = given.length ? `?${new URLSearchParams(given)}` : "";
     const options = body
-      ? { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal }
+      ? {
+          method: "POST",
+          body: JSON.stringify(body),
+          headers: { "Content-Type": "application/json" },
+          signal,
+        }
       : { signal };
     let response;
     try {
@@ -60,7 +65,9 @@
       return { version, indexes: indexes.map((one) => ({ ...one, space: one.space.name })) };
     },
     async search({ index, terms, filters = [], where = "", k, bits, fold, hierarchy }, signal) {
-      const plain = terms.map(async ({ image, ...term }) => (image ? { ...term, image: await base64(image) } : term));
+      const plain = terms.map(async ({ image, ...term }) =>
+        image ? { ...term, image: await base64(image) } : term,
+      );
       const body = { index, terms: await Promise.all(plain), k };
       if (fold) body.fold = true;
       const filter = whereOf(filters, where);

@@ -16,8 +16,17 @@
   /** A picture, or where there is none the name of the item. */
   function frame(url, hit, size) {
     if (!url) return h("span", { class: "no-picture" }, hit.id);
-    const image = h("img", { src: url, alt: titleOf(hit), loading: "lazy", decoding: "async", width: size, height: size });
-    image.addEventListener("error", () => image.replaceWith(h("span", { class: "no-picture" }, hit.id)), { once: true });
+    const image = h("img", {
+      src: url,
+      alt: titleOf(hit),
+      loading: "lazy",
+      decoding: "async",
+      width: size,
+      height: size,
+    });
+    image.addEventListener("error", () => image.replaceWith(h("span", { class: "no-picture" }, hit.id)), {
+      once: true,
+    });
     return image;
   }
 
@@ -26,11 +35,17 @@
     if (before === undefined || before === rank) return null;
     const up = before - rank;
     const [sign, words] =
-      before < 0 ? ["new", `not among the hits ${what}`]
-      : up > 0 ? [`▲ ${up}`, `${count(up, "place")} higher than ${what}`]
-      : [`▼ ${-up}`, `${count(-up, "place")} lower than ${what}`]; // prettier-ignore
-    return h("span", { class: before < 0 || up > 0 ? "move up" : "move down", title: words },
-      h("span", { "aria-hidden": "true" }, sign), h("span", { class: "unseen" }, words)); // prettier-ignore
+      before < 0
+        ? ["new", `not among the hits ${what}`]
+        : up > 0
+          ? [`▲ ${up}`, `${count(up, "place")} higher than ${what}`]
+          : [`▼ ${-up}`, `${count(-up, "place")} lower than ${what}`];
+    return h(
+      "span",
+      { class: before < 0 || up > 0 ? "move up" : "move down", title: words },
+      h("span", { "aria-hidden": "true" }, sign),
+      h("span", { class: "unseen" }, words),
+    );
   }
 
   const more = (hit) => state.ask("", [{ id: hit.id, weight: 1 }]);
@@ -50,20 +65,48 @@
     const sure = percent(hit.confidence);
     const score = scoreOf(hit, scoreName);
     const alike = hit.alike || [];
-    const fold = alike.length > 0 &&
-      h("button", { type: "button", class: "alike", tabindex: "-1", "aria-expanded": "false", "data-act": "alike" }, `${alike.length} alike`); // prettier-ignore
+    const fold =
+      alike.length > 0 &&
+      h(
+        "button",
+        { type: "button", class: "alike", tabindex: "-1", "aria-expanded": "false", "data-act": "alike" },
+        `${alike.length} alike`,
+      );
     const facts = [
       h("span", { class: "score" }, score),
-      sure && h("span", { class: "sure", title: "The confidence of this hit; see the cut-off" }, `${sure} sure`),
+      sure &&
+        h("span", { class: "sure", title: "The confidence of this hit; see the cut-off" }, `${sure} sure`),
       h("span", { class: "unsure", hidden: true }, "unsure"),
       move(rank, before, against),
     ];
-    const node = h("div", { role: "row", class: "hit", tabindex: "-1", "aria-selected": "false", "aria-rowindex": rank + 1, dataset: { id: hit.id } },
-      h("div", { role: "gridcell" },
-        h("div", { class: "frame" }, frame(hit.thumbnail, hit, 256),
-          h("span", { class: "tick" }, icon("check")), h("div", { class: "actions" }, actions(hit, { tabindex: "-1" }))),
-        h("p", { class: titleOf(hit) === hit.id ? "title name" : "title", title: titleOf(hit) }, titleOf(hit)),
-        h("div", { class: "facts" }, facts, fold))); // prettier-ignore
+    const node = h(
+      "div",
+      {
+        role: "row",
+        class: "hit",
+        tabindex: "-1",
+        "aria-selected": "false",
+        "aria-rowindex": rank + 1,
+        dataset: { id: hit.id },
+      },
+      h(
+        "div",
+        { role: "gridcell" },
+        h(
+          "div",
+          { class: "frame" },
+          frame(hit.thumbnail, hit, 256),
+          h("span", { class: "tick" }, icon("check")),
+          h("div", { class: "actions" }, actions(hit, { tabindex: "-1" })),
+        ),
+        h(
+          "p",
+          { class: titleOf(hit) === hit.id ? "title name" : "title", title: titleOf(hit) },
+          titleOf(hit),
+        ),
+        h("div", { class: "facts" }, facts, fold),
+      ),
+    );
     node.hit = hit;
     return node;
   }

@@ -29,21 +29,32 @@
   }
 
   /** What `info` says about the confidence of hits: true, or a sentence per kind of query. */
-  const calibrated = ({ confidence }) => (confidence && typeof confidence === "object" ? Object.values(confidence) : confidence ? [""] : []);
+  const calibrated = ({ confidence }) =>
+    confidence && typeof confidence === "object" ? Object.values(confidence) : confidence ? [""] : [];
 
   function cutOff(told) {
     const title = ["Hits that are less sure than this are grey.", ...new Set(told)].join("\n");
-    return slider("cut", "Cut-off", { min: 0, max: 100, step: 1, title },
-      (value) => `${value} %`, (now) => Math.round(100 * now.cut),
-      (value) => state.change({ cut: value / 100 }, { replace: true })); // prettier-ignore
+    return slider(
+      "cut",
+      "Cut-off",
+      { min: 0, max: 100, step: 1, title },
+      (value) => `${value} %`,
+      (now) => Math.round(100 * now.cut),
+      (value) => state.change({ cut: value / 100 }, { replace: true }),
+    );
   }
 
   function codeLength({ bits, prefixes }) {
     const lengths = [...new Set([...prefixes, bits])].sort((a, b) => a - b);
     const last = lengths.length - 1;
-    return slider("bits", "Code length", { min: 0, max: last, step: 1, title: "Compare only the first bits of the codes" },
-      (at) => `${lengths[at]} bits`, (now) => (now.bits && lengths.includes(now.bits) ? lengths.indexOf(now.bits) : last),
-      (at) => state.change({ bits: at === last ? 0 : lengths[at] }, { replace: true })); // prettier-ignore
+    return slider(
+      "bits",
+      "Code length",
+      { min: 0, max: last, step: 1, title: "Compare only the first bits of the codes" },
+      (at) => `${lengths[at]} bits`,
+      (now) => (now.bits && lengths.includes(now.bits) ? lengths.indexOf(now.bits) : last),
+      (at) => state.change({ bits: at === last ? 0 : lengths[at] }, { replace: true }),
+    );
   }
 
   function segments(label, name, options) {
@@ -58,18 +69,39 @@
   function folding() {
     const box = h("input", { type: "checkbox", id: "fold" });
     box.addEventListener("change", () => state.change({ fold: box.checked }));
-    return part(h("label", { class: "control" }, box, "Fold near-duplicates"), (now) => (box.checked = now.fold));
+    return part(
+      h("label", { class: "control" }, box, "Fold near-duplicates"),
+      (now) => (box.checked = now.fold),
+    );
   }
 
   /** Offer what this index can do. */
   function build(info) {
     parts.length = 0;
     const views = [
-      info.cones && segments("View", "view", [["", "Pictures"], ["disk", "Hierarchy"]]),
-      info.cones && segments("Direction", "hierarchy", [["", "All"], ["more-general", "More general"], ["more-specific", "More specific"]]),
+      info.cones &&
+        segments("View", "view", [
+          ["", "Pictures"],
+          ["disk", "Hierarchy"],
+        ]),
+      info.cones &&
+        segments("Direction", "hierarchy", [
+          ["", "All"],
+          ["more-general", "More general"],
+          ["more-specific", "More specific"],
+        ]),
     ];
-    const settings = [calibrated(info).length > 0 && cutOff(calibrated(info)), info.bits && info.prefixes.length > 0 && codeLength(info), folding()];
-    box = h("details", { class: "settings", open: !narrow.matches }, h("summary", {}, "Settings"), h("div", {}, settings));
+    const settings = [
+      calibrated(info).length > 0 && cutOff(calibrated(info)),
+      info.bits && info.prefixes.length > 0 && codeLength(info),
+      folding(),
+    ];
+    box = h(
+      "details",
+      { class: "settings", open: !narrow.matches },
+      h("summary", {}, "Settings"),
+      h("div", {}, settings),
+    );
     bar.replaceChildren(...views.filter(Boolean), box);
   }
 
@@ -78,7 +110,11 @@
   }
 
   function choice(id, label, name, options) {
-    const select = h("select", { id }, options.map(([value, text]) => h("option", { value }, text)));
+    const select = h(
+      "select",
+      { id },
+      options.map(([value, text]) => h("option", { value }, text)),
+    );
     select.value = state.get()[name];
     return [h("label", { for: id }, label), select];
   }
@@ -93,7 +129,11 @@
     place.replaceChildren(h("span", { class: "choice" }, index), h("span", { class: "choice" }, beside));
     index[1].addEventListener("change", () => {
       const reset = { filters: {}, where: "", bits: 0, hierarchy: "", view: "", open: "", k: state.START.k };
-      state.change({ ...reset, index: index[1].value, terms: state.get().terms.filter((term) => term.id === undefined) });
+      state.change({
+        ...reset,
+        index: index[1].value,
+        terms: state.get().terms.filter((term) => term.id === undefined),
+      });
     });
     beside[1].addEventListener("change", () => state.change({ beside: beside[1].value }));
     parts.header = (now, name) => {
@@ -116,8 +156,16 @@
 
   narrow.addEventListener("change", () => box && (box.open = !narrow.matches));
   document.getElementById("tools").append(
-    iconButton("keys", "Keys of this page", () => document.getElementById("keys").showModal(), { id: "show-keys" }),
+    iconButton("keys", "Keys of this page", () => document.getElementById("keys").showModal(), {
+      id: "show-keys",
+    }),
     themeButton(),
   );
-  window.limbeck.controls = { build, draw, header, headerDraw: (now, name) => parts.header && parts.header(now, name), bar };
+  window.limbeck.controls = {
+    build,
+    draw,
+    header,
+    headerDraw: (now, name) => parts.header && parts.header(now, name),
+    bar,
+  };
 })();

@@ -9,16 +9,34 @@
   const hitsOf = (pane) => pane.rows().map((row) => row.hit);
 
   function value(given) {
-    if (Array.isArray(given)) return h("ul", {}, given.map((one) => h("li", {}, String(one))));
+    if (Array.isArray(given))
+      return h(
+        "ul",
+        {},
+        given.map((one) => h("li", {}, String(one))),
+      );
     if (given !== null && typeof given === "object") return JSON.stringify(given);
     return String(given);
   }
 
   function facts(hit, scoreName) {
-    const rows = [["id", hit.id], ["score", scoreOf(hit, scoreName)], ["confidence", percent(hit.confidence)],
-      ...Object.entries(hit.metadata || {})]; // prettier-ignore
-    const told = rows.filter(([, given]) => given !== null && given !== undefined && given !== "" && !(Array.isArray(given) && !given.length));
-    return h("dl", {}, told.map(([name, given]) => h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, value(given)))));
+    const rows = [
+      ["id", hit.id],
+      ["score", scoreOf(hit, scoreName)],
+      ["confidence", percent(hit.confidence)],
+      ...Object.entries(hit.metadata || {}),
+    ];
+    const told = rows.filter(
+      ([, given]) =>
+        given !== null && given !== undefined && given !== "" && !(Array.isArray(given) && !given.length),
+    );
+    return h(
+      "dl",
+      {},
+      told.map(([name, given]) =>
+        h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, value(given))),
+      ),
+    );
   }
 
   function step(by) {
@@ -38,12 +56,30 @@
       return button;
     });
     const previous = iconButton("left", "Previous hit", () => step(-1), { disabled: at <= 0 });
-    const next = iconButton("right", "Next hit", () => step(1), { disabled: at < 0 || at + 1 >= hits.length });
+    const next = iconButton("right", "Next hit", () => step(1), {
+      disabled: at < 0 || at + 1 >= hits.length,
+    });
     dialog.replaceChildren(
-      h("div", { class: "detail-head" }, h("h2", { id: "detail-title", tabindex: "-1", autofocus: true }, titleOf(hit)),
-        previous, next, iconButton("close", "Close", () => dialog.close())),
-      h("div", { class: "detail-body" }, h("div", { class: "large" }, frame(hit.picture || hit.thumbnail, hit, 800)),
-        h("div", { class: "about" }, h("div", { class: "uses" }, uses), facts(hit, around.scoreName || "score")))); // prettier-ignore
+      h(
+        "div",
+        { class: "detail-head" },
+        h("h2", { id: "detail-title", tabindex: "-1", autofocus: true }, titleOf(hit)),
+        previous,
+        next,
+        iconButton("close", "Close", () => dialog.close()),
+      ),
+      h(
+        "div",
+        { class: "detail-body" },
+        h("div", { class: "large" }, frame(hit.picture || hit.thumbnail, hit, 800)),
+        h(
+          "div",
+          { class: "about" },
+          h("div", { class: "uses" }, uses),
+          facts(hit, around.scoreName || "score"),
+        ),
+      ),
+    );
   }
 
   async function draw(now, panes) {

@@ -11,7 +11,8 @@
     close: "M6 6l12 12M18 6 6 18",
     open: "M9 5H5v4M15 19h4v-4M5 5l6 6M19 19l-6-6",
     auto: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
-    light: "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
+    light:
+      "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
     dark: "M19 14.5A7.5 7.5 0 0 1 9.5 5a7.5 7.5 0 1 0 9.5 9.5z",
     keys: "M3.5 7h17v10h-17zM7 10.2h.01M10.3 10.2h.01M13.6 10.2h.01M17 10.2h.01M8 14h8",
     left: "M14.5 5.5 8 12l6.5 6.5",
@@ -37,7 +38,9 @@
   function h(tag, properties, ...children) {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(properties || {})) set(node, name, value);
-    node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+    node.append(
+      ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+    );
     return node;
   }
 
@@ -55,7 +58,11 @@
 
   /** A button of an icon alone; its label is also its tooltip. */
   function iconButton(name, label, onclick, properties = {}) {
-    return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...properties }, icon(name));
+    return h(
+      "button",
+      { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...properties },
+      icon(name),
+    );
   }
 
   function announce(text) {

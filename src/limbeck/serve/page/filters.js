@@ -28,25 +28,55 @@
     const box = h("input", { type: "checkbox" });
     Object.assign(box.dataset, { column, value: JSON.stringify(value) });
     box.addEventListener("change", () => toggle(column, value, box.checked));
-    return h("label", { class: "option" }, box, h("span", { class: "option-name", title: String(value) }, String(value)),
-      h("span", { class: "number" }, number.toLocaleString("en"))); // prettier-ignore
+    return h(
+      "label",
+      { class: "option" },
+      box,
+      h("span", { class: "option-name", title: String(value) }, String(value)),
+      h("span", { class: "number" }, number.toLocaleString("en")),
+    );
   }
 
   function group({ name, values }) {
-    const rest = h("div", { hidden: true }, values.slice(FEW).map((value) => row(name, value)));
-    const more = h("button", { type: "button", class: "link", "aria-expanded": "false" }, `${count(values.length - FEW, "more value")}`);
+    const rest = h(
+      "div",
+      { hidden: true },
+      values.slice(FEW).map((value) => row(name, value)),
+    );
+    const more = h(
+      "button",
+      { type: "button", class: "link", "aria-expanded": "false" },
+      `${count(values.length - FEW, "more value")}`,
+    );
     more.addEventListener("click", () => {
       rest.hidden = !rest.hidden;
       more.setAttribute("aria-expanded", String(!rest.hidden));
       more.textContent = rest.hidden ? count(values.length - FEW, "more value") : "fewer values";
     });
-    return h("fieldset", {}, h("legend", {}, name.replaceAll("_", " ")), values.slice(0, FEW).map((value) => row(name, value)),
-      values.length > FEW && [rest, more]); // prettier-ignore
+    return h(
+      "fieldset",
+      {},
+      h("legend", {}, name.replaceAll("_", " ")),
+      values.slice(0, FEW).map((value) => row(name, value)),
+      values.length > FEW && [rest, more],
+    );
   }
 
   function own() {
-    const input = h("input", { id: "where", type: "text", autocomplete: "off", spellcheck: "false", placeholder: "year >= 2005" });
-    const form = h("form", { class: "own" }, h("label", { for: "where" }, "Filter in words"), input, h("button", { type: "submit", class: "small-button" }, "Apply"));
+    const input = h("input", {
+      id: "where",
+      type: "text",
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "year >= 2005",
+    });
+    const form = h(
+      "form",
+      { class: "own" },
+      h("label", { for: "where" }, "Filter in words"),
+      input,
+      h("button", { type: "submit", class: "small-button" }, "Apply"),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       state.change({ where: input.value.trim(), k: state.START.k });
@@ -56,8 +86,24 @@
 
   function build() {
     const summary = h("summary", { id: "side-title" });
-    const clear = h("button", { type: "button", class: "link", id: "clear-filters", onclick: () => state.change({ filters: {}, where: "" }) }, "Clear the filters");
-    const box = h("details", { open: wide.matches }, summary, clear, columns.map(group), backend.can.where && own());
+    const clear = h(
+      "button",
+      {
+        type: "button",
+        class: "link",
+        id: "clear-filters",
+        onclick: () => state.change({ filters: {}, where: "" }),
+      },
+      "Clear the filters",
+    );
+    const box = h(
+      "details",
+      { open: wide.matches },
+      summary,
+      clear,
+      columns.map(group),
+      backend.can.where && own(),
+    );
     side.replaceChildren(...(columns.length || backend.can.where ? [box] : []));
   }
 

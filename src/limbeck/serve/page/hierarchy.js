@@ -1,86 +1,13 @@
 "use strict";
 // A Lorentz index around the query: the Poincaré disk, the same points as a list, and a way to the root.
 (function () {
-  const { h, svg, frame, titleOf, actions, announce, state, backend } = window.limbeck;
-  const SIZE = 0.055; // of a picture in the disk, whose radius is 1
-  const ORDER = { root: 0, query: 1, text: 2, item: 3 };
-  const WIDE = 1.3; // half the width of the drawing
+  const { h, frame, titleOf, actions, announce, state, backend, disk } = window.limbeck;
   const KIND = { root: "root", text: "text", query: "query", item: "picture" };
-
-  const nameOf = (point) => (point.kind === "root" ? "[ROOT]" : point.kind === "query" && point.id ? `your picture, ${point.id}` : point.text || point.id);
-
-  /** Points and rings as they are drawn: enlarged until the farthest point is near the rim. */
-  function enlarged(points, curv) {
-    const far = Math.max(...points.map(({ x, y }) => Math.hypot(x, y)), 0.05);
-    const scale = Math.max(1, 0.9 / far);
-    const rings = [0.5, 1, 1.5, 2, 3, 4, 6].map((radius) => ({ radius, r: scale * Math.tanh((Math.sqrt(curv) * radius) / 2) }));
-    return { scale, rings: rings.filter(({ r }) => r < 0.97), spots: points.map((point) => ({ ...point, x: scale * point.x, y: -scale * point.y })) };
-  }
-
-  function picture(point, at) {
-    const clip = `clip-${at}`;
-    const place = { cx: point.x, cy: point.y, r: SIZE };
-    const group = svg("g", { class: "point item" }, svg("clipPath", { id: clip }, svg("circle", place)), svg("circle", { ...place, class: "back" }));
-    if (point.thumbnail)
-      group.append(svg("image", { href: point.thumbnail, x: point.x - SIZE, y: point.y - SIZE, width: 2 * SIZE, height: 2 * SIZE,
-        preserveAspectRatio: "xMidYMid slice", "clip-path": `url(#${clip})` })); // prettier-ignore
-    group.append(svg("circle", { ...place, class: "rim" }));
-    return group;
-  }
-
-  function mark({ kind, x, y }) {
-    const [s, r] = [0.022, 0.03];
-    if (kind === "root") return svg("rect", { x: x - s, y: y - s, width: 2 * s, height: 2 * s });
-    if (kind === "query") return svg("circle", { cx: x, cy: y, r });
-    return svg("path", { d: `M${x} ${y - r}L${x + r} ${y}L${x} ${y + r}L${x - r} ${y}z` });
-  }
-
-  const touch = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
-
-  /** A label right, left, below or above its point; none where it would cover something (the list has all). */
-  function label(point, taken) {
-    const text = nameOf(point);
-    const short = text.length > 28 ? `${text.slice(0, 27)}…` : text;
-    const [w, h, gap] = [0.0265 * short.length, 0.05, 0.045];
-    const { x, y } = point;
-    const places = [
-      [x + gap, y, "start"], [x - gap, y, "end"], [x, y + 0.065, "middle"], [x, y - 0.065, "middle"],
-    ]; // prettier-ignore
-    for (const [at, line, anchor] of places) {
-      const box = { x: anchor === "start" ? at : anchor === "end" ? at - w : at - w / 2, y: line - h / 2, w, h };
-      if (box.x < -WIDE || box.x + w > WIDE || taken.some((other) => touch(box, other))) continue;
-      taken.push(box);
-      return svg("text", { x: at, y: line + 0.016, "text-anchor": anchor }, short);
-    }
-    return null;
-  }
-
-  function disk(points, curv, choose) {
-    const { scale, rings, spots } = enlarged(points, curv);
-    const summary = `Poincaré disk of ${points.length} points. The centre is the root; the farther out a point, the more specific it is. The list beside it names every point.`;
-    const root = svg("svg", { viewBox: `${-WIDE} -1.02 ${2 * WIDE} 2.04`, role: "img", "aria-label": summary, class: "disk" }, svg("circle", { r: 1, class: "edge" }));
-    for (const { r, radius } of rings)
-      root.append(svg("circle", { r, class: "ring" }), svg("text", { x: 0, y: -r + 0.05, class: "ring-label", "text-anchor": "middle" }, String(radius)));
-    const half = (kind) => (kind === "item" ? SIZE : 0.035);
-    const taken = spots.map(({ kind, x, y }) => ({ x: x - half(kind), y: y - half(kind), w: 2 * half(kind), h: 2 * half(kind) }));
-    taken.push(...rings.map(({ r }) => ({ x: -0.05, y: -r, w: 0.1, h: 0.065 })));
-    const query = spots.find(({ kind }) => kind === "query");
-    for (const point of spots)
-      if (query && point !== query && point.kind !== "root" && (point.entails || point.entailed))
-        root.append(svg("path", { class: point.entails ? "tie general" : "tie", d: `M${point.x} ${point.y}L${query.x} ${query.y}` }));
-    const labels = spots.map((point, at) => (point.kind === "item" ? null : label(point, taken))); // in order of importance
-    const behind = [...spots.keys()].sort((a, b) => ORDER[spots[b].kind] - ORDER[spots[a].kind]); // texts over pictures
-    for (const at of behind) {
-      const point = spots[at];
-      const node = point.kind === "item" ? picture(point, at) : svg("g", { class: `point ${point.kind}` }, mark(point));
-      if (labels[at]) node.append(labels[at]);
-      node.append(svg("title", {}, nameOf(point)));
-      node.dataset.at = at;
-      if (point.kind === "item" || point.kind === "text") node.addEventListener("click", () => choose(points[at]));
-      root.append(node);
-    }
-    return { drawing: root, scale };
-  }
+  const ABOUT =
+    "The centre is the root, which is most general; the rings are distances from it. The farther out a " +
+    "point, the more specific it is. A solid line leads to what is more general than the query, a dashed " +
+    "line to what is more specific. Choose a picture to see its way to the root; choose a text to search for it.";
+  const { nameOf, ORDER } = disk;
 
   function relation({ kind, entails, entailed }) {
     if (kind === "query" || kind === "root") return "";
@@ -88,26 +15,59 @@
   }
 
   function list(points, choose, light) {
-    return h("ol", { class: "points" }, points.map((point, at) => {
-      const about = `${KIND[point.kind]}, radius ${point.radius.toFixed(2)}${relation(point)}`;
-      const sign = point.kind === "item" ? frame(point.thumbnail, { id: "", metadata: {} }, 32) : h("span", { class: `glyph ${point.kind}`, "aria-hidden": "true" });
-      const inside = [sign, h("span", {}, nameOf(point), " ", h("small", {}, about))];
-      if (point.kind === "item") sign.alt = "";
-      const row = point.kind === "root" ? h("span", { class: "point-row" }, inside)
-        : h("button", { type: "button", class: "point-row", onclick: () => choose(point) }, inside);
-      for (const [event, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]])
-        row.addEventListener(event, () => light(at, on));
-      return h("li", {}, row);
-    })); // prettier-ignore
+    return h(
+      "ol",
+      { class: "points" },
+      points.map((point, at) => {
+        const about = `${KIND[point.kind]}, radius ${point.radius.toFixed(2)}${relation(point)}`;
+        const sign =
+          point.kind === "item"
+            ? frame(point.thumbnail, { id: "", metadata: {} }, 32)
+            : h("span", { class: `glyph ${point.kind}`, "aria-hidden": "true" });
+        const inside = [sign, h("span", {}, nameOf(point), " ", h("small", {}, about))];
+        if (point.kind === "item") sign.alt = "";
+        const row =
+          point.kind === "root"
+            ? h("span", { class: "point-row" }, inside)
+            : h("button", { type: "button", class: "point-row", onclick: () => choose(point) }, inside);
+        for (const [event, on] of [
+          ["pointerenter", true],
+          ["focus", true],
+          ["pointerleave", false],
+          ["blur", false],
+        ])
+          row.addEventListener(event, () => light(at, on));
+        return h("li", {}, row);
+      }),
+    );
   }
 
   /** The texts on the way to the root, each once. */
   function steps(given) {
     const once = given.filter((step, at) => given.findIndex(({ text }) => text === step.text) === at);
-    return h("ol", { class: "steps" }, once.map((step) => h("li", {},
-      step.text === "[ROOT]" ? h("span", { class: "step" }, "[ROOT]", h("small", {}, "entails everything"))
-        : h("button", { type: "button", class: "step", title: "Search for these words", onclick: () => state.ask(step.text, []) },
-          step.text, h("small", {}, `radius ${step.radius.toFixed(2)}`))))); // prettier-ignore
+    return h(
+      "ol",
+      { class: "steps" },
+      once.map((step) =>
+        h(
+          "li",
+          {},
+          step.text === "[ROOT]"
+            ? h("span", { class: "step" }, "[ROOT]", h("small", {}, "entails everything"))
+            : h(
+                "button",
+                {
+                  type: "button",
+                  class: "step",
+                  title: "Search for these words",
+                  onclick: () => state.ask(step.text, []),
+                },
+                step.text,
+                h("small", {}, `radius ${step.radius.toFixed(2)}`),
+              ),
+        ),
+      ),
+    );
   }
 
   class Hierarchy {
@@ -120,14 +80,26 @@
 
     show({ points, curv }) {
       this.points = [...points].sort((a, b) => ORDER[a.kind] - ORDER[b.kind] || a.radius - b.radius);
-      const choose = (point) => (point.kind === "item" ? state.change({ way: point.id }) : state.ask(point.text || "", []));
-      const { drawing, scale } = disk(this.points, curv, choose);
+      const choose = (point) =>
+        point.kind === "item" ? state.change({ way: point.id }) : state.ask(point.text || "", []);
+      const { drawing, scale } = disk.draw(this.points, curv, choose);
       const zoom = scale > 1 ? ` The disk is enlarged ${scale.toFixed(1)} times.` : "";
       const light = (at, on) => drawing.querySelector(`[data-at="${at}"]`)?.classList.toggle("lit", on);
-      const rows = list(this.points, (point) => (point.kind === "query" ? state.change({ way: "" }) : choose(point)), light);
+      const rows = list(
+        this.points,
+        (point) => (point.kind === "query" ? state.change({ way: "" }) : choose(point)),
+        light,
+      );
       this.root.replaceChildren(
-        h("figure", { class: "disk-box" }, drawing, h("figcaption", {}, `The centre is the root, which is most general; the rings are distances from it. The farther out a point, the more specific it is. A solid line leads to what is more general than the query, a dashed line to what is more specific. Choose a picture to see its way to the root; choose a text to search for it.${zoom}`)),
-        this.way, h("section", { class: "list", "aria-label": "Points of the disk" }, h("h3", {}, "Points of the disk"), rows)); // prettier-ignore
+        h("figure", { class: "disk-box" }, drawing, h("figcaption", {}, ABOUT + zoom)),
+        this.way,
+        h(
+          "section",
+          { class: "list", "aria-label": "Points of the disk" },
+          h("h3", {}, "Points of the disk"),
+          rows,
+        ),
+      );
       announce(`${points.length} points in the disk`);
     }
 
@@ -137,12 +109,21 @@
       try {
         const item = term.id === undefined ? null : backend.item(this.index, term.id);
         const [{ steps: found }, hit] = await Promise.all([backend.traverse(this.index, term), item]);
-        const start = !hit ? h("p", { class: "from" }, `“${term.text}”`)
-          : h("div", { class: "from" }, frame(hit.thumbnail, { id: hit.id, metadata: {} }, 96), h("div", {}, h("p", {}, titleOf(hit)), h("div", { class: "actions-row" }, actions(hit)))); // prettier-ignore
+        const start = !hit
+          ? h("p", { class: "from" }, `“${term.text}”`)
+          : h(
+              "div",
+              { class: "from" },
+              frame(hit.thumbnail, { id: hit.id, metadata: {} }, 96),
+              h("div", {}, h("p", {}, titleOf(hit)), h("div", { class: "actions-row" }, actions(hit))),
+            );
         this.way.replaceChildren(h("h3", {}, "Way to the root"), start, steps(found));
         announce(`Way to the root: ${this.way.querySelectorAll("li").length} texts`);
       } catch (error) {
-        this.way.replaceChildren(h("h3", {}, "Way to the root"), h("p", { class: "error", role: "alert" }, error.message));
+        this.way.replaceChildren(
+          h("h3", {}, "Way to the root"),
+          h("p", { class: "error", role: "alert" }, error.message),
+        );
       }
       this.way.setAttribute("aria-busy", "false");
     }

@@ -3,10 +3,16 @@
 (function () {
   const { h, iconButton, query } = window.limbeck;
   const KEYS = [
-    ["/", "Go to the search box"], ["Enter", "Search; on a picture: open it"], ["Escape", "Clear the search box; close a dialog"],
-    ["← → ↑ ↓", "Move in the results; in a dialog: previous and next hit"], ["Home, End", "First and last hit"], ["Space", "Select a hit"],
-    ["m", "More like this hit"], ["+ −", "Add the hit to the query, or leave out what is like it"], ["a", "Show the pictures that are alike"],
-  ]; // prettier-ignore
+    ["/", "Go to the search box"],
+    ["Enter", "Search; on a picture: open it"],
+    ["Escape", "Clear the search box; close a dialog"],
+    ["← → ↑ ↓", "Move in the results; in a dialog: previous and next hit"],
+    ["Home, End", "First and last hit"],
+    ["Space", "Select a hit"],
+    ["m", "More like this hit"],
+    ["+ −", "Add the hit to the query, or leave out what is like it"],
+    ["a", "Show the pictures that are alike"],
+  ];
   const dialog = document.getElementById("keys");
   let slash = true;
   try {
@@ -26,8 +32,17 @@
     }
   });
   dialog.append(
-    h("div", { class: "detail-head" }, h("h2", { id: "keys-title" }, "Keys"), iconButton("close", "Close", () => dialog.close())),
-    h("dl", { class: "keys" }, KEYS.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)))),
+    h(
+      "div",
+      { class: "detail-head" },
+      h("h2", { id: "keys-title" }, "Keys"),
+      iconButton("close", "Close", () => dialog.close()),
+    ),
+    h(
+      "dl",
+      { class: "keys" },
+      KEYS.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does))),
+    ),
     h("label", { class: "control" }, box, "/ goes to the search box"),
   );
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -10,14 +10,26 @@
       this.status = h("p", { class: "status" });
       this.heading = h("h2", {}, index);
       this.body = h("div", { class: "pane-body" });
-      this.root = h("section", { class: "pane", "aria-label": `Results of ${index}` }, h("header", {}, this.heading, this.status), this.body);
+      this.root = h(
+        "section",
+        { class: "pane", "aria-label": `Results of ${index}` },
+        h("header", {}, this.heading, this.status),
+        this.body,
+      );
       this.grid = null;
     }
 
     loading() {
       this.root.setAttribute("aria-busy", "true");
       this.status.textContent = "Searching …";
-      if (!this.grid) this.body.replaceChildren(h("div", { class: "grid", "aria-hidden": "true" }, Array.from({ length: 12 }, () => h("div", { class: "bone" }))));
+      if (!this.grid)
+        this.body.replaceChildren(
+          h(
+            "div",
+            { class: "grid", "aria-hidden": "true" },
+            Array.from({ length: 12 }, () => h("div", { class: "bone" })),
+          ),
+        );
     }
 
     settle(status, ...children) {
@@ -29,30 +41,69 @@
     }
 
     fail(error, again) {
-      const from = [error.code, error.correlationId && `id ${error.correlationId}`].filter(Boolean).join(" · ");
+      const from = [error.code, error.correlationId && `id ${error.correlationId}`]
+        .filter(Boolean)
+        .join(" · ");
       const button = h("button", { type: "button", class: "primary", onclick: again }, "Try again");
-      this.settle("", h("div", { class: error.offline ? "message offline" : "message error", role: "alert" },
-        h("p", {}, h("strong", {}, error.offline ? "Offline. " : "Error. "), error.message),
-        from && h("p", { class: "trace" }, from), button)); // prettier-ignore
+      this.settle(
+        "",
+        h(
+          "div",
+          { class: error.offline ? "message offline" : "message error", role: "alert" },
+          h("p", {}, h("strong", {}, error.offline ? "Offline. " : "Error. "), error.message),
+          from && h("p", { class: "trace" }, from),
+          button,
+        ),
+      );
     }
 
     empty(reset) {
-      const button = reset && h("button", { type: "button", class: "primary", onclick: reset }, "Clear the filters");
-      this.settle("no hits", h("div", { class: "message" }, h("p", {}, "Nothing in this collection fits. Use other words, or fewer filters."), button));
+      const button =
+        reset && h("button", { type: "button", class: "primary", onclick: reset }, "Clear the filters");
+      this.settle(
+        "no hits",
+        h(
+          "div",
+          { class: "message" },
+          h("p", {}, "Nothing in this collection fits. Use other words, or fewer filters."),
+          button,
+        ),
+      );
       announce(`No hits in ${this.index}`);
     }
 
     /** Show an answer; `before` maps ids to ranks of another order, named by `against`. */
     show(answer, { before, against, cut, longer }) {
       const { hits } = answer;
-      const focused = this.grid?.contains(document.activeElement) ? document.activeElement.closest(".hit") : null;
+      const focused = this.grid?.contains(document.activeElement)
+        ? document.activeElement.closest(".hit")
+        : null;
       this.settle(`${count(hits.length, "hit")} · ${answer.engine} · ${answer.ms.toFixed(1)} ms`);
       this.scoreName = answer.score_name;
       const rankOf = (id) => (before ? (before.has(id) ? before.get(id) : -1) : undefined);
-      const rows = hits.map((hit, rank) => card(hit, { rank, scoreName: answer.score_name, before: rankOf(hit.id), against }));
-      this.grid = h("div", { class: "grid", role: "grid", "aria-label": `${count(hits.length, "hit")} for ${answer.query}`, "aria-multiselectable": "true" }, rows);
+      const rows = hits.map((hit, rank) =>
+        card(hit, { rank, scoreName: answer.score_name, before: rankOf(hit.id), against }),
+      );
+      this.grid = h(
+        "div",
+        {
+          class: "grid",
+          role: "grid",
+          "aria-label": `${count(hits.length, "hit")} for ${answer.query}`,
+          "aria-multiselectable": "true",
+        },
+        rows,
+      );
       this.listen();
-      const button = h("button", { type: "button", class: "quiet more", onclick: () => state.change({ k: Math.min(2 * state.get().k, state.K_MOST) }) }, "Show more");
+      const button = h(
+        "button",
+        {
+          type: "button",
+          class: "quiet more",
+          onclick: () => state.change({ k: Math.min(2 * state.get().k, state.K_MOST) }),
+        },
+        "Show more",
+      );
       this.body.replaceChildren(this.grid, ...(longer ? [button] : []));
       this.cut(cut);
       this.rove(rows.find((row) => row.dataset.id === focused?.dataset.id) || rows[0], Boolean(focused));
@@ -154,13 +205,15 @@
         return;
       }
       const found = await Promise.allSettled(row.hit.alike.map((id) => backend.item(this.index, id)));
-      const cards = found.filter(({ status }) => status === "fulfilled").map(({ value }) => {
-        const node = card({ ...value, alike: [] }, { rank: this.rows().indexOf(row), scoreName: "" });
-        node.classList.add("folded");
-        node.querySelector(".score").textContent = "alike";
-        node.dataset.of = row.dataset.id;
-        return node;
-      }); // prettier-ignore
+      const cards = found
+        .filter(({ status }) => status === "fulfilled")
+        .map(({ value }) => {
+          const node = card({ ...value, alike: [] }, { rank: this.rows().indexOf(row), scoreName: "" });
+          node.classList.add("folded");
+          node.querySelector(".score").textContent = "alike";
+          node.dataset.of = row.dataset.id;
+          return node;
+        });
       row.after(...cards);
       announce(`${count(cards.length, "picture")} alike shown`);
     }

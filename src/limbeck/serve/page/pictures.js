@@ -14,7 +14,10 @@
     if (SENT.includes(file.type) && file.size <= LARGE) return file;
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
-    const canvas = h("canvas", { width: Math.round(scale * bitmap.width), height: Math.round(scale * bitmap.height) });
+    const canvas = h("canvas", {
+      width: Math.round(scale * bitmap.width),
+      height: Math.round(scale * bitmap.height),
+    });
     canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
   }
@@ -48,8 +51,26 @@
     return node;
   }
 
-  const input = h("input", { type: "file", accept: "image/*", id: "file", class: "unseen", tabindex: "-1", "aria-hidden": "true" });
-  const button = h("button", { type: "button", class: "small", id: "upload", title: "Search with a picture", "aria-label": "Search with a picture", onclick: () => input.click() }, icon("picture"));
+  const input = h("input", {
+    type: "file",
+    accept: "image/*",
+    id: "file",
+    class: "unseen",
+    tabindex: "-1",
+    "aria-hidden": "true",
+  });
+  const button = h(
+    "button",
+    {
+      type: "button",
+      class: "small",
+      id: "upload",
+      title: "Search with a picture",
+      "aria-label": "Search with a picture",
+      onclick: () => input.click(),
+    },
+    icon("picture"),
+  );
   input.addEventListener("change", () => {
     if (input.files[0]) take(input.files[0]);
     input.value = "";
@@ -59,7 +80,10 @@
   document.addEventListener("dragenter", (event) => {
     if (!carries(event) || !drop.hidden) return;
     const more = state.asked().length > 0;
-    drop.replaceChildren(zone("Search with this picture", false), ...(more ? [zone("Add it to the query", true)] : []));
+    drop.replaceChildren(
+      zone("Search with this picture", false),
+      ...(more ? [zone("Add it to the query", true)] : []),
+    );
     drop.hidden = false;
   });
   document.addEventListener("dragover", (event) => carries(event) && event.preventDefault());

@@ -51,9 +51,13 @@
 
   function weightOf(term, at) {
     const now = Math.abs(term.weight);
-    const choice = h("select", { class: "weight", "aria-label": `Weight of ${nameOf(term)}`, title: "Weight" },
-      [...new Set([...WEIGHTS, now])].sort((a, b) => a - b)
-        .map((weight) => h("option", { value: weight, selected: weight === now }, `× ${weight}`))); // prettier-ignore
+    const choice = h(
+      "select",
+      { class: "weight", "aria-label": `Weight of ${nameOf(term)}`, title: "Weight" },
+      [...new Set([...WEIGHTS, now])]
+        .sort((a, b) => a - b)
+        .map((weight) => h("option", { value: weight, selected: weight === now }, `× ${weight}`)),
+    );
     choice.addEventListener("change", () => {
       replace(at, { ...term, weight: Math.sign(term.weight) * Number(choice.value) });
       chips.querySelectorAll(".weight")[at].focus();
@@ -64,10 +68,14 @@
   function chip(term, at) {
     const minus = term.weight < 0;
     const name = nameOf(term);
-    const turn = iconButton(minus ? "minus" : "plus", `${minus ? "Without" : "With"} ${name}: change the sign`, () => {
-      replace(at, { ...term, weight: -term.weight });
-      chips.querySelectorAll(".sign")[at].focus();
-    });
+    const turn = iconButton(
+      minus ? "minus" : "plus",
+      `${minus ? "Without" : "With"} ${name}: change the sign`,
+      () => {
+        replace(at, { ...term, weight: -term.weight });
+        chips.querySelectorAll(".sign")[at].focus();
+      },
+    );
     turn.classList.add("sign");
     const remove = iconButton("close", `Remove ${name}`, () => {
       replace(at, null);
@@ -75,21 +83,43 @@
     });
     remove.classList.add("remove");
     const picture = term.image ? urlOf(term.image) : term.id !== undefined && thumbnailOf(term);
-    return h("li", { class: minus ? "chip minus" : "chip" }, turn,
+    return h(
+      "li",
+      { class: minus ? "chip minus" : "chip" },
+      turn,
       picture && h("img", { src: picture, alt: "", width: 28, height: 28 }),
-      h("span", { class: "chip-name" }, name), weightOf(term, at), remove); // prettier-ignore
+      h("span", { class: "chip-name" }, name),
+      weightOf(term, at),
+      remove,
+    );
   }
 
   function draw(now) {
     if (document.activeElement !== box || box.dataset.text !== now.text) box.value = now.text;
     box.dataset.text = now.text;
-    const all = h("li", {}, h("button", { type: "button", class: "link", onclick: () => { state.ask("", []); box.focus(); } }, "Clear all"));
+    const all = h(
+      "li",
+      {},
+      h(
+        "button",
+        {
+          type: "button",
+          class: "link",
+          onclick: () => {
+            state.ask("", []);
+            box.focus();
+          },
+        },
+        "Clear all",
+      ),
+    );
     chips.replaceChildren(...now.terms.map(chip), ...(now.terms.length ? [all] : []));
     chips.hidden = !now.terms.length;
     const notice = document.getElementById("notice");
     notice.hidden = !state.pictureLost();
     notice.textContent = state.pictureLost()
-      ? "This link was made with an uploaded picture. A link cannot hold it: drop the picture here again." : "";
+      ? "This link was made with an uploaded picture. A link cannot hold it: drop the picture here again."
+      : "";
   }
 
   document.getElementById("ask").addEventListener("submit", (event) => {
@@ -103,9 +133,18 @@
     box.value = box.dataset.text = "";
     if (state.get().text) state.ask("", state.get().terms);
   });
-  const tool = (name, label, sign) => h("button", { type: "button", class: "small", title: label, "aria-label": label, onclick: () => chipOf(sign) }, icon(name));
-  document.getElementById("box-tools").append(
-    tool("plus", "Add these words as a term", 1), tool("minus", "Leave out what these words say", -1)); // prettier-ignore
+  const tool = (name, label, sign) =>
+    h(
+      "button",
+      { type: "button", class: "small", title: label, "aria-label": label, onclick: () => chipOf(sign) },
+      icon(name),
+    );
+  document
+    .getElementById("box-tools")
+    .append(
+      tool("plus", "Add these words as a term", 1),
+      tool("minus", "Leave out what these words say", -1),
+    );
   document.getElementById("home").addEventListener("click", (event) => {
     event.preventDefault();
     state.ask("", [], { filters: {}, where: "", hierarchy: "", view: "" });

@@ -9,12 +9,31 @@
   }
 
   function texts(given) {
-    const words = (text) => h("li", {}, h("button", { type: "button", class: "example", onclick: () => state.ask(text, []) }, text));
+    const words = (text) =>
+      h(
+        "li",
+        {},
+        h("button", { type: "button", class: "example", onclick: () => state.ask(text, []) }, text),
+      );
     return h("section", {}, h("h2", {}, "Ask for"), h("ul", { class: "examples" }, given.map(words)));
   }
 
   function pictures(hits, title) {
-    const one = (hit) => h("li", {}, h("button", { type: "button", class: "example-picture", "aria-label": `More like ${titleOf(hit)}`, onclick: () => more(hit) }, frame(hit.thumbnail, { ...hit, metadata: {} }, 256)));
+    const one = (hit) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "example-picture",
+            "aria-label": `More like ${titleOf(hit)}`,
+            onclick: () => more(hit),
+          },
+          frame(hit.thumbnail, { ...hit, metadata: {} }, 256),
+        ),
+      );
     const node = h("section", {}, h("h2", {}, title), h("ul", { class: "grid" }, hits.map(one)));
     for (const image of node.querySelectorAll("img")) image.alt = "";
     return node;
@@ -22,6 +41,13 @@
 
   window.limbeck.startPage = async function (info) {
     const found = await backend.examples(info.name);
-    return h("div", { class: "start" }, about(info), found.texts.length > 0 && info.text && texts(found.texts), found.items.length > 0 && pictures(found.items, `${found.texts.length && info.text ? "Or start" : "Start"} from a picture`));
+    return h(
+      "div",
+      { class: "start" },
+      about(info),
+      found.texts.length > 0 && info.text && texts(found.texts),
+      found.items.length > 0 &&
+        pictures(found.items, `${found.texts.length && info.text ? "Or start" : "Start"} from a picture`),
+    );
   };
 })();

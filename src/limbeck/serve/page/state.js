@@ -2,11 +2,26 @@
 // What is asked, and its form in the URL. Every part of the page reads this state and is drawn from it.
 (function () {
   const START = {
-    index: "", beside: "", text: "", terms: [], filters: {}, where: "", k: 24, bits: 0, cut: 0.5, fold: true,
-    hierarchy: "", view: "", way: "", open: "", at: "",
-  }; // prettier-ignore
+    index: "",
+    beside: "",
+    text: "",
+    terms: [],
+    filters: {},
+    where: "",
+    k: 24,
+    bits: 0,
+    cut: 0.5,
+    fold: true,
+    hierarchy: "",
+    view: "",
+    way: "",
+    open: "",
+    at: "",
+  };
   const SIGNED = { text: ["plus", "not"], id: ["like", "unlike"], image: ["picture", "unpicture"] };
-  const KEYS = Object.entries(SIGNED).flatMap(([kind, names]) => names.map((name, at) => [name, kind, at ? -1 : 1]));
+  const KEYS = Object.entries(SIGNED).flatMap(([kind, names]) =>
+    names.map((name, at) => [name, kind, at ? -1 : 1]),
+  );
   const K_MOST = 480;
 
   const pictures = new Map(); // of this visit: a URL can name an uploaded picture but not hold it
@@ -35,7 +50,8 @@
       query.append("w", of.terms.map((term) => Math.abs(term.weight)).join(" "));
     for (const [column, values] of Object.entries(of.filters))
       for (const value of values) query.append(`f.${column}`, JSON.stringify(value));
-    for (const name of ["where", "k", "bits", "cut", "hierarchy", "view", "way", "open", "at"]) put(name, of[name]);
+    for (const name of ["where", "k", "bits", "cut", "hierarchy", "view", "way", "open", "at"])
+      put(name, of[name]);
     if (!of.fold) query.append("fold", "0");
     return query.toString().replaceAll("%22", '"');
   }
@@ -58,7 +74,8 @@
     const query = new URLSearchParams(text);
     const read = { ...START, terms: [], filters: {} };
     lost = false;
-    for (const name of ["index", "beside", "where", "hierarchy", "view", "way", "open", "at"]) read[name] = query.get(name) || "";
+    for (const name of ["index", "beside", "where", "hierarchy", "view", "way", "open", "at"])
+      read[name] = query.get(name) || "";
     const weights = (query.get("w") || "").split(" ").map((weight) => within(weight, 0.25, 4, 1));
     const words = query.getAll("q");
     read.text = words[0] || "";
@@ -123,7 +140,16 @@
   }
 
   window.limbeck.state = {
-    START, K_MOST, get: () => state, change, ask, asked, start, toQuery, fromQuery,
-    pictureLost: () => lost, subscribe: (listener) => listeners.push(listener),
-  }; // prettier-ignore
+    START,
+    K_MOST,
+    get: () => state,
+    change,
+    ask,
+    asked,
+    start,
+    toQuery,
+    fromQuery,
+    pictureLost: () => lost,
+    subscribe: (listener) => listeners.push(listener),
+  };
 })();
