@@ -43,8 +43,6 @@ class NumberEncoder:
         assert output == "points"
         return [self.encode_text(items) if modality == "text" else self.encode_image(items)]
 
-    def save(self, folder: Path, bundle: Any) -> None:
+    def bundle(self, folder: Path) -> None:
+        """Nothing that could be opened: queries use this object."""
         (folder / "model.json").write_text("{}")
-
-    def save_onnx(self, folder: Path) -> None:
-        """Writes nothing: queries use this object."""

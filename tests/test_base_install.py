@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -43,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("base")
     write_pictures(root / "pictures", range(6))
     pixel_encoder(bits=16).save(root / "model")
+    pixel_encoder(bits=16).save(root / "run/model", graphs=True)
     limbeck.Index.build(root / "index", root / "pictures", model=root / "model")
     np.save(root / "codes.npy", np.arange(8, dtype=np.uint8).reshape(4, 2))
     (root / "ids.txt").write_text("a\nb\nc\nd\n")
@@ -118,6 +120,38 @@ def test_the_command_line_builds_from_codes_and_searches(place: Path) -> None:
         assert out
 
 
+def test_the_command_line_encodes_with_graphs(place: Path) -> None:
+    first = [
+        ["index", "build", "pictures", "--model", "run", "--out", "ours"],
+        ["encode", "run", "pictures", "--out", "set"],
+        ["index", "build", "set", "--model", "run", "--out", "from-set"],
+    ]
+    more = [
+        ["index", "add", "ours", "pictures/more"],
+        ["index", "sync", "ours", "pictures"],
+        ["index", "encoder", "ours", "--model", "run"],
+        ["search", "ours", WORDS[1]],
+        ["search", "ours", "--image", "pictures/0001.png"],
+    ]
+    answers = verbs(place, *first)
+    write_pictures(place / "pictures/more", range(6, 8))
+    write_pictures(place / "pictures", range(2, 3), size=(8, 40))
+    try:
+        answers += verbs(place, *more)
+        want = limbeck.load(place / "model").encode_image(sorted((place / "pictures").rglob("*.png")))
+    finally:
+        shutil.rmtree(place / "pictures/more")
+        write_pictures(place / "pictures", range(2, 3))
+    for words, (status, out, err) in zip(first + more, answers, strict=True):
+        assert status == 0, (words, err)
+        assert out
+    stores = {name: limbeck.Index.open(place / name).store for name in ("ours", "from-set", "index")}
+    names = [f"{n:04}.png" for n in range(6)]
+    ours = stores["ours"].points_at(stores["ours"].rows_of([*names, "more/0006.png", "more/0007.png"]))
+    np.testing.assert_array_equal(ours, want)
+    np.testing.assert_array_equal(stores["from-set"].points[0], stores["index"].points[0])
+
+
 def test_a_verb_that_needs_an_extra_names_it(place: Path) -> None:
     limbeck.Index.build(place / "four", np.load(place / "codes.npy"), items={"id": list("abcd")})
     needs = [
@@ -142,7 +176,6 @@ def test_a_call_that_needs_an_extra_names_it(place: Path) -> None:
         ("limbeck.train('clip/scenes')", TRAIN),
         ("limbeck.evaluate('model', 'pictures', 'x')", FAST),
         ("limbeck.Index.build('x', 'pictures', model='model')", TRAIN),
-        ("limbeck.Index.open('index').add('pictures', replace=True)", TRAIN),
     ]
     script = "import limbeck\n" + "".join(
         f"try:\n    {call}\nexcept limbeck.LimbeckError as error:\n    print(error)\n" for call, _ in needs

@@ -262,8 +262,10 @@ def test_what_the_hub_sends_of_a_model() -> None:
         "text/vocabulary.json",
         "image/run.json",
         "text/tower/tokenizer.json",
+        "onnx/encoder.json",
+        "onnx/text/model.onnx",
     ]
-    files = [*needed, "onnx/text/model.onnx", "README.md"]
+    files = [*needed, "onnx/text_model.onnx", "README.md"]
     assert list(filter_repo_objects(files, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)) == needed
 
 

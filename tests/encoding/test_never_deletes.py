@@ -35,7 +35,7 @@ def encoder():
 @pytest.fixture(scope="module")
 def model(encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "m"
-    encoder.save(folder)
+    encoder.save(folder, graphs=True)
     return folder
 
 
@@ -77,6 +77,7 @@ def test_no_verb_replaces_what_limbeck_did_not_write(run, photos, tmp_path, mode
         "image",
         "model.json",
         "model.safetensors",
+        "onnx",
         "text",
     ]
 

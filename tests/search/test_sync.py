@@ -13,7 +13,7 @@ from limbeck.index.file_state import COLUMN, FileState
 from limbeck.index.manifest import newest_manifest
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
-from limbeck.search.rows import query_encoder
+from limbeck.search.encoders import query_encoder
 from limbeck.search.sync import Synced, sync_folder
 from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures

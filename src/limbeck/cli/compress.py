@@ -81,7 +81,7 @@ def compress(
         console().print(_table(results, floats, length))
         if any(one.candidate.label_share for one in tried):
             echo(_labels(tried, floats))
-        compression.model(tried[0]).save(place)
+        compression.model(tried[0]).save(place, graphs=True)
         search = "asymmetric" if best.prefers_asymmetric else "symmetric"
         echo(
             f"{place}: codes by {best.candidate}, {length // 8} bytes per item instead of "

@@ -53,7 +53,7 @@ def distil_text(
     else:
         given = distil.read_texts(texts, split)
         found = distil.distil_text(load(model), given, settings)
-    found.model.save(out)
+    found.model.save(out, graphs=True)
     if found.unknown:
         echo(f"note: {found.unknown:,} texts left out, as the teacher knows no word of them", err=True)
     echo(

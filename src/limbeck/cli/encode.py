@@ -47,15 +47,15 @@ def encode(
     if split is not None and protocol is None:
         raise typer.BadParameter("--split needs a protocol; give --protocol too")
     from limbeck.cli.skipped import SkipList
-    from limbeck.encoders.load import load
     from limbeck.encoding import encode_source, open_source, split_rows
     from limbeck.index.encoded import SKIPPED, read_skipped
+    from limbeck.search.encoders import open_model
     from limbeck.tables.guess import parse_types
 
     opened = open_source(source, image_column=image_column, types=parse_types(types), multiline=multiline)
     rows = None if protocol is None else split_rows(opened, protocol, split or "database")
     encoded = encode_source(
-        load(run),
+        open_model(run),
         opened,
         out,
         rows=rows,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from limbeck.optional_deps import installed
+
+# Files of the drivers of NVIDIA, AMD, and of both in Windows' Linux.
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _asked: list[str | None] = ["cpu"]
 
 
@@ -24,3 +32,18 @@ def on_device(name: str | None) -> Iterator[None]:
 def asked_device() -> str | None:
     """Return the name in force: ``cuda``, ``cuda:1``, ``mps``, ``cpu``, or None for the best device."""
     return _asked[-1]
+
+
+def on_cpu() -> bool:
+    """Return whether models run on the CPU: by request, or because torch would find no other device here.
+
+    Where nothing was asked for, drivers are looked for without importing torch.
+    """
+    asked = asked_device()
+    if asked is not None or not installed("torch"):
+        return asked in (None, "cpu")
+    if sys.platform == "darwin":
+        return platform.machine() != "arm64"
+    if sys.platform == "win32":
+        return not (Path(os.environ.get("SYSTEMROOT", "C:/Windows")) / "System32/nvcuda.dll").exists()
+    return not any(Path(driver).exists() for driver in _DRIVERS)

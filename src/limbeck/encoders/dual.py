@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone
@@ -19,28 +18,19 @@ from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode,
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.identity import identity
 from limbeck.encoders.inputs import Cached, TowerInputs
-from limbeck.encoders.lifts import Lift, PrefixLift, lift_from_json
-from limbeck.encoders.lora import merged
+from limbeck.encoders.lifts import Lift, PrefixLift
+from limbeck.encoders.onnx_export import export_onnx
 from limbeck.encoders.origin import Floats
-from limbeck.encoders.references import referenced_weights, references_to
-from limbeck.encoders.sources import hub_closed
-from limbeck.encoders.tensors import load_tensors, save_tensors
+from limbeck.encoders.saved import read_model, write_model
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
-from limbeck.files import Kind, atomic_dir, read_json, sha256_json, write_json
+from limbeck.files import sha256_json
+from limbeck.preprocess import Arrays
 from limbeck.spaces import Kept, Space
 
 if TYPE_CHECKING:
     from limbeck.onnx import OnnxEncoder
 
-FORMAT = 1
-# Each tower has a folder of assets: vocabularies, tokenizers, settings.
-MODEL = Kind(
-    "model directory",
-    r"model\.(json|safetensors)|(image|text|onnx)/(.+/)?[^/]+\.(json|txt|model|safetensors|onnx)",
-    "model.json",
-    lambda value: value.get("kind") == "dual-encoder",
-)
 Output = Literal["points", "embeddings", "features", "floats"]
 
 
@@ -131,6 +121,16 @@ class DualEncoder(nn.Module):
                 source = Floats.of(self.towers, self.lift)
                 found["floats"] = source.select(tower, output, features, embeddings)
         return [found[name] for name in wanted]
+
+    def collate(self, modality: str, items: Sequence[Any]) -> Arrays:
+        """Turn opened pictures, feature rows or texts into arrays (B, …); threads may call it."""
+        inputs = self.towers[modality].backbone.collate(items)
+        return {name: tensor.numpy() for name, tensor in inputs.items()}
+
+    def compute(self, modality: str, arrays: Arrays, *outputs: Output) -> list[np.ndarray]:
+        """Compute one array (B, width) per output (see `run`) from the arrays of `collate`."""
+        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return next(self.run(modality, [(None, inputs)], *outputs))[1]
 
     def encode(
         self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
@@ -272,49 +272,16 @@ class DualEncoder(nn.Module):
                 found[f"{prefix}.model."] = module
         return found
 
-    def save(self, folder: Path | str, *, bundle: bool = False) -> None:
-        """Write ``model.json``, ``model.safetensors`` and the towers' assets, completely or not at all.
+    def save(self, folder: Path | str, *, bundle: bool = False, graphs: bool = False) -> None:
+        """Write a model directory (`limbeck.encoders.saved.write_model`)."""
+        write_model(self, folder, bundle=bundle, graphs=graphs)
 
-        Unchanged pretrained weights are stored by reference (source and SHA-256) unless ``bundle`` is set; a
-        bundled model needs no other files. Adapters (LoRA) are merged into the weights. A model at ``folder``
-        is replaced.
-
-        Raises:
-            LimbeckError: ``folder`` contains anything but a model that limbeck wrote, or cannot be written.
-        """
-        with merged(self):
-            self._save(folder, bundle)
-
-    def _save(self, folder: Path | str, bundle: bool) -> None:
-        references = {} if bundle else {prefix: b for prefix, b in self.referenced().items()}
-        tensors = {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if not any(name.startswith(prefix) for prefix in references)
-        }
-        with atomic_dir(folder, replaces=MODEL) as aside:
-            for modality, tower in self.towers.items():
-                (aside / modality).mkdir()
-                tower.backbone.save_assets(aside / modality)
-            save_tensors(aside / "model.safetensors", tensors)
-            write_json(
-                aside / "model.json",
-                {
-                    "format": FORMAT,
-                    "kind": "dual-encoder",
-                    "towers": {m: t.describe() for m, t in self.towers.items()},
-                    "lift": self.lift.describe(),
-                    "space": self.space.to_json(),
-                    "space_id": self.space_id,
-                    "image_input": self.image_input,
-                    "references": references_to(references),
-                },
-            )
+    def bundle(self, folder: Path) -> None:
+        """Write the model with all its weights and its ONNX graphs."""
+        self.save(folder, bundle=True, graphs=True)
 
     def save_onnx(self, folder: Path) -> OnnxEncoder:
         """Write the towers as ONNX graphs into ``folder/onnx`` (see `limbeck.encoders.onnx_export`)."""
-        from limbeck.encoders.onnx_export import export_onnx
-
         return export_onnx(self, folder, self.space_id)
 
     def save_pretrained(self, folder: Path | str, *, license: str | None = None) -> None:
@@ -338,61 +305,5 @@ class DualEncoder(nn.Module):
 
     @classmethod
     def load(cls, folder: Path | str, *, bundled: bool = False) -> DualEncoder:
-        """Read a saved model, ready for inference: eval mode, no gradients.
-
-        Nothing is executed and nothing is downloaded: weights that are referenced by a hub id come from the
-        local cache.
-
-        Args:
-            folder: the model directory.
-            bundled: True refuses references, as in an index, which contains its whole model.
-
-        Raises:
-            LimbeckError: no model, a damaged one, referenced weights that are missing or changed.
-        """
-        folder = Path(folder)
-        stored = read_json(folder / "model.json")
-        if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
-            raise LimbeckError(
-                f"{folder / 'model.json'}: not a limbeck model; use a run or a model directory",
-                code="E-MODEL-MISSING",
-            )
-        if isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
-            raise LimbeckError(
-                f"{folder / 'model.json'}: format {stored['format']} is newer than this version; "
-                "upgrade limbeck",
-                code="E-FILE-VERSION",
-            )
-        try:
-            references = dict(stored["references"])
-            with hub_closed():
-                towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
-            model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
-        except LimbeckError:
-            raise
-        except Exception as error:  # torch and transformers refuse odd values in many ways
-            raise LimbeckError(
-                f"{folder}: damaged or of another version ({_reason(error)}); train again",
-                code="E-MODEL-DAMAGED",
-            ) from error
-        elsewhere = referenced_weights(model, references, folder, bundled=bundled)
-        tensors = load_tensors(folder / "model.safetensors") | elsewhere
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise LimbeckError(
-                f"{folder / 'model.safetensors'}: does not fit model.json ({reason[:120]}); restore both",
-                code="E-MODEL-DAMAGED",
-            ) from error
-        model.lift.check(f"{folder / 'model.safetensors'}")
-        return model.eval().requires_grad_(False)
-
-
-def _reason(error: Exception) -> str:
-    """Shorten an error; for a configuration, name the first field that is wrong."""
-    if not isinstance(error, ValidationError):
-        return " ".join(str(error).split())[:120]
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"]))
-    return f"{field}: {first['msg']}" if field else str(first["msg"])
+        """Read a model directory (`limbeck.encoders.saved.read_model`)."""
+        return read_model(cls, Path(folder), bundled=bundled)

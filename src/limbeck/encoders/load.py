@@ -9,12 +9,9 @@ from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, TowerConfig
 from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.pretrained import found
-from limbeck.encoders.sources import is_hub_id, local_folder
+from limbeck.encoders.sources import STARTER, model_folder
 from limbeck.encoders.towers import Tower
-from limbeck.errors import LimbeckError
 from limbeck.plugins import trust_code
-
-STARTER = "starter"
 
 
 def load(
@@ -41,25 +38,12 @@ def load(
 
 
 def _opened(source: str) -> DualEncoder:
-    folder = Path(source)
-    places = [local_folder(source)] if is_hub_id(source) else [folder, folder / "model"]
-    for place in places:
-        if (place / "model.json").is_file():
-            return DualEncoder.load(place)
-    if source == STARTER and not folder.exists():
-        from limbeck.encoders.starter import load_starter
+    folder = model_folder(source)
+    if folder is None and source == STARTER and not Path(source).exists():
+        from limbeck.encoders.starter import keep_starter
 
-        return load_starter()
-    if (folder / "recipe.yaml").is_file():
-        raise LimbeckError(
-            f"{folder}: holds no model, as the run is unfinished; continue it with: limbeck train --resume",
-            code="E-MODEL-MISSING",
-        )
-    if not folder.exists() and not is_hub_id(source):
-        raise LimbeckError(
-            f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)", code="E-MODEL-MISSING"
-        )
-    return load_pretrained(source)
+        folder = keep_starter()
+    return load_pretrained(source) if folder is None else DualEncoder.load(folder)
 
 
 def load_pretrained(source: str) -> DualEncoder:

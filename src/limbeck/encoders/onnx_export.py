@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,16 +83,28 @@ def export_onnx(model: DualEncoder, folder: Path, space_id: str) -> OnnxEncoder:
         LimbeckError: ONNX cannot express a tower, or its graph differs from torch.
     """
     towers: dict[str, OnnxTower] = {}
-    with atomic_dir(folder / FOLDER) as aside:
+    with atomic_dir(folder / FOLDER) as aside, _on_cpu(model):
         for modality in model.inputs:
             preprocess = model.towers[modality].backbone.preprocessor
             if preprocess is not None:
                 (aside / modality).mkdir()
                 towers[modality] = export_tower(model, modality, preprocess, aside / modality).tower
-        _write_settings(OnnxEncoder(model.space, space_id, model.kept, towers), aside)
+        _write_settings(
+            OnnxEncoder(folder, model.space, space_id, model.kept, towers, model.asymmetric), aside
+        )
     exported = OnnxEncoder.open(folder)
     assert exported is not None
     return exported
+
+
+@contextlib.contextmanager
+def _on_cpu(model: DualEncoder) -> Iterator[None]:
+    device = model.device
+    model.to("cpu")
+    try:
+        yield
+    finally:
+        model.to(device)
 
 
 def _write_settings(encoder: OnnxEncoder, folder: Path) -> None:
@@ -102,6 +115,7 @@ def _write_settings(encoder: OnnxEncoder, folder: Path) -> None:
             "space": encoder.space.to_json(),
             "space_id": encoder.space_id,
             "kept": encoder.kept.to_json(),
+            "asymmetric": encoder.asymmetric,
             "towers": {m: {"reads": t.reads, "preprocess": t.settings} for m, t in encoder.towers.items()},
         },
     )
@@ -199,9 +213,10 @@ _SYMBOLIC: dict[str, Any] = {
 
 def _error(graph: _Graph, preprocess: Preprocessor, tower: OnnxTower, items: list[Any]) -> float:
     """Return the largest difference from torch, relative to the largest number of each output."""
-    wanted = graph(*(torch.from_numpy(array) for array in preprocess(items).values()))
+    arrays = preprocess(items)
+    wanted = graph(*map(torch.from_numpy, arrays.values()))
     worst = 0.0
-    for mine, theirs in zip(tower.run(items), wanted, strict=True):
+    for mine, theirs in zip(tower.run(arrays), wanted, strict=True):
         expected = theirs.numpy()
         worst = max(worst, float(np.abs(mine - expected).max() / max(float(np.abs(expected).max()), 1e-9)))
     return worst

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json
+from limbeck.files import cache_directory, read_json
+from limbeck.onnx.encoder import FOLDER, SETTINGS
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _WANTED = ["*.json", "*.txt", "*.model", "config.yaml", "model*.safetensors", "*/model.safetensors"]
-_UNWANTED = ["onnx/*", "openvino/*"]
+_WANTED += [f"{FOLDER}/{modality}/model.onnx" for modality in ("image", "text")]  # of limbeck's own models
+_UNWANTED = ["openvino/*"]
 # Asked for only where a hub id has no weights by the names above.
 _ELSE = [
     "open_clip_model*.safetensors",
@@ -29,6 +31,45 @@ _ELSE = [
     "onnx/text_model.onnx*",
 ]
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+
+
+STARTER = "starter"
+_STARTER_VERSION = 1  # of the kept model; raised when `limbeck.encoders.starter` makes another one
+
+
+def starter_folder() -> Path:
+    """Return the place of the starter model, which exists once the model was made."""
+    return cache_directory() / f"{STARTER}-{_STARTER_VERSION}"
+
+
+def model_folder(source: str) -> Path | None:
+    """Return the model directory that a name means: itself, a run's, the starter's, or one of the hub.
+
+    It holds ``model.json``, or ONNX graphs only. A name that means another format gives None.
+
+    Raises:
+        LimbeckError: there is nothing by this name, or only an unfinished run.
+    """
+    folder = Path(source)
+    if is_hub_id(source):
+        places = [local_folder(source)]
+    elif source == STARTER and not folder.exists():
+        places = [starter_folder()]
+    else:
+        places = [folder, folder / "model"]
+    for place in places:
+        if (place / "model.json").is_file() or (place / FOLDER / SETTINGS).is_file():
+            return place
+    if (folder / "recipe.yaml").is_file():
+        raise LimbeckError(
+            f"{folder}: holds no model, as the run is unfinished; continue it with: limbeck train --resume",
+            code="E-MODEL-MISSING",
+        )
+    if not folder.exists() and not is_hub_id(source) and source != STARTER:
+        raise LimbeckError(
+            f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)", code="E-MODEL-MISSING"
+        )
+    return None
 
 
 def local_folder(source: str, *, network: bool = True) -> Path:

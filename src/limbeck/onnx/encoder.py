@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,11 @@ from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.onnx.precision import GRAPHS, Precision
-from limbeck.preprocess import Preprocessor, preprocessor_from_json
+from limbeck.preprocess import Arrays, Preprocessor, preprocessor_from_json
 from limbeck.spaces import Kept, Space, space_from_json
 
 if TYPE_CHECKING:
     import onnxruntime
-    from PIL import Image
 
 Output = Literal["points", "embeddings", "floats"]
 
@@ -80,26 +80,32 @@ class OnnxTower:
                 f"{self.graph}: cannot be read ({reason}); restore it", code="E-MODEL-DAMAGED"
             ) from None
 
-    def run(self, items: Sequence[Any]) -> list[np.ndarray]:
-        """Return the graph's outputs for items: ``vector``, and ``floats`` where it has them."""
-        arrays = self.preprocess(items)
+    def run(self, arrays: Arrays) -> list[np.ndarray]:
+        """Return the graph's outputs for preprocessed items: ``vector``, and ``floats`` where it has them."""
         names = [one.name for one in self.session.get_inputs()]
         outputs: list[np.ndarray] = self.session.run(None, {name: arrays[name] for name in names})
         return outputs
 
 
+@dataclass
 class OnnxEncoder:
-    """The towers of a dual encoder as graphs, with the part of `DualEncoder` that answers queries.
+    """The towers of a dual encoder as graphs (an `Encoder`).
 
     Attributes:
+        folder: the model directory.
         space: the space of the points.
         space_id: as `DualEncoder.space_id`.
         kept: the kind of floats that `encode` returns.
         towers: "text" and "image", as far as they were exported.
+        asymmetric: as `DualEncoder.asymmetric`.
     """
 
-    def __init__(self, space: Space, space_id: str, kept: Kept, towers: dict[str, OnnxTower]) -> None:
-        self.space, self.space_id, self.kept, self.towers = space, space_id, kept, towers
+    folder: Path
+    space: Space
+    space_id: str
+    kept: Kept
+    towers: dict[str, OnnxTower]
+    asymmetric: bool = False
 
     @classmethod
     def open(cls, folder: Path, precision: Precision = "fp32") -> OnnxEncoder | None:
@@ -121,8 +127,9 @@ class OnnxEncoder:
                 modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"], precision)
                 for modality, one in stored["towers"].items()
             }
-            kept = Kept.from_json(stored["kept"])
-            return cls(space_from_json(stored["space"]), str(stored["space_id"]), kept, towers)
+            space, kept = space_from_json(stored["space"]), Kept.from_json(stored["kept"])
+            asymmetric = bool(stored.get("asymmetric", False))  # graphs from before this setting
+            return cls(folder, space, str(stored["space_id"]), kept, towers, asymmetric)
         except (KeyError, TypeError, AttributeError) as error:
             raise LimbeckError(
                 f"{file}: damaged ({error!r}); build the index again", code="E-MODEL-DAMAGED"
@@ -162,23 +169,47 @@ class OnnxEncoder:
                 `kept`).
             batch_size: the number of items per run of the graph.
         """
-        tower = self.towers[modality]
-        parts = [tower.run(block) for block in _blocks(items, batch_size)]
-        embeddings = np.concatenate([part[0] for part in parts])
-        arrays: dict[Output, np.ndarray] = {
-            "embeddings": embeddings,
-            "floats": np.concatenate([part[-1] for part in parts]),
-            "points": sign_codes(embeddings) if self.space.storage == "codes" else embeddings,
-        }
-        return [arrays[name] for name in outputs]
+        parts = []
+        for start in range(0, len(items), batch_size):
+            block = [_opened(item) for item in items[start : start + batch_size]]
+            parts.append(self.compute(modality, self.collate(modality, block), *outputs))
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def collate(self, modality: str, items: Sequence[Any]) -> Arrays:
+        """Turn opened pictures, feature rows or texts into the arrays (B, …) of `compute`."""
+        return self.towers[modality].preprocess(items)
+
+    def compute(self, modality: str, arrays: Arrays, *outputs: Output) -> list[np.ndarray]:
+        """Compute one array (B, width) per output from the arrays of `collate`."""
+        vectors = self.towers[modality].run(arrays)
+        found: dict[Output, np.ndarray] = {"embeddings": vectors[0], "floats": vectors[-1]}
+        if "points" in outputs:
+            found["points"] = sign_codes(vectors[0]) if self.space.storage == "codes" else vectors[0]
+        return [found[name] for name in outputs]
+
+    def bundle(self, folder: Path) -> None:
+        """Copy the graphs into an empty directory, and the model where it holds all its weights.
+
+        Raises:
+            LimbeckError: a file of the model is missing.
+        """
+        names, model = [FOLDER], self.folder / "model.json"
+        if model.is_file() and not read_json(model).get("references"):
+            names += ["model.json", "model.safetensors", "image", "text"]
+        others = shutil.ignore_patterns(GRAPHS["fp16"], GRAPHS["int8"])
+        for name in names:
+            source = self.folder / name
+            if not source.exists():
+                raise LimbeckError(f"{source}: missing; restore the model", code="E-MODEL-DAMAGED")
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=others)
+            else:
+                shutil.copyfile(source, folder / name)
 
 
-def _blocks(items: Sequence[Any] | np.ndarray, size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield [_opened(item) if isinstance(item, Path) else item for item in items[start : start + size]]
-
-
-def _opened(path: Path) -> Image.Image:
+def _opened(item: Any) -> Any:
+    if not isinstance(item, Path):
+        return item
     from limbeck.pictures import open_picture  # with Pillow, which a text does not need
 
-    return open_picture(path)
+    return open_picture(item)

@@ -2,8 +2,8 @@
 
 from limbeck.index.query import SearchOptions
 from limbeck.search.batch import answer_file
+from limbeck.search.encoders import replace_query_encoder
 from limbeck.search.index import Hit, Index
-from limbeck.search.own_encoder import replace_query_encoder
 from limbeck.search.queries import Term, describe_query
 from limbeck.search.rows import add_items, open_rows
 

@@ -1,6 +1,6 @@
 """Defines `limbeck.Index`, which joins a store, its engines and a query encoder.
 
-Torch is imported only to encode: a search by stored item or by points never imports it.
+Torch is imported only to encode where the model has no ONNX graphs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.search.hit import Hit, picture_of
 from limbeck.search.queries import Term
-from limbeck.search.rows import add_items, load_model, open_rows
+from limbeck.search.rows import add_items, open_rows, opened_model
 from limbeck.search.searcher import Searcher
 from limbeck.spaces import Space
 from limbeck.traversal import Traversal
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from limbeck.data.pairs import Pairs
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.encoder import Encoder
     from limbeck.encoding import OnSkip, Source
 
 
@@ -57,7 +57,7 @@ class Index(Searcher):
         path: Path | str,
         source: Path | str | Pairs | Source | Encoded | np.ndarray,
         *,
-        model: Path | str | DualEncoder | None = None,
+        model: Path | str | Encoder | None = None,
         items: Mapping[str, Sequence[Any]] | None = None,
         rows: np.ndarray | None = None,
         space: Space | None = None,
@@ -73,8 +73,9 @@ class Index(Searcher):
             path: the new index directory.
             source: pairs directory, folder of pictures, encoded set, or an array of points: packed codes
                 uint8 (N, bits/8), unit vectors float32 (N, dim), or points of ``space``.
-            model: run, model directory or encoder. It encodes pairs and pictures; its copy in the index
-                encodes queries. Without it, you can search an encoded set or array by item and points only.
+            model: run, model directory, directory of `limbeck export`, pretrained model, hub id, or encoder.
+                It encodes pairs and pictures; its copy in the index encodes queries. Without it, you can
+                search an encoded set or array by item and points only.
             items: with an array, its N items: ``{"id": [...], further columns}``.
             rows: with pairs or pictures, the row numbers (n,) to encode; all by default.
             space: with an array, its space; by default `Hamming` for uint8 and `Sphere` for floats.
@@ -91,7 +92,7 @@ class Index(Searcher):
                 or the disk is full.
         """
         check_apart(path, getattr(source, "path", source))
-        encoder, name = load_model(model)
+        encoder, name = opened_model(model)
         batches, meta = open_rows(
             source,
             encoder,

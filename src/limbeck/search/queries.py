@@ -20,13 +20,13 @@ from limbeck.index.embeddings import embeddings_at, require_kept
 from limbeck.index.store import IndexStore
 from limbeck.onnx import OnnxEncoder
 from limbeck.preprocess import Reads
-from limbeck.search.own_encoder import encoder_entry, load_encoder, newer
+from limbeck.search.encoders import encoder_entry, newer, open_for_query
 from limbeck.spaces import Kept, Sphere
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.encoder import Encoder
 
 MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
 Kind = Literal["text", "image", "id", "features"]
@@ -119,9 +119,9 @@ def describe_query(terms: Sequence[Term]) -> str:
 class QueryEncoder:
     """Encodes queries with the encoder of an index, which is loaded at its first use."""
 
-    def __init__(self, store: IndexStore, encoder: DualEncoder | OnnxEncoder | None = None) -> None:
+    def __init__(self, store: IndexStore, encoder: Encoder | None = None) -> None:
         self.store = store
-        self._encoders: dict[str, DualEncoder | OnnxEncoder] = {}
+        self._encoders: dict[str, Encoder] = {}
         if encoder is not None:
             self._encoders = dict.fromkeys(("text", "image"), encoder)
 
@@ -269,7 +269,7 @@ class QueryEncoder:
         if gives and parts.floats is not None:
             parts.floats[at] = arrays[-1]
 
-    def _inputs(self, kind: str, values: list[Any]) -> tuple[DualEncoder | OnnxEncoder, str, Any]:
+    def _inputs(self, kind: str, values: list[Any]) -> tuple[Encoder, str, Any]:
         """Return the encoder of texts, pictures or feature rows, its modality, and its input."""
         if kind == "text":
             encoder = self.reading("text")
@@ -301,7 +301,7 @@ class QueryEncoder:
                 if isinstance(encoder, OnnxEncoder):
                     encoder.load(modality)
 
-    def reading(self, modality: str, wanted: str = "text") -> DualEncoder | OnnxEncoder:
+    def reading(self, modality: str, wanted: str = "text") -> Encoder:
         """Return the encoder for "text" or "image"; its input is checked before it is loaded.
 
         Args:
@@ -351,10 +351,10 @@ def _opened(image: Any) -> Any:
     return open_picture(image)
 
 
-def _load(store: IndexStore, modality: str, wanted: str) -> DualEncoder | OnnxEncoder:
+def _load(store: IndexStore, modality: str, wanted: str) -> Encoder:
     folder, entry = encoder_entry(store, modality)
     _check_reads(entry.modalities, modality, wanted)
-    return load_encoder(store, folder, modality)
+    return open_for_query(store, folder, modality)
 
 
 def check_text(text: str) -> None:

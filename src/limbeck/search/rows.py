@@ -16,14 +16,13 @@ from limbeck.index.encoded import Encoded, is_encoded
 from limbeck.index.items import Items, as_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import EMBEDDING, IndexStore
-from limbeck.index.writer import EncoderSource, StoreMeta
-from limbeck.notices import say
-from limbeck.optional_deps import require
+from limbeck.index.writer import StoreMeta
+from limbeck.search.encoders import open_model, own_encoder, query_encoder
 from limbeck.spaces import Hamming, Kept, Space, Sphere
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.encoder import Encoder
     from limbeck.encoding import OnSkip, Source
 
 _ROWS = 1 << 16
@@ -31,7 +30,7 @@ _ROWS = 1 << 16
 
 def open_rows(
     source: Path | str | Pairs | Source | Encoded | np.ndarray,
-    encoder: DualEncoder | None,
+    encoder: Encoder | None,
     name: str | None,
     *,
     items: Mapping[str, Sequence[Any]] | None = None,
@@ -138,7 +137,7 @@ def add_items(
     path: Path | str,
     source: Path | str | Pairs | Source | Encoded | np.ndarray,
     *,
-    model: Path | str | DualEncoder | None = None,
+    model: Path | str | Encoder | None = None,
     items: Mapping[str, Sequence[Any]] | None = None,
     rows: np.ndarray | None = None,
     batch_size: int | None = None,
@@ -175,7 +174,7 @@ def add_items(
     known: Sequence[str] | None
     hint = None
     if isinstance(source, np.ndarray):
-        encoder, _ = load_model(model)
+        encoder, _ = opened_model(model)
         known = None if items is None else as_items(items).column("id").to_pylist()
         batches, meta = open_rows(source, encoder, None, items=items, space=store.space)
         if embeddings is not None:
@@ -242,47 +241,9 @@ def open_below(source: Any, media_root: str | None) -> Source:
     return opened
 
 
-def own_encoder(store: IndexStore) -> DualEncoder:
-    """Load the encoder of an index for its items.
-
-    Raises:
-        LimbeckError: the index has none, or torch is not installed.
-    """
-    require("torch")
-    from limbeck.encoders.device import placed
-    from limbeck.encoders.dual import DualEncoder
-
-    found = store.encoder_for("image")
-    if found is None:
-        raise LimbeckError(
-            f"{store.path}: holds no model to encode with; give an encoded set, or --codes and --ids",
-            code="E-INDEX-MODEL",
-        )
-    return placed(DualEncoder.load(found[0], bundled=True))
-
-
-def load_model(model: Path | str | DualEncoder | None) -> tuple[DualEncoder | None, str | None]:
-    """Load a model and return the encoder and its path; an encoder is returned as it is, without a path."""
-    if not isinstance(model, Path | str):
-        return model, None
-    require("torch")
-    from limbeck.encoders.load import load
-
-    return load(model), str(model)
-
-
-def query_encoder(encoder: DualEncoder) -> EncoderSource:
-    """Return an encoder in the form in which a store takes it."""
-
-    def write(folder: Path) -> None:
-        # Bundled, so that the index works without the hub and without the run.
-        encoder.save(folder, bundle=True)
-        try:
-            encoder.save_onnx(folder)
-        except LimbeckError as error:
-            say(f"{error}; so queries load torch")
-
-    return EncoderSource(write, encoder.space_id, encoder.inputs, encoder.asymmetric)
+def opened_model(model: Path | str | Encoder | None) -> tuple[Encoder | None, str | None]:
+    """Open a model and return the encoder and its path; an encoder is returned as it is, without a path."""
+    return (open_model(model), str(model)) if isinstance(model, Path | str) else (model, None)
 
 
 def _space_of(points: np.ndarray) -> Space:
@@ -295,7 +256,7 @@ def _space_of(points: np.ndarray) -> Space:
     return Hamming(8 * width) if points.dtype == np.uint8 else Sphere(width)
 
 
-def _kept_of(embeddings: np.ndarray, encoder: DualEncoder | None) -> Kept:
+def _kept_of(embeddings: np.ndarray, encoder: Encoder | None) -> Kept:
     """Describe an array of embeddings: those of a model, or else vectors that are compared by cosine."""
     if encoder is not None:
         return encoder.kept

@@ -24,7 +24,7 @@ from limbeck.spaces import Kept, Space
 if TYPE_CHECKING:
     from PIL import Image
 
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.encoder import Encoder
 
 HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
@@ -39,7 +39,7 @@ class Searcher:
         engines: selects the engine of a search, and searches with it.
     """
 
-    def __init__(self, store: IndexStore, *, encoder: DualEncoder | None = None) -> None:
+    def __init__(self, store: IndexStore, *, encoder: Encoder | None = None) -> None:
         self.store = store
         self.space: Space = store.space
         self.score_name: str = store.space.score_name

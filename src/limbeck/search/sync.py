@@ -19,7 +19,8 @@ from limbeck.index.remove import remove_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
-from limbeck.search.rows import open_below, open_rows, own_encoder
+from limbeck.search.encoders import own_encoder
+from limbeck.search.rows import open_below, open_rows
 
 _ROWS = 1024  # items per batch whose file state is updated
 

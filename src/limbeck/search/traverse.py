@@ -25,5 +25,5 @@ def traverse_from(
     point, _ = queries.encode_queries([[start]])
     encoder = queries.reading("text")
     known, unknown = split_known(names, encoder.check_query)
-    places = encoder.encode_text(known)
+    places = encoder.encode("text", known, "points")[0]
     return Traversal.of(store.space, point, places, known, steps=steps, entailed=entailed, unknown=unknown)

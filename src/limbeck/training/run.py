@@ -256,7 +256,7 @@ def has_bf16(accelerator: str) -> bool:
 
 
 def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) -> None:
-    DualEncoder.load(model).save(run / "model")
+    DualEncoder.load(model).save(run / "model", graphs=True)
     versions, machine = environment()
     write_json(
         run / "run.json",
