@@ -42,9 +42,19 @@
     return out;
   }
 
+  // Whether a shape repeats along the first axes of a larger one.
+  const isTail = (from, to) => {
+    const own = from.slice(from.findIndex((n) => n !== 1)), lead = to.length - own.length;
+    return from.every((n) => n === 1) || own.every((n, i) => n === to[lead + i]);
+  };
+
   const binary = (f, kind) => (a, b) => {
-    const s = broadcastShape(a.s, b.s), i = places(a.s, s), j = places(b.s, s);
-    const d = new (kind ?? a.d.constructor)(size(s));
+    const s = broadcastShape(a.s, b.s), d = new (kind ?? a.d.constructor)(size(s)), x = a.d, y = b.d;
+    if (x.length === d.length && isTail(b.s, s)) { // most often: equal shapes, a bias, or one number
+      for (let n = 0; n < d.length; ) for (let m = 0; m < y.length; m++, n++) d[n] = f(x[n], y[m]);
+      return { d, s };
+    }
+    const i = places(a.s, s), j = places(b.s, s);
     for (let n = 0; n < d.length; n++) d[n] = f(a.d[i ? i[n] : n], b.d[j ? j[n] : n]);
     return { d, s };
   };
@@ -71,6 +81,14 @@
     return Math.sign(x) * (1 - Math.exp(-t * t) / (Math.sqrt(Math.PI) * (t + f)));
   }
 
+  // Adds four rows of a matrix, each times a number; rows for words that a text lacks are skipped.
+  function addRows(row, a, i, b, j, n) {
+    const v0 = a[i], v1 = a[i + 1], v2 = a[i + 2], v3 = a[i + 3];
+    if (v0 === 0 && v1 === 0 && v2 === 0 && v3 === 0) return;
+    const j1 = j + n, j2 = j1 + n, j3 = j2 + n;
+    for (let o = 0; o < n; o++) row[o] += v0 * b[j + o] + v1 * b[j1 + o] + v2 * b[j2 + o] + v3 * b[j3 + o];
+  }
+
   function matmul(a, b) {
     const x = a.s.length === 1 ? [1, ...a.s] : a.s, y = b.s.length === 1 ? [...b.s, 1] : b.s;
     const [m, k] = x.slice(-2), n = y[y.length - 1];
@@ -81,11 +99,9 @@
       const p = (i ? i[batch] : batch) * m * k, q = (j ? j[batch] : batch) * k * n;
       for (let r = 0; r < m; r++) {
         row.fill(0);
-        for (let c = 0; c < k; c++) {
-          const value = a.d[p + r * k + c];
-          if (value === 0) continue; // sparse counts of words
-          for (let o = 0, at = q + c * n; o < n; o++) row[o] += value * b.d[at + o];
-        }
+        let c = 0;
+        for (let at = p + r * k; c + 4 <= k; c += 4) addRows(row, a.d, at + c, b.d, q + c * n, n);
+        for (; c < k; c++) for (let o = 0, v = a.d[p + r * k + c], at = q + c * n; o < n; o++) row[o] += v * b.d[at + o];
         out.d.set(row, (batch * m + r) * n);
       }
     }

@@ -15,7 +15,6 @@
   const CHINESE = /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
   const ISOLATED = new RegExp(CHARACTER, "gu");
   const MAX_TEXT = 20000;
-  const STEP = 16;
 
   const lower = (text) => Array.from(text, (c) => c.toLowerCase()).join(""); // without the rule for a final sigma
 
@@ -144,8 +143,7 @@
         : this.told.lower ? text.toLowerCase() : text;
       let ids = this.tokenizer.encode(prefix + clean);
       if (ids.length > length) ids = [...ids.slice(0, length - 1), ids[ids.length - 1]];
-      const longest = whole ? length : ids.length;
-      const width = Math.min(length, Math.ceil(longest / STEP) * STEP);
+      const width = whole ? length : ids.length; // Python pads further, which changes no result
       const row = { d: new Int32Array(width).fill(pad), s: [1, width] };
       const mask = { d: new Int32Array(width).fill(1, 0, ids.length), s: [1, width] };
       row.d.set(ids);
