@@ -132,7 +132,9 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("index", type=Path)
     parser.add_argument("queries", type=Path)
     parser.add_argument("--media", type=Path)
@@ -147,7 +149,12 @@ def main() -> None:
         kinds: dict[str, Any] = {}
         site = write_site(options.index, folder / "site", SiteOptions(media=options.media))
         one = write_site(options.index, folder / "one.html", SiteOptions(media=options.media, single=True))
-        found = {"items": site.items, "bytes": sizes(folder / "site"), "single": one.bytes, "queries": QUERIES}
+        found = {
+            "items": site.items,
+            "bytes": sizes(folder / "site"),
+            "single": one.bytes,
+            "queries": QUERIES,
+        }
         address = serve(folder)
         for name, url in {
             "folder, http": f"{address}/site/index.html",
@@ -165,7 +172,9 @@ def main() -> None:
             finally:
                 driver.quit()
         found["kinds"] = kinds
-        found["ms"] = {count: {part: percentiles(times) for part, times in one.items()} for count, one in speed.items()}
+        found["ms"] = {
+            count: {part: percentiles(times) for part, times in one.items()} for count, one in speed.items()
+        }
     versions, machine = environment()
     write_json(options.json, found | {"versions": versions, "machine": machine})
     print({name: found[name] for name in ("items", "bytes", "single", "kinds", "ms")})

@@ -16,7 +16,7 @@ from limbeck.index.file_state import COLUMN as FILE_STATE
 from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.index.texts import table_texts
 
-SHARD = 256  # items per script: a page of hits loads a few of them
+SHARD = 64  # items per script: a page of hits loads one for almost every hit, so they are small
 _MACHINE = (EMBEDDING, FILE_STATE)
 _ITEMS, _TEXTS, _READ = 12, 6, 500  # example items and texts, and the items whose texts are read
 

@@ -1,6 +1,7 @@
 "use strict";
 // Draws the page from the state: which parts are shown, which search is asked, and what its answer becomes.
 (function () {
+  const { title } = document; // the static site has its own
   const {
     h,
     announce,
@@ -184,7 +185,7 @@
     }
     const asking = state.asked(now).length > 0;
     document.body.classList.toggle("starting", !asking);
-    document.title = asking ? `${state.asked(now).map(query.nameOf).join(", ")} · limbeck` : "limbeck";
+    document.title = asking ? `${state.asked(now).map(query.nameOf).join(", ")} · ${title}` : title;
     query.draw(now);
     controls.headerDraw(now, info.name);
     await prepare(info);
