@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -109,6 +110,37 @@ def encoder(
 
 
 @app.command()
+@encodes
+def calibrate(
+    index: Path = typer.Argument(..., help="Index directory."),
+    source: Path | None = typer.Argument(
+        None, help="Items that are not in the index, with its columns; default: items of the index."
+    ),
+    protocol: str | None = typer.Option(None, "--protocol", help="Use only one split of this protocol."),
+    split: str | None = typer.Option(
+        None, "--split", help="Split to use: query (default), database or train."
+    ),
+    device: str | None = DEVICE,
+) -> None:
+    """Fit the confidence of hits to an index, as its build does; it replaces an earlier calibration."""
+    if protocol is not None and source is None:
+        raise typer.BadParameter("--protocol needs SOURCE, a pairs directory")
+    if split is not None and protocol is None:
+        raise typer.BadParameter("--split needs a protocol; give --protocol too")
+    from limbeck.cli.collection import open_collection
+    from limbeck.search import Index
+    from limbeck.search.calibrate import Asked
+    from limbeck.search.calibrate import calibrate as fit
+
+    opened = Index.open(index)
+    held_out = None
+    if source is not None:
+        held_out = Asked.of_source(opened.store, *open_collection(source, protocol, split or "query"))
+    for modality, curve in fit(opened, held_out).curves.items():
+        echo(f"{modality}: {curve.describe()}")
+
+
+@app.command()
 @writes("json_file")
 def info(
     index: Path = typer.Argument(..., help="Index directory."),
@@ -120,12 +152,19 @@ def info(
     from limbeck.cli.info import print_info
     from limbeck.files import write_json
     from limbeck.index.ann_index import engines_info
+    from limbeck.index.confidence import Calibration
     from limbeck.index.store import IndexStore
 
     store = IndexStore.open(index)
     kept = store.kept
     ranked_by = None if kept is None else kept.describe()
-    value = {**store.info(), "ranked_by": ranked_by, "engines": engines_info(store)}
+    calibration = Calibration.load(store)
+    value = {
+        **store.info(),
+        "ranked_by": ranked_by,
+        "confidence": None if calibration is None else asdict(calibration)["curves"],
+        "engines": engines_info(store),
+    }
     print_info(value)
     if json_file is not None:
         write_json(json_file, value)

@@ -11,6 +11,7 @@ def print_info(value: dict[str, Any]) -> None:
     from rich.table import Table
 
     from limbeck.console import console
+    from limbeck.index.confidence import Curve
 
     space = dict(value["space"])
     kind = space.pop("name")
@@ -34,6 +35,11 @@ def print_info(value: dict[str, Any]) -> None:
         "model": value["model"] or "not recorded",
         "pictures": value["media_root"] or "not recorded",
         "--rerank by": value.get("ranked_by") or "nothing (the index keeps no embeddings)",
+        "confidence": "\n".join(
+            f"{modality}: {Curve(**curve).describe()}"
+            for modality, curve in (value["confidence"] or {}).items()
+        )
+        or "none (limbeck index calibrate makes it)",
         "columns": ", ".join(value["columns"]),
         "created": value["created"],
         "engines": "\n".join(["exact", *map(_engine_line, value["engines"])]),

@@ -126,7 +126,7 @@ def search(
     from limbeck.cli.hits import hits_json, print_hits, write_gallery
     from limbeck.files import write_json
     from limbeck.index.arrays import open_points, open_queries
-    from limbeck.search import Index, SearchOptions, Term, describe_query
+    from limbeck.search import Index, SearchOptions, Term, describe_query, modality
 
     opened = Index.open(index)
     hierarchy = "more-general" if more_general else "more-specific" if more_specific else None
@@ -142,6 +142,7 @@ def search(
         _answer_file(opened, queries, options, json_file)
         return
     floats: np.ndarray | None
+    modalities: list[str | None] | None = None
     if codes is not None:
         points = open_points(codes, opened.space.storage)
         floats = None if embeddings is None else open_queries(embeddings)
@@ -162,7 +163,8 @@ def search(
         options = replace(opened.settled(asked, options), exclude=opened.excluded(asked))
         choice, numbers = opened.engines.choose(options), bool(options.asymmetric)
         points, floats = opened.encode_queries(asked, asymmetric=numbers, ranked=rerank is not None)
-    found = opened.search_many(points, options, embeddings=floats)
+        modalities = [modality(terms) for terms in asked]
+    found = opened.search_many(points, options, embeddings=floats, modalities=modalities)
     results = list(zip(names, found, strict=True))
     print_hits(results, opened.score_name if rerank is None else opened.kept.score_name)
     if hierarchy is not None and where is None and rerank is None and not any(found):

@@ -6,6 +6,7 @@ from limbeck.search.encoders import replace_query_encoder
 from limbeck.search.index import Hit, Index
 from limbeck.search.queries import Term, describe_query
 from limbeck.search.rows import add_items, open_rows
+from limbeck.search.searcher import modality
 
 __all__ = [
     "Hit",
@@ -15,6 +16,7 @@ __all__ = [
     "add_items",
     "answer_file",
     "describe_query",
+    "modality",
     "open_rows",
     "replace_query_encoder",
 ]

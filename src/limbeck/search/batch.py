@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -134,9 +134,11 @@ def answer_file(
         if encoded:
             # An excluded row needs one hit more, so pass None if there is none.
             exclude = np.array(excluded_rows) if max(excluded_rows) >= 0 else None
+            asked = [query.asked for number, query in enumerate(block) if number not in errors]
+            kinds = ["text" if "text" in query else "image" for query in asked]
             arrays = [np.concatenate(parts) for parts in zip(*encoded, strict=True)]
             floats = arrays[1] if len(arrays) > 1 else None
-            answers = iter(_answers(index, arrays[0], floats, replace(options, exclude=exclude)))
+            answers = iter(_answers(index, arrays[0], floats, replace(options, exclude=exclude), kinds))
         for number, query in enumerate(block):
             answer = errors[number] if number in errors else next(answers)
             if isinstance(answer, LimbeckError):
@@ -162,11 +164,15 @@ def _encoded(index: Index, query: dict[str, str], options: SearchOptions) -> tup
 
 
 def _answers(
-    index: Index, points: np.ndarray, embeddings: np.ndarray | None, options: SearchOptions
+    index: Index,
+    points: np.ndarray,
+    embeddings: np.ndarray | None,
+    options: SearchOptions,
+    kinds: Sequence[str],
 ) -> list[list[Hit] | LimbeckError]:
     """Return the hits of each query, or its error if its short list has an item without an embedding."""
     try:
-        return [*index.search_many(points, options, embeddings=embeddings)]
+        return [*index.search_many(points, options, embeddings=embeddings, modalities=kinds)]
     except LimbeckError as error:
         if options.rerank is None:
             raise
@@ -177,5 +183,5 @@ def _answers(
     for q in range(len(points)):
         exclude = options.exclude
         alone = replace(options, exclude=exclude[q : q + 1] if isinstance(exclude, np.ndarray) else exclude)
-        answers += _answers(index, points[q : q + 1], embeddings[q : q + 1], alone)
+        answers += _answers(index, points[q : q + 1], embeddings[q : q + 1], alone, kinds[q : q + 1])
     return answers

@@ -151,7 +151,10 @@ def replace_query_encoder(index: Path | str, model: Path | str | Encoder) -> Non
     Raises:
         LimbeckError: there is no index, the model is of another space, or its text tower reads label lists.
     """
+    from limbeck.index.confidence import place
     from limbeck.index.encoder import replace_encoder
+    from limbeck.search.calibrate import calibrate
+    from limbeck.search.searcher import Searcher
 
     name = None
     if isinstance(model, Path | str):
@@ -162,3 +165,6 @@ def replace_query_encoder(index: Path | str, model: Path | str | Encoder) -> Non
             code="E-MODEL-INPUT",
         )
     replace_encoder(index, query_encoder(model), model=name)
+    opened = Searcher(IndexStore.open(index), encoder=model)
+    if place(opened.store.path).is_file():  # its curve of texts is that of the old encoder
+        calibrate(opened)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,14 @@ class Found:
     rows: np.ndarray
     confidence: np.ndarray | None = None
     alike: list[np.ndarray] | None = None
+
+    def confident(self, confidence: np.ndarray | None, least: float | None) -> Found:
+        """Return the ranking with its confidence, and without hits of less than ``least``."""
+        if confidence is None or least is None:
+            return replace(self, confidence=confidence)
+        kept = np.flatnonzero(confidence >= least)
+        alike = None if self.alike is None else [self.alike[at] for at in kept]
+        return Found(self.scores[kept], self.rows[kept], confidence[kept], alike)
 
 
 def picture_of(store: IndexStore, hit: Hit, media: Path | str | None) -> Image.Image:

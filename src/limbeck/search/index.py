@@ -17,6 +17,7 @@ from limbeck.index.encoded import Encoded
 from limbeck.index.query import RECALL, SearchOptions
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
+from limbeck.search.calibrate import calibrate_new
 from limbeck.search.hit import Hit, picture_of
 from limbeck.search.queries import Term
 from limbeck.search.rows import add_items, open_rows, opened_model
@@ -105,7 +106,9 @@ class Index(Searcher):
             on_skip=on_skip,
             embeddings=embeddings,
         )
-        return cls(IndexStore.build(path, batches, meta, replace=replace), encoder=encoder)
+        index = cls(IndexStore.build(path, batches, meta, replace=replace), encoder=encoder)
+        calibrate_new(index)
+        return index
 
     def add(self, source: Path | str | Pairs | Source | Encoded | np.ndarray, **options: Any) -> Index:
         """Add items (`limbeck.search.add_items`) and return the new state; this object does not change."""

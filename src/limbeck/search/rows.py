@@ -221,7 +221,11 @@ def add_items(
             progress=progress,
             embeddings=store.kept or False,
         )
-    return add_batches(path, batches, meta, ids=known, replace=replace, hint=hint)
+    from limbeck.search.calibrate import calibrate_grown  # which searches, and so needs this module
+
+    added = add_batches(path, batches, meta, ids=known, replace=replace, hint=hint)
+    calibrate_grown(path)
+    return added
 
 
 def _as_encoded(source: object) -> Encoded | None:

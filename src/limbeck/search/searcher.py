@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
+from limbeck.index.confidence import Calibration, Margins, confidences
 from limbeck.index.embeddings import check_rerank, require_kept
 from limbeck.index.engine_selection import Choice, Engines
 from limbeck.index.file_state import COLUMN as FILE_STATE
@@ -18,7 +20,7 @@ from limbeck.index.query import RECALL, SearchOptions, check_k
 from limbeck.index.store import EMBEDDING, IndexStore
 from limbeck.search.alike import Alike, find_folded
 from limbeck.search.hit import Found, Hit
-from limbeck.search.queries import QueryEncoder, Term
+from limbeck.search.queries import QueryEncoder, Term, is_plain
 from limbeck.spaces import Kept, Space
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from limbeck.encoders.encoder import Encoder
 
 HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
+
+
+def modality(terms: Sequence[Term]) -> str | None:
+    """Return "text" or "image", as which the confidence of a query's hits is calibrated; None for a sum."""
+    if not is_plain(terms):
+        return None
+    return "text" if terms[0].text is not None else "image"
 
 
 class Searcher:
@@ -68,7 +77,8 @@ class Searcher:
             check_rerank(self.store)  # before anything is encoded
         points, floats = self.encode_queries(queries, asymmetric=bool(options.asymmetric), ranked=ranked)
         options = replace(options, exclude=self.excluded(queries))
-        return self.search_many(points, options, embeddings=floats)
+        modalities = [modality(query) for query in queries]
+        return self.search_many(points, options, embeddings=floats, modalities=modalities)
 
     def settled(self, queries: Sequence[Sequence[Term]], options: SearchOptions) -> SearchOptions:
         """Decide ``asymmetric`` (`Engines.settled`); stored items are compared as codes."""
@@ -82,6 +92,7 @@ class Searcher:
         options: SearchOptions | None = None,
         *,
         embeddings: np.ndarray | None = None,
+        modalities: Sequence[str | None] | None = None,
     ) -> list[list[Hit]]:
         """Return the hits for each of several points.
 
@@ -90,26 +101,66 @@ class Searcher:
             options: what to return; by default the 10 nearest items.
             embeddings: (Q, D), those of the queries. They order items of equal distance, and the short lists
                 of a search with ``rerank``; for a row of NaN, ties go by row.
+            modalities: what each query is (`modality`); without it, hits have no confidence.
 
         Raises:
             LimbeckError: as `search`.
         """
-        return self.read(self.find(points, options or SearchOptions(), embeddings=embeddings))
+        options = options or SearchOptions()
+        return self.read(self.find(points, options, embeddings=embeddings, modalities=modalities))
 
     def find(
-        self, points: np.ndarray, options: SearchOptions, *, embeddings: np.ndarray | None = None
+        self,
+        points: np.ndarray,
+        options: SearchOptions,
+        *,
+        embeddings: np.ndarray | None = None,
+        modalities: Sequence[str | None] | None = None,
     ) -> list[Found]:
         """Return the ranking of each of several points; arguments as `search_many`, which reads the items."""
-        if options.min_confidence is not None:
-            raise LimbeckError(
-                f"{self.store.path}: has no calibration of confidence; make one with "
-                f"limbeck index calibrate {self.store.path}",
-                code="E-INDEX-CONFIDENCE",
-            )
         if options.fold:
             folded = find_folded(self._alike, self.engines.find, points, options, embeddings)
-            return [Found(one.scores, one.rows, None, one.alike) for one in folded]
-        return [Found(*one) for one in self.engines.find(points, options, embeddings)]
+            found = [Found(one.scores, one.rows, None, one.alike) for one in folded]
+        else:
+            found = [Found(*one) for one in self.engines.find(points, options, embeddings)]
+        if (modalities is None and options.min_confidence is None) or self.calibration is None:
+            self._require_confidence(options, [None] * len(found))
+            return found
+        codes = self.space.storage == "codes"
+        asked = sign_codes(points) if codes and options.asymmetric else points
+        sure = confidences(
+            self.calibration,
+            self._margins,
+            asked,
+            [one.rows for one in found],
+            modalities or [None] * len(found),
+        )
+        self._require_confidence(options, sure)
+        return [one.confident(p, options.min_confidence) for one, p in zip(found, sure, strict=True)]
+
+    def _require_confidence(self, options: SearchOptions, sure: Sequence[np.ndarray | None]) -> None:
+        if options.min_confidence is None or all(one is not None for one in sure):
+            return
+        if self.calibration is not None:
+            raise LimbeckError(
+                "min_confidence: the index has a calibration for a text, a picture or an item alone, not for "
+                "this query; leave it out",
+                code="E-INDEX-CONFIDENCE",
+            )
+        raise LimbeckError(
+            f"{self.store.path}: has no calibration of confidence; make one with "
+            f"limbeck index calibrate {self.store.path}",
+            code="E-INDEX-CONFIDENCE",
+        )
+
+    @functools.cached_property
+    def calibration(self) -> Calibration | None:
+        """The calibration of the confidence of hits; None if the index has none."""
+        return Calibration.load(self.store)
+
+    @functools.cached_property
+    def _margins(self) -> Margins:
+        return Margins(self.store)
 
     @functools.cached_property
     def _alike(self) -> Alike:

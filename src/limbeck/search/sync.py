@@ -19,6 +19,7 @@ from limbeck.index.remove import remove_items
 from limbeck.index.segment_writer import Batches
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta
+from limbeck.search.calibrate import calibrate_grown
 from limbeck.search.encoders import own_encoder
 from limbeck.search.rows import open_below, open_rows
 
@@ -112,6 +113,7 @@ def sync_folder(
     gone = plan.gone if remove else []
     if first is not None:
         add_batches(path, itertools.chain([first], coming), meta, replace=True, gone=gone)
+        calibrate_grown(path)
     elif gone:
         remove_items(path, gone)
     return Synced(

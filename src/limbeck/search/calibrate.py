@@ -1,0 +1,293 @@
+"""Fits the curves of `limbeck.index.confidence` to an index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.errors import LimbeckError
+from limbeck.index.confidence import DEPTH, GROWTH, Calibration, Curve, Margins, features, place
+from limbeck.index.encoded import Encoded
+from limbeck.index.query import SearchOptions
+from limbeck.index.segments import plain_values
+from limbeck.index.store import IndexStore
+from limbeck.search.phrases import PHRASES
+from limbeck.search.queries import Term
+from limbeck.search.relevance import Item, Relevance
+from limbeck.search.searcher import HIDDEN, Searcher
+
+if TYPE_CHECKING:
+    from limbeck.encoding import Source
+
+QUERIES = 600
+LEAST_ITEMS = 200  # an index of fewer items is not calibrated
+_LEAST_QUERIES = 100
+_SAMPLE = 5_000  # items whose words are counted
+_RIDGE = 1e-3
+_BINS = 20
+_SIGNS = np.array([0, 1, 1, -1])  # of the weights: nearer, a greater margin and an earlier rank are no worse
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Holds items that queries stand for: points (n, width), columns, and rows, -1 outside the index."""
+
+    points: np.ndarray
+    items: Sequence[Item]
+    rows: np.ndarray
+
+    @classmethod
+    def of_index(cls, store: IndexStore) -> Asked:
+        """Return random items of an index."""
+        rows = _some_rows(store, 4 * QUERIES, seed=0)
+        return cls(store.points_at(rows), store.metadata(rows, HIDDEN), rows)
+
+    @classmethod
+    def of_source(cls, store: IndexStore, source: Source | Encoded, rows: np.ndarray | None) -> Asked:
+        """Return random items of a collection that is not in the index, encoded by the index's model."""
+        from limbeck.search.rows import open_rows, own_encoder
+
+        if not isinstance(source, Encoded):
+            every = np.arange(len(source)) if rows is None else rows
+            rows = np.sort(np.random.default_rng(0).permutation(every)[: 4 * QUERIES])
+        return cls.of_batches(open_rows(source, own_encoder(store), None, rows=rows)[0])
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[tuple[np.ndarray, pa.Table]]) -> Asked:
+        """Return a random part of (points, items) batches that are not in the index."""
+        points, tables = zip(*batches, strict=True)
+        array, table = np.concatenate(points), pa.concat_tables(tables)
+        keep = np.random.default_rng(0).permutation(len(array))[: 4 * QUERIES]
+        columns = [plain_values(table.column(name)) for name in table.column_names]
+        items = [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return cls(array[keep], [items[row] for row in keep], np.full(len(keep), -1))
+
+
+def calibrate(index: Searcher, held_out: Asked | None = None) -> Calibration:
+    """Fit and store the calibration of an index.
+
+    The queries stand for items: a text of the item, and its stored point as a picture. By default they are
+    random items of the index, each excluded from the hits of its own point. If the model was trained on these
+    items, it finds them too well; then give items that are not in the index.
+
+    Args:
+        index: an opened index of at least `LEAST_ITEMS` items.
+        held_out: items that are not in the index.
+
+    Raises:
+        LimbeckError: the index has too few items.
+    """
+    store = index.store
+    if len(index) < LEAST_ITEMS:
+        raise LimbeckError(
+            f"{store.path}: has {len(index)} items; a calibration needs at least {LEAST_ITEMS}",
+            code="E-INDEX-EMPTY",
+        )
+    relevance = Relevance(store.metadata(_some_rows(store, _SAMPLE, seed=1), HIDDEN))
+    asked = held_out or Asked.of_index(store)
+    curves = {"image": _picture_curve(index, relevance, asked)}
+    found = store.encoder_for("text")
+    if found is not None:
+        curve = _text_curve(index, relevance, asked, found[1].name)
+        curves |= {} if curve is None else {"text": curve}
+    calibration = Calibration(len(index), store.manifest.space_id, curves)
+    calibration.save(store.path)
+    index.calibration = calibration
+    return calibration
+
+
+def calibrate_new(index: Searcher) -> None:
+    """Calibrate an index that was just built, if it has a query encoder and enough items."""
+    place(index.store.path).unlink(missing_ok=True)  # of an index that this one replaced
+    if index.store.manifest.encoders and len(index) >= LEAST_ITEMS:
+        calibrate(index)
+
+
+def calibrate_grown(path: Path | str) -> None:
+    """Calibrate an index again that has a calibration and has since grown or shrunk by half."""
+    store = IndexStore.open(path)
+    known = Calibration.load(store)
+    if known is not None and not 1 / GROWTH < len(store) / known.items < GROWTH:
+        calibrate(Searcher(store))
+
+
+def _some_rows(store: IndexStore, count: int, seed: int) -> np.ndarray:
+    alive = np.arange(store.rows) if store.alive is None else np.flatnonzero(store.alive)
+    return np.random.default_rng(seed).permutation(alive)[:count]
+
+
+def _picture_curve(index: Searcher, relevance: Relevance, asked: Asked) -> Curve:
+    """Fit the curve of pictures to stored points."""
+    texts: list[str | None] = [None] * min(QUERIES, len(asked.items))
+    some = Asked(asked.points[: len(texts)], asked.items[: len(texts)], asked.rows[: len(texts)])
+    if relevance.basis is not None:
+        judged = _relevance_curve(index, relevance, some, texts, None)
+        if judged is not None:
+            return judged
+    return _chance_curve(index, some.points, some.rows, None)
+
+
+def _text_curve(index: Searcher, relevance: Relevance, asked: Asked, encoder: str) -> Curve | None:
+    """Fit the curve of texts to the texts of items, or to phrases where the items have none.
+
+    It is None if the encoder knows neither.
+    """
+    rng = np.random.default_rng(2)
+    texts: list[str] = []
+    at: list[int] = []
+    for number, item in enumerate(asked.items if relevance.basis is not None else ()):
+        text = relevance.text(item, rng)
+        if text is not None and len(texts) < QUERIES and _is_known(index, text):
+            texts.append(text)
+            at.append(number)
+    if len(texts) >= _LEAST_QUERIES:
+        points, _ = index.encode_queries([[Term(text)] for text in texts])
+        items = [asked.items[number] for number in at]
+        judged = _relevance_curve(
+            index, relevance, Asked(points, items, np.full(len(at), -1)), texts, encoder
+        )
+        if judged is not None:
+            return judged
+    phrases = [text for text in PHRASES if _is_known(index, text)]
+    if len(phrases) < _LEAST_QUERIES:
+        return None
+    points, _ = index.encode_queries([[Term(text)] for text in phrases])
+    return _chance_curve(index, points, np.full(len(points), -1), encoder)
+
+
+def _is_known(index: Searcher, text: str) -> bool:
+    try:
+        index.check([Term(text)])
+    except LimbeckError:  # no word of it is known
+        return False
+    return True
+
+
+def _relevance_curve(
+    index: Searcher, relevance: Relevance, asked: Asked, texts: Sequence[str | None], encoder: str | None
+) -> Curve | None:
+    """Fit a logistic regression to the hits of queries; None if nearly all or none of them are right."""
+    found = index.find(asked.points, SearchOptions(DEPTH, exclude=asked.rows))
+    items = iter(index.store.metadata(np.concatenate([one.rows for one in found]), HIDDEN))
+    margins = Margins(index.store)
+    means, spreads = margins.background(asked.points)
+    rows, right = [], []
+    for q, one in enumerate(found):
+        near = index.space.score_sign * one.scores.astype(np.float64)
+        rows.append(features(near, (near - means[q]) / spreads[q]))
+        right.append(relevance.judge(asked.items[q], texts[q], [next(items) for _ in one.rows]))
+    seen, judged = np.concatenate(rows), np.concatenate(right)
+    if min(judged.sum(), len(judged) - judged.sum()) < _LEAST_QUERIES / 10:
+        return None
+    answers = judged.astype(np.float64)
+    weights = fit_logistic(seen, answers)
+    sums = seen @ weights
+    parts = np.array_split(np.argsort(sums, kind="stable"), _BINS)
+    shares = _rising(
+        np.array([answers[part].mean() for part in parts]), np.array([len(part) for part in parts])
+    )
+    knots = _knots(np.array([sums[part].mean() for part in parts]), shares)
+    share = round(float(answers.mean()), 4)
+    return Curve("relevance", relevance.right, encoder, len(found), share, weights.tolist(), knots)
+
+
+def _knots(places: np.ndarray, heights: np.ndarray) -> list[list[float]]:
+    return [
+        [round(place, 6), round(height, 4)]
+        for place, height in zip(places.tolist(), heights.tolist(), strict=True)
+    ]
+
+
+def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the weights (4,) of a logistic regression on `features` with a slight ridge.
+
+    A weight of the wrong sign (`_SIGNS`) becomes 0, the largest first, and the others are fitted again.
+
+    Args:
+        x: (n, 4).
+        y: 0 or 1, (n,).
+    """
+    used = np.ones(4, bool)
+    while True:
+        weights = np.zeros(4)
+        weights[used] = _newton(x[:, used], y)
+        wrong = np.where(weights * _SIGNS < 0, np.abs(weights) * x.std(axis=0), -1)
+        if wrong.max() < 0:
+            return weights
+        used[np.argmax(wrong)] = False
+
+
+def _newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the weights (D,) of a logistic regression by Newton's method.
+
+    The first column is constant and is not penalised. The others are scaled to unit variance.
+    """
+    centre, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+    centre[0], scale[0] = 0, 1
+    scaled, weights = (x - centre) / scale, np.zeros(x.shape[1])
+    penalty = _RIDGE * np.diag([0.0] + [1.0] * (x.shape[1] - 1))
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(scaled @ weights, -500, 500)))
+        slope = scaled.T @ (p - y) / len(y) + penalty @ weights
+        bend = (scaled * (p * (1 - p))[:, None]).T @ scaled / len(y) + penalty
+        step = np.linalg.solve(bend + 1e-9 * np.eye(len(bend)), slope)
+        weights = weights - step
+        if np.abs(step).max() < 1e-8:
+            break
+    plain = weights / scale
+    plain[0] -= (weights[1:] * centre[1:] / scale[1:]).sum()
+    return plain
+
+
+def _chance_curve(index: Searcher, points: np.ndarray, rows: np.ndarray, encoder: str | None) -> Curve:
+    """Fit one minus the local false discovery rate of the margins of hits.
+
+    The bulk of a query's margins is taken as normal, with the median and the quartiles of the sample. Hits in
+    a range of margins are compared with the number that this bulk would give among all items.
+    """
+    found, margins = index.find(points, SearchOptions(DEPTH, exclude=rows)), Margins(index.store)
+    means, spreads = margins.background(points)
+    low, middle, high = np.quantile(margins.standardised(points), (0.25, 0.5, 0.75))
+    spread = max((high - low) / 1.349, 1e-9)  # the quartiles of a normal distribution are 1.349 apart
+    near = [index.space.score_sign * one.scores.astype(np.float64) for one in found]
+    hits = [(one - means[q]) / spreads[q] for q, one in enumerate(near)]
+    edges = np.unique(np.quantile(np.concatenate(hits), np.linspace(0, 1, 2 * _BINS + 1)))
+    seen, chance = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for one in hits:
+        seen += np.histogram(one, edges)[0]
+        above = np.maximum(edges, one[-1])  # hits below the last one were not fetched
+        tails = np.array([_upper_tail((edge - middle) / spread) for edge in above])
+        chance += len(index) * (tails[:-1] - tails[1:])
+    sure = 1 - np.minimum(1, chance / np.maximum(seen, 1))
+    centres = (edges[:-1] + edges[1:]) / 2
+    knots = _knots(centres, _rising(sure, np.maximum(seen, 1)))
+    right = "it is nearer than chance explains"
+    return Curve("chance", right, encoder, len(points), None, [0.0, 0.0, 1.0, 0.0], knots)
+
+
+def _upper_tail(x: float) -> float:
+    """Return the probability that a standard normal number exceeds x."""
+    return math.erfc(x / math.sqrt(2)) / 2
+
+
+def _rising(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the rising sequence nearest to values (n,) by weighted squares (pool adjacent violators)."""
+    means: list[float] = []
+    sizes: list[float] = []
+    lengths: list[int] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        means.append(value)
+        sizes.append(weight)
+        lengths.append(1)
+        while len(means) > 1 and means[-2] > means[-1]:
+            mean, size, length = means.pop(), sizes.pop(), lengths.pop()
+            means[-1] = (means[-1] * sizes[-1] + mean * size) / (sizes[-1] + size)
+            sizes[-1] += size
+            lengths[-1] += length
+    return np.repeat(means, lengths)
