@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
 from limbeck.index.confidence import DEPTH, GROWTH, Calibration, Curve, Margins, features, place
 from limbeck.index.encoded import Encoded
 from limbeck.index.query import SearchOptions
 from limbeck.index.segments import plain_values
 from limbeck.index.store import IndexStore
+from limbeck.search.hit import Found
 from limbeck.search.phrases import PHRASES
 from limbeck.search.queries import Term
 from limbeck.search.relevance import Item, Relevance
@@ -126,11 +128,9 @@ def _picture_curve(index: Searcher, relevance: Relevance, asked: Asked) -> Curve
     """Fit the curve of pictures to stored points."""
     texts: list[str | None] = [None] * min(QUERIES, len(asked.items))
     some = Asked(asked.points[: len(texts)], asked.items[: len(texts)], asked.rows[: len(texts)])
-    if relevance.basis is not None:
-        judged = _relevance_curve(index, relevance, some, texts, None)
-        if judged is not None:
-            return judged
-    return _chance_curve(index, some.points, some.rows, None)
+    found = index.find(some.points, SearchOptions(DEPTH, exclude=some.rows))
+    curve = _relevance_curve(index, relevance, some, texts, found, None)
+    return curve or _chance_curve(index, some.points, found, None)
 
 
 def _text_curve(index: Searcher, relevance: Relevance, asked: Asked, encoder: str) -> Curve | None:
@@ -147,18 +147,25 @@ def _text_curve(index: Searcher, relevance: Relevance, asked: Asked, encoder: st
             texts.append(text)
             at.append(number)
     if len(texts) >= _LEAST_QUERIES:
-        points, _ = index.encode_queries([[Term(text)] for text in texts])
-        items = [asked.items[number] for number in at]
-        judged = _relevance_curve(
-            index, relevance, Asked(points, items, np.full(len(at), -1)), texts, encoder
-        )
-        if judged is not None:
-            return judged
+        points, found = _answers(index, texts)
+        stood_for = Asked(points, [asked.items[number] for number in at], asked.rows[at])
+        curve = _relevance_curve(index, relevance, stood_for, texts, found, encoder)
+        if curve is not None:
+            return curve
     phrases = [text for text in PHRASES if _is_known(index, text)]
-    if len(phrases) < _LEAST_QUERIES:
-        return None
-    points, _ = index.encode_queries([[Term(text)] for text in phrases])
-    return _chance_curve(index, points, np.full(len(points), -1), encoder)
+    return (
+        _chance_curve(index, *_answers(index, phrases), encoder) if len(phrases) >= _LEAST_QUERIES else None
+    )
+
+
+def _answers(index: Searcher, texts: Sequence[str]) -> tuple[np.ndarray, list[Found]]:
+    """Return the points (n, width) of texts and their hits, found as the index searches by default."""
+    queries = [[Term(text)] for text in texts]
+    options = index.settled(queries, SearchOptions(DEPTH))
+    points, floats = index.encode_queries(queries, asymmetric=bool(options.asymmetric))
+    return sign_codes(points) if options.asymmetric else points, index.find(
+        points, options, embeddings=floats
+    )
 
 
 def _is_known(index: Searcher, text: str) -> bool:
@@ -170,18 +177,25 @@ def _is_known(index: Searcher, text: str) -> bool:
 
 
 def _relevance_curve(
-    index: Searcher, relevance: Relevance, asked: Asked, texts: Sequence[str | None], encoder: str | None
+    index: Searcher,
+    relevance: Relevance,
+    asked: Asked,
+    texts: Sequence[str | None],
+    found: Sequence[Found],
+    encoder: str | None,
 ) -> Curve | None:
     """Fit a logistic regression to the hits of queries; None if nearly all or none of them are right."""
-    found = index.find(asked.points, SearchOptions(DEPTH, exclude=asked.rows))
+    if relevance.basis is None:
+        return None
     items = iter(index.store.metadata(np.concatenate([one.rows for one in found]), HIDDEN))
     margins = Margins(index.store)
     means, spreads = margins.background(asked.points)
     rows, right = [], []
     for q, one in enumerate(found):
-        near = index.space.score_sign * one.scores.astype(np.float64)
-        rows.append(features(near, (near - means[q]) / spreads[q]))
-        right.append(relevance.judge(asked.items[q], texts[q], [next(items) for _ in one.rows]))
+        near = margins.nearness(asked.points[q : q + 1], one.rows)
+        order = np.argsort(-near, kind="stable")  # the hits may be ordered by other numbers
+        rows.append(features(near[order], (near[order] - means[q]) / spreads[q]))
+        right.append(relevance.judge(asked.items[q], texts[q], [next(items) for _ in one.rows])[order])
     seen, judged = np.concatenate(rows), np.concatenate(right)
     if min(judged.sum(), len(judged) - judged.sum()) < _LEAST_QUERIES / 10:
         return None
@@ -245,17 +259,17 @@ def _newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return plain
 
 
-def _chance_curve(index: Searcher, points: np.ndarray, rows: np.ndarray, encoder: str | None) -> Curve:
+def _chance_curve(index: Searcher, points: np.ndarray, found: Sequence[Found], encoder: str | None) -> Curve:
     """Fit one minus the local false discovery rate of the margins of hits.
 
     The bulk of a query's margins is taken as normal, with the median and the quartiles of the sample. Hits in
     a range of margins are compared with the number that this bulk would give among all items.
     """
-    found, margins = index.find(points, SearchOptions(DEPTH, exclude=rows)), Margins(index.store)
+    margins = Margins(index.store)
     means, spreads = margins.background(points)
     low, middle, high = np.quantile(margins.standardised(points), (0.25, 0.5, 0.75))
     spread = max((high - low) / 1.349, 1e-9)  # the quartiles of a normal distribution are 1.349 apart
-    near = [index.space.score_sign * one.scores.astype(np.float64) for one in found]
+    near = [np.sort(margins.nearness(points[q : q + 1], one.rows))[::-1] for q, one in enumerate(found)]
     hits = [(one - means[q]) / spreads[q] for q, one in enumerate(near)]
     edges = np.unique(np.quantile(np.concatenate(hits), np.linspace(0, 1, 2 * _BINS + 1)))
     seen, chance = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
