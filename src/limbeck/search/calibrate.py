@@ -53,7 +53,8 @@ class Asked:
     @classmethod
     def of_source(cls, store: IndexStore, source: Source | Encoded, rows: np.ndarray | None) -> Asked:
         """Return random items of a collection that is not in the index, encoded by the index's model."""
-        from limbeck.search.rows import open_rows, own_encoder
+        from limbeck.search.encoders import own_encoder
+        from limbeck.search.rows import open_rows
 
         if not isinstance(source, Encoded):
             every = np.arange(len(source)) if rows is None else rows
