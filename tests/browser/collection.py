@@ -1,10 +1,11 @@
-"""Two small indexes of the same generated scenes: codes of 64 bits, and points with cones."""
+"""Small indexes: codes of generated scenes, points with cones of the same scenes, and codes alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import limbeck
@@ -23,11 +24,12 @@ from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 
 SCENES = 60
+ODD_IDS = [f"a ä/<b>{number}</b>?#%.jpg" for number in range(20)]
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running service: its address, and the folder of its indexes ``scenes`` and ``cones``."""
+    """A running service: its address, and the folder of its indexes."""
 
     url: str
     folder: Path
@@ -50,7 +52,7 @@ def encoder(lift: LiftConfig, texts: list[str]) -> DualEncoder:
 
 
 def build_indexes(folder: Path) -> list[Path]:
-    """``scenes`` with codes, and ``cones`` with points of the hyperboloid near whose root are the texts."""
+    """``scenes`` with codes; ``cones`` with texts near the root; ``bare`` without model and pictures."""
     generate_scenes(folder / "data", SCENES)
     pairs = Pairs.open(folder / "data")
     texts = [text for captions in pairs.table["captions"].to_pylist() for text in captions]
@@ -60,4 +62,7 @@ def build_indexes(folder: Path) -> list[Path]:
     models = {"scenes": encoder(HashConfig(bits=64), texts), "cones": cones}
     for name, model in models.items():
         limbeck.Index.build(folder / name, pairs, model=model)
-    return [folder / name for name in models]
+    codes = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
+    items = {"id": ODD_IDS, "kept": [bool(number % 2) for number in range(20)]}
+    limbeck.Index.build(folder / "bare", codes, items=items)
+    return [folder / name for name in (*models, "bare")]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote
 import httpx
 import pytest
 from chromium import Page
-from collection import Served
+from collection import ODD_IDS, Served
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
@@ -114,7 +114,7 @@ def test_chips_add_subtract_weigh_and_leave(page: Page, served: Served):
     box = page.one("#words")
     box.clear()
     box.send_keys("a green square")
-    page.click("#box-tools button:nth-of-type(2)")  # leave out
+    page.click("[data-sign='-1']")
     page.settled()
     page.type("a red circle")
     red, green = Term("a red circle"), Term("a green square", weight=-1)
@@ -313,3 +313,24 @@ def test_shorter_codes_show_the_moved_ranks(page: Page, served: Served):
         up = whole.index(name) - rank if name in whole else None
         assert mark == ("new" if up is None else "" if up == 0 else f"▲ {up}" if up > 0 else f"▼ {-up}")
     assert parse_qs(page.query())["bits"] == ["16"]
+
+
+@pytest.mark.slow
+def test_an_index_of_codes_alone_with_odd_ids(page: Page, served: Served):
+    page.console()
+    page.open("index=bare")
+    assert page.one("#hero").text == "Search by example" and not page.one("#ask").is_displayed()
+    assert set(page.texts(".example-picture")) <= set(ODD_IDS) and not page.all(".example")
+    page.click(".example-picture")
+    page.settled()
+    first = parse_qs(page.query())["like"][0]
+    assert page.ids() == [hit.id for hit in served.index("bare").search(like=first, k=24, fold=True)]
+    page.click(".hit")
+    page.until(lambda: page.one("#detail").is_displayed())
+    assert page.one("#detail-title").text == page.ids()[0]
+    page.press(Keys.ESCAPE)
+    page.click("[data-column=kept][data-value=true]")
+    page.until(lambda: len(page.ids()) <= 10)
+    kept = served.index("bare").search(like=first, k=24, fold=True, where="kept = true")
+    page.until(lambda: page.ids() == [hit.id for hit in kept])
+    assert page.console() == []

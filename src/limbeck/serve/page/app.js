@@ -162,16 +162,16 @@
   function prepare(info) {
     if (built.name === info.name) return built.done;
     controls.build(info);
-    query.box.disabled = !info.text;
     const seen = info.pictures && backend.can.pictures;
     pictures.allow(seen);
+    query.allow(info.text, seen);
     const ways = [info.text && "words", seen && "picture"].filter(Boolean);
     document.getElementById("hero").textContent = `Search by ${ways.join(" or by ") || "example"}`;
     document.getElementById("box-help").textContent = seen
       ? "Drop a picture here, paste one, or choose a file."
       : info.text
         ? ""
-        : "This collection cannot be asked by words; start from one of its pictures.";
+        : "This collection cannot be asked by words; start from one of its items.";
     const done = filters.load(info.name).catch(() => {}); // the search itself tells what is wrong
     built = { name: info.name, done };
     return built.done;

@@ -136,7 +136,14 @@
   const tool = (name, label, sign) =>
     h(
       "button",
-      { type: "button", class: "small", title: label, "aria-label": label, onclick: () => chipOf(sign) },
+      {
+        type: "button",
+        class: "small",
+        "data-sign": sign,
+        title: label,
+        "aria-label": label,
+        onclick: () => chipOf(sign),
+      },
       icon(name),
     );
   document
@@ -151,5 +158,11 @@
     box.focus();
   });
 
-  window.limbeck.query = { add, draw, box, nameOf };
+  /** Offer the box for words and for pictures, or for what the index reads of them. */
+  function allow(words, pictures) {
+    box.form.hidden = !words && !pictures;
+    for (const node of box.form.querySelectorAll("#words, #go, [data-sign]")) node.hidden = !words;
+  }
+
+  window.limbeck.query = { add, allow, draw, box, nameOf };
 })();

@@ -47,7 +47,10 @@
       about(info),
       found.texts.length > 0 && info.text && texts(found.texts),
       found.items.length > 0 &&
-        pictures(found.items, `${found.texts.length && info.text ? "Or start" : "Start"} from a picture`),
+        pictures(
+          found.items,
+          `${found.texts.length && info.text ? "Or start" : "Start"} from ${info.has_media ? "a picture" : "an item"}`,
+        ),
     );
   };
 })();
