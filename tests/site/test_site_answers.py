@@ -10,6 +10,7 @@ from javascript import needs_node
 from small_site import ask, small_index, write
 
 from limbeck.search import Index, Term
+from limbeck.search.calibrate import calibrate
 
 RED, GREEN, BLUE = ({"text": text, "weight": 1} for text in ("red", "green", "blue"))
 QUERIES: list[dict[str, Any]] = [
@@ -33,7 +34,7 @@ QUERIES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list[str]]]:
+def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list[str], float | None]]:
     """The hits of the index for a query of the page."""
     terms = [Term(text=one.get("text"), id=one.get("id"), weight=one["weight"]) for one in asked["terms"]]
     tests = []
@@ -42,7 +43,7 @@ def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list
         tests.append(f"{one['column']} {'has' if one['list'] else 'in'} ({values})")
     options = {name: asked[name] for name in ("k", "fold", "bits") if name in asked}
     hits = index.search(terms=terms, where=" and ".join(tests) or None, **options)
-    return [(hit.id, hit.score, list(hit.alike)) for hit in hits]
+    return [(hit.id, hit.score, list(hit.alike), hit.confidence) for hit in hits]
 
 
 @needs_node
@@ -50,17 +51,23 @@ def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list
 def test_the_hits_are_those_of_the_index(tmp_path: Path, kind: str) -> None:
     bits, embeddings = (None if kind == "vectors" else 64), kind == "embeddings"
     path = small_index(tmp_path / "index", bits=bits, embeddings=embeddings)
+    calibrate(Index.open(path))
     index = Index.open(path)
     queries = QUERIES + [one | {"bits": 16} for one in QUERIES[:4]] * (kind != "vectors")
-    answers, *_ = ask(write(path, tmp_path / "site", embeddings=embeddings), queries)
+    answers, info, *_ = ask(write(path, tmp_path / "site", embeddings=embeddings), queries)
+    assert info["indexes"][0]["confidence"]
+    assert info["indexes"][0]["prefixes"] == ([] if kind == "vectors" else [8, 16, 32])
+    sure = []
     for asked, answer in zip(queries, answers, strict=True):
         wanted = expected(index, asked)
-        assert [(one, alike) for one, _, alike, _ in answer] == [(one, alike) for one, _, alike in wanted], (
-            asked
-        )
-        assert [score for _, score, *_ in answer] == pytest.approx(
-            [score for _, score, _ in wanted], abs=1e-7
-        )
+        names, scores, alike, confidence = zip(*wanted, strict=True)
+        assert ([one[0] for one in answer], [one[2] for one in answer]) == (list(names), list(alike)), asked
+        assert [one[1] for one in answer] == pytest.approx(scores, abs=1e-7)
+        assert (answer[0][3] is None) == (len(asked["terms"]) > 1 or asked["terms"][0]["weight"] < 0)
+        if answer[0][3] is not None:
+            assert [one[3] for one in answer] == pytest.approx(confidence, abs=1e-5)
+            sure.append(answer[0][3])
+    assert len(set(sure)) > 1
 
 
 @needs_node

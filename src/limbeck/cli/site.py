@@ -37,7 +37,7 @@ def site(
     The folder works on any static host, and from the disk: open index.html. It publishes the ids, the chosen
     metadata, thumbnails without EXIF data, the points of the items and the text tower of the index.
     """
-    from limbeck.site.write import SiteOptions, write_site
+    from limbeck.site import SiteOptions, write_site
 
     chosen = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
     options = SiteOptions(chosen, paths, text, embeddings, media, pictures, side, quality, title, single)

@@ -130,13 +130,18 @@ def place(path: Path) -> Path:
 
 
 class Margins:
-    """Measures how far the hits of a query stand out from random items of the index."""
+    """Measures how far the hits of a query stand out from random items of the index.
+
+    Attributes:
+        rows: the rows of the random items, ascending.
+    """
 
     def __init__(self, store: IndexStore) -> None:
         self._space = store.space
         alive = np.arange(store.rows) if store.alive is None else np.flatnonzero(store.alive)
         rows = np.random.default_rng(0).choice(alive, min(_SAMPLE, len(alive)), replace=False)
-        self._points = store.points_at(np.sort(rows))
+        self.rows = np.sort(rows)
+        self._points = store.points_at(self.rows)
         self.at = store.points_at
 
     @functools.cached_property

@@ -15,7 +15,7 @@ from limbeck.errors import LimbeckError
 
 PAGE = Path(limbeck.__file__).parent / "serve" / "page"
 ENGINE = Path(__file__).parent / "static"
-SCRIPTS = ("data.js", "graph.js", "text.js", "scan.js", "search.js")  # in the order in which they are loaded
+SCRIPTS = ("data.js", "graph.js", "text.js", "scan.js", "confidence.js", "search.js")  # in this order
 BACKEND = "backend-static.js"
 _SERVICE = "backend-http.js"
 _PLACE = f'<script src="page/{_SERVICE}"></script>'

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from limbeck import __version__
-from limbeck.encoding.progress import EncodingBar
-from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, atomic_file, check_apart, check_target, json_text
-from limbeck.index.embeddings import require_kept
 from limbeck.index.store import IndexStore
-from limbeck.onnx import OnnxEncoder
-from limbeck.search.alike import Alike
-from limbeck.site.collection import SHARD, Collection
-from limbeck.site.facets import Facets
+from limbeck.site.content import Content, SiteOptions
 from limbeck.site.page import Page, build_page, single_page
-from limbeck.site.scripts import base64_text, data_script
-from limbeck.site.text_tower import browser_tower
-from limbeck.site.thumbnails import Thumbnails
-from limbeck.spaces import Kept
 
 FORMAT = 1
 SITE = Kind(
@@ -37,36 +22,6 @@ _FIRST = ("site", "points", "tower", "kept")  # the data that the first ranking 
 
 
 @dataclass(frozen=True)
-class SiteOptions:
-    """What a site publishes.
-
-    Attributes:
-        columns: the columns of the metadata; all but the paths of files by default.
-        paths: publish the paths of files too.
-        text: publish the text tower, so that visitors can search by words.
-        embeddings: publish the float embeddings that the index keeps; items of equal distance are then in the
-            order of `limbeck.Index`, else in that of their rows.
-        media: the folder or zip file of the pictures; by default the one that the index records.
-        pictures: publish thumbnails.
-        side: the longest side of a thumbnail in pixels.
-        quality: that of WebP, 1 to 100.
-        title: the title of the page; by default the name of the index directory.
-        single: write one page instead of a folder.
-    """
-
-    columns: tuple[str, ...] | None = None
-    paths: bool = False
-    text: bool = True
-    embeddings: bool = False
-    media: Path | None = None
-    pictures: bool = True
-    side: int = 128
-    quality: int = 60
-    title: str | None = None
-    single: bool = False
-
-
-@dataclass
 class SiteReport:
     """What was written.
 
@@ -78,9 +33,9 @@ class SiteReport:
     """
 
     items: int
-    bytes: int = 0
-    first: int = 0
-    missing: int = 0
+    bytes: int
+    first: int
+    missing: int
 
 
 def write_site(
@@ -107,172 +62,36 @@ def write_site(
     check_apart(out, index, options.media, store.manifest.media_root)
     if options.single:
         check_target(out)
-    site = _Site(store, options, progress)
+    content = Content(store, options, progress)
     page = build_page(options.title or index.resolve().name)
     if options.single:
-        data = dict(site.scripts())
-        whole = single_page(page, data).encode()
+        whole = single_page(page, dict(content.scripts())).encode()
         with atomic_file(out) as stream:
             stream.write(whole)
-        site.report.bytes = site.report.first = len(whole)
-        return site.report
-    with atomic_dir(out, replaces=SITE) as aside:
-        _write_folder(aside, page, site)
-    return site.report
+        size = first = len(whole)
+    else:
+        with atomic_dir(out, replaces=SITE) as aside:
+            size, first = _write_folder(aside, page, content)
+    return SiteReport(content.items, size, first, content.missing)
 
 
-def _write_folder(folder: Path, page: Page, site: _Site) -> None:
-    report = site.report
+def _write_folder(folder: Path, page: Page, content: Content) -> tuple[int, int]:
+    """Write all files; return their size, and that of those which come before the first ranking."""
+    size = first = 0
 
-    def write(name: str, content: bytes, *, first: bool = False) -> None:
+    def write(name: str, data: bytes, *, early: bool = False) -> None:
+        nonlocal size, first
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        report.bytes += len(content)
-        report.first += len(content) * first
+        file.write_bytes(data)
+        size += len(data)
+        first += len(data) * early
 
-    for row, small in site.thumbnails():
+    for row, small in content.thumbnails():
         write(f"thumbnails/{row // _FOLDER}/{row}.webp", small)
-    for name, script in site.scripts():
-        write(f"data/{name}.js", script.encode(), first=name in _FIRST)
+    for name, script in content.scripts():
+        write(f"data/{name}.js", script.encode(), early=name in _FIRST)
     for name, text in {**page.files, "index.html": page.html}.items():
-        write(name, text.encode(), first=True)
+        write(name, text.encode(), early=True)
     write("site.json", (json_text({"kind": "limbeck site", "format": FORMAT}) + "\n").encode())
-
-
-class _Site:
-    """The data of a site; thumbnails come first, as the items tell which have one."""
-
-    def __init__(self, store: IndexStore, options: SiteOptions, progress: bool) -> None:
-        self._options, self._progress = options, progress
-        self._collection = Collection.of(store, options.columns, paths=options.paths)
-        self._encoder = _text_encoder(store) if options.text else None
-        tower = None if self._encoder is None else self._encoder.towers["text"]
-        self._tower = None if tower is None else browser_tower(tower, store.path)
-        self._kept = _kept(store) if options.embeddings else None
-        self._there = np.zeros(len(self._collection.rows), bool)
-        self.report = SiteReport(len(self._collection.rows))
-
-    @property
-    def _gives_floats(self) -> bool:
-        return self._encoder is not None and self._encoder.kept == self._kept
-
-    def thumbnails(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and WebP bytes of each item that has a picture.
-
-        Raises:
-            LimbeckError: the folder of the pictures is unknown or missing, or no picture can be read.
-        """
-        if not self._options.pictures:
-            return
-        store, options = self._collection.store, self._options
-        media = options.media or (store.manifest.media_root and Path(store.manifest.media_root))
-        if "path" not in store.schema.names or not media or not media.exists():
-            raise LimbeckError(
-                f"{store.path}: its pictures are not at {media or 'a recorded place'}; give --media DIR, or "
-                "--no-pictures",
-                code="E-INDEX-MEDIA",
-            )
-        paths = store.items_at(self._collection.rows, ["path"]).column("path").to_pylist()
-        with EncodingBar(self._progress, len(paths), label="thumbnails") as advance:
-            for row, small in enumerate(Thumbnails(media, options.side, options.quality).make(paths)):
-                advance(1)
-                if small is not None:
-                    self._there[row] = True
-                    yield row, small
-        self.report.missing = sum(path is not None for path in paths) - int(self._there.sum())
-        if not self._there.any():
-            raise LimbeckError(
-                f"{media}: holds none of the pictures; give --media DIR, or --no-pictures",
-                code="E-INDEX-MEDIA",
-            )
-
-    def scripts(self) -> Iterator[tuple[str, str]]:
-        """Yield name and text of each data script."""
-        collection = self._collection
-        if self._options.single:
-            yield from self._inline_thumbnails()
-        facets = Facets.of(collection)
-        yield "site", data_script("site", self._told(facets))
-        yield "points", data_script("points", base64_text(collection.points()))
-        yield "ids", data_script("ids", collection.ids)
-        if self._tower is not None:
-            told = {"settings": self._tower.told, "weights": base64_text(self._tower.blob)}
-            yield "tower", data_script("tower", told)
-        if self._kept is not None:
-            yield "kept", data_script("kept", base64_text(collection.embeddings()))
-        for number, shard in enumerate(collection.shards(self._there.tolist())):
-            yield f"items-{number}", data_script(f"items-{number}", shard)
-        for number, bitmaps in enumerate(facets.bitmaps()):
-            yield f"facet-{number}", data_script(f"facet-{number}", bitmaps)
-
-    def _inline_thumbnails(self) -> Iterator[tuple[str, str]]:
-        shards: dict[int, list[str | None]] = {}
-        for row, small in self.thumbnails():
-            shard = shards.setdefault(row // SHARD, [None] * SHARD)
-            shard[row % SHARD] = base64_text(small)
-        for number, shard in shards.items():
-            yield f"thumbnails-{number}", data_script(f"thumbnails-{number}", shard)
-
-    def _told(self, facets: Facets) -> dict[str, Any]:
-        store, space = self._collection.store, self._collection.store.space
-        check = None if self._encoder is None else self._encoder.check_query
-        texts, rows = self._collection.examples(check)
-        info = {
-            "name": self._options.title or store.path.resolve().name,
-            "items": len(self._collection.rows),
-            "space": space.name,
-            "bits": 8 * space.width if space.storage == "codes" else None,
-            "score_name": space.score_name,
-            "generation": store.manifest.generation,
-            "text": self._tower is not None,
-            "pictures": False,
-            "cones": False,
-            "prefixes": [],
-            "confidence": False,
-            "has_media": bool(self._there.any()),
-        }
-        return {
-            "version": __version__,
-            "space": space.to_json(),
-            "score_name": space.score_name,
-            "text": self._tower is not None,
-            "kept": self._kept and self._kept.to_json() | {"text": self._gives_floats},
-            "within": Alike(store).within,
-            "shard": SHARD,
-            "info": info,
-            "facets": facets.told(),
-            "examples": {"texts": texts, "rows": rows},
-        }
-
-
-def _text_encoder(store: IndexStore) -> OnnxEncoder:
-    """Return the encoder of an index that reads texts.
-
-    Raises:
-        LimbeckError: the index has none with an ONNX graph.
-    """
-    found = store.encoder_for("text")
-    encoder = None if found is None else OnnxEncoder.open(found[0])
-    if encoder is None or "text" not in encoder.towers:
-        raise LimbeckError(
-            f"{store.path}: holds no text tower as an ONNX graph; build it again with --model, or give "
-            "--no-text",
-            code="E-INDEX-MODEL",
-        )
-    return encoder
-
-
-def _kept(store: IndexStore) -> Kept:
-    """Return what the kept embeddings of an index are.
-
-    Raises:
-        LimbeckError: it keeps none, or those of version 0.1, which order nothing.
-    """
-    kept = require_kept(store)
-    if kept.of == "unrecorded":
-        raise LimbeckError(
-            f"{store.path}: keeps embeddings of version 0.1, which order nothing; leave --embeddings out",
-            code="E-INDEX-EMBEDDINGS",
-        )
-    return kept
+    return size, first

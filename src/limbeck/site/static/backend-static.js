@@ -88,8 +88,8 @@
       id === undefined ? { text, weight } : { row: await rowOf(id), weight }));
     const allowed = await allowedRows(filters, engine.points.rows);
     const { groups, ms } = await engine.search(asked, k, { allowed, bits: bits || undefined, fold });
-    const hits = await Promise.all(groups.map(async ({ row, score, alike }) => ({
-      ...(await hitOf(row, score)),
+    const hits = await Promise.all(groups.map(async ({ row, score, alike, confidence }) => ({
+      ...(await hitOf(row, score, confidence)),
       alike: await Promise.all(alike.map(async (other) => (await hitOf(other)).id)),
     })));
     return { query: describe(terms), score_name: told.score_name, engine: "browser", ms, hits };

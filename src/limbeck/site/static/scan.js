@@ -33,6 +33,15 @@
       return this.words.subarray(row * this.width, (row + 1) * this.width);
     }
 
+    // How near a row is to a query, higher is nearer.
+    nearness(query) {
+      return (row) => {
+        let d = 0;
+        for (let i = 0; i < this.width; i++) d -= ones(this.words[row * this.width + i] ^ query[i]);
+        return d;
+      };
+    }
+
     // The distance of two rows.
     apart(a, b) {
       let d = 0;
@@ -126,6 +135,11 @@
 
     point(row) {
       return this.values.subarray(row * this.width, (row + 1) * this.width);
+    }
+
+    nearness(query) {
+      const score = SCORES[this.space.name](query, this.space);
+      return (row) => this.sign * score(this.values, row * this.width);
     }
 
     nearest(query, k, { allowed = null, excluded = [] } = {}) {

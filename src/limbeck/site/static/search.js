@@ -41,6 +41,7 @@
     // told: the settings of the site; points: Codes or Vectors; kept: Kept or null; tower: gives a TextTower.
     constructor(told, points, kept, tower) {
       Object.assign(this, { told, points, kept, tower, isCodes: told.space.name === "hamming" });
+      this.confidence = told.confidence && new site.Confidence(told.confidence, points);
     }
 
     async term({ text, row }) {
@@ -111,11 +112,19 @@
       return { groups, settled: free.size > 0 };
     }
 
-    // Returns [{row, score, alike}] for terms of {text or row, weight}.
+    // The groups with their confidence, which a query of a single term may have.
+    sure(groups, terms, { point }) {
+      const plain = terms.length === 1 && terms[0].weight > 0;
+      const kind = terms[0].row === undefined ? "text" : "image";
+      const sure = plain && this.confidence ? this.confidence.of(point, kind, groups.map(({ row }) => row)) : null;
+      return groups.map((group, at) => ({ ...group, confidence: sure && sure[at] }));
+    }
+
+    // Returns {groups: [{row, score, alike, confidence}], ms} for terms of {text or row, weight}.
     async search(terms, k, { allowed = null, bits, fold = false } = {}) {
       const query = await this.query(terms), begun = performance.now();
       const options = { allowed, bits, excluded: terms.flatMap((term) => (term.row === undefined ? [] : [term.row])) };
-      const answer = (groups) => ({ groups, ms: performance.now() - begun });
+      const answer = (groups) => ({ groups: this.sure(groups, terms, query), ms: performance.now() - begun });
       if (!fold) {
         const { rows, scores } = this.rank(query, k, options);
         return answer(Array.from(rows, (row, at) => ({ row, score: scores[at], alike: [] })));
