@@ -90,10 +90,12 @@ def png(width: int, height: int, *more: bytes, real: bool = False) -> bytes:
 
 
 def animation() -> bytes:
-    first, *others = (Image.new("P", (6_400, 6_300), number) for number in (1, 2))
+    """A GIF of 200 small frames on a screen of 7,000 × 7,000."""
+    first, *others = (Image.new("P", (8, 8), number) for number in range(200))
     out = io.BytesIO()
     first.save(out, "GIF", save_all=True, append_images=others)
-    return out.getvalue()
+    made = out.getvalue()
+    return made[:6] + struct.pack("<HH", 7_000, 7_000) + made[10:]
 
 
 def many_pictures() -> bytes:
@@ -138,7 +140,7 @@ def uploads() -> Iterator[Attack]:
     yield upload("GIF that claims 65,535 × 65,535", gif[:6] + b"\xff" * 4 + gif[10:], "image/gif", 413)
     yield upload("truncated GIF", gif[:200], "image/gif", 422)
     yield upload("truncated WebP", webp[:60], "image/webp", 422)
-    yield made("GIF of two frames of 40.3 megapixels", animation, "image/gif", 413)
+    yield made("GIF of 200 frames of 49 megapixels", animation, "image/gif", 413)
     yield upload("GIF declared as JPEG", gif, "image/jpeg", 415)
     yield upload("SVG with an external entity", svg, "image/svg+xml", 415)
     yield upload("SVG as PNG", svg, "image/png", 415)

@@ -62,6 +62,7 @@ def test_the_container_can_write_nowhere_but_tmp() -> None:
     assert "/run/secrets/api_key" in service["command"] and COMPOSE["secrets"].keys() == {"api_key"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["docker-compose", "docker"])
 def test_compose_reads_the_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [tool(name)] if name == "docker-compose" else [tool(name), "compose"]
