@@ -95,7 +95,10 @@ class Client:
         engine: str = "exact",
         recall: float = RECALL,
         rerank: int | None = None,
-        asymmetric: bool = False,
+        asymmetric: bool | None = None,
+        bits: int | None = None,
+        fold: bool = False,
+        min_confidence: float | None = None,
     ) -> list[Hit]:
         """Return the items nearest to one query; see `limbeck.Index.search`.
 
@@ -112,7 +115,10 @@ class Client:
             "engine": engine,
             "recall": recall,
             "rerank": rerank,
-            "asymmetric": asymmetric or None,
+            "asymmetric": asymmetric,
+            "bits": bits,
+            "fold": fold or None,
+            "min_confidence": min_confidence,
         }
         given = [value for value in (query, image, like, terms) if value is not None]
         if len(given) != 1:
@@ -233,8 +239,8 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _hit(value: Mapping[str, Any]) -> Hit:
-    score = value["score"]
-    return Hit(value["id"], float("nan") if score is None else score, value["metadata"], -1)
+    score = float("nan") if value["score"] is None else value["score"]
+    return Hit(value["id"], score, value["metadata"], -1, value["confidence"], tuple(value["alike"]))
 
 
 def _term(term: Term) -> dict[str, object]:
