@@ -48,6 +48,7 @@ def main() -> None:
         found = attacked(port, pid, attacks(), given.index)
     with server(given.index, "--rate", "0") as (port, pid):
         allowed = largest(port, pid)
+        crowd = dribbling(port)
     wrong = [one.name for one in found if not one.refused]
     summary = {
         "attacks": len(found),
@@ -58,6 +59,7 @@ def main() -> None:
         "peak_mb": max(one.peak_mb for one in found),
         "not_refused": wrong,
         "largest_allowed": allowed,
+        "search_among_500_dribbling_clients_seconds": crowd,
     }
     text = json.dumps(summary | {"requests": [asdict(one) for one in found]}, indent=1, ensure_ascii=False)
     if given.out:
@@ -100,6 +102,19 @@ def largest(port: int, pid: int) -> dict[str, float]:
         found[f"seconds_{count}"] = round(max(seconds for _, seconds in answers), 2)
         found[f"peak_mb_{count}"] = round(peak_mb(pid, reset=True) - base)
     return found
+
+
+def dribbling(port: int) -> float:
+    """Return the seconds of a search while 500 clients do not end the heads of their requests."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            client = stack.enter_context(
+                contextlib.closing(socket.create_connection(("127.0.0.1", port), 20))
+            )
+            client.sendall(_PLAIN[:20])
+        answer, seconds = ask(port, iter((_PLAIN,)))
+        assert status(answer) == 200
+    return round(seconds, 3)
 
 
 def attacked(port: int, pid: int, chosen: list[Attack], index: Path) -> list[Outcome]:

@@ -10,7 +10,7 @@ from limbeck.index.milvus.address import is_address
 from limbeck.index.query import SearchOptions
 from limbeck.search import Term
 from limbeck.search.queries import describe_query
-from limbeck.serve.schemas import Options, SearchBody, SearchParams
+from limbeck.serve.schemas import MAX_K, Options, SearchBody, SearchParams
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def query_of(terms: Sequence[Term], given: Options) -> Query:
             code="E-OPTION-CHOICE",
         )
     options = SearchOptions(
-        k=given.k,
+        k=MAX_K if given.k is None and given.radius is not None else given.k,
         where=given.where,
         radius=given.radius,
         hierarchy=given.hierarchy,

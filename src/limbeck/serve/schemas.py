@@ -19,7 +19,7 @@ class Options(BaseModel):
 
     index: str | None = Field(None, description="The name of the index; by default the first one.")
     k: int | None = Field(
-        None, ge=1, le=MAX_K, description="The number of hits; by default 10, or all within the radius."
+        None, ge=1, le=MAX_K, description="The number of hits; by default 10, or 1,000 within a radius."
     )
     where: str | None = Field(
         None, max_length=4000, description="A filter on the metadata, such as: labels has sky and width > 300"
