@@ -173,7 +173,8 @@ class ClipTextConfig(Strict):
 class StaticConfig(Strict):
     """Average the rows of a table of tokens; ``rank`` makes its rows shorter than ``dim``, by a linear map.
 
-    ``storage`` int8 is made by ``limbeck distil-text``.
+    ``fine`` and ``ball`` are set by ``limbeck distil-text``: the number of tokens with four bits per number,
+    where the others have two, and whether the outputs lie on a sphere.
     """
 
     kind: Literal["static"] = "static"
@@ -181,7 +182,8 @@ class StaticConfig(Strict):
     rank: int | None = Field(default=None, ge=1)
     tokenizer: TokenizerConfig | str = TokenizerConfig()
     length: int = Field(default=64, ge=2)
-    storage: Literal["float32", "int8"] = "float32"
+    fine: int | None = Field(default=None, ge=1)
+    ball: bool = False
 
 
 class RunConfig(Strict):

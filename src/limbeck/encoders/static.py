@@ -1,4 +1,4 @@
-"""A text tower without a network: the weighted mean of a table's rows, one row per token, and a map."""
+"""A text tower without a network: the weighted mean of a table's rows, one row per token."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ import numpy as np
 import tokenizers
 import torch
 from torch import nn
+from torch.nn import functional
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import StaticConfig
+from limbeck.encoders.packed_rows import levels, pack, unpack
 from limbeck.encoders.tokenizer import PAD, load_tokenizer, train_tokenizer
 from limbeck.errors import LimbeckError
 from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A sphere on which all outputs of a teacher lie.
+
+    Attributes:
+        centre: its centre (dim,).
+        radius: its radius.
+    """
+
+    centre: np.ndarray
+    radius: float
 
 
 @dataclass(frozen=True)
@@ -23,16 +38,16 @@ class StaticTable:
     """A fitted table.
 
     Attributes:
-        rows: the rows of the tokens (V, width).
+        rows: the rows of the tokens (V, dim).
         weight: their weights (V,).
         bias: the output of a text without tokens (dim,).
-        map: the map from rows to outputs (dim, width); None where they have one width.
+        ball: the outputs are moved onto it, if there is one.
     """
 
     rows: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
-    map: np.ndarray | None
+    ball: Ball | None = None
 
 
 SMOOTH = 1e-2
@@ -48,19 +63,24 @@ def token_weights(counts: np.ndarray) -> np.ndarray:
 class StaticBackbone(Backbone):
     """Map a text to bias + map(Σ w·row / Σ w) over its tokens; the order of words does not matter.
 
-    The weights ``w`` are fixed. A table of ``storage: float32`` is trained by a recipe; one of ``int8`` has a
-    scale per row, is never trained, and comes from `limbeck.training.distil_text`.
+    A recipe trains a table in float32 with fixed weights ``w``. A packed table is made by
+    `limbeck.training.distil_text` and never trained: the rows of its first ``fine`` tokens have four bits per
+    number, the others two, and each row has a scale (docs/text-towers.md).
     """
 
     reads = "text"
     config: StaticConfig
     weight: torch.Tensor
     table: torch.Tensor
+    fine: torch.Tensor
+    coarse: torch.Tensor
     scale: torch.Tensor
+    centre: torch.Tensor
+    radius: torch.Tensor
 
     def __init__(self, config: StaticConfig) -> None:
         super().__init__(config)
-        self.dim, self.int8 = config.dim, config.storage == "int8"
+        self.dim, self.packed = config.dim, config.fine is not None
         self.width = config.rank or config.dim
 
     def use(self, tokenizer: tokenizers.Tokenizer) -> None:
@@ -69,25 +89,28 @@ class StaticBackbone(Backbone):
         tokenizer.no_truncation()
         self.tokenizer, size = tokenizer, tokenizer.get_vocab_size()
         self.register_buffer("weight", torch.zeros(size))
-        if self.int8:
-            self.register_buffer("table", torch.zeros(size, self.width, dtype=torch.int8))
-            self.register_buffer("scale", torch.ones(size))
-        else:
+        if self.config.fine is None:
             self.table = nn.Parameter(torch.zeros(size, self.width))
-        self.bias = nn.Parameter(torch.zeros(self.dim), requires_grad=not self.int8)
+        else:
+            quarter, fine = -(-self.width // 4), self.config.fine
+            self.register_buffer("fine", torch.zeros(fine, 2 * quarter, dtype=torch.uint8))
+            self.register_buffer("coarse", torch.zeros(size - fine, quarter, dtype=torch.uint8))
+            self.register_buffer("scale", torch.zeros(size))
+        self.bias = nn.Parameter(torch.zeros(self.dim), requires_grad=not self.packed)
         self.map = None if self.config.rank is None else nn.Linear(self.width, self.dim, bias=False)
-        if self.map is not None and self.int8:
-            self.map.requires_grad_(False)
+        if self.config.ball:
+            self.register_buffer("centre", torch.zeros(self.dim))
+            self.register_buffer("radius", torch.ones(()))
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
         """Train (or load) the tokenizer, weight its tokens by their counts, and draw a random table.
 
         Raises:
-            LimbeckError: an int8 table, which cannot be trained.
+            LimbeckError: a packed table, which cannot be trained.
         """
-        if self.int8:
+        if self.packed:
             raise LimbeckError(
-                "towers.text.backbone.storage: an int8 table is not trained; use float32, or make the tower "
+                "towers.text.backbone.fine: a packed table is not trained; remove fine, or make the tower "
                 "by limbeck distil-text",
                 code="E-CONFIG-VALUE",
             )
@@ -103,27 +126,22 @@ class StaticBackbone(Backbone):
 
     @torch.no_grad()
     def set_table(self, table: StaticTable) -> None:
-        """Take a fitted table; int8 storage rounds its rows to 127 steps either way."""
-        rows = table.rows
-        if self.int8:
-            scale = np.maximum(np.abs(rows).max(1), 1e-12) / 127
-            rows = np.rint(rows / scale[:, None])
-            self.scale.copy_(torch.from_numpy(scale))
-        self.table.copy_(torch.from_numpy(rows))
+        """Pack a fitted table."""
+        rows, fine = torch.from_numpy(table.rows), len(self.fine)
+        for part, bits, own in ((self.fine, 4, slice(0, fine)), (self.coarse, 2, slice(fine, None))):
+            level, step = levels(rows[own], bits)
+            part.copy_(pack(functional.pad(level, (0, -self.width % 4)), bits))
+            self.scale[own] = step[:, 0]
         self.weight.copy_(torch.from_numpy(table.weight))
         self.bias.copy_(torch.from_numpy(table.bias))
-        if self.map is not None and table.map is not None:
-            self.map.weight.copy_(torch.from_numpy(table.map))
+        if table.ball is not None:
+            self.centre.copy_(torch.from_numpy(table.ball.centre))
+            self.radius.fill_(table.ball.radius)
 
     @property
     def worth_caching(self) -> bool:
         """False, as the lookup costs no more than a cache."""
         return False
-
-    @property
-    def bytes(self) -> int:
-        """The size of its weights."""
-        return sum(x.numel() * x.element_size() for x in self.state_dict().values())
 
     @property
     def preprocessor(self) -> TokenPreprocessor:
@@ -136,10 +154,18 @@ class StaticBackbone(Backbone):
         ids = inputs["input_ids"]
         weight = self.weight[ids] * inputs["attention_mask"]
         share = weight / weight.sum(1, keepdim=True).clamp_min(1e-9)
-        if self.int8:
-            share = share * self.scale[ids]
-        mean = torch.bmm(share[:, None], self.table[ids].to(share.dtype))[:, 0]
-        return self.bias + (mean if self.map is None else self.map(mean))
+        mean = self._mean_of_packed(ids, share) if self.packed else _mean(share, self.table[ids])
+        output = self.bias + (mean if self.map is None else self.map(mean))
+        if self.config.ball:
+            output = self.centre + self.radius * functional.normalize(output - self.centre)
+        return output
+
+    def _mean_of_packed(self, ids: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        share, fine = share * self.scale[ids], len(self.fine)
+        first = ids < fine
+        mean = _mean(share * first, unpack(self.fine[ids.clamp_max(fine - 1)], 4))
+        mean = mean + _mean(share * ~first, unpack(self.coarse[(ids - fine).clamp_min(0)], 2))
+        return mean[:, : self.width]
 
     def save_assets(self, folder: Path) -> None:
         """Write the tokenizer."""
@@ -148,3 +174,8 @@ class StaticBackbone(Backbone):
     def load_assets(self, folder: Path) -> None:
         """Read the tokenizer and make an empty table."""
         self.use(read_tokenizer(folder))
+
+
+def _mean(share: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return the means (B, width) of rows (B, L, width) with given shares (B, L)."""
+    return torch.bmm(share[:, None], rows)[:, 0]

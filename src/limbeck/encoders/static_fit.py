@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from limbeck.encoders.static import StaticTable, token_weights
+from limbeck.encoders.static import Ball, StaticTable, token_weights
 from limbeck.encoders.tokenizer import PAD
 from limbeck.preprocess.text import UNKNOWN
 
@@ -32,18 +33,81 @@ def whole_words(vocabulary: dict[str, int]) -> list[str]:
     return list(dict.fromkeys(word.lower() for word in bare if _WORD.fullmatch(word)))
 
 
-def invented(words: Sequence[str], count: int, seed: int) -> list[str]:
-    """Draw phrases for a tower that will read more than its training texts (ours).
+def invented(words: Sequence[str], texts: Sequence[str], count: int, seed: int) -> list[str]:
+    """Draw texts for a tower that will read more than its training texts (ours).
 
-    In turn: one to four words, "a photo of a" word, and lists of five to ten words, as tags are.
+    First comes each word alone. Then come, in turn: "a photo of a" word, one to four words, two lists as tags
+    are (two to eight words, some of them compounds), the ends of two texts, and a text with other words.
+
+    Args:
+        words: the words, frequent ones first.
+        texts: the training texts.
+        count: the number of texts to draw.
+        seed: draws them.
     """
     rng = np.random.default_rng(seed)
 
-    def some(least: int, most: int) -> str:
-        return " ".join(words[i] for i in rng.integers(len(words), size=rng.integers(least, most + 1)))
+    def word() -> str:
+        """A frequent word more often than a rare one: half of all draws spread evenly over log ranks."""
+        place = len(words) ** rng.uniform(0.5, 1) - 1 if rng.random() < 0.5 else rng.integers(len(words))
+        return words[int(place)]
 
-    kinds = (lambda: some(1, 4), lambda: f"a photo of a {some(1, 1)}", lambda: some(5, 10))
-    return [kinds[i % 3]() for i in range(count)]
+    def some(least: int, most: int, compounds: float = 0) -> str:
+        size = rng.integers(least, most + 1)
+        return " ".join(word() + word() if rng.random() < compounds else word() for _ in range(size))
+
+    def text() -> list[str]:
+        return texts[int(rng.integers(len(texts)))].split()
+
+    def joined() -> str:
+        one, other = text(), text()
+        return " ".join([*one[: rng.integers(1, len(one) + 1)], *other[-rng.integers(1, len(other) + 1) :]])
+
+    def changed() -> str:
+        return " ".join(word() if len(own) > 3 and rng.random() < 0.4 else own for own in text())
+
+    kinds = (
+        lambda: f"a photo of a {word()}",
+        lambda: some(1, 4),
+        lambda: some(2, 8, 0.15),
+        lambda: some(2, 8, 0.15),
+        joined,
+        changed,
+    )
+    drawn = (kinds[i % len(kinds)]() for i in range(max(0, count - len(words))))
+    return [*words[:count], *drawn]
+
+
+def vocabulary(
+    texts: Sequence[str],
+    size: int,
+    base: tokenizers.Tokenizer | None,
+    special: Sequence[str] = (UNKNOWN, PAD),
+) -> tokenizers.Tokenizer:
+    """Return a WordPiece tokenizer of the characters and the most frequent tokens of a larger one.
+
+    Its ids follow the frequency in the texts, so that the first tokens are the most frequent ones.
+
+    Args:
+        texts: the texts.
+        size: the largest number of tokens.
+        base: the larger one; None trains one on the texts, which lower-cases them.
+        special: the last tokens.
+    """
+    found = base or train_wordpiece(texts, size)
+    counts = np.zeros(found.get_vocab_size(), np.int64)
+    for text in found.encode_batch(list(texts), add_special_tokens=False):
+        np.add.at(counts, text.ids, 1)
+    letters = set("".join(texts).lower()) | set(string.printable)
+    order = sorted(found.get_vocab().items(), key=lambda item: (-counts[item[1]], item[1]))
+    ordered = [token for token, place in order if token not in special]
+    single = {token for token in ordered if token.removeprefix(_INSIDE) in letters}
+    longer = [token for token in ordered if token not in single and counts[found.token_to_id(token)]]
+    kept = single.union(longer[: max(0, size - len(special) - len(single))])
+    names = [*[token for token in ordered if token in kept][: size - len(special)], *special]
+    small = tokenizers.Tokenizer(models.WordPiece({t: i for i, t in enumerate(names)}, unk_token=UNKNOWN))
+    small.normalizer, small.pre_tokenizer = found.normalizer, found.pre_tokenizer
+    return small
 
 
 def train_wordpiece(texts: Sequence[str], size: int) -> tokenizers.Tokenizer:
@@ -67,28 +131,40 @@ def token_counts(tokenizer: tokenizers.Tokenizer, texts: Sequence[str]) -> csr_m
     return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
 
 
-def fit_table(counts: csr_matrix, targets: np.ndarray, *, penalty: float, rank: int | None) -> StaticTable:
+def fit_table(counts: csr_matrix, targets: np.ndarray, *, penalty: float) -> StaticTable:
     """Solve min ‖A T + bias - Y‖² + penalty ‖T‖² for the table T, where A weights and averages the tokens.
 
-    The bias is the mean of the targets. Of a table with a ``rank`` its best approximation over these texts is
-    returned (reduced-rank regression; Izenman 1975).
+    The bias is the mean of the targets.
 
     Args:
         counts: token counts (N, V).
         targets: outputs of the teacher Y (N, dim).
         penalty: the weight of the ridge.
-        rank: the width of the rows; None keeps ``dim``.
     """
     weight = token_weights(np.asarray(counts.sum(0)).ravel())
-    shares = weighted_shares(counts, weight)
     bias = targets.mean(0)
-    rows = ridge(shares, targets - bias, penalty)
-    if rank is None:
-        return StaticTable(rows, weight, bias, None)
-    fitted = shares @ rows
-    _, vectors = np.linalg.eigh(np.asarray(fitted.T @ fitted, np.float64))
-    basis = vectors[:, ::-1][:, :rank].astype(np.float32)
-    return StaticTable(rows @ basis, weight, bias, basis)
+    rows = ridge(weighted_shares(counts, weight), targets - bias, penalty)
+    return StaticTable(rows, weight, bias, ball_of(targets))
+
+
+def ball_of(targets: np.ndarray) -> Ball | None:
+    """Return the sphere on which all targets (N, dim) lie, or None where they lie on no sphere.
+
+    ‖y‖² = 2 c·y + r² - ‖c‖² is linear in the centre c and in r² - ‖c‖². Fewer than two targets per dimension
+    always lie on one, which says nothing.
+    """
+    count, dim = targets.shape
+    if count < 2 * (dim + 1):
+        return None
+    points = np.column_stack([2 * targets, np.ones(count)]).astype(np.float64)
+    squares = np.square(targets, dtype=np.float64).sum(1)
+    found = np.linalg.lstsq(points.T @ points, points.T @ squares, rcond=1e-10)[0]
+    centre = found[:-1]
+    radius = float(np.sqrt(max(0.0, found[-1] + centre @ centre)))
+    lengths = np.linalg.norm(targets - centre, axis=1)
+    if not np.abs(lengths - radius).max() < 1e-2 * radius:
+        return None
+    return Ball(centre.astype(np.float32), radius)
 
 
 def weighted_shares(counts: csr_matrix, weight: np.ndarray) -> csr_matrix:

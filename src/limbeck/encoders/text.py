@@ -74,8 +74,14 @@ class ClipTextBackbone(Backbone):
         """Train (or load) the tokenizer and size the transformer to its vocabulary."""
         if self.source is not None:
             return
-        config, own = self.config, self.config.tokenizer
-        self._tokens(load_tokenizer(own) if isinstance(own, str) else train_tokenizer(items, own))
+        own = self.config.tokenizer
+        tokenizer = load_tokenizer(own) if isinstance(own, str) else train_tokenizer(items, own)
+        self.make(tokenizer, self.config.width)
+
+    def make(self, tokenizer: tokenizers.Tokenizer, output: int) -> None:
+        """Make a transformer with random weights for a tokenizer; ``output`` is the width of a projection."""
+        config = self.config
+        self._tokens(tokenizer)
         shape = {
             "model_type": "clip_text_model",
             "vocab_size": self.tokenizer.get_vocab_size(),
@@ -84,7 +90,7 @@ class ClipTextBackbone(Backbone):
             "num_hidden_layers": config.layers,
             "num_attention_heads": config.heads,
             "max_position_embeddings": config.context,
-            "projection_dim": config.width,
+            "projection_dim": output,
             "bos_token_id": self.tokenizer.token_to_id(START),
             "pad_token_id": self.pad,
             "eos_token_id": self.end,

@@ -1,11 +1,12 @@
-"""Distil the text tower of a dual encoder into a table of tokens; the image side stays as it is."""
+"""Distil the text tower of a dual encoder into a small one; the image side stays as it is."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tokenizers
@@ -15,95 +16,143 @@ from torch import nn
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache, key_of_items
-from limbeck.encoders.config import StaticConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.encode import Block, blocks_of, output_blocks
+from limbeck.encoders.encode import Block, blocks_of, device_of, output_blocks
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.static import StaticBackbone
-from limbeck.encoders.static_fit import (
-    fit_table,
-    invented,
-    token_counts,
-    train_wordpiece,
-    whole_words,
-)
+from limbeck.encoders.static_fit import invented, whole_words
+from limbeck.encoders.text import ClipTextBackbone
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.onnx_parity import Items
 from limbeck.preprocess.words import words
 from limbeck.tables import read_list, warn_notes
+from limbeck.training.distil_layers import fit_layers
+from limbeck.training.distil_static import fit_static
+from limbeck.training.distil_transformer import fit_transformer
+from limbeck.training.precision import half_where_fast
 
 HELD_OUT = 20
 """One text in so many is kept from the fit and tells the cosine."""
-WORDS = 5000
-"""Phrases are made of so many words, the first in the teacher's vocabulary, which are its most frequent."""
+Kind = Literal["static", "transformer"]
+EPOCHS: dict[Kind, int] = {"static": 4, "transformer": 10}
+PICTURE_EPOCHS: dict[Kind, int] = {"static": 1, "transformer": 10}
+"""For embeddings of pictures, which few captions tell: more passes lose R@10 on validation captions."""
 
 
 @dataclass(frozen=True)
-class StaticSettings:
-    """How a static tower is fitted; the defaults were chosen on validation captions (docs/text-towers.md).
+class TextSettings:
+    """How a text tower is fitted; the defaults were chosen on validation captions (docs/text-towers.md).
 
     Attributes:
-        tokens: the size of the vocabulary.
-        rank: the width of the table's rows; None keeps that of the outputs.
-        invented: the number of phrases that are made up of the teacher's vocabulary.
-        penalty: the weight of the ridge.
-        seed: draws the phrases.
+        kind: ``static`` is a table of tokens, ``transformer`` a small transformer.
+        size: the largest size of a table, with its weights, in megabytes.
+        width: of a transformer.
+        layers: of a transformer.
+        invented: the number of texts that are made up of the teacher's vocabulary and the given texts.
+        epochs: the number of passes over the texts by gradient steps; None is that of `EPOCHS`.
+        fits_layers: whether the layers after the backbone are fitted, too; else they are the teacher's. They
+            stay where the backbone is that of an earlier model.
+        seed: draws and shuffles the texts, and draws the weights of a transformer.
     """
 
-    tokens: int = 7000
-    rank: int | None = None
-    invented: int = 30_000
-    penalty: float = 0.1
+    kind: Kind = "static"
+    size: float = 3.0
+    width: int = 128
+    layers: int = 2
+    invented: int = 160_000
+    epochs: int | None = None
+    fits_layers: bool = True
     seed: int = 0
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a small tower learns.
+
+    Attributes:
+        texts: the given texts, then those that are made up.
+        targets: their outputs (N, dim).
+        given: the number of given texts.
+        unknown: the number of texts that were left out, as the teacher knows no word of them.
+        pieces: the teacher's WordPiece tokenizer, if it has one.
+    """
+
+    texts: list[str]
+    targets: np.ndarray
+    given: int
+    unknown: int
+    pieces: tokenizers.Tokenizer | None
+
+
+@dataclass(frozen=True)
 class Distilled:
-    """A model with a static text tower.
+    """A model with a small text tower.
 
     Attributes:
         model: the model.
-        texts: the number of texts that it was fitted to, with the phrases that were made up.
-        unknown: the number of texts of which the teacher knows no word.
-        cosine: the mean cosine of its outputs with their targets over held-out texts.
-        bytes: the size of the table with weights, scales and map.
+        cosine: the mean cosine of the new backbone's outputs with their targets over held-out texts.
+        bytes: the size of the backbone's weights.
     """
 
     model: DualEncoder
-    texts: int
-    unknown: int
     cosine: float
     bytes: int
 
 
-def distil_text(teacher: DualEncoder, texts: Sequence[str], settings: StaticSettings) -> Distilled:
-    """Fit a static tower to the teacher's text tower.
+def lesson_of_texts(teacher: DualEncoder, texts: Sequence[str], settings: TextSettings) -> Lesson:
+    """Compute the teacher's outputs for the texts and for texts that are made up.
 
-    The table learns the output of the teacher's backbone, and trunk and head stay; where the trunk's output
-    is narrower, the table learns that output.
+    They are those of its backbone, or of its trunk where that is narrower.
 
     Raises:
         LimbeckError: the teacher reads no texts, or knows no word of them.
     """
     known, unknown = _known(teacher, texts)
-    tower = copy.deepcopy(teacher.towers["text"])
+    inner = innermost(teacher.towers["text"])
+    found = _tokenizers(inner.backbone)
+    made_up = invented(_words(found, known), known, settings.invented, settings.seed)
+    parts = [
+        teacher_outputs(inner, part, with_trunk=not _keeps_trunk(inner), exact=part is known)
+        for part in (known, made_up)
+        if part
+    ]
+    return Lesson(known + made_up, np.concatenate(parts), len(known), unknown, _word_pieces(found))
+
+
+def distil_text(teacher: DualEncoder, lesson: Lesson, settings: TextSettings) -> Distilled:
+    """Fit a small tower to the teacher's text tower, first its backbone, then the layers after it.
+
+    Raises:
+        LimbeckError: fewer than two texts.
+    """
+    backbone, cosine = _fit(lesson, settings)
+    tower, lift = copy.deepcopy(teacher.towers["text"]), copy.deepcopy(teacher.lift)
     inner = innermost(tower)
-    keeps_trunk = inner.backbone.dim <= inner.dim
-    words = _words(inner.backbone, known)
-    phrases = invented(words, settings.invented, settings.seed)
-    parts = [teacher_outputs(inner, part, with_trunk=not keeps_trunk) for part in (known, phrases) if part]
-    fitted_on = known + phrases
-    backbone, cosine = _fit(fitted_on, np.concatenate(parts), len(known), settings)
-    _put(inner, backbone, keeps_trunk)
-    model = DualEncoder(teacher.towers["image"], tower, teacher.lift)
-    return Distilled(model, len(fitted_on), unknown, cosine, backbone.bytes)
+    teaching = inner.trunk if _keeps_trunk(inner) else nn.Identity()
+    _put(inner, backbone, _keeps_trunk(inner))
+    if settings.fits_layers and inner is tower:
+        rows = _rows_of_layers(lesson)
+        features = np.empty((len(rows), backbone.dim), np.float32)
+        for places, block in output_blocks(backbone, [lesson.texts[row] for row in rows.tolist()]):
+            features[places] = block
+        with torch.no_grad():
+            wanted = teacher.lift(teaching(torch.from_numpy(lesson.targets[rows])), "text").numpy()
+        fit_layers(tower, lift, features, wanted, settings.seed)
+    return Distilled(DualEncoder(teacher.towers["image"], tower, lift), cosine, _bytes(backbone))
+
+
+def _rows_of_layers(lesson: Lesson) -> np.ndarray:
+    """Return the given texts that the backbone was fitted to, and as many of the others, evenly spread."""
+    given = np.setdiff1d(np.arange(lesson.given), np.arange(0, lesson.given, HELD_OUT))
+    others = np.arange(lesson.given, len(lesson.texts))
+    return np.concatenate([given, others[:: max(1, len(others) // len(given))]])
 
 
 def distil_to_images(
-    teacher: DualEncoder, pairs: Pairs, rows: np.ndarray, settings: StaticSettings
+    teacher: DualEncoder, pairs: Pairs, rows: np.ndarray, settings: TextSettings
 ) -> Distilled:
-    """Fit a static tower that maps the captions of some rows to the embeddings of their pictures.
+    """Fit a small tower that maps the captions of some rows to the embeddings of their pictures.
 
     Raises:
         LimbeckError: the rows have no captions, or a linear map cannot reach the teacher's points.
@@ -125,11 +174,12 @@ def distil_to_images(
     items = Items.of_pairs(teacher, pairs, rows)
     pictures = teacher.encode("image", items.images, "embeddings")[0]
     targets = pictures[np.searchsorted(items.image_rows, items.text_rows)]
-    backbone, cosine = _fit(items.texts, targets, len(items.texts), settings)
     tower = copy.deepcopy(innermost(teacher.towers["text"]))
+    pieces = _word_pieces(_tokenizers(tower.backbone))
+    settings = replace(settings, epochs=settings.epochs or PICTURE_EPOCHS[settings.kind])
+    backbone, cosine = _fit(Lesson(items.texts, targets, len(items.texts), 0, pieces), settings)
     _put(tower, backbone, keeps_trunk=False)
-    model = DualEncoder(teacher.towers["image"], tower, own)
-    return Distilled(model, len(items.texts), 0, cosine, backbone.bytes)
+    return Distilled(DualEncoder(teacher.towers["image"], tower, own), cosine, _bytes(backbone))
 
 
 def read_texts(path: Path, split: str | None) -> list[str]:
@@ -197,25 +247,43 @@ def _knows(teacher: DualEncoder, text: str) -> bool:
     return True
 
 
-def _words(backbone: Backbone, texts: Sequence[str]) -> list[str]:
-    """Return the words of invented phrases: the first of the teacher's tokenizers, else those of the texts.
+def _tokenizers(backbone: Backbone) -> list[tokenizers.Tokenizer]:
+    own = [getattr(module, "tokenizer", None) for module in backbone.modules()]
+    return [one for one in own if isinstance(one, tokenizers.Tokenizer)]
+
+
+def _word_pieces(found: Sequence[tokenizers.Tokenizer]) -> tokenizers.Tokenizer | None:
+    """Return the first WordPiece tokenizer, whose tokens the table then shares."""
+    return next((one for one in found if isinstance(one.model, tokenizers.models.WordPiece)), None)
+
+
+def _words(found: Sequence[tokenizers.Tokenizer], texts: Sequence[str]) -> list[str]:
+    """Return the words of invented texts: those of the teacher's tokenizers, else those of the texts.
 
     Only words in the letters of the texts count.
     """
-    own = [getattr(module, "tokenizer", None) for module in backbone.modules()]
-    known = [one.get_vocab() for one in own if isinstance(one, tokenizers.Tokenizer)]
     letters = set("".join(texts).lower())
-    found = [word for vocabulary in known for word in whole_words(vocabulary) if letters.issuperset(word)]
-    return found[:WORDS] or sorted({word for text in texts for word in words(text)})
+    known = [word for one in found for word in whole_words(one.get_vocab()) if letters.issuperset(word)]
+    return known or sorted({word for text in texts for word in words(text)})
 
 
 @torch.no_grad()
-def teacher_outputs(tower: Tower, texts: Sequence[str], *, with_trunk: bool) -> np.ndarray:
-    """Return the outputs (N, dim) of a tower's backbone, or of its trunk; those of a network are cached."""
+def teacher_outputs(
+    tower: Tower, texts: Sequence[str], *, with_trunk: bool, exact: bool = True
+) -> np.ndarray:
+    """Return the outputs (N, dim) of a tower's backbone, or of its trunk; those of a network are cached.
+
+    Without ``exact`` the network computes in bf16 where the hardware has it, and nothing is cached. The
+    cosine of a sentence encoder's outputs to those in float32 is then .9999.
+    """
     backbone, key = tower.backbone, key_of_items(texts)
-    if backbone.worth_caching and key is not None:
+    blocks: Iterable[Block]
+    if backbone.worth_caching and not exact and (half := half_where_fast(device_of(backbone))) is not None:
+        with half:
+            blocks = list(output_blocks(backbone, texts))
+    elif backbone.worth_caching and key is not None:
         stored = BackboneCache().outputs(backbone, key, len(texts), lambda: output_blocks(backbone, texts))
-        blocks: Iterable[Block] = [(rows, stored[rows]) for rows in blocks_of(len(texts), 4096)]
+        blocks = [(rows, stored[rows]) for rows in blocks_of(len(texts), 4096)]
     else:
         blocks = output_blocks(backbone, texts)
     outputs = np.empty((len(texts), tower.dim if with_trunk else backbone.dim), np.float32)
@@ -224,32 +292,46 @@ def teacher_outputs(tower: Tower, texts: Sequence[str], *, with_trunk: bool) -> 
     return outputs
 
 
-def _fit(
-    texts: Sequence[str], targets: np.ndarray, given: int, settings: StaticSettings
-) -> tuple[StaticBackbone, float]:
-    """Fit to the texts; return the mean cosine over a part of the first ``given``, which is not fitted to."""
-    held = np.arange(0, given, HELD_OUT)
-    kept = np.setdiff1d(np.arange(len(texts)), held)
+def _fit(lesson: Lesson, settings: TextSettings) -> tuple[StaticBackbone | ClipTextBackbone, float]:
+    """Fit to the texts; return the mean cosine over a part of the given ones, which is not fitted to."""
+    held = np.arange(0, lesson.given, HELD_OUT)
+    kept = np.setdiff1d(np.arange(len(lesson.texts)), held)
     if not len(kept):
         raise LimbeckError("distil-text: needs at least two different texts", code="E-DATA-TEXT")
-    fitted = [texts[row] for row in kept.tolist()]
-    tokenizer = train_wordpiece(fitted, settings.tokens)
-    table = fit_table(
-        token_counts(tokenizer, fitted), targets[kept], penalty=settings.penalty, rank=settings.rank
-    )
-    config = StaticConfig(dim=targets.shape[1], rank=settings.rank, storage="int8")
-    backbone = StaticBackbone(config)
-    backbone.use(tokenizer)
-    backbone.set_table(table)
+    texts, targets = [lesson.texts[row] for row in kept.tolist()], lesson.targets[kept]
+    epochs = settings.epochs or EPOCHS[settings.kind]
+    backbone: StaticBackbone | ClipTextBackbone
+    if settings.kind == "static":
+        backbone = fit_static(
+            texts, targets, lesson.pieces, size=settings.size, epochs=epochs, seed=settings.seed
+        )
+    else:
+        backbone = fit_transformer(
+            texts,
+            targets,
+            lesson.pieces,
+            width=settings.width,
+            layers=settings.layers,
+            epochs=epochs,
+            seed=settings.seed,
+        )
     backbone.eval().requires_grad_(False)
-    found = np.empty((len(held), backbone.dim), np.float32)
-    for rows, block in output_blocks(backbone, [texts[row] for row in held.tolist()]):
+    found, wanted = np.empty((len(held), backbone.dim), np.float32), lesson.targets[held]
+    for rows, block in output_blocks(backbone, [lesson.texts[row] for row in held.tolist()]):
         found[rows] = block
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(targets[held], axis=1)
-    return backbone, float(((found * targets[held]).sum(1) / np.maximum(lengths, 1e-12)).mean())
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    return backbone, float(((found * wanted).sum(1) / np.maximum(lengths, 1e-12)).mean())
 
 
-def _put(tower: Tower, backbone: StaticBackbone, keeps_trunk: bool) -> None:
+def _bytes(backbone: Backbone) -> int:
+    return sum(x.numel() * x.element_size() for x in backbone.state_dict().values())
+
+
+def _keeps_trunk(tower: Tower) -> bool:
+    return tower.backbone.dim <= tower.dim
+
+
+def _put(tower: Tower, backbone: StaticBackbone | ClipTextBackbone, keeps_trunk: bool) -> None:
     """Replace the backbone of a tower, and its trunk where that is not kept."""
     changes: dict[str, object] = {"backbone": backbone.config, "freeze_backbone": True}
     if not keeps_trunk:

@@ -29,6 +29,7 @@ from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
 from limbeck.training.identity import check_same_recipe
 from limbeck.training.launch import check_launch, join, join_timeout
+from limbeck.training.precision import has_bf16
 from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import run_stage, stage_facts
 
@@ -246,13 +247,6 @@ def start_fabric(recipe: Recipe) -> Fabric:
     # That mode also fills all allocated memory, which costs an eighth of a step; nothing here needs it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return fabric
-
-
-def has_bf16(accelerator: str) -> bool:
-    """Return whether bf16 runs in hardware; in software it is slower than float32."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(environment()[1]["bf16"])
 
 
 def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) -> None:

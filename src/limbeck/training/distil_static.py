@@ -1,0 +1,91 @@
+"""Fit the table of a static text tower to a teacher's outputs, within a given size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tokenizers
+
+from limbeck.encoders.config import StaticConfig
+from limbeck.encoders.static import StaticBackbone
+from limbeck.encoders.static_fit import fit_table, token_counts, vocabulary
+from limbeck.encoders.static_refine import refine
+from limbeck.errors import LimbeckError
+
+LEAST = 512
+"""The smallest vocabulary for which there must be room."""
+PENALTY = 0.1
+
+
+def fit_static(
+    texts: Sequence[str],
+    targets: np.ndarray,
+    pieces: tokenizers.Tokenizer | None,
+    *,
+    size: float,
+    epochs: int,
+    seed: int,
+) -> StaticBackbone:
+    """Fit by a ridge, then by gradient steps.
+
+    Args:
+        texts: the texts.
+        targets: outputs of the teacher (N, dim).
+        pieces: the teacher's WordPiece tokenizer, whose tokens the table shares; None trains one.
+        size: the largest size of the table in megabytes.
+        epochs: the number of passes of gradient steps.
+        seed: shuffles the texts.
+
+    Raises:
+        LimbeckError: a size that is too small.
+    """
+    room = Room.of(size, targets.shape[1])
+    tokenizer = vocabulary(texts, room.tokens, pieces)
+    fine = room.fine(tokenizer.get_vocab_size())
+    counts = token_counts(tokenizer, texts)
+    table = fit_table(counts, targets, penalty=PENALTY)
+    table = refine(counts, targets, table, fine=fine, epochs=epochs, seed=seed)
+    backbone = StaticBackbone(StaticConfig(dim=targets.shape[1], fine=fine, ball=table.ball is not None))
+    backbone.use(tokenizer)
+    backbone.set_table(table)
+    return backbone
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many tokens fit into a table: a row takes ``width`` bytes at two bits per number, twice at four.
+
+    Where room is short, a quarter of the rows has four bits.
+
+    Attributes:
+        bytes: for rows, weights and scales.
+        width: the bytes of a row in two bits.
+        tokens: the largest vocabulary.
+    """
+
+    bytes: int
+    width: int
+    tokens: int
+
+    @classmethod
+    def of(cls, size: float, dim: int) -> Room:
+        """Return the room of a table of ``size`` megabytes.
+
+        Raises:
+            LimbeckError: too small for the characters of a text.
+        """
+        width, rest = -(-dim // 4), 4 * (2 * dim + 1)  # bias, and centre and radius of a sphere
+        room, per_token = int(1e6 * size) - rest, 1.25 * width + 8
+        if room < LEAST * per_token:
+            least = (LEAST * per_token + rest) / 1e6
+            raise LimbeckError(
+                f"--size {size:g}: too small for outputs of width {dim}; give at least {least + 0.005:.2f}",
+                code="E-OPTION-RANGE",
+            )
+        return cls(room, width, int(room / per_token))
+
+    def fine(self, tokens: int) -> int:
+        """Return how many of ``tokens`` rows can have four bits, at most all but the last (the padding)."""
+        return min(tokens - 1, (self.bytes - tokens * (self.width + 8)) // self.width)
