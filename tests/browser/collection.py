@@ -22,6 +22,8 @@ from limbeck.encoders.config import (
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
+from limbeck.index.confidence import Calibration, Curve
+from limbeck.index.store import IndexStore
 
 SCENES = 60
 ODD_IDS = [f"a ä/<b>{number}</b>?#%.jpg" for number in range(20)]
@@ -51,6 +53,20 @@ def encoder(lift: LiftConfig, texts: list[str]) -> DualEncoder:
     return model.eval().requires_grad_(False)
 
 
+def calibrate(store: IndexStore) -> None:
+    """Give the hits of a text a confidence that falls with the distance; 60 items are too few for a real one."""
+    curve = Curve(
+        kind="relevance",
+        right="it looks right",
+        encoder=store.encoder_for("text")[1].name,
+        queries=1,
+        share=None,
+        weights=[0.0, 1.0, 0.0, 0.0],
+        knots=[[-32.0, 0.05], [-18.0, 0.95]],
+    )
+    Calibration(len(store), store.manifest.space_id, {"text": curve}).save(store.path)
+
+
 def build_indexes(folder: Path) -> list[Path]:
     """``scenes`` with codes; ``cones`` with texts near the root; ``bare`` without model and pictures."""
     generate_scenes(folder / "data", SCENES)
@@ -62,6 +78,7 @@ def build_indexes(folder: Path) -> list[Path]:
     models = {"scenes": encoder(HashConfig(bits=64), texts), "cones": cones}
     for name, model in models.items():
         limbeck.Index.build(folder / name, pairs, model=model)
+    calibrate(limbeck.Index.open(folder / "scenes").store)
     codes = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
     items = {"id": ODD_IDS, "kept": [bool(number % 2) for number in range(20)]}
     limbeck.Index.build(folder / "bare", codes, items=items)

@@ -70,6 +70,35 @@ def test_slash_can_be_switched_off(page: Page):
     assert page.focused() != "words"
 
 
+def test_every_hit_has_its_score_and_confidence(page: Page, served: Served):
+    hits = answer(served)
+    page.open(RED)
+    assert page.ids() == [hit["id"] for hit in hits]
+    assert page.texts(".score") == [f"distance {hit['score']}" for hit in hits]
+    assert page.texts(".sure") == [f"{int(100 * hit['confidence'] + 0.5)} % sure" for hit in hits]
+    assert page.said() == f"{len(hits)} hits for a red circle"
+    assert page.until(lambda: page.js("return document.querySelector('.hit img').naturalWidth"))
+
+
+def test_hits_below_the_cut_off_are_greyed_and_stay(page: Page, served: Served):
+    hits = answer(served)
+    cut = sorted(hit["confidence"] for hit in hits)[len(hits) // 2]
+    percent = int(100 * cut) + 1
+    below = [hit["id"] for hit in hits if hit["confidence"] < percent / 100]
+    page.open(RED)
+    page.slide("#cut", percent)
+    code = "return [...document.querySelectorAll('.hit.below')].map((hit) => hit.dataset.id)"
+    assert page.js(code) == below and 0 < len(below) < len(hits)
+    assert len(page.ids()) == len(hits)
+    assert [word.text for word in page.all(".unsure") if word.is_displayed()] == ["unsure"] * len(below)
+    assert page.one(".status").text.endswith(f"{len(below)} below the cut-off")
+    assert page.said() == f"{len(below)} below the cut-off"
+    assert parse_qs(page.query())["cut"] == [str(percent / 100)]
+    assert "it looks right" in page.one("#cut").get_attribute("title")
+    page.open(f"index=cones&{RED}")  # is not calibrated
+    assert page.ids() and not page.all("#cut") and not page.all(".sure")
+
+
 def test_near_duplicates_are_folded_and_unfolded(page: Page, served: Served):
     like = {"terms": [{"id": "scene000000"}]}
     hits = answer(served, **like)

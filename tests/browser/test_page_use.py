@@ -116,7 +116,7 @@ def test_the_url_holds_everything_and_back_goes_back(page: Page):
     page.open(query)
     assert page.texts(".chip-name") == ["sky", "a square", "like scene000001"]
     assert [w.get_attribute("value") for w in page.all(".weight")] == ["1", "2", "0.5"]
-    assert not page.one("#fold").is_selected()
+    assert page.one("#cut").get_attribute("value") == "70" and not page.one("#fold").is_selected()
     assert page.one("[data-column=labels][data-value='\"sky\"']").is_selected()
     assert len(page.all(".pane")) == 2 and len(page.ids()) <= 12
     round_trip = page.js("return limbeck.state.toQuery(limbeck.state.fromQuery(arguments[0]))", query)

@@ -17,7 +17,7 @@ import numpy as np
 from limbeck.errors import LimbeckError
 from limbeck.files import json_text
 from limbeck.index.query import SearchOptions
-from limbeck.search import Index
+from limbeck.search import Index, modality
 from limbeck.search.hit import Found
 from limbeck.search.searcher import HIDDEN
 from limbeck.serve.cache import Cache
@@ -114,7 +114,8 @@ class Opened:
         points = np.concatenate([encoded[number].point for number in numbers])
         known = [floats for number in numbers if (floats := encoded[number].floats) is not None]
         floats = np.concatenate(known) if known else None
-        answers = self.index.find(points, options, embeddings=floats)
+        kinds = [modality(queries[number].terms) for number in numbers]
+        answers = self.index.find(points, options, embeddings=floats, modalities=kinds)
         return dict(zip(numbers, answers, strict=True))
 
     def _hits(self, found: Sequence[Found]) -> list[str]:

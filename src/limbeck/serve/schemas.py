@@ -129,6 +129,9 @@ class IndexInfo(BaseModel):
     has_media: bool
     cones: bool
     prefixes: list[int]
+    confidence: dict[str, str] = Field(
+        description="What the confidence of hits means, for queries by text and by image; empty without."
+    )
     kept: str | None
 
 

@@ -52,7 +52,7 @@ def describe(opened: Opened) -> IndexInfo:
     from limbeck.index.ann_index import derived_names
 
     store = opened.index.store
-    space, kept = store.space, store.kept
+    space, kept, sure = store.space, store.kept, opened.index.calibration
     reads = {
         modality: kind for entry in store.manifest.encoders for modality, kind in entry.modalities.items()
     }
@@ -70,5 +70,6 @@ def describe(opened: Opened) -> IndexInfo:
         has_media=opened.media is not None,
         cones=space.has_cones,
         prefixes=[] if bits is None else [1 << n for n in range(3, bits.bit_length()) if 1 << n < bits],
+        confidence={} if sure is None else {name: curve.describe() for name, curve in sure.curves.items()},
         kept=None if kept is None else kept.describe(),
     )
