@@ -54,7 +54,7 @@ def encoder(lift: LiftConfig, texts: list[str]) -> DualEncoder:
 
 
 def calibrate(store: IndexStore) -> None:
-    """Give the hits of a text a confidence that falls with the distance; 60 items are too few for a real one."""
+    """Give the hits of a text a confidence that falls with the distance (60 items are too few to fit one)."""
     curve = Curve(
         kind="relevance",
         right="it looks right",

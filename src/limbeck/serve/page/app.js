@@ -191,7 +191,7 @@
     await prepare(info);
     if (now !== state.get()) return;
     controls.bar.hidden = !asking;
-    side.hidden = !asking || !side.firstChild;
+    side.hidden = !asking || now.view === "disk" || !side.firstChild;
     controls.draw(now);
     filters.draw(now);
     const key = asking ? question(now) : `start ${info.name}`;

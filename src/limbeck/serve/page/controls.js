@@ -107,6 +107,8 @@
 
   function draw(now) {
     for (const update of parts) update(now);
+    for (const part of bar.querySelectorAll(".settings, [aria-label=Direction]"))
+      part.hidden = now.view === "disk";
   }
 
   function choice(id, label, name, options) {
