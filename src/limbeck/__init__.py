@@ -5,7 +5,11 @@ The public names load on first use, so that ``import limbeck`` stays fast and ne
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's builds report their use to Microsoft unless told otherwise before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
