@@ -6,9 +6,10 @@ INDEX is one that `limbeck demo` wrote (its query encoder reads texts). Sizes: I
 and metadata, repeated under other ids; 1,000,000 items with random codes and an id. Each has INDEX's query encoder.
 
 Rows: `demo`, `8000`, `million` (distinct queries); `repeated` (200 texts, so that the cache answers); `single` (8,000
-items, --batch 1: one query at a time); `reload` (8,000 items, changed every second); `sigterm` (every request that was
+items, --batch 1: one query at a time); `torch` (as `single`, but the encoder has no ONNX form, so that torch runs it);
+`reload` (8,000 items, changed every second); `sigterm` (every request that was
 sent before the end has to be answered); `start` (from the start of the process to the first answer, without torch).
-`repeated` and `single` take a third of the seconds, `million` a half. With 60 seconds all take about five minutes.
+`repeated`, `single` and `torch` take a third of the seconds, `million` a half. With 60 seconds all take about five minutes.
 """
 
 from __future__ import annotations
@@ -252,14 +253,16 @@ def starts(index: Path, text: str) -> dict:
     return {"first_answer_s": sorted(times)[2], "all_s": times}
 
 
-def copies(source: Path, out: Path, rows: int, *, plain: bool) -> Path:
+def copies(source: Path, out: Path, rows: int, *, plain: bool = False, onnx: bool = True) -> Path:
     """Write an index of ``rows`` items with the encoder of another one."""
     store = IndexStore.open(source)
     found = store.encoder_for("text")
     assert found is not None and store.manifest.space_id is not None
     folder, entry = found
     encoder = EncoderSource(
-        lambda at: shutil.copytree(folder, at, dirs_exist_ok=True), entry.space_id, dict(entry.modalities)
+        lambda at: shutil.copytree(folder, at, dirs_exist_ok=True, ignore=None if onnx else without_onnx),
+        entry.space_id,
+        dict(entry.modalities),
     )
     meta = StoreMeta(
         store.space, store.manifest.space_id, encoders=[encoder], media_root=store.manifest.media_root
@@ -280,6 +283,10 @@ def copies(source: Path, out: Path, rows: int, *, plain: bool) -> Path:
     return out
 
 
+def without_onnx(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name == "onnx"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -292,8 +299,10 @@ def main() -> None:
     captions = IndexStore.open(asked.index).items_at(np.arange(300)).column("captions").to_pylist()
     words = sorted({word for several in captions for text in several for word in text.split()})
 
+    seeds = itertools.count()
+
     def distinct() -> Iterator[str]:
-        draw = random.Random(time.time_ns())
+        draw = random.Random(next(seeds))
         return (" ".join(draw.choices(words, k=6)) for _ in itertools.count())
 
     def repeated() -> Iterator[str]:
@@ -309,10 +318,13 @@ def main() -> None:
             print(name, json.dumps(rows[name]), flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        some = copies(asked.index, Path(folder) / "eight", 8000, plain=False)
+        some = copies(asked.index, Path(folder) / "eight", 8000)
         row("demo", lambda: measure(asked.index, distinct, asked.seconds))
         row("8000", lambda: measure(some, distinct, asked.seconds))
         row("single", lambda: measure(some, distinct, asked.seconds / 3, "--batch", "1"))
+        if asked.only is None or "torch" in asked.only:
+            torch = copies(asked.index, Path(folder) / "torch", 8000, onnx=False)
+            row("torch", lambda: measure(torch, distinct, asked.seconds / 3, "--batch", "1"))
         row("repeated", lambda: measure(some, repeated, asked.seconds / 3))
         row("reload", lambda: reload_under_load(some, distinct, asked.seconds / 3))
         row("sigterm", lambda: sigterm_under_load(some, distinct, 3))
@@ -320,8 +332,8 @@ def main() -> None:
         if asked.only is None or "million" in asked.only:
             million = copies(asked.index, Path(folder) / "million", 1_000_000, plain=True)
             row("million", lambda: measure(million, distinct, asked.seconds / 2))
-    if "single" in rows and "8000" in rows:
-        rows["8000"]["times_single"] = round(rows["8000"]["per_second"] / rows["single"]["per_second"], 2)
+    for name in {"single", "torch"} & rows.keys() if "8000" in rows else ():
+        rows["8000"][f"times_{name}"] = round(rows["8000"]["per_second"] / rows[name]["per_second"], 2)
     found = {
         "clients": CLIENTS, "seconds": asked.seconds, "cores": os.cpu_count(), "machine": platform.processor(),
         "load_before": os.getloadavg()[2], "rows": rows,

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from limbeck import __version__
 from limbeck.serve.collection_routes import collection_routes
+from limbeck.serve.direct import direct
 from limbeck.serve.embedding_routes import embedding_routes
 from limbeck.serve.errors import install
 from limbeck.serve.guard import add_guard
@@ -65,8 +67,11 @@ def create_app(indexes: Sequence[Path | str], settings: Settings | None = None) 
     )
     app.state.service = service
     install(app, service.public)
-    for routes in _ROUTES:
-        app.include_router(routes(service))
+    routers = [routes(service) for routes in _ROUTES]
+    search = next(route for router in routers for route in router.routes if isinstance(route, APIRoute))
+    app.router.routes.insert(0, direct(search))
+    for router in routers:
+        app.include_router(router)
     app.include_router(page_routes())
     add_guard(app, settings.guard, service.metrics)
     return app

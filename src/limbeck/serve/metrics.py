@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 
@@ -30,6 +31,8 @@ class Metrics:
             "limbeck_request_seconds", "Time of an answer.", ["route"], buckets=_SECONDS, registry=registry
         )
         self.running = Gauge("limbeck_requests_in_flight", "Requests being answered.", registry=registry)
+        # To find the values of some labels takes longer than to change them.
+        self._answered = functools.cache(self._of_answers)
         self._batches = Histogram(
             "limbeck_batch_queries", "Queries encoded together.", buckets=_SIZES, registry=registry
         )
@@ -42,9 +45,18 @@ class Metrics:
             "limbeck_index_generation", "State of an index that is served.", ["index"], registry=registry
         )
 
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        counted, timed = self._answered(method, route, status)
+        counted.inc()
+        timed.observe(seconds)
+
     def batch(self, size: int) -> None:
         """Count a batch of ``size`` queries."""
         self._batches.observe(size)
+
+    def _of_answers(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(method, route, str(status)), self.seconds.labels(route)
 
     def stage(self, name: str, seconds: float) -> None:
         """Count time of the search thread: of "encode", "search" or "rows"."""
@@ -90,8 +102,7 @@ class Measured:
         finally:
             self.metrics.running.dec()
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self.metrics.requests.labels(method, route_of(scope), str(status)).inc()
-            self.metrics.seconds.labels(route_of(scope)).observe(time.perf_counter() - begin)
+            self.metrics.answered(method, route_of(scope), status, time.perf_counter() - begin)
 
 
 def route_of(scope: Scope) -> str:

@@ -76,4 +76,4 @@ def checked(model: type[M], value: dict[str, Any] | bytes) -> M:
 @functools.cache
 def _lists(model: type[BaseModel]) -> set[str]:
     fields = model.model_fields.items()
-    return {field.alias or name for name, field in fields if field.default == []}
+    return {field.alias or name for name, field in fields if field.default_factory is list}

@@ -48,9 +48,13 @@ class Options(BaseModel):
 class SearchParams(Options):
     """Holds the query parameters of ``GET /search``."""
 
-    q: list[str] = Field([], max_length=MAX_TERMS, description="Texts to look for.")
-    like: list[str] = Field([], max_length=MAX_TERMS, description="Ids of items to look for similar ones.")
-    not_: list[str] = Field([], max_length=MAX_TERMS, alias="not", description="Texts to leave out.")
+    q: list[str] = Field(default_factory=list, max_length=MAX_TERMS, description="Texts to look for.")
+    like: list[str] = Field(
+        default_factory=list, max_length=MAX_TERMS, description="Ids of items to look for similar ones."
+    )
+    not_: list[str] = Field(
+        default_factory=list, max_length=MAX_TERMS, alias="not", description="Texts to leave out."
+    )
 
 
 class TermBody(BaseModel):
