@@ -21,6 +21,7 @@ import pytest
 
 import limbeck
 from limbeck.search import Term
+from limbeck.search.calibrate import calibrate
 from limbeck.serve.app import create_app
 from limbeck.serve.service import Service
 from limbeck.serve.settings import Settings
@@ -245,3 +246,19 @@ def ready(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def test_a_calibration_is_taken_over(tmp_path: Path):
+    codes = np.random.default_rng(0).integers(0, 256, (300, 4), dtype=np.uint8)
+    items = {"id": [str(number) for number in range(300)]}
+    index = limbeck.Index.build(tmp_path / "new", codes, items=items)
+
+    async def ask() -> list[bool]:
+        async with asking(tmp_path / "new") as (client, service):
+            before = (await client.get("/similar/0")).json()["hits"]
+            calibrate(index)
+            assert service.reload(service.at(None))
+            after = (await client.get("/similar/0")).json()["hits"]
+            return [hits[0]["confidence"] is None for hits in (before, after)]
+
+    assert asyncio.run(ask()) == [True, False]

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 import limbeck
 from limbeck.error_codes import CODES
+from limbeck.search.calibrate import calibrate
 from limbeck.serve.app import create_app
 from limbeck.serve.errors import STATUS
 from limbeck.serve.guard import Guard
@@ -154,3 +155,28 @@ def test_statuses_are_of_codes_that_exist():
     page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
     written = {int(number) for line in page.splitlines() for number in re.findall(r"\b[45]\d\d\b", line)}
     assert {*STATUS.values()} - {500} <= written
+
+
+def test_hits_have_the_confidence_of_the_index(tmp_path: Path, client: TestClient):
+    draw = np.random.default_rng(0)
+    kinds = draw.integers(0, 12, 900)
+    points = draw.standard_normal((12, 12))[kinds] + draw.standard_normal((900, 12)) * 0.5
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    items = {"id": [str(number) for number in range(900)], "labels": [[f"kind{kind}"] for kind in kinds]}
+    index = limbeck.Index.build(tmp_path / "sure", points, items=items)
+    calibrate(index)
+    expected = index.search(like="5", k=30)
+    assert expected[0].confidence is not None
+    with TestClient(create_app([tmp_path / "sure"]), "http://localhost") as sure:
+        assert "image" in sure.get("/info").json()["indexes"][0]["confidence"]
+        hits = sure.get("/similar/5?k=30").json()["hits"]
+        assert [hit["confidence"] for hit in hits] == [round(hit.confidence or 0, 4) for hit in expected]
+        least = np.median([hit.confidence or 0 for hit in expected])
+        some = sure.get(f"/similar/5?k=30&min_confidence={least}").json()["hits"]
+        assert some == [
+            hit for hit, one in zip(hits, expected, strict=True) if (one.confidence or 0) >= least
+        ]
+        body = {"terms": [{"id": "5"}, {"id": "6"}], "min_confidence": 0.5}
+        assert answer_of(sure, "POST", "/search", json=body) == (409, "E-INDEX-CONFIDENCE")
+    assert not client.get("/info").json()["indexes"][0]["confidence"]
+    assert answer_of(client, "GET", "/search?q=red&min_confidence=0.5") == (409, "E-INDEX-CONFIDENCE")

@@ -69,6 +69,7 @@ class Opened:
         if len(rows):
             self.index.find(self.index.store.points_at(rows), SearchOptions())
         self.index.load()
+        self.index.calibration  # noqa: B018
 
     def answer(self, queries: Sequence[Query]) -> list[bytes | LimbeckError]:
         """Return for each query its answer, JSON without the last field ``ms``, or its error."""

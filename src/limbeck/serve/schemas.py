@@ -119,7 +119,11 @@ class ErrorAnswer(BaseModel):
 
 
 class IndexInfo(BaseModel):
-    """Describes an index."""
+    """Describes an index: what it holds, and what it can be asked.
+
+    ``text`` and ``pictures`` say which queries its encoder reads, ``prefixes`` which ``bits`` its codes
+    allow, and ``confidence`` whether hits of a text, picture or item have one.
+    """
 
     name: str
     items: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from limbeck.errors import LimbeckError
+from limbeck.index.confidence import place as calibration_file
 from limbeck.index.manifest import generations, manifest_path
 from limbeck.search import Index
 from limbeck.serve.answering import Opened
@@ -196,12 +197,20 @@ class Service:
 
 
 def version_of(path: Path) -> object:
-    """Return what changes with every new state of an index: number, file and time of its last manifest."""
+    """Return what changes with every new state of an index: its last manifest, and its calibration.
+
+    Raises:
+        LimbeckError: there is no index.
+    """
     published = generations(path)
     if not published:
         raise LimbeckError(f"{path}: no manifest; build the index", code="E-INDEX-MISSING")
+    return published[-1], *map(_state_of, (manifest_path(path, published[-1]), calibration_file(path)))
+
+
+def _state_of(file: Path) -> tuple[int, int] | None:
     try:
-        about = manifest_path(path, published[-1]).stat()
+        about = file.stat()
     except OSError:
-        return published[-1]
-    return published[-1], about.st_ino, about.st_mtime_ns
+        return None
+    return about.st_ino, about.st_mtime_ns
