@@ -163,6 +163,7 @@ def test_a_verb_that_needs_an_extra_names_it(place: Path) -> None:
         (["evaluate", "model"], FAST),
         (["compare", "x.json"], FAST),
         (["index", "engine", "four", "--engine", "ivf"], FAST),
+        (["serve", "four"], "fastapi is not installed; type: pip install 'limbeck[serve]'"),
     ]
     answers = verbs(place, *[words for words, _ in needs])
     for (words, extra), answer in zip(needs, answers, strict=True):

@@ -58,6 +58,9 @@ def serve(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for torch, where an encoder needs it
 
     from limbeck.errors import LimbeckError
+    from limbeck.optional_deps import require
+
+    require("fastapi")  # whose error names the extra; the modules below import what comes with it
     from limbeck.serve.auth import read_keys
     from limbeck.serve.guard import Guard
     from limbeck.serve.run import serve as run
