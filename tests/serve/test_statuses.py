@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from fastapi.testclient import TestClient
 
 import limbeck
 from limbeck.error_codes import CODES
+from limbeck.errors import LimbeckError
+from limbeck.index.store import IndexStore
+from limbeck.index.writer import EncoderSource, StoreMeta
 from limbeck.search.calibrate import calibrate
 from limbeck.serve.app import create_app
 from limbeck.serve.errors import STATUS
@@ -180,3 +184,31 @@ def test_hits_have_the_confidence_of_the_index(tmp_path: Path, client: TestClien
         assert answer_of(sure, "POST", "/search", json=body) == (409, "E-INDEX-CONFIDENCE")
     assert not client.get("/info").json()["indexes"][0]["confidence"]
     assert answer_of(client, "GET", "/search?q=red&min_confidence=0.5") == (409, "E-INDEX-CONFIDENCE")
+
+
+def test_an_encoder_without_graphs_needs_torch_and_says_so(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    store = limbeck.Index.open(pictures).store
+    folder, entry = store.encoder_for("text")
+    skip = shutil.ignore_patterns("onnx")
+    encoder = EncoderSource(
+        lambda at: shutil.copytree(folder, at, dirs_exist_ok=True, ignore=skip),
+        entry.space_id,
+        entry.modalities,
+    )
+    meta = StoreMeta(store.space, store.manifest.space_id, encoders=[encoder])
+    IndexStore.build(tmp_path / "plain", store.live_batches(), meta)
+    with TestClient(create_app([tmp_path / "plain"]), "http://localhost") as client:
+        assert "torch is loaded" in capsys.readouterr().err  # at the start, not at the first query
+        expected = [hit.id for hit in limbeck.Index.open(pictures).search("red")]
+        assert [hit["id"] for hit in client.get("/search?q=red").json()["hits"]] == expected
+
+    def no_torch(name: str) -> None:
+        raise LimbeckError(f"{name} is not installed", code="E-PACKAGE-MISSING")
+
+    monkeypatch.setattr("limbeck.search.encoders.require", no_torch)
+    with TestClient(create_app([tmp_path / "plain"]), "http://localhost") as client:
+        assert client.get("/ready").status_code == 200
+        assert answer_of(client, "GET", "/search?q=red") == (409, "E-PACKAGE-MISSING")
+        assert client.get("/similar/0007.png").status_code == 200
