@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import limbeck
+from limbeck.serve.app import create_app
 from limbeck.serve.page_files import page_routes
+from tiny_encoder import pixel_encoder, write_pictures
 
 
 def test_get_search_gives_the_hits_of_the_index(client: TestClient, pictures: Path):
@@ -20,6 +22,18 @@ def test_get_search_gives_the_hits_of_the_index(client: TestClient, pictures: Pa
     assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in expected]
     assert found["hits"][0]["metadata"] == expected[0].metadata
     assert (found["index"], found["generation"], found["query"]) == ("pictures", 1, "red")
+
+
+def test_the_model_of_an_index_decides_whether_its_queries_stay_numbers(tmp_path: Path):
+    model = pixel_encoder(bits=16)
+    model.lift.asymmetric = True
+    write_pictures(tmp_path / "media", range(8))
+    limbeck.Index.build(tmp_path / "ix", tmp_path / "media", model=model)
+    with TestClient(create_app([tmp_path / "ix"]), "http://localhost") as client:
+        asked: tuple[dict[str, bool], ...] = ({}, {"asymmetric": True}, {"asymmetric": False})
+        answers = [client.get("/search", params={"q": "red", **more}).json() for more in asked]
+    default, numbers, codes = ([hit["score"] for hit in answer["hits"]] for answer in answers)
+    assert default == numbers != codes and all(isinstance(score, int) for score in codes)
 
 
 def test_ids_with_slashes_blanks_and_other_letters(client: TestClient, pictures: Path):

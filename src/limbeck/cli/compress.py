@@ -85,7 +85,7 @@ def compress(
         search = "asymmetric" if best.prefers_asymmetric else "symmetric"
         echo(
             f"{place}: codes by {best.candidate}, {length // 8} bytes per item instead of "
-            f"{compression.float_bytes:,}; an index of it searches {search} by default"
+            f"{compression.float_bytes:,}; the default search of its indexes is {search}"
         )
         told["lengths"][str(length)] = {
             "chosen": best.candidate,

@@ -19,12 +19,12 @@ from limbeck.index.segment_view import PrefixView, SegmentView
 from limbeck.index.store import IndexStore
 
 LARGEST = 1 << 27
-"""Up to so many bytes of codes a search is asymmetric by default: 30 ms per query compiled, .3 s by numpy."""
+"""Up to so many bytes of codes a search is asymmetric by default: 40 ms per query compiled, .2 s by numpy."""
 
-# Numpy adds up 8 bytes in 17 ns and the compiled scan in 1.8 ns, but numba's import takes .45 s, the time in
-# which numpy reads this many bytes (measured on two cores with numba 0.68).
+# Numpy adds up 8 bytes in 13 ns and the compiled scan in 2.4 ns (`benchmarks/asymmetric_speed.py`), but the
+# import of numba and the first call take .45 s, as long as numpy needs for twice this many bytes.
 _BY_NUMPY = 1 << 27
-_BLOCK = 1 << 18  # rows whose distances are in memory at once
+_BLOCK = 1 << 15  # rows whose distances are in memory at once
 _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8)
 Scan = Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (codes (n, B), table (B, 256), out (n,))
 
@@ -95,10 +95,11 @@ class AsymmetricSearch:
         differs = _BYTES[None] != (query >= 0).reshape(-1, 1, 8)
         table = read_only((differs * weights.reshape(-1, 1, 8)).sum(axis=2))
         best, rows, limit = np.empty(0), np.empty(0, np.int64), np.inf
+        scratch = np.empty(min(_BLOCK, self._store.rows))  # once, because the system's memory calls cost time
         for first, codes in zip(self._store.starts, self._store.points, strict=False):
             for start in range(0, len(codes), _BLOCK):
                 block, at = np.ascontiguousarray(codes[start : start + _BLOCK]), first + start
-                found = np.empty(len(block))
+                found = scratch[: len(block)]
                 scan(read_only(block), table, found)
                 if allowed is not None:
                     found[~allowed[at : at + len(block)]] = np.inf
