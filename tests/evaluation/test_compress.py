@@ -17,6 +17,7 @@ from limbeck import load
 from limbeck.encoders.lifts import ranking
 from limbeck.evaluation.compress import Compression, candidates, fitted, measured, of_floats
 from limbeck.evaluation.compress_features import features_of
+from limbeck.evaluation.compress_labels import label_metric
 from limbeck.spaces import Sphere
 
 Run = Callable[..., tuple[int, str, str]]
@@ -153,6 +154,21 @@ def test_captions_and_labels_are_asked_and_counted() -> None:
     assert result.codes["text"].reranked_recall == 1 and 0 < (result.codes["text"].mean_precision or 0) < 1
 
 
+def test_the_label_metric_adds_predictions_of_the_given_variance() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((500, 6)).astype(np.float32)
+    rows -= rows.mean(0)
+    labels = {"image": rows[:, :1] > 0, "text": np.zeros((3, 1), bool)}  # texts without labels are not read
+    metric = label_metric(rows, np.full((3, 6), 1e6, np.float32), labels, 0.5)
+    np.testing.assert_allclose(metric, metric.T, atol=1e-12)
+    squares = metric @ metric
+    covariance = rows.T.astype(np.float64) @ rows / len(rows)
+    assert np.trace(squares @ covariance) == pytest.approx(1.5 * np.trace(covariance))
+    stretch, directions = np.linalg.eigh(squares)
+    np.testing.assert_allclose(stretch[:-1], 1)
+    assert abs(directions[0, -1]) > 0.95  # the dimension that the label is a sign of
+
+
 def labelled(noise: float) -> Compression:
     """Pictures of 4 labels in 12 clusters, which ask as texts too; a share ``noise`` of labels is random."""
     rng, width = np.random.default_rng(5), 16
@@ -174,9 +190,9 @@ def test_labels_are_used_where_they_help_held_out_pictures(monkeypatch: pytest.M
     monkeypatch.setattr(ranking, "STEPS", 60)
     monkeypatch.setattr(ranking, "RATE", 2e-2)
     tried = labelled(noise=0).try_candidates(16)
-    plain = next(one for one in tried if not one.candidate.label_share)
-    assert tried[0].candidate.label_share and tried[0].result.precision > plain.result.precision + 0.03
+    plain = next(one for one in tried if not one.candidate.label_weight)
+    assert tried[0].candidate.label_weight and tried[0].result.precision > plain.result.precision + 0.03
     tried = labelled(noise=1).try_candidates(16)  # labels that say nothing of the pictures
-    assert not tried[0].candidate.label_share
+    assert not tried[0].candidate.label_weight
     names = [one.candidate.name for one in labelled(noise=0).try_candidates(16, labels=False)]
     assert sorted(names) == ["itq", "itq, texts", "learned", "pca-random", "random"]

@@ -79,7 +79,7 @@ def compress(
         results = [one.result for one in tried]
         best = results[0]
         console().print(_table(results, floats, length))
-        if any(one.candidate.label_share for one in tried):
+        if any(one.candidate.label_weight for one in tried):
             echo(_labels(tried, floats))
         compression.model(tried[0]).save(place, graphs=True)
         search = "asymmetric" if best.prefers_asymmetric else "symmetric"
@@ -117,11 +117,15 @@ def _lengths(bits: str) -> list[int]:
 
 def _labels(tried: list[Tried], floats: dict[str, Agreement]) -> str:
     """Say what labels brought to held-out queries."""
-    plain = next(one for one in tried if not one.candidate.label_share)
-    known = [one for one in tried if one.candidate.label_share]
-    best = max(known, key=lambda one: one.result.score + one.result.precision)
+    plain = next(one for one in tried if not one.candidate.label_weight)
+    known = [one for one in tried if one.candidate.label_weight]
+    best = tried[0] if tried[0] in known else max(known, key=lambda one: one.result.precision)
     own = [one.mean_precision for one in floats.values() if one.mean_precision is not None]
-    kept = "they are used" if tried[0] is best else "they do not help, so the codes do without"
+    kept = (
+        "they are used"
+        if tried[0] is best
+        else "they gain too little or cost too much, so the codes do without"
+    )
     return (
         f"labels: mAP {sum(own) / max(1, len(own)):.3f} of the floats, {plain.result.precision:.3f} of "
         f"{plain.candidate.name}, {best.result.precision:.3f} of {best.candidate.name}; overlap@10 "

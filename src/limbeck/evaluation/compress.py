@@ -12,14 +12,15 @@ import torch
 from limbeck.encoders.config import BinaryConfig, Rotation, RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import MODALITIES, BinaryLift
-from limbeck.encoders.lifts.ranking import Labels
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.compress_features import Features, held_out, read_collection
+from limbeck.evaluation.compress_labels import label_metric
 from limbeck.evaluation.ranking_kept import Agreement, agreement, ranked
 
-LABEL_SHARES = (0.3, 0.6)  # tried where there are labels
+LABEL_WEIGHTS = (0.1, 0.3)  # tried where there are labels
 LABEL_GAIN = 0.01  # of mean average precision, below which labels do not help
+LABEL_KEEPS = 0.9  # share of the score without labels, below which labels cost too much
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Candidate:
         name: for people.
         rotation: the kind of map.
         reads_texts: whether the map is fitted to texts too, and not to their mean alone.
-        label_share: the share of the target that labels make up.
+        label_weight: how much labels count beside the features (`label_metric`); 0 leaves them out.
     """
 
     name: str
     rotation: Rotation
     reads_texts: bool = False
-    label_share: float = 0.0
+    label_weight: float = 0.0
 
 
 CANDIDATES = (
@@ -46,8 +47,8 @@ CANDIDATES = (
     Candidate("random", "random"),
     Candidate("learned", "learned", reads_texts=True),
     *(
-        Candidate(f"learned, labels {share:.0%}", "learned", reads_texts=True, label_share=share)
-        for share in LABEL_SHARES
+        Candidate(f"learned, labels {weight:g}", "learned", reads_texts=True, label_weight=weight)
+        for weight in LABEL_WEIGHTS
     ),
 )
 
@@ -96,7 +97,7 @@ def candidates(features: Features, bits: int) -> list[Candidate]:
         for one in CANDIDATES
         if not (wide and one.rotation not in ("random", "learned"))
         and not (few and one.name == "itq, texts")
-        and not (features.labels is None and one.label_share)
+        and not (features.labels is None and one.label_weight)
     ]
 
 
@@ -107,13 +108,21 @@ def fitted(features: Features, candidate: Candidate, bits: int, seed: int) -> Bi
     text = features.text
     if not candidate.reads_texts:
         text = text.mean(0, keepdims=True)  # centred it is 0, so that the map is fitted to pictures alone
-    labels = None
-    if candidate.label_share:
-        assert features.labels is not None
-        rows = {name: torch.tensor(known, dtype=torch.float32) for name, known in features.labels.items()}
-        labels = Labels(rows["image"], rows["text"], candidate.label_share)
+    rows = {"image": features.image, "text": text}
+    if not candidate.label_weight:
+        with torch.enable_grad():
+            lift.fit({name: torch.tensor(one) for name, one in rows.items()}, seed)
+        return lift
+    assert features.labels is not None
+    means = {name: one.mean(0) for name, one in rows.items()}
+    centred = {name: one - means[name] for name, one in rows.items()}
+    metric = label_metric(centred["image"], centred["text"], features.labels, candidate.label_weight)
+    root, back = (torch.tensor(one, dtype=torch.float32) for one in (metric, np.linalg.inv(metric)))
     with torch.enable_grad():
-        lift.fit({"image": torch.tensor(features.image), "text": torch.tensor(text)}, seed, labels)
+        lift.fit({name: torch.tensor(one) @ root for name, one in centred.items()}, seed)
+    lift.projection = root @ lift.projection
+    for name, mean in means.items():
+        setattr(lift, f"mean_{name}", torch.tensor(mean) + getattr(lift, f"mean_{name}") @ back)
     return lift
 
 
@@ -204,8 +213,8 @@ class Compression:
     def try_candidates(self, bits: int, *, labels: bool = True) -> list[Tried]:
         """Fit and measure every candidate of a length; the best comes first. Labels are read on request.
 
-        It has the highest `Result.score`. A candidate that reads labels comes before it only if its precision
-        is higher by `LABEL_GAIN` and the sum of score and precision is higher.
+        It has the highest `Result.score`. A candidate that reads labels comes before it if its precision is
+        higher by `LABEL_GAIN` and it keeps a share `LABEL_KEEPS` of the score; the most precise one wins.
         """
         tried = []
         features = self.features if labels else dataclasses.replace(self.features, labels=None)
@@ -213,10 +222,15 @@ class Compression:
             lift = fitted(features, candidate, bits, self.seed)
             tried.append(Tried(candidate, measured(features, candidate, lift), lift))
         tried.sort(key=lambda one: -one.result.score)
-        best = next(one for one in tried if not one.candidate.label_share)
-        least = best.result.precision + LABEL_GAIN
-        labelled = [one for one in tried if one.candidate.label_share and one.result.precision >= least]
-        first = max([best, *labelled], key=lambda one: one.result.score + one.result.precision)
+        best = next(one for one in tried if not one.candidate.label_weight)
+        labelled = [
+            one
+            for one in tried
+            if one.candidate.label_weight
+            and one.result.precision >= best.result.precision + LABEL_GAIN
+            and one.result.score >= LABEL_KEEPS * best.result.score
+        ]
+        first = max(labelled, key=lambda one: one.result.precision, default=best)
         return [first, *(one for one in tried if one is not first)]
 
     def model(self, tried: Tried) -> DualEncoder:

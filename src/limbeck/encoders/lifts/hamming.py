@@ -11,7 +11,7 @@ from limbeck.codes import itq, sign_codes
 from limbeck.codes.quantization import ITERATIONS
 from limbeck.encoders.config import BinaryConfig, HashConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift, linear_heads
-from limbeck.encoders.lifts.ranking import Labels, learn_ranking
+from limbeck.encoders.lifts.ranking import learn_ranking
 from limbeck.errors import LimbeckError
 from limbeck.spaces import Hamming
 
@@ -63,10 +63,8 @@ class BinaryLift(Lift):
             self.register_buffer(f"mean_{m}", torch.zeros(dims[m]))
         self.register_buffer("projection", torch.zeros(dims["image"], config.bits))
 
-    def fit(self, features: dict[str, torch.Tensor], seed: int, labels: Labels | None = None) -> None:
+    def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
         """Fit means and map to training features (N, D) of both modalities (equal D).
-
-        ``labels`` of the features are read by the map that is learned.
 
         Raises:
             LimbeckError: unequal widths, or more bits than the rotation can give.
@@ -90,7 +88,7 @@ class BinaryLift(Lift):
         projection = torch.from_numpy(np.ascontiguousarray(self._rotation(x, seed), np.float32))
         if self.config.rotation == "learned":
             means, projection = learn_ranking(
-                features["image"].float(), features["text"].float(), projection, seed, labels
+                features["image"].float(), features["text"].float(), projection, seed
             )
         for m in MODALITIES:
             setattr(self, f"mean_{m}", means[m])

@@ -2,7 +2,7 @@
 
 Queries are pictures, texts, and pictures moved to the mean of the texts, with noise and a text's direction,
 which stand in for captions. The softmax of their similarities to the codes of the pictures is drawn to that
-of the features' similarities, and with labels in part to the pictures that share one.
+of the features' similarities.
 """
 
 from __future__ import annotations
@@ -19,14 +19,6 @@ SHARPNESS = 3.0  # of the target: similarities in standard deviations are multip
 NOISE, WORDS = 2.0, 1.0  # lengths of the noise and of the text's direction, beside a picture of length 1
 
 
-class Labels(NamedTuple):
-    """Labels of pictures and texts, 0 or 1 in float (N, C), and the share of the target that they make up."""
-
-    image: torch.Tensor
-    text: torch.Tensor
-    share: float
-
-
 class Learned(NamedTuple):
     """Means (D,) by modality, and the projection (D, bits)."""
 
@@ -34,9 +26,7 @@ class Learned(NamedTuple):
     projection: torch.Tensor
 
 
-def learn_ranking(
-    image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, seed: int, labels: Labels | None = None
-) -> Learned:
+def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, seed: int) -> Learned:
     """Learn means and projection from features of pictures (N, D) and texts (M, D), from a projection on.
 
     Queries are compared with the pictures' signs as signs and as real numbers, so that the map serves both
@@ -63,8 +53,10 @@ def learn_ranking(
         words = texts[_drawn(len(text), len(source), rng)]
         moved = F.normalize(pictures[source], dim=1) + NOISE * F.normalize(spread, dim=1)
         moved = F.normalize(moved + WORDS * F.normalize(words, dim=1), dim=1) * length
-        picked = _drawn(len(text), BATCH // 4, rng)
-        asked = {"image": pictures[own], "text": torch.cat([moved, texts[picked]])}
+        asked = {
+            "image": pictures[own],
+            "text": torch.cat([moved, texts[_drawn(len(text), BATCH // 4, rng)]]),
+        }
         loss = image.new_zeros(())
         for modality, queries in asked.items():
             target = (queries + means[modality]) @ image[items].T
@@ -75,10 +67,6 @@ def learn_ranking(
             )
             hidden = own[:, None] == items if modality == "image" else torch.zeros(1, 1, dtype=torch.bool)
             target = target.masked_fill(hidden, -1e4).softmax(1)
-            if labels is not None:
-                known = labels.image[own] if modality == "image" else labels.text[picked]  # `moved` has none
-                near = (known @ labels.image[items].T > 0).float().masked_fill(hidden, 0)
-                target[-len(known) :] = _supervised(target[-len(known) :], near, labels.share)
             answers = (queries - shifts[modality] * unit) @ projection
             for scale, codes in zip(scales.exp(), (_signs(answers), answers), strict=True):
                 logits = (scale * codes @ stored.T).masked_fill(hidden, -1e4)
@@ -99,9 +87,3 @@ def _signs(values: torch.Tensor) -> torch.Tensor:
     """Return signs with the gradient of tanh."""
     relaxed = torch.tanh(values)
     return relaxed + (torch.where(values >= 0, 1.0, -1.0) - relaxed).detach()
-
-
-def _supervised(target: torch.Tensor, near: torch.Tensor, share: float) -> torch.Tensor:
-    """Mix a target (Q, N) with the mean over the items that share a label; without one it stays."""
-    count = near.sum(1, keepdim=True)
-    return torch.where(count > 0, (1 - share) * target + share * near / count.clamp_min(1), target)
