@@ -15,7 +15,7 @@ from PIL import Image
 from hub_models import write_clip
 from limbeck import load
 from limbeck.encoders.lifts import ranking
-from limbeck.evaluation.compress import Compression, candidates, fitted, measured, of_floats
+from limbeck.evaluation.compress import Compression, LabelUse, candidates, fitted, measured, of_floats
 from limbeck.evaluation.compress_features import features_of
 from limbeck.evaluation.compress_labels import label_metric
 from limbeck.spaces import Sphere
@@ -74,6 +74,7 @@ def test_bad_input(limbeck: Run, tmp_path: Path) -> None:
     for words, fact, named in (
         ((photos, "--bits", "12"), "12", "E-CODES-LENGTH"),
         ((photos, "--bits", "many"), "many", "E-OPTION-FORM"),
+        ((photos, "--labels", "some"), "auto, always, never", "E-OPTION-CHOICE"),
         ((photos,), "5 pictures", "E-ARRAY-ROWS"),
         ((tmp_path / "empty",), "no pictures", "E-ENCODE-EMPTY"),
     ):
@@ -192,7 +193,8 @@ def test_labels_are_used_where_they_help_held_out_pictures(monkeypatch: pytest.M
     tried = labelled(noise=0).try_candidates(16)
     plain = next(one for one in tried if not one.candidate.label_weight)
     assert tried[0].candidate.label_weight and tried[0].result.precision > plain.result.precision + 0.03
-    tried = labelled(noise=1).try_candidates(16)  # labels that say nothing of the pictures
-    assert not tried[0].candidate.label_weight
-    names = [one.candidate.name for one in labelled(noise=0).try_candidates(16, labels=False)]
+    random = labelled(noise=1)  # labels that say nothing of the pictures
+    assert not random.try_candidates(16)[0].candidate.label_weight
+    assert random.try_candidates(16, LabelUse.ALWAYS)[0].candidate.label_weight
+    names = [one.candidate.name for one in labelled(noise=0).try_candidates(16, LabelUse.NEVER)]
     assert sorted(names) == ["itq", "itq, texts", "learned", "pca-random", "random"]

@@ -11,11 +11,12 @@ import typer
 from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.outputs import writes
 from limbeck.console import console, echo
+from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from limbeck.evaluation.compress import Result, Tried
+    from limbeck.evaluation.compress import LabelUse, Result, Tried
     from limbeck.evaluation.ranking_kept import Agreement
 
 _QUERY = {"text": "text", "image": "picture"}
@@ -33,10 +34,8 @@ def compress(
     ),
     bits: str = typer.Option("64", "--bits", help="Length of the codes, or several: 64,128,256."),
     seed: int = typer.Option(0, "--seed", help="Seed of the split and of the maps."),
-    labels: bool = typer.Option(
-        True,
-        "--labels/--no-labels",
-        help="Where there are labels, also try codes that are fitted to them.",
+    labels: str = typer.Option(
+        "auto", "--labels", help="Fit codes to the pictures' labels: auto (where they help), always or never."
     ),
     json_file: Path | None = typer.Option(None, "--json", help="Also write all figures to this JSON file."),
     device: str | None = DEVICE,
@@ -50,7 +49,7 @@ def compress(
     from limbeck.files import check_new_directory, write_json
     from limbeck.index.encoded import is_encoded
 
-    lengths = _lengths(bits)
+    lengths, use = _lengths(bits), _use(labels)
     places = {n: out if len(lengths) == 1 else out.with_name(f"{out.name}-{n}") for n in lengths}
     for place in places.values():
         check_new_directory(place, fix="choose another --out or remove it")
@@ -75,7 +74,7 @@ def compress(
         "lengths": {},
     }
     for length, place in places.items():
-        tried = compression.try_candidates(length, labels=labels)
+        tried = compression.try_candidates(length, use)
         results = [one.result for one in tried]
         best = results[0]
         console().print(_table(results, floats, length))
@@ -101,7 +100,6 @@ def compress(
 
 
 def _lengths(bits: str) -> list[int]:
-    from limbeck.errors import LimbeckError
     from limbeck.spaces import Hamming
 
     try:
@@ -131,6 +129,17 @@ def _labels(tried: list[Tried], floats: dict[str, Agreement]) -> str:
         f"{plain.candidate.name}, {best.result.precision:.3f} of {best.candidate.name}; overlap@10 "
         f"{plain.result.score:.3f} and {best.result.score:.3f} (means over queries and searches): {kept}"
     )
+
+
+def _use(labels: str) -> LabelUse:
+    from limbeck.evaluation.compress import LabelUse
+
+    try:
+        return LabelUse(labels)
+    except ValueError:
+        raise LimbeckError(
+            f"--labels: {labels!r}; choose {', '.join(LabelUse)}", code="E-OPTION-CHOICE"
+        ) from None
 
 
 def _table(results: list[Result], floats: dict[str, Agreement], bits: int) -> Table:

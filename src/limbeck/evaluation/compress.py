@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from limbeck.evaluation.ranking_kept import Agreement, agreement, ranked
 LABEL_WEIGHTS = (0.1, 0.3)  # tried where there are labels
 LABEL_GAIN = 0.01  # of mean average precision, below which labels do not help
 LABEL_KEEPS = 0.9  # share of the score without labels, below which labels cost too much
+
+
+class LabelUse(StrEnum):
+    """Whether codes are fitted to labels: where they help, always, or never."""
+
+    AUTO, ALWAYS, NEVER = "auto", "always", "never"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +79,11 @@ class Result:
         """The mean of mean average precision by labels over the same; 0 without labels."""
         found = [one.mean_precision for one in (*self.codes.values(), *self.asymmetric.values())]
         return float(np.mean([value for value in found if value is not None] or [0.0]))
+
+    def worth(self, plain: Result) -> bool:
+        """Whether labels gain enough precision, and cost little enough of the score, beside codes without."""
+        gains = self.precision >= plain.precision + LABEL_GAIN
+        return gains and self.score >= LABEL_KEEPS * plain.score
 
     @property
     def prefers_asymmetric(self) -> bool:
@@ -210,14 +222,15 @@ class Compression:
         """The bytes of one item without codes."""
         return 4 * self.features.image.shape[1]
 
-    def try_candidates(self, bits: int, *, labels: bool = True) -> list[Tried]:
-        """Fit and measure every candidate of a length; the best comes first. Labels are read on request.
+    def try_candidates(self, bits: int, labels: LabelUse = LabelUse.AUTO) -> list[Tried]:
+        """Fit and measure every candidate of a length; the best comes first.
 
-        It has the highest `Result.score`. A candidate that reads labels comes before it if its precision is
-        higher by `LABEL_GAIN` and it keeps a share `LABEL_KEEPS` of the score; the most precise one wins.
+        It has the highest `Result.score`. The most precise candidate that reads labels comes before it if its
+        precision is higher by `LABEL_GAIN` and it keeps a share `LABEL_KEEPS` of the score, or always.
         """
         tried = []
-        features = self.features if labels else dataclasses.replace(self.features, labels=None)
+        known = None if labels is LabelUse.NEVER else self.features.labels
+        features = dataclasses.replace(self.features, labels=known)
         for candidate in candidates(features, bits):
             lift = fitted(features, candidate, bits, self.seed)
             tried.append(Tried(candidate, measured(features, candidate, lift), lift))
@@ -226,9 +239,7 @@ class Compression:
         labelled = [
             one
             for one in tried
-            if one.candidate.label_weight
-            and one.result.precision >= best.result.precision + LABEL_GAIN
-            and one.result.score >= LABEL_KEEPS * best.result.score
+            if one.candidate.label_weight and (labels is LabelUse.ALWAYS or one.result.worth(best.result))
         ]
         first = max(labelled, key=lambda one: one.result.precision, default=best)
         return [first, *(one for one in tried if one is not first)]
