@@ -13,7 +13,7 @@ from limbeck.codes import hamming_distances
 from limbeck.index.facets import facets
 from limbeck.index.store import IndexStore
 from limbeck.search import SearchOptions
-from limbeck.search.alike import SHARE, Alike
+from limbeck.search.alike import Alike
 from limbeck.spaces import Euclid, Lorentz, Space, Sphere
 from raising import raises_code
 
@@ -91,7 +91,7 @@ def test_vectors_fold_by_their_distance(tmp_path, space: Space):
     assert all(hit.alike == (f"i{(hit.row + 30) % 60}",) for hit in hits)
     pairs = np.linalg.norm(base[:, None] - base[None], axis=2)[np.triu_indices(30, 1)]
     if space.name == "sphere":
-        assert Alike(index.store).within == pytest.approx(SHARE * np.median(pairs), rel=0.15)
+        assert Alike(index.store).within == pytest.approx(np.median(pairs) / 4, rel=0.15)
 
 
 def test_kept_embeddings_tell_equal_codes_apart(tmp_path):
