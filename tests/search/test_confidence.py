@@ -156,38 +156,78 @@ def test_without_columns_chance_is_the_measure(tmp_path):
     assert _upper_tail(1.959964) == pytest.approx(0.025, abs=1e-6)
 
 
-def test_right_by_captions_labels_and_tags():
-    items = [
-        {"id": "a", "captions": ["A brown dog runs on the beach", "dogs at the sea"]},
-        {"id": "b", "captions": ["the dog on a beach"]},
-        {"id": "c", "captions": ["a cat on the sofa"]},
-        {"id": "d", "captions": ["the red car"]},
-    ]
-    judge = Relevance(items)
-    assert judge.basis == "captions"
-    assert judge.judge(items[1], "the dog on a beach", items).tolist() == [True, True, False, False]
-    assert judge.judge(items[0], items[0]["captions"][0], items).tolist() == [True, False, False, False]
-    assert judge.judge(items[0], None, items).tolist() == [True, False, False, False]
-    assert judge.text(items[3], np.random.default_rng(0)) == "the red car"
+def test_right_by_captions():
+    """Words of 2 % to a third of 100 items: dog (30), beach (10), cat (3); zebra is too rare, a too usual."""
+    items = [{"id": str(n), "captions": ["a dog" if n < 30 else "a thing", "a"]} for n in range(100)]
+    for n in (0, 1, 2, 3, 4, 40, 41, 42, 43, 44):
+        items[n]["captions"] = [items[n]["captions"][0] + " beaches", "a"]
+    for n in (50, 51, 52):
+        items[n]["captions"] = ["a cat", "a cat again"]
+    items[60]["captions"] = ["a zebra"]
+    judge, rng = Relevance(items), np.random.default_rng(0)
+    assert judge.basis == "captions" and "more than half" in judge.right
+    asked = {judge.text(items[0], rng) for _ in range(200)}
+    assert asked == {"dog", "beaches", "dog beaches", None}  # None: the second caption has no such word
+    assert judge.text(items[60], rng) is None and judge.text({"id": "x"}, rng) is None
+    right = judge.judge(items[0], "dog beach", items)
+    assert np.flatnonzero(right).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        40,
+        41,
+        42,
+        43,
+        44,
+    ]  # log 10 is more than log 100/30
+    assert np.flatnonzero(judge.judge(items[0], "dogs", items)).tolist() == list(range(30))
+    pictured = judge.judge(items[50], None, items)  # "a cat" is in both captions, "again" in one of two
+    assert np.flatnonzero(pictured).tolist() == [50, 51, 52]
+
+
+def test_right_by_labels_and_by_tags():
     labels = [
-        {"id": "a", "labels": ["x", "y"], "tags": ["t", "u"]},
-        {"id": "b", "labels": ["y"]},
+        {"id": "a", "labels": ["x", "plant_life"], "tags": ["t", "u"]},
+        {"id": "b", "labels": ["plant_life"]},
         {"id": "c", "labels": []},
     ]
     judge = Relevance(labels)
     assert judge.basis == "labels" and judge.text(labels[0], np.random.default_rng(0)) == "t u"
-    assert judge.text(labels[1], np.random.default_rng(0)) == "y" and judge.text(labels[2], None) is None
+    assert judge.text(labels[1], np.random.default_rng(0)) == "plant life"
+    assert judge.text(labels[2], np.random.default_rng(0)) is None
     for text in (None, "t u"):
         assert judge.judge(labels[0], text, labels).tolist() == [True, True, False]
     tags = [
-        {"id": "a", "tags": ["sea", "boat"]},
-        {"id": "b", "tags": ["boats"]},
-        {"id": "c", "tags": ["sea", "sky"]},
-        {"id": "d", "tags": ["sea"]},
+        {"id": str(n), "tags": ["boat"] if n < 20 else ["sea", "boats"] if n < 25 else ["sky"]}
+        for n in range(100)
     ]
     judge = Relevance(tags)
-    assert judge.basis == "tags" and judge.judge(tags[0], None, tags).tolist() == [True, True, False, False]
+    assert judge.basis == "tags" and np.flatnonzero(judge.judge(tags[24], None, tags)).tolist() == list(
+        range(20, 25)
+    )
+    assert {judge.text(tags[24], np.random.default_rng(n)) for n in range(20)} == {
+        "sea",
+        "boats",
+        "sea boats",
+    }
     assert Relevance([{"id": "a"}, {"id": "b", "labels": None}]).basis is None
+
+
+def test_items_that_are_not_in_the_index_calibrate_it(run, tmp_path, monkeypatch):
+    from tiny_encoder import pixel_encoder, write_pictures
+
+    monkeypatch.setattr("limbeck.search.calibrate.LEAST_ITEMS", 10)
+    write_pictures(tmp_path / "photos", range(30))
+    write_pictures(tmp_path / "others", range(100, 130))
+    index = limbeck.Index.build(tmp_path / "i", tmp_path / "photos", model=pixel_encoder())
+    before = index.calibration
+    assert before.curves["image"].queries == 30 and list(before.curves) == ["image"]
+    status, out, err = run("index", "calibrate", tmp_path / "i", tmp_path / "others")
+    after = limbeck.Index.open(tmp_path / "i").calibration
+    assert status == 0 and out.startswith("image: chance"), err
+    assert after.curves["image"].queries == 30 and after != before
 
 
 def test_what_is_outgrown_is_fitted_again(made, tmp_path, monkeypatch):

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 QUERIES = 600
 LEAST_ITEMS = 200  # an index of fewer items is not calibrated
-_LEAST_QUERIES = 100
+_LEAST_QUERIES, _LEAST_RIGHT = 100, 10
 _SAMPLE = 5_000  # items whose words are counted
 _RIDGE = 1e-3
-_BINS = 20
+_EDGES = (0, 0.01, 0.02, *np.linspace(0.05, 0.95, 19), 0.98, 0.99, 1)  # ranges of hits, finer at both ends
 _SIGNS = np.array([0, 1, 1, -1])  # of the weights: nearer, a greater margin and an earlier rank are no worse
 
 
@@ -185,7 +185,7 @@ def _relevance_curve(
     found: Sequence[Found],
     encoder: str | None,
 ) -> Curve | None:
-    """Fit a logistic regression to the hits of queries; None if nearly all or none of them are right."""
+    """Fit a logistic regression to the hits of queries; None if hardly one of them is right."""
     if relevance.basis is None:
         return None
     items = iter(index.store.metadata(np.concatenate([one.rows for one in found]), HIDDEN))
@@ -198,12 +198,13 @@ def _relevance_curve(
         rows.append(features(near[order], (near[order] - means[q]) / spreads[q]))
         right.append(relevance.judge(asked.items[q], texts[q], [next(items) for _ in one.rows])[order])
     seen, judged = np.concatenate(rows), np.concatenate(right)
-    if min(judged.sum(), len(judged) - judged.sum()) < _LEAST_QUERIES / 10:
+    if judged.sum() < _LEAST_RIGHT:
         return None
     answers = judged.astype(np.float64)
     weights = fit_logistic(seen, answers)
     sums = seen @ weights
-    parts = np.array_split(np.argsort(sums, kind="stable"), _BINS)
+    cuts = (np.array(_EDGES[1:-1]) * len(sums)).astype(int)
+    parts = [part for part in np.split(np.argsort(sums, kind="stable"), cuts) if len(part)]
     shares = _rising(
         np.array([answers[part].mean() for part in parts]), np.array([len(part) for part in parts])
     )
@@ -272,7 +273,7 @@ def _chance_curve(index: Searcher, points: np.ndarray, found: Sequence[Found], e
     spread = max((high - low) / 1.349, 1e-9)  # the quartiles of a normal distribution are 1.349 apart
     near = [np.sort(margins.nearness(points[q : q + 1], one.rows))[::-1] for q, one in enumerate(found)]
     hits = [(one - means[q]) / spreads[q] for q, one in enumerate(near)]
-    edges = np.unique(np.quantile(np.concatenate(hits), np.linspace(0, 1, 2 * _BINS + 1)))
+    edges = np.unique(np.quantile(np.concatenate(hits), np.linspace(0, 1, 41)))
     seen, chance = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for one in hits:
         seen += np.histogram(one, edges)[0]

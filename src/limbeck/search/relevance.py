@@ -12,6 +12,7 @@ import numpy as np
 
 from limbeck.data.prompts import clean_class_name
 
+_LEAST, _MOST = math.log(3), math.log(50)  # information of the words of a query, in nats
 _WORD = re.compile(r"[^\W_]+")
 Item = Mapping[str, Any]
 
@@ -19,11 +20,12 @@ Item = Mapping[str, Any]
 class Relevance:
     """Judges hits by captions, else by labels, else by tags.
 
-    * Captions: a hit is right for a caption if its texts share more than half of the caption's information,
-      and for a picture if they do so for one of its captions. The information of a word is the negative
-      logarithm of the share of items that have it, so words such as "a" count next to nothing.
-    * Labels: a hit is right if it shares a label with the item that the query stands for.
-    * Tags: as captions, with all tags of an item as one text.
+    * Captions: a query is one or two words of a caption that at least 2 % and at most a third of the items
+      have. A hit is right if its captions, labels and tags hold more than half of the information of them.
+      The information of a word is the negative logarithm of the share of items that have it. A picture
+      stands for the words that at least half of its captions have.
+    * Labels: a query is all tags of an item, or else its labels; a hit is right if it shares a label with it.
+    * Tags: as captions, with the tags of an item as the words.
 
     Attributes:
         basis: "captions", "labels" or "tags".
@@ -34,48 +36,55 @@ class Relevance:
         """Measure the information of words in a sample of the items."""
         shares = {name: np.mean([bool(item.get(name)) for item in items]) for name in _TEXTS}
         self.basis = next((name for name in _TEXTS if shares[name] >= 0.5), None)
-        self.right = {
-            "captions": "its texts share more than half of the information of the caption",
-            "labels": "it shares a label with the item that the query stands for",
-            "tags": "its texts share more than half of the information of the tags",
-        }.get(self.basis or "", "")
+        self.right = (
+            "it shares a label with the item that the query stands for"
+            if self.basis == "labels"
+            else "its texts hold more than half of the information of the query"
+        )
         counts = Counter(word for item in items for word in words(item))
         self._information = {word: math.log(len(items) / count) for word, count in counts.items()}
         self._rare = math.log(len(items) + 1)
 
     def text(self, item: Item, rng: np.random.Generator) -> str | None:
-        """Return a text that stands for an item: a caption, or its tags, or its labels, or None."""
-        if self.basis == "captions":
-            captions = item.get("captions") or []
-            return captions[rng.integers(len(captions))] if captions else None
-        if item.get("tags"):
-            return " ".join(item["tags"])
-        return " ".join(map(clean_class_name, item.get("labels") or [])) or None
+        """Return a query that stands for an item; None if it has no texts."""
+        if self.basis == "labels":
+            return " ".join(item.get("tags") or map(clean_class_name, item.get("labels") or [])) or None
+        texts = item.get(str(self.basis)) or []
+        if not texts:
+            return None
+        chosen = texts[rng.integers(len(texts))] if self.basis == "captions" else " ".join(texts)
+        told = [word for word in _WORD.findall(chosen.lower()) if self._is_usual(_stem(word))]
+        some = np.sort(rng.permutation(len(told))[: rng.integers(1, 3)])
+        return " ".join(told[at] for at in some) or None
+
+    def _is_usual(self, word: str) -> bool:
+        return _LEAST <= self._measure({word}) <= _MOST
 
     def judge(self, asked: Item, text: str | None, hits: Sequence[Item]) -> np.ndarray:
         """Return bool (n,): which hits are right.
 
         Args:
-            asked: the item that the query stands for; it is right itself.
+            asked: the item that the query stands for.
             text: the text of the query; None for a picture.
             hits: the items that were found.
         """
         if self.basis == "labels":
             labels = set(asked.get("labels") or [])
             return np.array([bool(labels.intersection(hit.get("labels") or [])) for hit in hits], bool)
-        texts = [text] if text is not None else asked.get(str(self.basis)) or []
-        if self.basis == "tags":
-            texts = [" ".join(texts)]
-        wanted = [_words(text) for text in texts]
-        return np.array([hit["id"] == asked["id"] or self._agrees(wanted, words(hit)) for hit in hits], bool)
+        wanted = self._meant(asked) if text is None else _words(text)
+        enough = self._measure(wanted) / 2
+        return np.array([self._measure(wanted & words(hit)) > enough for hit in hits], bool)
 
-    def _agrees(self, wanted: Sequence[set[str]], found: set[str]) -> bool:
-        """Return whether the words of an item share more than half of the information of one text."""
-        for text in wanted:
-            both = sum(self._information.get(word, self._rare) for word in text & found)
-            if both > sum(self._information.get(word, self._rare) for word in text) / 2:
-                return True
-        return False
+    def _meant(self, item: Item) -> set[str]:
+        """Return the words that at least half of the captions of an item have, or all its tags."""
+        texts = [_words(text) for text in item.get(str(self.basis)) or []]
+        counts = Counter(word for text in texts for word in text)
+        least = len(texts) / 2 if self.basis == "captions" else 0
+        return {word for word, count in counts.items() if count >= least}
+
+    def _measure(self, words: set[str]) -> float:
+        """Return the information of words, in nats."""
+        return sum(self._information.get(word, self._rare) for word in words)
 
 
 _TEXTS = ("captions", "labels", "tags")
@@ -88,5 +97,8 @@ def words(item: Item) -> set[str]:
 
 def _words(text: str) -> set[str]:
     """Return the distinct words of a text in lower case, without a plural s."""
-    found = _WORD.findall(text.lower())
-    return {word[:-1] if len(word) > 3 and word[-1] == "s" != word[-2] else word for word in found}
+    return {_stem(word) for word in _WORD.findall(text.lower())}
+
+
+def _stem(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word[-1] == "s" != word[-2] else word
