@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 import limbeck
+from limbeck.encoding import open_source
 from limbeck.index.confidence import DEPTH, Calibration, Curve, features, place
 from limbeck.index.store import IndexStore
 from limbeck.search import SearchOptions, Term
-from limbeck.search.calibrate import _rising, _upper_tail, calibrate, fit_logistic
+from limbeck.search.calibrate import Asked, _rising, _upper_tail, calibrate, fit_logistic
 from limbeck.search.relevance import Relevance
 from limbeck.spaces import Sphere
 from number_encoder import NumberEncoder
 from raising import raises_code
+from tiny_encoder import pixel_encoder, write_pictures
 
 DIM, KINDS = 12, 12
 
@@ -157,19 +159,19 @@ def test_without_columns_chance_is_the_measure(tmp_path):
 
 
 def test_right_by_captions():
-    """Words of 2 % to a third of 100 items: dog (30), beach (10), cat (3); zebra is too rare, a too usual."""
+    """Words of 2 % to a third of 100 items: dog (30), boat (10), cat (3); zebra is too rare, a too usual."""
     items = [{"id": str(n), "captions": ["a dog" if n < 30 else "a thing", "a"]} for n in range(100)]
     for n in (0, 1, 2, 3, 4, 40, 41, 42, 43, 44):
-        items[n]["captions"] = [items[n]["captions"][0] + " beaches", "a"]
+        items[n]["captions"] = [items[n]["captions"][0] + " boats", "a"]
     for n in (50, 51, 52):
         items[n]["captions"] = ["a cat", "a cat again"]
     items[60]["captions"] = ["a zebra"]
     judge, rng = Relevance(items), np.random.default_rng(0)
     assert judge.basis == "captions" and "more than half" in judge.right
     asked = {judge.text(items[0], rng) for _ in range(200)}
-    assert asked == {"dog", "beaches", "dog beaches", None}  # None: the second caption has no such word
+    assert asked == {"dog", "boats", "dog boats", None}  # None: the second caption has no such word
     assert judge.text(items[60], rng) is None and judge.text({"id": "x"}, rng) is None
-    right = judge.judge(items[0], "dog beach", items)
+    right = judge.judge(items[0], "dog boat", items)
     assert np.flatnonzero(right).tolist() == [
         0,
         1,
@@ -215,19 +217,24 @@ def test_right_by_labels_and_by_tags():
     assert Relevance([{"id": "a"}, {"id": "b", "labels": None}]).basis is None
 
 
-def test_items_that_are_not_in_the_index_calibrate_it(run, tmp_path, monkeypatch):
-    from tiny_encoder import pixel_encoder, write_pictures
+def test_items_that_are_not_in_the_index_can_be_asked(run, tmp_path):
+    write_pictures(tmp_path / "photos", range(10))
+    write_pictures(tmp_path / "others", range(100, 120))
+    encoder = pixel_encoder()
+    index = limbeck.Index.build(tmp_path / "i", tmp_path / "photos", model=encoder)
+    asked = Asked.of_source(index.store, open_source(tmp_path / "others"), None)
+    assert len(asked.items) == 20 and (asked.rows == -1).all()
+    pictures = [tmp_path / "others" / item["path"] for item in asked.items]
+    np.testing.assert_allclose(asked.points, encoder.encode_image(pictures), atol=1e-5)
+    status, _, err = run("index", "calibrate", tmp_path / "i", tmp_path / "others")
+    assert status == 1 and "needs at least 200" in err
 
-    monkeypatch.setattr("limbeck.search.calibrate.LEAST_ITEMS", 10)
-    write_pictures(tmp_path / "photos", range(30))
-    write_pictures(tmp_path / "others", range(100, 130))
-    index = limbeck.Index.build(tmp_path / "i", tmp_path / "photos", model=pixel_encoder())
-    before = index.calibration
-    assert before.curves["image"].queries == 30 and list(before.curves) == ["image"]
-    status, out, err = run("index", "calibrate", tmp_path / "i", tmp_path / "others")
-    after = limbeck.Index.open(tmp_path / "i").calibration
-    assert status == 0 and out.startswith("image: chance"), err
-    assert after.curves["image"].queries == 30 and after != before
+
+def test_hits_that_do_not_stand_out_have_no_confidence(run, tmp_path):
+    codes = np.random.default_rng(0).integers(0, 256, (300, 8), dtype=np.uint8)
+    limbeck.Index.build(tmp_path / "i", codes, items={"id": [f"i{n}" for n in range(300)]})
+    status, _, err = run("index", "calibrate", tmp_path / "i")
+    assert status == 1 and "hardly stand out" in err and not place(tmp_path / "i").exists()
 
 
 def test_what_is_outgrown_is_fitted_again(made, tmp_path, monkeypatch):
@@ -282,7 +289,8 @@ def test_the_command_line_calibrates_and_says_so(made, run, tmp_path):
     status, _, err = run("search", folder, "--like", "0-3", "--min-confidence", 0.5)
     assert status == 1 and "limbeck index calibrate" in err
     codes, ids = tmp_path / "codes.npy", tmp_path / "ids.txt"
-    np.save(codes, np.random.default_rng(0).integers(0, 256, (300, 8), dtype=np.uint8))
+    grouped = np.repeat(np.random.default_rng(0).integers(0, 256, (30, 8), dtype=np.uint8), 10, axis=0)
+    np.save(codes, grouped)
     ids.write_text("".join(f"i{n}\n" for n in range(300)))
     status, _, err = run("index", "build", "--codes", codes, "--ids", ids, "--out", tmp_path / "c")
     assert status == 0 and not place(tmp_path / "c").exists()  # it has no query encoder

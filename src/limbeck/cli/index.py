@@ -11,6 +11,7 @@ from limbeck.cli.device import DEVICE, encodes
 from limbeck.cli.engine import engine
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
+from limbeck.errors import LimbeckError
 
 app = typer.Typer(
     help="Build, describe and check a search index.", no_args_is_help=True, rich_markup_mode=None
@@ -136,7 +137,14 @@ def calibrate(
     held_out = None
     if source is not None:
         held_out = Asked.of_source(opened.store, *open_collection(source, protocol, split or "query"))
-    for modality, curve in fit(opened, held_out).curves.items():
+    curves = fit(opened, held_out).curves
+    if not curves:
+        raise LimbeckError(
+            f"{index}: its items have no captions, labels or tags that judge hits, and even the nearest hits "
+            "hardly stand out; add such columns",
+            code="E-INDEX-CONFIDENCE",
+        )
+    for modality, curve in curves.items():
         echo(f"{modality}: {curve.describe()}")
 
 

@@ -83,6 +83,10 @@ def calibrate(index: Searcher, held_out: Asked | None = None) -> Calibration:
         index: an opened index of at least `LEAST_ITEMS` items.
         held_out: items that are not in the index.
 
+    Returns:
+        The calibration. It has no curve for queries of which neither the items' columns nor chance can tell
+        whether their hits are right; without any curve, nothing is stored.
+
     Raises:
         LimbeckError: the index has too few items.
     """
@@ -95,13 +99,16 @@ def calibrate(index: Searcher, held_out: Asked | None = None) -> Calibration:
     relevance = Relevance(store.metadata(_some_rows(store, _SAMPLE, seed=1), HIDDEN))
     asked = held_out or Asked.of_index(store)
     curves = {"image": _picture_curve(index, relevance, asked)}
-    found = store.encoder_for("text")
-    if found is not None:
-        curve = _text_curve(index, relevance, asked, found[1].name)
-        curves |= {} if curve is None else {"text": curve}
-    calibration = Calibration(len(index), store.manifest.space_id, curves)
-    calibration.save(store.path)
-    index.calibration = calibration
+    reader = store.encoder_for("text")
+    if reader is not None:
+        curves["text"] = _text_curve(index, relevance, asked, reader[1].name)
+    found = {modality: curve for modality, curve in curves.items() if curve is not None}
+    calibration = Calibration(len(index), store.manifest.space_id, found)
+    if found:
+        calibration.save(store.path)
+    else:
+        place(store.path).unlink(missing_ok=True)
+    index.calibration = calibration if found else None
     return calibration
 
 
@@ -125,7 +132,7 @@ def _some_rows(store: IndexStore, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(alive)[:count]
 
 
-def _picture_curve(index: Searcher, relevance: Relevance, asked: Asked) -> Curve:
+def _picture_curve(index: Searcher, relevance: Relevance, asked: Asked) -> Curve | None:
     """Fit the curve of pictures to stored points."""
     texts: list[str | None] = [None] * min(QUERIES, len(asked.items))
     some = Asked(asked.points[: len(texts)], asked.items[: len(texts)], asked.rows[: len(texts)])
@@ -261,11 +268,14 @@ def _newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return plain
 
 
-def _chance_curve(index: Searcher, points: np.ndarray, found: Sequence[Found], encoder: str | None) -> Curve:
+def _chance_curve(
+    index: Searcher, points: np.ndarray, found: Sequence[Found], encoder: str | None
+) -> Curve | None:
     """Fit one minus the local false discovery rate of the margins of hits.
 
     The bulk of a query's margins is taken as normal, with the median and the quartiles of the sample. Hits in
-    a range of margins are compared with the number that this bulk would give among all items.
+    a range of margins are compared with the number that this bulk would give among all items. The curve is
+    None if even the nearest hits hardly stand out, as where half of the items are right.
     """
     margins = Margins(index.store)
     means, spreads = margins.background(points)
@@ -282,9 +292,11 @@ def _chance_curve(index: Searcher, points: np.ndarray, found: Sequence[Found], e
         chance += len(index) * (tails[:-1] - tails[1:])
     sure = 1 - np.minimum(1, chance / np.maximum(seen, 1))
     centres = (edges[:-1] + edges[1:]) / 2
-    knots = _knots(centres, _rising(sure, np.maximum(seen, 1)))
+    rising = _rising(sure, np.maximum(seen, 1))
+    if rising[-1] < 0.5:
+        return None
     right = "it is nearer than chance explains"
-    return Curve("chance", right, encoder, len(points), None, [0.0, 0.0, 1.0, 0.0], knots)
+    return Curve("chance", right, encoder, len(points), None, [0.0, 0.0, 1.0, 0.0], _knots(centres, rising))
 
 
 def _upper_tail(x: float) -> float:
