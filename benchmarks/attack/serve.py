@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attack.requests import Attack, attacks, encoded, head, png, upload, uploads
+from attack.requests import Attack, attacks, bodies, encoded, head, png, upload, uploads
 
 _PLAIN = head("GET", "/search?q=red&k=3", "Connection: close")
 
@@ -53,6 +53,7 @@ def main() -> None:
     summary = {
         "attacks": len(found),
         "uploads": sum(1 for _ in uploads()),
+        "other_bodies": sum(1 for _ in bodies()),
         "refused": len(found) - len(wrong),
         "server_errors": sum(one.status >= 500 for one in found),
         "slowest_seconds": max(one.seconds for one in found if one.status != 408),
