@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import random
 import tempfile
 import time
@@ -112,7 +113,13 @@ def tower_alone(small: DualEncoder, folder: Path) -> Any:
     session = onnxruntime.InferenceSession(
         str(folder / "alone.onnx"), options, providers=["CPUExecutionProvider"]
     )
-    return lambda texts: session.run(None, preprocess(texts))
+    read = [one.name for one in session.get_inputs()]
+
+    def call(texts: Sequence[str]) -> Any:
+        arrays = preprocess(texts)
+        return session.run(None, {name: arrays[name] for name in read})
+
+    return call
 
 
 def measured(teacher: DualEncoder, small: DualEncoder, test: Items, lines: list[str]) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def measured(teacher: DualEncoder, small: DualEncoder, test: Items, lines: list[
         found["microseconds"] = {
             "tower": microseconds(tower_alone(small, folder), queries),
             "tokenizer": microseconds(text.preprocess, queries),
-            "with trunk and head": microseconds(text.run, queries),
+            "with trunk and head": microseconds(lambda given: text.run(text.preprocess(given)), queries),
         }
         convert(text.graph, "int8")
         found["files"] = {f.name: f.stat().st_size for f in (folder / "onnx/text").iterdir()}
@@ -159,6 +166,7 @@ def main() -> None:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--mirflickr", required=True)
+    parser.add_argument("--kind", choices=EPOCHS, help="measure one tower; the other keeps its figures")
     parser.add_argument("--passes", type=int, default=EPOCHS["transformer"], help="of the transformer")
     parser.add_argument("--json", type=Path, default=Path("docs/results/parts/static-text.json"))
     options = parser.parse_args()
@@ -170,7 +178,9 @@ def main() -> None:
     lines = [" ".join(tags) for tags in Pairs.open(options.mirflickr).tags if tags]
     lines = random.Random(5).sample(lines, TAG_LINES)
     towers: dict[str, Any] = {}
-    for kind, epochs in (("static", settings.epochs), ("transformer", options.passes)):
+    wanted = [options.kind] if options.kind else list(EPOCHS)
+    for kind in wanted:
+        epochs = settings.epochs if kind == "static" else options.passes
         begun = time.process_time()
         own = replace(settings, kind=kind, epochs=epochs)
         small = distil_text(teacher, lesson, own).model
@@ -183,6 +193,9 @@ def main() -> None:
     begun = time.process_time()
     teacher_outputs(teacher.towers["text"], lesson.texts[-2000:], with_trunk=False, exact=False)
     seconds["2000 made-up texts by the teacher"] = time.process_time() - begun
+    if options.kind and options.json.is_file():
+        before = json.loads(options.json.read_text())
+        towers, seconds = before["towers"] | towers, before["seconds"] | seconds
     versions, machine = environment()
     write_json(options.json, {
         "texts": len(lesson.texts), "given": lesson.given, "tag_lines": TAG_LINES, "seconds": seconds, "towers": towers,

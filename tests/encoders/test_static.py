@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from limbeck.encoders.config import StaticConfig, TokenizerConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.packed_rows import levels, pack, rounded, unpack
+from limbeck.encoders.packed_rows import levels, pack, rounded, weighted_sum
 from limbeck.encoders.static import Ball, StaticBackbone, StaticTable, token_weights
 from limbeck.encoders.static_fit import (
     ball_of,
@@ -55,14 +55,20 @@ def test_packed_rows_are_the_nearest_levels() -> None:
         level, step = levels(rows, bits)
         assert level.min() >= 0
         assert level.max() < 2**bits
-        unpacked = unpack(pack(level, bits), bits)
-        torch.testing.assert_close(unpacked * step, rounded(rows, bits))
         inside = (rows / step).abs() < 2 ** (bits - 1)
-        assert ((unpacked * step - rows).abs() <= step / 2 + 1e-5)[inside].all()
+        assert ((rounded(rows, bits) - rows).abs() <= step / 2 + 1e-5)[inside].all()
         many = torch.randn(400, 384, generator=torch.Generator().manual_seed(1))
         assert (rounded(many, bits) - many).square().mean() == pytest.approx(error, rel=0.02)
-    assert pack(torch.tensor([[1.0, 15.0]]), 4).tolist() == [[241]]
-    assert pack(torch.tensor([[3.0, 0.0, 1.0, 2.0]]), 2).tolist() == [[0b10010011]]
+
+
+def test_packed_numbers_are_summed_without_unpacking() -> None:
+    assert pack(torch.tensor([[3.0, 0.0, 1.0, 2.0]])).tolist() == [[0b10010011]]
+    assert pack(torch.tensor([[3.0, 2.0, 1.0, 0.0, 1.0]])).tolist() == [[0b010111, 0b0010]]
+    digits = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (2, 3, 8))).float()
+    weight = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+    packed_rows = torch.stack([pack(rows) for rows in digits])
+    wanted = (weight[..., None] * (digits - 1.5)).sum(1)
+    torch.testing.assert_close(weighted_sum(weight, packed_rows, 8), wanted, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("ball", [None, BALL])

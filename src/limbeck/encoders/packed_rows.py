@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 STEPS = {4: 0.3352, 2: 0.9957}
 """The step between levels, relative to the root mean square of a row: the one of least error for Gaussian
@@ -25,27 +26,30 @@ def rounded(rows: torch.Tensor, bits: int) -> torch.Tensor:
     return rows + ((level - _half(bits)) * step - rows).detach()
 
 
-def pack(level: torch.Tensor, bits: int) -> torch.Tensor:
-    """Pack levels (n, d) into bytes (n, d · bits / 8), the first level in the lowest bits."""
-    places = 2 ** (bits * torch.arange(8 // bits))
-    return (level.reshape(len(level), -1, 8 // bits).long() * places).sum(-1).to(torch.uint8)
+def pack(digits: torch.Tensor) -> torch.Tensor:
+    """Pack numbers from 0 to 3, (n, d), into w = ⌈d/4⌉ bytes: number j is in byte j mod w, at bit 2 ⌊j/w⌋."""
+    padded = functional.pad(digits, (0, -digits.shape[1] % 4)).reshape(len(digits), 4, -1)
+    return (padded * 4 ** torch.arange(4)[:, None]).sum(1).to(torch.uint8)
 
 
-def unpack(packed: torch.Tensor, bits: int) -> torch.Tensor:
-    """Return the levels of bytes (…, w) minus their middle, float32 (…, 8 w / bits).
+def weighted_sum(weight: torch.Tensor, packed: torch.Tensor, width: int) -> torch.Tensor:
+    """Return Σ weight · (number - 1.5) over the second axis, (B, width).
 
-    It looks each byte up in a table, which is the cheapest form in an ONNX graph.
+    The numbers are not unpacked one by one: they are differences of the sums of ⌊byte / 4ʲ⌋. In an ONNX graph
+    that is faster than to look each byte up.
+
+    Args:
+        weight: (B, L).
+        packed: bytes of `pack`, (B, L, ⌈width/4⌉).
+        width: the count of numbers per row, a constant of an exported graph.
     """
-    return _TABLES[bits].to(packed.device)[packed.long()].flatten(-2)
+    bytes_ = packed.float()
+    shifted = torch.cat([bytes_, *((bytes_ * 0.25**j).floor() for j in (1, 2, 3))], -1)
+    sums = torch.bmm(weight[:, None], shifted).reshape(-1, 4, -(-width // 4))
+    differ = torch.eye(4, device=weight.device) - 4 * torch.diag(torch.ones(3, device=weight.device), 1)
+    found = (differ @ sums).flatten(1) - 1.5 * weight.sum(1, keepdim=True)
+    return found[:, :width] if width % 4 else found
 
 
 def _half(bits: int) -> float:
     return (2**bits - 1) / 2
-
-
-def _table(bits: int) -> torch.Tensor:
-    places = bits * torch.arange(8 // bits)
-    return ((torch.arange(256)[:, None] >> places) % 2**bits).float() - _half(bits)
-
-
-_TABLES = {bits: _table(bits) for bits in STEPS}

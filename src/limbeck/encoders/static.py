@@ -10,11 +10,10 @@ import numpy as np
 import tokenizers
 import torch
 from torch import nn
-from torch.nn import functional
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import StaticConfig
-from limbeck.encoders.packed_rows import levels, pack, unpack
+from limbeck.encoders.packed_rows import levels, pack, weighted_sum
 from limbeck.encoders.tokenizer import PAD, load_tokenizer, train_tokenizer
 from limbeck.errors import LimbeckError
 from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
@@ -93,8 +92,8 @@ class StaticBackbone(Backbone):
             self.table = nn.Parameter(torch.zeros(size, self.width))
         else:
             quarter, fine = -(-self.width // 4), self.config.fine
-            self.register_buffer("fine", torch.zeros(fine, 2 * quarter, dtype=torch.uint8))
-            self.register_buffer("coarse", torch.zeros(size - fine, quarter, dtype=torch.uint8))
+            self.register_buffer("coarse", torch.zeros(size, quarter, dtype=torch.uint8))
+            self.register_buffer("fine", torch.zeros(fine, quarter, dtype=torch.uint8))
             self.register_buffer("scale", torch.zeros(size))
         self.bias = nn.Parameter(torch.zeros(self.dim), requires_grad=not self.packed)
         self.map = None if self.config.rank is None else nn.Linear(self.width, self.dim, bias=False)
@@ -128,11 +127,13 @@ class StaticBackbone(Backbone):
     def set_table(self, table: StaticTable) -> None:
         """Pack a fitted table."""
         rows, fine = torch.from_numpy(table.rows), len(self.fine)
-        for part, bits, own in ((self.fine, 4, slice(0, fine)), (self.coarse, 2, slice(fine, None))):
-            level, step = levels(rows[own], bits)
-            part.copy_(pack(functional.pad(level, (0, -self.width % 4)), bits))
-            self.scale[own] = step[:, 0]
+        (level, step), (rough, wide) = levels(rows[:fine], 4), levels(rows[fine:], 2)
+        upper = (level / 4).floor()
+        self.coarse.copy_(pack(torch.cat([upper, rough])))
+        self.fine.copy_(pack(level - 4 * upper))
+        self.scale.copy_(torch.cat([4 * step, wide])[:, 0])
         self.weight.copy_(torch.from_numpy(table.weight))
+        self.weight[self.preprocessor.pad] = 0
         self.bias.copy_(torch.from_numpy(table.bias))
         if table.ball is not None:
             self.centre.copy_(torch.from_numpy(table.ball.centre))
@@ -152,20 +153,26 @@ class StaticBackbone(Backbone):
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) features; a text without a known token gives the bias."""
         ids = inputs["input_ids"]
-        weight = self.weight[ids] * inputs["attention_mask"]
-        share = weight / weight.sum(1, keepdim=True).clamp_min(1e-9)
-        mean = self._mean_of_packed(ids, share) if self.packed else _mean(share, self.table[ids])
-        output = self.bias + (mean if self.map is None else self.map(mean))
-        if self.config.ball:
-            output = self.centre + self.radius * functional.normalize(output - self.centre)
-        return output
+        if self.config.fine is None:
+            weight = self.weight[ids] * inputs["attention_mask"]
+            mean = torch.bmm((weight / _total(weight))[:, None], self.table[ids])[:, 0]
+        else:
+            mean = self._mean_of_packed(ids, self.config.fine)
+        mean = mean if self.map is None else self.map(mean)
+        if not self.config.ball:
+            return self.bias + mean
+        away = mean + (self.bias - self.centre)
+        return self.centre + away * (self.radius / away.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
-    def _mean_of_packed(self, ids: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        share, fine = share * self.scale[ids], len(self.fine)
-        first = ids < fine
-        mean = _mean(share * first, unpack(self.fine[ids.clamp_max(fine - 1)], 4))
-        mean = mean + _mean(share * ~first, unpack(self.coarse[(ids - fine).clamp_min(0)], 2))
-        return mean[:, : self.width]
+    def _mean_of_packed(self, ids: torch.Tensor, fine: int) -> torch.Tensor:
+        """Return the means (B, width); the padding has no weight."""
+        scaled, size = self.weight * self.scale, self.tokenizer.get_vocab_size()
+        # The finer digits are further rows, of the first tokens only.
+        weights = torch.cat([scaled, scaled[:fine] / 4, scaled.new_zeros(1)])
+        further = ids.clamp_max(fine) + size
+        rows = torch.cat([self.coarse, self.fine, self.fine[:1]])
+        places = torch.cat([ids, further], 1)
+        return weighted_sum(weights[places], rows[places], self.width) / _total(self.weight[ids])
 
     def save_assets(self, folder: Path) -> None:
         """Write the tokenizer."""
@@ -176,6 +183,5 @@ class StaticBackbone(Backbone):
         self.use(read_tokenizer(folder))
 
 
-def _mean(share: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Return the means (B, width) of rows (B, L, width) with given shares (B, L)."""
-    return torch.bmm(share[:, None], rows)[:, 0]
+def _total(weight: torch.Tensor) -> torch.Tensor:
+    return weight.sum(1, keepdim=True).clamp_min(1e-9)

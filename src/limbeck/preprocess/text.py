@@ -57,7 +57,7 @@ class TokenPreprocessor:
         """
         clean = canonical if self.canonical else str.lower if self.lower else str
         texts = [self.prefix + clean(text) for text in items]
-        encoded = [text.ids for text in self.tokenizer.encode_batch(texts)]
+        encoded = [text.ids for text in self.tokenizer.encode_batch_fast(texts)]
         rows = [ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]] for ids in encoded]
         longest = self.length if self.whole else max(map(len, rows), default=1)
         width = min(self.length, -(-longest // STEP) * STEP)
