@@ -150,6 +150,24 @@ def test_a_damaged_generation_is_not_taken_over(tmp_path: Path):
     assert asyncio.run(ask())["generation"] == 1
 
 
+def test_a_lost_index_is_reported_once_and_still_served(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = small(tmp_path, 3)
+
+    async def ask() -> list[int]:
+        async with asking(path) as (client, service):
+            path.rename(tmp_path / "elsewhere")
+            assert [service.reload(service.at(None)) for _ in range(3)] == [False] * 3
+            lost = (await client.get("/similar/0")).status_code
+            (tmp_path / "elsewhere").rename(path)
+            small(tmp_path, 4, replace=True)
+            assert service.reload(service.at(None))
+            return [lost, len((await client.get("/similar/0")).json()["hits"])]
+
+    with caplog.at_level("ERROR", "limbeck.serve"):
+        assert asyncio.run(ask()) == [200, 3]
+    assert [record.getMessage().endswith("[E-INDEX-MISSING]") for record in caplog.records] == [True]
+
+
 def test_reloads_under_load_lose_no_request(tmp_path: Path):
     """Every answer is whole and of one generation; the codes change their length, too."""
     path = small(tmp_path, 3)

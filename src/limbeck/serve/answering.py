@@ -74,7 +74,7 @@ class Opened:
     def answer(self, queries: Sequence[Query]) -> list[bytes | LimbeckError]:
         """Return for each query its answer, JSON without the last field ``ms``, or its error."""
         begin = time.perf_counter()
-        queries = [replace(one, options=self.index.settled([one.terms], one.options)) for one in queries]
+        queries = self._settled(queries)
         faults: dict[int, LimbeckError] = {}
         encoded: dict[int, _Encoded] = {}
         reads = _grouped(range(len(queries)), lambda n: queries[n].reads)
@@ -93,6 +93,17 @@ class Opened:
         self._metrics.stage("search", reading - searching)
         self._metrics.stage("rows", time.perf_counter() - reading)
         return [answers[number] for number in range(len(queries))]
+
+    def _settled(self, queries: Sequence[Query]) -> list[Query]:
+        """Decide what the options leave to the index, once for equal options."""
+        known: dict[Hashable, SearchOptions] = {}
+        settled = []
+        for query in queries:
+            key = query.options, all(term.id is not None for term in query.terms)
+            if key not in known:
+                known[key] = self.index.settled([query.terms], query.options)
+            settled.append(Query(query.terms, known[key]))
+        return settled
 
     def _encode(self, queries: Sequence[Query], numbers: Sequence[int]) -> dict[int, _Encoded]:
         options = queries[numbers[0]].options

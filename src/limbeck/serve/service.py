@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -164,8 +165,11 @@ class Service:
         """Take over new generations until cancelled."""
         while True:
             await asyncio.sleep(self.settings.reload_seconds)
-            for served in self.indexes.values():
-                await self.aside(lambda served=served: self.reload(served))  # type: ignore[misc]
+            for name, served in self.indexes.items():
+                try:
+                    await self.aside(functools.partial(self.reload, served))
+                except Exception:  # a fault of ours, which must not end the watch
+                    LOG.exception("%s: is not reloaded", name)
 
     def reload(self, served: Served) -> bool:
         """Take over a new generation of an index, if there is one, and return whether there was.
@@ -173,18 +177,18 @@ class Service:
         Requests in flight keep the old generation, whose files stay mapped. If the new one cannot be opened,
         the old one stays and the log says why.
         """
+        version: object = None
         try:
             version = version_of(served.path)
             if version in (served.version, served.failed):
                 return False
-            try:
-                opened = self._open(served.current.name, served.path)
-                opened.load()
-            except LimbeckError:
-                served.failed = version
-                raise
+            opened = self._open(served.current.name, served.path)
+            opened.load()
         except LimbeckError as error:
-            LOG.error("%s: is not reloaded: %s", served.current.name, error.line())
+            fault = version or error.message
+            if fault != served.failed:  # say it once
+                LOG.error("%s: is not reloaded: %s", served.current.name, error.line())
+            served.failed = fault
             return False
         served.current, served.version = opened, version
         LOG.info("%s: generation %d", opened.name, opened.generation)
