@@ -55,6 +55,7 @@ def serve(
     # More threads would take longer than short texts, and the core that reads the requests.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("LIMBECK_ONNX_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for torch, where an encoder needs it
 
     from limbeck.errors import LimbeckError
