@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from javascript import needs_node
 from small_site import ask, small_index, write
 
+from limbeck.index.confidence import place
 from limbeck.search import Index, Term
 from limbeck.search.calibrate import calibrate
 
@@ -47,12 +49,15 @@ def expected(index: Index, asked: dict[str, Any]) -> list[tuple[str, float, list
 
 
 @needs_node
-@pytest.mark.parametrize("kind", ["codes", "embeddings", "vectors"])
+@pytest.mark.parametrize("kind", ["codes", "embeddings", "vectors", "embeddings that stay private"])
 def test_the_hits_are_those_of_the_index(tmp_path: Path, kind: str) -> None:
     bits, embeddings = (None if kind == "vectors" else 64), kind == "embeddings"
     path = small_index(tmp_path / "index", bits=bits, embeddings=embeddings)
     calibrate(Index.open(path))
     index = Index.open(path)
+    if "private" in kind:  # then the site answers as the index without them
+        path = small_index(tmp_path / "keeps", bits=bits, embeddings=True)
+        shutil.copytree(place(tmp_path / "index").parent, place(path).parent)
     queries = QUERIES + [one | {"bits": 16} for one in QUERIES[:4]] * (kind != "vectors")
     answers, info, *_ = ask(write(path, tmp_path / "site", embeddings=embeddings), queries)
     assert info["indexes"][0]["confidence"]

@@ -38,15 +38,19 @@ class Folded:
 class Alike:
     """Tells which items of an index are near-duplicates.
 
+    Args:
+        store: the index.
+        kept: compare by the kept embeddings, if there are some; else by the points.
+
     Attributes:
         share: the largest distance of near-duplicates, as a share of the median distance of random pairs.
         within: that distance: bits, chords of unit vectors, or that of the space.
     """
 
-    def __init__(self, store: IndexStore) -> None:
-        self._store, kept = store, store.kept
-        self._floats = kept is not None
-        self._space: Space = store.space if kept is None else kept.space or Sphere(kept.width)
+    def __init__(self, store: IndexStore, *, kept: bool = True) -> None:
+        self._store, told = store, store.kept if kept else None
+        self._floats = told is not None
+        self._space: Space = store.space if told is None else told.space or Sphere(told.width)
         self.share = SHARES[self._space.storage]
         alive = np.arange(store.rows) if store.alive is None else np.flatnonzero(store.alive)
         rng = np.random.default_rng(0)

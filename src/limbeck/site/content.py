@@ -178,7 +178,7 @@ class Content:
             "score_name": space.score_name,
             "text": self._tower is not None,
             "kept": self._kept and self._kept.to_json() | {"text": self._gives_floats},
-            "within": Alike(store).within,
+            "within": Alike(store, kept=self._kept is not None).within,
             "confidence": confidence,
             "shard": SHARD,
             "info": info,
