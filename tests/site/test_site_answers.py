@@ -60,7 +60,10 @@ def test_the_hits_are_those_of_the_index(tmp_path: Path, kind: str) -> None:
         shutil.copytree(place(tmp_path / "index").parent, place(path).parent)
     queries = QUERIES + [one | {"bits": 16} for one in QUERIES[:4]] * (kind != "vectors")
     answers, info, *_ = ask(write(path, tmp_path / "site", embeddings=embeddings), queries)
-    assert info["indexes"][0]["confidence"]
+    calibration = index.calibration
+    assert calibration
+    told = {kind: curve.describe() for kind, curve in calibration.curves.items()}
+    assert info["indexes"][0]["confidence"] == told
     assert info["indexes"][0]["prefixes"] == ([] if kind == "vectors" else [8, 16, 32])
     sure = []
     for asked, answer in zip(queries, answers, strict=True):

@@ -29,6 +29,8 @@ from limbeck.encoders.config import (
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.onnx_export import export_tower
+from limbeck.encoders.static import Ball, StaticBackbone, StaticTable
+from limbeck.encoders.static_fit import train_wordpiece
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.onnx.encoder import OnnxTower
@@ -57,6 +59,10 @@ TOWERS: dict[str, tuple[TowerConfig, Any]] = {
         TowerConfig(backbone=StaticConfig(dim=16, tokenizer=TokenizerConfig(kind="bpe", vocabulary_size=40))),
         EuclidConfig(dim=6),
     ),
+    "packed static, hash": (
+        TowerConfig(backbone=StaticConfig(dim=10, fine=4, ball=True)),
+        HashConfig(bits=16),
+    ),
     "concat, binary": (
         TowerConfig(backbone=ConcatConfig(parts=[BagConfig(), CLIP])),
         BinaryConfig(bits=16, rotation="random"),
@@ -64,10 +70,26 @@ TOWERS: dict[str, tuple[TowerConfig, Any]] = {
 }
 
 
+def pack(backbone: StaticBackbone, texts: list[str]) -> None:
+    """Fill a packed table, as `limbeck distil-text` does."""
+    backbone.use(train_wordpiece(texts, 60))
+    rng = np.random.default_rng(0)
+    size, dim = backbone.tokenizer.get_vocab_size(), backbone.dim
+    rows, weight = rng.standard_normal((size, dim)), rng.random(size)
+    ball = Ball(rng.standard_normal(dim).astype(np.float32), 3.0)
+    arrays = [array.astype(np.float32) for array in (rows, weight, rng.standard_normal(dim))]
+    backbone.set_table(StaticTable(*arrays, ball))
+
+
 def exported(folder: Path, config: TowerConfig, lift: Any) -> OnnxTower:
     torch.manual_seed(3)
     tower = Tower(config, "text")
-    tower.fit(WORDS * 3 + TEXTS, seed=0)
+    texts = WORDS * 3 + TEXTS
+    if isinstance(tower.backbone, StaticBackbone) and tower.backbone.packed:
+        pack(tower.backbone, texts)
+        tower.build_trunk()
+    else:
+        tower.fit(texts, seed=0)
     model = DualEncoder(tower, tower, build_lift(lift, {"image": tower.dim, "text": tower.dim}))
     for parameter in model.parameters():  # zeros and ones of a new network would hide mistakes
         parameter.data += 0.1 * torch.randn(parameter.shape)

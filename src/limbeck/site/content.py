@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from limbeck import __version__
 from limbeck.encoding.progress import EncodingBar
 from limbeck.errors import LimbeckError
-from limbeck.index.confidence import Calibration, Margins
+from limbeck.index.confidence import Calibration, Curve, Margins
 from limbeck.index.embeddings import require_kept
 from limbeck.index.store import IndexStore
 from limbeck.onnx import OnnxEncoder
@@ -77,17 +77,16 @@ class Content:
     def _gives_floats(self) -> bool:
         return self._encoder is not None and self._encoder.kept == self._kept
 
-    def _confidence(self) -> dict[str, Any] | None:
-        """Return the curves of the queries that the site answers; None if there are none."""
-        store = self._collection.store
-        calibration = Calibration.load(store)
+    def _curves(self) -> dict[str, Curve]:
+        """Return the curves of confidence of the queries that the site answers."""
+        calibration = Calibration.load(self._collection.store)
         curves = {} if calibration is None else calibration.curves
-        told = {
-            kind: {"weights": curve.weights, "knots": curve.knots}
-            for kind, curve in curves.items()
-            if kind != "text" or self._tower is not None
-        }
-        rows = np.searchsorted(self._collection.rows, Margins(store).rows)
+        return {kind: curve for kind, curve in curves.items() if kind != "text" or self._tower is not None}
+
+    def _confidence(self, curves: Mapping[str, Curve]) -> dict[str, Any] | None:
+        """Return what `Confidence` of static/confidence.js reads; None without a curve."""
+        rows = np.searchsorted(self._collection.rows, Margins(self._collection.store).rows)
+        told = {kind: {"weights": one.weights, "knots": one.knots} for kind, one in curves.items()}
         return {"rows": rows.tolist(), "curves": told} if told else None
 
     def _prefixes(self) -> list[int]:
@@ -155,7 +154,7 @@ class Content:
 
     def _told(self, facets: Facets) -> dict[str, Any]:
         store, space = self._collection.store, self._collection.store.space
-        confidence = self._confidence()
+        curves = self._curves()
         check = None if self._encoder is None else self._encoder.check_query
         texts, rows = self._collection.examples(check)
         info = {
@@ -169,7 +168,7 @@ class Content:
             "pictures": False,
             "cones": False,
             "prefixes": self._prefixes(),
-            "confidence": confidence is not None,
+            "confidence": {kind: curve.describe() for kind, curve in curves.items()},
             "has_media": bool(self._there.any()),
         }
         return {
@@ -179,7 +178,7 @@ class Content:
             "text": self._tower is not None,
             "kept": self._kept and self._kept.to_json() | {"text": self._gives_floats},
             "within": Alike(store, kept=self._kept is not None).within,
-            "confidence": confidence,
+            "confidence": self._confidence(curves),
             "shard": SHARD,
             "info": info,
             "facets": facets.told(),

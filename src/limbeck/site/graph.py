@@ -25,8 +25,8 @@ _OPERATORS = (
 OPERATORS = frozenset(_OPERATORS.split())
 # ONNX's numbers of types, and the types that a typed array of JavaScript holds.
 _FLOAT, _INT64, _DOUBLE = 1, 7, 11
-_TYPES: dict[int, str] = {_FLOAT: "<f4", 3: "i1", 6: "<i4", _INT64: "<i8", 9: "u1", _DOUBLE: "<f8"}
-_STORED = {_FLOAT: "<f4", 3: "i1", 6: "<i4", _INT64: "<i4", 9: "u1", _DOUBLE: "<f4"}
+_TYPES: dict[int, str] = {_FLOAT: "<f4", 2: "u1", 3: "i1", 6: "<i4", _INT64: "<i8", 9: "u1", _DOUBLE: "<f8"}
+_STORED = {_FLOAT: "<f4", 2: "u1", 3: "i1", 6: "<i4", _INT64: "<i4", 9: "u1", _DOUBLE: "<f4"}
 _INT32 = np.iinfo(np.int32)
 
 Field: TypeAlias = tuple[int, int | bytes]

@@ -265,7 +265,7 @@
     return c ? binary((x, y) => x + beta * y)(scaled, c) : scaled;
   }
 
-  const KINDS = { 1: Float32Array, 3: Int8Array, 6: Int32Array, 7: Int32Array, 9: Uint8Array, 11: Float32Array };
+  const KINDS = { 1: Float32Array, 2: Uint8Array, 3: Int8Array, 6: Int32Array, 7: Int32Array, 9: Uint8Array, 11: Float32Array };
 
   function cast(a, to) {
     if (to === 9) return unary((x) => (x ? 1 : 0), Uint8Array)(a);
