@@ -9,6 +9,7 @@ import pytest
 
 import limbeck
 from limbeck.encoding import open_source
+from limbeck.errors import LimbeckError
 from limbeck.index.confidence import DEPTH, Calibration, Curve, features, place
 from limbeck.index.store import IndexStore
 from limbeck.search import SearchOptions, Term
@@ -252,6 +253,17 @@ def test_what_is_outgrown_is_fitted_again(made, tmp_path, monkeypatch):
     assert rebuilt.calibration is None and not place(tmp_path / "i").exists()
     with raises_code("E-INDEX-EMPTY", "needs at least 200"):
         calibrate(rebuilt)
+
+
+def test_an_index_that_cannot_be_calibrated_is_built_all_the_same(tmp_path, monkeypatch, capsys):
+    def fail(index):
+        raise LimbeckError("no numbers today", code="E-BUG")
+
+    monkeypatch.setattr("limbeck.search.calibrate.calibrate", fail)
+    points, items = collection(200, 0)
+    built = limbeck.Index.build(tmp_path / "i", points, items=items, model=NumberEncoder(points, Sphere(DIM)))
+    assert len(built) == 200 and built.calibration is None
+    assert "not calibrated" in (said := capsys.readouterr().err) and "no numbers today" in said
 
 
 def test_a_calibration_of_another_encoder_or_a_damaged_one(made, tmp_path):

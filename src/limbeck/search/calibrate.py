@@ -16,8 +16,9 @@ from limbeck.errors import LimbeckError
 from limbeck.index.confidence import DEPTH, GROWTH, Calibration, Curve, Margins, features, place
 from limbeck.index.encoded import Encoded
 from limbeck.index.query import SearchOptions
-from limbeck.index.segments import plain_values
+from limbeck.index.segments import plain_values, taken
 from limbeck.index.store import IndexStore
+from limbeck.notices import say
 from limbeck.search.hit import Found
 from limbeck.search.phrases import PHRASES
 from limbeck.search.queries import Term
@@ -65,11 +66,12 @@ class Asked:
     def of_batches(cls, batches: Iterable[tuple[np.ndarray, pa.Table]]) -> Asked:
         """Return a random part of (points, items) batches that are not in the index."""
         points, tables = zip(*batches, strict=True)
-        array, table = np.concatenate(points), pa.concat_tables(tables)
+        array = np.concatenate(points)
         keep = np.random.default_rng(0).permutation(len(array))[: 4 * QUERIES]
-        columns = [plain_values(table.column(name)) for name in table.column_names]
+        table = taken(pa.concat_tables(tables), keep)
+        columns = [plain_values(column) for column in table.columns]
         items = [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
-        return cls(array[keep], [items[row] for row in keep], np.full(len(keep), -1))
+        return cls(array[keep], items, np.full(len(keep), -1))
 
 
 def calibrate(index: Searcher, held_out: Asked | None = None) -> Calibration:
@@ -116,7 +118,7 @@ def calibrate_new(index: Searcher) -> None:
     """Calibrate an index that was just built, if it has a query encoder and enough items."""
     place(index.store.path).unlink(missing_ok=True)  # of an index that this one replaced
     if index.store.manifest.encoders and len(index) >= LEAST_ITEMS:
-        calibrate(index)
+        _calibrate_or_say(index)
 
 
 def calibrate_grown(path: Path | str) -> None:
@@ -124,7 +126,17 @@ def calibrate_grown(path: Path | str) -> None:
     store = IndexStore.open(path)
     known = Calibration.load(store)
     if known is not None and not 1 / GROWTH < len(store) / known.items < GROWTH:
-        calibrate(Searcher(store))
+        _calibrate_or_say(Searcher(store))
+
+
+def _calibrate_or_say(index: Searcher) -> None:
+    """Calibrate an index that is already committed: an error is a note."""
+    try:
+        calibrate(index)
+    except LimbeckError as error:
+        say(
+            f"{index.store.path}: confidence is not calibrated, see limbeck index calibrate ({error.message})"
+        )
 
 
 def _some_rows(store: IndexStore, count: int, seed: int) -> np.ndarray:
