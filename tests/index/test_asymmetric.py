@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers_index import build_parts
 
 import limbeck
 from limbeck.codes import sign_codes, unpack_bits
-from limbeck.encoders.config import BinaryConfig
+from limbeck.encoders import saved
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.lifts import BinaryLift
 from limbeck.errors import LimbeckError
 from limbeck.index import asymmetric, engine_selection
 from limbeck.index.asymmetric import AsymmetricSearch
@@ -115,18 +113,16 @@ def test_equal_codes_are_ordered_by_the_kept_embeddings(tmp_path: Path) -> None:
 
 
 def coded(*, asymmetric: bool) -> DualEncoder:
-    """A tiny model whose 16 bits are random directions."""
-    towers = pixel_encoder().towers
-    config = BinaryConfig(bits=16, rotation="random", asymmetric=asymmetric)
-    lift = BinaryLift(config, {name: tower.dim for name, tower in towers.items()})
-    lift.projection = torch.randn(lift.projection.shape, generator=torch.Generator().manual_seed(0))
-    return DualEncoder(towers["image"], towers["text"], lift).eval()
+    """A tiny model of 16 bits."""
+    model = pixel_encoder(bits=16)
+    model.lift.asymmetric = asymmetric
+    return model
 
 
 def test_the_model_of_an_index_decides_unless_the_search_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DualEncoder, "save_onnx", lambda self, folder: None)
+    monkeypatch.setattr(saved, "export_onnx", lambda *args: None)  # for speed
     codes = sign_codes(np.random.default_rng(3).standard_normal((90, 16)))
     items = {"id": [f"i{i}" for i in range(90)]}
     models = {default: coded(asymmetric=default) for default in (True, False)}
@@ -158,14 +154,12 @@ def test_the_model_of_an_index_decides_unless_the_search_does(
 
 
 def test_a_new_query_encoder_brings_its_own_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DualEncoder, "save_onnx", lambda self, folder: None)
+    monkeypatch.setattr(saved, "export_onnx", lambda *args: None)
     model, items = coded(asymmetric=True), {"id": ["a", "b"]}
     index = limbeck.Index.build(tmp_path / "ix", sign_codes(made(0, 2)), items=items, model=model)
     assert index.store.manifest.asymmetric and index.store.info()["asymmetric"]
     assert model.prefix(8).asymmetric
     replace_query_encoder(tmp_path / "ix", model)
     assert limbeck.Index.open(tmp_path / "ix").store.manifest.asymmetric
-    other = coded(asymmetric=False)
-    monkeypatch.setattr(DualEncoder, "space_id", model.space_id)
-    replace_query_encoder(tmp_path / "ix", other)
+    replace_query_encoder(tmp_path / "ix", coded(asymmetric=False))
     assert not limbeck.Index.open(tmp_path / "ix").store.manifest.asymmetric
