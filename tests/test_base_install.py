@@ -19,7 +19,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index import query
 from limbeck.index.exact import search_vectors
 from limbeck.index.scan_numpy import highest_vectors
-from limbeck.optional_deps import EXTRAS, missing
+from limbeck.optional_deps import _PROJECTS, EXTRAS, missing
 from tiny_encoder import WORDS, pixel_encoder, write_pictures
 
 BASE = f"""
@@ -197,7 +197,7 @@ def test_only_packages_of_extras_are_translated() -> None:
 def test_the_extras_are_those_of_pyproject() -> None:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     for package, extra in EXTRAS.items():
-        name = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "starlette": "fastapi"}.get(package, package.replace("_", "-"))
+        name = _PROJECTS.get(package, package.replace("_", "-"))
         assert any(line.startswith(name + ">=") for line in project["optional-dependencies"][extra]), name
         assert not any(line.startswith(name + ">=") for line in project["dependencies"]), name
 
