@@ -3,7 +3,8 @@
     python benchmarks/serve_load.py INDEX [--seconds 60] [--out docs/results/parts/serve-load.json] [--only NAME]
 
 INDEX is one that `limbeck demo` wrote (its query encoder reads texts). Sizes: INDEX itself; 8,000 items with its codes
-and metadata, repeated under other ids; 1,000,000 items with random codes and an id. Each has INDEX's query encoder.
+and metadata, repeated under other ids; 1,000,000 items with random codes and an id. Each has INDEX's query encoder,
+and a calibration of confidence.
 
 Rows: `demo`, `8000`, `million` (distinct queries); `repeated` (200 texts, so that the cache answers); `single` (8,000
 items, --batch 1: one query at a time); `torch` (as `single`, but the encoder has no ONNX form, so that torch runs it);
@@ -41,6 +42,8 @@ from limbeck.index.add import add_batches
 from limbeck.index.remove import remove_items
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import EncoderSource, StoreMeta
+from limbeck.search.calibrate import calibrate
+from limbeck.search.searcher import Searcher
 
 CLIENTS = 32
 STAGES = ("encode", "search", "rows")
@@ -279,7 +282,7 @@ def copies(source: Path, out: Path, rows: int, *, plain: bool = False, onnx: boo
                 at = np.arange(count) % store.rows
                 yield store.points_at(at), store.items_at(at).to_pydict() | {"id": ids}
 
-    IndexStore.build(out, batches(), meta)
+    calibrate(Searcher(IndexStore.build(out, batches(), meta)))  # as `limbeck index build` does
     return out
 
 
