@@ -12,7 +12,7 @@ import numpy as np
 from limbeck import __version__
 from limbeck.encoding.progress import EncodingBar
 from limbeck.errors import LimbeckError
-from limbeck.index.confidence import Calibration, Curve, Margins
+from limbeck.index.confidence import DEPTH, Calibration, Curve, Margins
 from limbeck.index.embeddings import require_kept
 from limbeck.index.store import IndexStore
 from limbeck.onnx import OnnxEncoder
@@ -87,7 +87,7 @@ class Content:
         """Return what `Confidence` of static/confidence.js reads; None without a curve."""
         rows = np.searchsorted(self._collection.rows, Margins(self._collection.store).rows)
         told = {kind: {"weights": one.weights, "knots": one.knots} for kind, one in curves.items()}
-        return {"rows": rows.tolist(), "curves": told} if told else None
+        return {"rows": rows.tolist(), "depth": DEPTH, "curves": told} if told else None
 
     def _prefixes(self) -> list[int]:
         """Return the shorter code lengths that the page offers."""

@@ -17,10 +17,11 @@ from limbeck.errors import LimbeckError
 
 # The operators of static/graph.js; a test compares both lists.
 _OPERATORS = (
-    "Abs Acosh Add And ArgMax Asinh Atanh Cast Clip Concat ConstantOfShape Cos Cosh Div Equal Erf Exp Expand "
-    "Flatten Gather GatherElements Gemm Greater GreaterOrEqual Identity IsNaN LayerNormalization Less "
-    "LessOrEqual Log MatMul Mul Neg Not Or Pow Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceSum Relu "
-    "Reshape Shape Sigmoid Sin Sinh Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where"
+    "Abs Acosh Add And ArgMax Asinh Atanh Cast Ceil Clip Concat ConstantOfShape Cos Cosh Div Equal Erf "
+    "Exp Expand Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual Identity IsNaN "
+    "LayerNormalization Less LessOrEqual Log MatMul Mod Mul Neg Not Or Pow Range Reciprocal ReduceL2 "
+    "ReduceMax ReduceMean ReduceSum Relu Reshape Shape Sigmoid Sin Sinh Slice Softmax Sqrt Squeeze Sub "
+    "Tanh Transpose Unsqueeze Where"
 )
 OPERATORS = frozenset(_OPERATORS.split())
 # ONNX's numbers of types, and the types that a typed array of JavaScript holds.

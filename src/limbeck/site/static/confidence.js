@@ -1,7 +1,6 @@
 // The probability that a hit is right, from the curves of an index (limbeck/index/confidence.py).
 (function (site) {
   "use strict";
-  const DEPTH = 50; // ranks beyond this one count as this one
 
   // Straight lines between [x, y] in ascending order.
   function between(knots, x) {
@@ -14,7 +13,8 @@
   }
 
   class Confidence {
-    // told: the curves by kind of query, and the random items that a hit has to stand out from.
+    // told: the curves by kind of query, the random items that a hit has to stand out from, and the depth: ranks
+    // beyond it count as it.
     constructor(told, points) {
       Object.assign(this, { told, points });
     }
@@ -31,7 +31,7 @@
       order.forEach((at, rank) => {
         const margin = (near[at] - mean) / Math.max(spread, 1e-9);
         const [constant, own, standing, ranked] = curve.weights;
-        const sum = constant + own * near[at] + standing * margin + ranked * Math.log1p(Math.min(rank, DEPTH));
+        const sum = constant + own * near[at] + standing * margin + ranked * Math.log1p(Math.min(rank, this.told.depth));
         sure[at] = between(curve.knots, sum);
       });
       return sure;

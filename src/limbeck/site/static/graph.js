@@ -300,6 +300,7 @@
     And: (a, b) => binary((x, y) => x & y)(a, b),
     Or: (a, b) => binary((x, y) => x | y)(a, b),
     Not: unary((x) => (x ? 0 : 1)),
+    Floor: unary(Math.floor), Ceil: unary(Math.ceil), Mod: (a, b) => binary((x, y) => x - y * Math.floor(x / y))(a, b),
     Abs: unary(Math.abs), Neg: unary((x) => -x), Sqrt: unary(Math.sqrt), Exp: unary(Math.exp), Log: unary(Math.log),
     Tanh: unary(Math.tanh), Sigmoid: unary((x) => 1 / (1 + Math.exp(-x))), Relu: unary((x) => Math.max(x, 0)),
     Erf: unary(erf), Reciprocal: unary((x) => 1 / x), Sinh: unary(Math.sinh), Cosh: unary(Math.cosh),
