@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
-from limbeck.spaces import Hamming, Space
+from limbeck.spaces import Space, prefix_space
 
 
 class SegmentView:
@@ -53,11 +52,7 @@ class PrefixView:
     """
 
     def __init__(self, store: IndexStore, bits: int) -> None:
-        if not isinstance(store.space, Hamming):
-            raise LimbeckError(
-                f"bits: the points of {store.space!r} are no codes; leave it out", code="E-OPTION-UNUSED"
-            )
-        self._store, self.space = store, store.space.prefix(bits)
+        self._store, self.space = store, prefix_space(store.space, bits)
         self.points = [part[:, : self.space.width] for part in store.points]
         self.starts, self.rows, self.alive = store.starts, store.rows, store.alive
 

@@ -85,7 +85,7 @@ class HitBody(BaseModel):
 
     id: str
     score: float | None
-    confidence: float | None = Field(None, description="The probability that the hit is better than chance.")
+    confidence: float | None = Field(None, description="The probability that the hit is right (see `/info`).")
     alike: list[str] = Field([], description="Ids of near-duplicates that the hit stands for.")
     metadata: dict[str, Any]
     thumbnail: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from limbeck.spaces.base import Space
 from limbeck.spaces.euclid import Euclid
-from limbeck.spaces.hamming import MAX_BITS, Hamming
+from limbeck.spaces.hamming import MAX_BITS, Hamming, prefix_space
 from limbeck.spaces.kept import Kept
 from limbeck.spaces.lorentz import Lorentz
 from limbeck.spaces.registry import space_from_json
@@ -24,6 +24,7 @@ __all__ = [
     "Space",
     "Sphere",
     "from_json",
+    "prefix_space",
     "space_from_json",
 ]
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import (
     NoCones,
+    Space,
     checked_broadcast,
     checked_pair,
     checked_stack,
@@ -157,6 +158,19 @@ class Hamming(NoCones):
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON, for example ``{"name": "hamming", "bits": 64}``."""
         return {"name": self.name, "bits": self.bits}
+
+
+def prefix_space(space: Space, bits: int) -> Hamming:
+    """Return the space of the first ``bits`` bits of a space of codes.
+
+    Raises:
+        LimbeckError: the points are no codes, or have no prefix of ``bits`` bits.
+    """
+    if not isinstance(space, Hamming):
+        raise LimbeckError(
+            f"bits: the points of {space!r} are no codes; leave it out", code="E-OPTION-UNUSED"
+        )
+    return space.prefix(bits)
 
 
 def _as_signs(codes: np.ndarray) -> np.ndarray:
