@@ -74,7 +74,7 @@ def test_the_rule_is_part_of_the_hash() -> None:
     named = plain.model_copy(update={"chains": "rule"}).within(plain.context)
     assert plain.chain_source == named.chain_source == "rule"
     assert plain.hash != named.hash
-    assert load_protocol("folder/chains").chain_source == "order"
+    assert load_protocol("folder/retrieval-chains").chain_source == "order"
 
 
 CSV = "id,captions,image_url\n" + "".join(

@@ -172,6 +172,7 @@ def test_which_protocols_fit(tmp_path: Path) -> None:
         "folder/hashing-tags",
         "folder/labels",
         "folder/retrieval",
+        "folder/retrieval-chains",
     ]
     odd = put(tmp_path / "odd", split=["valid"] * 40)
     assert fitting_protocols(odd) == ["folder/labels"]

@@ -148,7 +148,7 @@ def test_scenes_through_the_command_line(tmp_path: Path, limbeck: Run) -> None:
     assert "in cone" not in out  # a sphere has no cones
     result = json.loads((runs[0] / "result.json").read_text())
     metrics = result["metrics"]
-    assert list(metrics) == ["i2t", "t2i", "zero_shot", "hierarchy"]
+    assert list(metrics) == ["i2t", "t2i", "zero_shot", "hierarchy", "entailment"]
     assert 0 <= metrics["zero_shot"]["top1"] <= 1 and metrics["zero_shot"]["chance"] == 1 / 8
     pairs = Pairs.open(tmp_path / "scenes")
     assert len(result["per_query"]["zero_shot"]) == len(pairs.split_rows("test"))
