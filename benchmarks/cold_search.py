@@ -28,13 +28,15 @@ OUT = ROOT / "docs/results/parts/lean.json"
 QUERY, RUNS, BUILDS, TEXTS, PICTURES = "a red ring at night", 9, 5, 3000, 2000
 
 
-def processor_seconds(source: Path | None, python: str, *words: str) -> tuple[float, float]:
+def processor_seconds(
+    source: Path | None, python: str, *words: str, call: str = "from limbeck.cli import main; main()"
+) -> tuple[float, float]:
     """Processor seconds and seconds of one command; ``source`` is its PYTHONPATH."""
     unwanted = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # the first run compiles the modules
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [python, "-c", "from limbeck.cli import main; main()", *words],
+        [python, "-c", call, *words],
         env=kept | ({} if source is None else {"PYTHONPATH": str(source)}),
         check=True,
         capture_output=True,
