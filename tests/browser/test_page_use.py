@@ -211,6 +211,7 @@ def test_nothing_found_an_error_and_no_connection(page: Page, served: Served):
     told = httpx.post(f"{served.url}/search", json={"terms": [{"text": "xyzzy"}]}).json()["error"]
     assert told["message"] in page.one(".message.error").text
     assert told["code"] in page.one(".trace").text and " id " in page.one(".trace").text
+    assert not page.all(".message button")  # to ask the same again helps nobody
     page.network(offline=True)
     page.type("a red circle")
     assert page.one(".message.offline").text.startswith("Offline. The service does not answer.")

@@ -79,6 +79,25 @@ def test_errors_have_one_form(client: TestClient, path: str, status: int, code: 
     assert answer.headers["X-Request-ID"] == "my-1"
 
 
+def test_a_body_that_is_not_json_is_told_so(client: TestClient):
+    json = {"Content-Type": "application/json"}
+    for sent in (
+        client.post("/search", content=b'{"k": ', headers=json),
+        client.post("/v1/embeddings", content=b"{nope", headers=json),
+    ):
+        assert sent.status_code == 422
+        assert sent.json()["error"]["message"].startswith("body: not valid JSON (")
+
+
+def test_every_search_is_counted_under_its_route(client: TestClient):
+    client.get("/search", params={"q": "red"})
+    client.get("/search", params={"q": "xyzzy"})
+    told = client.get("/metrics").text
+    for status in (200, 422):
+        assert f'limbeck_requests_total{{method="GET",route="/search",status="{status}"}} 1.0' in told
+    assert 'route="none"' not in told
+
+
 def test_status_routes(client: TestClient):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ready"}

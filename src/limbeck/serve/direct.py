@@ -15,16 +15,18 @@ from starlette.types import Receive, Scope, Send
 
 
 class _Endpoint:
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
-        self._answer = answer
+    def __init__(self, route: APIRoute) -> None:
+        self._route = route
+        self._answer: Callable[[Request], Awaitable[Response]] = route.endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self._route  # as FastAPI does, for the log and the metrics
         response = await self._answer(Request(scope, receive))
         await response(scope, receive, send)
 
 
 def direct(route: APIRoute) -> Route:
     """Return a route with the path and methods of one whose endpoint takes a request only."""
-    found = Route(route.path, _Endpoint(route.endpoint), methods=route.methods)
+    found = Route(route.path, _Endpoint(route), methods=route.methods)
     found.methods = set(route.methods or ())  # Starlette adds HEAD
     return found

@@ -81,5 +81,7 @@ def install(app: FastAPI, public: Callable[[str], str]) -> None:
 def first_fault(faults: Sequence[Any]) -> str:
     """Return one line about the first fault that pydantic found."""
     fault = faults[0]
+    if fault["type"] == "json_invalid":
+        return f"body: not valid JSON ({fault['ctx']['error']})"
     place = ".".join(str(part) for part in fault["loc"] if part not in ("query", "body", "path", "header"))
     return f"{place or 'request'}: {fault['msg'].removeprefix('Value error, ')}"

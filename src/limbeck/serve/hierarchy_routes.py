@@ -29,7 +29,7 @@ class _Start(BaseModel):
     @property
     def term(self) -> Term:
         if (self.q is None) == (self.like is None):
-            raise LimbeckError("start: give exactly one of q and like", code="E-QUERY-FORM")
+            raise LimbeckError("query: give exactly one of q and like", code="E-QUERY-FORM")
         return Term(self.q, id=self.like)
 
 

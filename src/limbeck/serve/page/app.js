@@ -78,7 +78,7 @@
       ]);
       if (signal.aborted) return null;
       failed = null;
-      if (!answer.hits.length) pane.empty(filtered(now) && resetFilters);
+      if (!answer.hits.length) pane.empty(filtered(now) && resetFilters, now.hierarchy);
       else {
         const against = reference ? `in ${panes[0].index}` : `at ${info.bits} bits`;
         const found = answer.hits.reduce((sum, { alike }) => sum + 1 + alike.length, 0);
@@ -92,7 +92,7 @@
     }
   }
 
-  const unknown = (name) => new Failure(`There is no collection ${name}; choose another.`);
+  const unknown = (name) => new Failure(`There is no collection “${name}”; choose another.`, { again: false });
 
   function fail(pane, error) {
     const told = error instanceof Failure ? error : new Failure(`${error.name}: ${error.message}`);

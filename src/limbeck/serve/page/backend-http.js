@@ -52,6 +52,7 @@
     const told = (answer && answer.error) || {};
     throw new Failure(told.message || `The service answered with status ${response.status}.`, {
       code: told.code,
+      again: ![400, 404, 409, 413, 415, 422].includes(response.status), // another query is needed there
       correlationId: told.correlation_id || response.headers.get("X-Request-ID") || "",
     });
   }

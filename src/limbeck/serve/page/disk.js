@@ -10,7 +10,7 @@
     point.kind === "root"
       ? "[ROOT]"
       : point.kind === "query" && point.id
-        ? `your picture, ${point.id}`
+        ? `like ${point.id}`
         : point.text || point.id;
 
   /** Points and rings as they are drawn: enlarged until the farthest point is near the rim. */

@@ -22,9 +22,9 @@
 
   /** The error of every backend: one line, and what the page shows beside it. */
   class Failure extends Error {
-    constructor(message, { code = "", correlationId = "", offline = false } = {}) {
+    constructor(message, { code = "", correlationId = "", offline = false, again = true } = {}) {
       super(message);
-      Object.assign(this, { code, correlationId, offline });
+      Object.assign(this, { code, correlationId, offline, again });
     }
   }
 

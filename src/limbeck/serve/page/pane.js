@@ -44,7 +44,8 @@
       const from = [error.code, error.correlationId && `id ${error.correlationId}`]
         .filter(Boolean)
         .join(" · ");
-      const button = h("button", { type: "button", class: "primary", onclick: again }, "Try again");
+      const button =
+        error.again && h("button", { type: "button", class: "primary", onclick: again }, "Try again");
       this.settle(
         "",
         h(
@@ -57,15 +58,18 @@
       );
     }
 
-    empty(reset) {
-      const button =
-        reset && h("button", { type: "button", class: "primary", onclick: reset }, "Clear the filters");
+    empty(reset, hierarchy) {
+      const label = hierarchy ? "Show all" : "Clear the filters";
+      const button = reset && h("button", { type: "button", class: "primary", onclick: reset }, label);
+      const told = hierarchy
+        ? `Nothing here is ${hierarchy.replace("-", " ")} than the query. Choose “All”, or use other words.`
+        : "Nothing in this collection fits. Use other words, or fewer filters.";
       this.settle(
         "no hits",
         h(
           "div",
           { class: "message" },
-          h("p", {}, "Nothing in this collection fits. Use other words, or fewer filters."),
+          h("p", {}, told),
           button,
         ),
       );
