@@ -71,6 +71,13 @@ def test_packed_numbers_are_summed_without_unpacking() -> None:
     torch.testing.assert_close(weighted_sum(weight, packed_rows, 8), wanted, rtol=0, atol=1e-4)
 
 
+def test_the_sum_of_a_long_text_keeps_its_digits() -> None:
+    draw = np.random.default_rng(0)
+    digits, weight = draw.integers(0, 4, (100, 384)), draw.random((1, 100), np.float32)
+    found = weighted_sum(torch.from_numpy(weight), pack(torch.from_numpy(digits))[None], 384).numpy()
+    np.testing.assert_allclose(found, weight.astype(np.float64) @ (digits - 1.5), atol=1e-4)  # of up to 18
+
+
 @pytest.mark.parametrize("ball", [None, BALL])
 def test_the_weighted_mean_by_hand(ball: Ball | None) -> None:
     backbone, table = packed(ball=ball)

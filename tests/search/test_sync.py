@@ -96,7 +96,7 @@ def test_new_changed_touched_and_gone(run, index, photos, encoder, encoded):
     # the other time is noted, so that the next sync reads no file
     encoded.clear()
     status, out, _ = run("index", "sync", index, photos, "--remove")
-    assert status == 0 and "0 new, 0 changed, 8 unchanged, 2 missing\n" in out and encoded == []
+    assert status == 0 and "0 new, 0 changed, 8 unchanged, 2 missing (removed)\n" in out and encoded == []
     assert facts(index, photos, encoder) == names - {"old/0003.png", "more/0006.png"}
     assert "file_state" not in limbeck.Index.open(index).item("old/0001.png").metadata
 

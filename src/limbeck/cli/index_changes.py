@@ -100,7 +100,8 @@ def sync(
     skipped.report()
     for name in report.gone[:_SHOWN]:
         echo(f"missing {name}", err=True)
-    kept = "" if report.removed or not report.gone else " (kept in the index; --remove removes them)"
+    kept = "removed" if report.removed else "kept in the index; --remove removes them"
+    kept = f" ({kept})" if report.gone else ""
     noted = f" ({report.unrecorded:,} of unknown earlier state)" if report.unrecorded else ""
     echo(
         f"{index}: {report.new:,} new, {report.changed:,} changed{noted}, {report.unchanged:,} unchanged, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch.nn import functional
 
@@ -35,8 +37,8 @@ def pack(digits: torch.Tensor) -> torch.Tensor:
 def weighted_sum(weight: torch.Tensor, packed: torch.Tensor, width: int) -> torch.Tensor:
     """Return Σ weight · (number - 1.5) over the second axis, (B, width).
 
-    The numbers are not unpacked one by one: they are differences of the sums of ⌊byte / 4ʲ⌋. In an ONNX graph
-    that is faster than to look each byte up.
+    The numbers are differences of ⌊byte / 4ʲ⌋, exact before they are summed: the sums of these would cancel
+    and leave too few digits of a long text.
 
     Args:
         weight: (B, L).
@@ -44,10 +46,9 @@ def weighted_sum(weight: torch.Tensor, packed: torch.Tensor, width: int) -> torc
         width: the count of numbers per row, a constant of an exported graph.
     """
     bytes_ = packed.float()
-    shifted = torch.cat([bytes_, *((bytes_ * 0.25**j).floor() for j in (1, 2, 3))], -1)
-    sums = torch.bmm(weight[:, None], shifted).reshape(-1, 4, -(-width // 4))
-    differ = torch.eye(4, device=weight.device) - 4 * torch.diag(torch.ones(3, device=weight.device), 1)
-    found = (differ @ sums).flatten(1) - 1.5 * weight.sum(1, keepdim=True)
+    shifted = [bytes_, *((bytes_ * 0.25**j).floor() for j in (1, 2, 3))]
+    numbers = [*(low - 4 * high for low, high in itertools.pairwise(shifted)), shifted[3]]
+    found = torch.bmm(weight[:, None], torch.cat(numbers, -1))[:, 0] - 1.5 * weight.sum(1, keepdim=True)
     return found[:, :width] if width % 4 else found
 
 

@@ -44,7 +44,8 @@ def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:
         )
     if source.space_id != manifest.space_id:
         raise LimbeckError(
-            f"{path}: the model's codes are not the index's (space {source.space_id[:8]}, index "
-            f"{manifest.space_id[:8]}); train it with init: {{image: {path}}}, freeze: [image] and its lift",
+            f"{path}: the model's points are not the index's (space {source.space_id[:8]}, index "
+            f"{manifest.space_id[:8]}); make it from the index's model (limbeck distil-text), or train it "
+            f"with init: {{image: {path}}}, freeze: [image] and its lift",
             code="E-INDEX-OTHER-MODEL",
         )

@@ -17,7 +17,7 @@ from limbeck.preprocess.text import UNKNOWN, BagPreprocessor, ConcatPreprocessor
 from limbeck.preprocess.words import isolate_characters
 from limbeck.site.graph import read_graph
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 16_000_000
 """The largest tower of a site: 22 MB as a script, which a visitor loads before the first answer."""
 _NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer")
 _SPLITTERS = ("Whitespace", "WhitespaceSplit", "BertPreTokenizer")
