@@ -102,7 +102,7 @@ def test_enter_opens_the_dialog(page: Page, served: Served):
     page.press(Keys.ESCAPE)
     page.until(lambda: "open" not in parse_qs(page.query()))
     assert not page.one("#detail").is_displayed()
-    assert page.focused() in ids
+    page.until(lambda: page.focused() == ids[1])  # the hit that was shown last
     page.open(f"{RED}&open={ids[1]}")  # a link to an item
     page.until(lambda: page.one("#detail").is_displayed())
     page.click("#detail [data-act=more]")
@@ -269,6 +269,19 @@ def test_reduced_motion_stops_the_animation(page: Page):
     for wish, name in (("no-preference", "breathe"), ("reduce", "none")):
         page.media(prefers_reduced_motion=wish)
         assert page.js(moving + "return getComputedStyle(b).animationName") == name
+
+
+@pytest.mark.slow
+def test_the_labels_of_the_disk_are_not_cut_off_on_a_phone(page: Page):
+    page.size(360, 740)
+    page.open(VIEWS["hierarchy"])
+    page.until(lambda: page.all(".disk .point text"))
+    beyond = page.js(
+        "const box = document.querySelector('.disk').getBoundingClientRect();"
+        "return [...document.querySelectorAll('.disk .point text')].map((n) => n.getBoundingClientRect())"
+        ".filter((r) => r.left < box.left - 1 || r.right > box.right + 1).length"
+    )
+    assert beyond == 0
 
 
 @pytest.mark.parametrize(

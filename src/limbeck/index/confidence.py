@@ -55,7 +55,7 @@ class Curve:
 
     def describe(self) -> str:
         """Return the kind, what is right, and the basis, in one line."""
-        share = "" if self.share is None else f", {self.share:.0%} of their first {DEPTH} hits"
+        share = "" if self.share is None else f"; {self.share:.0%} of their first {DEPTH} hits are right"
         return f"{self.kind}, a hit is right if {self.right} ({self.queries} queries{share})"
 
     def of(self, nearness: np.ndarray, margins: np.ndarray) -> np.ndarray:

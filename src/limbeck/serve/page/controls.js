@@ -28,9 +28,15 @@
     });
   }
 
+  const ASKED = { text: "Asked by words", image: "Asked by a picture" };
+
   /** What `info` says about the confidence of hits: true, or a sentence per kind of query. */
   const calibrated = ({ confidence }) =>
-    confidence && typeof confidence === "object" ? Object.values(confidence) : confidence ? [""] : [];
+    confidence && typeof confidence === "object"
+      ? Object.entries(confidence).map(([kind, told]) => `${ASKED[kind] || kind}: ${told}`)
+      : confidence
+        ? [""]
+        : [];
 
   function cutOff(told) {
     const title = ["Hits that are less sure than this are grey.", ...new Set(told)].join("\n");

@@ -103,7 +103,11 @@
     dialog.querySelector("h2").focus();
   }
 
-  dialog.addEventListener("close", () => state.get().open && state.change({ open: "", at: "" }));
+  dialog.addEventListener("close", () => {
+    const row = shown && around.rows().find(({ dataset }) => dataset.id === shown.id);
+    if (row) around.rove(row); // arrows in the dialog may have left the hit that opened it
+    if (state.get().open) state.change({ open: "", at: "" });
+  });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowRight") step(1);

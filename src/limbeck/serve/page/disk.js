@@ -60,19 +60,22 @@
     return svg("path", { d: `M${x} ${y - r}L${x + r} ${y}L${x} ${y + r}L${x - r} ${y}z` });
   }
 
+  const PHONE = window.matchMedia("(max-width: 48rem)"); // results.css has larger letters there
+
   const touch = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
   /** A label right, left, below or above its point; none where it would cover something (the list has all). */
   function label(point, taken) {
     const text = nameOf(point);
-    const short = text.length > 28 ? `${text.slice(0, 27)}…` : text;
-    const [w, h, gap] = [0.0265 * short.length, 0.05, 0.045];
+    const [most, large] = PHONE.matches ? [20, 0.075 / 0.046] : [28, 1];
+    const short = text.length > most ? `${text.slice(0, most - 1)}…` : text;
+    const [w, h, gap] = [0.0265 * large * short.length, 0.05 * large, 0.045];
     const { x, y } = point;
     const places = [
       [x + gap, y, "start"],
       [x - gap, y, "end"],
-      [x, y + 0.065, "middle"],
-      [x, y - 0.065, "middle"],
+      [x, y + 0.065 * large, "middle"],
+      [x, y - 0.065 * large, "middle"],
     ];
     for (const [at, line, anchor] of places) {
       const box = {
