@@ -119,12 +119,18 @@ def test_only_an_earlier_site_is_replaced(tmp_path: Path, index: Path) -> None:
     (site / "notes.txt").write_text("mine")
     with raises_code("E-PATH-EXISTS", "notes.txt"):
         write(index, site)
-    with raises_code("E-PATH-EXISTS", "is no site"):
+    with raises_code("E-PATH-EXISTS", "holds no site"):
         write(index, index.parent / "media")
     with raises_code("E-PATH-OVERLAP", "is the source"):
         write(index, index)
     with raises_code("E-PATH-KIND", "is a directory"):
         write(index, index.parent / "media", single=True)
+    page, mine = tmp_path / "page.html", tmp_path / "mine.jpg"
+    assert write(index, page, single=True).read_bytes() == write(index, page, single=True).read_bytes()
+    mine.write_text("mine")
+    with raises_code("E-PATH-EXISTS", "mine.jpg: is not a page of limbeck site"):
+        write(index, mine, single=True)
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("single", [False, True])

@@ -49,7 +49,7 @@ class Kind:
     def foreign(self, path: Path) -> str | None:
         """Return why a directory may not be replaced or removed as one of this kind; None if it may."""
         if not self.marked(path):
-            return f"is no {self.name} (no valid {self.marker})"
+            return f"holds no {self.name} (no valid {self.marker})"
         wanted = re.compile(self.files, re.DOTALL)
         for folder, folders, files in os.walk(path):
             inside = Path(folder)

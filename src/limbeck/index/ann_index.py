@@ -31,7 +31,7 @@ from limbeck.files import (
 )
 from limbeck.files.names import replaced_path, temporary_path
 from limbeck.index.checked import check_file, readable
-from limbeck.index.engines import engine_class
+from limbeck.index.engines import engine_class, engine_names
 from limbeck.index.engines.base import Engine, Points, resolve_build_params
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import FileEntry, SegmentEntry
@@ -224,10 +224,11 @@ def open_derived(path: Path, name: str) -> Derived:
     there = derived_names(path)
     if name not in there:
         hint = f"there are {', '.join(there)}" if there else "there is none"
-        raise LimbeckError(
-            f"{path}: no engine {name!r} built ({hint}); run limbeck index engine {path} --engine {name}",
-            code="E-ENGINE-MISSING",
-        )
+        names = list(dict.fromkeys([*engine_names("codes"), *engine_names("vectors")]))
+        mend = f"run limbeck index engine {path} --engine {name}"
+        if name not in names:
+            mend = f"engines are exact, {', '.join(names)}"
+        raise LimbeckError(f"{path}: no engine {name!r} built ({hint}); {mend}", code="E-ENGINE-MISSING")
     value = read_json(folder / ABOUT)
     body = {key: item for key, item in value.items() if key != "checksum"} if isinstance(value, dict) else {}
     if body.get("format", FORMAT) != FORMAT:

@@ -32,9 +32,10 @@ def open_model(model: Path | str) -> Encoder:
     require("torch")
     from limbeck.encoders.load import load
 
+    loaded = load(model)
     if cpu:
         say(f"{model}: has no ONNX graphs, so torch is loaded; limbeck export {model} --onnx DIR writes some")
-    return load(model)
+    return loaded
 
 
 def query_encoder(encoder: Encoder) -> EncoderSource:

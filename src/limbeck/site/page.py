@@ -13,6 +13,7 @@ from pathlib import Path
 import limbeck
 from limbeck.errors import LimbeckError
 
+GENERATOR = '<meta name="generator" content="limbeck site">'
 PAGE = Path(limbeck.__file__).parent / "serve" / "page"
 ENGINE = Path(__file__).parent / "static"
 SCRIPTS = ("data.js", "graph.js", "text.js", "scan.js", "confidence.js", "search.js")  # in this order
@@ -76,7 +77,8 @@ def single_page(page: Page, data: Mapping[str, str]) -> str:
         encoded = base64.b64encode(files[match[2]].encode()).decode()
         return f'{match[1]}="data:image/svg+xml;base64,{encoded}"'
 
-    shell = _IMAGE.sub(image, page.html)
+    shell = page.html.replace("<head>", f"<head>\n    {GENERATOR}", 1)
+    shell = _IMAGE.sub(image, shell)
     shell = _STYLE.sub(lambda match: inline("style", match[1]), shell)
     shell = _SCRIPT.sub(lambda match: inline("script", match[1]), shell)
     return _with_policy(shell, " ".join(digests["script"]), " ".join(digests["style"]), "data:")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, atomic_file, check_apart, check_target, json_text
 from limbeck.index.store import IndexStore
 from limbeck.site.content import Content, SiteOptions
-from limbeck.site.page import Page, build_page, single_page
+from limbeck.site.page import GENERATOR, Page, build_page, single_page
 
 FORMAT = 1
 SITE = Kind(
@@ -61,7 +62,7 @@ def write_site(
     store = IndexStore.open(index)
     check_apart(out, index, options.media, store.manifest.media_root)
     if options.single:
-        check_target(out)
+        _check_page(out)
     content = Content(store, options, progress)
     page = build_page(options.title or index.resolve().name)
     if options.single:
@@ -73,6 +74,17 @@ def write_site(
         with atomic_dir(out, replaces=SITE) as aside:
             size, first = _write_folder(aside, page, content)
     return SiteReport(content.items, size, first, content.missing)
+
+
+def _check_page(out: Path) -> None:
+    """Refuse to replace a file that is not an earlier page."""
+    if check_target(out).kind == "file" and out.exists() and out.stat().st_size:
+        with out.open("rb") as stream:
+            if GENERATOR.encode() not in stream.read(200):
+                raise LimbeckError(
+                    f"{out}: is not a page of limbeck site, so it is not replaced; choose another name",
+                    code="E-PATH-EXISTS",
+                )
 
 
 def _write_folder(folder: Path, page: Page, content: Content) -> tuple[int, int]:
