@@ -275,13 +275,18 @@ def test_reduced_motion_stops_the_animation(page: Page):
 def test_the_labels_of_the_disk_are_not_cut_off_on_a_phone(page: Page):
     page.size(360, 740)
     page.open(VIEWS["hierarchy"])
-    page.until(lambda: page.all(".disk .point text"))
-    beyond = page.js(
-        "const box = document.querySelector('.disk').getBoundingClientRect();"
-        "return [...document.querySelectorAll('.disk .point text')].map((n) => n.getBoundingClientRect())"
-        ".filter((r) => r.left < box.left - 1 || r.right > box.right + 1).length"
+    page.until(lambda: page.all(".disk .point"))
+    inside = page.js(
+        "const old = document.querySelector('.disk'), text = 'a red dotted square below a green one';"
+        "const points = [-0.3, 0.3].map((x, i) => ({ kind: 'text', text, x, y: i / 3, radius: 1 }));"
+        "const root = { kind: 'root', x: 0, y: 0, radius: 0 };"
+        "const far = { kind: 'item', x: 0, y: 0.9, radius: 2 };"
+        "const { drawing } = window.limbeck.disk.draw([root, far, ...points], 1, () => 0);"
+        "old.replaceWith(drawing); const box = drawing.getBoundingClientRect();"
+        "return [...drawing.querySelectorAll('.point.text text')].map((n) => n.getBoundingClientRect())"
+        ".map((r) => r.left >= box.left && r.right <= box.right)"
     )
-    assert beyond == 0
+    assert inside == [True, True]
 
 
 @pytest.mark.parametrize(

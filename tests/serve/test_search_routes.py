@@ -98,6 +98,29 @@ def test_every_search_is_counted_under_its_route(client: TestClient):
     assert 'route="none"' not in told
 
 
+def test_the_description_of_every_address_has_an_example(client: TestClient):
+    told = client.get("/openapi.json").json()
+
+    def shows(part: object) -> bool:
+        if isinstance(part, list):
+            return any(shows(one) for one in part)
+        if not isinstance(part, dict):
+            return False
+        if "example" in part or "examples" in part:
+            return True
+        if "$ref" in part:
+            return shows(told["components"]["schemas"][part["$ref"].rsplit("/", 1)[1]])
+        return any(shows(one) for one in part.values())
+
+    calls = {f"{verb} {path}": call for path, verbs in told["paths"].items() for verb, call in verbs.items()}
+    bare = [
+        name
+        for name, call in calls.items()
+        if not shows([call.get("parameters"), call.get("requestBody"), call["responses"]["200"]])
+    ]
+    assert bare == ["get /metrics"]
+
+
 def test_status_routes(client: TestClient):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ready"}

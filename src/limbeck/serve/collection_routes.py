@@ -17,15 +17,15 @@ from limbeck.serve.service import Service
 class FacetValue(BaseModel):
     """Is a value of a column, and how many items have it."""
 
-    value: str | bool
-    count: int
-    where: str = Field(description="The filter for these items.")
+    value: str | bool = Field(examples=["sky"])
+    count: int = Field(examples=[200])
+    where: str = Field(description="The filter for these items.", examples=["`labels` has 'sky'"])
 
 
 class FacetColumn(BaseModel):
     """Holds the most frequent values of a column."""
 
-    name: str
+    name: str = Field(examples=["labels"])
     list: bool = Field(description="Whether an item may have several values.")
     distinct: int = Field(description="The number of different values.")
     values: Sequence[FacetValue]

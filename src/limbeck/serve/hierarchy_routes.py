@@ -22,8 +22,8 @@ class _Start(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    q: str | None = Field(None, description="A text.")
-    like: str | None = Field(None, description="The id of an item.")
+    q: str | None = Field(None, description="A text.", examples=["a dog in the snow"])
+    like: str | None = Field(None, description="The id of an item; give either q or like.")
     index: str | None = Field(None, description="The name of the index; by default the first one.")
 
     @property

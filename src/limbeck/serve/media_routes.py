@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from limbeck.serve.media import FULL, MEDIA_TYPE, encoded, etag_of, source_of
-from limbeck.serve.schemas import FAULTS
+from limbeck.serve.schemas import FAULTS, ItemId
 from limbeck.serve.service import Service
 
 _PICTURE: dict[int | str, Any] = {
@@ -20,7 +20,7 @@ def media_routes(service: Service) -> APIRouter:
     """Return the routes of a service."""
     router = APIRouter(tags=["pictures"], responses=FAULTS)
 
-    async def picture_of(request: Request, item_id: str, index: str | None, size: int) -> Response:
+    async def picture_of(request: Request, item_id: ItemId, index: str | None, size: int) -> Response:
         opened = service.at(index).current
         seen = request.headers.get("if-none-match")
 
@@ -44,7 +44,7 @@ def media_routes(service: Service) -> APIRouter:
     @router.get("/thumbnails/{id:path}", responses=_PICTURE, response_class=Response)
     async def thumbnail(
         request: Request,
-        id: str,
+        id: ItemId,
         index: str | None = None,
         size: Annotated[int, Query(ge=16, le=1024, description="Pixels of the longer side.")] = 256,
     ) -> Response:
@@ -52,7 +52,7 @@ def media_routes(service: Service) -> APIRouter:
         return await picture_of(request, id, index, size)
 
     @router.get("/pictures/{id:path}", responses=_PICTURE, response_class=Response)
-    async def picture(request: Request, id: str, index: str | None = None) -> Response:
+    async def picture(request: Request, id: ItemId, index: str | None = None) -> Response:
         """Return the picture of an item, at most 1,600 pixels long and without its metadata."""
         return await picture_of(request, id, index, FULL)
 

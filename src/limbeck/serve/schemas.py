@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.index.query import RECALL
 
 MAX_K = 1000
 MAX_TERMS = 32
+ItemId = Annotated[str, Path(description="The id of an item; it may contain /.", examples=["2018/beach.jpg"])]
 
 
 class Options(BaseModel):
@@ -83,13 +85,13 @@ class SearchBody(Options):
 class HitBody(BaseModel):
     """Is one hit of a search, or an item, which has no score."""
 
-    id: str
-    score: float | None
+    id: str = Field(examples=["2018/beach.jpg"])
+    score: float | None = Field(examples=[7])
     confidence: float | None = Field(None, description="The probability that the hit is right (see `/info`).")
     alike: list[str] = Field([], description="Ids of near-duplicates that the hit stands for.")
-    metadata: dict[str, Any]
-    thumbnail: str | None = None
-    picture: str | None = None
+    metadata: dict[str, Any] = Field(examples=[{"path": "2018/beach.jpg", "labels": ["sea", "sky"]}])
+    thumbnail: str | None = Field(None, examples=["/thumbnails/2018%2Fbeach.jpg?index=pictures"])
+    picture: str | None = Field(None, examples=["/pictures/2018%2Fbeach.jpg?index=pictures"])
 
 
 class SearchAnswer(BaseModel):
@@ -107,9 +109,9 @@ class SearchAnswer(BaseModel):
 class Fault(BaseModel):
     """Describes what was wrong."""
 
-    code: str
-    message: str
-    correlation_id: str
+    code: str = Field(examples=["E-ID-UNKNOWN"])
+    message: str = Field(examples=["pictures: no item with id 'none'; ids look like '2018/beach.jpg'"])
+    correlation_id: str = Field(examples=["5f2c9d03b1a74e68"])
 
 
 class ErrorAnswer(BaseModel):
@@ -125,9 +127,9 @@ class IndexInfo(BaseModel):
     allow, and ``confidence`` whether hits of a text, picture or item have one.
     """
 
-    name: str
-    items: int
-    space: dict[str, Any]
+    name: str = Field(examples=["pictures"])
+    items: int = Field(examples=[12_000])
+    space: dict[str, Any] = Field(examples=[{"name": "hamming", "bits": 64}])
     bits: int | None
     score_name: str
     generation: int
@@ -153,7 +155,7 @@ class Info(BaseModel):
 class Health(BaseModel):
     """Says that the process lives or is ready."""
 
-    status: str
+    status: str = Field(examples=["ok"])
 
 
 FAULTS: dict[int | str, dict[str, Any]] = {

@@ -13,7 +13,16 @@ from limbeck.errors import LimbeckError
 from limbeck.search import Term
 from limbeck.serve.params import checked, described, parsed
 from limbeck.serve.query import Query, from_body, from_params, query_of
-from limbeck.serve.schemas import FAULTS, MAX_TERMS, HitBody, Options, SearchAnswer, SearchBody, SearchParams
+from limbeck.serve.schemas import (
+    FAULTS,
+    MAX_TERMS,
+    HitBody,
+    ItemId,
+    Options,
+    SearchAnswer,
+    SearchBody,
+    SearchParams,
+)
 from limbeck.serve.service import Service
 
 _EXAMPLE: dict[str, Any] = {
@@ -127,14 +136,14 @@ def search_routes(service: Service) -> APIRouter:
             return await answered(request, body.index, query, started)
 
     @router.get("/similar/{id:path}", responses=_ANSWER, openapi_extra=described(Options))
-    async def similar(request: Request, id: str) -> Response:
+    async def similar(request: Request, id: ItemId) -> Response:
         """Return the items nearest to an item of the index, without the item itself."""
         started = time.perf_counter()
         options = parsed(Options, request)
         return await answered(request, options.index, query_of([Term(id=id)], options), started)
 
     @router.get("/items/{id:path}", responses={200: {"model": HitBody}})
-    async def item(id: str, index: str | None = None) -> Response:
+    async def item(id: ItemId, index: str | None = None) -> Response:
         """Return an item of the index with its metadata."""
         served = service.at(index)
         return Response(await service.run(lambda: served.current.item(id)), media_type="application/json")
