@@ -123,6 +123,8 @@ def test_only_an_earlier_site_is_replaced(tmp_path: Path, index: Path) -> None:
         write(index, index.parent / "media")
     with raises_code("E-PATH-OVERLAP", "is the source"):
         write(index, index)
+    with raises_code("E-PATH-OVERLAP", "is inside the index"):
+        write(index, index / "site")
     with raises_code("E-PATH-KIND", "is a directory"):
         write(index, index.parent / "media", single=True)
     page, mine = tmp_path / "page.html", tmp_path / "mine.jpg"
@@ -174,7 +176,7 @@ def test_the_command(tmp_path: Path, index: Path, limbeck: Callable[..., tuple[i
         "site", index, tmp_path / "site", "--media", index.parent / "media", "--columns", "labels, kind"
     )
     assert status == 0 and "9 items" in out and "MB before the first answer" in out
-    assert "note: 1 pictures could not be read" in err
+    assert "note: 1 picture(s) could not be read" in err
     assert limbeck("site", index, tmp_path / "site.html", "--single", "--no-pictures", "--no-text")[0] == 0
     status, _, err = limbeck("site", tmp_path / "none", tmp_path / "x")
     assert status == 1 and "E-INDEX-MISSING" in err

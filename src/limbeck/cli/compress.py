@@ -57,7 +57,7 @@ def compress(
     unread: list[str] = []
     compression = Compression.of(loaded, model, pictures, seed, lambda item, reason: unread.append(reason))
     if unread:
-        echo(f"{len(unread)} pictures could not be read (the last: {unread[-1]})", err=True)
+        echo(f"{len(unread)} picture(s) could not be read (the last: {unread[-1]})", err=True)
     floats = of_floats(compression.features)
     counts = compression.counts()
     if compression.text_kind == "everyday":

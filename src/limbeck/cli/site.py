@@ -43,6 +43,6 @@ def site(
     options = SiteOptions(chosen, paths, text, embeddings, media, pictures, side, quality, title, single)
     report = write_site(index, out, options, progress=True)
     if report.missing:
-        echo(f"note: {report.missing:,} pictures could not be read and have no thumbnail", err=True)
+        echo(f"note: {report.missing:,} picture(s) could not be read, and no thumbnail was made", err=True)
     first = "" if single else f", {report.first / 1e6:.2f} MB before the first answer"
     echo(f"{out}: {report.items:,} items, {report.bytes / 1e6:.2f} MB{first}")

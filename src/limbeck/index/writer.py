@@ -95,7 +95,7 @@ def commit(
             published = generations(path)
             if published and not replace:
                 raise LimbeckError(
-                    f"{path}: already exists; choose another place, replace it or remove it",
+                    f"{path}: already exists; choose another place, or replace it (--replace)",
                     code="E-PATH-EXISTS",
                 )
             require_index_directory(path)  # check again: it may have changed before the lock was acquired

@@ -61,6 +61,8 @@ def write_site(
     options = options or SiteOptions()
     store = IndexStore.open(index)
     check_apart(out, index, options.media, store.manifest.media_root)
+    if index.resolve() in out.resolve().parents:
+        raise LimbeckError(f"{out}: is inside the index; choose another place", code="E-PATH-OVERLAP")
     if options.single:
         _check_page(out)
     content = Content(store, options, progress)
