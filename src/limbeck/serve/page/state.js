@@ -10,7 +10,7 @@
     where: "",
     k: 24,
     bits: 0,
-    cut: 0.5,
+    cut: 0.3,
     fold: true,
     hierarchy: "",
     view: "",
