@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import chromium
 import pytest
@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("selenium", reason="the extra 'dev' is not installed")
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
-import limbeck
+if TYPE_CHECKING:
+    from collection import Served
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,20 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(missing)
 
 
-@dataclass(frozen=True)
-class Served:
-    """A running service: its address, and the folder of its indexes ``scenes`` and ``cones``."""
-
-    url: str
-    folder: Path
-
-    def index(self, name: str = "scenes") -> limbeck.Index:
-        return limbeck.Index.open(self.folder / name)
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     import uvicorn
+    from collection import Served as Running
     from collection import build_indexes
 
     from limbeck.serve.app import create_app
@@ -56,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         while not server.started:
             assert thread.is_alive(), "the service ended"
             time.sleep(0.01)
-        yield Served(f"http://127.0.0.1:{port}", folder)
+        yield Running(f"http://127.0.0.1:{port}", folder)
         server.should_exit = True
         thread.join(10)
 

@@ -75,7 +75,8 @@ class SearchOptions:
         number = isinstance(sure, int | float) and not isinstance(sure, bool)
         if sure is not None and not (number and 0 <= sure <= 1):
             raise LimbeckError(
-                f"min_confidence: {sure!r} is not a number between 0 and 1", code="E-OPTION-RANGE"
+                f"min_confidence: {sure!r} is not a number between 0 and 1; give 0.9 for 90 %",
+                code="E-OPTION-RANGE",
             )
         if self.bits is not None and self.engine != "exact":
             raise LimbeckError(

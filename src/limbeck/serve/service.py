@@ -208,7 +208,9 @@ def version_of(path: Path) -> object:
     """
     published = generations(path)
     if not published:
-        raise LimbeckError(f"{path}: no manifest; build the index", code="E-INDEX-MISSING")
+        raise LimbeckError(
+            f"{path}: no such index; make one with limbeck index build", code="E-INDEX-MISSING"
+        )
     return published[-1], *map(_state_of, (manifest_path(path, published[-1]), calibration_file(path)))
 
 
