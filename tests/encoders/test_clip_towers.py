@@ -156,7 +156,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, clip_dir: Path) -> No
     shutil.copytree(clip_dir, wordless)
     for name in ("vocab.json", "merges.txt"):
         (wordless / name).unlink()
-    assert "wordless: its tokenizer cannot be loaded" in refused(wordless)
+    assert "wordless: the directory is incomplete, it lacks its tokenizer" in refused(wordless)
     bad = tmp_path / "bad"
     shutil.copytree(clip_dir, bad)
     (bad / "preprocessor_config.json").write_text('{"image_mean": [1]}')

@@ -70,9 +70,16 @@ def renamed_tensor(folder: Path) -> None:
         (torch_saved, "a pickle or zip archive, which is never loaded"),
         (written("model.safetensors", pickle.dumps([1])), "a pickle or zip archive, which is never loaded"),
         (written("model.safetensors", b""), "model.safetensors: not a readable safetensors file"),
-        (removed("model.safetensors"), "model.safetensors: no such file"),
+        (
+            removed("model.safetensors"),
+            "m: the directory is incomplete, it lacks its weights (model.safetensors); copy or download",
+        ),
         (renamed_tensor, "model.safetensors: does not fit model.json"),
-        (removed("text/vocabulary.json"), "vocabulary.json: no such file"),
+        (
+            removed("text/vocabulary.json"),
+            "m: the directory is incomplete, it lacks text/vocabulary.json; copy or download the whole model",
+        ),
+        (removed("model.json"), "m: the directory is incomplete, it lacks config.json or model.json beside"),
         (written("text/vocabulary.json", b'["a"]'), "model.safetensors: does not fit model.json"),
         (written("text/vocabulary.json", b'["a'), "vocabulary.json: not valid JSON"),
         (written("image/features.json", b"{}"), "m: damaged"),

@@ -92,13 +92,21 @@ def evil(folder: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], Path], Change, str]] = {
-    "siglip without weights": (write_siglip, without("model.safetensors"), "cannot be loaded"),
+    "siglip without weights": (
+        write_siglip,
+        without("model.safetensors"),
+        "incomplete, it lacks its weights",
+    ),
     "siglip with weights of clip": (
         write_siglip,
         other_family,
         "its weights have other sizes than config.json says",
     ),
-    "siglip without tokenizer": (write_siglip, tokenless, "its tokenizer cannot be loaded .*; restore its"),
+    "siglip without tokenizer": (
+        write_siglip,
+        tokenless,
+        r"incomplete, it lacks its tokenizer \(tokenizer.json, or",
+    ),
     "siglip as pickle": (
         write_siglip,
         pickled("pytorch_model.bin"),
@@ -107,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], Change, str]] = {
     "open_clip without weights": (
         write_open_clip,
         without("open_clip_model.safetensors"),
-        r"no open_clip_model\.safetensors; the directory is incomplete",
+        r"the directory is incomplete, it lacks its weights \(open_clip_model\.safetensors\)",
     ),
     "open_clip as pickle": (
         write_open_clip,
@@ -149,7 +157,12 @@ CASES: dict[str, tuple[Callable[[Path], Path], Change, str]] = {
         told(vision_cfg={"image_size": 24}),
         "24 x 24 make 3 x 3 patches of 8 pixels, but its weights have 4 positions",
     ),
-    "open_clip without tokenizer": (write_open_clip, tokenless, "its tokenizer cannot be loaded"),
+    "open_clip without tokenizer": (write_open_clip, tokenless, "incomplete, it lacks its tokenizer"),
+    "siglip without configuration": (
+        write_siglip,
+        without("config.json"),
+        r"incomplete, it lacks config\.json or model\.json beside model\.safetensors",
+    ),
     "open_clip's broken configuration": (
         write_open_clip,
         lambda folder: write_json(folder / "open_clip_config.json", {"model_cfg": {"embed_dim": 4}}),
@@ -289,3 +302,9 @@ def test_the_hub_is_asked_for_graphs_where_it_has_no_weights(
     asked.clear()
     local_folder("someone/graphs")
     assert len(asked) == 1
+
+
+def test_an_index_is_no_model(tmp_path: Path) -> None:
+    write_json(tmp_path / "manifest-1.json", {"model": "runs/old"})
+    write_json(tmp_path / "manifest-2.json", {"model": "runs/photos"})
+    refused(tmp_path, r"is an index, not a model; give what it was built with: runs/photos")

@@ -82,8 +82,8 @@ def test_what_cannot_be_read_is_one_line(place: Path, tmp_path: Path) -> None:
             limbeck.load(folder)
         assert "\n" not in str(found.value)
 
-    refused("no text side", r"has no textual/model\.onnx \(found .*\); the directory is incomplete")
-    refused("no tokenizer", r"has no textual/tokenizer\.json")
+    refused("no text side", r"the directory is incomplete, it lacks textual/model\.onnx")
+    refused("no tokenizer", r"it lacks textual/tokenizer\.json")
     refused("unknown inputs", r"its inputs are tokens tensor\(float\).*limbeck gives integer ids")
     refused("unknown outputs", r"its outputs are x .*, y .*; none of them is known as the embedding")
     refused("damaged", r"visual/model\.onnx: onnxruntime cannot read it")

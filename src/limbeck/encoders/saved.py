@@ -11,7 +11,7 @@ from limbeck.encoders.lifts import lift_from_json
 from limbeck.encoders.lora import merged
 from limbeck.encoders.onnx_export import export_onnx
 from limbeck.encoders.references import referenced_weights, references_to
-from limbeck.encoders.sources import hub_closed
+from limbeck.encoders.sources import hub_closed, incomplete
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
@@ -92,7 +92,10 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
     Raises:
         LimbeckError: no model, a damaged one, referenced weights that are missing or changed.
     """
-    if not (folder / "model.json").exists() and (folder / FOLDER / SETTINGS).exists():
+    has_config = (folder / "model.json").exists()
+    if not has_config and (folder / "model.safetensors").exists():
+        raise incomplete(folder, "model.json")
+    if not has_config and (folder / FOLDER / SETTINGS).exists():
         raise LimbeckError(
             f"{folder}: holds only ONNX graphs, which limbeck index and limbeck encode read; "
             "give the model that was exported",
@@ -114,13 +117,18 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
         with hub_closed():
             towers = {m: Tower.restore(stored["towers"][m], m, folder / m) for m in ("image", "text")}
         model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
-    except LimbeckError:
+    except LimbeckError as error:
+        if error.code == "E-PATH-MISSING":  # a file of a tower
+            missing = Path(str(error).partition(": no such file")[0])
+            raise incomplete(folder, missing.relative_to(folder).as_posix()) from None
         raise
     except Exception as error:  # torch and transformers refuse odd values in many ways
         raise LimbeckError(
             f"{folder}: damaged or of another version ({_reason(error)}); train again",
             code="E-MODEL-DAMAGED",
         ) from error
+    if not (folder / "model.safetensors").is_file():
+        raise incomplete(folder, "its weights (model.safetensors)")
     elsewhere = referenced_weights(model, references, folder, bundled=bundled)
     tensors = load_tensors(folder / "model.safetensors") | elsewhere
     try:

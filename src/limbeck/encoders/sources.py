@@ -116,6 +116,14 @@ def shown(path: Path) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "no file"
 
 
+def incomplete(where: Path | str, lacks: str) -> LimbeckError:
+    """Return the error of a model whose directory lacks some of its files."""
+    return LimbeckError(
+        f"{where}: the directory is incomplete, it lacks {lacks}; copy or download the whole model again",
+        code="E-MODEL-DAMAGED",
+    )
+
+
 def check_code(folder: Path, source: str) -> None:
     """Refuse a folder with its own code (``auto_map``)."""
     for name in _CODE_FILES:
@@ -134,7 +142,7 @@ def check_no_code(where: Path | str, stored: Any) -> None:
 
 
 def check_weights(folder: Path, source: str) -> None:
-    """Refuse pickled weights, also where an index of the weights names them, and adapters beside them."""
+    """Refuse missing or pickled weights, also where an index of them names some, and adapters beside them."""
     # A library may apply an adapter or leave it out without a word; either changes the embeddings.
     if list(folder.glob("adapter_config.json")) or list(folder.glob("adapter_model.*")):
         raise LimbeckError(
@@ -152,6 +160,8 @@ def check_weights(folder: Path, source: str) -> None:
             f"folder: {conversion(pickled[0].name, 'model.safetensors')}",
             code="E-FILE-PICKLE",
         )
+    elif not list(folder.glob("*.safetensors")):
+        raise incomplete(source, "its weights (model.safetensors)")
 
 
 def conversion(pickled: str, out: str) -> str:

@@ -11,13 +11,20 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from limbeck.encoders.config import TokenizerConfig
 from limbeck.encoders.pooling import transformer_folder
-from limbeck.encoders.sources import check_code, hub_closed, local_folder
+from limbeck.encoders.sources import check_code, hub_closed, incomplete, local_folder
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.preprocess.text import UNKNOWN
 from limbeck.preprocess.words import isolate_characters, single_dot
 
 PAD, START, END = "[PAD]", "[SOS]", "[EOS]"
+_FILES = (
+    {"tokenizer.json"},
+    {"vocab.json", "merges.txt"},
+    {"vocab.txt"},
+    {"spiece.model"},
+    {"tokenizer.model"},
+)
 _ENDS = (END, "<|endoftext|>", "[SEP]", "</s>", "<eos>")
 
 
@@ -60,6 +67,9 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
     """
     folder = transformer_folder(folder)
     check_code(folder, source)
+    names = {file.name for file in folder.iterdir()}
+    if not any(own <= names for own in _FILES):
+        raise incomplete(source, "its tokenizer (tokenizer.json, or vocab.json with merges.txt)")
     try:
         if (folder / "tokenizer.json").is_file():
             return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -65,6 +65,11 @@ class OnnxTower:
         Raises:
             LimbeckError: the graph is missing or damaged.
         """
+        if not self.graph.is_file():
+            raise LimbeckError(
+                f"{self.graph}: no such file, the model is incomplete; copy or export it again",
+                code="E-MODEL-DAMAGED",
+            )
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -9,7 +9,7 @@ from limbeck.encoders.pretrained.meru import Meru
 from limbeck.encoders.pretrained.onnx import ImmichOnnx, TransformersJs
 from limbeck.encoders.pretrained.open_clip import OpenClip
 from limbeck.encoders.pretrained.siglip import TransformersSiglip
-from limbeck.encoders.sources import check_code, local_folder, shown
+from limbeck.encoders.sources import check_code, incomplete, local_folder, shown
 from limbeck.files import read_json
 
 FORMATS: tuple[Format, ...] = (
@@ -39,6 +39,11 @@ def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
     for known in FORMATS:
         if known.detect(place.path):
             return known, place
+    if manifests := sorted(place.path.glob("manifest-*.json")):
+        built = read_json(manifests[-1]).get("model") or "the run or model directory"
+        raise place.refuse(
+            f"is an index, not a model; give what it was built with: {built}", "E-MODEL-MISSING"
+        )
     names = ", ".join(known.name for known in FORMATS)
     raise place.refuse(
         f"{_seen(place)}; use a run, a model directory, or a model of: {names}", "E-MODEL-MISSING"
@@ -57,6 +62,8 @@ def _seen(place: Place) -> str:
         told = read_json(file)
         kind = told.get("model_type") if isinstance(told, dict) else None
         return f"config.json is of a {kind or 'nameless'} model, which is no dual encoder that limbeck reads"
+    if weights := sorted(place.path.glob("*.safetensors")):
+        raise incomplete(place.name, f"config.json or model.json beside {weights[0].name}")
     return f"contains no model (found {shown(place.path)})"
 
 

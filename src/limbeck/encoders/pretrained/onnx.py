@@ -10,7 +10,7 @@ import torch
 
 from limbeck.encoders.networks.onnx import OnnxConfig, OnnxModel, open_session
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart
-from limbeck.encoders.sources import shown
+from limbeck.encoders.sources import incomplete
 from limbeck.encoders.tokenizer import padding_id, tokenizer_of
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
@@ -101,9 +101,7 @@ class TransformersJs(Format):
 def _needed(place: Place, name: str) -> Path:
     file = place.path / name
     if not file.is_file():
-        raise place.refuse(
-            f"has no {name} (found {shown(file.parent)}); the directory is incomplete", "E-MODEL-DAMAGED"
-        )
+        raise incomplete(place.name, name)
     return file
 
 

@@ -12,7 +12,7 @@ from limbeck.encoders.networks import TEXT, VISION
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart, filled
 from limbeck.encoders.pretrained.keys import Weights, blocks, depth, named, part, within
 from limbeck.encoders.pretrained.timm import map_vit
-from limbeck.encoders.sources import conversion
+from limbeck.encoders.sources import conversion, incomplete
 from limbeck.encoders.tensors import load_tensors
 from limbeck.encoders.tokenizer import padding_id, special_ids, tokenizer_of
 from limbeck.files import read_json
@@ -118,7 +118,7 @@ def _weights(place: Place, wanted: Callable[[str], bool]) -> Weights:
             f"folder: {conversion(pickled[0], _WEIGHTS[0])}",
             "E-FILE-PICKLE",
         )
-    raise place.refuse(f"has {_FILE} but no {_WEIGHTS[0]}; the directory is incomplete", "E-MODEL-DAMAGED")
+    raise incomplete(place.name, f"its weights ({_WEIGHTS[0]})")
 
 
 def _act(told: dict[str, Any], quick: bool) -> str:
