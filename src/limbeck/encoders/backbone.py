@@ -34,6 +34,7 @@ class Backbone(nn.Module, ABC):
         reads: what its items are: ``pixels``, ``features:NAME``, ``text`` or ``labels``.
         dim: the width of its output.
         patches: the number of patches that `tokens` returns after the whole item; 0 without patch features.
+        maskable: True when the input ``keep`` chooses the patches that run (see `encoders.masking`).
         tile: the number of raw values per patch in `tiles`.
         frozen: True when its output never changes after `fit`, so that it may be cached.
         pristine: True when its weights came from its `reference` and were stored nowhere else.
@@ -43,6 +44,7 @@ class Backbone(nn.Module, ABC):
     reads: str
     dim: int
     patches: int = 0
+    maskable: bool = False
     tile: int = 0
     pristine: bool = False
     model: Any
@@ -102,7 +104,7 @@ class Backbone(nn.Module, ABC):
     def _no_patches(self) -> LimbeckError:
         kind = getattr(self.config, "kind", type(self).__name__)
         return LimbeckError(
-            f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image)",
+            f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image or efficientnet_lite)",
             code="E-MODEL-LACKS",
         )
 

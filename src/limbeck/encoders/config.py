@@ -124,6 +124,25 @@ class StarterImageConfig(Strict):
     kind: Literal["starter_image"] = "starter_image"
 
 
+class EfficientNetLiteConfig(Strict):
+    """EfficientNet-Lite with ImageNet weights (extra ``vision``), which reads squares of ``image_size`` pixels.
+
+    It was trained at 224 (lite0), 240 (lite1) and 260 pixels (lite2).
+    """
+
+    kind: Literal["efficientnet_lite"] = "efficientnet_lite"
+    variant: Literal["lite0", "lite1", "lite2"] = "lite0"
+    image_size: int = 224
+    augment: AugmentConfig | None = None
+
+    @field_validator("image_size")
+    @classmethod
+    def _is_a_grid(cls, size: int) -> int:
+        if size % 32 or not 32 <= size <= 1024:
+            raise ValueError(f"needs a multiple of 32 pixels, 32 to 1024, not {size}: a patch has 32 x 32")
+        return size
+
+
 class ClipImageConfig(Strict):
     """CLIP's vision transformer: with the sizes given here, or pretrained from ``source`` (directory or hub
     id).
@@ -246,6 +265,7 @@ _Backbone = Annotated[
     | LabelFeaturesConfig
     | SentenceConfig
     | ClipImageConfig
+    | EfficientNetLiteConfig
     | StarterImageConfig
     | ClipTextConfig
     | StaticConfig

