@@ -99,9 +99,7 @@ def test_training_changes_no_statistics_and_reads_each_item_alone() -> None:
 @installed
 def test_augmented_pictures_are_drawn_from_their_own_generator() -> None:
     own = tower(augment={"crop": [0.3, 0.6], "flip": True})
-    drawn = [
-        own.collate([picture(0)], [torch.Generator().manual_seed(seed)])["pixels"] for seed in (1, 1, 2)
-    ]
+    drawn = [own.collate([picture(0)], [torch.Generator().manual_seed(seed)])["pixels"] for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     assert drawn[0].shape == (1, 3, SIDE, SIDE)
 

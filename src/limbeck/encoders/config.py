@@ -125,7 +125,7 @@ class StarterImageConfig(Strict):
 
 
 class EfficientNetLiteConfig(Strict):
-    """EfficientNet-Lite with ImageNet weights (extra ``vision``), which reads squares of ``image_size`` pixels.
+    """EfficientNet-Lite with ImageNet weights (extra ``vision``); it reads squares of ``image_size``.
 
     It was trained at 224 (lite0), 240 (lite1) and 260 pixels (lite2).
     """

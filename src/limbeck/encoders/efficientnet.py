@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from limbeck.encoders.backbone import Inputs
 from limbeck.encoders.config import EfficientNetLiteConfig
@@ -37,6 +38,41 @@ def imagenet_weights(variant: str) -> dict[str, torch.Tensor]:
     file = getattr(package, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path()
     weights: dict[str, torch.Tensor] = torch.load(file, weights_only=True, map_location="cpu")
     return weights
+
+
+def feature_map(network: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Return (B, 1280, grid, grid), what ``extract_features`` of the package returns in evaluation mode.
+
+    Batch norms are folded into their convolutions and channels lie last in memory: on a CPU a third of the
+    time, and in training two thirds (ours).
+    """
+    x = pixels.contiguous(memory_format=torch.channels_last)
+    x = F.relu6(_normed(network._conv_stem, network._bn0, x), inplace=True)
+    for block in network._blocks:
+        told, y = block._block_args, x
+        if told.expand_ratio != 1:
+            y = F.relu6(_normed(block._expand_conv, block._bn0, y), inplace=True)
+        y = F.relu6(_normed(block._depthwise_conv, block._bn1, y), inplace=True)
+        y = _normed(block._project_conv, block._bn2, y)
+        same = told.stride == 1 and told.input_filters == told.output_filters
+        x = y + x if block.id_skip and same else y
+    return F.relu6(_normed(network._conv_head, network._bn1, x), inplace=True)
+
+
+def _normed(convolution: Any, norm: Any, x: torch.Tensor) -> torch.Tensor:
+    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight = (convolution.weight * factor[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+    left, right, top, bottom = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
+    even = left == right and top == bottom
+    x = x if even else F.pad(x, (left, right, top, bottom))
+    return F.conv2d(
+        x,
+        weight,
+        norm.bias - norm.running_mean * factor,
+        stride=convolution.stride,
+        padding=(top, left) if even else 0,
+        groups=convolution.groups,
+    )
 
 
 def square_preprocessor(side: int) -> PixelPreprocessor:
@@ -88,10 +124,7 @@ class EfficientNetLite(PixelBackbone):
 
     def _map(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1280, grid, grid): centred features of unit mean square by `expected_relu6`."""
-        # Channels last halve the time on a CPU.
-        pixels = self._checked(inputs)["pixels"].contiguous(memory_format=torch.channels_last)
-        found: torch.Tensor = (self.model.extract_features(pixels) - self.mean) / self.scale
-        return found
+        return (feature_map(self.model, self._checked(inputs)["pixels"]) - self.mean) / self.scale
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1280): the mean over the map."""
@@ -114,8 +147,8 @@ class EfficientNetLite(PixelBackbone):
 def expected_relu6(shift: torch.Tensor, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean (C,) and root mean variance of min(max(x, 0), 6) where x is normal (ours).
 
-    The last batch norm makes its outputs have mean ``shift`` and standard deviation ``spread`` on ImageNet, so
-    that no picture is needed to centre the features.
+    On ImageNet the last batch norm gives mean ``shift`` and standard deviation ``spread``, so that no picture
+    is needed to centre the features.
     """
     shift, spread = shift.double(), spread.double().abs().clamp_min(1e-9)
     low, high = -shift / spread, (6 - shift) / spread

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.config import StarterImageConfig
-from limbeck.encoders.efficientnet import FEATURES, build_network, square_preprocessor
+from limbeck.encoders.efficientnet import FEATURES, build_network, feature_map, square_preprocessor
 from limbeck.preprocess.pixels import PixelPreprocessor
 
 SIDE, CLASSES, WIDTH = 224, 1000, 384
@@ -42,7 +42,7 @@ class StarterImage(Backbone):
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 384): the sum of two unit vectors with the weights `SHARE` and 1 − `SHARE`."""
         network: Any = self.model
-        features = network.extract_features(inputs["pixels"]).mean((2, 3))
+        features = feature_map(network, inputs["pixels"]).mean((2, 3))
         probabilities = torch.softmax(network._fc(features), dim=1) ** POWER
         named = F.normalize(probabilities @ self.class_vectors, dim=1)
         mapped = F.normalize(F.normalize(features, dim=1) @ self.feature_map, dim=1)
