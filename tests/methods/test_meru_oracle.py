@@ -157,6 +157,7 @@ def test_functions_in_float64(curv: float, seed: int) -> None:
         "pairwise": lorentz.pairwise_distance(x, y, curv),
         "aperture": lorentz.half_aperture(x, curv),
         "exterior": lorentz.exterior_angle(x, y, curv),
+        "pairwise exterior": lorentz.pairwise_exterior_angle(x, y, curv),
         "contrastive": info_nce(-14.0 * lorentz.pairwise_distance(x, y, curv)),
         "entailment": entailment(lorentz.exterior_angle(y, x, curv) - lorentz.half_aperture(y, curv)),
     }
@@ -166,6 +167,7 @@ def test_functions_in_float64(curv: float, seed: int) -> None:
         "pairwise": table,
         "aperture": aperture(x, curv),
         "exterior": exterior(x, y, curv),
+        "pairwise exterior": torch.stack([exterior(row, y, curv) for row in x]),
         "contrastive": contrastive(x, y, curv, 14.0),
         "entailment": entails(x, y, curv),
     }

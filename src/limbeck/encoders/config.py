@@ -342,8 +342,9 @@ class EuclidConfig(Strict):
 class HyperboloidConfig(Strict):
     """The Lorentz model: learnable curvature -curv and logit scale, both clamped.
 
-    Radii are in units of 1/sqrt(curv). ``logit`` is minus the geodesic ``distance`` (MERU), or the Lorentzian
-    ``inner`` product.
+    Radii are in units of 1/sqrt(curv). ``logit`` is minus the geodesic ``distance`` (MERU), the Lorentzian
+    ``inner`` product, or the difference of exterior angles (``angle``, see `LorentzAngle`; no index ranks by
+    it).
     """
 
     dim: int = Field(default=256, ge=2)
@@ -351,7 +352,7 @@ class HyperboloidConfig(Strict):
     learn_curv: bool = True
     min_curv: float = Field(default=0.1, gt=0)
     max_curv: float = Field(default=10.0, gt=0)
-    logit: Literal["distance", "inner"] = "distance"
+    logit: Literal["distance", "inner", "angle"] = "distance"
     logit_scale: float = Field(default=LOGIT_SCALE, gt=0)
     max_logit_scale: float = Field(default=100.0, gt=0)
 

@@ -189,17 +189,59 @@ def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.T
         the floor adds at most 1e-6/(√curv · distance).
     """
     x, y, curv = _prepare(x, y, curv)
-    square, r = _radius(x, curv)
-    norm = r / curv.sqrt()
-    ahead = torch.where((square > _SMALL).unsqueeze(-1), x / norm.unsqueeze(-1), 0.0)
+    square, norm, ahead = _ray(x, curv)
     step = y - x
     climb, along = _dot(ahead, step), _dot(ahead, y)
     aside = step - climb.unsqueeze(-1) * ahead
-    aside_square = _dot(aside, aside)
-    first, second = _time(x, curv) * along, norm * _time(y, curv)
+    times = _time(x, curv), _time(y, curv)
+    return _angle(square, norm, along, climb, _dot(aside, aside), times, curv, _ANGLE_FLOOR[x.dtype])
+
+
+def pairwise_exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
+    """Return `exterior_angle` at every row of x toward every row of y, by one matrix product.
+
+    The squared sine leg comes from a difference, so its floor is 1e-6 in float32 and 1e-14 in float64. Use
+    `exterior_angle` for small angles.
+
+    Args:
+        x: (A, D) space parts, the apexes of the cones.
+        y: (B, D) space parts.
+        curv: minus the curvature.
+
+    Returns:
+        (A, B), in radians. Source as for `exterior_angle`.
+    """
+    x, y, curv = _prepare(x, y, curv)
+    square, norm, ahead = (part.unsqueeze(1) for part in _ray(x, curv))
+    with torch.autocast(x.device.type, enabled=False):  # autocast would multiply in half precision
+        along = ahead.squeeze(1) @ y.T
+    aside_square = (_dot(y, y) - along.square()).clamp_min(0)
+    times = _time(x, curv).unsqueeze(1), _time(y, curv)
+    return _angle(square, norm, along, along - norm, aside_square, times, curv, _PAIRWISE_FLOOR[x.dtype])
+
+
+def _ray(x: torch.Tensor, curv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return curv‖x‖² (…), ‖x‖ (…), and the unit vector (…, D) that continues the ray from the origin."""
+    square, r = _radius(x, curv)
+    norm = r / curv.sqrt()
+    return square, norm, torch.where((square > _SMALL).unsqueeze(-1), x / norm.unsqueeze(-1), 0.0)
+
+
+def _angle(
+    square: torch.Tensor,
+    norm: torch.Tensor,
+    along: torch.Tensor,
+    climb: torch.Tensor,
+    aside_square: torch.Tensor,
+    times: tuple[torch.Tensor, torch.Tensor],
+    curv: torch.Tensor,
+    floor: float,
+) -> torch.Tensor:
+    """Return the exterior angle from the legs that `exterior_angle` describes."""
+    first, second = times[0] * along, norm * times[1]
     near = (climb * (along + norm) - square * aside_square) / (first.clamp_min(0) + second)
     cosine_leg = torch.where(along > 0, near, curv * (first - second))
-    return torch.atan2((curv * aside_square + _ANGLE_FLOOR[x.dtype]).sqrt(), cosine_leg)
+    return torch.atan2((curv * aside_square + floor).sqrt(), cosine_leg)
 
 
 def _cast(x: torch.Tensor) -> torch.Tensor:

@@ -84,8 +84,15 @@ def commit(
 
     Raises:
         LimbeckError: ``path`` exists (without ``replace``), the input is invalid, an id repeats, an encoder
-            is of another space, the disk is full, or another writer holds the lock.
+            is of another space, no engine can rank in the space, the disk is full, or another writer holds
+            the lock.
     """
+    if not meta.space.is_indexable:
+        raise LimbeckError(
+            f"{path}: the model ranks by {meta.space.name}, which no engine of an index computes; train it "
+            "with lift.logit: distance to search, or score it with limbeck evaluate",
+            code="E-ENGINE-CANNOT",
+        )
     check_directory_name(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:

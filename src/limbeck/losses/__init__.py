@@ -1,6 +1,6 @@
 """Losses: tensors in, scalar out. They know no encoder, no method and no process group."""
 
-from limbeck.losses.contrastive import info_nce
+from limbeck.losses.contrastive import info_nce, row_nce
 from limbeck.losses.distillation import (
     cross_relational_kd,
     feature_distance,
@@ -67,6 +67,7 @@ __all__ = [
     "reciprocal_triplets",
     "relational_kd",
     "resample_grid",
+    "row_nce",
     "scaled_logits",
     "shared_label",
     "similarity_mse",

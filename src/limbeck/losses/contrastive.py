@@ -15,8 +15,12 @@ def info_nce(logits: torch.Tensor) -> torch.Tensor:
     Returns:
         Scalar mean over both directions.
     """
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return (row_nce(logits) + row_nce(logits.T)) / 2
+
+
+def row_nce(logits: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each row of logits (B, B) with its own column: one direction of InfoNCE."""
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
 def batch_accuracy(logits: torch.Tensor) -> dict[str, torch.Tensor]:

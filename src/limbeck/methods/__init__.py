@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from limbeck.methods.argent import Argent
+from limbeck.methods.atmg import Atmg
 from limbeck.methods.base import Losses, Method, Outputs, Setup, TrainState
 from limbeck.methods.binarize import Binarize
 from limbeck.methods.clip import Clip
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "clip": Clip,
     "meru": Meru,
     "argent": Argent,
+    "atmg": Atmg,
     "hyper3": Hyper3,
     "hmid-net": HmidNet,
     "soda-teacher": SodaTeacher,

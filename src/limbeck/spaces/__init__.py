@@ -12,6 +12,7 @@ from limbeck.spaces.euclid import Euclid
 from limbeck.spaces.hamming import MAX_BITS, Hamming, prefix_space
 from limbeck.spaces.kept import Kept
 from limbeck.spaces.lorentz import Lorentz
+from limbeck.spaces.lorentz_angle import LorentzAngle
 from limbeck.spaces.registry import space_from_json
 from limbeck.spaces.sphere import Sphere
 
@@ -21,6 +22,7 @@ __all__ = [
     "Hamming",
     "Kept",
     "Lorentz",
+    "LorentzAngle",
     "Space",
     "Sphere",
     "from_json",

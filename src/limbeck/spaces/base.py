@@ -45,6 +45,10 @@ class Space(Protocol):
     def has_cones(self) -> bool:
         """Whether the space has entailment cones; without them the cone methods raise an error."""
 
+    @property
+    def is_indexable(self) -> bool:
+        """Whether the engines of an index can rank by the similarity of the space."""
+
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """Return the points as a (N, width) array of `dtype`.
 
@@ -194,6 +198,11 @@ class Vectors:
     def dtype(self) -> np.dtype[Any]:
         """The type of a stored array: float32."""
         return np.dtype(np.float32)
+
+    @property
+    def is_indexable(self) -> bool:
+        """True: the similarity is that of an inner product."""
+        return True
 
     def restored(self, points: ArrayLike, *, what: str = "points", first: int = 0) -> np.ndarray:
         """Return the points as float32; every vector is a valid point."""

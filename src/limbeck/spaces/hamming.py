@@ -55,6 +55,11 @@ class Hamming(NoCones):
         """The type of a stored array: uint8."""
         return np.dtype(np.uint8)
 
+    @property
+    def is_indexable(self) -> bool:
+        """True: engines compare codes."""
+        return True
+
     def check(self, points: ArrayLike, *, what: str = "points") -> np.ndarray:
         """Return packed codes of this length unchanged.
 

@@ -10,11 +10,13 @@ from limbeck.spaces.base import Space
 from limbeck.spaces.euclid import Euclid
 from limbeck.spaces.hamming import Hamming
 from limbeck.spaces.lorentz import Lorentz
+from limbeck.spaces.lorentz_angle import LorentzAngle
 from limbeck.spaces.sphere import Sphere
 
 _SPACES: dict[str, Callable[..., Space]] = {
     "sphere": Sphere,
     "lorentz": Lorentz,
+    "lorentz-angle": LorentzAngle,
     "euclid": Euclid,
     "hamming": Hamming,
 }

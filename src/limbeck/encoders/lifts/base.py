@@ -83,6 +83,10 @@ class Lift(nn.Module, ABC):
         """Return the angle (…), in radians, at `general` between the axis of its cone and `specific`."""
         raise self._lacks("entailment cones; use a lift of kind tangent or polar, or set entailment to 0")
 
+    def pairwise_angle(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+        """Return `exterior_angle` of every pair: (A, dim) and (B, dim) give (A, B)."""
+        raise self._lacks("exterior angles; use a lift of kind tangent or polar")
+
     def cone_excess(
         self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
     ) -> torch.Tensor:

@@ -15,7 +15,7 @@ from limbeck.encoders.lifts.base import MODALITIES, Lift
 from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
-from limbeck.spaces import Lorentz
+from limbeck.spaces import Lorentz, LorentzAngle
 
 _AT_BOUND = 1e-3  # how near to a bound of the radius counts as being at it, in units of 1/sqrt(curv)
 
@@ -46,17 +46,20 @@ class LorentzLift(LogitScale, Lift):
     def space(self) -> Lorentz:  # type: ignore[override]
         """The numpy half at the current curvature."""
         # Not the tensor's exp: its last bit depends on the processor, and the space is part of `space_id`.
-        return Lorentz(self.dim, float(np.float32(math.exp(float(self.log_curv.detach())))))
+        kind = LorentzAngle if self.config.logit == "angle" else Lorentz
+        return kind(self.dim, float(np.float32(math.exp(float(self.log_curv.detach())))))
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return minus the scaled geodesic distance (MERU), or the scaled inner product in units of 1/curv,
-        plus 1."""
+        plus 1, or the scaled difference of both exterior angles (see `LorentzAngle`)."""
         scale = self.logit_scale if logit_scale is None else logit_scale
         if self.config.logit == "inner":
             # The constant 1 cancels in a softmax; it keeps the digits of the small differences.
             return scale * (self.curv * lorentz.pairwise_inner(a, b, self.curv) + 1)
+        if self.config.logit == "angle":
+            return scale * (self.pairwise_angle(a, b) - self.pairwise_angle(b, a).T).abs()
         return -scale * lorentz.pairwise_distance(a, b, self.curv)
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -80,6 +83,10 @@ class LorentzLift(LogitScale, Lift):
     def exterior_angle(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
         """Return the exterior angle at the general point, in radians (MERU, entailment loss)."""
         return lorentz.exterior_angle(general, specific, self.curv)
+
+    def pairwise_angle(self, general: torch.Tensor, specific: torch.Tensor) -> torch.Tensor:
+        """Return `exterior_angle` of every pair: (A, dim) and (B, dim) give (A, B)."""
+        return lorentz.pairwise_exterior_angle(general, specific, self.curv)
 
     def cone_excess(
         self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
