@@ -15,6 +15,7 @@ from limbeck.cli.compress import compress
 from limbeck.cli.data import data_app
 from limbeck.cli.demo import demo
 from limbeck.cli.distil_text import distil_text
+from limbeck.cli.doctor import doctor
 from limbeck.cli.encode import encode
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.export import export as export_model
@@ -73,6 +74,7 @@ app.command("demo")(demo)
 app.add_typer(data_app, name="data")
 app.command("train")(train)
 app.command("list")(list_things)
+app.command("doctor")(doctor)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("grid")(grid)

@@ -74,17 +74,24 @@ class Report:
         return [head, *body]
 
 
-def check_pairs(pairs: Pairs, protocol: Protocol | None = None, progress: Progress | None = None) -> Report:
+def check_pairs(
+    pairs: Pairs,
+    protocol: Protocol | None = None,
+    progress: Progress | None = None,
+    *,
+    pictures: bool = True,
+) -> Report:
     """Check a pairs table; faults become findings, not exceptions.
 
     Args:
         pairs: the table; open it with ``strict=False``, so that its faults are listed instead of raised.
         protocol: also check its splits, and duplicates between its queries and its database or train part.
         progress: called with (pictures done, all pictures).
+        pictures: whether to open the pictures.
     """
     started = time.monotonic()
     report = Report(str(pairs.path), pairs.name, len(pairs))
-    alike = _check_pictures(pairs, report, progress)
+    alike = _check_pictures(pairs, report, progress) if pictures else []
     _check_texts(pairs, report)
     _check_features(pairs, report)
     if protocol is None:

@@ -6,11 +6,13 @@ import torch
 
 
 def code_monitors(**relaxed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return bit balance (mean |mean bit|, 0 is even) and mean squared quantization error of codes (B, b)."""
+    """Return figures of codes (B, b): bit balance (mean |mean bit|, 0 is even), the share of bits that are
+    constant in the batch, and the mean squared quantization error."""
     found = {}
     for name, u in relaxed.items():
         signs = sign(u)
         found[f"bit_balance/{name}"] = signs.mean(0).abs().mean()
+        found[f"constant_bits/{name}"] = (signs == signs[0]).all(0).float().mean()
         found[f"quantization_error/{name}"] = (signs - u.detach()).square().mean()
     return found
 

@@ -23,11 +23,15 @@ from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, TrainState
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.cost import SAMPLES, StageClock, extrapolate
+from limbeck.training.figures import WeightGrowth, batch_figures
+from limbeck.training.health import Watch
 from limbeck.training.metrics_log import MetricsLog, ProgressLine
 from limbeck.training.nonfinite import check_gradients, check_losses
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import StageConfig
+from limbeck.training.spikes import Spikes
 from limbeck.training.step import average_gradients, float32, forward_backward, random_state, set_random_state
+from limbeck.training.symptoms import Log
 
 
 class Interrupted(Exception):
@@ -92,12 +96,16 @@ def fit(
     progress = store.restore(method, optimizer, names)
     log = MetricsLog(folder / "metrics.jsonl", resume_step=progress.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    growth = WeightGrowth(parameters, progress.extra)
+    spikes = Spikes(stage.optim.skip_spikes, progress.extra, fabric.broadcast)
     began = time.monotonic() - progress.seconds
     main = fabric.is_global_zero
     line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
     spent = progress.extra.get("training_seconds", 0.0)
     clock = StageClock(folder, batches.batch_size, step=progress.step, seconds=spent) if main else None
     trains = False  # whether train modes are set; validation changes them
+    health = Log.of(stage, method.encoder.lift.config, method.config, epoch_steps=batches.steps_per_epoch)
+    watch = Watch(health, total, line.say)
     with line, _stop_flag() as stop:
         for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
             state = TrainState(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
@@ -110,10 +118,11 @@ def fit(
             average_gradients(parameters)
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
-            torch.nn.utils.clip_grads_with_norm_(parameters, stage.optim.clip_norm or math.inf, norm)
-            optimizer.step()
+            if not spikes.skips(losses.value, float(norm)):
+                torch.nn.utils.clip_grads_with_norm_(parameters, stage.optim.clip_norm or math.inf, norm)
+                optimizer.step()
+                method.after_step(outputs, state)
             optimizer.zero_grad(set_to_none=True)
-            method.after_step(outputs, state)
 
             done = step + 1
             progress.step = done
@@ -127,7 +136,10 @@ def fit(
                     if main and plan.select == "best":
                         BestModel.save(method, folder, progress)
             if main and (validated or done % plan.log_every == 0 or done == total):
-                log.write(_row(done, state.epoch, lr, losses, validated))
+                figures = {"grad_norm": float(norm)} | growth() | batch_figures(batch) | spikes.figures
+                row = _row(done, state.epoch, lr, losses, figures, validated)
+                log.write(row)
+                watch.see(row)
                 if clock:
                     clock.note(done)
             note = f"loss {losses.value:.4f}" + (f"  val {validated['score']:.4f}" if validated else "")
@@ -210,11 +222,18 @@ def set_train_mode(method: Method) -> None:
             tower.backbone.eval()
 
 
-def _row(step: int, epoch: int, lr: float, losses: Losses, validated: dict[str, float]) -> dict[str, Any]:
+def _row(
+    step: int,
+    epoch: int,
+    lr: float,
+    losses: Losses,
+    figures: dict[str, float],
+    validated: dict[str, float],
+) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step, "epoch": epoch, "lr": lr, "loss": losses.value}
     row |= {f"loss/{name}": float(value) for name, value in losses.parts.items()}
     row |= {name: float(value) for name, value in losses.monitors.items()}
-    return row | {f"val/{name}": value for name, value in validated.items()}
+    return row | figures | {f"val/{name}": value for name, value in validated.items()}
 
 
 @contextlib.contextmanager

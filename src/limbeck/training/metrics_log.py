@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from limbeck.console import console
 from limbeck.files import json_text, write_atomic
+from limbeck.notices import say
 from limbeck.tables import split_lines
 
 
@@ -68,6 +69,13 @@ class ProgressLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.live:
+            self.console.print(f"limbeck: {text}", highlight=False, markup=False)
+        else:
+            say(text)
 
     def update(self, step: int, note: str | None = None) -> None:
         """Report that ``step`` steps are done."""

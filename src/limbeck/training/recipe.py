@@ -60,7 +60,9 @@ class OptimConfig(Strict):
     """Configures AdamW; norms, biases and temperatures get no weight decay.
 
     ``lr_scale`` multiplies ``lr`` for a tower and its head. ``backbone_lr`` replaces it for a tower's
-    backbone (or its adapters); what is new on top of the backbone keeps ``lr``.
+    backbone (or its adapters); what is new on top of the backbone keeps ``lr``. ``skip_spikes`` skips steps
+    whose gradient norm is above this multiple of its running median, or whose loss is far above its own; by
+    default no step is skipped.
     """
 
     lr: float = Field(default=1e-3, gt=0)
@@ -70,6 +72,7 @@ class OptimConfig(Strict):
     betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
+    skip_spikes: float | None = Field(default=None, gt=1)
 
 
 class ScheduleConfig(Strict):
