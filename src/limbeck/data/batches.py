@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset, members
@@ -23,6 +24,7 @@ from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
 from limbeck.encoders.inputs import Cached, Sets, TowerInputs, map_tensors, named_tensors
 from limbeck.encoders.masking import drawn
+from limbeck.encoders.transforms import random_part
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.pictures import LazyPictures
@@ -159,6 +161,12 @@ class InputReader:
         size = getattr(self.backbone, "image_size", None)
         return LazyPictures([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
 
+    def _part(self, row: int, drawn_by: int) -> Image.Image:
+        """Open a picture and cut out the part that a draw chooses."""
+        assert self.spec.part is not None
+        image = self.view.pairs.open_image(int(row), size=None)
+        return random_part(image, self.spec.part, torch.Generator().manual_seed(drawn_by))
+
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
         if self.is_image and self.stored is None and self.reads.kind == "pixels":
@@ -172,7 +180,15 @@ class InputReader:
                 return Cached(torch.from_numpy(np.array(self.stored[positions])))
             vary = draws is not None and not self.whole
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
-            inputs = self.backbone.collate(self._images(positions), generators)
+            images = self._images(positions)
+            if draws is not None and self.spec.part is not None:
+                images = LazyPictures(
+                    [
+                        partial(self._part, row, d)
+                        for row, d in zip(self.view.rows[positions], draws, strict=True)
+                    ]
+                )
+            inputs = self.backbone.collate(images, generators)
             if draws is not None and self.spec.mask is not None:
                 inputs |= drawn(self.spec.mask, self.backbone.patches, draws)
             return inputs

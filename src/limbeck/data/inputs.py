@@ -83,6 +83,8 @@ class Input(NamedTuple):
         prompt: how labels become text.
         mask: the patches of the picture that the tower sees in training; None shows all.
         teacher: the frozen model that reads it instead of the method's tower.
+        part: shares of the area (min, max): the tower sees a random part of the picture in training, cut out
+            before its own augmentation; None shows the whole.
     """
 
     column: Column
@@ -90,6 +92,7 @@ class Input(NamedTuple):
     prompt: PromptConfig | None = None
     mask: MaskConfig | None = None
     teacher: TeacherSpec | None = None
+    part: tuple[float, float] | None = None
 
 
 def label_prompts(

@@ -13,6 +13,7 @@ import torch
 from limbeck.data.caption_chains import coarsest
 from limbeck.data.inputs import Input, Item, label_prompts, permuted_names
 from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
 from limbeck.preprocess import Reads
 
 
@@ -125,6 +126,15 @@ class Subset:
             return [[[word_of[name] for name in own]] for own in names]
         assert spec.prompt is not None
         return [[item] for item in label_prompts(names, self.pairs.label_names, spec.prompt)]
+
+    def require_phrases(self) -> None:
+        """Raise a `LimbeckError` if no text has a phrase by rule that is more general than the text."""
+        if not any(coarsest(text) != text for texts in self.texts for text in texts):
+            raise LimbeckError(
+                f"{self.pairs.path}: no text has a shorter phrase by rule (docs/evaluation.md); import "
+                "longer captions, or train a method without phrases, such as meru",
+                code="E-DATA-TEXT",
+            )
 
     def fit_items(self, spec: Input, reads: str) -> Any:
         """Return the items to which a backbone is fitted: feature rows (n, D), or texts; none for pixels."""

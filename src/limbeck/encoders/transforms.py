@@ -1,9 +1,9 @@
-"""Random crops, mirrors and jitter of training pictures. Each crop has its own generator (ours)."""
+"""Random crops, parts, mirrors and jitter of training pictures. Each crop has its own generator (ours)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image, ImageEnhance
@@ -28,16 +28,34 @@ def random_crop(
     if augment.keeps_place:
         whole = resize_center(image, size) if still is None else still(image)
         return _jitter(whole, augment.jitter, generator)
-    low, high = augment.crop
-    area = (low + (high - low) * area_share) * image.width * image.height
-    ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * aspect)
-    width = min(image.width, max(1, round(math.sqrt(area * ratio))))
-    height = min(image.height, max(1, round(math.sqrt(area / ratio))))
-    left, top = round(across * (image.width - width)), round(down * (image.height - height))
-    image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+    box = _box(image, augment.crop, area_share, aspect, across, down)
+    image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     if augment.flip and mirror < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return _jitter(image, augment.jitter, generator)
+
+
+def random_part(image: Image.Image, area: Sequence[float], generator: torch.Generator) -> Image.Image:
+    """Cut out a random part with a share of the area from ``area`` (min, max), unresized.
+
+    It is drawn as in `random_crop`: with a generator of the same seed, the part lies inside that crop, if its
+    area is not larger.
+    """
+    area_share, aspect, across, down, _ = torch.rand(5, generator=generator).tolist()
+    return image.crop(_box(image, area, area_share, aspect, across, down))
+
+
+def _box(
+    image: Image.Image, area: Sequence[float], area_share: float, aspect: float, across: float, down: float
+) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a crop from four numbers between 0 and 1."""
+    low, high = area
+    pixels = (low + (high - low) * area_share) * image.width * image.height
+    ratio = math.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * aspect)
+    width = min(image.width, max(1, round(math.sqrt(pixels * ratio))))
+    height = min(image.height, max(1, round(math.sqrt(pixels / ratio))))
+    left, top = round(across * (image.width - width)), round(down * (image.height - height))
+    return left, top, left + width, top + height
 
 
 def _jitter(image: Image.Image, jitter: float, generator: torch.Generator) -> Image.Image:

@@ -9,7 +9,15 @@ from limbeck.losses.distillation import (
     relational_kd,
     squared_distance,
 )
-from limbeck.losses.entailment import adaptive_entailment, entailment, linear_warmup, radius_floor
+from limbeck.losses.entailment import (
+    adaptive_entailment,
+    calibration,
+    entailment,
+    linear_warmup,
+    radius_floor,
+    softened_entailment,
+    uncertainty,
+)
 from limbeck.losses.hashing import (
     bit_balance,
     code_mse,
@@ -44,6 +52,7 @@ __all__ = [
     "ancestor_triplets",
     "at_patches",
     "bit_balance",
+    "calibration",
     "code_mse",
     "cosine",
     "cross_ranking",
@@ -71,7 +80,9 @@ __all__ = [
     "scaled_logits",
     "shared_label",
     "similarity_mse",
+    "softened_entailment",
     "softness",
     "squared_distance",
     "symmetric_bernoulli_kl",
+    "uncertainty",
 ]

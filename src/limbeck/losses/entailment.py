@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 
 def entailment(excess: torch.Tensor) -> torch.Tensor:
@@ -26,6 +27,35 @@ def adaptive_entailment(angle: torch.Tensor, distance: torch.Tensor) -> torch.Te
     """
     apart = distance.detach()
     return (apart / (apart + apart.mean()).clamp_min(1e-12) * angle).mean()
+
+
+def softened_entailment(excess: torch.Tensor, angle: torch.Tensor, slope: float) -> torch.Tensor:
+    """Return max(0, excess) + slope · angle, (B,): UNCHA's residual, which pulls inside the cone, too.
+
+    Args:
+        excess: (B,) exterior angle minus (scaled) half aperture, in radians.
+        angle: (B,) exterior angle.
+        slope: factor of the angle.
+    """
+    return excess.clamp_min(0) + slope * angle
+
+
+def uncertainty(points: torch.Tensor) -> torch.Tensor:
+    """Return softplus(−‖x‖), (B,), of space parts (B, dim): a point near the origin is uncertain (UNCHA)."""
+    return F.softplus(-points.norm(dim=-1))
+
+
+def calibration(residual: torch.Tensor, log_uncertainty: torch.Tensor) -> torch.Tensor:
+    """Return mean [r / (2 exp u) + u / 2] + entropy of softmax(u): radii learn to predict residuals (UNCHA).
+
+    Args:
+        residual: (B,) residuals r of the cones; they get no gradient.
+        log_uncertainty: (B,) `uncertainty` u of the apexes.
+    """
+    u = log_uncertainty
+    share = u.softmax(0)
+    entropy = -(share * share.log()).sum()
+    return (residual.detach() / u.exp() + u).mean() / 2 + entropy
 
 
 def radius_floor(radius: torch.Tensor, low: float) -> torch.Tensor:

@@ -18,16 +18,20 @@ from limbeck.methods.hashing.mith import Mith
 from limbeck.methods.hashing.ssah import Ssah
 from limbeck.methods.hashing.ucch import Ucch
 from limbeck.methods.hmid_net import HmidNet
+from limbeck.methods.hycoclip import HyCoClip
 from limbeck.methods.hyper3 import Hyper3
 from limbeck.methods.meru import Meru
 from limbeck.methods.soda import SodaStudent, SodaTeacher
 from limbeck.methods.soda_hyperbolic import SodaHyperbolic
+from limbeck.methods.uncha import Uncha
 
 METHODS: dict[str, type[Method]] = {
     "clip": Clip,
     "meru": Meru,
     "argent": Argent,
     "atmg": Atmg,
+    "hycoclip": HyCoClip,
+    "uncha": Uncha,
     "hyper3": Hyper3,
     "hmid-net": HmidNet,
     "soda-teacher": SodaTeacher,

@@ -6,7 +6,6 @@ visual node of a phrase exists in training only. docs/papers/hyperbolic.md says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,16 +20,9 @@ from limbeck.encoders.inputs import raw
 from limbeck.errors import LimbeckError
 from limbeck.losses import entailment, info_nce, linear_warmup
 from limbeck.losses.contrastive import batch_accuracy
-from limbeck.methods.base import Embeddings, Losses, Method, Setup, TrainState
+from limbeck.methods.base import Losses, Method, Setup, TrainState
 from limbeck.methods.monitors import cone_share
-
-
-@dataclass
-class PhraseOutputs(Embeddings):
-    """Embeddings (B, dim) of pictures and texts, of a phrase of each text, and of what the phrase shows."""
-
-    phrase: torch.Tensor
-    part: torch.Tensor
+from limbeck.methods.parts import PartOutputs
 
 
 class Pooling(nn.Module):
@@ -50,7 +42,7 @@ class Pooling(nn.Module):
         return pooled
 
 
-class Hyper3(Method[PhraseOutputs]):
+class Hyper3(Method[PartOutputs]):
     """E(a, b) = max(0, ext(b, a) - s aper(b)) puts a into the cone of b.
 
         L = InfoNCE(-tau d(I, T)) + entailment * [E(I, T) + phrase * (E(P, Q) + E(I, P) + E(T, Q))]
@@ -85,19 +77,19 @@ class Hyper3(Method[PhraseOutputs]):
             )
         self.pooling = Pooling(text.dim, image.dim, config.heads)
 
-    def encode_batch(self, batch: Batch) -> PhraseOutputs:
+    def encode_batch(self, batch: Batch) -> PartOutputs:
         """Return the embeddings (B, dim) of picture, text, phrase and part."""
         tower, lift = self.encoder.towers["image"], self.encoder.lift
         tokens = tower.tokens(raw(batch.inputs["image"]))
         phrase = self.encoder.towers["text"](batch.inputs["phrase"])
-        return PhraseOutputs(
+        return PartOutputs(
             image=lift(tokens[:, 0], "image"),
             text=self.encoder.embed("text", batch.inputs["text"]),
             phrase=lift(phrase, "text"),
             part=lift(self.pooling(phrase, tokens[:, 1:]), "image"),
         )
 
-    def loss(self, outputs: PhraseOutputs, state: TrainState) -> Losses:
+    def loss(self, outputs: PartOutputs, state: TrainState) -> Losses:
         """Return the loss of the class docstring."""
         lift, image, text = self.encoder.lift, outputs.image, outputs.text
         phrase, part = outputs.phrase, outputs.part

@@ -57,12 +57,15 @@ def build_method(
         say: receives one line per weight that comes from a pretrained source.
 
     Raises:
-        LimbeckError: a tower does not fit the method, or a model to start from or to learn from is missing.
+        LimbeckError: a tower does not fit the method, a model to start from or to learn from is missing, or
+            the method reads phrases and no text has one.
     """
     check_source(stage.model_dump(mode="json"), f"stages.{stage.name}")
     torch.manual_seed(int(sha256_json([seed, stage.name])[:12], 16))
     method_class, config = method_config(stage)
     specs = method_class.inputs(config)
+    if any(spec.column == "phrase" for spec in specs.values()):
+        data.train.require_phrases()
     sources: dict[str, DualEncoder] = {}
     for origin in set(stage.init.values()):
         sources[origin] = load(origin_of(origin, earlier))
