@@ -305,6 +305,6 @@ def test_the_hub_is_asked_for_graphs_where_it_has_no_weights(
 
 
 def test_an_index_is_no_model(tmp_path: Path) -> None:
-    write_json(tmp_path / "manifest-1.json", {"model": "runs/old"})
-    write_json(tmp_path / "manifest-2.json", {"model": "runs/photos"})
+    write_json(tmp_path / "manifest-9.json", {"model": "runs/old"})
+    write_json(tmp_path / "manifest-10.json", {"model": "runs/photos"})
     refused(tmp_path, r"is an index, not a model; give what it was built with: runs/photos")

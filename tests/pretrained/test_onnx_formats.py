@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,12 @@ from PIL import Image
 import limbeck
 from hub_models import write_clip
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.onnx_source import open_onnx_source
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
+from limbeck.onnx import OnnxEncoder
 from pretrained_models import TEXTS, export_onnx, write_immich, write_siglip, write_transformers_js
+from test_base_install import BASE
 
 onnx = pytest.importorskip("onnx")
 
@@ -66,11 +71,16 @@ def test_weights_in_a_file_of_their_own(place: Path, tmp_path: Path) -> None:
     options = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 0}
     onnx.save_model(onnx.load(str(file)), str(file), **options)
     whole = limbeck.load(place / "immich").encode_text(TEXTS)
-    encoder = limbeck.load(apart)
+    encoder, source = limbeck.load(apart), open_onnx_source(str(apart))
     encoder.save(tmp_path / "saved", bundle=True)
+    assert source is not None and source.space_id == encoder.space_id
+    source.bundle(tmp_path / "copy")
     shutil.rmtree(apart)
     np.testing.assert_array_equal(encoder.encode_text(TEXTS), whole)
     np.testing.assert_array_equal(limbeck.load(tmp_path / "saved").encode_text(TEXTS), whole)
+    copied = OnnxEncoder.open(tmp_path / "copy")
+    assert copied is not None
+    np.testing.assert_allclose(copied.encode_text(TEXTS), whole, atol=1e-6)
 
 
 def test_what_cannot_be_read_is_one_line(place: Path, tmp_path: Path) -> None:
@@ -120,3 +130,40 @@ _CHANGES = {
     "another size": _another_size,
     "another kind": lambda folder: write_json(folder / "config.json", {"model_type": "blip"}),
 }
+
+
+@pytest.mark.parametrize("graphs", ["immich", "js-clip", "js-siglip"])
+def test_without_torch_the_points_are_the_same(
+    place: Path, pictures: list[Image.Image], tmp_path: Path, graphs: str
+) -> None:
+    wanted, found = limbeck.load(place / graphs), open_onnx_source(str(place / graphs))
+    assert found is not None and found.space_id == wanted.space_id and found.space == wanted.space
+    assert found.kept == wanted.kept and found.inputs == wanted.inputs
+    found.bundle(tmp_path)
+    stored = OnnxEncoder.open(tmp_path)
+    assert stored is not None and stored.space_id == found.space_id
+    for encoder in (found, stored):
+        np.testing.assert_allclose(encoder.encode_text(TEXTS), wanted.encode_text(TEXTS), atol=1e-6)
+        np.testing.assert_allclose(encoder.encode_image(pictures), wanted.encode_image(pictures), atol=1e-6)
+    assert open_onnx_source(str(place / "clip")) is None
+
+
+@pytest.mark.slow  # starts Python
+def test_an_index_of_graphs_needs_no_torch(place: Path, pictures: list[Image.Image], tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(pictures):
+        picture.convert("RGB").save(tmp_path / f"pictures/{number}.png")
+    script = f"""
+import limbeck
+limbeck.Index.build("index", "pictures", model={str(place / "immich")!r})
+index = limbeck.Index.open("index")
+print(index.search("a dog", k=1)[0].id, index.search(image="pictures/1.png", k=1)[0].id)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", BASE + script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    index = limbeck.Index.build(
+        tmp_path / "other", tmp_path / "pictures", model=limbeck.load(place / "immich")
+    )
+    assert done.stdout.split() == [index.search("a dog", k=1)[0].id, "1.png"]

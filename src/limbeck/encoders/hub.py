@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
-from limbeck.encoders.pooling import transformer_folder
-from limbeck.encoders.sources import check_code, check_weights, hub_closed
+from limbeck.encoders.sources import check_code, check_weights, hub_closed, transformer_folder
 from limbeck.errors import LimbeckError
 
 

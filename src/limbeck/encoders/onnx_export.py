@@ -16,8 +16,8 @@ from torch import nn
 
 from limbeck.encoders.origin import Floats
 from limbeck.errors import LimbeckError
-from limbeck.files import atomic_dir, write_json
-from limbeck.onnx.encoder import FOLDER, FORMAT, SETTINGS, OnnxEncoder, OnnxTower
+from limbeck.files import atomic_dir
+from limbeck.onnx.encoder import FOLDER, OnnxEncoder, OnnxTower
 from limbeck.preprocess import Preprocessor
 from limbeck.preprocess.features import FeaturePreprocessor
 
@@ -89,9 +89,8 @@ def export_onnx(model: DualEncoder, folder: Path, space_id: str) -> OnnxEncoder:
             if preprocess is not None:
                 (aside / modality).mkdir()
                 towers[modality] = export_tower(model, modality, preprocess, aside / modality).tower
-        _write_settings(
-            OnnxEncoder(folder, model.space, space_id, model.kept, towers, model.asymmetric), aside
-        )
+        encoder = OnnxEncoder(folder, model.space, space_id, model.kept, towers, model.asymmetric)
+        encoder.write_settings(aside)
     exported = OnnxEncoder.open(folder)
     assert exported is not None
     return exported
@@ -105,20 +104,6 @@ def _on_cpu(model: DualEncoder) -> Iterator[None]:
         yield
     finally:
         model.to(device)
-
-
-def _write_settings(encoder: OnnxEncoder, folder: Path) -> None:
-    write_json(
-        folder / SETTINGS,
-        {
-            "format": FORMAT,
-            "space": encoder.space.to_json(),
-            "space_id": encoder.space_id,
-            "kept": encoder.kept.to_json(),
-            "asymmetric": encoder.asymmetric,
-            "towers": {m: {"reads": t.reads, "preprocess": t.settings} for m, t in encoder.towers.items()},
-        },
-    )
 
 
 def export_tower(model: DualEncoder, modality: str, preprocess: Preprocessor, folder: Path) -> Exported:

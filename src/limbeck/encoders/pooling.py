@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from limbeck.encoders.sources import inside
 from limbeck.encoders.tensors import load_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
@@ -115,7 +116,7 @@ def read_modules(folder: Path) -> Modules:
     weights: dict[str, torch.Tensor] = {}
     normalize = False
     for module in listed:
-        kind, place = str(module["type"]).rsplit(".", 1)[-1], _inside(folder, str(module.get("path", "")))
+        kind, place = str(module["type"]).rsplit(".", 1)[-1], inside(folder, str(module.get("path", "")))
         if kind == "Transformer":
             continue
         if kind == "Pooling":
@@ -145,25 +146,6 @@ def read_modules(folder: Path) -> Modules:
             code="E-MODEL-UNSUPPORTED",
         )
     return Modules(PoolingPlan(modes, tuple(dense), normalize, **_texts(folder)), weights)
-
-
-def transformer_folder(folder: Path) -> Path:
-    """Return the folder of the transformer: the given one, or the subfolder that ``modules.json`` names."""
-    if (folder / "config.json").is_file() or not (folder / "modules.json").is_file():
-        return folder
-    modules: list[dict[str, Any]] = read_json(folder / "modules.json")
-    kinds = ("Transformer", "CLIPModel")
-    paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith(kinds)]
-    return _inside(folder, paths[0]) if paths else folder
-
-
-def _inside(folder: Path, path: str) -> Path:
-    if path in (".", "..") or "/" in path.rstrip("/") or "\\" in path:
-        raise LimbeckError(
-            f"{folder / 'modules.json'}: path {path!r} is not a folder of this model; restore it",
-            code="E-MODEL-DAMAGED",
-        )
-    return folder / path
 
 
 def _modes(file: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", 
 
 STARTER = "starter"
 _STARTER_VERSION = 1  # of the kept model; raised when `limbeck.encoders.starter` makes another one
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pretrained model on this machine: its name as the user gave it, and its folder (or file)."""
+
+    name: str
+    path: Path
+
+    def refuse(self, why: str, code: str = "E-MODEL-UNSUPPORTED") -> LimbeckError:
+        """Return the error of a model that cannot be loaded."""
+        return LimbeckError(f"{self.name}: {why}", code=code)
 
 
 def starter_folder() -> Path:
@@ -122,6 +135,26 @@ def incomplete(where: Path | str, lacks: str) -> LimbeckError:
         f"{where}: the directory is incomplete, it lacks {lacks}; copy or download the whole model again",
         code="E-MODEL-DAMAGED",
     )
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Return the folder of the transformer: the given one, or the subfolder that ``modules.json`` names."""
+    if (folder / "config.json").is_file() or not (folder / "modules.json").is_file():
+        return folder
+    modules: list[dict[str, Any]] = read_json(folder / "modules.json")
+    kinds = ("Transformer", "CLIPModel")
+    paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith(kinds)]
+    return inside(folder, paths[0]) if paths else folder
+
+
+def inside(folder: Path, path: str) -> Path:
+    """Return a subfolder that ``modules.json`` names; any other place is refused."""
+    if path in (".", "..") or "/" in path.rstrip("/") or "\\" in path:
+        raise LimbeckError(
+            f"{folder / 'modules.json'}: path {path!r} is not a folder of this model; restore it",
+            code="E-MODEL-DAMAGED",
+        )
+    return folder / path
 
 
 def check_code(folder: Path, source: str) -> None:

@@ -10,8 +10,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from limbeck.encoders.config import TokenizerConfig
-from limbeck.encoders.pooling import transformer_folder
-from limbeck.encoders.sources import check_code, hub_closed, incomplete, local_folder
+from limbeck.encoders.sources import check_code, hub_closed, incomplete, local_folder, transformer_folder
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.preprocess.text import UNKNOWN

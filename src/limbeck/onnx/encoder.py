@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import numpy as np
 
 from limbeck.codes import sign_codes
 from limbeck.errors import LimbeckError
-from limbeck.files import read_json
+from limbeck.files import read_json, write_json
+from limbeck.onnx.foreign import Calls, session_options
 from limbeck.onnx.precision import GRAPHS, Precision
 from limbeck.preprocess import Arrays, Preprocessor, preprocessor_from_json
 from limbeck.spaces import Kept, Space, space_from_json
@@ -28,8 +28,6 @@ FOLDER = "onnx"
 """The folder of these files in a model directory."""
 SETTINGS = "encoder.json"
 FORMAT = 1
-THREADS = "LIMBECK_ONNX_THREADS"
-"""The variable that names the threads of one run of a graph; by default one per core."""
 
 
 @dataclass
@@ -41,12 +39,15 @@ class OnnxTower:
         reads: ``text``, ``pixels`` or ``features:NAME``.
         settings: the preprocessor's settings.
         precision: chooses the graph.
+        calls: how a graph of another program is called, whose output is any multiple of the embedding; None
+            for limbeck's own.
     """
 
     folder: Path
     reads: str
     settings: dict[str, Any]
     precision: Precision = "fp32"
+    calls: Calls | None = None
 
     @property
     def graph(self) -> Path:
@@ -72,13 +73,10 @@ class OnnxTower:
             )
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Waiting threads would burn as much processor time as a text takes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.intra_op_num_threads = int(os.environ.get(THREADS, 0))
         try:
-            return onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(
+                str(self.graph), session_options(), providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # the C++ side raises its own classes
             reason = (str(error).strip().splitlines() or ["no reason given"])[0][:120]
             raise LimbeckError(
@@ -87,6 +85,9 @@ class OnnxTower:
 
     def run(self, arrays: Arrays) -> list[np.ndarray]:
         """Return the graph's outputs for preprocessed items: ``vector``, and ``floats`` where it has them."""
+        if self.calls is not None:
+            vectors = self.calls.run(self.session, list(arrays.values()))
+            return [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)]
         names = [one.name for one in self.session.get_inputs()]
         outputs: list[np.ndarray] = self.session.run(None, {name: arrays[name] for name in names})
         return outputs
@@ -129,7 +130,13 @@ class OnnxEncoder:
                     f"{file}: format {stored['format']} is newer; upgrade limbeck", code="E-FILE-VERSION"
                 )
             towers = {
-                modality: OnnxTower(folder / FOLDER / modality, one["reads"], one["preprocess"], precision)
+                modality: OnnxTower(
+                    folder / FOLDER / modality,
+                    one["reads"],
+                    one["preprocess"],
+                    precision,
+                    Calls(**one["calls"]) if "calls" in one else None,
+                )
                 for modality, one in stored["towers"].items()
             }
             space, kept = space_from_json(stored["space"]), Kept.from_json(stored["kept"])
@@ -191,6 +198,25 @@ class OnnxEncoder:
         if "points" in outputs:
             found["points"] = sign_codes(vectors[0]) if self.space.storage == "codes" else vectors[0]
         return [found[name] for name in outputs]
+
+    def write_settings(self, folder: Path) -> None:
+        """Write ``encoder.json`` into the folder of the towers."""
+        towers = {
+            modality: {"reads": tower.reads, "preprocess": tower.settings}
+            | ({} if tower.calls is None else {"calls": tower.calls.to_json()})
+            for modality, tower in self.towers.items()
+        }
+        write_json(
+            folder / SETTINGS,
+            {
+                "format": FORMAT,
+                "space": self.space.to_json(),
+                "space_id": self.space_id,
+                "kept": self.kept.to_json(),
+                "asymmetric": self.asymmetric,
+                "towers": towers,
+            },
+        )
 
     def bundle(self, folder: Path) -> None:
         """Copy the graphs into an empty directory, and the model where it holds all its weights.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.encoders.chosen import asked_device, on_cpu
+from limbeck.encoders.onnx_source import open_onnx_source
 from limbeck.encoders.sources import model_folder
 from limbeck.errors import LimbeckError
 from limbeck.index.manifest import EncoderEntry
@@ -29,6 +30,8 @@ def open_model(model: Path | str) -> Encoder:
     graphs = None if folder is None else _graphs(folder, ("image", "text"), cpu)
     if graphs is not None:
         return graphs
+    if folder is None and (source := open_onnx_source(str(model))) is not None:
+        return source
     require("torch")
     from limbeck.encoders.load import load
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from limbeck.encoders.networks.texts import TextNetwork
 from limbeck.encoders.networks.vision import VisionNetwork
 from limbeck.errors import LimbeckError
+from limbeck.onnx.foreign import Calls, open_session
 
 _LARGEST = 1 << 34  # bytes of a graph with its weights; a forged size must not exhaust the memory
 
@@ -70,6 +70,11 @@ class OnnxModel(nn.Module):
         """Leave out the session, which cannot be copied."""
         return self.__dict__ | {"session": None}
 
+    @property
+    def calls(self) -> Calls:
+        """How the graph is called."""
+        return Calls(self.config.inputs, self.config.output, self.config.batch)
+
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
         """Map one tensor per input, with B rows each, to (B, dim) float32."""
         if torch.jit.is_tracing():
@@ -78,19 +83,9 @@ class OnnxModel(nn.Module):
                 code="E-EXPORT-UNSUPPORTED",
             )
         if self.session is None:
-            self.session = open_session(_bytes(self.graph), self._files())
-        kinds = {given.name: given.type for given in self.session.get_inputs()}
-        feeds = {
-            name: value.detach().cpu().numpy().astype(_dtype(kinds[name]))
-            for name, value in zip(self.config.inputs, values, strict=False)
-        }
-        step = self.config.batch or max(1, len(values[0]))
-        parts = [
-            self.session.run([self.config.output], {n: v[i : i + step] for n, v in feeds.items()})[0]
-            for i in range(0, len(values[0]), step)
-        ]
-        found = torch.from_numpy(np.concatenate(parts).astype(np.float32))
-        return found.to(values[0].device)
+            self.session = open_session(_bytes(self.graph), self._files(), "the graph of the model")
+        found = self.calls.run(self.session, [value.detach().cpu().numpy() for value in values])
+        return torch.from_numpy(found).to(values[0].device)
 
     def _files(self) -> dict[str, bytes]:
         whole, start, files = _bytes(self.data), 0, {}
@@ -98,28 +93,6 @@ class OnnxModel(nn.Module):
             files[name] = whole[start : start + size]
             start += size
         return files
-
-
-def open_session(graph: bytes, files: dict[str, bytes]) -> Any:
-    """Open a graph whose weights may lie in other files, given by name.
-
-    Raises:
-        LimbeckError: onnxruntime refuses the graph.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what goes wrong is raised
-    if files:
-        sizes = [len(content) for content in files.values()]
-        options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors have no common base
-        raise LimbeckError(
-            f"onnxruntime cannot read it ({' '.join(str(error).split())[:160]})", code="E-MODEL-DAMAGED"
-        ) from None
 
 
 class OnnxVision(VisionNetwork):
@@ -169,8 +142,3 @@ class OnnxText(TextNetwork):
 
 def _bytes(tensor: torch.Tensor) -> bytes:
     return tensor.cpu().numpy().tobytes()
-
-
-def _dtype(kind: str) -> np.dtype:
-    known = {"tensor(int32)": "int32", "tensor(int64)": "int64", "tensor(float16)": "float16"}
-    return np.dtype(known.get(kind, "float32"))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from limbeck.encoders.onnx_source import LAYOUTS
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart
 from limbeck.encoders.pretrained.clip import TransformersClip
 from limbeck.encoders.pretrained.hyper3 import Hyper3Clip
 from limbeck.encoders.pretrained.meru import Meru
-from limbeck.encoders.pretrained.onnx import ImmichOnnx, TransformersJs
+from limbeck.encoders.pretrained.onnx import OnnxFormat
 from limbeck.encoders.pretrained.open_clip import OpenClip
 from limbeck.encoders.pretrained.siglip import TransformersSiglip
 from limbeck.encoders.sources import check_code, incomplete, local_folder, shown
 from limbeck.files import read_json
 
 FORMATS: tuple[Format, ...] = (
-    TransformersJs(),  # before CLIP: the same config.json, without its weights
-    ImmichOnnx(),
+    *(OnnxFormat(layout) for layout in LAYOUTS),  # before CLIP: the same config.json, without its weights
     TransformersClip(),
     TransformersSiglip(),
     OpenClip(),
@@ -39,8 +39,11 @@ def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
     for known in FORMATS:
         if known.detect(place.path):
             return known, place
-    if manifests := sorted(place.path.glob("manifest-*.json")):
-        built = read_json(manifests[-1]).get("model") or "the run or model directory"
+    if manifests := list(place.path.glob("manifest-*.json")):
+        built = (
+            read_json(max(manifests, key=lambda file: (len(file.name), file.name))).get("model")
+            or "the run or model directory"
+        )
         raise place.refuse(
             f"is an index, not a model; give what it was built with: {built}", "E-MODEL-MISSING"
         )

@@ -13,20 +13,8 @@ from torch import nn
 
 from limbeck.encoders.config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts import MODALITIES, Lift, SphereLift
-from limbeck.errors import LimbeckError
+from limbeck.encoders.sources import Place as Place
 from limbeck.preprocess.resize import Preprocessing
-
-
-@dataclass(frozen=True)
-class Place:
-    """A pretrained model on this machine: its name as the user gave it, and its folder (or file)."""
-
-    name: str
-    path: Path
-
-    def refuse(self, why: str, code: str = "E-MODEL-UNSUPPORTED") -> LimbeckError:
-        """Return the error of a model that cannot be loaded."""
-        return LimbeckError(f"{self.name}: {why}", code=code)
 
 
 @dataclass(frozen=True)

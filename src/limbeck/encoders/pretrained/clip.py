@@ -9,8 +9,8 @@ import torch
 
 from limbeck.encoders.hub import attention, pretrained, stored_tensor
 from limbeck.encoders.lifts import MODALITIES, Lift
-from limbeck.encoders.pooling import transformer_folder
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, TextPart, sphere
+from limbeck.encoders.sources import transformer_folder
 from limbeck.encoders.tokenizer import load_tokenizer
 from limbeck.files import read_json
 from limbeck.preprocess.resize import read_preprocessing
