@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
                 stale.append(file)
         if not options.check:
             page.draw(options.out)
+        for line in page.void:
+            print(f"{name}: void: {line}", file=sys.stderr)
         print(f"{name}: {sum(row['met'] for row in page.claims)} of {len(page.claims)} met")
     for file in stale:
         print(f"{file}: differs from the data; run python -m results", file=sys.stderr)

@@ -14,6 +14,7 @@ from limbeck.evaluation import Comparison, Result, compare
 from limbeck.evaluation.compare import Group
 from limbeck.evaluation.packs import read_pack
 from limbeck.evaluation.results import DIRECTIONS
+from limbeck.evaluation.validity import void_reasons
 from limbeck.files import read_json
 
 HERE = Path(__file__).parent
@@ -55,6 +56,12 @@ class Grid:
         records = {row: record for row, record in pack(name).items() if "/" not in row}
         self.records = {r: c for r, c in records.items() if r.partition("@")[2] == protocol}
         self.results = [Result.parse(record, row) for row, record in self.records.items()]
+
+    @cached_property
+    def void(self) -> dict[str, list[str]]:
+        """Rows that no longer count → why: their protocol or the code of their metrics has changed."""
+        found = {row: void_reasons(result) for row, result in zip(self.records, self.results, strict=True)}
+        return {row: why for row, why in found.items() if why}
 
     @cached_property
     def comparison(self) -> Comparison:

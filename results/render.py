@@ -31,6 +31,7 @@ class Page:
     Attributes:
         claims: rows of its claims file.
         context: what its template may use.
+        void: rows of its grids that no longer count, each with the reason.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,6 +40,11 @@ class Page:
         source = (PAGES / f"{name}.yaml").read_text(encoding="utf-8")
         self.source: dict[str, Any] = yaml.safe_load(source)
         grids = {key: data.Grid(**how) for key, how in self.source.get("grids", {}).items()}
+        self.void = [
+            f"{grid.name}: {row}: {'; '.join(why)}"
+            for grid in grids.values()
+            for row, why in grid.void.items()
+        ]
         self.context: dict[str, Any] = {**grids, "facts": data.facts(name)}
         reader = Reader(self.evaluate, self.fill)
         self.claims = reader.read(self.source["claims"], self.context)
@@ -63,8 +69,16 @@ class Page:
         return found[0]
 
     def text(self) -> str:
-        """The page."""
-        return self.environment.get_template(f"{self.name}.md.j2").render(self.context)
+        """The page; rows that are void are named below its title."""
+        text = self.environment.get_template(f"{self.name}.md.j2").render(self.context)
+        if not self.void:
+            return text
+        title, rest = text.split("\n", 1)
+        lines = [
+            f"> **Void, to be measured again** ({len(self.void)} rows):",
+            *(f"> {line}" for line in self.void),
+        ]
+        return "\n".join([title, "", *lines, rest])
 
     def draw(self, folder: Path) -> None:
         """Draw the figures that the page's file names: file → grid."""

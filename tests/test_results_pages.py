@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from limbeck.evaluation import Result  # noqa: E402
+from limbeck.evaluation import Result, validity  # noqa: E402
 from results.__main__ import main  # noqa: E402
 from results.claims import Claims, Reader, claim  # noqa: E402
+from results.data import Grid  # noqa: E402
 from results.formats import gap, lead, short, signed, size, span, spread, upward, word  # noqa: E402
 from results.pairs import correct, gaps, paired  # noqa: E402
 from results.render import PAGES, Page, pages  # noqa: E402
@@ -40,6 +41,20 @@ def test_a_page_and_its_claims_are_those_of_the_data(name: str) -> None:
     assert (DOCS / f"{name}.json").read_text(encoding="utf-8") == page.json()
     keys = {"claim", "command", "value", "unit", "bar", "met", "seeds", "note"}
     assert all(claim.keys() == keys for claim in page.claims)
+
+
+def test_void_rows_are_named_on_their_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Grid("hmid_net-tuning").void == {}
+    monkeypatch.setattr(validity, "metric_version", lambda task: "later")
+    void = Grid("hmid_net-tuning").void
+    assert len(void) == 4 and "the code of the metrics of retrieval has changed" in void["clip-s0"][0]
+    page = Page("structure")
+    page.void = ["grid: row: why"]
+    lines = page.text().splitlines()
+    assert lines[0].startswith("# ") and lines[2:4] == [
+        "> **Void, to be measured again** (1 rows):",
+        "> grid: row: why",
+    ]
 
 
 @pytest.mark.parametrize("name", pages())

@@ -138,6 +138,7 @@ CODES = {
     "E-REQUEST-TYPE": "A body or an uploaded picture has another type than is declared or read; convert it.",
     "E-RESULT-MISSING": "There are no results to read or to draw; evaluate first.",
     "E-RESULT-OTHER": "Results of different protocols or data sets cannot be compared; evaluate alike.",
+    "E-RESULT-VOID": "Recorded rows no longer count or no grid measures them; the message says why.",
     "E-ROW-RANGE": "A row number exceeds the number of rows; give a smaller one.",
     "E-RUN-DAMAGED": "A file of a run or checkpoint is missing or damaged; follow the mend in the message.",
     "E-RUN-MISSING": "There is no run at this path; give the directory of a trained run.",

@@ -24,6 +24,7 @@ from limbeck.cli.index import app as index_app
 from limbeck.cli.index_changes import add, compact, export, remove, sync
 from limbeck.cli.once import refuse_repeats
 from limbeck.cli.push import push
+from limbeck.cli.reproduce import reproduce
 from limbeck.cli.search import search
 from limbeck.cli.serve import serve
 from limbeck.cli.site import site
@@ -78,6 +79,7 @@ app.command("doctor")(doctor)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("grid")(grid)
+app.command("reproduce")(reproduce)
 app.command("cache")(cache)
 app.command("encode")(encode)
 app.command("compress")(compress)

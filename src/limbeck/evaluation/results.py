@@ -18,6 +18,8 @@ from limbeck.files import read_json, write_json
 
 FORMAT = 1
 DIRECTIONS = ("i2t", "t2i")
+FIRST_METRICS = {"hashing": "929d0a161ecb", "retrieval": "e13b340e70fe"}
+"""Task → version of its metrics (`limbeck.evaluation.validity`) in results that record none."""
 # further metrics, of no direction
 GROUPS = ("zero_shot", "hierarchy", "entailment", "cone", "radius", "probe", "label")
 
@@ -87,6 +89,11 @@ class Result(BaseModel):
     def label(self) -> str:
         """The name of the result's row in a table: the label in ``settings``, else the method."""
         return str(self.settings.get("label") or self.method)
+
+    @property
+    def metric_version(self) -> str:
+        """The version of the metrics that scored it (`limbeck.evaluation.validity`)."""
+        return str(self.settings.get("metric_version", FIRST_METRICS[self.task]))
 
     def mean(self, name: str) -> float | None:
         """Return the mean of a metric over the measured directions; None where one of them lacks it."""
@@ -199,6 +206,12 @@ def same_protocol(results: Sequence[Result]) -> None:
             raise LimbeckError(
                 f"{result.run}: protocol {result.protocol} ({result.protocol_hash[:8]}) differs from "
                 f"{first.protocol} ({first.protocol_hash[:8]}) of {first.run}; {advice}",
+                code="E-RESULT-OTHER",
+            )
+        if result.metric_version != first.metric_version:
+            raise LimbeckError(
+                f"{result.run}: was scored by another version of the metrics ({result.metric_version}) than "
+                f"{first.run} ({first.metric_version}); evaluate both with one version",
                 code="E-RESULT-OTHER",
             )
         for key, what in (("items", "other items"), ("relevance", "other labels of the items")):

@@ -27,6 +27,7 @@ from limbeck.evaluation.probe import linear_probe
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.retrieval import score_retrieval
 from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
+from limbeck.evaluation.validity import metric_version
 from limbeck.notices import say
 from limbeck.optional_deps import require
 
@@ -185,6 +186,7 @@ def evaluate(
         settings={
             "label": row,
             "metric": settings,
+            "metric_version": metric_version(protocol.task),
             "pairs": str(pairs.path),
             "fingerprint": pairs.fingerprint,
             "items": splits.items_hash,

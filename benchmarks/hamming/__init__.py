@@ -1,0 +1,1 @@
+"""A public benchmark of search by Hamming distance; see README.md beside this file."""

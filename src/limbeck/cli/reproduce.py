@@ -1,0 +1,144 @@
+"""``limbeck reproduce``: measure recorded rows again and set ours beside the recorded figures."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limbeck.cli.outputs import writes
+from limbeck.console import console, echo
+from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from limbeck.data.pairs import Pairs
+    from limbeck.grid.recorded import Recorded
+    from limbeck.grid.repeat import Compared
+    from limbeck.reporting.tables import Table
+
+
+@writes("json")
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Recorded table; see --list.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by --seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of rows.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Pairs directory, instead of the grid's; for hamming a .npy of features."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs; default: runs/reproduce-NAME.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Parallel processes; they share the threads.")] = 1,
+    recorded: Annotated[
+        Path | None, typer.Option(help="Folder of recorded rows; default: results of the checkout.")
+    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="Grid file of the rows, if it is not packaged.")] = None,
+    tables: Annotated[
+        bool, typer.Option("--list", help="List the recorded tables and what they need.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the rows that would be measured.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this JSON file.")] = None,
+) -> None:
+    """Measure a recorded table again, or a sample of its rows, and compare it with what was recorded.
+
+    Recorded rows are in the folder results of a checkout. A row is void if its protocol, its data set or the
+    code of its metrics has changed; void rows are named and not measured. The exit status is 1 if a figure
+    differs by more than the noise or a run fails. After an interrupt the same command continues.
+    """
+    from limbeck.grid import benchmark
+    from limbeck.grid.recorded import Recorded, recorded_folder, recorded_names
+    from limbeck.grid.repeat import compare_rows, repeat
+
+    folder = recorded_folder(recorded)
+    if tables:
+        found = [Recorded.read(one, folder) for one in recorded_names(folder)]
+        console().print(_list(found, benchmark.recorded_rows(folder)).rich())
+        return
+    if name is None:
+        raise LimbeckError("NAME: is missing; choose one of --list", code="E-OPTION-MISSING")
+    target = out or Path("runs") / f"reproduce-{name}"
+    failed: dict[str, str] = {}
+    if name == benchmark.NAME:
+        sample = benchmark.sample(benchmark.recorded_rows(folder), rows, seed, data)
+        if dry_run:
+            return _say([f"{one[0]} on {one[1]}" for one in sample])
+        compared, rule = benchmark.repeat(folder, sample, target, data, echo), benchmark.RULE
+    else:
+        table = Recorded.read(name, folder, grid)
+        pairs = _pairs(table, data)
+        for row, why in table.void(pairs).items():
+            echo(f"{row}: void: {'; '.join(why)}", err=True)
+        chosen = table.sample(rows, seed, pairs)
+        if dry_run:
+            return _say([*chosen, *(f"{row}: left out: {why}" for row, why in table.cannot_run.items())])
+        live = jobs == 1 and sys.stderr.isatty()
+        try:
+            ours, failed = repeat(table, chosen, target, data, jobs=jobs, say=echo, live=live)
+        except KeyboardInterrupt:
+            echo("limbeck: stopped, state saved; the same command continues", err=True)
+            raise typer.Exit(130) from None
+        compared, rule = compare_rows(table, ours)
+    for task, why_not in failed.items():
+        echo(f"limbeck: {task}: {why_not}", err=True)
+    console().print(_table(name, compared, rule).rich())
+    if json is not None:
+        _write(json, name, compared, rule)
+    if failed or any(one.verdict == "differs" for one in compared):
+        raise typer.Exit(1)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        echo(line)
+
+
+def _pairs(table: Recorded, data: Path | None) -> Pairs | None:
+    """Open the given pairs directory, else the one that the grid names if it exists."""
+    from limbeck.data.pairs import Pairs
+
+    named = None if table.grid is None else table.grid.data.get("pairs")
+    place = data or (Path(named) if named is not None and Path(named).is_dir() else None)
+    return None if place is None else Pairs.open(place)
+
+
+def _list(tables: list[Recorded], benchmark: list[dict[str, Any]]) -> Table:
+    from limbeck.reporting.tables import Table
+
+    head = ["table", "data set (protocols)", "rows", "seeds", "s a row", "void"]
+    lines = [
+        [one.name, one.data, str(len(one.rows)), str(one.seeds), f"{one.seconds:.0f}", str(len(one.void()))]
+        for one in tables
+    ]
+    if benchmark:
+        lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "0"])
+    notes = ["s a row: the median, evaluation included; the teachers that a row needs come on top"]
+    notes += [f"{one.name}: its grid is not packaged" for one in tables if one.grid is None]
+    return Table("Recorded tables", head, lines, 2, notes=notes)
+
+
+def _table(name: str, compared: list[Compared], rule: str) -> Table:
+    from limbeck.reporting.tables import Table
+
+    lines = [
+        [one.row, one.figure, f"{one.recorded:.4f}", f"{one.ours:.4f}", f"{one.ours - one.recorded:+.4f}",
+         "" if one.reach is None else f"{one.reach:.4f}", one.verdict]
+        for one in compared
+    ]  # fmt: skip
+    strong = {(at, 6) for at, one in enumerate(compared) if one.verdict == "differs"}
+    head = ["row", "figure", "recorded", "ours", "difference", "noise", "verdict"]
+    return Table(f"{name}, measured again", head, lines, 2, strong, notes=[rule])
+
+
+def _write(file: Path, name: str, compared: list[Compared], rule: str) -> None:
+    from limbeck.evaluation.environment import environment
+    from limbeck.files import write_json
+
+    versions, machine = environment()
+    lines = [asdict(one) | {"verdict": one.verdict} for one in compared]
+    write_json(file, {"table": name, "rule": rule, "rows": lines, "versions": versions, "machine": machine})

@@ -1,0 +1,98 @@
+"""Measure rows of the Hamming benchmark of a checkout again, by its own program."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.files import read_json
+from limbeck.grid.repeat import Compared
+
+NAME = "hamming"
+PART = Path("docs/results/parts/hamming.json")
+RULE = (
+    "same: equal to six decimals. within the noise: recalls that differ by at most 4 standard deviations "
+    "of a share of so many neighbours, since a library may build its index in another order. one run only: "
+    "the recorded queries/s tell no spread, and they depend on the machine."
+)
+Row = dict[str, Any]
+Sample = list[tuple[str, str]]
+
+
+def recorded_rows(folder: Path) -> list[Row]:
+    """Return the rows of the benchmark beside a folder of recorded rows; empty where there is none."""
+    file = folder.resolve().parent / PART
+    rows: list[Row] = read_json(file)["rows"] if file.is_file() else []
+    return [row for row in rows if "recall" in row]
+
+
+def sample(rows: list[Row], count: int | None, seed: int, features: Path | None) -> Sample:
+    """Return algorithms with their data sets that can be made: all, or so many by a seed.
+
+    Raises:
+        LimbeckError: there are none.
+    """
+    made = {"random", "scenes"} | ({features.stem} if features is not None else set())
+    fit = sorted({(row["algorithm"], row["dataset"]) for row in rows if row["dataset"].split("-")[0] in made})
+    if not fit:
+        raise LimbeckError(
+            f"{NAME}: no recorded row of these codes ({', '.join(sorted(made))}); give --data FEATURES.npy",
+            code="E-RESULT-MISSING",
+        )
+    return fit if count is None or count >= len(fit) else sorted(random.Random(seed).sample(fit, count))
+
+
+def repeat(
+    folder: Path, chosen: Sample, out: Path, features: Path | None, say: Callable[[str], None] = print
+) -> list[Compared]:
+    """Run the benchmark for algorithms and data sets, and set its rows beside the recorded ones.
+
+    Raises:
+        LimbeckError: the benchmark failed; the message has its last line.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    recorded, found = recorded_rows(folder), []
+    for algorithm, dataset in chosen:
+        kind, bits, count = dataset.rsplit("-", 2)
+        file = (out / f"{algorithm}-{dataset}.jsonl").resolve()
+        words = ["--n", count, "--bits", bits, "--data", "random" if kind == "random" else "real"]
+        words += ["--only", algorithm, "--work", str((out / "work").resolve()), "--out", str(file)]
+        words += ["--features", str(features.resolve())] if features is not None and kind != "random" else []
+        say(f"{algorithm} on {dataset}")
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.hamming", *words], cwd=folder.resolve().parent,
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        ours = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        if done.returncode or not any("recall" in row for row in ours):
+            why = (done.stderr.strip().splitlines() or [str(row.get("failed")) for row in ours[-1:]])[-1:]
+            raise LimbeckError(
+                f"{algorithm} on {dataset}: failed ({''.join(why)[-200:]})", code="E-RESULT-VOID"
+            )
+        found += [one for row in ours if "recall" in row for one in _compared(row, recorded)]
+    return found
+
+
+def _compared(ours: Row, recorded: list[Row]) -> list[Compared]:
+    keys = ("algorithm", "dataset", "setting", "count")
+    own = {json.dumps([row[key] for key in keys]): row for row in recorded}
+    row = own.get(json.dumps([ours[key] for key in keys]))
+    if row is None:
+        return []
+    setting = " ".join(f"{key} {value}" for key, value in ours["setting"].items())
+    name = f"{ours['algorithm']} {setting}".strip()
+    share, drawn = row["recall"], min(row["queries"], ours["queries"]) * row["count"]
+    reach = 4 * math.sqrt(2 * share * (1 - share) / drawn)
+    version = f"{row['library']} {row['version']}, here {ours['version']}"
+    return [
+        Compared(f"{name}, {row['dataset']}", version, "recall", share, ours["recall"], reach),
+        Compared(f"{name}, {row['dataset']}", version, "queries/s", row["qps"], ours["qps"], None),
+    ]

@@ -1,0 +1,149 @@
+"""Find the recorded rows of a checkout, and say which of them can be measured again by a packaged grid."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from limbeck.data.pairs import Pairs
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.packs import SUFFIX, read_pack
+from limbeck.evaluation.results import Result
+from limbeck.evaluation.validity import void_reasons
+from limbeck.grid.plan import Grid, find_grid, list_grids, read_grid
+from limbeck.grid.tasks import Task, expand
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def recorded_folder(given: Path | None = None) -> Path:
+    """Return the folder of the packs: the given one, else ``results`` here, else that of limbeck's checkout.
+
+    Raises:
+        LimbeckError: none of them has a pack; an installed package holds no recorded rows.
+    """
+    places = [given] if given is not None else [Path("results"), CHECKOUT / "results"]
+    for place in places:
+        if any(place.glob(f"*{SUFFIX}")):
+            return place
+    raise LimbeckError(
+        f"{places[0]}: has no recorded rows (*{SUFFIX}), and the installed package holds none; run this in a "
+        "checkout of limbeck, or give --recorded DIR",
+        code="E-RESULT-MISSING",
+    )
+
+
+def recorded_names(folder: Path) -> list[str]:
+    """Return the names of the recorded tables of a folder, sorted."""
+    return sorted(file.name.removesuffix(SUFFIX) for file in folder.glob(f"*{SUFFIX}"))
+
+
+@dataclass
+class Recorded:
+    """One recorded table.
+
+    Attributes:
+        name: of its pack.
+        rows: row → result, without tuning logs; rows by further protocols, prefixes and controls included.
+        logs: row of the grid → record of its trials.
+        grid_file: the grid of the rows; None: the packaged one that they name.
+    """
+
+    name: str
+    rows: dict[str, Result]
+    logs: dict[str, Any]
+    grid_file: Path | None = None
+
+    @classmethod
+    def read(cls, name: str, folder: Path, grid_file: Path | None = None) -> Recorded:
+        """Read a table.
+
+        Raises:
+            LimbeckError: there is none of this name, or its pack is damaged.
+        """
+        if name not in recorded_names(folder):
+            known = ", ".join(recorded_names(folder))
+            raise LimbeckError(f"{name}: no recorded table; choose from {known}", code="E-RESULT-MISSING")
+        file = folder / f"{name}{SUFFIX}"
+        records = read_pack(file)
+        rows = {row: Result.parse(one, f"{file}: {row}") for row, one in records.items() if "/" not in row}
+        logs = {row.removeprefix("tune/"): one for row, one in records.items() if row.startswith("tune/")}
+        return cls(name, rows, logs, grid_file)
+
+    @property
+    def data(self) -> str:
+        """The data sets and protocols of the rows, in words."""
+        used = {
+            (str(one.settings.get("pairs")), one.protocol.partition("@")[0]) for one in self.rows.values()
+        }
+        sets = sorted({name for name, _ in used})
+        return f"{', '.join(sets)} ({', '.join(sorted({protocol for _, protocol in used}))})"
+
+    @property
+    def seeds(self) -> int:
+        """The number of different seeds."""
+        return len({one.seed for one in self.rows.values()})
+
+    @property
+    def seconds(self) -> float:
+        """The median seconds of a row that says what its training took, evaluation included."""
+        known = [sum(one.seconds.values()) for one in self.rows.values() if "train" in one.seconds]
+        return median(known) if known else 0.0
+
+    @cached_property
+    def grid(self) -> Grid | None:
+        """The grid that the rows name; None where it is not packaged."""
+        if self.grid_file is not None:
+            return read_grid(self.grid_file)
+        named = {str(_about(one).get("name")) for one in self.rows.values()} & set(list_grids())
+        return read_grid(find_grid(named.pop())) if len(named) == 1 else None
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """Row → task of the grid."""
+        tasks = [] if self.grid is None else expand(self.grid)
+        return {task.name: task for task in tasks if task.kind == "row"}
+
+    def void(self, pairs: Pairs | None = None) -> dict[str, list[str]]:
+        """Return the void rows with the reasons."""
+        found = {row: void_reasons(result, pairs) for row, result in self.rows.items()}
+        return {row: why for row, why in found.items() if why}
+
+    @cached_property
+    def cannot_run(self) -> dict[str, str]:
+        """The rows that the grid does not measure again, with the reason."""
+        return {row: why for row in self.rows if (why := self._cannot_run(row)) is not None}
+
+    def _cannot_run(self, row: str) -> str | None:
+        if self.grid is None:
+            return "its grid is not packaged (give it with --grid FILE)"
+        if row not in self.tasks:
+            return "the grid has no run of this name; a prefix or a control comes with its run"
+        about = _about(self.rows[row])
+        settings = about.get("hash") in self.tasks[row].hashes(about.get("tuned"))
+        return None if settings else "the grid has other settings now"
+
+    def sample(self, count: int | None, seed: int, pairs: Pairs | None) -> list[str]:
+        """Return rows that count and can be measured again: all, or so many by a seed.
+
+        Raises:
+            LimbeckError: there is no such row.
+        """
+        void = self.void(pairs)
+        fit = sorted(row for row in self.rows if row not in void and row not in self.cannot_run)
+        if not fit:
+            row = next(iter(self.rows))
+            why = "; ".join(void.get(row, [])) or self.cannot_run[row]
+            raise LimbeckError(
+                f"{self.name}: no row can be measured again; of {row}: {why}", code="E-RESULT-VOID"
+            )
+        return fit if count is None or count >= len(fit) else sorted(random.Random(seed).sample(fit, count))
+
+
+def _about(result: Result) -> dict[str, Any]:
+    about = result.settings.get("grid")
+    return about if isinstance(about, dict) else {}
