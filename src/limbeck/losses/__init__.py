@@ -11,6 +11,7 @@ from limbeck.losses.distillation import (
 )
 from limbeck.losses.entailment import (
     adaptive_entailment,
+    calibrated_cones,
     calibration,
     entailment,
     linear_warmup,
@@ -52,6 +53,7 @@ __all__ = [
     "ancestor_triplets",
     "at_patches",
     "bit_balance",
+    "calibrated_cones",
     "calibration",
     "code_mse",
     "cosine",

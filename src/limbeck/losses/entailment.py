@@ -68,6 +68,30 @@ def radius_floor(radius: torch.Tensor, low: float) -> torch.Tensor:
     return (low - radius).clamp_min(0).square().mean()
 
 
+def calibrated_cones(
+    angles: torch.Tensor, aperture: torch.Tensor, negatives: float, scale: float
+) -> torch.Tensor:
+    """Return the logistic loss of cones that hold their own specific point and not the others (ours).
+
+        mean_i softplus(-m_ii / s) + negatives * mean_{i != j} softplus(m_ij / s),  m_ij = aper_i - ext_ij
+
+    A hinge on own points alone, as in MERU, is also 0 for cones that hold everything. With negatives the
+    aperture is where own points are ``negatives`` times as likely as others, so that it says something.
+
+    Args:
+        angles: (A, B) exterior angles at general point i to specific point j, in radians; i owns j = i.
+        aperture: (A,) half apertures, in radians.
+        negatives: weight of the other points.
+        scale: s, in radians.
+    """
+    margin = (aperture.unsqueeze(1) - angles) / scale
+    own = F.softplus(-margin.diagonal()).mean()
+    if not negatives or len(margin) < 2:
+        return scale * own
+    others = F.softplus(margin).sum() - F.softplus(margin.diagonal()).sum()
+    return scale * (own + negatives * others / (margin.numel() - len(margin)))
+
+
 def linear_warmup(step: int, total_steps: int, share: float) -> float:
     """Return a factor that rises from 0 to 1 over the first ``share`` of the steps, then stays (ours)."""
     return 1.0 if share == 0 else min(1.0, step / (share * total_steps))

@@ -87,6 +87,10 @@ class Lift(nn.Module, ABC):
         """Return `exterior_angle` of every pair: (A, dim) and (B, dim) give (A, B)."""
         raise self._lacks("exterior angles; use a lift of kind tangent or polar")
 
+    def half_aperture(self, general: torch.Tensor) -> torch.Tensor:
+        """Return the half aperture (…), in radians, of the cones of points (…, dim)."""
+        raise self._lacks("entailment cones; use a lift of kind tangent or polar, or set entailment to 0")
+
     def cone_excess(
         self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
     ) -> torch.Tensor:

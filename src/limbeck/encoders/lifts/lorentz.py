@@ -88,12 +88,15 @@ class LorentzLift(LogitScale, Lift):
         """Return `exterior_angle` of every pair: (A, dim) and (B, dim) give (A, B)."""
         return lorentz.pairwise_exterior_angle(general, specific, self.curv)
 
+    def half_aperture(self, general: torch.Tensor) -> torch.Tensor:
+        """Return the half apertures of the cones, in radians (MERU, entailment loss)."""
+        return lorentz.half_aperture(general, self.curv)
+
     def cone_excess(
         self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
     ) -> torch.Tensor:
         """Return the exterior angle minus the half aperture times a factor, in radians (MERU, HyCoCLIP)."""
-        widest = aperture * lorentz.half_aperture(general, self.curv)
-        return self.exterior_angle(general, specific) - widest
+        return self.exterior_angle(general, specific) - aperture * self.half_aperture(general)
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the radii (…) of points (…, dim), in units of 1/sqrt(curv)."""
@@ -202,14 +205,15 @@ class TangentLift(LorentzLift):
 class PolarHead(nn.Module):
     """Direction and radius of a point, by one linear map each (ours)."""
 
-    def __init__(self, width: int, config: PolarConfig) -> None:
+    def __init__(self, width: int, config: PolarConfig, modality: str) -> None:
         super().__init__()
-        self.low, self.span = config.min_radius, config.max_radius - config.min_radius
+        self.low, start, high = config.radii(modality)
+        self.span = high - self.low
         self.direction = nn.Linear(width, config.dim, bias=False)
         self.radius = nn.Linear(width, 1)
         nn.init.normal_(self.direction.weight, std=width**-0.5)
         nn.init.zeros_(self.radius.weight)
-        share = (config.radius - self.low) / self.span
+        share = (start - self.low) / self.span
         nn.init.constant_(self.radius.bias, math.log(share / (1 - share)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -232,7 +236,7 @@ class PolarLift(LorentzLift):
 
     def __init__(self, config: PolarConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
-        self.heads = nn.ModuleDict({m: PolarHead(dims[m], config) for m in MODALITIES})
+        self.heads = nn.ModuleDict({m: PolarHead(dims[m], config, m) for m in MODALITIES})
 
     def matrix(self, modality: str) -> nn.Linear | None:
         """Return the linear map of the direction."""

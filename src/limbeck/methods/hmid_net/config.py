@@ -42,6 +42,38 @@ class CrossConfig(TermConfig):
     temperature: float = Field(default=1.0, gt=0)
 
 
+class OrderConfig(Strict):
+    """What only a space with cones can be taught, all ours and off at weight 0 (see `OrderTerms`).
+
+    Attributes:
+        cones: weight of captions whose cones hold their own picture and not the others.
+        phrases: weight of the same for the coarsest phrase of each caption, over picture and caption.
+        taught: weight of the same between the student's cones and the teacher's points, both ways.
+        angles: weight of the KL of rows of exterior angles from the teacher's.
+        views: weight of a picture of which more is hidden as a more general point than one with less.
+        negatives: weight of the pictures that a caption's cone should not hold.
+        phrase_negatives: weight of the pictures that a phrase's cone should not hold.
+        scale: radians over which a point counts as half inside.
+        angle_scale: radians by which the angles are divided before the softmax of ``angles``.
+    """
+
+    cones: float = Field(default=0.0, ge=0)
+    phrases: float = Field(default=0.0, ge=0)
+    taught: float = Field(default=0.0, ge=0)
+    angles: float = Field(default=0.0, ge=0)
+    views: float = Field(default=0.0, ge=0)
+    negatives: float = Field(default=2.0, ge=0)
+    phrase_negatives: float = Field(default=0.2, ge=0)
+    scale: float = Field(default=0.1, gt=0)
+    angle_scale: float = Field(default=0.1, gt=0)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each term by its name in the objective."""
+        names = ("cones", "phrases", "taught", "angles", "views")
+        return {f"order_{name}": getattr(self, name) for name in names}
+
+
 class HmidNetConfig(Strict):
     """Weights and variants.
 
@@ -58,6 +90,7 @@ class HmidNetConfig(Strict):
         contrastive: weight of the student's own pictures against its own texts.
         distillation: weight of the interaction, ``distillation_scale`` its inverse temperature at the start.
         radius: of the squared difference of radii.
+        order: the terms of the hierarchy.
         entailment_warmup: share of the steps over which the entailment weight rises.
     """
 
@@ -75,6 +108,7 @@ class HmidNetConfig(Strict):
     match: MatchConfig = MatchConfig()
     cross: CrossConfig = CrossConfig()
     radius: TermConfig = TermConfig()
+    order: OrderConfig = OrderConfig()
     reconstruction: float = Field(default=0.1, ge=0)
     entailment: float = Field(default=0.2, ge=0)
     entailment_warmup: float = Field(default=0.5, ge=0, le=1)
@@ -92,17 +126,18 @@ class HmidNetConfig(Strict):
             "radius": self.radius.weight,
             "entailment": self.entailment,
             "reconstruction": self.reconstruction if self.mask.ratio and self.target != "none" else 0.0,
+            **self.order.weights,
         }
 
     @property
     def received(self) -> list[str]:
         """Keys of the terms that need the teacher's points in the student's space."""
-        return self._on("distillation", "match", "cross")
+        return self._on("distillation", "match", "cross", "order_taught")
 
     @property
     def compared(self) -> list[str]:
         """Keys of the terms that need the teacher's points in its own space."""
-        return self._on("relation", "cross", "radius")
+        return self._on("relation", "cross", "radius", "order_angles")
 
     @property
     def attentive(self) -> bool:
@@ -121,8 +156,12 @@ class HmidNetConfig(Strict):
         return self.reconstructs and foreign and self.target in ("auto", "teacher")
 
     def _on(self, *names: str) -> list[str]:
-        plain = ("distillation",)
-        return [n if n in plain else f"{n}.weight" for n in names if self.weights[n]]
+        keys = {
+            "distillation": "distillation",
+            "order_taught": "order.taught",
+            "order_angles": "order.angles",
+        }
+        return [keys.get(n, f"{n}.weight") for n in names if self.weights[n]]
 
     @model_validator(mode="after")
     def _fits(self) -> HmidNetConfig:
@@ -145,6 +184,8 @@ class HmidNetConfig(Strict):
             raise ValueError("teacher ema has the student's curvature anyway; set curvature: transport")
         if self.curvature == "relations":
             self._fits_relations()
+        if self.order.views and not self.mask.ratio:
+            raise ValueError("order.views compares masked pictures; set mask.ratio above 0 or order.views: 0")
         if self.projection and not self.received:
             raise ValueError(
                 "projection learns by distillation, match or cross, and none has a weight; "

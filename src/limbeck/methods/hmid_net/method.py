@@ -30,6 +30,7 @@ from limbeck.losses.contrastive import batch_accuracy
 from limbeck.methods.base import Losses, Method, Setup, TrainState
 from limbeck.methods.hmid_net.config import EMA, NONE, HmidNetConfig
 from limbeck.methods.hmid_net.extra_terms import ExtraTerms, own_temperature
+from limbeck.methods.hmid_net.order_terms import OrderTerms, hidden_further
 from limbeck.methods.hmid_net.outputs import HmidOutputs
 from limbeck.methods.hmid_net.target import build_decoder, check_in_place, check_maskable, patch_target
 from limbeck.methods.hmid_net.teacher import EmaOutputs, EmaTeacher, FrozenTeacher, Teacher, build_projection
@@ -44,7 +45,7 @@ class HmidNet(Method[HmidOutputs]):
           + distillation * 1/2 [CE(-tau_f d(I, T')) + CE(-tau_f d(T, I'))]                              (3)
           + reconstruction * mean over dropped patches of d(prediction, target)                         (4)
 
-    `ExtraTerms` adds further distillation terms, which are off by default.
+    `ExtraTerms` adds further distillation terms and `OrderTerms` the hierarchy; both are off by default.
     """
 
     Config = HmidNetConfig
@@ -54,6 +55,8 @@ class HmidNet(Method[HmidOutputs]):
     def inputs(cls, config: Any) -> dict[str, Input]:
         """Return the student's masked picture and text, and what the teacher reads: both, and every patch."""
         found = {"image": Input("image", "image", mask=config.mask), "text": Input("text", "text")}
+        if config.order.phrases:
+            found["phrase"] = Input("phrase", "text")
         if config.teacher in (EMA, NONE):
             return found
         if config.received or config.compared:
@@ -78,7 +81,7 @@ class HmidNet(Method[HmidOutputs]):
                 lift.tie_curvature(teacher.lift)
             self.projection = build_projection(config, teacher, lift)
         self.temperature = own_temperature(config.distillation_scale)
-        self.extra = ExtraTerms(config, lift)
+        self.extra, self.order = ExtraTerms(config, lift), OrderTerms(config, lift)
         self.decoder = build_decoder(config, tower) if config.reconstructs else None
         slow_target = (
             config.reconstructs and config.target != "pixels" and "teacher_patches" not in setup.teachers
@@ -111,6 +114,11 @@ class HmidNet(Method[HmidOutputs]):
         outputs = HmidOutputs(views[0], text, *views[1:])
         if errors:
             outputs.reconstruction = torch.stack(errors).mean(0)
+        if self.config.order.phrases:
+            outputs.phrase = self.encoder.embed("text", batch.inputs["phrase"])
+        if self.config.order.views:
+            shown = self._views(image, average)[0]
+            outputs.part = self.encoder.embed("image", hidden_further(raw(shown)))
         self._add_teacher(outputs, batch, average)
         return outputs
 
@@ -159,9 +167,10 @@ class HmidNet(Method[HmidOutputs]):
             if weight:
                 terms = [self._term(name, image, outputs) for image in outputs.views]
                 parts[name] = weight, torch.stack(terms).mean()
-        if "entailment" in parts:
-            warmup = linear_warmup(state.step, state.total_steps, self.config.entailment_warmup)
-            parts["entailment"] = parts["entailment"][0] * warmup, parts["entailment"][1]
+        warmup = linear_warmup(state.step, state.total_steps, self.config.entailment_warmup)
+        for name in parts:
+            if name == "entailment" or name.startswith("order_"):
+                parts[name] = parts[name][0] * warmup, parts[name][1]
         return Losses.weighted(monitors=self._monitors(outputs), **parts)
 
     def _term(self, name: str, image: torch.Tensor, outputs: HmidOutputs) -> torch.Tensor:
@@ -177,6 +186,8 @@ class HmidNet(Method[HmidOutputs]):
             case "reconstruction":
                 assert outputs.reconstruction is not None
                 return outputs.reconstruction.mean()
+            case _ if name.startswith("order_"):
+                return self.order.term(name, self, image, outputs)
             case _:
                 return self.extra.term(name, self, image, outputs)
 
@@ -197,12 +208,17 @@ class HmidNet(Method[HmidOutputs]):
     def _monitors(self, outputs: HmidOutputs) -> dict[str, torch.Tensor]:
         lift, image, text = self.encoder.lift, outputs.image, outputs.text
         points = {"image": image, "text": text}
+        points |= {} if outputs.phrase is None else {"phrase": outputs.phrase}
         if outputs.teacher_image is not None:  # shows radii that drift apart, and points beyond the bound
             points |= dict(zip(("teacher_image", "teacher_text"), outputs.teacher, strict=True))
         found = batch_accuracy(lift.logits(image, text)) | lift.monitors(**points) | self.extra.monitors()
         if self.config.distillation:
             found["logit_scale/distillation"] = self.temperature.logit_scale
-        return found | (cone_share(lift.cone_excess(text, image)) if self.config.entailment else {})
+        return found | (
+            cone_share(lift.cone_excess(text, image))
+            if self.config.entailment or self.config.order.cones
+            else {}
+        )
 
     def after_step(self, outputs: HmidOutputs, state: TrainState) -> None:
         """Bring scalars into their bounds, then move the average of the student by one step."""

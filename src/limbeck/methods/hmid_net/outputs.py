@@ -15,12 +15,16 @@ class HmidOutputs(Embeddings):
 
     Attributes:
         image_again: (B, d) embeddings of a second masked view of the pictures.
+        phrase: (B, d) embeddings of the coarsest phrase of each text.
+        part: (B, d) embeddings of the pictures with half of the shown patches hidden.
         reconstruction: (B,) mean error over each picture's dropped patches.
         teacher_image, teacher_text: (B, d) the teacher's points, taken over into the student's space.
         native_image, native_text: (B, d') the teacher's points in its own space.
     """
 
     image_again: torch.Tensor | None = None
+    phrase: torch.Tensor | None = None
+    part: torch.Tensor | None = None
     reconstruction: torch.Tensor | None = None
     teacher_image: torch.Tensor | None = None
     teacher_text: torch.Tensor | None = None
