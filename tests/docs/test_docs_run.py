@@ -21,12 +21,13 @@ from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.lifts import ranking
 from limbeck.errors import LimbeckError
 from pretrained_models import write_all
+from shards_made import write_shards
 
 RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.run] for page in PAGES}
 NEEDS = {
     "README.md": ["photos"],
     "docs/compress.md": ["photos", "models"],
-    "docs/data.md": ["photos", "data/photos"],
+    "docs/data.md": ["photos", "data/photos", "shards"],
     "docs/fine-tune.md": ["photos", "data/photos", "models"],
     "docs/export.md": ["photos", "data/photos", "runs/photos"],
     "docs/grids.md": ["data/photos"],
@@ -58,6 +59,8 @@ class Made:
                 write_all(place)
             elif name == "photos":
                 self.photos(place)
+            elif name == "shards":
+                write_shards(place)
             elif name == "data/scenes":
                 generate_scenes(place, n=60, seed=1)
             elif name == "data/photos":

@@ -146,6 +146,46 @@ def folder(
 
 
 @_format
+def shards(
+    common: Common,
+    src: Annotated[
+        Path, typer.Argument(help="Folder of shards, one shard, or a pattern: 'dir/{00000..00099}.tar'.")
+    ],
+    out: Out,
+    image_column: Annotated[
+        str | None, typer.Option(help="Parquet column of the encoded pictures; default: the only one.")
+    ] = None,
+    caption_column: Column = None,
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Further JSON fields or Parquet columns to keep: url,width,…"),
+    ] = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Do not decode the pictures; damaged ones are then kept.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Shards read at a time; default: one per core.")
+    ] = None,
+) -> "ImportReport":
+    """Import webdataset shards (tar) or Parquet with encoded pictures, without copying them.
+
+    A sample of a tar is KEY.jpg, KEY.txt and KEY.json, as img2dataset writes it. Damaged pictures are left
+    out, counted, and listed in OUT/skipped.jsonl.
+    """
+    from limbeck.data.importers import ShardOptions, import_shards
+
+    options = ShardOptions(
+        **common,
+        image_column=image_column,
+        caption_column=caption_column,
+        fields=tuple(filter(None, map(str.strip, (fields or "").split(",")))),
+        checked=not unchecked,
+        workers=workers,
+    )
+    return import_shards(src, out, options)
+
+
+@_format
 def mirflickr(
     common: Common,
     src: Src,

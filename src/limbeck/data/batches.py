@@ -1,25 +1,31 @@
 """From rows of a pairs table to batches of tensors, equal on every run (torch).
 
-The shown caption and the crop come from a generator seeded by (seed, epoch, id), so that they do not depend
-on resuming, chunks or the number of processes. A frozen backbone's outputs are computed once and then read.
+The order is that of `limbeck.data.order`. The shown caption and the crop come from a generator seeded by
+(seed, epoch, id), so that they do not depend on resuming, chunks or the number of processes and threads. A
+frozen backbone's outputs are computed once and then read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
 from limbeck.data.inputs import Input
+from limbeck.data.order import Order
 from limbeck.data.subset import Subset, members
-from limbeck.encoders.backbone import Backbone
+from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
 from limbeck.encoders.inputs import Cached, Sets, TowerInputs, map_tensors, named_tensors
@@ -27,9 +33,10 @@ from limbeck.encoders.masking import drawn
 from limbeck.encoders.transforms import random_part
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
-from limbeck.pictures import LazyPictures
+from limbeck.pictures import PIXEL_BUDGET, LazyPictures, file_of
 from limbeck.preprocess import Reads
 
+AHEAD = 2  # batches in preparation: the threads decode the second while the first is put together
 PROJECTED_BYTES = 2**30  # of projected features in the cache; a million rows of 256
 
 
@@ -116,6 +123,11 @@ class InputReader:
         if cache is not None and self.whole and not self._projects_too_much():
             self._store(cache)
 
+    @property
+    def decodes(self) -> bool:
+        """True when it opens pictures, which any number of threads may do at a time."""
+        return self.is_image and self.stored is None and self.reads.kind == "pixels"
+
     def _projects_too_much(self) -> bool:
         """Return True when cached projections would be large; the features are on disk already."""
         return self.reads.kind == "features" and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
@@ -149,12 +161,13 @@ class InputReader:
             files = [pairs.feature_files[self.reads.name].path]
         else:
             kind, root = pairs.media or ("zip", pairs.path)
-            rows = self.view.rows.tolist() if kind == "folder" else []
-            files = [root / (pairs.image_path(row) or "") for row in rows] or [root]
+            rows = self.view.rows.tolist() if kind != "zip" else []
+            paths = [file_of(pairs.image_path(row) or "") for row in rows]
+            files = [root / path for path in dict.fromkeys(paths)] or [root]
         found = [(file, file.stat()) for file in files if file.exists()]
         return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
-    def _images(self, positions: np.ndarray) -> Any:
+    def _items(self, positions: np.ndarray) -> Any:
         rows = self.view.rows[positions]
         if self.reads.kind == "features":
             return self.view.pairs.features(self.reads.name, rows)
@@ -169,26 +182,30 @@ class InputReader:
 
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
-        if self.is_image and self.stored is None and self.reads.kind == "pixels":
-            return collated(self.backbone, self._images(np.arange(len(self.view))), blocks)
+        if self.decodes:
+            return collated(self.backbone, self._items(np.arange(len(self.view))), blocks)
         return ((block, self.inputs(block)) for block in blocks)
 
-    def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> TowerInputs:
-        """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop."""
+    def inputs(
+        self, positions: np.ndarray, draws: Sequence[int] | None = None, pool: Executor | None = None
+    ) -> TowerInputs:
+        """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop.
+
+        The threads of ``pool`` open and preprocess the pictures.
+        """
         if self.is_image:
             if self.stored is not None:
                 return Cached(torch.from_numpy(np.array(self.stored[positions])))
             vary = draws is not None and not self.whole
             generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
-            images = self._images(positions)
+            images = self._items(positions)
             if draws is not None and self.spec.part is not None:
-                images = LazyPictures(
-                    [
-                        partial(self._part, row, d)
-                        for row, d in zip(self.view.rows[positions], draws, strict=True)
-                    ]
-                )
-            inputs = self.backbone.collate(images, generators)
+                rows = self.view.rows[positions]
+                images = LazyPictures([partial(self._part, *own) for own in zip(rows, draws, strict=True)])
+            if pool is None or not self.decodes:
+                inputs = self.backbone.collate(images, generators)
+            else:
+                inputs = self._decoded(images, generators, pool)
             if draws is not None and self.spec.mask is not None:
                 inputs |= drawn(self.spec.mask, self.backbone.patches, draws)
             return inputs
@@ -204,6 +221,26 @@ class InputReader:
             else self.backbone.collate(items)
         )
 
+    def _decoded(
+        self, items: Sequence[Any], generators: Sequence[torch.Generator] | None, pool: Executor
+    ) -> Inputs:
+        """Collate pictures one by one in threads; each writes its row, so that no batch is copied."""
+
+        def read(at: int) -> Inputs:
+            with PIXEL_BUDGET.keep():
+                return self.backbone.collate([items[at]], None if generators is None else [generators[at]])
+
+        first = read(0)
+        whole = {name: rows.new_empty((len(items), *rows.shape[1:])) for name, rows in first.items()}
+
+        def write(at: int) -> None:
+            for name, row in (first if at == 0 else read(at)).items():
+                whole[name][at] = row[0]
+
+        for _ in pool.map(write, range(len(items))):
+            pass
+        return whole
+
     def _averaged(self, stored: np.ndarray, items: list[Any]) -> np.ndarray:
         """Return stored outputs (B, …) of texts, and the mean output of each set."""
         sets = [[self.position[text] for text in members(item)] for item in items]
@@ -218,13 +255,18 @@ class Batches:
     Args:
         view: the training rows.
         sources: inputs by name.
-        batch_size: the number of pairs per step over all processes.
+        batch_size: the number of pairs per step over all processes; at most all of ``view``.
         seed: the seed of order, captions and crops.
         rank: the number of this process.
-        world: the number of processes, which share every batch.
+        world: the number of processes, which share every batch: process r has the r-th part of it.
+        remainder, window: see `limbeck.data.order.Order`.
+        workers: the number of threads that decode pictures.
+
+    Attributes:
+        waited: the seconds that `iterate` waited for batches so far.
 
     Raises:
-        LimbeckError: no rows, or fewer pairs per batch than processes.
+        LimbeckError: no rows, or a batch that the processes cannot share equally.
     """
 
     def __init__(
@@ -236,6 +278,9 @@ class Batches:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        remainder: Literal["drop", "carry"] = "drop",
+        window: int | None = None,
+        workers: int = 1,
     ) -> None:
         if not len(view):
             raise LimbeckError(
@@ -243,43 +288,53 @@ class Batches:
                 code="E-TRAIN-EMPTY",
             )
         self.view, self.sources, self.seed, self.rank, self.world = view, sources, seed, rank, world
-        self.batch_size = min(batch_size, len(view)) // world * world
-        if self.batch_size < 1:
+        if batch_size % world:
+            near = max(1, batch_size // world) * world
             raise LimbeckError(
-                f"training: a batch of {batch_size} cannot be shared by {world} processes",
+                f"schedule.batch_size: {batch_size} pairs cannot be shared equally by {world} processes; "
+                f"set {near} or {near + world}",
                 code="E-CONFIG-VALUE",
             )
-        self.steps_per_epoch = len(view) // self.batch_size
-        self._epoch, self._order = -1, np.arange(0)
+        self.batch_size = min(batch_size, len(view) // world * world)
+        if self.batch_size < 1:
+            raise LimbeckError(
+                f"training: {len(view)} pairs cannot be shared by {world} processes; start fewer",
+                code="E-CONFIG-VALUE",
+            )
+        self.order = Order(len(view), self.batch_size, seed, remainder, window)
+        self.steps_per_epoch, self.steps, self.epoch = (
+            self.order.steps_per_epoch,
+            self.order.steps,
+            self.order.epoch,
+        )
+        self.workers, self.waited, self._lock = workers, 0.0, threading.Lock()
 
-    def epoch(self, step: int) -> int:
-        """Return the epoch of a step."""
-        return step // self.steps_per_epoch
+    def at(self, step: int, pool: Executor | None = None) -> Batch:
+        """Return this process's share of the batch of a step; the threads of ``pool`` decode pictures."""
+        positions, epochs = (np.array_split(x, self.world)[self.rank] for x in self.order.batch(step))
+        ids = [self.view.ids[p] for p in positions.tolist()]
+        draws = [draw(self.seed, epoch, one) for epoch, one in zip(epochs.tolist(), ids, strict=True)]
+        inputs: dict[str, TowerInputs] = {}
+        for name, source in self.sources.items():
+            # Tokenizers and towers of other files need not be safe to call from two threads.
+            with contextlib.nullcontext() if source.decodes else self._lock:
+                inputs[name] = source.inputs(positions, draws, pool)
+        labels = None if self.view.labels is None else self.view.labels[positions]
+        return Batch(inputs, ids, torch.from_numpy(positions.copy()), labels)
 
-    def positions(self, step: int) -> np.ndarray:
-        """Return the positions (batch_size,) of the global batch of a step."""
-        epoch = self.epoch(step)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.view))
-            self._epoch = epoch
-        start = (step % self.steps_per_epoch) * self.batch_size
-        return self._order[start : start + self.batch_size]
-
-    def at(self, step: int) -> Batch:
-        """Return this process's share of the batch of a step."""
-        own = np.array_split(self.positions(step), self.world)[self.rank]
-        ids = [self.view.ids[p] for p in own.tolist()]
-        draws = [draw(self.seed, self.epoch(step), item_id) for item_id in ids]
-        inputs = {name: source.inputs(own, draws) for name, source in self.sources.items()}
-        labels = None if self.view.labels is None else self.view.labels[own]
-        return Batch(inputs, ids, torch.from_numpy(own.copy()), labels)
-
-    def iterate(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield the batches of steps start to stop - 1; the next one is prepared while one is in use."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.at, start) if start < stop else None
+    def iterate(self, start: int, stop: int) -> Generator[Batch]:
+        """Yield the batches of steps start to stop - 1; the next `AHEAD` are prepared while one is in use."""
+        makers, pool = ThreadPoolExecutor(AHEAD), ThreadPoolExecutor(self.workers, "decode")
+        try:
+            first = range(start, min(start + AHEAD, stop))
+            coming = deque(makers.submit(self.at, step, pool) for step in first)
             for step in range(start, stop):
-                assert ahead is not None
-                batch = ahead.result()
-                ahead = pool.submit(self.at, step + 1) if step + 1 < stop else None
+                began = time.perf_counter()
+                batch = coming.popleft().result()
+                self.waited += time.perf_counter() - began
+                if step + AHEAD < stop:
+                    coming.append(makers.submit(self.at, step + AHEAD, pool))
                 yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
+            makers.shutdown(cancel_futures=True)

@@ -25,6 +25,7 @@ from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file, read_json, sha256_json, write_json
+from limbeck.pictures import file_of
 
 FILE, PICTURES = "data.json", "pictures.parquet"
 READ_ALL = 2**26
@@ -49,7 +50,8 @@ class Contents:
         rules: the hash of the protocol before it was applied to this table.
         features: name → ``file``, ``bytes``, ``scale``, ``sha256``.
         pictures: path → (bytes, modification time in ns, digest or None); −1 bytes where it is missing. In a
-            zip the digest is the CRC-32 that the archive lists, and the time is 0.
+            zip the digest is the CRC-32 that the archive lists, and the time is 0. For shards: their paths
+            without digests, and a sample of their pictures.
     """
 
     table: str
@@ -190,13 +192,41 @@ def _pictures(pairs: Pairs, images: list[str]) -> dict[str, Picture]:
             entry = archive.find(image) if archive is not None else None
             found[image] = (-1, 0, None) if entry is None else (entry.file_size, 0, f"{entry.CRC:08x}")
         return found
+    if kind == "shards":
+        return _shards(pairs, root, images)
     with ThreadPoolExecutor(8) as pool:
         stats = dict(zip(images, pool.map(lambda image: _stat(root / image), images), strict=True))
         there = [image for image in images if stats[image][0] >= 0]
         if sum(stats[image][0] for image in there) > READ_ALL:
-            there = heapq.nsmallest(SAMPLE, there, key=lambda image: hashlib.sha256(image.encode()).digest())
+            there = _sample(there)
         digests = dict(zip(there, pool.map(lambda image: _digest(root / image), there), strict=True))
     return {image: (*stats[image], digests.get(image)) for image in images}
+
+
+def _shards(pairs: Pairs, root: Path, images: list[str]) -> dict[str, Picture]:
+    """Return the sizes and times of the shards, and the digests of a sample of their pictures."""
+    files = dict.fromkeys(file_of(image).as_posix() for image in images)
+    chosen = set(_sample(images))
+    rows = [row for row, image in enumerate(pairs.table.column("image").to_pylist()) if image in chosen]
+    with ThreadPoolExecutor(8) as pool:
+        stats = zip(files, pool.map(lambda file: _stat(root / file), files), strict=True)
+        contents = list(pool.map(lambda row: _content(pairs, row), rows))
+    return {file: (*stat, None) for file, stat in stats} | {
+        str(pairs.image_path(row)): found for row, found in zip(rows, contents, strict=True)
+    }
+
+
+def _content(pairs: Pairs, row: int) -> Picture:
+    try:
+        content = pairs.image_bytes(row)
+    except LimbeckError:
+        return -1, 0, None
+    return len(content), 0, hashlib.sha256(content).hexdigest()[:32]
+
+
+def _sample(images: list[str]) -> list[str]:
+    """Return at most `SAMPLE` pictures, chosen by their paths."""
+    return heapq.nsmallest(SAMPLE, images, key=lambda image: hashlib.sha256(image.encode()).digest())
 
 
 def _stat(path: Path) -> tuple[int, int]:

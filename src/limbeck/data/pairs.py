@@ -206,7 +206,7 @@ class Pairs:
 
     @property
     def media(self) -> tuple[str, Path] | None:
-        """The kind ("folder" or "zip") and path of the pictures, or None."""
+        """The kind ("folder", "zip" or "shards") and path of the pictures, or None."""
         media = self.meta.get("media")
         return None if media is None else (media["kind"], self.path / media["root"])
 
@@ -233,7 +233,7 @@ class Pairs:
         return picture_bytes(inside, root) if kind == "zip" else picture_bytes(root / inside)
 
     def _image_place(self, row: int) -> tuple[str, Path, str]:
-        from limbeck.pictures import Kind, PictureError
+        from limbeck.pictures import Kind, PictureError, parse_place
 
         media, inside = self.media, self.image_path(row)
         if media is None or inside is None:
@@ -241,7 +241,9 @@ class Pairs:
             message = f"{self.path}: {what}; use features or import it with pictures"
             raise PictureError(message, Kind.MISSING)
         # A foreign table must not make limbeck read files outside its picture folder.
-        if media[0] == "folder" and (Path(inside).is_absolute() or ".." in Path(inside).parts):
+        place = parse_place(inside) if media[0] == "shards" else None
+        file = Path(inside if place is None else place.shard)
+        if media[0] != "zip" and (file.is_absolute() or ".." in file.parts):
             message = f"{self.path}: picture {show(inside)} is outside {media[1]}; import the data again"
             raise PictureError(message, Kind.MISSING)
         return (*media, inside)
@@ -382,6 +384,10 @@ def _check_meta(file: Path) -> dict[str, Any]:
             code="E-FILE-VERSION",
         )
     known = typed(_Meta, meta, file, "import the data again", more=True)
-    if known.media is not None and (known.media.kind not in ("folder", "zip") or not known.media.root):
-        raise LimbeckError(f"{file}: media is neither folder nor zip; import again", code="E-PAIRS-DAMAGED")
+    if known.media is not None and (
+        known.media.kind not in ("folder", "zip", "shards") or not known.media.root
+    ):
+        raise LimbeckError(
+            f"{file}: media is neither folder, zip nor shards; import again", code="E-PAIRS-DAMAGED"
+        )
     return meta

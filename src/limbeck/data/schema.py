@@ -20,7 +20,7 @@ META = "pairs.json"
 FORMAT = "limbeck.pairs/1"
 PAIRS = Kind(
     "pairs directory",
-    r"pairs\.(json|parquet)|images\.zip",
+    r"pairs\.(json|parquet)|images\.zip|skipped\.jsonl",
     META,
     lambda value: str(value.get("format")).startswith("limbeck.pairs/"),
 )
@@ -83,7 +83,10 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
                 code="E-ARRAY-ROWS",
             )
         try:
-            arrays[name] = pa.array(values, type=kind)
+            if isinstance(values, pa.Array | pa.ChunkedArray):
+                arrays[name] = values.cast(kind)
+            else:
+                arrays[name] = pa.array(values, type=kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
             line = str(error).splitlines()[0]
             raise LimbeckError(

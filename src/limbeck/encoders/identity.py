@@ -8,7 +8,7 @@ from typing import Any
 _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
-    "asymmetric": False, "skip_spikes": None,
+    "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name, media
 from limbeck.pictures.listing import Listing, list_folder, list_zip
 from limbeck.pictures.open import LazyPictures, decode_picture, open_picture, picture_bytes, picture_size
 from limbeck.pictures.pixel_budget import PIXEL_BUDGET
+from limbeck.pictures.shards import Place, file_of, parse_place, read_place
 from limbeck.pictures.skipped import Kind, PictureError, Reason, SkippedFiles
 from limbeck.pictures.text import normalize_text
 
@@ -21,10 +22,12 @@ __all__ = [
     "LazyPictures",
     "Listing",
     "PictureError",
+    "Place",
     "Reason",
     "SkippedFiles",
     "contain",
     "decode_picture",
+    "file_of",
     "is_hidden",
     "is_picture_name",
     "list_folder",
@@ -32,8 +35,10 @@ __all__ = [
     "media_type",
     "normalize_text",
     "open_picture",
+    "parse_place",
     "picture_bytes",
     "picture_size",
+    "read_place",
     "resize_center",
     "to_rgb",
 ]

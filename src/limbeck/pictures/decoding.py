@@ -33,10 +33,14 @@ class Step:
     seen: int = 0
 
 
-def default_workers() -> int:
-    """Return the default number of decoding threads: one per core that this process may use, at most 16."""
+def default_workers(processes: int = 1) -> int:
+    """Return the default number of decoding threads: one per core that this process may use, at most 16.
+
+    Several ``processes`` of a run share the cores of their machine.
+    """
     usable = getattr(os, "sched_getaffinity", None)
-    return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return max(1, min(16, cores // processes))
 
 
 def read_ahead(

@@ -15,6 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.formats import formats, formats_of, lacking
 from limbeck.pictures.pixel_budget import PIXEL_BUDGET
+from limbeck.pictures.shards import parse_place, read_place
 from limbeck.pictures.skipped import Kind, PictureError
 from limbeck.regular import regular_file
 
@@ -39,7 +40,8 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
     Only the needed part of a file is read. `PIXEL_BUDGET` bounds what all threads decode at once.
 
     Args:
-        source: a file, or the name of a member of ``archive``.
+        source: a file, a place in a shard (`limbeck.pictures.shards`), or the name of a member of
+            ``archive``.
         archive: a zip file; handles are kept open per process and shared by its threads.
         size: allow a JPEG to be decoded at 1/2, 1/4 or 1/8 with both sides at least ``size`` pixels.
 
@@ -51,6 +53,8 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
         name, number = f"{archive}: {source}", _member_bytes(archive, str(source))
         with PIXEL_BUDGET.hold(number // 4):
             return decode_picture(io.BytesIO(read_member(archive, str(source))), name, size=size)
+    if place := parse_place(str(source)):
+        return decode_picture(io.BytesIO(read_place(place)), str(source), size=size)
     try:
         with _regular(source).open("rb") as stream:
             return decode_picture(stream, str(source), size=size)
@@ -59,13 +63,15 @@ def open_picture(source: str | Path, *, archive: Path | None = None, size: int |
 
 
 def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
-    """Return the encoded picture: a file, or a member of a zip file.
+    """Return the encoded picture: a file, a place in a shard, or a member of a zip file.
 
     Raises:
         PictureError: missing, not a regular file, or larger than 1 GiB.
     """
     if archive is not None:
         return read_member(archive, str(source))
+    if place := parse_place(str(source)):
+        return read_place(place)
     try:
         file = _regular(source)
         if file.stat().st_size > MAX_MEMBER_BYTES:

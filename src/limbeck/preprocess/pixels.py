@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,13 @@ from PIL import Image
 from limbeck.pictures import resize_center
 from limbeck.preprocess.base import Arrays
 from limbeck.preprocess.resize import Resize, resize_from_json
+
+
+@functools.cache
+def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """Return the normalised value of each level, (3, 256): reading it takes a quarter of computing it."""
+    level = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
+    return np.ascontiguousarray(((level - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).T)
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,11 @@ class PixelPreprocessor:
 
     def normalized(self, square: Image.Image) -> np.ndarray:
         """Return a square as (3, side, side) float32, normalised per channel."""
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        x: np.ndarray = np.asarray(square, np.float32) / np.float32(255)
-        return np.ascontiguousarray(((x - mean) / std).transpose(2, 0, 1))
+        table, values = _levels(self.mean, self.std), np.asarray(square)
+        out = np.empty((3, *values.shape[:2]), np.float32)
+        for channel in range(3):
+            np.take(table[channel], values[..., channel], out=out[channel])
+        return out
 
     def check_query(self, item: Any) -> None:
         """Accept every picture."""

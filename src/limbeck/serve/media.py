@@ -45,9 +45,11 @@ def etag_of(opened: Opened, source: tuple[Path | None, str | Path], size: int) -
     Raises:
         LimbeckError: the file is gone.
     """
+    from limbeck.pictures import file_of
+
     archive, path = source
     try:
-        about = Path(archive or path).stat()
+        about = (archive or file_of(path)).stat()
     except OSError:
         raise LimbeckError(f"{path}: the picture is missing", code="E-PICTURE-MISSING") from None
     facts = f"{archive} {path} {about.st_size} {about.st_mtime_ns} {size}"

@@ -14,12 +14,11 @@ from pathlib import Path
 import torch
 
 from limbeck.data.batches import Batches
-from limbeck.encoders.cache import BackboneCache
 from limbeck.errors import LimbeckError
 from limbeck.methods import Method, TrainState
 from limbeck.training.data import Data
 from limbeck.training.recipe import Recipe, StageConfig
-from limbeck.training.stages import build_method, input_readers
+from limbeck.training.stages import backbone_cache, build_method, input_readers
 
 PAIRS = 8
 
@@ -40,7 +39,7 @@ def build_stages(recipe: Recipe, data: Data, folder: Path) -> Iterator[Built]:
         LimbeckError: a stage does not fit its data, its towers, or a model that it reads.
     """
     models: dict[str, Path] = {}
-    cache = BackboneCache() if recipe.cache else None  # the run reuses what is encoded here
+    cache = backbone_cache(recipe)  # the run reuses what is encoded here
     for stage in recipe.stages.values():
         own = data.of_stage(stage, recipe.seed)
         method = build_method(stage, own, models, recipe.seed, cache=cache, say=lambda line: None)

@@ -88,7 +88,7 @@ def fit(
         LimbeckError: the loss or a gradient is not finite; a checkpoint is damaged or of another recipe.
     """
     plan = stage.schedule
-    total = plan.steps if plan.steps is not None else math.ceil((plan.epochs or 0) * batches.steps_per_epoch)
+    total = plan.steps if plan.steps is not None else batches.steps(plan.epochs or 0)
     validate_every = plan.validate_every or max(1, min(batches.steps_per_epoch, math.ceil(total / 5)))
     optimizer, names = build_optimizer(method, stage.optim)
     schedule = Schedule(optimizer, total=total, warmup=stage.optim.warmup)

@@ -43,6 +43,7 @@ def weights_tree(recipe: Recipe) -> dict[str, Any]:
     for key in ("name", "note", "cache"):
         tree.pop(key)
     tree["data"].pop("pairs")
+    tree["compute"].pop("workers")
     tree["stages"] = stage_list(tree)
     for stage in tree["stages"]:
         stage["schedule"].pop("checkpoint_every")

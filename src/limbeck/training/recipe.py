@@ -46,6 +46,8 @@ class DataConfig(Strict):
     ``like``: a public repository of `metric_presets.PRESETS`. The best step is then chosen as there, by its
     metric on the test queries, and no row is held out of train. Results say so and are not compared with
     others.
+    ``window``: mix so many pairs at a time instead of all, for pictures in Parquet and for slow disks
+    (`limbeck.data.order`).
     """
 
     pairs: str | None = None
@@ -54,6 +56,7 @@ class DataConfig(Strict):
     permute_labels: int | None = None
     limit: int | None = Field(default=None, ge=10)
     like: str | None = None
+    window: int | None = Field(default=None, ge=2)
 
 
 class OptimConfig(Strict):
@@ -76,11 +79,16 @@ class OptimConfig(Strict):
 
 
 class ScheduleConfig(Strict):
-    """The length in steps or epochs, the pairs per step, and the intervals of validation and saving."""
+    """The length in steps or epochs, the pairs per step, and the intervals of validation and saving.
+
+    ``remainder``: the pairs that fill no batch at the end of an epoch are left out (`drop`), or begin the
+    next epoch's first batch (`carry`), so that every pair comes once an epoch.
+    """
 
     steps: int | None = Field(default=None, ge=0)
     epochs: float | None = Field(default=None, gt=0)
     batch_size: int = Field(default=256, ge=1)
+    remainder: Literal["drop", "carry"] = "drop"
     chunk: int | None = Field(default=None, ge=1)
     validate_every: int | None = Field(default=None, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
@@ -158,7 +166,8 @@ def _as_text(value: Any) -> Any:
 class ComputeConfig(Strict):
     """The hardware of a run: ``devices`` per machine, and ``nodes``, the number of machines.
 
-    The precision ``auto`` is bf16 if the processor supports it in hardware, else 32.
+    The precision ``auto`` is bf16 if the processor supports it in hardware, else 32. ``workers`` threads of
+    each process decode pictures; by default its share of the machine's cores, at most 16.
     """
 
     accelerator: str = "auto"
@@ -166,17 +175,21 @@ class ComputeConfig(Strict):
     nodes: int = Field(default=1, ge=1)
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_as_text)] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
 
 
 class Recipe(Strict):
-    """A resolved recipe; its stages by name, in the order of training."""
+    """A resolved recipe; its stages by name, in the order of training.
+
+    ``cache``: whether outputs of frozen backbones are stored, or the folder where they are.
+    """
 
     name: str
     note: str = ""
     data: DataConfig
     seed: int = Field(default=0, ge=0)
     compute: ComputeConfig = ComputeConfig()
-    cache: bool = True
+    cache: bool | str = True
     stages: dict[str, StageConfig] = Field(min_length=1)
 
     @model_validator(mode="before")

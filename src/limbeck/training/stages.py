@@ -16,6 +16,7 @@ from limbeck import notices
 from limbeck.data.batches import Batches, InputReader
 from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset
+from limbeck.data.windows import check_window
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import SourceLiftConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
@@ -27,6 +28,7 @@ from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method, Setup
+from limbeck.pictures.decoding import default_workers
 from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
@@ -145,6 +147,13 @@ def input_readers(
     }
 
 
+def backbone_cache(recipe: Recipe, quiet: bool = False) -> BackboneCache | None:
+    """Return the cache that the recipe names; None if it has none."""
+    if not recipe.cache:
+        return None
+    return BackboneCache(recipe.cache if isinstance(recipe.cache, str) else None, quiet=quiet)
+
+
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
     """Refuse a text tower that reads label lists under a method that shows texts, and vice versa."""
     reads = getattr(tower.backbone, "reads", "text")
@@ -190,7 +199,7 @@ def run_stage(
         return model
     began = time.monotonic()
     data = data.of_stage(stage, recipe.seed)
-    cache = BackboneCache(quiet=quiet) if recipe.cache else None
+    cache = backbone_cache(recipe, quiet)
     speak = _silent if quiet else notices.say
     method = build_method(stage, data, earlier, recipe.seed, cache=cache, say=speak)
     method.to(fabric.device)
@@ -204,6 +213,8 @@ def run_stage(
     held_out = input_readers(method, data.held_out, cache, teachers=False)
     if data.database is not None:
         database = input_readers(method, data.database, cache, teachers=False)
+    if any(reader.decodes for reader in train.values()):
+        check_window(data.pairs, view.rows, recipe.data.window, stage.schedule.batch_size)
     if method.needs_features:
         method.prepare({name: _features(encoder, source) for name, source in train.items()}, recipe.seed)
     batches = Batches(
@@ -213,6 +224,9 @@ def run_stage(
         seed=recipe.seed,
         rank=fabric.global_rank,
         world=fabric.world_size,
+        remainder=stage.schedule.remainder,
+        window=recipe.data.window,
+        workers=recipe.compute.workers or default_workers(recipe.compute.devices),
     )
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 

@@ -7,6 +7,7 @@ import time
 
 from limbeck.data.batches import Batches
 from limbeck.methods import TrainState
+from limbeck.pictures.decoding import default_workers
 from limbeck.training.data import open_data
 from limbeck.training.fit import set_train_mode
 from limbeck.training.recipe import Recipe
@@ -35,11 +36,14 @@ def pairs_per_second(recipe: Recipe, *, steps: int = 12) -> float:
         input_readers(method, data.train),
         batch_size=stage.schedule.batch_size,
         seed=recipe.seed,
+        window=recipe.data.window,
+        workers=recipe.compute.workers or default_workers(recipe.compute.devices),
     )
-    seconds = []
-    for step in range(steps + 2):
-        began = time.perf_counter()
+    seconds, began = [], time.perf_counter()
+    for step, batch in enumerate(batches.iterate(0, steps + 2)):
         state = TrainState(step, steps, 0, recipe.seed)
-        forward_backward(method, batches.at(step), state, fabric, stage.schedule.chunk)
-        seconds.append(time.perf_counter() - began)
+        forward_backward(method, batch, state, fabric, stage.schedule.chunk)
+        now = time.perf_counter()
+        seconds.append(now - began)
+        began = now
     return batches.batch_size / statistics.median(seconds[2:])

@@ -10,6 +10,7 @@ from limbeck.data.importers.iaprtc12 import import_iaprtc12
 from limbeck.data.importers.karpathy import import_karpathy
 from limbeck.data.importers.mirflickr import MirflickrOptions, import_mirflickr
 from limbeck.data.importers.nuswide import NuswideOptions, import_nuswide
+from limbeck.data.importers.shards import ShardOptions, import_shards
 
 __all__ = [
     "CocoOptions",
@@ -20,6 +21,7 @@ __all__ = [
     "MirflickrOptions",
     "NuswideOptions",
     "PictureOptions",
+    "ShardOptions",
     "import_coco",
     "import_flickr8k",
     "import_folder",
@@ -28,4 +30,5 @@ __all__ = [
     "import_karpathy",
     "import_mirflickr",
     "import_nuswide",
+    "import_shards",
 ]
