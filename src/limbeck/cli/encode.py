@@ -37,6 +37,12 @@ def encode(
         "--keep-embeddings",
         help="Keep the float embeddings of the codes, for search --rerank and ties.",
     ),
+    processes: int = typer.Option(
+        1, "--processes", min=1, help="Processes that each encode a share of the items."
+    ),
+    share: str | None = typer.Option(
+        None, "--share", help="Encode only this share, such as 2/8, for example on another machine."
+    ),
     replace: bool = typer.Option(False, "--replace", help="Replace an existing encoded set."),
     device: str | None = DEVICE,
 ) -> None:
@@ -46,26 +52,55 @@ def encode(
     """
     if split is not None and protocol is None:
         raise typer.BadParameter("--split needs a protocol; give --protocol too")
+    import numpy as np
+
     from limbeck.cli.skipped import SkipList
     from limbeck.encoding import encode_source, open_source, split_rows
+    from limbeck.encoding import processes as shared
     from limbeck.index.encoded import SKIPPED, read_skipped
     from limbeck.search.encoders import open_model
     from limbeck.tables.guess import parse_types
 
     opened = open_source(source, image_column=image_column, types=parse_types(types), multiline=multiline)
     rows = None if protocol is None else split_rows(opened, protocol, split or "database")
-    encoded = encode_source(
-        open_model(run),
-        opened,
-        out,
-        rows=rows,
-        model=str(run),
-        batch_size=batch_size,
-        workers=workers,
-        progress=True,
-        keep_embeddings=keep_embeddings,
-        replace=replace,
-    )
+    if share is not None:
+        rows = np.arange(len(opened)) if rows is None else rows
+        rows = shared.share_rows(rows, *shared.parse_share(share))
+    model = open_model(run)
+    if processes > 1:
+        if share is not None:
+            raise typer.BadParameter("--share names the part of one process; leave out --processes")
+        given = {
+            "--protocol": protocol, "--split": split, "--batch-size": batch_size, "--workers": workers,
+            "--image-column": image_column, "--types": types, "--device": device,
+        }  # fmt: skip
+        flags = {"--multiline": multiline, "--keep-embeddings": keep_embeddings}
+        arguments = [
+            part for name, value in given.items() if value is not None for part in (name, str(value))
+        ]
+        arguments += [name for name, value in flags.items() if value]
+        encoded = shared.encode_shares(
+            model,
+            opened,
+            [str(run), str(source), *arguments],
+            out,
+            rows=rows,
+            processes=processes,
+            replace=replace,
+        )
+    else:
+        encoded = encode_source(
+            model,
+            opened,
+            out,
+            rows=rows,
+            model=str(run),
+            batch_size=batch_size,
+            workers=workers,
+            progress=True,
+            keep_embeddings=keep_embeddings,
+            replace=replace,
+        )
     skipped = SkipList()
     for entry in read_skipped(out):
         skipped.take(entry["id"], entry["reason"], entry.get("kind", "unreadable"))

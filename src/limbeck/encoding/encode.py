@@ -219,7 +219,7 @@ def encode_source(
     check_apart(out, *source_places(opened), model)
     check_free(Path(out), replace=replace)
     # Two folders, or two tables with different picture folders, may have the same names.
-    place = [_identity(opened), opened.media_root]
+    place = [identity_of(opened), opened.media_root]
     about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
     about["embeddings"] = None if kept is None else kept.to_json()
     with Parts.open(Path(out), meta, about) as parts:
@@ -242,6 +242,6 @@ def encode_source(
     return Encoded.open(out)
 
 
-def _identity(source: Source) -> Any:
+def identity_of(source: Source) -> Any:
     """Return what must be equal for an encoding to resume."""
     return source.identity if isinstance(source, TableSource) else sha256_json(source.ids())
