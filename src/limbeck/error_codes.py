@@ -116,6 +116,7 @@ CODES = {
     "E-PLUGIN-CLASS": "Your Python file lacks the class or a part of it; add what is named.",
     "E-PLUGIN-FILE": "Your code is not named FILE.py:CLASS or does not run; correct it.",
     "E-PLUGIN-TRUST": "A model needs code of yours that was not named or was changed; name it with --code.",
+    "E-PROCESS-LOST": "Another process of a distributed run ended; read its message, then resume.",
     "E-PROTOCOL-DATA": "The data set is not that of the protocol; import the complete data set.",
     "E-PROTOCOL-RESAMPLE": "The splits of this protocol cannot be drawn again; use its fixed splits.",
     "E-PROTOCOL-SPLIT": "Splits of a protocol are empty or share rows; correct the splits.",

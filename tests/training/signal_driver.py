@@ -1,4 +1,7 @@
-"""Runs the command line and sends itself a signal at the n-th call of a function."""
+"""Runs the command line and sends itself a signal at the n-th call of a function.
+
+Of several processes only those of the rank ``ONLY`` do so, if the environment has it.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ def main() -> None:
     module = importlib.import_module(target.rsplit(".", 1)[0])
     attribute = target.rsplit(".", 1)[1]
     original, calls = getattr(module, attribute), 0
+    mine = os.environ.get("LOCAL_RANK", "0")
 
     def counted(*given: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == int(count):
+        if calls == int(count) and os.environ.get("ONLY", mine) == mine:
             os.kill(os.getpid(), getattr(signal, name))
         return original(*given, **named)
 

@@ -23,9 +23,9 @@ from limbeck.training import train
 from limbeck.training.checkpoint import CheckpointFolder, Progress
 from limbeck.training.data import open_data
 from limbeck.training.fit import Interrupted
-from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.stages import build_method
+from limbeck.training.update import Update
 from raising import raises_code
 from tiny import pixel_recipe
 
@@ -63,10 +63,10 @@ def stopped_run(tmp_path: Path, recipe: dict[str, Any]) -> Path:
     return stop_at(5, tmp_path / "run", recipe)
 
 
-def one_step(method: Method, optimizer: torch.optim.Optimizer) -> None:
+def one_step(method: Method, update: Update) -> None:
     for p in method.parameters():
         p.grad = torch.randn_like(p)
-    optimizer.step()
+    update.optimizer.step()
 
 
 def snapshot(method: Method) -> dict[str, torch.Tensor]:
@@ -78,32 +78,39 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_restores_weights_optimizer_and_random_state(tmp_path: Path, method: Method) -> None:
-    optimizer, names = build_optimizer(method, OptimConfig())
+    update = Update(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
-    assert store.restore(method, optimizer, names) == Progress()
-    one_step(method, optimizer)
-    store.save(method, optimizer, names, Progress(step=1, best_score=0.5, best_step=1, seconds=2.0))
+    assert store.restore(method, update) == Progress()
+    one_step(method, update)
+    store.save(method, update, Progress(step=1, best_score=0.5, best_step=1, seconds=2.0))
     saved = snapshot(method)
-    one_step(method, optimizer)
+    one_step(method, update)
     expected = snapshot(method)
     for p in method.parameters():
         torch.nn.init.normal_(p)
-    fresh, names = build_optimizer(method, OptimConfig())
-    progress = store.restore(method, fresh, names)
+    fresh = Update(method, OptimConfig())
+    progress = store.restore(method, fresh)
     assert progress == Progress(step=1, best_score=0.5, best_step=1, seconds=2.0)
     assert same(saved, snapshot(method))
     one_step(method, fresh)
     assert same(expected, snapshot(method))
 
 
+def test_the_newest_are_kept_as_many_as_wanted(tmp_path: Path, method: Method) -> None:
+    store = CheckpointFolder(tmp_path, identity=IDENTITY, keep=3)
+    for step in range(1, 6):
+        store.save(method, Update(method, OptimConfig()), Progress(step=step))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"state-{n:08d}" for n in (3, 4, 5)]
+
+
 def test_the_newest_two_are_kept_and_the_newest_counts(tmp_path: Path, method: Method) -> None:
-    optimizer, names = build_optimizer(method, OptimConfig())
+    update = Update(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
     for step, kept in ((9, [9]), (10, [9, 10]), (100, [10, 100])):
-        store.save(method, optimizer, names, Progress(step=step))
+        store.save(method, update, Progress(step=step))
         assert sorted(p.name for p in tmp_path.iterdir()) == [f"state-{n:08d}" for n in kept]
     shutil.copytree(tmp_path / "state-00000100", tmp_path / "state-00000011")
-    assert store.restore(method, optimizer, names).step == 100
+    assert store.restore(method, update).step == 100
     store.clear()
     assert not list(tmp_path.iterdir())
 
@@ -112,11 +119,11 @@ def test_the_newest_two_are_kept_and_the_newest_counts(tmp_path: Path, method: M
 def test_disk_full_keeps_the_older_checkpoint(
     tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    optimizer, names = build_optimizer(method, OptimConfig())
+    update = Update(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
-    store.save(method, optimizer, names, Progress(step=1))
+    store.save(method, update, Progress(step=1))
     saved = snapshot(method)
-    one_step(method, optimizer)
+    one_step(method, update)
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -127,10 +134,10 @@ def test_disk_full_keeps_the_older_checkpoint(
         else:
             patch.setattr("limbeck.encoders.tensors.save_file", full)
         with pytest.raises(LimbeckError, match=r"No space left on device.*free space") as failure:
-            store.save(method, optimizer, names, Progress(step=2))
+            store.save(method, update, Progress(step=2))
     assert "\n" not in str(failure.value)
     assert [p.name for p in tmp_path.iterdir()] == ["state-00000001"]
-    assert store.restore(method, optimizer, names).step == 1
+    assert store.restore(method, update).step == 1
     assert same(saved, snapshot(method))
 
 
@@ -347,14 +354,14 @@ def test_a_curvature_out_of_its_bounds_is_no_state_to_go_on_from(
     tree["towers"]["image"] = {"backbone": image}
     resolved = load_recipe(tree)
     method = build_method(next(iter(resolved.stages.values())), open_data(resolved), {}, 0)
-    optimizer, names = build_optimizer(method, OptimConfig())
+    update = Update(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
-    store.save(method, optimizer, names, Progress(step=1))
-    assert store.restore(method, optimizer, names).step == 1
+    store.save(method, update, Progress(step=1))
+    assert store.restore(method, update).step == 1
     lift: Any = method.encoder.lift
     with torch.no_grad():
         lift.log_curv.fill_(math.log(curv))
-    store.save(method, optimizer, names, Progress(step=2))
+    store.save(method, update, Progress(step=2))
     said = r"state\.safetensors: curvature .* is outside its bounds 0\.1 to 10"
     with pytest.raises(LimbeckError, match=said):
-        store.restore(method, optimizer, names)
+        store.restore(method, update)

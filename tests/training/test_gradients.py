@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from gloo_worker import gradients, method_and_batch, worker
+from every_method import TRAINED, difference, recipes
+from gloo_worker import gradients, method_and_batch, on_two_processes
 from lightning_fabric import Fabric
 
 from limbeck.methods import TrainState
@@ -74,12 +75,33 @@ def test_chunks_replay_their_dropout(recipe: dict[str, Any]) -> None:
     assert any(not torch.equal(p.grad, masked[n]) for n, p in method.named_parameters() if p.grad is not None)
 
 
-def test_two_processes_give_the_gradient_of_one(tmp_path: Path, clip_recipe: dict[str, Any]) -> None:
-    chosen = without_dropout(clip_recipe)
-    torch.multiprocessing.spawn(worker, args=(2, str(tmp_path), chosen), nprocs=2)
-    whole, loss = gradients(chosen)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"rank{rank}.pt")
-        assert found["loss"] == pytest.approx(loss, abs=1e-6)
-        assert_close(found["whole"], whole)
-        assert_close(found["chunked"], whole)
+def assert_one_gradient(found: list[dict[str, Any]], name: str, recipe: dict[str, Any]) -> None:
+    whole, loss = gradients(recipe)
+    for own in found:
+        assert own[name]["loss"] == pytest.approx(loss, rel=1e-5)
+        for kind in ("whole", "chunked"):
+            missing = {n: torch.zeros_like(g) for n, g in own[name][kind].items() if n not in whole}
+            assert difference(own[name][kind], whole | missing) <= 1e-5, kind
+
+
+def test_two_processes_give_the_gradient_of_one(
+    tmp_path: Path, clip_recipe: dict[str, Any], recipe: dict[str, Any]
+) -> None:
+    """A contrastive term, whose negatives are global, and a pairwise likelihood over all pairs of codes."""
+    both = {"clip": without_dropout(clip_recipe), "soda-teacher": without_dropout(recipe)}
+    found = on_two_processes(tmp_path, both)
+    for name, own in both.items():
+        assert_one_gradient(found, name, own)
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("every")
+    found = recipes(folder)
+    return found, on_two_processes(folder, found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_method_has_one_gradient(every: tuple[dict[str, Any], list[dict[str, Any]]], name: str) -> None:
+    assert_one_gradient(every[1], name, every[0][name])

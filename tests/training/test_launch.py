@@ -14,8 +14,8 @@ import pytest
 from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.training import launch
+from limbeck.training.compute import ComputeConfig
 from limbeck.training.launch import Launch, check_launch, launched
-from limbeck.training.recipe import ComputeConfig
 from raising import raises_code
 from tiny import soda_recipe, write_pairs, write_protocol, write_recipe
 

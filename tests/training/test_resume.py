@@ -12,7 +12,7 @@ import pytest
 
 from limbeck.cli.app import app
 from limbeck.training import train
-from limbeck.training.fit import Interrupted
+from limbeck.training.identity import check_same_recipe
 from limbeck.training.recipe import load_recipe
 from raising import raises_code
 from tiny import write_recipe
@@ -67,8 +67,9 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes(
 
 
 def test_interrupt_in_process_leaves_the_handlers_as_they_were(
-    tmp_path: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, run: Any
 ) -> None:
+    """SIGTERM has an exit status of its own, so that a scheduler knows that the run can go on."""
     import signal
 
     from limbeck.training import fit
@@ -81,8 +82,9 @@ def test_interrupt_in_process_leaves_the_handlers_as_they_were(
         return original(*given)
 
     monkeypatch.setattr(fit, "forward_backward", terminated)
-    with pytest.raises(Interrupted):
-        train(recipe, out=tmp_path / "run", quiet=True)
+    file = write_recipe(tmp_path / "recipe.yaml", recipe)
+    code, _, err = run("train", file, "--out", tmp_path / "run", "--quiet")
+    assert (code, err.count("\n"), "resume with: limbeck train --resume" in err) == (75, 1, True)
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "run/stages/teacher/state-00000001").is_dir()
 
@@ -108,7 +110,13 @@ def test_taken_place_and_other_recipe_are_refused(
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["file"]
 
 
+def test_another_number_of_processes_is_refused(whole_run: Path, recipe: dict[str, Any]) -> None:
+    with raises_code("E-RUN-OTHER-SETTINGS", "compute.devices=1 compute.nodes=1"):
+        check_same_recipe(whole_run, load_recipe(recipe, {"compute.devices": 2}))
+
+
 def test_other_places_and_notes_do_not_make_another_recipe(whole_run: Path, recipe: dict[str, Any]) -> None:
     changed = recipe | {"note": "other", "cache": False}
-    changed["schedule"] = recipe["schedule"] | {"log_every": 5, "checkpoint_every": 9}
+    changed["schedule"] = recipe["schedule"] | {"log_every": 5, "checkpoint_every": 9, "keep": 3}
+    changed["compute"] = recipe["compute"] | {"recompute": True}
     assert train(changed, out=whole_run, resume=True) == whole_run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from signal import SIGTERM
 from typing import Annotated
 
 import typer
@@ -48,7 +49,8 @@ def train(
     """Train the stages of a recipe one after the other, and save the model of the last stage.
 
     --dry-run prints the number of parameters, the floating-point operations per step, memory and time.
-    Without --data it uses generated input.
+    Without --data it uses generated input. SIGTERM and Ctrl-C save the state; the exit status is then 75 or
+    130.
     """
     from limbeck.errors import LimbeckError
     from limbeck.notices import is_first
@@ -87,14 +89,20 @@ def train(
     run = out or default_run(resolved)
     try:
         run_training(resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet)
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt) as stopped:
         if not is_run(run):
             raise
-        echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
-        raise typer.Exit(130) from None
+        if is_first():
+            echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
+        terminated = isinstance(stopped, Interrupted) and stopped.signal == SIGTERM
+        raise typer.Exit(TO_RESUME if terminated else 130) from None
     if is_first():
         sizes = told_sizes(stage_facts(run, resolved)[resolved.last.name])
         echo(f"{run}: done, {sizes}; evaluate it with: limbeck evaluate {run}")
+
+
+TO_RESUME = 75
+"""Exit status after SIGTERM (EX_TEMPFAIL of sysexits.h): the state is saved, and a scheduler can requeue."""
 
 
 @writes("json")

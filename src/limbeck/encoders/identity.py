@@ -8,7 +8,8 @@ from typing import Any
 _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
-    "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop",
+    "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop", "layer_decay": {},
+    "ema": None, "keep": 2, "recompute": False, "compile": False, "shard": False,
 }  # fmt: skip
 
 

@@ -17,13 +17,13 @@ from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, plain_json, read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
+from limbeck.training.processes import all_gather, rank, several
+from limbeck.training.update import Update
 
 FORMAT = 1
 STATE = Kind("checkpoint", r"state\.(json|safetensors)")
 _LATER = {"teacher"}  # older checkpoints lack this key
 _TENSORS, _FACTS = "state.safetensors", "state.json"
-KEPT = 2
-"""The number of checkpoints to keep: the newest, and the one before it in case the newest is damaged."""
 
 
 class _Foreign(LimbeckError):
@@ -39,7 +39,7 @@ class Progress:
         best_score: best validation score so far.
         best_step: the step of that score.
         seconds: wall-clock time so far, validation included.
-        extra: ``best`` (folder and checksum of the best model) and ``training_seconds``.
+        extra: ``best`` (folder and checksum of the best model), ``training_seconds``, and ``scaler`` (fp16).
     """
 
     step: int = 0
@@ -96,7 +96,7 @@ def trainable_state(method: Method) -> dict[str, torch.Tensor]:
 
 
 class CheckpointFolder:
-    """The checkpoints ``state-<step>/`` of a stage, of which the newest `KEPT` are kept."""
+    """The checkpoints ``state-<step>/`` of a stage, of which the newest ones are kept."""
 
     def __init__(
         self,
@@ -104,6 +104,7 @@ class CheckpointFolder:
         *,
         identity: dict[str, Any],
         also: Mapping[str, Sequence[Any]] | None = None,
+        keep: int = 2,
         say: Callable[[str], None] | None = None,
     ) -> None:
         """Name the folder; read nothing yet.
@@ -112,29 +113,36 @@ class CheckpointFolder:
             folder: directory of the stage.
             identity: method and the hashes of recipe, data and teacher; a checkpoint must have the same.
             also: further values per key of the identity that a checkpoint may have.
+            keep: number of checkpoints to keep.
             say: receives one line per damaged checkpoint, and one for a checkpoint without checksums.
         """
-        self.folder, self.identity, self.also = folder, identity, also or {}
+        self.folder, self.identity, self.also, self.keep = folder, identity, also or {}, keep
         self.say = say or (lambda line: None)
-        # The checkpoint to keep with the next one, and the best model that it names.
-        self._before: tuple[str, str | None] = ("", None)
+        # The checkpoints that stay, the newest last, each with the best model that it names.
+        self._kept: list[tuple[str, str | None]] = []
 
     def states(self) -> list[Path]:
         """Return the directories of all checkpoints, the newest first."""
         return sorted(self.folder.glob("state-*"), key=lambda p: int(p.name.split("-")[1]), reverse=True)
 
-    def save(
-        self, method: Method, optimizer: torch.optim.Optimizer, names: list[str], progress: Progress
-    ) -> None:
-        """Write a checkpoint with everything that the next step depends on, and remove old ones."""
+    def save(self, method: Method, update: Update, progress: Progress) -> None:
+        """Write a checkpoint with everything that the next step depends on, and remove old ones.
+
+        All processes call this, because each has its own random state; the first one writes.
+        """
+        random = _random_states(method.encoder.device)
+        if rank():
+            return
         tensors = {f"method/{name}": tensor for name, tensor in trainable_state(method).items()}
-        state = optimizer.state_dict()["state"]
+        state, names = update.optimizer.state_dict()["state"], update.names
         for index, entry in state.items():
             for key, value in entry.items():
                 tensors[f"optimizer/{names[index]}/{key}"] = torch.as_tensor(value)
-        tensors["random/cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random/cuda"] = torch.cuda.get_rng_state()
+        tensors |= random
+        if update.average is not None:
+            tensors |= {f"average/{name}": weight for name, weight in update.average.weights.items()}
+        if update.scaler.is_enabled():
+            progress.extra["scaler"] = update.scaler.state_dict()
         target = self.folder / f"state-{progress.step:08d}"
         with atomic_dir(target, replaces=STATE) as aside:
             save_tensors(aside / _TENSORS, tensors)
@@ -142,20 +150,18 @@ class CheckpointFolder:
             facts["sha256"] = sha256_file(aside / _TENSORS)
             write_json(aside / _FACTS, facts | {"check": sha256_json(facts)})
         best = (progress.extra.get("best") or {}).get("folder")
-        kept = {self._before, (target.name, best)}
-        for kind, names_kept in enumerate(zip(*kept, strict=True)):
+        self._kept = [*self._kept, (target.name, best)][-self.keep :]
+        for kind, names_kept in enumerate(zip(*self._kept, strict=True)):
             for old in self.folder.glob(("state-*", "best-*")[kind]):
                 if old.name not in names_kept:
                     shutil.rmtree(old, ignore_errors=True)
-        self._before = (target.name, best)
 
-    def restore(self, method: Method, optimizer: torch.optim.Optimizer, names: list[str]) -> Progress:
-        """Load the newest sound checkpoint into method and optimizer.
+    def restore(self, method: Method, update: Update) -> Progress:
+        """Load the newest sound checkpoint.
 
         Args:
             method: receives weights and buffers.
-            optimizer: receives its moments.
-            names: parameter names in the optimizer's order.
+            update: receives the optimizer's moments, the scale and the average.
 
         Returns:
             The stored progress; a new `Progress` if there is no checkpoint.
@@ -178,10 +184,13 @@ class CheckpointFolder:
             )
         try:
             method.load_state_dict(saved, strict=False)
-            _load_optimizer(optimizer, names, tensors)
-            torch.set_rng_state(tensors["random/cpu"])
-            if "random/cuda" in tensors and torch.cuda.is_available():
-                torch.cuda.set_rng_state(tensors["random/cuda"])
+            _load_optimizer(update.optimizer, update.names, tensors)
+            _restore_random(tensors)
+            if update.average is not None:
+                for name, weight in update.average.weights.items():
+                    weight.copy_(tensors[f"average/{name}"])
+            if update.scaler.is_enabled():
+                update.scaler.load_state_dict(stored["extra"]["scaler"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
@@ -189,7 +198,7 @@ class CheckpointFolder:
                 code="E-RUN-DAMAGED",
             ) from error
         method.encoder.lift.check(f"{path / _TENSORS}")
-        self._before = (path.name, (stored["extra"].get("best") or {}).get("folder"))
+        self._kept = [(path.name, (stored["extra"].get("best") or {}).get("folder"))]
         return Progress(**{k: stored[k] for k in vars(Progress())})
 
     def _newest_sound(self) -> tuple[Path | None, dict[str, Any], dict[str, torch.Tensor]]:
@@ -235,6 +244,28 @@ class CheckpointFolder:
         """Remove all checkpoints, once the stage is done."""
         for old in self.folder.glob("state-*"):
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the random states of all processes by name; those of the first have no number."""
+    own = {"random/cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        own["random/cuda"] = torch.cuda.get_rng_state()
+    return {
+        _numbered(name, number): state.cpu()
+        for name, mine in own.items()
+        for number, state in enumerate(all_gather(mine.to(device) if several() else mine))
+    }
+
+
+def _restore_random(tensors: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(tensors[_numbered("random/cpu", rank())])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[_numbered("random/cuda", rank())])
+
+
+def _numbered(name: str, process: int) -> str:
+    return f"{name}/{process}" if process else name
 
 
 def _load_optimizer(

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,21 +20,31 @@ from torch.utils.flop_counter import FlopCounterMode
 from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, TrainState
+from limbeck.training.blocks import plain
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.cost import SAMPLES, StageClock, extrapolate
 from limbeck.training.figures import WeightGrowth, batch_figures
 from limbeck.training.health import Watch
 from limbeck.training.metrics_log import MetricsLog, ProgressLine
 from limbeck.training.nonfinite import check_gradients, check_losses
-from limbeck.training.optim import Schedule, build_optimizer
+from limbeck.training.processes import any_process, barrier
 from limbeck.training.recipe import StageConfig
 from limbeck.training.spikes import Spikes
-from limbeck.training.step import average_gradients, float32, forward_backward, random_state, set_random_state
+from limbeck.training.step import float32, forward_backward, random_state, set_random_state
 from limbeck.training.symptoms import Log
+from limbeck.training.update import Update
 
 
 class Interrupted(Exception):
-    """Raised when a signal stopped training, after the state was saved."""
+    """Raised when a signal stopped training, after the state was saved.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.signal = number
 
 
 @dataclass
@@ -68,6 +77,7 @@ def fit(
     also: Mapping[str, Sequence[Any]] | None = None,
     say: Callable[[str], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
+    scaled: bool = False,
     quiet: bool = False,
 ) -> FitResult:
     """Train one stage, from its newest checkpoint if ``folder`` holds one.
@@ -81,6 +91,7 @@ def fit(
         seed: seed that methods get in `TrainState`.
         identity, also, say: see `CheckpointFolder`.
         validate: returns numbers, of which ``score`` (higher is better) selects the best step.
+        scaled: scale the loss for fp16.
         quiet: print no progress line.
 
     Raises:
@@ -90,13 +101,11 @@ def fit(
     plan = stage.schedule
     total = plan.steps if plan.steps is not None else batches.steps(plan.epochs or 0)
     validate_every = plan.validate_every or max(1, min(batches.steps_per_epoch, math.ceil(total / 5)))
-    optimizer, names = build_optimizer(method, stage.optim)
-    schedule = Schedule(optimizer, total=total, warmup=stage.optim.warmup)
-    store = CheckpointFolder(folder, identity=identity, also=also, say=say)
-    progress = store.restore(method, optimizer, names)
+    update = Update(method, stage.optim, total=total, scaled=scaled)
+    store = CheckpointFolder(folder, identity=identity, also=also, keep=plan.keep, say=say)
+    progress = store.restore(method, update)
     log = MetricsLog(folder / "metrics.jsonl", resume_step=progress.step)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    growth = WeightGrowth(parameters, progress.extra)
+    growth = WeightGrowth(update.parameters, progress.extra)
     spikes = Spikes(stage.optim.skip_spikes, progress.extra, fabric.broadcast)
     began = time.monotonic() - progress.seconds
     main = fabric.is_global_zero
@@ -112,31 +121,37 @@ def fit(
             if not trains:  # the walk over all modules takes half as long as a small step
                 set_train_mode(method)
                 trains = True
-            lr = schedule.set(step)
-            losses, outputs = forward_backward(method, batch.to(fabric.device), state, fabric, plan.chunk)
+            lr = update.schedule.set(step)
+            losses, outputs = forward_backward(
+                method, batch.to(fabric.device), state, fabric, plan.chunk, update.scaler.scale
+            )
             check_losses(losses, outputs, batch, step=step, stage=stage.name, folder=folder)
-            average_gradients(parameters)
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
-            if not spikes.skips(losses.value, float(norm)):
-                torch.nn.utils.clip_grads_with_norm_(parameters, stage.optim.clip_norm or math.inf, norm)
-                optimizer.step()
-                method.after_step(outputs, state)
-            optimizer.zero_grad(set_to_none=True)
+            norm = update.gradients()
+            overflowed = update.overflowed(norm)
+            if not overflowed:
+                check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
+            if not overflowed and spikes.skips(losses.value, float(norm)):
+                update.skip()
+            else:
+                update.apply(norm, outputs, state)
 
             done = step + 1
             progress.step = done
             validated: dict[str, float] = {}
             if validate is not None and (done % validate_every == 0 or done == total):
-                with clock.pause() if clock else contextlib.nullcontext():
+                with clock.pause() if clock else contextlib.nullcontext(), update.shown():
                     validated = validate()
                 trains = False
                 if progress.best_score is None or validated["score"] > progress.best_score:
                     progress.best_score, progress.best_step = validated["score"], done
                     if main and plan.select == "best":
-                        BestModel.save(method, folder, progress)
+                        with update.shown():
+                            BestModel.save(method, folder, progress)
             if main and (validated or done % plan.log_every == 0 or done == total):
-                figures = {"grad_norm": float(norm)} | growth() | batch_figures(batch) | spikes.figures
+                scale = {"loss_scale": update.scaler.get_scale()} if scaled else {}
+                figures = (
+                    scale | {"grad_norm": float(norm)} | growth() | batch_figures(batch) | spikes.figures
+                )
                 row = _row(done, state.epoch, lr, losses, figures, validated)
                 log.write(row)
                 watch.see(row)
@@ -147,19 +162,25 @@ def fit(
             progress.seconds = time.monotonic() - began
             if clock:
                 progress.extra["training_seconds"] = round(clock.seconds, 3)
-            if main and (done % plan.checkpoint_every == 0 or done == total or stop.is_set()):
-                store.save(method, optimizer, names, progress)
-            if stop.is_set():
-                raise Interrupted
+            stopped = any_process(bool(stop), fabric.device)
+            if done % plan.checkpoint_every == 0 or done == total or stopped:
+                store.save(method, update, progress)
+            if stopped:
+                barrier(fabric)  # no process ends before the state is saved
+                raise Interrupted(stop[0] if stop else signal.SIGTERM)
     if not total and validate is not None and progress.best_score is None:
         # A stage without steps (sign codes, ITQ) is validated once, so that a grid can tune earlier stages.
         validated = validate()
         progress.best_score, progress.best_step = validated["score"], 0
         if main:
             log.write({"step": 0} | {f"val/{name}": value for name, value in validated.items()})
+    count = partial(count_flops, method, batches, fabric, seed)
     if clock:
-        count = partial(count_flops, method, batches, fabric, seed)
         clock.finish(progress.step, count if total else None)
+    elif total:
+        count()  # as the first process does, since a sharded teacher runs on all or none
+    if update.average is not None and total:
+        update.average.swap()  # the caller saves what was validated
     try:
         best = BestModel.find(folder, progress.extra) if main and progress.best_step else None
     except LimbeckError as error:
@@ -202,7 +223,7 @@ def count_flops(
     if own < counted[-1]:  # a process's share of a small batch
         counted = (2, 3, 4)
     for pairs in (own,) if small else counted:
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), plain():
             with fabric.autocast():
                 outputs = method.encode_batch(batch.part(0, pairs)).map(float32)
             method.loss(outputs, state).total.backward()
@@ -237,13 +258,15 @@ def _row(
 
 
 @contextlib.contextmanager
-def _stop_flag() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT or SIGTERM sets, so that the loop can finish and save the current step."""
-    stop = threading.Event()
+def _stop_flag() -> Iterator[list[int]]:
+    """Yield a list that receives SIGINT or SIGTERM, so that the loop can finish and save the current step."""
+    stop: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:

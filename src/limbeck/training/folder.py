@@ -92,11 +92,12 @@ class RunFolder:
     def take_back(self) -> None:
         """Undo a refused command: remove what it wrote, and restore the files that were there before.
 
-        A run that has logged a step, or saved a batch with a non-finite loss, is kept.
+        A run that has logged a step, or saved a state or a batch with a non-finite loss, is kept.
         """
         if self.fresh:
             logged = any(file.stat().st_size for file in self.path.glob(f"{STAGES}/*/metrics.jsonl"))
-            if not logged and not any(self.path.glob(f"{STAGES}/*/not-finite-*")):
+            kept = [*self.path.glob(f"{STAGES}/*/not-finite-*"), *self.path.glob(f"{STAGES}/*/state-*")]
+            if not logged and not kept:
                 shutil.rmtree(self.path / STAGES, ignore_errors=True)
                 for name in _BEGUN:
                     (self.path / name).unlink(missing_ok=True)

@@ -42,12 +42,14 @@ def weights_tree(recipe: Recipe) -> dict[str, Any]:
     tree = recipe.model_dump(mode="json")
     for key in ("name", "note", "cache"):
         tree.pop(key)
+    for key in ("workers", "recompute", "shard"):
+        tree["compute"].pop(key)
     tree["data"].pop("pairs")
-    tree["compute"].pop("workers")
     tree["stages"] = stage_list(tree)
     for stage in tree["stages"]:
         stage["schedule"].pop("checkpoint_every")
         stage["schedule"].pop("log_every")
+        stage["schedule"].pop("keep")
     return tree
 
 
@@ -69,6 +71,13 @@ def differing_key(run: Path, wanted: Recipe) -> str | None:
 def check_same_recipe(run: Path, wanted: Recipe) -> None:
     """Raise `LimbeckError` if a run was trained with another recipe; the message names the key."""
     key = differing_key(run, wanted)
+    if key in ("compute.devices", "compute.nodes"):
+        began = load_recipe(recorded_recipe(run), code=False).compute
+        raise LimbeckError(
+            f"{run}: began with compute.devices={began.devices} compute.nodes={began.nodes}, and another "
+            "number of processes draws other dropout; give these numbers, or choose another --out",
+            code="E-RUN-OTHER-SETTINGS",
+        )
     if key is not None:
         raise LimbeckError(
             f"{run}: was trained with another recipe ({key} in {run / 'recipe.yaml'}); choose another --out",

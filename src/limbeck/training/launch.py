@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from limbeck.errors import LimbeckError
 from limbeck.notices import say
-from limbeck.training.recipe import ComputeConfig
+from limbeck.training.compute import ComputeConfig
 
 JOIN_SECONDS = 120.0
 """Seconds that the processes of a run wait for each other at the start."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 
 from limbeck.methods import Method
+from limbeck.training.blocks import levels
 from limbeck.training.recipe import OptimConfig
 
 
@@ -14,16 +16,15 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
     """Build AdamW (Loshchilov and Hutter 2019) over the trainable parameters.
 
     Parameters of fewer than two dimensions (norm gains, biases, temperatures) get no weight decay.
-    ``lr_scale`` multiplies the learning rate of a tower and its head; ``backbone_lr`` is that of a backbone.
+    ``lr_scale`` multiplies the learning rate of a tower and its head; ``backbone_lr`` is that of a backbone,
+    and ``layer_decay`` multiplies it once per level below the top of the backbone.
 
     Returns:
         The optimizer, and the parameter names in its order.
     """
     groups: dict[tuple[float, bool], list[tuple[str, torch.nn.Parameter]]] = {}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            key = (_part_and_rate(name, config)[1], parameter.ndim >= 2)
-            groups.setdefault(key, []).append((name, parameter))
+    for name, parameter, _, rate in _rates(method, config):
+        groups.setdefault((rate, parameter.ndim >= 2), []).append((name, parameter))
     ordered = [(rate, decay, members) for (rate, decay), members in sorted(groups.items())]
     names = [name for _, _, members in ordered for name, _ in members]
     if not ordered:
@@ -48,15 +49,26 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
 def learning_rates(method: Method, config: OptimConfig) -> str:
     """Name the learning rates, the smallest first, each with its parts and their numbers of parameters."""
     sizes: dict[float, dict[str, int]] = {}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            part, rate = _part_and_rate(name, config)
-            own = sizes.setdefault(rate, {})
-            own[part] = own.get(part, 0) + parameter.numel()
+    for _, parameter, part, rate in _rates(method, config):
+        own = sizes.setdefault(rate, {})
+        own[part] = own.get(part, 0) + parameter.numel()
     return "; ".join(
         f"{rate:.3g} for {', '.join(f'{part} ({size:,})' for part, size in own.items())}"
         for rate, own in sorted(sizes.items())
     )
+
+
+def _rates(method: Method, config: OptimConfig) -> Iterator[tuple[str, torch.nn.Parameter, str, float]]:
+    """Yield the name, the part of the model and the learning rate of each trained parameter."""
+    factors = {
+        f"encoder.towers.{tower}.backbone.{name}": decay**above
+        for tower, decay in config.layer_decay.items()
+        for name, above in levels(method.encoder.towers[tower].backbone).items()
+    }
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            part, rate = _part_and_rate(name, config)
+            yield name, parameter, part, rate * factors.get(name, 1.0)
 
 
 def _part_and_rate(name: str, config: OptimConfig) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
@@ -26,6 +26,7 @@ from limbeck.encoders.config import (
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
+from limbeck.training.compute import ComputeConfig
 from limbeck.training.own_parts import check_own_parts
 from limbeck.training.recipe_source import SOURCE, with_source
 from limbeck.training.relative import beside
@@ -63,7 +64,9 @@ class OptimConfig(Strict):
     """Configures AdamW; norms, biases and temperatures get no weight decay.
 
     ``lr_scale`` multiplies ``lr`` for a tower and its head. ``backbone_lr`` replaces it for a tower's
-    backbone (or its adapters); what is new on top of the backbone keeps ``lr``. ``skip_spikes`` skips steps
+    backbone (or its adapters); what is new on top of the backbone keeps ``lr``. ``layer_decay`` multiplies a
+    backbone's rate once per transformer block below its top (BEiT: 0.65 to 0.75). ``ema`` is the decay of an
+    average of the weights, which validation and the saved model then use. ``skip_spikes`` skips steps
     whose gradient norm is above this multiple of its running median, or whose loss is far above its own; by
     default no step is skipped.
     """
@@ -71,6 +74,10 @@ class OptimConfig(Strict):
     lr: float = Field(default=1e-3, gt=0)
     lr_scale: dict[Literal["image", "text"], float] = Field(default_factory=dict)
     backbone_lr: dict[Literal["image", "text"], Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    layer_decay: dict[Literal["image", "text"], Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict
+    )
+    ema: float | None = Field(default=None, gt=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2)
     warmup: float = Field(default=0.05, ge=0, lt=1)
@@ -83,6 +90,7 @@ class ScheduleConfig(Strict):
 
     ``remainder``: the pairs that fill no batch at the end of an epoch are left out (`drop`), or begin the
     next epoch's first batch (`carry`), so that every pair comes once an epoch.
+    ``keep`` is the number of newest checkpoints that stay, in case the newest is damaged.
     """
 
     steps: int | None = Field(default=None, ge=0)
@@ -92,6 +100,7 @@ class ScheduleConfig(Strict):
     chunk: int | None = Field(default=None, ge=1)
     validate_every: int | None = Field(default=None, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
+    keep: int = Field(default=2, ge=2)
     select: Literal["best", "last"] = "best"
     log_every: int = Field(default=10, ge=1)
 
@@ -156,26 +165,6 @@ class StageConfig(Strict):
         if sources[0] is not None and sources[0] == sources[1] and not self.init:
             return self
         return self.model_copy(update={"lift": self.lift.model_copy(update={"logit_scale": LOGIT_SCALE})})
-
-
-def _as_text(value: Any) -> Any:
-    """Return an integer as text, since YAML reads 32 as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class ComputeConfig(Strict):
-    """The hardware of a run: ``devices`` per machine, and ``nodes``, the number of machines.
-
-    The precision ``auto`` is bf16 if the processor supports it in hardware, else 32. ``workers`` threads of
-    each process decode pictures; by default its share of the machine's cores, at most 16.
-    """
-
-    accelerator: str = "auto"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_as_text)] = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    workers: int | None = Field(default=None, ge=1)
 
 
 class Recipe(Strict):

@@ -29,7 +29,8 @@ from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
 from limbeck.training.identity import check_same_recipe
 from limbeck.training.launch import check_launch, join, join_timeout
-from limbeck.training.precision import has_bf16
+from limbeck.training.precision import fp16, has_bf16
+from limbeck.training.processes import barrier, together
 from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import run_stage, stage_facts
 
@@ -99,7 +100,7 @@ def train(
         compare_code(run, resolved, say)
     else:
         check_stages(resolved, data)
-    fabric.barrier()
+    barrier(fabric)
     if data.skipped and not quiet:
         say(f"{data.skipped:,} rows without a text are left out by stages that read texts")
     with contextlib.ExitStack() as stack:
@@ -121,7 +122,7 @@ def train(
         if folder is not None:
             remove_leftovers(run)
             _finish(resolved, run, models[resolved.last.name], data, time.monotonic() - began)
-        fabric.barrier()
+        barrier(fabric)
     return run
 
 
@@ -146,7 +147,8 @@ def _claim(stack: contextlib.ExitStack, run: Path, fabric: Fabric, begun: bool) 
                 refused = f"{run}: another process wrote there in the meantime; try again", "E-PATH-EXISTS"
         except LimbeckError as error:
             refused = str(error), error.code
-    refused = fabric.broadcast(refused)
+    with together():
+        refused = fabric.broadcast(refused)
     if refused is not None:
         raise LimbeckError(refused[0], code=refused[1])
     return folder
@@ -233,7 +235,8 @@ def start_fabric(recipe: Recipe) -> Fabric:
             devices=compute.devices,
             num_nodes=compute.nodes,
             strategy=DDPStrategy(timeout=join_timeout()) if several else "auto",
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            precision=None if precision == "fp16" else "bf16-mixed" if precision == "bf16" else "32-true",
+            plugins=[fp16(compute.accelerator)] if precision == "fp16" else None,
         )
     except (RuntimeError, ValueError) as error:
         raise LimbeckError(

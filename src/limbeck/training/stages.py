@@ -29,10 +29,12 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, remove_leftovers, sha256_json, write_json
 from limbeck.methods import Method, Setup
 from limbeck.pictures.decoding import default_workers
+from limbeck.training.blocks import apply_compute
 from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
 from limbeck.training.identity import identity_by_path, recipe_identity
+from limbeck.training.processes import barrier
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.recipe_source import check_source
 from limbeck.training.teachers import fingerprint, load_teachers, origin_of, trained
@@ -235,6 +237,8 @@ def run_stage(
         return validation_score(encoder, data.protocol, database, held_out, whole=whole)
 
     best = stage.schedule.select == "best" and len(data.held_out) > 0
+    teacher = fingerprint(method.teachers)  # it reads the whole weights, which may be sharded next
+    apply_compute(method, recipe.compute, fabric, speak)
     result = fit(
         method,
         batches,
@@ -246,11 +250,12 @@ def run_stage(
             "method": stage.method["name"],
             "recipe": recipe_identity(recipe),
             "data": sha256_json([data.pairs.fingerprint, data.protocol.hash]),
-            "teacher": fingerprint(method.teachers),
+            "teacher": teacher,
         },
         also={"recipe": [identity_by_path(recipe)]},
         say=say,
         validate=validate if len(data.held_out) else None,
+        scaled=recipe.compute.precision == "fp16",
         quiet=quiet,
     )
     if fabric.is_global_zero:
@@ -271,7 +276,7 @@ def run_stage(
             "model_sha256": folder_digest(model),
         }
         write_json(folder / "done.json", facts)
-    fabric.barrier()
+    barrier(fabric)
     return model
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from limbeck.data.batches import Batch
 from limbeck.methods import Losses, Method, Outputs, TrainState
+from limbeck.training.processes import gathered
 
-OutputsT = TypeVar("OutputsT", bound=Outputs)
+Scale = Callable[[torch.Tensor], torch.Tensor]
 
 
 def forward_backward(
-    method: Method, batch: Batch, state: TrainState, fabric: Fabric, chunk: int | None
+    method: Method,
+    batch: Batch,
+    state: TrainState,
+    fabric: Fabric,
+    chunk: int | None,
+    scale: Scale | None = None,
 ) -> tuple[Losses, Outputs]:
     """Compute the loss of the global batch and its gradients.
 
@@ -30,6 +35,7 @@ def forward_backward(
         state: step, epoch and seed.
         fabric: precision and processes.
         chunk: pairs per chunk; None encodes the batch at once.
+        scale: multiplies the loss before the backward pass (fp16); by default nothing does.
 
     Returns:
         The losses, and the outputs of all processes.
@@ -38,8 +44,8 @@ def forward_backward(
     if chunk is None or chunk >= size:
         with fabric.autocast():
             own = method.encode_batch(batch)
-        outputs = _gathered(own.map(float32))
-        return _loss_backward(method, outputs, state), outputs
+        outputs = gathered(own.map(float32))
+        return _loss_backward(method, outputs, state, scale), outputs
     chunks = [batch.part(start, min(start + chunk, size)) for start in range(0, size, chunk)]
     states, parts = [], []
     with torch.no_grad():
@@ -49,8 +55,8 @@ def forward_backward(
                 parts.append(method.encode_batch(part).map(float32))
     after = random_state()
     leaves = type(parts[0]).concatenate(parts).map(lambda x: x.requires_grad_(x.is_floating_point()))
-    outputs = _gathered(leaves)
-    losses = _loss_backward(method, outputs, state)
+    outputs = gathered(leaves)
+    losses = _loss_backward(method, outputs, state, scale)
     gradients = {name: leaf.grad for name, leaf in leaves.tensors().items()}
     start = 0
     for part, saved in zip(chunks, states, strict=True):
@@ -70,16 +76,16 @@ def forward_backward(
     return losses, outputs
 
 
-def _loss_backward(method: Method, outputs: Outputs, state: TrainState) -> Losses:
+def _loss_backward(method: Method, outputs: Outputs, state: TrainState, scale: Scale | None) -> Losses:
     method.update_buffers(outputs, state)
     losses = method.loss(outputs, state)
-    losses.total.backward()
+    (losses.total if scale is None else scale(losses.total)).backward()
     return losses
 
 
 def float32(rows: torch.Tensor) -> torch.Tensor:
-    """Return floating-point rows as float32, and other rows as they are."""
-    return rows.float() if rows.is_floating_point() else rows
+    """Return half floats as float32, and other rows as they are."""
+    return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
 
 
 def random_state() -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -92,41 +98,3 @@ def set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
     torch.set_rng_state(state[0])
     if state[1] is not None:
         torch.cuda.set_rng_state(state[1])
-
-
-class _Gather(torch.autograd.Function):
-    """All-gather with gradient, which `torch.distributed` does not have (ours)."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
-        ctx.n = len(rows)
-        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad)
-        start = dist.get_rank() * ctx.n
-        return grad[start : start + ctx.n]
-
-
-def _gathered(outputs: OutputsT) -> OutputsT:
-    """Return the rows (b, …) of all processes as (b · world, …) in rank order; backward sums over them."""
-    return outputs.map(_Gather.apply) if _several() else outputs
-
-
-def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Average the gradients over processes in place: each process computes the same loss of all rows."""
-    if not _several():
-        return
-    for p in parameters:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-        dist.all_reduce(p.grad)
-        p.grad /= dist.get_world_size()
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -1,0 +1,77 @@
+"""From gradients to new weights: AdamW by groups, schedule, clipping, fp16's scale, and the average."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import torch
+
+from limbeck.methods import Method, Outputs, TrainState
+from limbeck.training.average import WeightAverage
+from limbeck.training.optim import Schedule, build_optimizer
+from limbeck.training.processes import average_gradients
+from limbeck.training.recipe import OptimConfig
+
+LEAST_SCALE = 2.0**-14
+"""At a smaller scale of the loss the gradients are infinite for another reason than fp16's range."""
+
+
+class Update:
+    """Everything between the gradients of a step and the weights of the next one.
+
+    Attributes:
+        optimizer: AdamW, with the ``names`` of its parameters in its order.
+        schedule: sets the learning rate of a step.
+        scaler: the scale of the loss under fp16; disabled otherwise.
+        average: the average of the weights, if the recipe wants one.
+    """
+
+    def __init__(self, method: Method, config: OptimConfig, *, total: int = 1, scaled: bool = False) -> None:
+        """Build them for ``total`` steps; ``scaled`` scales the loss for fp16."""
+        self.method, self.config = method, config
+        self.optimizer, self.names = build_optimizer(method, config)
+        self.schedule = Schedule(self.optimizer, total=total, warmup=config.warmup)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.scaler = torch.amp.GradScaler(method.encoder.device.type, enabled=scaled)
+        self.average: WeightAverage | None = None
+        if config.ema is not None:
+            self.average = WeightAverage(dict(zip(self.names, self.parameters, strict=True)), config.ema)
+
+    def gradients(self) -> torch.Tensor:
+        """Average the gradients over processes, remove the scale, and return their norm."""
+        average_gradients(self.parameters)
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimizer)
+        return torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+
+    def overflowed(self, norm: torch.Tensor) -> bool:
+        """Return whether fp16 overflowed, so that `apply` skips the step and lowers the scale."""
+        return (
+            self.scaler.is_enabled()
+            and not bool(torch.isfinite(norm))
+            and self.scaler.get_scale() > LEAST_SCALE
+        )
+
+    def apply(self, norm: torch.Tensor, outputs: Outputs, state: TrainState) -> None:
+        """Change the weights by the gradients of this norm, and remove the gradients."""
+        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm or math.inf, norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.after_step(outputs, state)
+        if self.average is not None:
+            self.average.update(state.step)
+
+    def skip(self) -> None:
+        """Remove the gradients without changing the weights."""
+        if self.scaler.is_enabled():
+            self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def shown(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which the method holds the weights to validate and save, the average if any."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
