@@ -34,6 +34,11 @@ def part(name: str) -> Any:
     return read_json(DOCS / "parts" / f"{name}.json")
 
 
+def part_if_there(name: str) -> Any:
+    """As `part`; an empty list where nothing was written yet."""
+    return part(name) if (DOCS / "parts" / f"{name}.json").is_file() else []
+
+
 @cache
 def facts(page: str) -> dict[str, Any]:
     """Figures of a page that no row and no part holds, from ``results/facts.yaml``."""
@@ -48,12 +53,22 @@ class Grid:
         name: of its pack.
         base: label of the row that the others are compared with.
         command: what measured the rows.
+        optional: the grid may not have been run yet; then it has no rows.
         results: by the grid's own protocols, or by the further one that is named.
     """
 
-    def __init__(self, name: str, base: str | None = None, command: str = "", protocol: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        base: str | None = None,
+        command: str = "",
+        protocol: str = "",
+        *,
+        optional: bool = False,
+    ) -> None:
         self.name, self.base, self.command = name, base, command
-        records = {row: record for row, record in pack(name).items() if "/" not in row}
+        self.kept = {} if optional and not (HERE / f"{name}.jsonl.xz").is_file() else pack(name)
+        records = {row: record for row, record in self.kept.items() if "/" not in row}
         self.records = {r: c for r, c in records.items() if r.partition("@")[2] == protocol}
         self.results = [Result.parse(record, row) for row, record in self.records.items()]
 
@@ -114,7 +129,7 @@ class Grid:
     @property
     def trials(self) -> dict[str, dict[str, Any]]:
         """Row → the record of its tuning."""
-        logs = {name: record for name, record in pack(self.name).items() if name.startswith("tune/")}
+        logs = {name: record for name, record in self.kept.items() if name.startswith("tune/")}
         return {name.removeprefix("tune/"): record for name, record in logs.items()}
 
 

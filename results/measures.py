@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ import numpy as np
 
 from limbeck.evaluation import Result
 from limbeck.evaluation.efficiency import score_at
+from limbeck.grid.plan import find_grid, read_grid
 from limbeck.metrics import paired_test
 from results.data import Grid, Rows, members, observed, values
+from results.formats import average, spread
 
 
 @dataclass(frozen=True)
@@ -163,3 +166,47 @@ def passes(one: Sequence[Result], other: Sequence[Result]) -> list[float]:
     """Seconds after which one's validation is first above the best of the other, seed by seed."""
     best = {result.seed: max(place["score"] for place in result.progress) for result in other}
     return [next(p["seconds"] for p in r.progress if p["score"] > best[r.seed]) for r in one]
+
+
+def missing(grid: Grid, plan: str) -> list[str]:
+    """Rows of a packaged grid that lack results, each with the number of runs: ``ATMG (3 of 3 runs)``."""
+    asked, found = read_grid(find_grid(plan)), []
+    for name, row in asked.rows.items():
+        product = asked.product if row.product is None else row.product
+        labels = [" ".join([row.label or name, *map(str, p)]) for p in itertools.product(*product.values())]
+        seeds = row.seeds or asked.seeds
+        done = sum(len({r.seed for r in grid.labels.get(label, [])} & set(seeds)) for label in labels)
+        if done < len(labels) * len(seeds):
+            found.append(
+                f"{row.label or name} ({len(labels) * len(seeds) - done} of {len(labels) * len(seeds)} runs)"
+            )
+    return found
+
+
+def best_of_ours(grid: Grid) -> str:
+    """Label of HMID-Net's best form, or of today's where the grid has no other."""
+    return "HMID-Net, best" if "HMID-Net, best" in grid.labels else "HMID-Net"
+
+
+def rivals(grid: Grid, own: str) -> list[str]:
+    """Labels of the other hyperbolic methods."""
+    return [label for label in grid.labels if label not in (own, "Euclidean twin", "CLIP")]
+
+
+def recalls(rows: Rows, way: str) -> str:
+    """``1.6 / 7.5 / 12.2 ± 0.4``: R@1, 5 and 10 in per cent, with the spread of the last."""
+    return " / ".join(spread(values(rows, f"{way} r@{k}", 100)) if k == 10
+                      else average(values(rows, f"{way} r@{k}", 100), 1) for k in (1, 5, 10))  # fmt: skip
+
+
+def radii(rows: Rows) -> str:
+    """Mean radius of the texts of each level of detail, from few words or general on."""
+    names = [name for name in members(rows)[0].metrics.get("radius", {}) if name.startswith("text/")]
+    if any(name.startswith("text/detail") for name in names):
+        names.reverse()  # detail-1 is the most detailed
+    return " / ".join(average(values(rows, f"radius {name}")) for name in names) or "–"
+
+
+def train_seconds(rows: Rows) -> list[float]:
+    """Seconds of training of each run."""
+    return [result.seconds["train"] for result in members(rows) if "train" in result.seconds]

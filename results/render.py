@@ -120,7 +120,15 @@ def _from_limbeck(comparison: Comparison) -> str:
 
 
 _FUNCTIONS: list[Callable[..., Any]] = [
-    *(data.part, data.provenance, data.values, data.search_rows, data.search_machine, data.all_rows),
+    *(
+        data.part,
+        data.part_if_there,
+        data.provenance,
+        data.values,
+        data.search_rows,
+        data.search_machine,
+        data.all_rows,
+    ),
     *(pairs.paired, pairs.gaps),
     *(tables.claims_table, tables.mean_table, tables.difference_table, tables.beside_table),
     *(tables.pair_table, tables.recorded_table),
