@@ -26,8 +26,8 @@ from limbeck.data.inputs import Input
 from limbeck.data.order import Order
 from limbeck.data.subset import Subset, members
 from limbeck.encoders.backbone import Backbone, Inputs
-from limbeck.encoders.cache import BackboneCache, key_of_items
-from limbeck.encoders.encode import backbone_outputs, collated, output_blocks
+from limbeck.encoders.cache import BackboneCache, Parts, key_of_items
+from limbeck.encoders.encode import Block, backbone_outputs, collated, output_blocks
 from limbeck.encoders.inputs import Cached, Sets, TowerInputs, map_tensors, named_tensors
 from limbeck.encoders.masking import drawn
 from limbeck.encoders.transforms import random_part
@@ -119,7 +119,7 @@ class InputReader:
         # A frozen backbone sees the whole picture, so that stored and computed outputs agree.
         self.whole = backbone.worth_caching
         self.items = [] if self.is_image else view.candidates(spec)
-        self.stored: np.ndarray | None = None
+        self.stored: np.ndarray | Parts | None = None
         if cache is not None and self.whole and not self._projects_too_much():
             self._store(cache)
 
@@ -135,14 +135,7 @@ class InputReader:
     def _store(self, cache: BackboneCache) -> None:
         if self.is_image:
             key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
-            even = np.array_split(np.arange(len(self.view)), max(1, len(self.view) // 128))
-            blocks = even if len(self.view) else []
-            self.stored = cache.outputs(
-                self.backbone,
-                key,
-                len(self.view),
-                lambda: backbone_outputs(self.backbone, self.batches(blocks)),
-            )
+            self.stored = cache.parts(self.backbone, key, len(self.view), self._outputs)
             return
         distinct = list(
             dict.fromkeys(text for items in self.items for item in items for text in members(item))
@@ -153,6 +146,12 @@ class InputReader:
             self.stored = cache.outputs(
                 self.backbone, texts_key, len(distinct), lambda: output_blocks(self.backbone, distinct)
             )
+
+    def _outputs(self, start: int, stop: int) -> Iterator[Block]:
+        """Compute the outputs from one position to before another, counted from the first."""
+        blocks = np.array_split(np.arange(start, stop), max(1, (stop - start) // 128)) if stop > start else []
+        for positions, rows in backbone_outputs(self.backbone, self.batches(blocks)):
+            yield positions - start, rows
 
     def _stamps(self) -> list[tuple[str, int, int]]:
         """Return path, size and modification time of the files, which the fingerprint leaves out."""
@@ -241,7 +240,7 @@ class InputReader:
             pass
         return whole
 
-    def _averaged(self, stored: np.ndarray, items: list[Any]) -> np.ndarray:
+    def _averaged(self, stored: np.ndarray | Parts, items: list[Any]) -> np.ndarray:
         """Return stored outputs (B, …) of texts, and the mean output of each set."""
         sets = [[self.position[text] for text in members(item)] for item in items]
         if all(len(own) == 1 for own in sets):

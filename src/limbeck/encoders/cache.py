@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,8 @@ from limbeck.errors import LimbeckError
 from limbeck.files import atomic_file, cache_directory
 from limbeck.npy import open_npy
 
+PART = 1 << 16
+"""Items of a file where there are more."""
 _VERSION = 3
 _OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
     re.compile,
@@ -42,17 +45,48 @@ _OUTPUTS, _TEXTS, _SEGMENT, _LEFTOVER = map(
 )
 
 
+class Parts:
+    """Rows of several arrays of `PART` rows each (the last one may be shorter), read like those of one."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = arrays
+        self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, positions: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return the rows (n, …) at some positions (n,)."""
+        part, row = np.divmod(np.asarray(positions), PART)
+        out = np.empty((len(part), *self.shape[1:]), np.float32)
+        for own in np.unique(part).tolist():
+            out[part == own] = self._arrays[own][row[part == own]]
+        return out
+
+
 class BackboneCache:
     """Keep one ``.npy`` array (float32, (N, …)) per pair of backbone and item list in a folder."""
 
-    def __init__(self, folder: Path | str | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        quiet: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        barrier: Callable[[], object] = lambda: None,
+    ) -> None:
         """Open the cache.
 
         Args:
             folder: by default ``$LIMBECK_CACHE``, then ``~/.cache/limbeck``.
             quiet: True prints no progress of long computations.
+            rank, world: the number of this process among those that ask for the same outputs in the same
+                order, and share the work.
+            barrier: waits for the others.
         """
         self.folder, self.quiet = Path(folder or cache_directory()), quiet
+        self.rank, self.world, self.barrier = rank, world, barrier
         self._memories: dict[str, TextMemory] = {}
 
     @contextlib.contextmanager
@@ -89,19 +123,51 @@ class BackboneCache:
         Raises:
             LimbeckError: the blocks do not cover the items.
         """
-        digest = hashlib.sha256(
-            f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}|{items_key}".encode()
-        ).hexdigest()
-        path = self.folder / f"{digest[:32]}.npy"
-        if not path.is_file():
-            self.sweep()
-            with atomic_file(path) as stream, self.remembering(backbone):
-                self._write(stream, count, backbone.dim, blocks())
-        with contextlib.suppress(
-            OSError
-        ):  # `prune` needs the time of the last read; not every disk records it
-            os.utime(path, (time.time(), path.stat().st_mtime))
-        return open_npy(path)
+        return self._files(backbone, {items_key: (count, blocks)})[0]
+
+    def parts(
+        self, backbone: Backbone, items_key: str, count: int, blocks: Callable[[int, int], Iterable[Block]]
+    ) -> np.ndarray | Parts:
+        """Return the outputs of many items, in files of `PART` items.
+
+        Several processes share the files, and a stop costs only those that were not finished.
+
+        Args:
+            backbone: the backbone that computes the outputs.
+            items_key: names the items and their order.
+            count: the number of items.
+            blocks: computes the outputs from one position to before another; it counts from the first one.
+        """
+        if count <= PART:
+            return self.outputs(backbone, items_key, count, lambda: blocks(0, count))
+        starts = range(0, count, PART)
+        stops = [min(start + PART, count) for start in starts]
+        files = {
+            f"{items_key}|{start}": (stop - start, partial(blocks, start, stop))
+            for start, stop in zip(starts, stops, strict=True)
+        }
+        return Parts(self._files(backbone, files))
+
+    def _files(
+        self, backbone: Backbone, wanted: dict[str, tuple[int, Callable[[], Iterable[Block]]]]
+    ) -> list[np.ndarray]:
+        """Return the arrays of some keys; each process computes its share of the missing ones."""
+        key = f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}"
+        names = (hashlib.sha256(f"{key}|{own}".encode()).hexdigest()[:32] for own in wanted)
+        paths = [self.folder / f"{name}.npy" for name in names]
+        for everything in (False, True):
+            # In the second turn a file is missing only if the processes have no disk in common.
+            for at, (path, (count, blocks)) in enumerate(zip(paths, wanted.values(), strict=True)):
+                if not path.is_file() and (everything or at % self.world == self.rank):
+                    self.sweep()
+                    with atomic_file(path) as stream, self.remembering(backbone):
+                        self._write(stream, count, backbone.dim, blocks())
+            if not everything:
+                self.barrier()
+        for path in paths:
+            with contextlib.suppress(OSError):  # `prune` needs the time of the last read
+                os.utime(path, (time.time(), path.stat().st_mtime))
+        return [open_npy(path) for path in paths]
 
     def kept(self, days: float = 0) -> dict[Path, int]:
         """Return the size of each cached file that was not used for ``days`` days."""

@@ -149,11 +149,15 @@ def input_readers(
     }
 
 
-def backbone_cache(recipe: Recipe, quiet: bool = False) -> BackboneCache | None:
-    """Return the cache that the recipe names; None if it has none."""
+def backbone_cache(recipe: Recipe, fabric: Fabric | None = None, quiet: bool = False) -> BackboneCache | None:
+    """Return the cache that the recipe names, None if it has none; the processes of ``fabric`` share work."""
     if not recipe.cache:
         return None
-    return BackboneCache(recipe.cache if isinstance(recipe.cache, str) else None, quiet=quiet)
+    folder = recipe.cache if isinstance(recipe.cache, str) else None
+    if fabric is None:
+        return BackboneCache(folder, quiet=quiet)
+    rank, world = fabric.global_rank, fabric.world_size
+    return BackboneCache(folder, quiet=quiet or rank > 0, rank=rank, world=world, barrier=fabric.barrier)
 
 
 def _check_reads(stage: StageConfig, spec: Input, tower: Tower) -> None:
@@ -201,7 +205,7 @@ def run_stage(
         return model
     began = time.monotonic()
     data = data.of_stage(stage, recipe.seed)
-    cache = backbone_cache(recipe, quiet)
+    cache = backbone_cache(recipe, fabric, quiet)
     speak = _silent if quiet else notices.say
     method = build_method(stage, data, earlier, recipe.seed, cache=cache, say=speak)
     method.to(fabric.device)
