@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -149,7 +149,7 @@ class BackboneCache:
         return Parts(self._files(backbone, files))
 
     def _files(
-        self, backbone: Backbone, wanted: dict[str, tuple[int, Callable[[], Iterable[Block]]]]
+        self, backbone: Backbone, wanted: Mapping[str, tuple[int, Callable[[], Iterable[Block]]]]
     ) -> list[np.ndarray]:
         """Return the arrays of some keys; each process computes its share of the missing ones."""
         key = f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}"
