@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import limbeck
 from hub_models import write_bert, write_clip
+from limbeck.encoders import sources
 from limbeck.encoders.sources import local_folder
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
@@ -278,6 +280,25 @@ def test_a_hub_id_without_network_is_one_line(offline: bool, monkeypatch: pytest
     refused("someone/model-that-is-nowhere", why)
 
 
+def test_a_hub_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    cached: list[bool] = []
+
+    def snapshot(source: str, *, local_files_only: bool, **_: Any) -> str:
+        cached.append(local_files_only)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not cached")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(sources, "PATIENCE", 0.05)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        refused("someone/model-that-is-nowhere", r"the hub did not return it \(it was silent for 0\.05 s\)")
+    assert cached == [True]
+
+
 def test_the_hub_is_asked_for_graphs_where_it_has_no_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +312,7 @@ def test_the_hub_is_asked_for_graphs_where_it_has_no_weights(
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda self, source: files)
     local_folder("someone/graphs")

@@ -16,6 +16,7 @@ from limbeck.encoders import chosen
 from limbeck.encoders.chosen import on_cpu, on_device
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encoder import Encoder
+from limbeck.encoders.sources import starter_folder
 from limbeck.onnx import OnnxEncoder
 from limbeck.search import add_items, replace_query_encoder
 from limbeck.search.encoders import open_model, own_encoder
@@ -116,6 +117,17 @@ def test_weights_kept_elsewhere_are_left_there(place: Path, tmp_path: Path) -> N
     (tmp_path / "to").mkdir()
     encoder.bundle(tmp_path / "to")
     assert [entry.name for entry in (tmp_path / "to").iterdir()] == ["onnx"]
+
+
+def test_an_index_of_the_starter_holds_its_graphs_alone(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    pixel_encoder().save(starter_folder(), graphs=True)
+    index = limbeck.Index.build(tmp_path / "ix", place / "pictures", model="starter")
+    found = index.store.encoder_for("image")
+    assert found is not None and [entry.name for entry in found[0].iterdir()] == ["onnx"]
+    assert index.search(WORDS[0], k=1) and index.search(image=place / "pictures/0001.png", k=1)
 
 
 def test_graphs_keep_the_default_search(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import importlib.util
 import json
 import re
+import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,8 @@ _ELSE = [
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 
 
+PATIENCE = 2.5
+"""The seconds in which the hub must answer."""
 STARTER = "starter"
 _STARTER_VERSION = 1  # of the kept model; raised when `limbeck.encoders.starter` makes another one
 
@@ -243,7 +247,9 @@ def _from_hub(source: str, network: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    offline = not network or constants.HF_HUB_OFFLINE
+    closed = not network or constants.HF_HUB_OFFLINE
+    silent = not closed and not _answers(f"{constants.ENDPOINT}/api/models/{source}")
+    offline = closed or silent
     options: dict[str, Any] = {"local_files_only": offline, "etag_timeout": 5}
     try:
         found = Path(snapshot_download(source, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, **options))
@@ -261,13 +267,27 @@ def _from_hub(source: str, network: bool) -> Path:
                 f"downloads nothing; fetch them with: hf download {source}",
                 code="E-MODEL-DOWNLOAD",
             ) from error
-        why = "the hub is switched off by HF_HUB_OFFLINE" if offline else _first_line(error)
+        why = f"it was silent for {PATIENCE} s" if silent else _first_line(error)
+        why = "the hub is switched off by HF_HUB_OFFLINE" if closed else why
         raise LimbeckError(
             f"{source}: cannot be loaded: there is no such directory, and the hub did not return it ({why}); "
             "use a local directory or a reachable hub id",
             code="E-MODEL-DOWNLOAD",
         ) from error
     return found
+
+
+def _answers(address: str) -> bool:
+    """Return False where a request still waits after `PATIENCE`; the hub's own client retries for minutes."""
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):  # any answer will do, also a refusal
+            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=60).close()
+
+    waiting = threading.Thread(target=ask, daemon=True)
+    waiting.start()
+    waiting.join(PATIENCE)
+    return not waiting.is_alive()
 
 
 def _check_checkpoints(source: str) -> None:

@@ -104,6 +104,7 @@ class OnnxEncoder:
         kept: the kind of floats that `encode` returns.
         towers: "text" and "image", as far as they were exported.
         asymmetric: as `DualEncoder.asymmetric`.
+        whole: whether `bundle` also copies the weights of torch, where the directory holds them.
     """
 
     folder: Path
@@ -112,6 +113,7 @@ class OnnxEncoder:
     kept: Kept
     towers: dict[str, OnnxTower]
     asymmetric: bool = False
+    whole: bool = True
 
     @classmethod
     def open(cls, folder: Path, precision: Precision = "fp32") -> OnnxEncoder | None:
@@ -225,7 +227,7 @@ class OnnxEncoder:
             LimbeckError: a file of the model is missing.
         """
         names, model = [FOLDER], self.folder / "model.json"
-        if model.is_file() and not read_json(model).get("references"):
+        if self.whole and model.is_file() and not read_json(model).get("references"):
             names += ["model.json", "model.safetensors", "image", "text"]
         others = shutil.ignore_patterns(GRAPHS["fp16"], GRAPHS["int8"])
         for name in names:

