@@ -94,6 +94,25 @@ def test_gradients_reach_the_towers(place: Path) -> None:
         assert max(norms) > 1e-5 and all(map(math.isfinite, norms)), name
 
 
+def test_radii_only_leave_the_directions(place: Path) -> None:
+    quiet = {"contrastive": 1e-9, "distillation": 0.0, "entailment": 0.0, "target": "none"}
+    slopes = {}
+    for radii_only in (False, True):
+        order = {"cones": 1.0, "radii_only": radii_only}
+        method, batch = built(hmid(place, "none", POLAR, order=order, **quiet))
+        losses = method.loss(method.encode_batch(batch), TrainState(9, 10, 0, 0))
+        losses.total.backward()
+        slopes[radii_only] = {
+            n: p.grad for n, p in method.encoder.lift.named_parameters() if p.grad is not None
+        }
+        slopes[radii_only]["value"] = losses.total.detach()
+    direction, radius = "heads.text.direction.weight", "heads.text.radius.weight"
+    assert slopes[True][direction].abs().max() < 1e-6 < slopes[False][direction].abs().max()
+    assert slopes[True]["heads.image.radius.weight"].abs().max() < 1e-6
+    torch.testing.assert_close(slopes[True][radius], slopes[False][radius], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(slopes[True]["value"], slopes[False]["value"])
+
+
 def test_without_others_only_own_points_count() -> None:
     angles, aperture = torch.tensor([[0.2, 3.0], [3.0, 0.4]]), torch.tensor([0.3, 0.3])
     own = calibrated_cones(angles, aperture, 0.0, 0.1)

@@ -373,14 +373,15 @@ class TangentConfig(HyperboloidConfig):
 class PolarConfig(HyperboloidConfig):
     """A unit direction times a bounded radius with its own map, starting at ``radius`` (ours).
 
-    ``text_radius`` and ``text_max_radius`` are the start and the upper bound of texts, where they differ: the
-    nearer to the origin, the wider is a cone.
+    ``text_min_radius``, ``text_radius`` and ``text_max_radius`` are bounds and start of texts, where they
+    differ: the nearer to the origin, the wider is a cone.
     """
 
     kind: Literal["polar"] = "polar"
     radius: float = Field(default=2.0, gt=0)
     min_radius: float = Field(default=0.3, gt=0)
     max_radius: float = Field(default=5.0, gt=0, le=11.1)
+    text_min_radius: float | None = Field(default=None, gt=0)
     text_radius: float | None = Field(default=None, gt=0)
     text_max_radius: float | None = Field(default=None, gt=0, le=11.1)
 
@@ -388,7 +389,11 @@ class PolarConfig(HyperboloidConfig):
         """Return least, first and greatest radius of one modality."""
         if modality != "text":
             return self.min_radius, self.radius, self.max_radius
-        return self.min_radius, self.text_radius or self.radius, self.text_max_radius or self.max_radius
+        return (
+            self.text_min_radius or self.min_radius,
+            self.text_radius or self.radius,
+            self.text_max_radius or self.max_radius,
+        )
 
     @model_validator(mode="after")
     def _radius_is_inside(self) -> PolarConfig:
@@ -396,7 +401,7 @@ class PolarConfig(HyperboloidConfig):
             raise ValueError("needs min_radius < radius < max_radius")
         low, start, high = self.radii("text")
         if not low < start < high or high > self.max_radius:
-            raise ValueError("needs min_radius < text_radius < text_max_radius <= max_radius")
+            raise ValueError("needs text_min_radius < text_radius < text_max_radius <= max_radius")
         return self
 
 

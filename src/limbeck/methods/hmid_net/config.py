@@ -53,6 +53,8 @@ class OrderConfig(Strict):
         views: weight of a picture of which more is hidden as a more general point than one with less.
         negatives: weight of the pictures that a caption's cone should not hold.
         phrase_negatives: weight of the pictures that a phrase's cone should not hold.
+        radii_only: whether the cones teach only the radius of their apex: directions are left to the
+            contrast, and the aperture fits them.
         scale: radians over which a point counts as half inside.
         angle_scale: radians by which the angles are divided before the softmax of ``angles``.
     """
@@ -64,6 +66,7 @@ class OrderConfig(Strict):
     views: float = Field(default=0.0, ge=0)
     negatives: float = Field(default=2.0, ge=0)
     phrase_negatives: float = Field(default=0.2, ge=0)
+    radii_only: bool = False
     scale: float = Field(default=0.1, gt=0)
     angle_scale: float = Field(default=0.1, gt=0)
 

@@ -73,12 +73,21 @@ class OrderTerms:
     def _cones(
         self, lift: Lift, general: torch.Tensor, specific: torch.Tensor, negatives: float | None = None
     ) -> torch.Tensor:
+        if self.config.radii_only:
+            general, specific = _fixed_direction(lift, general), specific.detach()
         angles, aperture = lift.pairwise_angle(general, specific), lift.half_aperture(general)
         # A text that is its own phrase: between equal points the angle is undefined, and its slope immense.
         equal = torch.diag(lift.distance(general, specific) < _EQUAL)
         angles = torch.where(equal, torch.zeros_like(angles), angles)
         weight = self.config.negatives if negatives is None else negatives
         return calibrated_cones(angles, aperture, weight, self.config.scale)
+
+
+def _fixed_direction(lift: Lift, points: torch.Tensor) -> torch.Tensor:
+    """Return the same points, whose gradient reaches their radius alone."""
+    tangent = lift.to_tangent(points)
+    radius = tangent.norm(dim=-1, keepdim=True)
+    return lift.from_tangent(tangent.detach() * (radius / radius.detach()))
 
 
 def hidden_further(view: TowerInputs) -> TowerInputs:
