@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-all lint pages bench release-check clean
+.PHONY: demo test test-all lint pages docs bench release-check clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ $(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,text,milvus-server]'
 	touch $@ $(VENV)/.dev $(VENV)/.demo
 
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 # The whole chain on generated pictures; ends with demo/report.html and a searchable index.
 demo: $(VENV)/.demo
 	$(BIN)/limbeck demo --out demo
@@ -37,15 +41,20 @@ test-all: $(VENV)/.all
 
 # Style, types and the layer contract.
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks results
-	$(BIN)/ruff format --check src tests benchmarks results
+	$(BIN)/ruff check src tests benchmarks results guide
+	$(BIN)/ruff format --check src tests benchmarks results guide
 	$(BIN)/mypy
 	$(BIN)/mypy --package results
+	$(BIN)/mypy --package guide
 	$(BIN)/lint-imports
 
 # The pages in docs/results from the recorded rows.
 pages: $(VENV)/.dev
 	$(BIN)/python -m results
+
+# The documentation as a site without links to the network: build/site/index.html.
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --quiet
 
 # Speed, side by side in one run.
 bench: $(VENV)/.dev
