@@ -11,29 +11,37 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>run[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- (?P<mark>(?:run|not run|file|extra)\b[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LANGUAGES = ("console", "bash", "sh", "python", "yaml")
 _PROGRAM = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?limbeck\s+(.*)$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; ``run`` when it is marked to be executed, ``file`` the name its text is kept under.
+    """A fenced block.
 
-    ``extra``: what it needs installed beside the package.
+    ``file`` is the name its text is kept under, ``extra`` what it needs installed beside the package,
+    ``reason`` why it is not run.
     """
 
     page: Path
     line: int
     language: str
     body: str
-    run: bool
     file: str | None
     extra: str | None = None
+    reason: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def run(self) -> bool:
+        """Whether the tests execute it."""
+        return self.language in LANGUAGES and self.reason is None
 
     @property
     def lines(self) -> list[str]:
@@ -53,7 +61,10 @@ def blocks(page: Path) -> list[Block]:
     found = []
     for match in _BLOCK.finditer(text):
         mark = match["mark"]
-        file, extra = (re.search(rf"{key}: (\S+)", mark or "") for key in ("file", "extra"))
+        reason = re.match(r"not run: (.+)", mark or "")
+        file, extra = (
+            None if reason else re.search(rf"{key}: (\S+)", mark or "") for key in ("file", "extra")
+        )
         line = text.count("\n", 0, match.start()) + 1
         found.append(
             Block(
@@ -61,9 +72,9 @@ def blocks(page: Path) -> list[Block]:
                 line,
                 match["language"],
                 match["body"],
-                mark is not None,
                 file and file[1],
                 extra and extra[1],
+                reason and reason[1],
             )
         )
     return found

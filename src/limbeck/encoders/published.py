@@ -52,10 +52,10 @@ def save_pretrained(
         write_json(aside / "model.json", read_json(aside / "model.json") | {"space_id": copy.space_id})
         onnx = _write_graphs(copy, aside)
         text = card(copy, made, place or folder.resolve().name, license, onnx=onnx)
-        (aside / "README.md").write_text(text, encoding="utf-8")
+        (aside / "README.md").write_text(text, encoding="utf-8", newline="\n")
         files = sorted(file for file in aside.rglob("*") if file.is_file())
         sums = "".join(f"{sha256_file(file)}  {file.relative_to(aside).as_posix()}\n" for file in files)
-        (aside / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        (aside / "SHA256SUMS").write_text(sums, encoding="utf-8", newline="\n")
 
 
 def push_to_hub(

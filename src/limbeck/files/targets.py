@@ -82,5 +82,6 @@ def check_target(path: Path | str) -> Target:
 
 def _is_standard_output(status: os.stat_result) -> bool:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
-        return os.path.samestat(status, os.fstat(sys.__stdout__.fileno()))  # type: ignore[union-attr]
+        own = os.fstat(sys.__stdout__.fileno())  # type: ignore[union-attr]
+        return own.st_ino != 0 and os.path.samestat(status, own)  # 0: a Windows pipe, which has no identity
     return False

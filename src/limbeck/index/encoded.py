@@ -156,7 +156,7 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
         check_unique_ids(pq.read_table(aside / ITEMS, columns=["id"]).column("id").to_pylist(), str(out))
         if writer.skipped:
             lines = "".join(json_text(entry) + "\n" for entry in writer.skipped)
-            (aside / SKIPPED).write_text(lines, encoding="utf-8")
+            (aside / SKIPPED).write_text(lines, encoding="utf-8", newline="\n")
         value = {
             "format": FORMAT,
             "space": meta.space.to_json(),

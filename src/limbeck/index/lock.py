@@ -52,7 +52,7 @@ def _write_holder(holder: Path) -> None:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
         holder.unlink(missing_ok=True)  # left by a holder that was killed
-        with holder.open("x", encoding="utf-8") as stream:  # never through a link
+        with holder.open("x", encoding="utf-8", newline="\n") as stream:  # never through a link
             stream.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
     except OSError as error:
         raise cannot_write(holder.parent, error) from None

@@ -242,7 +242,7 @@ def publish(root: Path, manifest: Manifest) -> Path:
     target = manifest_path(root, manifest.generation)
     aside = root / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        with aside.open("x", encoding="utf-8") as stream:
+        with aside.open("x", encoding="utf-8", newline="\n") as stream:
             stream.write(json_text(manifest.to_json(), indent=1) + "\n")
             stream.flush()
             os.fsync(stream.fileno())

@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from limbeck.errors import LimbeckError
+from limbeck.files.durability import WINDOWS
 from limbeck.notices import say
 from limbeck.serve.app import create_app
 from limbeck.serve.headers import is_loopback
@@ -73,7 +74,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not WINDOWS:  # where the option lets two processes take one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         raise LimbeckError(

@@ -35,7 +35,7 @@ class MetricsLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one row; non-finite numbers become null."""
-        with self.path.open("a", encoding="utf-8") as stream:
+        with self.path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(json_text(row) + "\n")
 
 
