@@ -79,7 +79,7 @@ def pages() -> Iterator[object]:
             yield pytest.param(page, True, id=f"{page}, whole", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("page", "whole"), pages())
+@pytest.mark.parametrize(("page", "whole"), list(pages()))
 def test_blocks_run(
     page: str,
     whole: bool,
