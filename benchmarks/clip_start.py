@@ -25,7 +25,7 @@ from test_clip_start import cosines, recipe
 
 import limbeck
 from hub_models import write_clip
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.training import train
 from tiny import write_pairs, write_protocol

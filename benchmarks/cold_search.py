@@ -184,7 +184,7 @@ def main() -> None:
             answer["base_search"] = searches(base, sys.executable, own)
         answer["stages"] = stages(run, pictures)
         answer["codes"] = equal_codes(demo, pictures, index)
-    from limbeck.evaluation.environment import environment
+    from limbeck.environment import environment
     from limbeck.files import write_json
 
     versions, machine = environment()

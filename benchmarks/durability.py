@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.index import garbage
 from limbeck.index.add import add_batches

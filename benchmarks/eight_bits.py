@@ -24,7 +24,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from limbeck.data.pairs import Pairs
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.onnx import OnnxEncoder
 from limbeck.onnx.eight_bits import write_eight_bits

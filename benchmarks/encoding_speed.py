@@ -28,7 +28,7 @@ from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.encoding import encode_source
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.pictures import open_picture
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.index.exact import search_vectors
 from limbeck.index.exact_rescore import Source, longest_row, nearest

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from limbeck.data.batches import Batches
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.cache import BackboneCache
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_atomic, write_json
 from limbeck.methods import TrainState
 from limbeck.training import train

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 
 # Runs in the child. VmHWM counts from the start of the program; ru_maxrss would count the parent's memory too.

@@ -28,7 +28,7 @@ import oracles
 
 import limbeck
 from limbeck.encoders.pretrained import found
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from pretrained_models import TEXTS, write_all, write_hyper3, write_meru, write_transformers_js
 

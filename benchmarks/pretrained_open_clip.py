@@ -28,7 +28,7 @@ from hub_models import write_clip_vocabulary
 from limbeck.encoders.networks import VISION
 from limbeck.encoders.pretrained.base import Place
 from limbeck.encoders.pretrained.keys import plain_vit
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from pretrained_models import write_word_pieces
 

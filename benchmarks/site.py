@@ -22,8 +22,8 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from limbeck.environment import environment
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.environment import environment
 from limbeck.files import write_json
 from limbeck.search import Index, Term
 from limbeck.site import SiteOptions, write_site

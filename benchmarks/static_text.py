@@ -26,7 +26,7 @@ import numpy as np
 import limbeck
 from limbeck.data.pairs import Pairs
 from limbeck.encoders.dual import DualEncoder
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.evaluation.onnx_parity import Items
 from limbeck.files import write_json
 from limbeck.onnx import OnnxEncoder

@@ -40,7 +40,7 @@ from gloo_worker import IN_DOUBLE, gradients, method_and_batch, on_two_processes
 from lightning_fabric import Fabric  # noqa: E402
 
 from limbeck.data.batches import Batch  # noqa: E402
-from limbeck.evaluation.environment import environment  # noqa: E402
+from limbeck.environment import environment  # noqa: E402
 from limbeck.files import write_json  # noqa: E402
 from limbeck.losses import info_nce  # noqa: E402
 from limbeck.methods import Method, TrainState  # noqa: E402

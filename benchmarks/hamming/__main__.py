@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.hamming.codes import Task, task
 from benchmarks.hamming.measure import ALGORITHMS, measure
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 
 Row = dict[str, Any]

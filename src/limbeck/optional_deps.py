@@ -23,6 +23,8 @@ EXTRAS = {
     "faiss": "faiss",
     "pymilvus": "milvus",
     "peft": "lora",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
     "fastapi": "serve",
     "starlette": "serve",
     "uvicorn": "serve",

@@ -43,7 +43,7 @@ HEALTHY: dict[str, Any] = {
     "distinct/text": np.full(STEPS, 0.3),
     "label_share": np.full(STEPS, 0.6),
     "batch": np.arange(STEPS),
-    "skipped": np.zeros(STEPS),
+    "skipped_spikes": np.zeros(STEPS),
     "val/score": np.linspace(0.1, 0.6, STEPS),
 }
 
@@ -80,7 +80,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "pictures": ("stuck data", {"distinct__image": 1 / 64}),
     "texts": ("stuck data", {"distinct__text": 1 / 64}),
     "batches": ("stuck data", {"batch": 7}),
-    "spikes": ("many loss spikes", {"skipped": np.arange(STEPS)}),
+    "spikes": ("many loss spikes", {"skipped_spikes": np.arange(STEPS)}),
     "flat": ("nothing learned", {"loss": 4.158}),
     "overfit": ("overfitting", {"val__score": np.interp(np.arange(STEPS), [0, 40, 59], [0, 0.6, 0.3])}),
 }  # fmt: skip

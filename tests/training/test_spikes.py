@@ -27,7 +27,7 @@ def test_high_losses_and_norms_are_skipped_and_counted() -> None:
     calm = [(2.0 + 0.01 * (i % 5), 1.0) for i in range(FEWEST)]
     assert not any(fed(spikes, calm))
     assert fed(spikes, [(2.0, 11.0), (2.0, 9.9), (4.2, 1.0), (3.9, 1.0)]) == [True, False, True, False]
-    assert spikes.figures == {"skipped": 2} and extra["spikes"]["skipped"] == 2
+    assert spikes.figures == {"skipped_spikes": 2} and extra["spikes"]["skipped"] == 2
 
 
 def test_nothing_is_skipped_before_there_is_a_median() -> None:
@@ -50,7 +50,7 @@ def test_a_new_level_is_accepted_after_half_a_window() -> None:
 
 def test_the_first_process_decides() -> None:
     spikes = Spikes(10, {}, lambda own: True)
-    assert spikes.skips(1.0, 1.0) and spikes.figures == {"skipped": 1}
+    assert spikes.skips(1.0, 1.0) and spikes.figures == {"skipped_spikes": 1}
 
 
 def test_off_keeps_no_state() -> None:
@@ -69,7 +69,7 @@ def test_without_a_spike_every_bit_is_that_of_a_run_without_the_guard(
     before = [
         json.loads(line) for line in (whole_run / "stages/teacher/metrics.jsonl").read_text().splitlines()
     ]
-    assert [row | {"skipped": 0} for row in before] == rows
+    assert [row | {"skipped_spikes": 0} for row in before] == rows
 
 
 def test_a_skipped_step_changes_no_weight(

@@ -13,15 +13,26 @@ from limbeck.console import echo
 
 @writes("json")
 def doctor(
-    run: Annotated[Path, typer.Argument(help="Run directory, finished or not.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory, finished or not; default: check this machine.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Also write the findings to this file.")] = None,
 ) -> None:
-    """Say what looks wrong in a run and what to change, the most likely cause first."""
-    from limbeck.files import write_json
-    from limbeck.training.doctor import examine
+    """Say what looks wrong in a run and what to change, the most likely cause first.
 
-    found = examine(run)
-    for line in found.lines():
+    Without a run, check this machine: versions, extras, torch, threads, fork safety, memory and disk.
+    """
+    if run is None:
+        from limbeck.checkup import check_machine
+
+        lines, record = (found := check_machine()).lines(), found.to_json()
+    else:
+        from limbeck.training.doctor import examine
+
+        lines, record = (diagnosis := examine(run)).lines(), diagnosis.to_json()
+    for line in lines:
         echo(line)
     if json is not None:
-        write_json(json, found.to_json())
+        from limbeck.files import write_json
+
+        write_json(json, record)

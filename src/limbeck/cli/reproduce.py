@@ -136,7 +136,7 @@ def _table(name: str, compared: list[Compared], rule: str) -> Table:
 
 
 def _write(file: Path, name: str, compared: list[Compared], rule: str) -> None:
-    from limbeck.evaluation.environment import environment
+    from limbeck.environment import environment
     from limbeck.files import write_json
 
     versions, machine = environment()

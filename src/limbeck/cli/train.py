@@ -44,6 +44,9 @@ def train(
             min=4, help="Pairs per step of the dry run; the figures are scaled to the recipe's batch."
         ),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of ten steps and print where the time goes.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no start lines.")] = False,
 ) -> None:
     """Train the stages of a recipe one after the other, and save the model of the last stage.
@@ -88,7 +91,9 @@ def train(
         return
     run = out or default_run(resolved)
     try:
-        run_training(resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet)
+        run_training(
+            resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet, profile=profile
+        )
     except (Interrupted, KeyboardInterrupt) as stopped:
         if not is_run(run):
             raise

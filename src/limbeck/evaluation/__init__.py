@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from limbeck.environment import environment
 from limbeck.evaluation.compare import Comparison, compare
-from limbeck.evaluation.environment import environment
 from limbeck.evaluation.external_codes import evaluate_codes
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.run import evaluate

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from limbeck.environment import environment
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.environment import environment
 from limbeck.evaluation.packs import is_pack, read_pack
 from limbeck.files import read_json, write_json
 

@@ -88,7 +88,7 @@ def _from_run(folder: Path) -> RunFacts:
 
 # Recipe keys that may differ between repeats of one method, or that do not change any score.
 _OF_ONE_RUN = {
-    "": {"name", "note", "cache", "seed", "compute"},
+    "": {"name", "note", "cache", "seed", "compute", "loggers"},
     "data": {"pairs", "protocol"},
     "schedule": {"checkpoint_every", "log_every"},
 }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.grid.work import Outcome, Work, perform
 
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -25,9 +25,11 @@ from limbeck.training.checkpoint import BestModel, CheckpointFolder
 from limbeck.training.cost import SAMPLES, StageClock, extrapolate
 from limbeck.training.figures import WeightGrowth, batch_figures
 from limbeck.training.health import Watch
+from limbeck.training.loggers import Logger, Loggers
 from limbeck.training.metrics_log import MetricsLog, ProgressLine
 from limbeck.training.nonfinite import check_gradients, check_losses
 from limbeck.training.processes import any_process, barrier
+from limbeck.training.profiling import Profile, phase, waited
 from limbeck.training.recipe import StageConfig
 from limbeck.training.spikes import Spikes
 from limbeck.training.step import float32, forward_backward, random_state, set_random_state
@@ -77,7 +79,9 @@ def fit(
     also: Mapping[str, Sequence[Any]] | None = None,
     say: Callable[[str], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
+    loggers: Callable[[int], Sequence[Logger]] | None = None,
     scaled: bool = False,
+    profile: bool = False,
     quiet: bool = False,
 ) -> FitResult:
     """Train one stage, from its newest checkpoint if ``folder`` holds one.
@@ -91,7 +95,9 @@ def fit(
         seed: seed that methods get in `TrainState`.
         identity, also, say: see `CheckpointFolder`.
         validate: returns numbers, of which ``score`` (higher is better) selects the best step.
+        loggers: opens loggers beside ``metrics.jsonl``, from the step that training resumes at.
         scaled: scale the loss for fp16.
+        profile: write a trace of some steps, and print where the time goes.
         quiet: print no progress line.
 
     Raises:
@@ -104,7 +110,8 @@ def fit(
     update = Update(method, stage.optim, total=total, scaled=scaled)
     store = CheckpointFolder(folder, identity=identity, also=also, keep=plan.keep, say=say)
     progress = store.restore(method, update)
-    log = MetricsLog(folder / "metrics.jsonl", resume_step=progress.step)
+    more = loggers(progress.step) if loggers is not None and fabric.is_global_zero else ()
+    log = Loggers([MetricsLog(folder / "metrics.jsonl", resume_step=progress.step), *more])
     growth = WeightGrowth(update.parameters, progress.extra)
     spikes = Spikes(stage.optim.skip_spikes, progress.extra, fabric.broadcast)
     began = time.monotonic() - progress.seconds
@@ -115,8 +122,11 @@ def fit(
     trains = False  # whether train modes are set; validation changes them
     health = Log.of(stage, method.encoder.lift.config, method.config, epoch_steps=batches.steps_per_epoch)
     watch = Watch(health, total, line.say)
-    with line, _stop_flag() as stop:
-        for step, batch in enumerate(batches.iterate(progress.step, total), start=progress.step):
+    trace = Profile(folder, progress.step, total) if profile and main else None
+    with line, log, _stop_flag() as stop:
+        for step, batch in enumerate(waited(batches.iterate(progress.step, total)), start=progress.step):
+            if trace:
+                trace.before(step)
             state = TrainState(step=step, total_steps=total, epoch=batches.epoch(step), seed=seed)
             if not trains:  # the walk over all modules takes half as long as a small step
                 set_train_mode(method)
@@ -126,16 +136,20 @@ def fit(
                 method, batch.to(fabric.device), state, fabric, plan.chunk, update.scaler.scale
             )
             check_losses(losses, outputs, batch, step=step, stage=stage.name, folder=folder)
-            norm = update.gradients()
+            with phase("backward"):
+                norm = update.gradients()
             overflowed = update.overflowed(norm)
             if not overflowed:
                 check_gradients(norm, method, batch, step=step, stage=stage.name, folder=folder)
-            if not overflowed and spikes.skips(losses.value, float(norm)):
-                update.skip()
-            else:
-                update.apply(norm, outputs, state)
+            with phase("optimizer"):
+                if not overflowed and spikes.skips(losses.value, float(norm)):
+                    update.skip()
+                else:
+                    update.apply(norm, outputs, state)
 
             done = step + 1
+            for told in trace.after(done) if trace else ():
+                line.say(told)
             progress.step = done
             validated: dict[str, float] = {}
             if validate is not None and (done % validate_every == 0 or done == total):

@@ -40,7 +40,7 @@ def identity_by_path(recipe: Recipe) -> str:
 def weights_tree(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as a mapping, without the keys that change no weight."""
     tree = recipe.model_dump(mode="json")
-    for key in ("name", "note", "cache"):
+    for key in ("name", "note", "cache", "loggers"):
         tree.pop(key)
     for key in ("workers", "recompute", "shard"):
         tree["compute"].pop(key)

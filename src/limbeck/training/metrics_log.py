@@ -38,6 +38,9 @@ class MetricsLog:
         with self.path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(json_text(row) + "\n")
 
+    def close(self) -> None:
+        """Do nothing: every row is on disk."""
+
 
 class ProgressLine:
     """A progress bar on a terminal; elsewhere one line per 15 seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from lightning_fabric.plugins import MixedPrecision
 
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 
 
 def has_bf16(accelerator: str) -> bool:

@@ -170,7 +170,8 @@ class StageConfig(Strict):
 class Recipe(Strict):
     """A resolved recipe; its stages by name, in the order of training.
 
-    ``cache``: whether outputs of frozen backbones are stored, or the folder where they are.
+    ``cache``: whether outputs of frozen backbones are stored, or the folder where they are. ``loggers`` also
+    receive the rows of ``metrics.jsonl``.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     compute: ComputeConfig = ComputeConfig()
     cache: bool | str = True
+    loggers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     stages: dict[str, StageConfig] = Field(min_length=1)
 
     @model_validator(mode="before")

@@ -20,8 +20,8 @@ from limbeck.data.contents import Contents
 from limbeck.data.protocols import lasting_name
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
+from limbeck.environment import environment
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.environment import environment
 from limbeck.files import remove_leftovers, write_json
 from limbeck.training.code import compare_code, note_code
 from limbeck.training.data import Data, open_data
@@ -29,6 +29,7 @@ from limbeck.training.early import check_stages
 from limbeck.training.folder import RunFolder, is_free, is_run
 from limbeck.training.identity import check_same_recipe
 from limbeck.training.launch import check_launch, join, join_timeout
+from limbeck.training.loggers import check_loggers
 from limbeck.training.precision import fp16, has_bf16
 from limbeck.training.processes import barrier, together
 from limbeck.training.recipe import Recipe, load_recipe
@@ -43,6 +44,7 @@ def train(
     resume: bool = False,
     changed_data: bool = False,
     quiet: bool = False,
+    profile: bool = False,
     overrides: dict[str, Any] | None = None,
     **more: Any,
 ) -> Path:
@@ -55,6 +57,7 @@ def train(
         resume: resume from the newest sound checkpoint in ``out``; a finished run is returned unchanged.
         changed_data: resume even if pictures or feature files changed since the run began.
         quiet: print no progress and no start lines.
+        profile: write a trace of some steps of each stage, and print where the time goes.
         overrides: values by dotted key.
         more: overrides as keywords, such as ``seed=1`` or ``**{"lift.bits": 16}``.
 
@@ -77,6 +80,7 @@ def train(
             "recipe: data.pairs is not set; give --data DIR or data.pairs=DIR", code="E-OPTION-MISSING"
         )
     # Launch first: each of several processes runs this function and must see the directory unchanged.
+    check_loggers(resolved.loggers)
     fabric = start_fabric(resolved)
     begun = is_run(run)
     if begun:
@@ -113,7 +117,7 @@ def train(
                 note_code(run, resolved)
             for stage in resolved.stages.values():
                 models[stage.name] = run_stage(
-                    resolved, stage, data, fabric, run, models, quiet=quiet, say=say
+                    resolved, stage, data, fabric, run, models, quiet=quiet, profile=profile, say=say
                 )
         except LimbeckError:
             if folder is not None:

@@ -36,7 +36,7 @@ class Spikes:
     @property
     def figures(self) -> dict[str, float]:
         """The number of skipped steps so far, as a figure to log; nothing where no step is ever skipped."""
-        return {} if self.factor is None else {"skipped": self.state["skipped"]}
+        return {} if self.factor is None else {"skipped_spikes": self.state["skipped"]}
 
     def skips(self, loss: float, norm: float) -> bool:
         """Return whether to skip a step of this global loss and gradient norm; all processes agree."""

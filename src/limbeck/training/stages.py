@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from limbeck.training.checkpoint import folder_digest
 from limbeck.training.data import Data
 from limbeck.training.fit import fit
 from limbeck.training.identity import identity_by_path, recipe_identity
+from limbeck.training.loggers import open_loggers
 from limbeck.training.processes import barrier
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.recipe_source import check_source
@@ -181,6 +183,7 @@ def run_stage(
     earlier: dict[str, Path],
     *,
     quiet: bool = False,
+    profile: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Train a stage, unless it is finished, and return its model directory.
@@ -193,6 +196,7 @@ def run_stage(
         run: the run directory.
         earlier: model directories of the earlier stages by name.
         quiet: print no progress and no start lines.
+        profile: see `fit`.
         say: receives notes on damaged or old checkpoints.
 
     Raises:
@@ -259,6 +263,8 @@ def run_stage(
         also={"recipe": [identity_by_path(recipe)]},
         say=say,
         validate=validate if len(data.held_out) else None,
+        loggers=partial(open_loggers, recipe.loggers, run, stage),
+        profile=profile,
         scaled=recipe.compute.precision == "fp16",
         quiet=quiet,
     )

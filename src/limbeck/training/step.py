@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from limbeck.data.batches import Batch
 from limbeck.methods import Losses, Method, Outputs, TrainState
 from limbeck.training.processes import gathered
+from limbeck.training.profiling import phase
 
 Scale = Callable[[torch.Tensor], torch.Tensor]
 
@@ -42,13 +43,13 @@ def forward_backward(
     """
     size = len(batch)
     if chunk is None or chunk >= size:
-        with fabric.autocast():
+        with phase("forward"), fabric.autocast():
             own = method.encode_batch(batch)
         outputs = gathered(own.map(float32))
         return _loss_backward(method, outputs, state, scale), outputs
     chunks = [batch.part(start, min(start + chunk, size)) for start in range(0, size, chunk)]
     states, parts = [], []
-    with torch.no_grad():
+    with phase("forward"), torch.no_grad():
         for part in chunks:
             states.append(random_state())
             with fabric.autocast():
@@ -61,7 +62,7 @@ def forward_backward(
     start = 0
     for part, saved in zip(chunks, states, strict=True):
         set_random_state(saved)
-        with fabric.autocast():
+        with phase("forward"), fabric.autocast():
             again = method.encode_batch(part).map(float32)
         stop = start + len(part)
         pairs = [
@@ -70,7 +71,8 @@ def forward_backward(
             if rows.requires_grad and (grad := gradients[name]) is not None
         ]
         if pairs:
-            torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
+            with phase("backward"):
+                torch.autograd.backward([rows for rows, _ in pairs], [grad for _, grad in pairs])
         start = stop
     set_random_state(after)
     return losses, outputs
@@ -78,8 +80,10 @@ def forward_backward(
 
 def _loss_backward(method: Method, outputs: Outputs, state: TrainState, scale: Scale | None) -> Losses:
     method.update_buffers(outputs, state)
-    losses = method.loss(outputs, state)
-    (losses.total if scale is None else scale(losses.total)).backward()
+    with phase("forward"):
+        losses = method.loss(outputs, state)
+    with phase("backward"):
+        (losses.total if scale is None else scale(losses.total)).backward()
     return losses
 
 

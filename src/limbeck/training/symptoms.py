@@ -284,8 +284,7 @@ def overfit(log: Log) -> Iterator[Finding]:
 
 def skipped_steps(log: Log) -> Iterator[Finding]:
     """More than one step in a hundred was skipped as a spike."""
-    skipped = log.values("skipped")
-    steps = log.values("step")
+    skipped, steps = log.values("skipped_spikes"), log.values("step")
     if len(skipped) and skipped[-1] > 0.01 * steps[-1]:
         yield Finding(
             "many loss spikes",

@@ -19,7 +19,7 @@ def environment() -> tuple[dict[str, str], dict[str, str | int | bool | None]]:
         of cores that this process may use, the number of threads, and two processor features that change
         times: ``bf16`` (in hardware) and ``vector_popcount``. Both are None where they cannot be read.
     """
-    flags = _processor_flags()
+    flags = processor_flags()
     machine: dict[str, str | int | bool | None] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor_model(),
@@ -56,7 +56,8 @@ def _cpuinfo_field(*names: str) -> str:
     return ""
 
 
-def _processor_flags() -> set[str]:
+def processor_flags() -> set[str]:
+    """Return the instruction sets of the processor as the system names them; empty where it does not."""
     return set(_cpuinfo_field("flags", "Features").split())
 
 
