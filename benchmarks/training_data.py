@@ -41,7 +41,7 @@ from limbeck.data.subset import Subset
 from limbeck.encoders.config import AugmentConfig, ClipImageConfig
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.transforms import random_crop
-from limbeck.evaluation.environment import environment
+from limbeck.environment import environment
 from limbeck.files import write_json
 from limbeck.pictures import decode_picture
 
