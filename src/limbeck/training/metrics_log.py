@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,7 +34,7 @@ class MetricsLog:
                     kept.append(line)
         write_atomic(path, "".join(line + "\n" for line in kept) if resume_step else "")
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; non-finite numbers become null."""
         with self.path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(json_text(row) + "\n")
