@@ -185,7 +185,7 @@ def missing(grid: Grid, plan: str) -> list[str]:
 
 def best_of_ours(grid: Grid) -> str:
     """Label of HMID-Net's best form, or of today's where the grid has no other."""
-    return "HMID-Net, best" if "HMID-Net, best" in grid.labels else "HMID-Net"
+    return "HMID-Net, cones" if "HMID-Net, cones" in grid.labels else "HMID-Net"
 
 
 def rivals(grid: Grid, own: str) -> list[str]:
