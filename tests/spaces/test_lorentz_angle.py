@@ -57,7 +57,7 @@ def test_it_is_a_space_of_its_own_with_cones_but_without_an_index(tmp_path: Path
     assert space.to_json() == {"name": "lorentz-angle", "dim": 2, "curv": 2.0}
     assert (space.score_name, space.score_sign) == ("similarity", 1)
     points = np.ones((2, 2), np.float32)
-    with raises_code("E-ENGINE-CANNOT", "out", "lorentz-angle", "lift.logit: distance", "limbeck evaluate"):
+    with raises_code("E-ENGINE-CANNOT", "out", "lorentz-angle", "meru", "lift.logit: distance"):
         IndexStore.build(tmp_path / "out", [(points, pa.table({"id": ["a", "b"]}))], StoreMeta(space))
     assert not (tmp_path / "out").exists()
     for use in (space.score, space.index_items, space.index_queries):

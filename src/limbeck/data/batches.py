@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import threading
 import time
 from collections import deque
@@ -176,7 +177,10 @@ class InputReader:
     def _part(self, row: int, drawn_by: int) -> Image.Image:
         """Open a picture and cut out the part that a draw chooses."""
         assert self.spec.part is not None
-        image = self.view.pairs.open_image(int(row), size=None)
+        size = getattr(self.backbone, "image_size", None)
+        if size is not None:  # large enough for the shorter side of the smallest part
+            size = math.ceil(size / math.sqrt(0.75 * self.spec.part[0]))
+        image = self.view.pairs.open_image(int(row), size=size)
         return random_part(image, self.spec.part, torch.Generator().manual_seed(drawn_by))
 
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, TowerInputs]]:

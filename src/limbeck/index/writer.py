@@ -89,8 +89,8 @@ def commit(
     """
     if not meta.space.is_indexable:
         raise LimbeckError(
-            f"{path}: the model ranks by {meta.space.name}, which no engine of an index computes; train it "
-            "with lift.logit: distance to search, or score it with limbeck evaluate",
+            f"{path}: the model ranks by angles (space {meta.space.name}), which no engine of an index "
+            "computes; train a method that ranks by distance, such as meru with lift.logit: distance",
             code="E-ENGINE-CANNOT",
         )
     check_directory_name(path)

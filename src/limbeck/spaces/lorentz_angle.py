@@ -76,7 +76,8 @@ class LorentzAngle(Lorentz):
 
     def _no_engine(self) -> NoReturn:
         raise LimbeckError(
-            f"space {self.name}: no engine ranks by angles; train with lift.logit: distance to search",
+            f"space {self.name}: no engine of an index ranks by angles; train a method that ranks by "
+            "distance, such as meru with lift.logit: distance",
             code="E-ENGINE-CANNOT",
         )
 
