@@ -93,7 +93,7 @@ def test_efficientnet_is_tuned_by_the_teacher_alone(place: Path, tmp_path: Path)
     start = imagenet_weights("lite0")
     tuned = stages["teacher"].towers["image"].backbone.model.state_dict()
     change = {name: float((tuned[name] - start[name]).abs().max()) for name in tuned}
-    assert 0 < max(change.values()) < 3 * 3e-4
+    assert 0 < max(change.values()) < 3 * 5e-4
     assert all(c == 0 for name, c in change.items() if "running" in name or "tracked" in name)
     assert moved(stages["teacher"], stages["tuned"], "image") == 0
     first = [stages[name].towers["image"].trunk[0].weight for name in ("student", "tuned")]  # type: ignore[index]

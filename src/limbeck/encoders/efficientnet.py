@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -90,8 +89,6 @@ class EfficientNetLite(PixelBackbone):
 
     config: EfficientNetLiteConfig
     dim = FEATURES
-    mean: torch.Tensor
-    scale: torch.Tensor
 
     def __init__(self, config: EfficientNetLiteConfig, *, empty: bool = False) -> None:
         """Build the tower; ``empty`` skips the weights because others are loaded next."""
@@ -100,10 +97,6 @@ class EfficientNetLite(PixelBackbone):
         self.patches = (self.image_size // STRIDE) ** 2
         self.model = self._network(load=not empty)
         self.pristine = not empty
-        norm = self.model._bn1
-        mean, scale = expected_relu6(norm.bias.detach(), norm.weight.detach())
-        self.register_buffer("mean", mean[:, None, None])
-        self.register_buffer("scale", scale)
         self.train(False)
 
     def _network(self, *, load: bool) -> nn.Module:
@@ -123,8 +116,7 @@ class EfficientNetLite(PixelBackbone):
         return square_preprocessor(self.image_size)
 
     def _map(self, inputs: Inputs) -> torch.Tensor:
-        """Return (B, 1280, grid, grid): centred features of unit mean square by `expected_relu6`."""
-        return (feature_map(self.model, self._checked(inputs)["pixels"]) - self.mean) / self.scale
+        return feature_map(self.model, self._checked(inputs)["pixels"])
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1280): the mean over the map."""
@@ -142,27 +134,3 @@ class EfficientNetLite(PixelBackbone):
     def from_source(self, source: str) -> nn.Module:
         """Load the network from the package."""
         return self._network(load=True)
-
-
-def expected_relu6(shift: torch.Tensor, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean (C,) and root mean variance of min(max(x, 0), 6) where x is normal (ours).
-
-    On ImageNet the last batch norm gives mean ``shift`` and standard deviation ``spread``, so that no picture
-    is needed to centre the features.
-    """
-    shift, spread = shift.double(), spread.double().abs().clamp_min(1e-9)
-    low, high = -shift / spread, (6 - shift) / spread
-    inside, above = _below(high) - _below(low), 1 - _below(high)
-    edge = _density(low) - _density(high)
-    mean = shift * inside + spread * edge + 6 * above
-    square = (shift**2 + spread**2) * inside + 2 * shift * spread * edge + 36 * above
-    square = square + spread**2 * (low * _density(low) - high * _density(high))
-    return mean.float(), (square - mean**2).mean().sqrt().float()
-
-
-def _below(x: torch.Tensor) -> torch.Tensor:
-    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-
-
-def _density(x: torch.Tensor) -> torch.Tensor:
-    return torch.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
