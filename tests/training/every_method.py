@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,12 @@ def recipes(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """Return the largest |one - other| of a tensor over its largest |other|, which counts as 1e-3 at least
-    of the largest of all."""
+    """Return the largest norm of one - other, by tensor and relative to that of other.
+
+    A tensor's norm counts as a hundredth of that of all tensors at least: some gradients are zero in theory.
+    """
     assert one.keys() == other.keys()
-    largest = max(float(grad.abs().max()) for grad in other.values())
-    assert largest > 0
-    return max(
-        float((one[name] - grad).abs().max()) / max(float(grad.abs().max()), 1e-3 * largest)
-        for name, grad in other.items()
-    )
+    norms = {name: float(grad.norm()) for name, grad in other.items()}
+    least = 0.01 * math.hypot(*norms.values())
+    assert least > 0
+    return max(float((one[name] - grad).norm()) / max(norms[name], least) for name, grad in other.items())

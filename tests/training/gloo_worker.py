@@ -20,7 +20,7 @@ from limbeck.training.step import forward_backward
 LATE = TrainState(step=5, total_steps=10, epoch=5, seed=0)  # past every warm-up
 # At its start, the part of a picture that a phrase is about is almost the whole picture. The angle of the two
 # has a gradient that float32 cannot resolve, whatever the order of the sums.
-IN_DOUBLE = {"hyper3"}
+IN_DOUBLE = {"hyper3", "hycoclip", "uncha"}
 
 
 def gradients(

@@ -11,9 +11,14 @@ import signal
 import sys
 from typing import Any
 
+PLAN = "SIGNAL_DRIVER"
+
 
 def main() -> None:
-    name, target, count, *arguments = sys.argv[1:]
+    if PLAN not in os.environ:  # processes that this one starts get only the arguments of the command line
+        os.environ[PLAN] = " ".join(sys.argv[1:4])
+        del sys.argv[1:4]
+    name, target, count = os.environ[PLAN].split()
     module = importlib.import_module(target.rsplit(".", 1)[0])
     attribute = target.rsplit(".", 1)[1]
     original, calls = getattr(module, attribute), 0
@@ -29,7 +34,6 @@ def main() -> None:
     setattr(module, attribute, counted)
     from limbeck.cli import main as limbeck
 
-    sys.argv = ["limbeck", *arguments]
     limbeck()
 
 

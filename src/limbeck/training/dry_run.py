@@ -22,6 +22,7 @@ from limbeck.encoders.lora import adapter_parameters
 from limbeck.errors import LimbeckError
 from limbeck.files import write_atomic
 from limbeck.methods import Method, TrainState
+from limbeck.training.blocks import apply_compute
 from limbeck.training.data import open_data
 from limbeck.training.early import Built, build_stages
 from limbeck.training.fit import count_flops, set_train_mode
@@ -74,6 +75,8 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     stage, method, data = built.stage, built.method, built.data
     plan = stage.schedule
     method.to(fabric.device)
+    alone = recipe.compute.model_copy(update={"compile": False, "shard": False})
+    apply_compute(method, alone, fabric, say=lambda line: None)
     sources = input_readers(method, data.train)
     size = min(batch or plan.batch_size, plan.batch_size)
     batches = Batches(data.train, sources, batch_size=size, seed=recipe.seed)
