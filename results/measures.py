@@ -127,6 +127,12 @@ def some(rows: Iterable[Mapping[str, Any]], **asked: Any) -> list[Mapping[str, A
     return [row for row in rows if all(row.get(key) == value for key, value in asked.items())]
 
 
+def newest(rows: Iterable[Mapping[str, Any]], library: str) -> str:
+    """The newest version of a library among measured rows."""
+    found = {row["version"] for row in rows if row["library"] == library and "version" in row}
+    return max(found, key=lambda version: [int(part) for part in version.split(".")])
+
+
 def fastest(rows: Iterable[Mapping[str, Any]], recall: float) -> Mapping[str, Any]:
     """The row that is the most times as fast as exact search, of those with that recall@10 or more."""
     return max((row for row in rows if row["recall_10"] >= recall), key=lambda row: row["times_exact"])
