@@ -88,7 +88,8 @@ def reproduce(
         echo(f"limbeck: {task}: {why_not}", err=True)
     console().print(_table(name, compared, rule).rich())
     if json is not None:
-        _write(json, name, compared, rule)
+        drawn = "" if rows is None else f" --rows {rows} --seed {seed}"
+        _write(json, f"limbeck reproduce {name}{drawn}", compared, rule)
     if failed or any(one.verdict == "differs" for one in compared):
         raise typer.Exit(1)
 
@@ -135,10 +136,10 @@ def _table(name: str, compared: list[Compared], rule: str) -> Table:
     return Table(f"{name}, measured again", head, lines, 2, strong, notes=[rule])
 
 
-def _write(file: Path, name: str, compared: list[Compared], rule: str) -> None:
+def _write(file: Path, command: str, compared: list[Compared], rule: str) -> None:
     from limbeck.environment import environment
     from limbeck.files import write_json
 
     versions, machine = environment()
     lines = [asdict(one) | {"verdict": one.verdict} for one in compared]
-    write_json(file, {"table": name, "rule": rule, "rows": lines, "versions": versions, "machine": machine})
+    write_json(file, {"command": command, "rule": rule, "rows": lines, "versions": versions, "machine": machine})
