@@ -142,4 +142,5 @@ def _write(file: Path, command: str, compared: list[Compared], rule: str) -> Non
 
     versions, machine = environment()
     lines = [asdict(one) | {"verdict": one.verdict} for one in compared]
-    write_json(file, {"command": command, "rule": rule, "rows": lines, "versions": versions, "machine": machine})
+    about = {"command": command, "rule": rule, "versions": versions, "machine": machine}
+    write_json(file, about | {"rows": lines})
