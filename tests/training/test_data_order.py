@@ -121,6 +121,30 @@ def test_shards_give_the_same_samples_to_any_processes_threads_and_restarts(view
         assert sorted(seen[epoch * 25 : (epoch + 1) * 25]) == view.pairs.ids
 
 
+def test_a_picture_is_opened_once_for_all_that_read_it(view: Subset, monkeypatch: pytest.MonkeyPatch) -> None:
+    student, other = (ClipImageBackbone(CROPS) for _ in range(2))
+    teacher, large = (
+        ClipImageBackbone(CROPS.model_copy(update={"image_size": size, "augment": None})) for size in (16, 24)
+    )
+    spec = Input("image", "image")
+    towers = {"student": student, "other": other, "teacher": teacher, "large": large}
+    readers = {name: InputReader(view, spec, tower, None) for name, tower in towers.items()}
+    opened: list[tuple[int, int]] = []
+    open_image = Pairs.open_image
+
+    def counted(pairs: Pairs, row: int, size: int) -> Any:
+        opened.append((row, size))
+        return open_image(pairs, row, size)
+
+    monkeypatch.setattr(Pairs, "open_image", counted)
+    several = Batches(view, readers, batch_size=6, seed=2, workers=2)
+    (batch,) = several.iterate(0, 1)
+    assert sorted(opened) == sorted((int(row), size) for row in batch.rows for size in (16, 24))
+    for name, reader in readers.items():
+        alone = Batches(view, {name: reader}, batch_size=6, seed=2).at(0)
+        assert torch.equal(batch.inputs[name]["pixels"], alone.inputs[name]["pixels"])  # type: ignore[index]
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(view: Subset) -> None:
     with raises_code("E-CONFIG-VALUE", "schedule.batch_size", "set 6 or 9"):
         Batches(view, {}, batch_size=8, seed=0, world=3)

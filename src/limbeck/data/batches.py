@@ -7,7 +7,6 @@ frozen backbone's outputs are computed once and then read.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import threading
@@ -21,8 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
+from limbeck.data.decoded import Opened, decoded
 from limbeck.data.inputs import Input
 from limbeck.data.order import Order
 from limbeck.data.subset import Subset, members
@@ -34,7 +33,7 @@ from limbeck.encoders.masking import drawn
 from limbeck.encoders.transforms import random_part
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
-from limbeck.pictures import PIXEL_BUDGET, LazyPictures, file_of
+from limbeck.pictures import LazyPictures, file_of
 from limbeck.preprocess import Reads
 
 AHEAD = 2  # batches in preparation: the threads decode the second while the first is put together
@@ -167,51 +166,43 @@ class InputReader:
         found = [(file, file.stat()) for file in files if file.exists()]
         return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
-    def _items(self, positions: np.ndarray) -> Any:
-        rows = self.view.rows[positions]
-        if self.reads.kind == "features":
-            return self.view.pairs.features(self.reads.name, rows)
-        size = getattr(self.backbone, "image_size", None)
-        return LazyPictures([partial(self.view.pairs.open_image, row, size=size) for row in rows.tolist()])
+    def one(self, position: int, draw: int | None, opened: Opened) -> Inputs:
+        """Return the tensors (1, …) of a picture; ``opened`` holds it at the sizes decoded so far."""
+        row, size = int(self.view.rows[position]), self._size
+        part = None if draw is None else self.spec.part
+        if part is not None and size is not None:  # large enough for the shorter side of the smallest part
+            size = math.ceil(size / math.sqrt(0.75 * part[0]))
+        if size not in opened:
+            opened[size] = self.view.pairs.open_image(row, size=size)
+        image = opened[size]
+        if part is not None:
+            image = random_part(image, part, torch.Generator().manual_seed(draw or 0))
+        vary = draw is not None and not self.whole
+        return self.backbone.collate([image], [torch.Generator().manual_seed(draw or 0)] if vary else None)
 
-    def _part(self, row: int, drawn_by: int) -> Image.Image:
-        """Open a picture and cut out the part that a draw chooses."""
-        assert self.spec.part is not None
-        size = getattr(self.backbone, "image_size", None)
-        if size is not None:  # large enough for the shorter side of the smallest part
-            size = math.ceil(size / math.sqrt(0.75 * self.spec.part[0]))
-        image = self.view.pairs.open_image(int(row), size=size)
-        return random_part(image, self.spec.part, torch.Generator().manual_seed(drawn_by))
+    @property
+    def _size(self) -> int | None:
+        return getattr(self.backbone, "image_size", None)
 
     def batches(self, blocks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Yield the tensors of the first items at each block of positions; pictures are opened in threads."""
         if self.decodes:
-            return collated(self.backbone, self._items(np.arange(len(self.view))), blocks)
+            opens = partial(self.view.pairs.open_image, size=self._size)
+            pictures = LazyPictures([partial(opens, row) for row in self.view.rows.tolist()])
+            return collated(self.backbone, pictures, blocks)
         return ((block, self.inputs(block)) for block in blocks)
 
-    def inputs(
-        self, positions: np.ndarray, draws: Sequence[int] | None = None, pool: Executor | None = None
-    ) -> TowerInputs:
-        """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop.
-
-        The threads of ``pool`` open and preprocess the pictures.
-        """
+    def inputs(self, positions: np.ndarray, draws: Sequence[int] | None = None) -> TowerInputs:
+        """Return tensors of positions (B,); ``draws`` (one per position) choose caption and crop."""
+        if self.decodes:
+            return self.masked(decoded([self], positions, draws)[0], draws)
         if self.is_image:
             if self.stored is not None:
                 return Cached(torch.from_numpy(np.array(self.stored[positions])))
+            features: Any = self.view.pairs.features(self.reads.name, self.view.rows[positions])
             vary = draws is not None and not self.whole
-            generators = [torch.Generator().manual_seed(d) for d in draws or []] if vary else None
-            images = self._items(positions)
-            if draws is not None and self.spec.part is not None:
-                rows = self.view.rows[positions]
-                images = LazyPictures([partial(self._part, *own) for own in zip(rows, draws, strict=True)])
-            if pool is None or not self.decodes:
-                inputs = self.backbone.collate(images, generators)
-            else:
-                inputs = self._decoded(images, generators, pool)
-            if draws is not None and self.spec.mask is not None:
-                inputs |= drawn(self.spec.mask, self.backbone.patches, draws)
-            return inputs
+            generators = [torch.Generator().manual_seed(draw) for draw in draws or []] if vary else None
+            return self.masked(self.backbone.collate(features, generators), draws)
         chosen = draws if draws is not None else [0] * len(positions)
         items = [
             self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)
@@ -224,25 +215,11 @@ class InputReader:
             else self.backbone.collate(items)
         )
 
-    def _decoded(
-        self, items: Sequence[Any], generators: Sequence[torch.Generator] | None, pool: Executor
-    ) -> Inputs:
-        """Collate pictures one by one in threads; each writes its row, so that no batch is copied."""
-
-        def read(at: int) -> Inputs:
-            with PIXEL_BUDGET.keep():
-                return self.backbone.collate([items[at]], None if generators is None else [generators[at]])
-
-        first = read(0)
-        whole = {name: rows.new_empty((len(items), *rows.shape[1:])) for name, rows in first.items()}
-
-        def write(at: int) -> None:
-            for name, row in (first if at == 0 else read(at)).items():
-                whole[name][at] = row[0]
-
-        for _ in pool.map(write, range(len(items))):
-            pass
-        return whole
+    def masked(self, inputs: Inputs, draws: Sequence[int] | None) -> Inputs:
+        """Add the patches that the tower sees in training."""
+        if draws is None or self.spec.mask is None:
+            return inputs
+        return inputs | drawn(self.spec.mask, self.backbone.patches, draws)
 
     def _averaged(self, stored: np.ndarray | Parts, items: list[Any]) -> np.ndarray:
         """Return stored outputs (B, …) of texts, and the mean output of each set."""
@@ -317,11 +294,16 @@ class Batches:
         positions, epochs = (np.array_split(x, self.world)[self.rank] for x in self.order.batch(step))
         ids = [self.view.ids[p] for p in positions.tolist()]
         draws = [draw(self.seed, epoch, one) for epoch, one in zip(epochs.tolist(), ids, strict=True)]
-        inputs: dict[str, TowerInputs] = {}
-        for name, source in self.sources.items():
-            # Tokenizers and towers of other files need not be safe to call from two threads.
-            with contextlib.nullcontext() if source.decodes else self._lock:
-                inputs[name] = source.inputs(positions, draws, pool)
+        decoding = {name: source for name, source in self.sources.items() if source.decodes}
+        found = decoded(list(decoding.values()), positions, draws, pool)
+        pictures = dict(zip(decoding, found, strict=True))
+        with self._lock:  # tokenizers and towers of other files need not be safe to call from two threads
+            inputs = {
+                name: source.masked(pictures[name], draws)
+                if name in pictures
+                else source.inputs(positions, draws)
+                for name, source in self.sources.items()
+            }
         labels = None if self.view.labels is None else self.view.labels[positions]
         return Batch(inputs, ids, torch.from_numpy(positions.copy()), labels)
 
