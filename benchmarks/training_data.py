@@ -42,13 +42,14 @@ from limbeck.encoders.config import AugmentConfig, ClipImageConfig
 from limbeck.encoders.image import ClipImageBackbone
 from limbeck.encoders.transforms import random_crop
 from limbeck.environment import environment
-from limbeck.files import write_json
+from limbeck.files import read_json, write_json
 from limbeck.pictures import decode_picture
 
 IMAGE = Input("image", "image")
 PAIR_TFLOP = 581 / 2048 * 4 / 3
 """Of hmid_net/paper-vit-s's student by its dry run (docs/recipes.md), with ``chunk``."""
 BAR = 0.02
+PARTS = ("table", "order", "decode", "pools", "waiting")
 
 
 def jpegs(file: Path, short: int | None = None) -> Iterator[bytes]:
@@ -278,31 +279,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pictures", type=Path, required=True, help="zip with JPEGs of about 224 px")
     parser.add_argument("--order", type=Path, required=True, help="zip with thousands of JPEGs")
-    parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="others are kept")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("docs/results/parts/training-data.json"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     command = (
         f"python benchmarks/training_data.py --pictures {given.pictures.name} --order {given.order.name}"
     )
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = read_json(given.out) if given.out.is_file() else {}
     with tempfile.TemporaryDirectory() as place:
-        found["table"] = table(given.rows, Path(place))
-        print(found["table"])
-        view = imported(Path(place) / "order", jpegs(given.order))
-        found["order"] = order(view, 252, 2, 960)
-        print(found["order"])
-        found["decode"] = {
-            str(short or "as they are"): decoding(list(islice(jpegs(given.pictures, short), 120)))
-            for short in (None, 256, 480)
-        }
-        print(found["decode"])
-        view = imported(Path(place) / "decode", islice(cycle(list(jpegs(given.pictures))), 1200), each=300)
-        found["pools"] = pools(view, 2)
-        print(found["pools"])
-        found["waiting"] = [waiting(view, workers, 8, given.steps) for workers in (1, 2, 4)]
-        print(found["waiting"])
+        if "table" in given.parts:
+            found["table"] = table(given.rows, Path(place))
+        if "order" in given.parts:
+            found["order"] = order(imported(Path(place) / "order", jpegs(given.order)), 252, 2, 960)
+        if "decode" in given.parts:
+            found["decode"] = {
+                str(short or "as they are"): decoding(list(islice(jpegs(given.pictures, short), 120)))
+                for short in (None, 256, 480)
+            }
+        if {"pools", "waiting"} & set(given.parts):
+            pictures = islice(cycle(list(jpegs(given.pictures))), 1200)
+            view = imported(Path(place) / "decode", pictures, each=300)
+            if "pools" in given.parts:
+                found["pools"] = pools(view, 2)
+            if "waiting" in given.parts:
+                found["waiting"] = [waiting(view, n, given.batch, given.steps) for n in (1, 2, 4)]
     total, each = found["order"], max(own["whole"] for own in found["decode"].values())
     wrong = total["not_once"] + total["twice_in_a_batch"] + total["other_order"] + total["other_pixels"]
     found["gpu"] = {
@@ -330,7 +334,7 @@ def main() -> None:
     about = {"date": datetime.date.today().isoformat(), "versions": versions, "machine": machine}
     found["claims"] = claims.rows
     found["load"] = round(os.getloadavg()[0], 2)
-    write_json(given.out, about | found)
+    write_json(given.out, found | about)
 
 
 if __name__ == "__main__":
