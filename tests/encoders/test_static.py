@@ -13,11 +13,12 @@ from scipy.sparse import csr_matrix
 from limbeck.encoders.config import StaticConfig, TokenizerConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.packed_rows import levels, pack, rounded, weighted_sum
-from limbeck.encoders.static import Ball, StaticBackbone, StaticTable, token_weights
+from limbeck.encoders.static import Ball, Correction, StaticBackbone, StaticTable, token_weights
 from limbeck.encoders.static_fit import (
     ball_of,
     fit_table,
     invented,
+    invented_tags,
     ridge,
     token_counts,
     train_wordpiece,
@@ -37,14 +38,18 @@ BALL = Ball(np.array([1, 0, 0, -1, 2], np.float32), 3.0)
 FINE = 7
 
 
-def packed(dim: int = 5, ball: Ball | None = None) -> tuple[StaticBackbone, StaticTable]:
+def packed(dim: int = 5, ball: Ball | None = None, units: int = 0) -> tuple[StaticBackbone, StaticTable]:
     """A packed tower over the words of `TEXTS` and the table that it was given."""
-    backbone = StaticBackbone(StaticConfig(dim=dim, fine=FINE, ball=ball is not None))
+    backbone = StaticBackbone(StaticConfig(dim=dim, fine=FINE, units=units, ball=ball is not None))
     backbone.use(train_wordpiece(TEXTS * 3, 60))
     rng = np.random.default_rng(0)
     size = backbone.tokenizer.get_vocab_size()
     rows, bias = rng.standard_normal((size, dim)).astype(np.float32), rng.standard_normal(dim)
-    table = StaticTable(rows, rng.random(size).astype(np.float32), bias.astype(np.float32), ball)
+    weight = rng.random(size).astype(np.float32)
+    shapes = ((units, dim), (units,), (dim, units))
+    # Halves and quarters are exact in half floats.
+    correction = Correction(*(rng.integers(-4, 5, shape).astype(np.float32) / 4 for shape in shapes))
+    table = StaticTable(rows, weight, bias.astype(np.float32), ball, correction if units else None)
     backbone.set_table(table)
     return backbone.eval(), table
 
@@ -78,17 +83,21 @@ def test_the_sum_of_a_long_text_keeps_its_digits() -> None:
     np.testing.assert_allclose(found, weight.astype(np.float64) @ (digits - 1.5), atol=1e-4)  # of up to 18
 
 
-@pytest.mark.parametrize("ball", [None, BALL])
-def test_the_weighted_mean_by_hand(ball: Ball | None) -> None:
-    backbone, table = packed(ball=ball)
+@pytest.mark.parametrize(("ball", "units"), [(None, 0), (BALL, 0), (BALL, 3)])
+def test_the_weighted_mean_by_hand(ball: Ball | None, units: int) -> None:
+    backbone, table = packed(ball=ball, units=units)
     rows = torch.from_numpy(table.rows)
     stored = torch.cat([rounded(rows[:FINE], 4), rounded(rows[FINE:], 2)]).numpy()
     with torch.no_grad():
         found = backbone(backbone.collate([*TEXTS, ""])).numpy()
     seen = [backbone.tokenizer.encode(text).ids for text in TEXTS]
     assert min(map(min, seen)) < FINE <= max(map(max, seen))
-    wanted = [table.bias + np.average(stored[ids], axis=0, weights=table.weight[ids]) for ids in seen]
-    wanted.append(table.bias)
+    means = [np.average(stored[ids], axis=0, weights=table.weight[ids]) for ids in seen]
+    means.append(np.zeros_like(table.bias))
+    if (own := table.correction) is not None:
+        assert any((own.inner @ mean + own.shift > 0).any() for mean in means)
+        means = [mean + own.outer @ np.maximum(own.inner @ mean + own.shift, 0) for mean in means]
+    wanted = [table.bias + mean for mean in means]
     if ball is not None:
         away = np.stack(wanted) - ball.centre
         wanted = ball.centre + ball.radius * away / np.linalg.norm(away, axis=1, keepdims=True)
@@ -238,3 +247,43 @@ def test_a_float_table_is_trained_and_a_packed_one_is_not() -> None:
     }
     with pytest.raises(LimbeckError, match="a packed table is not trained"):
         StaticBackbone(StaticConfig(fine=3)).fit(TEXTS, seed=0)
+
+
+def test_a_correction_learns_what_no_mean_tells() -> None:
+    """A teacher whose first number is the product of two others."""
+    rng = np.random.default_rng(0)
+    counts = csr_matrix((rng.random((4000, 20)) < 0.2).astype(np.float32))
+    shares = weighted_shares(counts, np.ones(20, np.float32))
+    targets = shares @ rng.standard_normal((20, 6)).astype(np.float32) * 3
+    targets[:, 0] += targets[:, 1] * targets[:, 2]
+    table = fit_table(counts, targets, penalty=0.1)
+
+    def error(units: int) -> float:
+        found = refine(counts, targets, table, fine=19, epochs=40, seed=0, units=units)
+        rows = torch.from_numpy(found.rows)
+        stored = torch.cat([rounded(rows[:19], 4), rounded(rows[19:], 2)]).numpy()
+        mean = weighted_shares(counts, found.weight) @ stored
+        if found.correction is not None:
+            own = found.correction
+            mean = mean + np.maximum(mean @ own.inner.T + own.shift, 0) @ own.outer.T
+        return float(np.square(mean + found.bias - targets).sum(1).mean())
+
+    assert error(16) < 0.8 * error(0)
+
+
+def test_lists_of_tags_are_made_up_of_the_vocabulary() -> None:
+    vocabulary = {"red": 0, "dog": 1, "##ish": 2, "##o": 3, "q.q": 4, "[UNK]": 5}
+    found = invented_tags(vocabulary, ["red", "dog"], 400, seed=1)
+    assert found == invented_tags(vocabulary, ["red", "dog"], 400, seed=1)
+    lengths = [len(line.split()) for line in found]
+    assert {*lengths[:300]} == {*range(2, 15)} and {*lengths[300:]} == {1, 2, 3}
+    tags = {tag for line in found for tag in line.split()}
+    assert {"red", "dog", "reddog", "redanddog", "reddogred", "dogish", "redoish"} <= tags
+    assert any(tag.isdigit() for tag in tags) and not any("." in tag or "[" in tag for tag in tags)
+    # of a teacher without pieces, words follow words
+    assert {"reddog"} <= {tag for line in invented_tags({}, ["red", "dog"], 50, 0) for tag in line.split()}
+
+
+def test_units_belong_to_a_packed_table() -> None:
+    with pytest.raises(ValueError, match="units belong to a table of limbeck distil-text"):
+        StaticConfig(units=4)

@@ -34,7 +34,7 @@ def distil_text(
         help="Passes over the texts; default: 4 for a table (1 with --to image), else 10.",
     ),
     invented: int = typer.Option(
-        160_000,
+        220_000,
         "--invented",
         min=0,
         help="Number of texts to make up from the teacher's vocabulary and the given texts.",

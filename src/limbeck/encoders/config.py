@@ -192,8 +192,9 @@ class ClipTextConfig(Strict):
 class StaticConfig(Strict):
     """Average the rows of a table of tokens; ``rank`` makes its rows shorter than ``dim``, by a linear map.
 
-    ``fine`` and ``ball`` are set by ``limbeck distil-text``: the number of tokens with four bits per number,
-    where the others have two, and whether the outputs lie on a sphere.
+    ``limbeck distil-text`` sets ``fine``, the number of tokens with four bits per number, where the others
+    have two; ``units``, the hidden units that correct the mean; and ``ball``, whether the outputs lie on a
+    sphere.
     """
 
     kind: Literal["static"] = "static"
@@ -202,7 +203,14 @@ class StaticConfig(Strict):
     tokenizer: TokenizerConfig | str = TokenizerConfig()
     length: int = Field(default=64, ge=2)
     fine: int | None = Field(default=None, ge=1)
+    units: int = Field(default=0, ge=0)
     ball: bool = False
+
+    @model_validator(mode="after")
+    def _units_correct_packed_rows(self) -> StaticConfig:
+        if self.units and (self.fine is None or self.rank is not None):
+            raise ValueError("units belong to a table of limbeck distil-text; remove units")
+        return self
 
 
 class RunConfig(Strict):

@@ -9,7 +9,7 @@ _LATER: dict[str, Any] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
     "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop", "layer_decay": {},
-    "ema": None, "keep": 2, "recompute": False, "compile": False, "shard": False,
+    "ema": None, "keep": 2, "recompute": False, "compile": False, "shard": False, "units": 0,
 }  # fmt: skip
 
 

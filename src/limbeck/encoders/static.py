@@ -33,6 +33,21 @@ class Ball:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """What is added to a mean m: outer · relu(inner · m + shift).
+
+    Attributes:
+        inner: (units, dim).
+        shift: (units,).
+        outer: (dim, units).
+    """
+
+    inner: np.ndarray
+    shift: np.ndarray
+    outer: np.ndarray
+
+
+@dataclass(frozen=True)
 class StaticTable:
     """A fitted table.
 
@@ -41,12 +56,14 @@ class StaticTable:
         weight: their weights (V,).
         bias: the output of a text without tokens (dim,).
         ball: the outputs are moved onto it, if there is one.
+        correction: is added to the means, if there is one.
     """
 
     rows: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
     ball: Ball | None = None
+    correction: Correction | None = None
 
 
 SMOOTH = 1e-2
@@ -64,7 +81,8 @@ class StaticBackbone(Backbone):
 
     A recipe trains a table in float32 with fixed weights ``w``. A packed table is made by
     `limbeck.training.distil_text` and never trained: the rows of its first ``fine`` tokens have four bits per
-    number, the others two, and each row has a scale (docs/text-towers.md).
+    number, the others two, and each row has a scale. Its mean m is corrected by outer · relu(inner · m +
+    shift), as a list of words and a sentence with the same words differ (docs/text-towers.md).
     """
 
     reads = "text"
@@ -74,6 +92,9 @@ class StaticBackbone(Backbone):
     fine: torch.Tensor
     coarse: torch.Tensor
     scale: torch.Tensor
+    inner: torch.Tensor
+    shift: torch.Tensor
+    outer: torch.Tensor
     centre: torch.Tensor
     radius: torch.Tensor
 
@@ -95,6 +116,10 @@ class StaticBackbone(Backbone):
             self.register_buffer("coarse", torch.zeros(size, quarter, dtype=torch.uint8))
             self.register_buffer("fine", torch.zeros(fine, quarter, dtype=torch.uint8))
             self.register_buffer("scale", torch.zeros(size))
+        if units := self.config.units:
+            self.register_buffer("inner", torch.zeros(units, self.dim, dtype=torch.float16))
+            self.register_buffer("shift", torch.zeros(units))
+            self.register_buffer("outer", torch.zeros(self.dim, units, dtype=torch.float16))
         self.bias = nn.Parameter(torch.zeros(self.dim), requires_grad=not self.packed)
         self.map = None if self.config.rank is None else nn.Linear(self.width, self.dim, bias=False)
         if self.config.ball:
@@ -135,6 +160,9 @@ class StaticBackbone(Backbone):
         self.weight.copy_(torch.from_numpy(table.weight))
         self.weight[self.preprocessor.pad] = 0
         self.bias.copy_(torch.from_numpy(table.bias))
+        if table.correction is not None:
+            for name in ("inner", "shift", "outer"):
+                getattr(self, name).copy_(torch.from_numpy(getattr(table.correction, name)))
         if table.ball is not None:
             self.centre.copy_(torch.from_numpy(table.ball.centre))
             self.radius.fill_(table.ball.radius)
@@ -159,6 +187,9 @@ class StaticBackbone(Backbone):
         else:
             mean = self._mean_of_packed(ids, self.config.fine)
         mean = mean if self.map is None else self.map(mean)
+        if self.config.units:
+            hidden = torch.addmm(self.shift, mean, self.inner.float().T).relu()
+            mean = torch.addmm(mean, hidden, self.outer.float().T)
         if not self.config.ball:
             return self.bias + mean
         away = mean + (self.bias - self.centre)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections.abc import Sequence
@@ -76,6 +77,68 @@ def invented(words: Sequence[str], texts: Sequence[str], count: int, seed: int) 
     )
     drawn = (kinds[i % len(kinds)]() for i in range(max(0, count - len(words))))
     return [*words[:count], *drawn]
+
+
+_JOINTS = ("and", "of", "the", "in", "on", "my", "to", "a")
+
+
+def invented_tags(vocabulary: dict[str, int], words: Sequence[str], count: int, seed: int) -> list[str]:
+    """Draw lists as tags of photographs are (ours): three in four of 2 to 14 tags, the others of 1 to 3.
+
+    A tag is a word, a compound of two or three words, a token with pieces of words behind it (as names and
+    words of other languages look to the teacher), or a number or code (a year, a camera). Each list draws
+    how many of each kind it has.
+
+    Args:
+        vocabulary: of a WordPiece teacher, by ids in the order of frequency; words take the place of others.
+        words: the words, frequent ones first.
+        count: the number of lists.
+        seed: draws them.
+    """
+    rng = np.random.default_rng(21 + seed)
+    ordered = sorted(vocabulary, key=lambda token: vocabulary[token])
+    inside = [token.removeprefix(_INSIDE) for token in ordered if token.startswith(_INSIDE)]
+    pieces = [piece for piece in inside if re.fullmatch("[a-z]+", piece)] or words
+    starts = [token for token in ordered if pieces is not words and re.fullmatch("[a-z]{2,}", token)] or words
+
+    def one(given: Sequence[str]) -> str:
+        return given[
+            int(len(given) ** rng.uniform(0.5, 1) - 1 if rng.random() < 0.5 else rng.integers(len(given)))
+        ]
+
+    def compound() -> str:
+        kind = rng.random()
+        if kind < 0.6:
+            return one(words) + one(words)
+        return one(words) + (_JOINTS[rng.integers(8)] if kind < 0.8 else one(words)) + one(words)
+
+    def letter() -> str:
+        return string.ascii_lowercase[rng.integers(26)]
+
+    def code() -> str:
+        kind, number = rng.random(), str(int(10 ** rng.uniform(0, 4)))
+        if kind < 0.3:
+            return number
+        if kind < 0.5:
+            return str(rng.integers(1980, 2030))
+        if kind < 0.85:
+            return "".join(letter() for _ in range(1 if kind < 0.7 else 2)) + number
+        return number + letter() + (letter() if rng.random() < 0.5 else "")
+
+    def tag(shares: Sequence[float]) -> str:
+        kind = rng.random()
+        if kind < shares[0]:
+            return compound()
+        if kind < shares[1]:
+            return one(starts) + "".join(one(pieces) for _ in range(rng.integers(1, 4)))
+        return code() if kind < shares[2] else one(words)
+
+    def tags(least: int, most: int) -> str:
+        shares = list(itertools.accumulate(rng.uniform(0, most_) for most_ in (0.4, 0.4, 0.1)))
+        return " ".join(tag(shares) for _ in range(rng.integers(least, most + 1)))
+
+    short = count // 4
+    return [*(tags(2, 14) for _ in range(count - short)), *(tags(1, 3) for _ in range(short))]
 
 
 def vocabulary(

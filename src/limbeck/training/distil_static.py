@@ -11,7 +11,7 @@ import tokenizers
 from limbeck.encoders.config import StaticConfig
 from limbeck.encoders.static import StaticBackbone
 from limbeck.encoders.static_fit import fit_table, token_counts, vocabulary
-from limbeck.encoders.static_refine import refine
+from limbeck.encoders.static_refine import Loss, refine, squared
 from limbeck.errors import LimbeckError
 
 LEAST = 512
@@ -27,6 +27,8 @@ def fit_static(
     size: float,
     epochs: int,
     seed: int,
+    units: int = 0,
+    loss: Loss = squared,
 ) -> StaticBackbone:
     """Fit by a ridge, then by gradient steps.
 
@@ -37,17 +39,20 @@ def fit_static(
         size: the largest size of the table in megabytes.
         epochs: the number of passes of gradient steps.
         seed: shuffles the texts.
+        units: the most hidden units of a correction, which takes at most a twentieth of the size.
+        loss: the error that the gradient steps lower.
 
     Raises:
         LimbeckError: a size that is too small.
     """
-    room = Room.of(size, targets.shape[1])
+    room = Room.of(size, targets.shape[1], units)
     tokenizer = vocabulary(texts, room.tokens, pieces)
     fine = room.fine(tokenizer.get_vocab_size())
     counts = token_counts(tokenizer, texts)
     table = fit_table(counts, targets, penalty=PENALTY)
-    table = refine(counts, targets, table, fine=fine, epochs=epochs, seed=seed)
-    backbone = StaticBackbone(StaticConfig(dim=targets.shape[1], fine=fine, ball=table.ball is not None))
+    table = refine(counts, targets, table, fine=fine, epochs=epochs, seed=seed, units=room.units, loss=loss)
+    config = StaticConfig(dim=targets.shape[1], fine=fine, units=room.units, ball=table.ball is not None)
+    backbone = StaticBackbone(config)
     backbone.use(tokenizer)
     backbone.set_table(table)
     return backbone
@@ -63,20 +68,24 @@ class Room:
         bytes: for rows, weights and scales.
         width: the bytes of a row in two bits.
         tokens: the largest vocabulary.
+        units: the hidden units of the correction.
     """
 
     bytes: int
     width: int
     tokens: int
+    units: int
 
     @classmethod
-    def of(cls, size: float, dim: int) -> Room:
+    def of(cls, size: float, dim: int, units: int = 0) -> Room:
         """Return the room of a table of ``size`` megabytes.
 
         Raises:
             LimbeckError: too small for the characters of a text.
         """
         width, rest = -(-dim // 4), 4 * (2 * dim + 1)  # bias, and centre and radius of a sphere
+        units = min(units, int(size * 1e6 / 20) // (4 * dim + 4))
+        rest += units * (4 * dim + 4)  # in half floats, but the shift
         room, per_token = int(1e6 * size) - rest, 1.25 * width + 8
         if room < LEAST * per_token:
             least = (LEAST * per_token + rest) / 1e6
@@ -84,7 +93,7 @@ class Room:
                 f"--size {size:g}: too small for outputs of width {dim}; give at least {least + 0.005:.2f}",
                 code="E-OPTION-RANGE",
             )
-        return cls(room, width, int(room / per_token))
+        return cls(room, width, int(room / per_token), units)
 
     def fine(self, tokens: int) -> int:
         """Return how many of ``tokens`` rows can have four bits, at most all but the last (the padding)."""

@@ -18,9 +18,10 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import Block, blocks_of, device_of, output_blocks
-from limbeck.encoders.lifts import build_lift
+from limbeck.encoders.lifts import Lift, build_lift
 from limbeck.encoders.static import StaticBackbone
-from limbeck.encoders.static_fit import invented, whole_words
+from limbeck.encoders.static_fit import invented, invented_tags, whole_words
+from limbeck.encoders.static_refine import Loss, squared
 from limbeck.encoders.text import ClipTextBackbone
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError
@@ -34,6 +35,12 @@ from limbeck.training.precision import half_where_fast
 
 HELD_OUT = 20
 """One text in so many is kept from the fit and tells the cosine."""
+UNITS = 64
+"""The hidden units that correct a table (`StaticBackbone`)."""
+HEAD = 3.0
+"""The weight of the error of the teacher's embeddings, on the given texts, beside that of its outputs."""
+TAGS = 3
+"""So many of 11 texts that are made up are lists of tags."""
 Kind = Literal["static", "transformer"]
 EPOCHS: dict[Kind, int] = {"static": 4, "transformer": 10}
 PICTURE_EPOCHS: dict[Kind, int] = {"static": 1, "transformer": 10}
@@ -60,7 +67,7 @@ class TextSettings:
     size: float = 3.0
     width: int = 128
     layers: int = 2
-    invented: int = 160_000
+    invented: int = 220_000
     epochs: int | None = None
     fits_layers: bool = True
     seed: int = 0
@@ -111,13 +118,16 @@ def lesson_of_texts(teacher: DualEncoder, texts: Sequence[str], settings: TextSe
     known, unknown = _known(teacher, texts)
     inner = innermost(teacher.towers["text"])
     found = _tokenizers(inner.backbone)
-    made_up = invented(_words(found, known), known, settings.invented, settings.seed)
+    words, pieces = _words(found, known), _word_pieces(found)
+    lists = settings.invented * TAGS // 11
+    made_up = invented(words, known, settings.invented - lists, settings.seed)
+    tags = invented_tags(pieces.get_vocab() if pieces else {}, words, lists, settings.seed)
     parts = [
         teacher_outputs(inner, part, with_trunk=not _keeps_trunk(inner), exact=part is known)
-        for part in (known, made_up)
+        for part in (known, made_up, tags)
         if part
     ]
-    return Lesson(known + made_up, np.concatenate(parts), len(known), unknown, _word_pieces(found))
+    return Lesson(known + made_up + tags, np.concatenate(parts), len(known), unknown, pieces)
 
 
 def distil_text(teacher: DualEncoder, lesson: Lesson, settings: TextSettings) -> Distilled:
@@ -126,10 +136,11 @@ def distil_text(teacher: DualEncoder, lesson: Lesson, settings: TextSettings) ->
     Raises:
         LimbeckError: fewer than two texts.
     """
-    backbone, cosine = _fit(lesson, settings)
     tower, lift = copy.deepcopy(teacher.towers["text"]), copy.deepcopy(teacher.lift)
     inner = innermost(tower)
     teaching = inner.trunk if _keeps_trunk(inner) else nn.Identity()
+    loss = _as_embedded(teaching, teacher.lift, lesson) if inner is tower else squared
+    backbone, cosine = _fit(lesson, settings, units=UNITS, loss=loss)
     _put(inner, backbone, _keeps_trunk(inner))
     if settings.fits_layers and inner is tower:
         rows = _rows_of_layers(lesson)
@@ -142,10 +153,30 @@ def distil_text(teacher: DualEncoder, lesson: Lesson, settings: TextSettings) ->
     return Distilled(DualEncoder(teacher.towers["image"], tower, lift), cosine, _bytes(backbone))
 
 
+def _as_embedded(trunk: nn.Module, lift: Lift, lesson: Lesson) -> Loss:
+    """Return the squared error of outputs plus that of the embeddings that they give, on the given texts."""
+    weight = HEAD * float(lesson.targets.var(0).sum())
+    given = len(_fitted_rows(lesson)) - (len(lesson.texts) - lesson.given)
+
+    def loss(output: torch.Tensor, target: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        own = torch.from_numpy(rows < given)
+        with torch.no_grad():
+            wanted = lift(trunk(target[own]), "text")
+        apart = (lift(trunk(output[own]), "text") - wanted).square().sum()
+        return squared(output, target, rows) + weight * apart / len(rows)
+
+    return loss
+
+
+def _fitted_rows(lesson: Lesson) -> np.ndarray:
+    """Return the rows that a backbone is fitted to: all but one in `HELD_OUT` of the given texts."""
+    return np.setdiff1d(np.arange(len(lesson.texts)), np.arange(0, lesson.given, HELD_OUT))
+
+
 def _rows_of_layers(lesson: Lesson) -> np.ndarray:
     """Return the given texts that the backbone was fitted to, and as many of the others, evenly spread."""
-    given = np.setdiff1d(np.arange(lesson.given), np.arange(0, lesson.given, HELD_OUT))
-    others = np.arange(lesson.given, len(lesson.texts))
+    rows = _fitted_rows(lesson)
+    given, others = np.split(rows, [np.searchsorted(rows, lesson.given)])
     return np.concatenate([given, others[:: max(1, len(others) // len(given))]])
 
 
@@ -292,10 +323,14 @@ def teacher_outputs(
     return outputs
 
 
-def _fit(lesson: Lesson, settings: TextSettings) -> tuple[StaticBackbone | ClipTextBackbone, float]:
-    """Fit to the texts; return the mean cosine over a part of the given ones, which is not fitted to."""
-    held = np.arange(0, lesson.given, HELD_OUT)
-    kept = np.setdiff1d(np.arange(len(lesson.texts)), held)
+def _fit(
+    lesson: Lesson, settings: TextSettings, *, units: int = 0, loss: Loss = squared
+) -> tuple[StaticBackbone | ClipTextBackbone, float]:
+    """Fit to the texts; return the mean cosine over a part of the given ones, which is not fitted to.
+
+    Units and loss are those of a table.
+    """
+    held, kept = np.arange(0, lesson.given, HELD_OUT), _fitted_rows(lesson)
     if not len(kept):
         raise LimbeckError("distil-text: needs at least two different texts", code="E-DATA-TEXT")
     texts, targets = [lesson.texts[row] for row in kept.tolist()], lesson.targets[kept]
@@ -303,7 +338,14 @@ def _fit(lesson: Lesson, settings: TextSettings) -> tuple[StaticBackbone | ClipT
     backbone: StaticBackbone | ClipTextBackbone
     if settings.kind == "static":
         backbone = fit_static(
-            texts, targets, lesson.pieces, size=settings.size, epochs=epochs, seed=settings.seed
+            texts,
+            targets,
+            lesson.pieces,
+            size=settings.size,
+            epochs=epochs,
+            seed=settings.seed,
+            units=units,
+            loss=loss,
         )
     else:
         backbone = fit_transformer(
