@@ -114,7 +114,8 @@ def join(files: list[Path], part: Path) -> None:
     found = [row for file in files for row in lines(file)]
     runs = [row for row in found if "command" in row]
     rows = [row for row in found if "algorithm" in row]
-    libraries = {row["library"]: row["version"] for row in rows if "version" in row}
+    used = sorted({(row["library"], row["version"]) for row in rows if "version" in row})
+    libraries = {name: ", ".join(one for other, one in used if other == name) for name, _ in used}
     write_json(part, {"runs": runs, "libraries": libraries, "rows": rows})
 
 
