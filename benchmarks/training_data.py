@@ -274,6 +274,34 @@ def _resident() -> int:
         return int(stream.read().split()[1]) * resource.getpagesize()
 
 
+def summary(found: dict[str, Any], command: str) -> dict[str, Any]:
+    """Return the claims, and the cores that decode for a GPU."""
+    total, each = found["order"], max(own["whole"] for own in found["decode"].values())
+    wrong = total["not_once"] + total["twice_in_a_batch"] + total["other_order"] + total["other_pixels"]
+    gpu = {
+        str(tflops): {"pairs_per_second": tflops / PAIR_TFLOP, "cores": tflops / PAIR_TFLOP * each / 1e3}
+        for tflops in (100, 400, 790)
+    }
+    claims = Claims()
+    claims.add(
+        "batches that differ, and epochs without every pair once, over 1, 2, 3 processes and threads", command,
+        wrong, "batches", 0, below=True, seeds=[0],
+        note=f"{total['pairs']:,} pairs, {total['steps']} steps, {total['restarts']} restarts",
+    )  # fmt: skip
+    for own in found.get("waiting", []):
+        claims.add(
+            f"waiting for data, share of a training step at 224 px, workers={own['workers']}", command,
+            own["share"], "share", BAR, below=True, seeds=[0],
+            note=f"ViT-S/16 forward, backward and AdamW on the CPU, {own['pairs_per_second']:.1f} pairs/s",
+        )  # fmt: skip
+    claims.add(
+        "cores that decode for a GPU at 400 TFLOP/s (student of hmid_net/paper-vit-s)", command,
+        gpu["400"]["cores"], "cores", 16, below=True, seeds=[0],
+        note=f"{each:.2f} ms of a core per picture, {1e3 / each:,.0f} pictures/s per core",
+    )  # fmt: skip
+    return {"gpu": gpu, "claims": claims.rows}
+
+
 def main() -> None:
     """Measure, and write the claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -307,34 +335,9 @@ def main() -> None:
                 found["pools"] = pools(view, 2)
             if "waiting" in given.parts:
                 found["waiting"] = [waiting(view, n, given.batch, given.steps) for n in (1, 2, 4)]
-    total, each = found["order"], max(own["whole"] for own in found["decode"].values())
-    wrong = total["not_once"] + total["twice_in_a_batch"] + total["other_order"] + total["other_pixels"]
-    found["gpu"] = {
-        str(tflops): {"pairs_per_second": tflops / PAIR_TFLOP, "cores": tflops / PAIR_TFLOP * each / 1e3}
-        for tflops in (100, 400, 790)
-    }
-    claims = Claims()
-    claims.add(
-        "batches that differ, and epochs without every pair once, over 1, 2, 3 processes and threads", command,
-        wrong, "batches", 0, below=True, seeds=[0],
-        note=f"{total['pairs']:,} pairs, {total['steps']} steps, {total['restarts']} restarts",
-    )  # fmt: skip
-    for own in found["waiting"]:
-        claims.add(
-            f"waiting for data, share of a training step at 224 px, workers={own['workers']}", command,
-            own["share"], "share", BAR, below=True, seeds=[0],
-            note=f"ViT-S/16 forward, backward and AdamW on the CPU, {own['pairs_per_second']:.1f} pairs/s",
-        )  # fmt: skip
-    claims.add(
-        "cores that decode for a GPU at 400 TFLOP/s (student of hmid_net/paper-vit-s)", command,
-        found["gpu"]["400"]["cores"], "cores", 16, below=True, seeds=[0],
-        note=f"{each:.2f} ms of a core per picture, {1e3 / each:,.0f} pictures/s per core",
-    )  # fmt: skip
     versions, machine = environment()
     about = {"date": datetime.date.today().isoformat(), "versions": versions, "machine": machine}
-    found["claims"] = claims.rows
-    found["load"] = round(os.getloadavg()[0], 2)
-    write_json(given.out, found | about)
+    write_json(given.out, found | about | summary(found, command) | {"load": round(os.getloadavg()[0], 2)})
 
 
 if __name__ == "__main__":
