@@ -18,7 +18,7 @@ from limbeck.evaluation import evaluate
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.hashing import Labelled
 from limbeck.evaluation.results import Result
-from limbeck.metrics import hamming_map
+from limbeck.metrics import hamming_map, ranking_map
 from limbeck.spaces import Hamming, Sphere
 from limbeck.training import train
 from raising import raises_code
@@ -138,3 +138,21 @@ def test_exact_words_ask_with_class_names_alone(run: Path, capsys: pytest.Captur
     codes = model.encode_text(prompts), model.encode_image(pairs.features("cnn", items))
     wanted = hamming_map(*codes, pairs.labels(rows), pairs.labels(items)).value
     assert control.metrics["t2i"]["map"] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_asymmetric_is_a_row_of_real_queries(run: Path) -> None:
+    app(["evaluate", str(run), "--asymmetric", "--no-ceiling"], standalone_mode=False)
+    result, plain = Result.load(run / "result-asymmetric.json"), evaluate(run, ceiling=False)
+    assert result.label == "tiny/soda, asymmetric" and result.bits == plain.bits
+    assert not result.curves["t2i"] and not result.health["database_image"]
+    model, pairs = limbeck.load(run), Pairs.open(run.parent / "pairs")
+    rows, items = pairs.split_rows("query"), np.concatenate([pairs.split_rows(n) for n in ("train", "rest")])
+    numbers = model.encode_image(pairs.features("cnn", rows), output="embeddings")
+    texts = [" ".join(pairs.tags[row]) for row in items.tolist()]
+    signs = np.where(model.encode_text(texts, output="embeddings") >= 0, 1, -1)
+    relevant = pairs.labels(rows).astype(int) @ pairs.labels(items).T.astype(int) > 0
+    rules = result.settings["metric"]  # items of equal codes tie
+    wanted = ranking_map(numbers @ signs.T, relevant, **rules).value
+    assert result.metrics["i2t"]["map"] == pytest.approx(wanted, abs=1e-6)
+    with raises_code("E-OPTION-UNUSED", "--asymmetric"):
+        evaluate(run, protocol=run.parent / "retrieval.yaml", asymmetric=True)

@@ -51,6 +51,13 @@ def evaluate(
             "--exact-words", help="As a control, reduce query texts to the class names they contain verbatim."
         ),
     ] = False,
+    asymmetric: Annotated[
+        bool,
+        typer.Option(
+            "--asymmetric",
+            help="Compare the real numbers of queries with the items' codes, as a separate row.",
+        ),
+    ] = False,
     unseen: Annotated[
         str | None,
         typer.Option(
@@ -73,9 +80,9 @@ def evaluate(
         raise typer.BadParameter("give either RUN or --codes FILE")
     if probe and codes is not None:
         raise typer.BadParameter("--probe needs a model; give RUN instead of --codes")
-    if (by_label or unseen is not None or exact_words) and codes is not None:
+    if (by_label or unseen is not None or exact_words or asymmetric) and codes is not None:
         raise typer.BadParameter(
-            "--by-label, --unseen and --exact-words need a model; give RUN instead of --codes"
+            "--by-label, --unseen, --exact-words and --asymmetric need a model; give RUN instead of --codes"
         )
     if bits is not None and codes is not None:
         raise typer.BadParameter("--bits needs a model; with --codes shorten the codes themselves")
@@ -104,6 +111,7 @@ def evaluate(
             str(run), data, protocol, json=json, label=label, seed=seed, ceiling=ceiling,
             metric_preset=metric_preset,
             probe=probe, bits=bits, by_label=by_label, exact_words=exact_words,
+            asymmetric=asymmetric,
             unseen=None if unseen is None else [name.strip() for name in unseen.split(",")],
         )  # fmt: skip
     for table in [*result_tables([result]), *code_tables([result]), *further_tables([result])]:

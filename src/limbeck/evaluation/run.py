@@ -15,6 +15,7 @@ from limbeck.data.protocol import Protocol
 from limbeck.data.protocols import open_splits
 from limbeck.data.resolved_splits import ResolvedSplits
 from limbeck.errors import LimbeckError
+from limbeck.evaluation.asymmetric import AsymmetricHamming
 from limbeck.evaluation.by_label import score_labels
 from limbeck.evaluation.classification import unknown_classes, zero_shot
 from limbeck.evaluation.cones import score_cones, text_details
@@ -30,9 +31,10 @@ from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.evaluation.validity import metric_version
 from limbeck.notices import say
 from limbeck.optional_deps import require
+from limbeck.spaces import Hamming
 
 if TYPE_CHECKING:
-    from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.dual import DualEncoder, Output
 
 
 def evaluate(
@@ -51,6 +53,7 @@ def evaluate(
     by_label: bool = False,
     unseen: Sequence[str] | None = None,
     exact_words: bool = False,
+    asymmetric: bool = False,
 ) -> Result:
     """Evaluate a model by a protocol.
 
@@ -75,11 +78,13 @@ def evaluate(
         unseen: labels withheld in training, for ``by_label``; by default the labels that the run withheld.
         exact_words: evaluate a control as a separate row: each text is replaced by a prompt of the class
             names that it contains word for word (`limbeck.data.prompts.exact_words_prompt`).
+        asymmetric: evaluate, as a separate row, queries by their real numbers before the signs, against the
+            items' codes (`AsymmetricHamming`). Scores of codes alone (look-up, curves, health) are left out.
 
     Returns:
         The result. For a run directory it is also written into that directory: as ``result.json`` under the
         protocol of the run, else as ``result-NAME.json``. The file name ends in ``-16bits`` for the first 16
-        bits and in ``-exact-words`` for that control.
+        bits, in ``-exact-words`` for that control and in ``-asymmetric`` for real queries.
 
     Raises:
         LimbeckError: model, data set and protocol do not fit together, or files are missing or damaged.
@@ -136,14 +141,23 @@ def evaluate(
         row, tail = label or f"{row}, {whole} bits, first {bits}", f"-{bits}bits"
     if exact_words:
         row, tail = f"{row}, exact words", f"{tail}-exact-words"
+    space = model.space
+    if asymmetric:
+        if protocol.task != "hashing" or not isinstance(space, Hamming):
+            raise LimbeckError(
+                f"--asymmetric: compares with hash codes by labels; {row} under {protocol.name} does not",
+                code="E-OPTION-UNUSED",
+            )
+        space = AsymmetricHamming(space.bits)
+        row, tail = f"{row}, asymmetric", f"{tail}-asymmetric"
     splits = dataclasses.replace(splits, protocol=protocol)
     extra: dict[str, Any] = {}
     if (classes := splits.classes) is not None:
         extra |= {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
     started = time.perf_counter()
-    sides, silent = _encode(model, splits, batch_size, exact_words)
+    queries: Output = "embeddings" if asymmetric else "points"
+    sides, silent = _encode(model, splits, batch_size, exact_words, queries)
     encoded = time.perf_counter()
-    space = model.space
     if silent:
         extra["without_text"] = silent
     if protocol.task == "hashing":
@@ -163,7 +177,7 @@ def evaluate(
             space, sides[SetName.QUERY_IMAGE], sides[SetName.QUERY_TEXT], protocol.metric.ks or [1, 5, 10],
             median_rank=protocol.metric.median_rank, directions=protocol.directions,
         )  # fmt: skip
-    for more in _further(model, splits, sides, batch_size):
+    for more in () if asymmetric else _further(model, splits, sides, batch_size):
         for group, values in more.metrics.items():
             scores.metrics[group] = scores.metrics.get(group, {}) | values
         scores.per_query |= more.per_query
@@ -171,7 +185,7 @@ def evaluate(
         probe_scores, extra["probe"] = linear_probe(model, splits, batch_size=batch_size)
         scores.metrics |= probe_scores.metrics
         scores.per_query |= probe_scores.per_query
-    described = space.to_json()
+    described = model.space.to_json()
     cost, progress = read_efficiency(facts.folder) if facts.folder is not None else ({}, [])
     result = Result(
         protocol=protocol.name,
@@ -208,7 +222,7 @@ def evaluate(
 
 
 def _encode(
-    model: DualEncoder, splits: ResolvedSplits, batch_size: int, exact_words: bool
+    model: DualEncoder, splits: ResolvedSplits, batch_size: int, exact_words: bool, queries: Output
 ) -> tuple[dict[SetName, Side], dict[str, int]]:
     """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
     protocol, pairs = splits.protocol, splits.pairs
@@ -221,8 +235,9 @@ def _encode(
     silent: dict[str, int] = {}
     for name in (name for name in SetName if name in needed):
         part = splits.query if name.part == "query" else splits.database
+        output: Output = queries if name.part == "query" else "points"
         if name in (SetName.QUERY_IMAGE, SetName.DATABASE_IMAGE):
-            sides[name] = encode_pictures(model, pairs, part.rows, batch_size=batch_size)
+            sides[name] = encode_pictures(model, pairs, part.rows, output=output, batch_size=batch_size)
             continue
         texts = part.texts
         if lacking := sum(not any(text.strip() for text in row) for row in texts):
@@ -231,7 +246,7 @@ def _encode(
             pairs.require_texts(protocol.text.column, part.rows)  # refuses, and names the column
         if exact_words:
             texts = [[exact_words_prompt(text, pairs.label_names) for text in row] for row in texts]
-        sides[name] = encode_texts(model, texts, part.rows, batch_size=batch_size)
+        sides[name] = encode_texts(model, texts, part.rows, output=output, batch_size=batch_size)
     return sides, silent
 
 
