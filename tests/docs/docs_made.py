@@ -66,9 +66,7 @@ class Made:
             ),
             "index/pictures": self._album_index,
             "index/things": self._album_index,
-            "runs/lorentz": lambda place: self._small_run(
-                place, "meru", {"kind": "polar", "dim": 8}, on="data/photos"
-            ),
+            "runs/lorentz": self._run_with_cones,
             "mirflickr.zip": lambda place: _mirflickr(place.parent),
             "flickr8k.zip": lambda place: _flickr8k(place.parent),
             "coco": lambda place: _coco(place),
@@ -98,9 +96,8 @@ class Made:
                 )
             else:
                 method, _, seed = place.name.partition("-s")
-                self._small_run(
-                    place, method, {"kind": "sphere" if method == "clip" else "polar", "dim": 8}, seed
-                )
+                lift = {"kind": "sphere" if method == "clip" else "polar", "dim": 8}
+                self._small_run(place, method, lift, seed=seed)
                 call("evaluate", place)
         return place
 
@@ -146,6 +143,10 @@ class Made:
         recipe = next(block for block in blocks(ROOT / "README.md") if block.file == "photos.yaml")
         (self.folder / "photos.yaml").write_text(recipe.body)
         call("train", self.folder / "photos.yaml", "--data", self["data/photos"], "--out", place)
+
+    def _run_with_cones(self, place: Path) -> None:
+        self._small_run(place, "meru", {"kind": "polar", "dim": 8}, on="data/photos")
+        (self.folder / "words.txt").write_text("a circle\na red circle\na star\n")
 
     def _small_run(
         self, place: Path, method: str, lift: dict[str, Any], *, on: str = "data/scenes", seed: str = ""
@@ -210,6 +211,7 @@ COMPANIONS = {
     "mirflickr.zip": ["features.npy", "names.txt"],
     "photos.zip": ["list.tsv"],
     "runs/big": ["texts.txt"],
+    "runs/lorentz": ["words.txt"],
     "coco": ["dataset_coco.json"],
     "things": ["things.npy", "data/things"],
 }

@@ -49,6 +49,7 @@ NEEDS = {
     "docs/tutorials/compress-clip.md": ["photos", "models"],
     "docs/tutorials/data-set.md": ["photos"],
     "docs/tutorials/photos.md": ["Pictures"],
+    "docs/tutorials/shards.md": ["shards"],
     "docs/tutorials/tagged-site.md": ["photos"],
     "docs/zero-pair.md": ["photos.zip"],
 }
