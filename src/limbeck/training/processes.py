@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -40,7 +41,8 @@ def together() -> Iterator[None]:
     except RuntimeError as error:
         if not several():
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rpartition("] ")[2]
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = re.sub(r"^\[\S+\] ", "", line).split(". ")[0]  # without the place in gloo's source
         raise LimbeckError(
             f"process {rank()} of {dist.get_world_size()} stops, because another process was lost "
             f"({reason[:120].rstrip('.')}); read its message, then continue with --resume",
