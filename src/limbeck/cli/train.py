@@ -44,6 +44,13 @@ def train(
             min=4, help="Pairs per step of the dry run; the figures are scaled to the recipe's batch."
         ),
     ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="Print parameters, operations, memory and hours on this GPU (h100, a100 …) from the "
+            "configurations, without weights and data.",
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write a trace of ten steps and print where the time goes.")
     ] = False,
@@ -85,6 +92,12 @@ def train(
     if data is not None:
         changes["data.pairs"] = str(data.resolve())
     resolved = load_recipe(source, changes)
+    if gpu is not None:
+        from limbeck.training.estimate import estimate
+
+        for line in estimate(resolved, gpu):
+            echo(line)
+        return
     if dry_run:
         for line in rehearse(resolved, dry_batch):
             echo(line)

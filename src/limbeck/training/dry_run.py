@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
@@ -29,8 +28,10 @@ from limbeck.training.fit import count_flops, set_train_mode
 from limbeck.training.optim import learning_rates
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
+from limbeck.training.saved_bytes import SavedBytes
 from limbeck.training.stages import input_readers
 from limbeck.training.step import forward_backward
+from limbeck.training.units import short, span
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
@@ -56,6 +57,8 @@ def dry_run(recipe: Recipe, batch: int | None = None) -> list[str]:
         LimbeckError: the data is bad, or the recipe reads precomputed features (of unknown width) without
             ``data.pairs``.
     """
+    alone = recipe.compute.model_copy(update={"devices": 1, "nodes": 1})  # the steps run on one device
+    recipe = recipe.model_copy(update={"compute": alone})
     with tempfile.TemporaryDirectory() as scratch:
         folder, fake = Path(scratch), recipe.data.pairs is None
         if fake:
@@ -86,7 +89,7 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     for step in range(2):
         began = time.monotonic()
         state = TrainState(step, 2, 0, recipe.seed)
-        with _Saved(method) as saved:
+        with SavedBytes(method) as saved:
             losses, _ = forward_backward(method, batches.at(step), state, fabric, plan.chunk)
         method.zero_grad(set_to_none=True)
         seconds.append(time.monotonic() - began)
@@ -114,10 +117,10 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
     if steps is None:
         return f"{text}\n    {cost}\n    time unknown without data (the length is in epochs)"
     scaled = f" (from steps of {size} pairs, scaled to {whole})" if size != whole else ""
-    here, there = _span(steps * whole * seconds[-1] / size), _span(steps * flops / SUSTAINED)
+    here, there = span(steps * whole * seconds[-1] / size), span(steps * flops / SUSTAINED)
     return (
         f"{text}\n    {cost}\n    about {here} for {steps:,} steps on this machine{scaled}; "
-        f"{there} at a sustained {_short(SUSTAINED)}FLOP/s, teachers not counted"
+        f"{there} at a sustained {short(SUSTAINED)}FLOP/s, teachers not counted"
     )
 
 
@@ -128,35 +131,9 @@ def _cost(method: Method, flops: int, per_pair: float, at_once: int) -> str:
     state = 4 * trained + frozen  # weights, gradients, two moments of AdamW
     memory = state + per_pair * at_once
     return (
-        f"{_short(flops)} FLOP per step without teachers, memory about {_short(memory)}B "
-        f"({_short(state)}B model and optimizer, {_short(per_pair)}B per pair, {at_once} at once)"
+        f"{short(flops)} FLOP per step without teachers, memory about {short(memory)}B "
+        f"({short(state)}B model and optimizer, {short(per_pair)}B per pair, {at_once} at once)"
     )
-
-
-class _Saved:
-    """Count the bytes that the graph keeps for the backward pass: each storage once, without weights."""
-
-    def __init__(self, method: Method) -> None:
-        self.weights = {p.untyped_storage().data_ptr() for p in method.parameters()}
-        self.storages: dict[int, int] = {}
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.weights:
-            self.storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    @property
-    def bytes(self) -> int:
-        return sum(self.storages.values())
-
-    def __enter__(self) -> _Saved:
-        self.hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.hooks.__exit__(*error)
 
 
 def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
@@ -220,16 +197,3 @@ def _values(tree: Any, key: str) -> list[Any]:
     if not isinstance(tree, dict):
         return []
     return [v for k, inner in tree.items() for v in ([inner] if k == key else _values(inner, key))]
-
-
-def _short(value: float) -> str:
-    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {prefix}"
-    return f"{value:.3g} "
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"
