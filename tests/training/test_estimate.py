@@ -88,7 +88,7 @@ def test_what_does_not_fit_says_so_and_epochs_give_hours_per_million(monkeypatch
     monkeypatch.setattr("limbeck.training.estimate.model_cost", lambda source, shown=1.0: costs)
     changes: dict[str, Any] = {"schedule.chunk": None, "compute.devices": 1, "schedule.epochs": 3}
     lines = estimate(load_recipe("soda/scale-l", changes), "rtx4090")
-    assert "does not fit; lower schedule.chunk RTX 4090 (24 GB)" in lines[3]
+    assert "does not fit RTX 4090 (24 GB), lower schedule.chunk" in lines[3]
     assert "h per million pairs on 1 × RTX 4090 (3 epochs)" in lines[4]
 
 

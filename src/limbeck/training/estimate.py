@@ -114,7 +114,9 @@ def _stage(
     at_once = min(share, plan.chunk or share)
     state = 16 * trained.parameters + 4 * frozen.parameters
     memory = state + at_once * trained.kept
-    fits = "fits" if memory < 0.9 * gpu.memory else "does not fit; lower schedule.chunk"
+    fits = f"fits {gpu.name} ({gpu.memory / 1e9:.0f} GB)"
+    if memory > 0.9 * gpu.memory:
+        fits = f"does not {fits.replace('fits', 'fit')}, lower schedule.chunk"
     yield (
         f"  {stage.name}: {stage.method['name']}, {trained.parameters + frozen.parameters:,} parameters "
         f"({trained.parameters:,} trained, {frozen.parameters:,} frozen, teachers and averages included)"
@@ -125,8 +127,7 @@ def _stage(
     )
     yield (
         f"    memory about {short(memory)}B per GPU ({short(state)}B weights, gradients and optimizer, "
-        f"{short(trained.kept)}B per pair, {at_once:,.0f} at once): {fits} {gpu.name} "
-        f"({gpu.memory / 1e9:.0f} GB)"
+        f"{short(trained.kept)}B per pair, {at_once:,.0f} at once): {fits}"
     )
     yield f"    {_hours(stage, flops, gpu, devices)}"
     yield (
