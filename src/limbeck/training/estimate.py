@@ -217,10 +217,11 @@ def _text_sizes(config: ClipTextConfig) -> dict[str, Any]:
 
 
 def _image(stored: dict[str, Any], shown: float) -> Cost:
-    side, patches = stored["image_size"], (stored["image_size"] // stored["patch_size"]) ** 2
     with torch.device("meta"):
         network = vision_network(stored["model_type"])
         model = network.build(stored, projection=True)
+        side = int(model.config.image_size)  # a stored configuration may leave defaults out
+        patches = (side // int(model.config.patch_size)) ** 2
         inputs = {"pixels": torch.empty(_PAIRS, 3, side, side)}
         if shown < 1:
             inputs["keep"] = torch.zeros(_PAIRS, round(shown * patches), dtype=torch.int64)
@@ -230,7 +231,7 @@ def _image(stored: dict[str, Any], shown: float) -> Cost:
 def _text(stored: dict[str, Any]) -> Cost:
     with torch.device("meta"):
         model = text_network(stored["model_type"]).build(stored, projection=True)
-        ids = torch.zeros(_PAIRS, stored["max_position_embeddings"], dtype=torch.int64)
+        ids = torch.zeros(_PAIRS, int(model.config.max_position_embeddings), dtype=torch.int64)
     return _counted(model, lambda: model(input_ids=ids))
 
 
