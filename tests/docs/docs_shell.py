@@ -20,19 +20,21 @@ from limbeck.training import recipe as recipes
 from limbeck.training import run as training
 
 INSTALLS = ("pip install",)  # what these lines name is checked by test_docs.py
+LONGEST = 40  # steps that a page may ask for
 _LOOP = re.compile(r"for (\w+) in (.+); do")
 
 
 def short(recipe: recipes.Recipe) -> recipes.Recipe:
-    """The recipe with two small steps a stage: what is tested is that it runs."""
+    """The recipe with two small steps for each longer stage: what is tested is that it runs."""
     stages = {}
     for name, stage in recipe.stages.items():
-        length = {
-            "steps": min(stage.schedule.steps or 2, 2) if stage.schedule.steps != 0 else 0,
-            "epochs": None,
-        }
-        size = {"batch_size": min(stage.schedule.batch_size, 16), "chunk": None, "validate_every": None}
-        stages[name] = stage.model_copy(update={"schedule": stage.schedule.model_copy(update=length | size)})
+        plan = stage.schedule
+        if plan.steps is None or plan.steps > LONGEST:
+            size = {"batch_size": min(plan.batch_size, 16), "chunk": None, "validate_every": None}
+            stage = stage.model_copy(
+                update={"schedule": plan.model_copy(update={"steps": 2, "epochs": None} | size)}
+            )
+        stages[name] = stage
     compute = recipe.compute.model_copy(update={"threads": 1})
     return recipe.model_copy(update={"stages": stages, "compute": compute})
 
