@@ -96,7 +96,9 @@ class LorentzLift(LogitScale, Lift):
         self, general: torch.Tensor, specific: torch.Tensor, aperture: float = 1.0
     ) -> torch.Tensor:
         """Return the exterior angle minus the half aperture times a factor, in radians (MERU, HyCoCLIP)."""
-        return self.exterior_angle(general, specific) - aperture * self.half_aperture(general)
+        # The aperture first: gradients are summed in the order of the graph, to the last bit.
+        widest = aperture * self.half_aperture(general)
+        return self.exterior_angle(general, specific) - widest
 
     def radius(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the radii (…) of points (…, dim), in units of 1/sqrt(curv)."""
