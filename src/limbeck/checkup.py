@@ -207,8 +207,10 @@ def _memory() -> Iterator[Check]:
             else ""
         )
         yield Check("shared memory", "note" if low else "ok", f"{size / 1e9:.1f} GB", more)
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     low = files < LEAST_FILES
     yield Check(

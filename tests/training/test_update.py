@@ -19,11 +19,11 @@ from limbeck.training.average import WeightAverage
 from limbeck.training.blocks import apply_compute, levels
 from limbeck.training.compute import ComputeConfig
 from limbeck.training.data import open_data
-from limbeck.training.dry_run import _Saved
 from limbeck.training.fit import count_flops
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.run import start_fabric
+from limbeck.training.saved_bytes import SavedBytes
 from limbeck.training.stages import build_method
 from limbeck.training.step import forward_backward
 from limbeck.training.update import LEAST_SCALE, Update
@@ -168,7 +168,7 @@ def kept_bytes(method: Method, batch: Any, chunk: int | None) -> tuple[int, dict
     """The bytes that the backward pass keeps, and the gradients."""
     torch.manual_seed(3)
     method.train()
-    with _Saved(method) as saved:
+    with SavedBytes(method) as saved:
         forward_backward(method, batch, STATE, Fabric(accelerator="cpu", devices=1), chunk)
     return saved.bytes, {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
 

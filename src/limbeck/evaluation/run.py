@@ -31,7 +31,6 @@ from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.evaluation.validity import metric_version
 from limbeck.notices import say
 from limbeck.optional_deps import require
-from limbeck.spaces import Hamming
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder, Output
@@ -143,12 +142,12 @@ def evaluate(
         row, tail = f"{row}, exact words", f"{tail}-exact-words"
     space = model.space
     if asymmetric:
-        if protocol.task != "hashing" or not isinstance(space, Hamming):
+        if protocol.task != "hashing" or space.storage != "codes":
             raise LimbeckError(
                 f"--asymmetric: compares with hash codes by labels; {row} under {protocol.name} does not",
                 code="E-OPTION-UNUSED",
             )
-        space = AsymmetricHamming(space.bits)
+        space = AsymmetricHamming(8 * space.width)
         row, tail = f"{row}, asymmetric", f"{tail}-asymmetric"
     splits = dataclasses.replace(splits, protocol=protocol)
     extra: dict[str, Any] = {}

@@ -110,7 +110,7 @@ def import_shards(src: Path, out: Path, options: ShardOptions) -> ImportReport:
         write_into(aside, columns, meta)
         if refused:
             lines = (json_text(one.to_json()) + "\n" for one in refused)
-            (aside / SKIPPED).write_text("".join(lines), encoding="utf-8")
+            (aside / SKIPPED).write_text("".join(lines), encoding="utf-8", newline="\n")
     return report
 
 
