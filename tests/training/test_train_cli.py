@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,8 +140,28 @@ def test_interrupt_before_anything_is_saved(limbeck: Run, monkeypatch: pytest.Mo
     assert limbeck("train", "soda/mirflickr") == (130, "", "limbeck: interrupted\n")
 
 
-def test_interrupt_between_stages_says_how_to_go_on(
+def test_sigterm_before_anything_is_saved(
     tmp_path: Path, recipe: dict[str, Any], limbeck: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("limbeck.training.run.open_data", terminated)
+    file = write_recipe(tmp_path / "recipe.yaml", recipe)
+    assert limbeck("train", file, "--out", tmp_path / "run", "--quiet") == (143, "", "")
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_between_stages_says_how_to_go_on(
+    tmp_path: Path,
+    recipe: dict[str, Any],
+    limbeck: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    wanted: int,
 ) -> None:
     from limbeck.training import run as module
 
@@ -148,16 +169,19 @@ def test_interrupt_between_stages_says_how_to_go_on(
 
     def interrupted(*given: Any, **named: Any) -> Path:
         if given[1].name == "student":
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return original(*given, **named)
 
     file = write_recipe(tmp_path / "recipe.yaml", recipe)
     with monkeypatch.context() as patch:
         patch.setattr(module, "run_stage", interrupted)
         status, _, err = limbeck("train", file, "--out", run, "--quiet")
-    assert (status, err.count("\n")) == (130, 1)
+    assert (status, err.count("\n")) == (wanted, 1)
     assert f"resume with: limbeck train --resume --out {run}" in err
-    assert limbeck("train", "--resume", "--out", run, "--quiet")[0] == 0
+    status, _, err = limbeck("train", "--resume", "--out", run, "seed=7", "--quiet")  # no recipe is needed
+    assert status == 1
+    assert "another recipe (seed in" in err
+    assert limbeck("train", "--resume", "--out", run, "schedule.log_every=3", "--quiet")[0] == 0
 
 
 def test_runs_go_to_a_place_of_their_own(

@@ -103,7 +103,8 @@ def main() -> None:
     """Run the command line.
 
     The exit status is 0 on success, 1 after a failure (printed as one line that ends with its code), 2 on
-    bad usage, 75 after a training that SIGTERM stopped and 130 after an interrupt.
+    bad usage, 75 after a training that SIGTERM stopped (143 where nothing was saved), and 130 after an
+    interrupt.
     """
     forgive_encodings()
     warnings.showwarning = _show_warning

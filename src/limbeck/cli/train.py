@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGTERM
 from typing import Annotated
 
 import typer
@@ -73,6 +76,8 @@ def train(
     from limbeck.training.stages import stage_facts, told_sizes
 
     changes: dict[str, object] = {}
+    if resume and recipe is not None and "=" in recipe and not Path(recipe).is_file():
+        recipe, overrides = None, [recipe, *(overrides or [])]
     for key, value in map(parse_override, overrides or []):
         if key in changes:
             raise LimbeckError(f"{key}: given twice; keep one", code="E-OPTION-REPEATED")
@@ -104,15 +109,20 @@ def train(
         return
     run = out or default_run(resolved)
     try:
-        run_training(
-            resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet, profile=profile
-        )
+        with _raises_at_sigterm():
+            run_training(
+                resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet, profile=profile
+            )
     except (Interrupted, KeyboardInterrupt) as stopped:
+        terminated = isinstance(stopped, _Terminated) or (
+            isinstance(stopped, Interrupted) and stopped.signal == signal.SIGTERM
+        )
         if not is_run(run):
+            if terminated:
+                raise typer.Exit(128 + signal.SIGTERM) from None
             raise
         if is_first():
             echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
-        terminated = isinstance(stopped, Interrupted) and stopped.signal == SIGTERM
         raise typer.Exit(TO_RESUME if terminated else 130) from None
     if is_first():
         sizes = told_sizes(stage_facts(run, resolved)[resolved.last.name])
@@ -121,6 +131,27 @@ def train(
 
 TO_RESUME = 75
 """Exit status after SIGTERM (EX_TEMPFAIL of sysexits.h): the state is saved, and a scheduler can requeue."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM outside the training loop, which handles it itself."""
+
+
+@contextlib.contextmanager
+def _raises_at_sigterm() -> Iterator[None]:
+    """Raise `_Terminated` at SIGTERM, so that what is done between the loops of two stages is resumed too."""
+
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @writes("json")
