@@ -77,7 +77,7 @@ def train(
 
     changes: dict[str, object] = {}
     if resume and recipe is not None and "=" in recipe and not Path(recipe).is_file():
-        recipe, overrides = None, [recipe, *(overrides or [])]
+        overrides, recipe = [recipe, *(overrides or [])], None
     for key, value in map(parse_override, overrides or []):
         if key in changes:
             raise LimbeckError(f"{key}: given twice; keep one", code="E-OPTION-REPEATED")
