@@ -84,3 +84,10 @@ def links(page: Path) -> list[str]:
     """Targets of the links and images of a page that lie in the repository."""
     prose = _BLOCK.sub("", page.read_text(encoding="utf-8"))
     return [target for target in _LINK.findall(prose) if not re.match(r"[a-z]+:|#", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings as the built site makes them: it joins dashes that GitHub keeps apart."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = [re.sub(r"[^\w\s-]", "", head.lower()) for head in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    return {re.sub(r"[-\s]+", "-", head.strip()) for head in heads}

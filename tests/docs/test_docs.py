@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from docs_markdown import PAGES, ROOT, Block, blocks, links
+from docs_markdown import PAGES, ROOT, Block, anchors, blocks, links
 from pydantic import BaseModel
 
 from limbeck.cli.app import app
@@ -144,7 +144,10 @@ def _is_model(thing: object, module: ModuleType) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in links(page):
-        assert (page.parent / target.partition("#")[0]).exists(), target
+        file, _, anchor = target.partition("#")
+        place = page.parent / file if file else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
 
 
 def test_pictures_are_small() -> None:

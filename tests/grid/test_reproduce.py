@@ -75,7 +75,7 @@ def test_a_table_is_measured_again_and_a_changed_figure_is_flagged(
 def test_what_is_missing_is_named(tmp_path: Path, limbeck: Run) -> None:
     assert "has no recorded rows" in limbeck("reproduce", "--list", "--recorded", tmp_path)[2]
     write_pack(tmp_path / "mine.jsonl.xz", {"a-s0": row().model_dump(mode="json")})
-    assert "choose from mine" in limbeck("reproduce", "other", "--recorded", tmp_path)[2]
+    assert "choose from mine, hamming" in limbeck("reproduce", "other", "--recorded", tmp_path)[2]
     assert "NAME: is missing" in limbeck("reproduce", "--recorded", tmp_path)[2]
     assert "its grid is not packaged" in limbeck("reproduce", "mine", "--recorded", tmp_path)[2]
     status, said, _ = limbeck("reproduce", "--list", "--recorded", tmp_path)

@@ -111,14 +111,14 @@ def _pairs(table: Recorded, data: Path | None) -> Pairs | None:
 def _list(tables: list[Recorded], benchmark: list[dict[str, Any]]) -> Table:
     from limbeck.reporting.tables import Table
 
-    head = ["table", "data set (protocols)", "rows", "seeds", "s a row", "void"]
+    head = ["table", "data set (protocols)", "rows", "seeds", "seconds", "void"]
     lines = [
         [one.name, one.data, str(len(one.rows)), str(one.seeds), f"{one.seconds:.0f}", str(len(one.void()))]
         for one in tables
     ]
     if benchmark:
         lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "0"])
-    notes = ["s a row: the median, evaluation included; the teachers that a row needs come on top"]
+    notes = ["seconds: the median per row, evaluation included; the teachers that a row needs come on top"]
     notes += [f"{one.name}: its grid is not packaged" for one in tables if one.grid is None]
     return Table("Recorded tables", head, lines, 2, notes=notes)
 

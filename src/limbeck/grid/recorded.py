@@ -66,7 +66,7 @@ class Recorded:
             LimbeckError: there is none of this name, or its pack is damaged.
         """
         if name not in recorded_names(folder):
-            known = ", ".join(recorded_names(folder))
+            known = ", ".join([*recorded_names(folder), "hamming"])
             raise LimbeckError(f"{name}: no recorded table; choose from {known}", code="E-RESULT-MISSING")
         file = folder / f"{name}{SUFFIX}"
         records = read_pack(file)
