@@ -229,6 +229,23 @@ def test_the_preprocessing_of_the_source_is_kept(
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("short", "family"), [(True, "CLIP"), (False, "SigLIP")])
+def test_preprocessing_without_its_file_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], short: bool, family: str
+) -> None:
+    from limbeck.preprocess.resize import read_preprocessing
+
+    plan = read_preprocessing(tmp_path, 16, short=short)
+    assert plan.resize.short == (16 if short else None)
+    said = "".join(capsys.readouterr().err.split("\n"))
+    assert (
+        f"preprocessor_config.json is missing; pictures are read as {family} reads them, at 16 x 16" in said
+    )
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    read_preprocessing(tmp_path, 16, short=short)
+    assert not capsys.readouterr().err
+
+
 def test_of_a_very_long_picture_only_the_centre_is_resized() -> None:
     from limbeck.preprocess.resize import Resize
 

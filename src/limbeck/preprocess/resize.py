@@ -10,6 +10,7 @@ from PIL import Image
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.notices import say
 from limbeck.pictures.fit import WHOLE_ASPECT
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -95,7 +96,7 @@ def read_preprocessing(
     std: tuple[float, ...] = CLIP_STD,
     short: bool = True,
 ) -> Preprocessing:
-    """Read the preprocessing of a `transformers` folder; by default CLIP's own where no file defines one.
+    """Read the preprocessing of a `transformers` folder; by default CLIP's own, with a note, where it has none.
 
     Args:
         folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
@@ -109,6 +110,9 @@ def read_preprocessing(
         LimbeckError: squares of another size than the tower reads, invalid values.
     """
     file, stored = _stored(folder)
+    if not file.is_file():
+        family = "CLIP" if short else "SigLIP"
+        say(f"{file} is missing; pictures are read as {family} reads them, at {side} x {side} pixels")
     square = {} if short else {"size": {"height": side, "width": side}}
     try:
         return _parsed({"image_mean": mean, "image_std": std, **square, **stored}, side, file)
