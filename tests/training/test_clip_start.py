@@ -263,9 +263,12 @@ def test_of_a_very_long_picture_only_the_centre_is_resized() -> None:
         {"do_resize": False},
         {"resample": 9},
         {"size": {"longest_edge": 16}},
+        [1],
     ],
 )
-def test_preprocessing_that_the_tower_cannot_read_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
+def test_preprocessing_that_the_tower_cannot_read_is_refused(
+    tmp_path: Path, told: dict[str, Any] | list[int]
+) -> None:
     from limbeck.preprocess.resize import read_preprocessing
 
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))

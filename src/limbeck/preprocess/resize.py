@@ -96,7 +96,7 @@ def read_preprocessing(
     std: tuple[float, ...] = CLIP_STD,
     short: bool = True,
 ) -> Preprocessing:
-    """Read the preprocessing of a `transformers` folder; by default CLIP's own, with a note, where it has none.
+    """Read the preprocessing of a `transformers` folder; without one CLIP's own, with a note.
 
     Args:
         folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
@@ -128,7 +128,10 @@ def _stored(folder: Path) -> tuple[Path, dict[str, Any]]:
     if file.is_file() and isinstance(told := read_json(file), dict) and "image_processor" in told:
         return file, dict(told["image_processor"])
     file = folder / "preprocessor_config.json"
-    return file, dict(read_json(file)) if file.is_file() else {}
+    told = read_json(file) if file.is_file() else {}
+    if not isinstance(told, dict):
+        raise LimbeckError(f"{file}: must be a JSON object; restore it", code="E-MODEL-DAMAGED")
+    return file, dict(told)
 
 
 def _parsed(told: dict[str, Any], side: int, file: Path) -> Preprocessing:
