@@ -219,7 +219,7 @@ COMPANIONS = {
 
 def _codes(folder: Path) -> None:
     """Codes of 64 bits with their floats, queries, and a file of texts."""
-    floats = np.random.default_rng(0).standard_normal((300, 64)).astype(np.float32)
+    floats = np.random.default_rng(0).standard_normal((1000, 64)).astype(np.float32)
     floats /= np.linalg.norm(floats, axis=1, keepdims=True)
     codes = np.packbits(floats > 0, axis=1)
     for name, rows in (("", slice(None)), ("query_", slice(0, 4))):
