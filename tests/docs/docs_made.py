@@ -207,6 +207,7 @@ COMPANIONS = {
         "query_codes.npy",
         "query_floats.npy",
         "queries.jsonl",
+        "codes.npz",
     ],
     "mirflickr.zip": ["features.npy", "names.txt"],
     "photos.zip": ["list.tsv"],
@@ -226,7 +227,10 @@ def _codes(folder: Path) -> None:
         np.save(folder / f"{name}codes.npy", codes[rows])
         np.save(folder / f"{name}floats.npy", floats[rows])
     np.save(folder / "queries.npy", codes[:4])
-    held = {f"{part}_{kind}": codes for part in ("query", "database") for kind in ("image", "text")}
+    sizes = {"query": 2000, "database": 13677}  # of mirflickr15k/dcmh
+    held = {
+        f"{part}_{kind}": np.resize(codes, (n, 8)) for part, n in sizes.items() for kind in ("image", "text")
+    }
     np.savez(folder / "codes.npz", **held)
     (folder / "ids.txt").write_text("".join(f"item{number}\n" for number in range(len(codes))))
     (folder / "queries.jsonl").write_text('{"text": "a sunset over the sea"}\n{"text": "a dog"}\n')
