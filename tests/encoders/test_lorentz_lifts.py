@@ -258,10 +258,10 @@ def test_monitors_of_the_polar_lift_count_both_bounds() -> None:
     x = torch.sinh(radii)[:, None] * torch.nn.functional.normalize(torch.randn(6, 6), dim=1)
     found = lift.monitors(image=x)
     assert float(found["cap_share/image"]) == 0.5
-    assert lift.is_clipped(x).tolist() == [True, False, False, True, False, True]
+    assert lift.is_clipped(x, "image").tolist() == [True, False, False, True, False, True]
     flat = build_lift(SphereConfig(dim=6), DIMS)
     with pytest.raises(LimbeckError, match=r"lift sphere: has no bounds of the radius; use a lift of kind"):
-        flat.is_clipped(x)
+        flat.is_clipped(x, "image")
     assert float(found["radius/image"]) == pytest.approx(float(radii.mean()), rel=1e-5)
 
 
@@ -403,3 +403,21 @@ def test_every_lift_answers_for_itself() -> None:
         assert lift.describe() == lift_from_json(lift.describe()).describe()
         assert set(lift.monitors(image=lift(torch.randn(3, 5), "image"))) >= {"logit_scale"}
         lift.check("here")
+
+
+def test_texts_of_the_polar_lift_have_bounds_of_their_own() -> None:
+    lift = lorentz(
+        "polar", radius=1.5, min_radius=1.4, max_radius=1.6,
+        text_radius=0.3, text_min_radius=0.1, text_max_radius=0.6,
+    )  # fmt: skip
+    features = {modality: 100 * torch.randn(50, width) for modality, width in DIMS.items()}
+    radii = {modality: lift.radius(lift(x, modality)) for modality, x in features.items()}
+    assert radii["image"].min() > 1.39 and radii["image"].max() < 1.61
+    assert radii["text"].min() > 0.09 and radii["text"].max() < 0.61
+    start = lift.radius(lift(torch.zeros(1, DIMS["text"]) + 1e-3, "text"))
+    assert start.item() == pytest.approx(0.3, abs=1e-3)
+    x = torch.sinh(torch.tensor([0.1, 0.3, 0.6]))[:, None] * torch.eye(6)[:3]
+    assert lift.is_clipped(x, "text").tolist() == [True, False, True]
+    assert float(lift.monitors(phrase=x)["cap_share/phrase"]) == pytest.approx(2 / 3)
+    with pytest.raises(ValidationError, match="text_radius"):
+        PolarConfig(text_radius=3.0, text_max_radius=2.0)

@@ -58,7 +58,7 @@ class ByLength:
         ahead = np.eye(4)[[len(text) % 4 for text in texts]] + 0.2 * rng.standard_normal((len(texts), 4))
         return (0.1 * ahead * np.array([[len(text.split())] for text in texts])).astype(np.float32)
 
-    def is_clipped(self, points: np.ndarray) -> np.ndarray:
+    def is_clipped(self, points: np.ndarray, modality: str) -> np.ndarray:
         return np.linalg.norm(points, axis=1) > 2
 
 

@@ -207,10 +207,10 @@ class DualEncoder(nn.Module):
             )
 
     @torch.no_grad()
-    def is_clipped(self, points: np.ndarray) -> np.ndarray:
-        """Return bool (N,): which stored points (N, width) are at a bound of their radius
+    def is_clipped(self, points: np.ndarray, modality: str) -> np.ndarray:
+        """Return bool (N,): which stored points (N, width) of a modality are at a bound of their radius
         (`Lift.is_clipped`)."""
-        return np.asarray(self.lift.is_clipped(torch.from_numpy(points).to(self.device)).cpu())
+        return np.asarray(self.lift.is_clipped(torch.from_numpy(points).to(self.device), modality).cpu())
 
     def check_query(self, text: str) -> None:
         """Raise `LimbeckError` when no word of a text query is known."""

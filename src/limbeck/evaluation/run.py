@@ -258,7 +258,10 @@ def _further(
     if model.space.has_cones and {SetName.QUERY_IMAGE, SetName.QUERY_TEXT} <= set(sides):
         images, texts = sides[SetName.QUERY_IMAGE], sides[SetName.QUERY_TEXT]
         details = text_details(model, splits, texts, batch_size=batch_size)
-        bounded = {"image": model.is_clipped(images.points), "text": model.is_clipped(texts.points)}
+        bounded = {
+            "image": model.is_clipped(images.points, "image"),
+            "text": model.is_clipped(texts.points, "text"),
+        }
         yield score_cones(model.space, images, texts, details, bounded)
     if SetName.QUERY_IMAGE in sides and (chains := _chains(splits, model.space.has_cones)) is not None:
         yield score_chains(model, sides[SetName.QUERY_IMAGE], chains, batch_size=batch_size)

@@ -107,8 +107,8 @@ class Lift(nn.Module, ABC):
         """The inverse temperature of the logits, with gradient."""
         raise self._lacks("logit scale; use a lift of kind sphere, euclid, tangent or polar")
 
-    def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return (…) bool: which points (…, dim) are at a bound of the radius."""
+    def is_clipped(self, embeddings: torch.Tensor, modality: str) -> torch.Tensor:
+        """Return (…) bool: which points (…, dim) of a modality are at a bound of the radius."""
         raise self._lacks("bounds of the radius; use a lift of kind tangent or polar")
 
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:

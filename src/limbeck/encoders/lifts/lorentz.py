@@ -110,15 +110,16 @@ class LorentzLift(LogitScale, Lift):
         values = {"curv": self.curv, "logit_scale": self.logit_scale.clone()}
         for name, points in embeddings.items():
             values[f"radius/{name}"] = self.radius(points).mean()
-            values[f"cap_share/{name}"] = self.is_clipped(points).float().mean()
+            modality = "text" if name.endswith(("text", "phrase")) else "image"
+            values[f"cap_share/{name}"] = self.is_clipped(points, modality).float().mean()
         return values
 
-    def is_clipped(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Mark points whose radius is at a bound of the lift, within a small tolerance."""
-        (low, high), radius = self._bounds(), self.radius(embeddings)
+    def is_clipped(self, embeddings: torch.Tensor, modality: str) -> torch.Tensor:
+        """Mark points whose radius is at a bound of their modality, within a small tolerance."""
+        (low, high), radius = self._bounds(modality), self.radius(embeddings)
         return (radius >= high - _AT_BOUND) | (radius <= low + _AT_BOUND)
 
-    def _bounds(self) -> tuple[float, float]:
+    def _bounds(self, modality: str) -> tuple[float, float]:
         return -1.0, self.config.max_radius
 
     @torch.no_grad()
@@ -248,10 +249,11 @@ class PolarLift(LorentzLift):
         """Return the space parts of points on the hyperboloid."""
         return lorentz.exp_map0(self.heads[modality](features) / self.curv.sqrt(), self.curv)
 
-    def _bounds(self) -> tuple[float, float]:
+    def _bounds(self, modality: str) -> tuple[float, float]:
         # a sigmoid comes near its bounds but never reaches them: 1 % of the range counts
-        margin = 0.01 * (self.config.max_radius - self.config.min_radius)
-        return self.config.min_radius + margin, self.config.max_radius - margin
+        low, _, high = self.config.radii(modality)
+        margin = 0.01 * (high - low)
+        return low + margin, high - margin
 
 
 def _capped(u: torch.Tensor, longest: float | torch.Tensor) -> torch.Tensor:
