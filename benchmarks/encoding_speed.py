@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from limbeck.encoders.config import BagConfig, ClipImageConfig, HashConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, ClipImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import HashConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.encoding import encode_source

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from limbeck import Index
-from limbeck.encoders.config import BinaryConfig
+from limbeck.encoders.lift_config import BinaryConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.files import write_json
 from limbeck.search import SearchOptions

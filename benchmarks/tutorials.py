@@ -1,6 +1,6 @@
 """Run pages of the guide literally, as a reader would, and take their time.
 
-    python benchmarks/tutorials.py docs/start.md … --folder /tmp/try --json docs/results/parts/guide.json
+    python benchmarks/tutorials.py docs/start.md … --folder try --json docs/results/parts/guide.json
 
 Each command is a process of its own, with whole trainings. What a page takes for granted is generated (tests/docs).
 Seconds of the processor count; the clock depends on what else the machine does.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from limbeck.data.batches import Batch, Batches
@@ -49,3 +50,13 @@ def refused(tree: dict[str, Any], message: str) -> None:
     with pytest.raises(LimbeckError, match=message) as found:
         built(tree)
     assert "\n" not in str(found.value)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def kl(student: np.ndarray, teacher: np.ndarray) -> float:
+    p, q = softmax(teacher), softmax(student)
+    return float((p * (np.log(p) - np.log(q))).sum(1).mean())

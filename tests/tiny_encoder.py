@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from limbeck.encoders.config import BagConfig, ClipImageConfig, HashConfig, SphereConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, ClipImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import HashConfig, SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 

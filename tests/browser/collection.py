@@ -11,15 +11,9 @@ import torch
 import limbeck
 from limbeck.data.pairs import Pairs
 from limbeck.data.synthetic.generate import generate_scenes
-from limbeck.encoders.config import (
-    BagConfig,
-    ClipImageConfig,
-    HashConfig,
-    LiftConfig,
-    PolarConfig,
-    TowerConfig,
-)
+from limbeck.encoders.config import BagConfig, ClipImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import HashConfig, LiftConfig, PolarConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.index.confidence import Calibration, Curve

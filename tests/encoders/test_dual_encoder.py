@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 import limbeck
 from hub_models import write_bert, write_clip
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import BackboneConfig, LiftConfig, TowerConfig
+from limbeck.encoders.config import BackboneConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import LiftConfig
 from limbeck.encoders.lifts import BinaryLift, build_lift
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.encoders.towers import RunBackbone, Tower

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from limbeck.encoders.config import BagConfig, EfficientNetLiteConfig, SphereConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, EfficientNetLiteConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.efficientnet import FEATURES, EfficientNetLite, imagenet_weights
+from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.onnx import OnnxEncoder

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from limbeck.codes import hamming_distances, unpack_bits
-from limbeck.encoders.config import BinaryConfig, HashConfig, SphereConfig
+from limbeck.encoders.lift_config import BinaryConfig, HashConfig, SphereConfig
 from limbeck.encoders.lifts import BinaryLift, HashLift, Lift, SphereLift, build_lift, lift_from_json
 from raising import raises_code
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from limbeck.encoders.config import EuclidConfig, PolarConfig, TangentConfig
 from limbeck.encoders.identity import identity
+from limbeck.encoders.lift_config import EuclidConfig, PolarConfig, TangentConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.geometry import lorentz
 

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from test_dual_encoder import FEATURES, TEXTS, build
 
 import limbeck
-from limbeck.encoders.config import HashConfig, LiftConfig, PolarConfig, SphereConfig, TangentConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.identity import identity
+from limbeck.encoders.lift_config import HashConfig, LiftConfig, PolarConfig, SphereConfig, TangentConfig
 from limbeck.encoders.lifts import Lift, build_lift, lift_from_json
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError

@@ -17,8 +17,9 @@ import limbeck as package
 from hub_models import write_clip
 from limbeck.encoders import published
 from limbeck.encoders.ancestry import ancestry
-from limbeck.encoders.config import RunConfig, SphereConfig, TowerConfig
+from limbeck.encoders.config import RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError

@@ -12,8 +12,9 @@ import torch
 
 import limbeck
 from hub_models import write_bert, write_clip
-from limbeck.encoders.config import FeaturesConfig, SentenceConfig, SphereConfig, TowerConfig
+from limbeck.encoders.config import FeaturesConfig, SentenceConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.sources import hub_closed, is_hub_id, local_folder
 from limbeck.encoders.text import SentenceBackbone

@@ -14,17 +14,9 @@ from PIL import Image
 
 import limbeck
 from hub_models import write_clip
-from limbeck.encoders.config import (
-    ClipImageConfig,
-    ClipTextConfig,
-    HashConfig,
-    PolarConfig,
-    RunConfig,
-    SphereConfig,
-    TokenizerConfig,
-    TowerConfig,
-)
+from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, RunConfig, TokenizerConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import HashConfig, PolarConfig, SphereConfig
 from limbeck.encoders.lifts import SphereLift, build_lift
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.encoders.transformers_clip import save_clip_model

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import limbeck
-from hmid_runs import SPHERE, built, hmid, refused
+from hmid_runs import SPHERE, built, hmid, kl, refused
 from limbeck.encoders.masking import KEEP
 from limbeck.losses import calibrated_cones
 from limbeck.methods import TrainState
@@ -38,16 +38,6 @@ def cones(space: Any, general: np.ndarray, specific: np.ndarray, negatives: floa
 
 def half(space: Any, apex: np.ndarray) -> float:
     return float(np.arcsin(min(1.0, 0.2 / np.sqrt(space.curv * (apex**2).sum()))))
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-def kl(student: np.ndarray, teacher: np.ndarray) -> float:
-    p, q = softmax(teacher), softmax(student)
-    return float((p * (np.log(p) - np.log(q))).sum(1).mean())
 
 
 def test_terms_in_float64(place: Path, teachers: dict[str, Path]) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from hmid_runs import BAG, BATCH, PATCHES, POLAR, built, hmid, refused
-from limbeck.encoders.config import BagConfig, EfficientNetLiteConfig, PolarConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, EfficientNetLiteConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import PolarConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.methods.base import TrainState

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import limbeck
-from hmid_runs import BATCH, SPHERE, built, hmid, refused
+from hmid_runs import BATCH, SPHERE, built, hmid, kl, refused
 from limbeck.encoders.tensors import load_tensors
 from limbeck.files import read_json
 from limbeck.methods import TrainState
@@ -29,16 +29,6 @@ TERMS: dict[str, dict[str, Any]] = {
     "radius": {"radius": {"weight": 0.1}},
 }
 ALL = TERMS["soft relation"] | TERMS["match"] | TERMS["cross"] | TERMS["radius"]
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-def kl(student: np.ndarray, teacher: np.ndarray) -> float:
-    p, q = softmax(teacher), softmax(student)
-    return float((p * (np.log(p) - np.log(q))).sum(1).mean())
 
 
 @pytest.mark.parametrize("lift", ["polar", "tangent"])

@@ -14,15 +14,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from limbeck.encoders.config import (
-    BagConfig,
-    EuclidConfig,
-    FeaturesConfig,
-    SphereConfig,
-    TangentConfig,
-    TowerConfig,
-)
+from limbeck.encoders.config import BagConfig, FeaturesConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import EuclidConfig, SphereConfig, TangentConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
@@ -292,7 +286,7 @@ def test_polar_lift_serves_the_same_objective() -> None:
     method = meru(1.0)
     reps = Embeddings(**{m: method.encoder.lift(f, m).detach() for m, f in features(5, 1.0, 1.0).items()})
     before = method.loss(reps, STATE).value
-    from limbeck.encoders.config import PolarConfig
+    from limbeck.encoders.lift_config import PolarConfig
 
     method.encoder.lift = build_lift(PolarConfig(dim=DIM), {"image": WIDTH, "text": WIDTH})
     assert method.loss(reps, STATE).value == pytest.approx(before, rel=1e-6)

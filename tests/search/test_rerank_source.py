@@ -10,17 +10,9 @@ import torch
 
 import limbeck
 from limbeck.codes import hamming_distances, sign_codes
-from limbeck.encoders.config import (
-    BagConfig,
-    BinaryConfig,
-    FeaturesConfig,
-    HashConfig,
-    RunConfig,
-    SphereConfig,
-    TangentConfig,
-    TowerConfig,
-)
+from limbeck.encoders.config import BagConfig, FeaturesConfig, RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import BinaryConfig, HashConfig, SphereConfig, TangentConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError

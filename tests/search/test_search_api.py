@@ -76,7 +76,8 @@ def make(image, text, lift, images, texts):
 @pytest.fixture(scope="module")
 def feature_model(pairs):
     """A feature tower and a bag of words into 64-bit codes."""
-    from limbeck.encoders.config import BagConfig, FeaturesConfig, HashConfig
+    from limbeck.encoders.config import BagConfig, FeaturesConfig
+    from limbeck.encoders.lift_config import HashConfig
 
     images = pairs.features("mobile", [i for i in range(40) if i != 5])
     return make(FeaturesConfig(name="mobile"), BagConfig(), HashConfig(bits=64), images, WORDS * 3)
@@ -85,7 +86,8 @@ def feature_model(pairs):
 @pytest.fixture(scope="module")
 def pixel_model():
     """A tiny vision transformer and a bag of words onto a sphere."""
-    from limbeck.encoders.config import BagConfig, ClipImageConfig, SphereConfig
+    from limbeck.encoders.config import BagConfig, ClipImageConfig
+    from limbeck.encoders.lift_config import SphereConfig
 
     tower = ClipImageConfig(image_size=16, patch_size=8, width=16, layers=1, heads=2)
     return make(tower, BagConfig(), SphereConfig(dim=8), [], WORDS * 3)

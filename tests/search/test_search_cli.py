@@ -110,8 +110,9 @@ def test_verify_names_a_damaged_file(run, files):
 
 
 def test_pictures_and_their_gallery(run, tmp_path):
-    from limbeck.encoders.config import BagConfig, ClipImageConfig, SphereConfig, TowerConfig
+    from limbeck.encoders.config import BagConfig, ClipImageConfig, TowerConfig
     from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.lift_config import SphereConfig
     from limbeck.encoders.lifts import build_lift
     from limbeck.encoders.towers import Tower
 

@@ -28,8 +28,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[limbeck.Index]:
     """Sixteen items with a bag of words as query encoder, of 64 bits."""
     import torch
 
-    from limbeck.encoders.config import BagConfig, FeaturesConfig, HashConfig, TowerConfig
+    from limbeck.encoders.config import BagConfig, FeaturesConfig, TowerConfig
     from limbeck.encoders.dual import DualEncoder
+    from limbeck.encoders.lift_config import HashConfig
     from limbeck.encoders.lifts import build_lift
     from limbeck.encoders.towers import Tower
 

@@ -9,8 +9,9 @@ import pytest
 
 import limbeck
 from limbeck.codes import sign_codes
-from limbeck.encoders.config import BagConfig, ClipImageConfig, LiftConfig, TangentConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, ClipImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import LiftConfig, TangentConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.search import SearchOptions, Term, describe_query

@@ -11,8 +11,9 @@ from PIL import Image
 
 import limbeck
 from limbeck.data.pairs import Pairs
-from limbeck.encoders.config import BagConfig, ClipImageConfig, FeaturesConfig, PolarConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, ClipImageConfig, FeaturesConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import PolarConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.index.texts import read_texts, stored_texts

@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import limbeck
-from limbeck.encoders.config import BagConfig, FeaturesConfig, PolarConfig, TowerConfig
+from limbeck.encoders.config import BagConfig, FeaturesConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import PolarConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.index.writer import StoreMeta

@@ -14,19 +14,21 @@ from javascript import floats, needs_node, run_js
 from limbeck.codes import sign_codes
 from limbeck.encoders.config import (
     BagConfig,
-    BinaryConfig,
     ClipTextConfig,
     ConcatConfig,
-    EuclidConfig,
-    HashConfig,
-    PolarConfig,
-    SphereConfig,
     StaticConfig,
-    TangentConfig,
     TokenizerConfig,
     TowerConfig,
 )
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import (
+    BinaryConfig,
+    EuclidConfig,
+    HashConfig,
+    PolarConfig,
+    SphereConfig,
+    TangentConfig,
+)
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.onnx_export import export_tower
 from limbeck.encoders.static import Ball, StaticBackbone, StaticTable

@@ -12,17 +12,9 @@ import torch
 
 import limbeck as package
 from limbeck.data.pairs import Pairs
-from limbeck.encoders.config import (
-    BagConfig,
-    FeaturesConfig,
-    HashConfig,
-    MultiHotConfig,
-    PolarConfig,
-    SentenceConfig,
-    SphereConfig,
-    TowerConfig,
-)
+from limbeck.encoders.config import BagConfig, FeaturesConfig, MultiHotConfig, SentenceConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import HashConfig, PolarConfig, SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError

@@ -16,6 +16,7 @@ from limbeck.cli.app import app
 from limbeck.data.batches import Batch
 from limbeck.data.check import Report
 from limbeck.data.pairs import Pairs
+from limbeck.encoders.lift_config import PolarConfig
 from limbeck.files import write_json
 from limbeck.training import train
 from limbeck.training.doctor import examine, faults_of
@@ -95,6 +96,21 @@ def test_every_fault_is_named_first_and_says_what_to_change(case: str) -> None:
     assert found.seen and found.change and 0 < found.certainty <= 1 and "\n" not in found.line
 
 
+def test_texts_near_the_root_whose_cones_hold_some_pictures_have_not_collapsed() -> None:
+    texts = {"text_min_radius": 0.1, "text_radius": 0.3, "text_max_radius": 0.6}
+    cones = Limits.of(PolarConfig(radius=1.5, min_radius=1.4, max_radius=1.6, **texts))
+    assert (cones.radius, cones.text_radius) == ((1.4, 1.6), (0.1, 0.6))
+    near = replace(log(radius__text=0.207, radius__image=1.476), limits=cones)
+    assert named(near) == []
+    all_inside = [row | {"cone_share": 0.97} for row in near.rows]
+    assert named(replace(near, rows=all_inside)) == ["radii collapsed"]
+    at_bound = [row | {"radius/text": 0.105} for row in near.rows]
+    assert named(replace(near, rows=at_bound)) == ["radii collapsed"]
+    clipped = replace(near, rows=[row | {"cap_share/text": 0.99} for row in near.rows])
+    found = [one for rule in RULES for one in rule(clipped)]
+    assert [one.cause for one in found] == ["radii at their bound"] and "text_max_radius" in found[0].change
+
+
 def test_figures_that_an_older_log_lacks_are_no_fault() -> None:
     old = log()
     kept = ("step", "loss")
@@ -107,7 +123,7 @@ def test_one_batch_that_holds_the_whole_epoch_is_not_stuck() -> None:
 
 
 def test_limits_are_those_of_the_lift(recipe: dict[str, Any]) -> None:
-    from limbeck.encoders.config import HashConfig, PolarConfig, SphereConfig, TangentConfig
+    from limbeck.encoders.lift_config import HashConfig, SphereConfig, TangentConfig
 
     assert Limits.of(SphereConfig()) == Limits(logit_scale=100.0)
     assert Limits.of(HashConfig(bits=8)) == Limits()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +10,7 @@ import typer
 
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
+from limbeck.signals import Terminated, raises_at_sigterm
 
 
 def train(
@@ -109,12 +107,12 @@ def train(
         return
     run = out or default_run(resolved)
     try:
-        with _raises_at_sigterm():
+        with raises_at_sigterm():
             run_training(
                 resolved, out=run, resume=resume, changed_data=changed_data, quiet=quiet, profile=profile
             )
     except (Interrupted, KeyboardInterrupt) as stopped:
-        terminated = isinstance(stopped, _Terminated) or (
+        terminated = isinstance(stopped, Terminated) or (
             isinstance(stopped, Interrupted) and stopped.signal == signal.SIGTERM
         )
         if not is_run(run):
@@ -131,27 +129,6 @@ def train(
 
 TO_RESUME = 75
 """Exit status after SIGTERM (EX_TEMPFAIL of sysexits.h): the state is saved, and a scheduler can requeue."""
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM outside the training loop, which handles it itself."""
-
-
-@contextlib.contextmanager
-def _raises_at_sigterm() -> Iterator[None]:
-    """Raise `_Terminated` at SIGTERM, so that what is done between the loops of two stages is resumed too."""
-
-    def stop(number: int, frame: object) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @writes("json")

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from limbeck.encoders.config import ClipImageConfig, SphereConfig, TowerConfig
+from limbeck.encoders.config import ClipImageConfig, TowerConfig
 from limbeck.encoders.identity import identity
+from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.sources import Place, check_code, incomplete, is_hub_id, local_folder
 from limbeck.encoders.tokenizer import padding_id, tokenizer_of
 from limbeck.files import read_json, sha256_json

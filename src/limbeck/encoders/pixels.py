@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,9 +29,9 @@ class PixelBackbone(Backbone):
     augment: AugmentConfig | None = None
 
     @property
+    @abstractmethod
     def preprocessor(self) -> PixelPreprocessor:
-        """Makes normalised squares."""
-        raise NotImplementedError
+        """What makes normalised squares of pictures."""
 
     def collate(
         self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None

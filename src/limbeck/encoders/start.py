@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.encoders.config import LOGIT_SCALE, SourceLiftConfig, SphereConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import LOGIT_SCALE, SourceLiftConfig, SphereConfig
 from limbeck.encoders.lifts import Lift, build_lift
 from limbeck.encoders.pretrained import Format, found
 from limbeck.encoders.towers import Tower

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from limbeck.encoders.config import SentenceConfig, SphereConfig, StarterImageConfig, TowerConfig
+from limbeck.encoders.config import SentenceConfig, StarterImageConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.efficientnet import imagenet_weights
 from limbeck.encoders.encode import backbone_outputs, collated
+from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.sources import starter_folder
 from limbeck.encoders.starter_image import CLASSES, WIDTH

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from limbeck.encoders.config import BinaryConfig, Rotation, RunConfig, TowerConfig
+from limbeck.encoders.config import RunConfig, TowerConfig
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.lift_config import BinaryConfig, Rotation
 from limbeck.encoders.lifts import MODALITIES, BinaryLift
 from limbeck.encoders.towers import RunBackbone, Tower
 from limbeck.errors import LimbeckError

@@ -18,7 +18,8 @@ from limbeck.grid.state import DONE, NEW, task_status
 from limbeck.grid.tasks import Task, expand
 from limbeck.grid.tuning import TuningLog
 from limbeck.grid.work import Outcome, Work
-from limbeck.grid.workers import Executor, open_executor, terminate_as_interrupt
+from limbeck.grid.workers import Executor, open_executor
+from limbeck.signals import raises_at_sigterm
 
 
 @dataclass
@@ -217,7 +218,7 @@ def run_grid(
     state.drop_unneeded()
     heartbeat = Heartbeat((lambda line: None) if live else say)
     try:
-        with terminate_as_interrupt(), open_executor(jobs) as executor, heartbeat.running(INTERVAL):
+        with raises_at_sigterm(), open_executor(jobs) as executor, heartbeat.running(INTERVAL):
             while state.remaining:
                 ended = len(state.tasks) - len(state.remaining) + len(running)
                 for number, task in enumerate(_submit_ready(state, executor, running), start=ended + 1):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from limbeck.environment import environment
 from limbeck.grid.work import Outcome, Work, perform
+from limbeck.signals import raises_at_sigterm
 
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -150,7 +151,7 @@ def _serve(pipe: Connection, threads: int) -> None:
     """Run a worker process: receive tasks, send outcomes, and send None when it is stopped."""
     from limbeck.training.fit import Interrupted
 
-    with terminate_as_interrupt(), contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
+    with raises_at_sigterm(), contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
         stop_with_parent()
         import torch
 
@@ -178,23 +179,6 @@ def stop_with_parent() -> None:
             signal.raise_signal(signal.SIGTERM)
 
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()
-
-
-@contextlib.contextmanager
-def terminate_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt, like Ctrl-C; training handles both signals while it runs."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -16,13 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
-from limbeck.encoders.config import (
-    LOGIT_SCALE,
-    LiftConfig,
-    SphereConfig,
-    Strict,
-    TowerConfig,
-)
+from limbeck.encoders.config import Strict, TowerConfig
+from limbeck.encoders.lift_config import LOGIT_SCALE, LiftConfig, SphereConfig
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name

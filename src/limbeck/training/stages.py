@@ -19,9 +19,10 @@ from limbeck.data.inputs import Input
 from limbeck.data.subset import Subset
 from limbeck.data.windows import check_window
 from limbeck.encoders.cache import BackboneCache
-from limbeck.encoders.config import SourceLiftConfig, TowerConfig
+from limbeck.encoders.config import TowerConfig
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.encode import even_blocks
+from limbeck.encoders.lift_config import SourceLiftConfig
 from limbeck.encoders.load import load
 from limbeck.encoders.lora import adapt, adapter_parameters
 from limbeck.encoders.start import initial_lift, scale_line, start_from_sources, started_from_model

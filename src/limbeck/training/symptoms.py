@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.encoders.lift_config import PolarConfig
 from limbeck.training.recipe import StageConfig
 
 Row = Mapping[str, float | int | None]
 COLLAPSED = math.asinh(0.21)
 """A radius (units of 1/√curv) at which cones are half-spaces; MERU cuts the aperture at asinh(0.2)."""
+HOLDS_ALL = 0.9
+"""A share of pictures inside their text's cone, from which cones count as holding everything."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a lift's scalars; None where the lift has none."""
+    """The bounds of a lift's scalars; None where the lift has none.
+
+    ``text_radius`` takes the place of ``radius`` for texts.
+    """
 
     logit_scale: float | None = None
     curv: tuple[float, float] | None = None
     radius: tuple[float, float] | None = None
+    text_radius: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, lift: object) -> Limits:
@@ -58,6 +65,7 @@ class Limits:
             getattr(lift, "max_logit_scale", None),
             (float(curv[0]), float(curv[1])) if learns and None not in curv else None,  # type: ignore[arg-type]
             None if high is None else (float(low), float(high)),
+            _text_radius(lift),
         )
 
 
@@ -167,14 +175,25 @@ def curvature_at_bound(log: Log) -> Iterator[Finding]:
             )
 
 
+def _text_radius(lift: object) -> tuple[float, float] | None:
+    """Return the bounds of the texts' radius where the lift has bounds of their own."""
+    if not isinstance(lift, PolarConfig):
+        return None
+    low, _, high = lift.radii("text")
+    return None if (low, high) == (lift.min_radius, lift.max_radius) else (low, high)
+
+
 def radii(log: Log) -> Iterator[Finding]:
-    """Points at the origin, or at the upper bound of the radius."""
-    bounds = log.limits.radius
-    if bounds is None:
+    """Find points at the origin, or at the upper bound of the radius."""
+    limits, share = log.limits, log.last("cone_share")
+    if limits.radius is None:
         return
-    low, high = bounds
+    # Texts may lie that near to the root on purpose: then many pictures lie outside their cones.
+    least = 0.0 if share is not None and share < HOLDS_ALL else COLLAPSED
     for name, radius in log.modalities("radius"):
-        if radius < max(COLLAPSED, low + 0.03 * (high - low)):
+        own = limits.text_radius if name == "text" else None
+        (low, high), key = own or limits.radius, "lift.text_max_radius" if own else "lift.max_radius"
+        if radius < max(least, low + 0.03 * (high - low)):
             yield Finding(
                 "radii collapsed",
                 0.9,
@@ -188,8 +207,8 @@ def radii(log: Log) -> Iterator[Finding]:
             yield Finding(
                 "radii at their bound",
                 0.5,
-                f"nearly all {_points(name)} are at lift.max_radius={high:g}",
-                "raise lift.max_radius, or lower the learning rate",
+                f"nearly all {_points(name)} are at {key}={high:g}",
+                f"raise {key}, or lower the learning rate",
             )
             return
 
@@ -210,7 +229,7 @@ def empty_cones(log: Log) -> Iterator[Finding]:
 
 
 def dead_bits(log: Log) -> Iterator[Finding]:
-    """Bits that have one value for a whole batch, in every batch of the last fifth."""
+    """Find bits that have one value for a whole batch, in every batch of the last fifth."""
     for name in ("image", "text"):
         values = log.values(f"constant_bits/{name}")
         share = values[-max(10, len(values) // 5) :].min() if len(values) else 0.0
@@ -225,7 +244,7 @@ def dead_bits(log: Log) -> Iterator[Finding]:
 
 
 def one_class(log: Log) -> Iterator[Finding]:
-    """One label on nearly every row."""
+    """Find one label on nearly every row."""
     share = log.last("label_share")
     if share is not None and share > 0.9:
         yield Finding(
@@ -237,7 +256,7 @@ def one_class(log: Log) -> Iterator[Finding]:
 
 
 def stuck_data(log: Log) -> Iterator[Finding]:
-    """The same pictures or texts in every row, or the same batch at every step."""
+    """Find the same pictures or texts in every row, or the same batch at every step."""
     change = "check the paths, rows and shards of the data set with limbeck data check"
     for name, share in log.modalities("distinct"):
         if share < (0.5 if name == "image" else 0.02):

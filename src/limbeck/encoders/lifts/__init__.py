@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from limbeck.encoders.config import (
+from limbeck.encoders.config import OwnConfig
+from limbeck.encoders.lift_config import (
     BinaryConfig,
     EuclidConfig,
     HashConfig,
-    OwnConfig,
     PolarConfig,
     SphereConfig,
     TangentConfig,

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from limbeck.encoders.config import EuclidConfig
+from limbeck.encoders.lift_config import EuclidConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift
 from limbeck.encoders.lifts.lorentz import TangentHead
 from limbeck.encoders.lifts.temperature import LogitScale

@@ -9,7 +9,7 @@ import torch
 
 from limbeck.codes import itq, sign_codes
 from limbeck.codes.quantization import ITERATIONS
-from limbeck.encoders.config import BinaryConfig, HashConfig
+from limbeck.encoders.lift_config import BinaryConfig, HashConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift, linear_heads
 from limbeck.encoders.lifts.ranking import learn_ranking
 from limbeck.errors import LimbeckError

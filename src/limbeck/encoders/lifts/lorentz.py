@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from limbeck.encoders.config import PolarConfig, TangentConfig
+from limbeck.encoders.lift_config import PolarConfig, TangentConfig
 from limbeck.encoders.lifts.base import MODALITIES, Lift
 from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.errors import LimbeckError

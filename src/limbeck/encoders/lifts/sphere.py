@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from limbeck.encoders.config import LOGIT_SCALE, SphereConfig
+from limbeck.encoders.lift_config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts.base import Lift, linear_heads
 from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.spaces import Sphere

@@ -11,7 +11,7 @@ import tokenizers
 import torch
 from torch import nn
 
-from limbeck.encoders.config import LOGIT_SCALE, SphereConfig
+from limbeck.encoders.lift_config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts import MODALITIES, Lift, SphereLift
 from limbeck.encoders.sources import Place as Place
 from limbeck.preprocess.resize import Preprocessing

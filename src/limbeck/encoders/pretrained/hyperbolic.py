@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from limbeck.encoders.config import TangentConfig
+from limbeck.encoders.lift_config import TangentConfig
 from limbeck.encoders.lifts import MODALITIES, Lift, TangentLift
 from limbeck.encoders.lifts.lorentz import TangentHead
 from limbeck.preprocess.resize import Preprocessing, Resize
