@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
 
+import numpy as np
+
 from limbeck.evaluation.compare import Group
 from limbeck.evaluation.results import DIRECTIONS
 from limbeck.metrics import summarize
@@ -60,25 +62,71 @@ def _bold(grid: Grid, group: Group, direction: str, metric: str, cell: str) -> s
     return f"**{cell}**" if grid.figure(group, direction, metric).best else cell
 
 
+def _unseen(group: Group) -> float | None:
+    """Mean mAP of items not trained on, both directions; None where the rows lack it."""
+    found = values(group, "mean map_unseen")
+    return sum(found) / len(found) if found else None
+
+
 def mean_table(grid: Grid) -> str:
-    """mAP, mean ± s.d., methods down and lengths across; best of a length in bold; then reference levels."""
-    places = _places(grid, grid.lengths)
+    """mAP, mean ± s.d., methods down and lengths across, and per length the mean mAP of both directions over
+    items not trained on; best of a length in bold; then reference levels."""
+    places, best = _places(grid, grid.lengths), {}
+    for bits in grid.lengths:
+        found = [_unseen(own[bits]) for own in grid.ranked.values() if bits in own]
+        best[bits] = max((one for one in found if one is not None), default=None)
     rows = []
     for label, own in grid.ranked.items():
-        cells = [
-            _bold(grid, own[bits], way, "map", mean_spread(own[bits], f"{way} map")) if bits in own else ""
-            for bits, way in places
-        ]
+        cells = []
+        for bits in grid.lengths:
+            group = own.get(bits)
+            if group is None:
+                cells += [""] * (len(DIRECTIONS) + 1)
+                continue
+            cells += [_bold(grid, group, w, "map", mean_spread(group, f"{w} map")) for w in DIRECTIONS]
+            unseen = _unseen(group)
+            cell = "" if unseen is None else figure(unseen)
+            cells.append(f"**{cell}**" if unseen is not None and unseen == best[bits] else cell)
         counts = sorted({len(group.results) for group in own.values()})
         rows.append([label, *cells, "–".join(map(str, counts))])
     for level, said in (("ceiling", "*codes learnt from the labels*"), ("floor", "*all codes equal*")):
-        found = [
-            [v for g in grid.comparison.groups if g.bits == bits for v in values(g, f"{way} {level}")]
-            for bits, way in places
+        cells = []
+        for bits, way in places:
+            own = [v for g in grid.comparison.groups if g.bits == bits for v in values(g, f"{way} {level}")]
+            cells += [figure(sum(own) / len(own)) if own else "", *([""] if way == DIRECTIONS[-1] else [])]
+        rows.append([said, *cells, ""])
+    columns = [*(DIRECTION_LABELS[way] for way in DIRECTIONS), "not trained on"]
+    head = [f"{bits or 'floats'} {column}" for bits in grid.lengths for column in columns]
+    return markdown(["method", *head, "n"], rows, "right")
+
+
+def rank_table(grid: Grid) -> str:
+    """Place of each method by mAP over the whole database and by mAP of items not trained on, both the mean
+    of both directions; the best by the latter at the longest codes first."""
+    lengths = [bits for bits in grid.lengths if bits]
+    places: dict[tuple[str, int, str], int] = {}
+    for bits in lengths:
+        for name in ("map", "map_unseen"):
+            scores = {
+                label: float(np.mean(values(own[bits], f"mean {name}")))
+                for label, own in grid.ranked.items()
+                if bits in own
+            }
+            for place, label in enumerate(sorted(scores, key=lambda label: -scores[label]), start=1):
+                places[label, bits, name] = place
+    order = sorted(
+        (label for label, own in grid.ranked.items() if lengths[-1] in own),
+        key=lambda label: places[label, lengths[-1], "map_unseen"],
+    )
+    rows = [
+        [
+            label,
+            *(str(places.get((label, bits, name), "")) for bits in lengths for name in ("map", "map_unseen")),
         ]
-        rows.append([said, *(figure(sum(own) / len(own)) if own else "" for own in found), ""])
-    head = ["method", *(f"{bits or 'floats'} {DIRECTION_LABELS[way]}" for bits, way in places), "n"]
-    return markdown(head, rows, "right")
+        for label in order
+    ]
+    head = [f"{bits} {said}" for bits in lengths for said in ("whole", "not trained on")]
+    return markdown(["method", *head], rows, "right")
 
 
 def difference_table(grid: Grid) -> str:

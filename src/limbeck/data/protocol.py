@@ -58,11 +58,19 @@ class Metric(Strict):
         return {"k": self.k, "ties": self.ties, "normalizer": self.normalizer, "empty": self.empty}
 
 
+Measure = Literal["trained", "whole", "unseen"]
+"""The mAP that selects: of a database of trained rows alone, of one that holds unseen rows in the protocol's
+own proportion, or of the unseen rows of the latter."""
+
+
 class Validation(Strict):
-    """Rows kept from training to choose the best epoch.
+    """Rows kept from training to choose the best epoch, and the measure that chooses.
 
     ``size`` draws rows of train by ``seed`` (at most a fifth of train). Otherwise the rows have a value of
     the split column, or are those of an id list; train loses them where they are part of it.
+
+    With ``measure: whole`` or ``unseen`` the held-out rows are cut into ``draws`` parts. Each part asks once,
+    and the other parts lie in the database as unseen rows, beside trained rows (hashing only).
     """
 
     size: int | None = Field(default=None, ge=1)
@@ -70,6 +78,8 @@ class Validation(Strict):
     column_value: str | None = None
     file: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    measure: Measure = "trained"
+    draws: int = Field(default=4, ge=2)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -129,6 +139,8 @@ class Protocol(Strict):
             raise ValueError("a retrieval protocol needs metric.ks, e.g. [1, 5, 10]")
         if self.task == "hashing" and (not self.splits.has_database or self.relevance != "shared_label"):
             raise ValueError("a hashing protocol needs splits.database and relevance shared_label")
+        if self.task != "hashing" and self.validation.measure != "trained":
+            raise ValueError("validation.measure: only a hashing protocol has one; remove it")
         return self
 
     @property
@@ -136,9 +148,12 @@ class Protocol(Strict):
         """The SHA-256 of the resolved protocol: every key except ``note``, and the contents of files, not
         their names.
 
-        Newer keys (classification, detail, chains) are omitted where unused, so that older hashes stay valid.
+        Newer keys (classification, detail, chains, measure) are omitted where unused, so that older hashes
+        stay valid.
         """
         resolved = self.model_dump(exclude={"note": True, "validation": {"file", "sha256"}})
+        if self.validation.measure == "trained":
+            del resolved["validation"]["measure"], resolved["validation"]["draws"]
         if self.classification is None:
             del resolved["classification"]
         elif self._context.tree is not None:

@@ -114,6 +114,22 @@ class ResolvedSplits:
         inside = np.isin(train.rows, drawn)
         return train.take(~inside), train.take(inside)
 
+    @property
+    def trained_per_unseen(self) -> float:
+        """The number of training rows in the database per row of it that is not trained on.
+
+        Raises:
+            LimbeckError: the database has training rows alone.
+        """
+        trained = int(np.isin(self.database.rows, self.train.rows).sum())
+        if trained == len(self.database):
+            raise LimbeckError(
+                f"protocol {self.protocol.name}: validation.measure {self.protocol.validation.measure}: the "
+                "database has no row that is not trained on; set validation.measure: trained",
+                code="E-PROTOCOL-SPLIT",
+            )
+        return trained / (len(self.database) - trained)
+
     @cached_property
     def classes(self) -> Classes | None:
         """Classes, prompts and tree of the queries (see `read_classes`); None without classification."""

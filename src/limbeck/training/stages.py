@@ -241,9 +241,13 @@ def run_stage(
     )
     torch.manual_seed(int(sha256_json([recipe.seed, stage.name, fabric.global_rank])[:12], 16))
 
+    per_unseen = 0.0 if data.protocol.validation.measure == "trained" else data.splits.trained_per_unseen
+
     def validate() -> dict[str, float]:
         whole = data.database is not None
-        return validation_score(encoder, data.protocol, database, held_out, whole=whole)
+        return validation_score(
+            encoder, data.protocol, database, held_out, whole=whole, trained_per_unseen=per_unseen
+        )
 
     best = stage.schedule.select == "best" and len(data.held_out) > 0
     teacher = fingerprint(method.teachers)  # it reads the whole weights, which may be sharded next
