@@ -18,7 +18,16 @@ from limbeck.methods import TrainState
 from limbeck.methods.hmid_net.order_terms import hidden_further
 
 POLAR = {"kind": "polar", "dim": 8}
-ALL = {"cones": 0.5, "phrases": 0.3, "taught": 0.2, "angles": 0.1, "views": 0.4, "scale": 0.2}
+ALL = {
+    "cones": 0.5,
+    "phrases": 0.3,
+    "taught": 0.2,
+    "angles": 0.1,
+    "views": 0.4,
+    "even": 0.6,
+    "share": 0.2,
+    "scale": 0.2,
+}
 
 
 def cones(space: Any, general: np.ndarray, specific: np.ndarray, negatives: float, scale: float) -> float:
@@ -62,6 +71,10 @@ def test_terms_in_float64(place: Path, teachers: dict[str, Path]) -> None:
         "order_angles": (kl(mine, theirs) + kl(mine.T, theirs.T)) / 2,
         "order_views": float(np.maximum(own.cone_excess(x["part"], x["image"]), 0).mean()),
     }
+    margins = [
+        float(own.exterior_angle(apex, point)) - half(own, apex) for apex in x["text"] for point in x["image"]
+    ]
+    wanted["order_even"] = float(np.mean([0.2 * m if m > 0 else -0.8 * m for m in margins]))
     for name, value in wanted.items():
         assert found[name] == pytest.approx(value, rel=1e-3), name
 
@@ -76,7 +89,7 @@ def test_weights_rise_with_the_entailment(place: Path, teachers: dict[str, Path]
 
 def test_gradients_reach_the_towers(place: Path) -> None:
     quiet = {"contrastive": 1e-9, "distillation": 0.0, "entailment": 0.0, "target": "none"}
-    for name in ("cones", "phrases", "views"):
+    for name in ("cones", "phrases", "views", "even"):
         method, batch = built(hmid(place, "none", POLAR, order={name: 1.0}, **quiet))
         method.loss(method.encode_batch(batch), TrainState(9, 10, 0, 0)).total.backward()
         tower = method.encoder.towers["image"]

@@ -10,10 +10,10 @@ _LATER: dict[str, Any] = {
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
     "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop", "layer_decay": {},
     "ema": None, "keep": 2, "recompute": False, "compile": False, "shard": False, "units": 0,
-    "text_min_radius": None, "text_radius": None, "text_max_radius": None,
+    "text_min_radius": None, "text_radius": None, "text_max_radius": None, "even": 0.0, "share": 0.05,
     "order": {
         "cones": 0.0, "phrases": 0.0, "taught": 0.0, "angles": 0.0, "views": 0.0, "negatives": 2.0,
-        "phrase_negatives": 0.2, "radii_only": False, "scale": 0.1, "angle_scale": 0.1,
+        "even": 0.0, "share": 0.05, "phrase_negatives": 0.2, "radii_only": False, "scale": 0.1, "angle_scale": 0.1,
     },
 }  # fmt: skip
 

@@ -92,6 +92,23 @@ def calibrated_cones(
     return scale * (own + negatives * others / (margin.numel() - len(margin)))
 
 
+def even_cones(angles: torch.Tensor, aperture: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the quantile loss of cones that each hold the same share of all points (ours).
+
+        mean_ij max(q d_ij, (q - 1) d_ij),  d_ij = ext_ij - aper_i,  q = share
+
+    It is least where the aperture is the ``share`` quantile of a row's angles (Koenker and Bassett, 1978). The
+    angles are taken as given, so that only the apertures learn.
+
+    Args:
+        angles: (A, B) exterior angles at general point i to specific point j, in radians.
+        aperture: (A,) half apertures, in radians.
+        share: of the points that each cone should hold, in (0, 1).
+    """
+    beyond = angles.detach() - aperture.unsqueeze(1)
+    return torch.maximum(share * beyond, (share - 1) * beyond).mean()
+
+
 def linear_warmup(step: int, total_steps: int, share: float) -> float:
     """Return a factor that rises from 0 to 1 over the first ``share`` of the steps, then stays (ours)."""
     return 1.0 if share == 0 else min(1.0, step / (share * total_steps))

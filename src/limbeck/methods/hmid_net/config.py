@@ -51,6 +51,8 @@ class OrderConfig(Strict):
         taught: weight of the same between the student's cones and the teacher's points, both ways.
         angles: weight of the KL of rows of exterior angles from the teacher's.
         views: weight of a picture of which more is hidden as a more general point than one with less.
+        even: weight of captions whose cones each hold the same ``share`` of the pictures of a batch.
+        share: of the pictures in a caption's cone, for ``even``.
         negatives: weight of the pictures that a caption's cone should not hold.
         phrase_negatives: weight of the pictures that a phrase's cone should not hold.
         radii_only: whether the cones teach only the radius of their apex: directions are left to the
@@ -64,6 +66,8 @@ class OrderConfig(Strict):
     taught: float = Field(default=0.0, ge=0)
     angles: float = Field(default=0.0, ge=0)
     views: float = Field(default=0.0, ge=0)
+    even: float = Field(default=0.0, ge=0)
+    share: float = Field(default=0.05, gt=0, lt=1)
     negatives: float = Field(default=2.0, ge=0)
     phrase_negatives: float = Field(default=0.2, ge=0)
     radii_only: bool = False
@@ -73,7 +77,7 @@ class OrderConfig(Strict):
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each term by its name in the objective."""
-        names = ("cones", "phrases", "taught", "angles", "views")
+        names = ("cones", "phrases", "taught", "angles", "views", "even")
         return {f"order_{name}": getattr(self, name) for name in names}
 
 

@@ -12,7 +12,7 @@ import torch
 
 from limbeck.encoders.masking import KEEP
 from limbeck.errors import LimbeckError
-from limbeck.losses import calibrated_cones, entailment, relational_kd
+from limbeck.losses import calibrated_cones, entailment, even_cones, relational_kd
 from limbeck.methods.hmid_net.config import HmidNetConfig
 from limbeck.methods.hmid_net.outputs import HmidOutputs
 
@@ -32,6 +32,7 @@ class OrderTerms:
     taught:   [C(T, I') + C(T', I)] / 2         the same between the student's and the teacher's points
     angles:   KL(ext(T', I') || ext(T, I))      softmax rows of minus the exterior angles, both ways
     views:    mean max(0, ext(P, I) - aper(P))  P is the picture I with half of its shown patches hidden
+    even:     quantile loss of aper(T) at ext(T, I)    each caption's cone holds the same share of pictures
     """
 
     def __init__(self, config: HmidNetConfig, lift: Lift) -> None:
@@ -68,6 +69,9 @@ class OrderTerms:
             case "order_views":
                 assert outputs.part is not None
                 return entailment(lift.cone_excess(outputs.part, image))
+            case "order_even":
+                angles, aperture = lift.pairwise_angle(text, image), lift.half_aperture(text)
+                return even_cones(angles, aperture, self.config.share)
         raise KeyError(name)
 
     def _cones(
