@@ -13,21 +13,12 @@ import torch
 import limbeck
 from hmid_runs import SPHERE, built, hmid, kl, refused
 from limbeck.encoders.masking import KEEP
-from limbeck.losses import calibrated_cones
+from limbeck.losses import calibrated_cones, even_cones
 from limbeck.methods import TrainState
 from limbeck.methods.hmid_net.order_terms import hidden_further
 
 POLAR = {"kind": "polar", "dim": 8}
-ALL = {
-    "cones": 0.5,
-    "phrases": 0.3,
-    "taught": 0.2,
-    "angles": 0.1,
-    "views": 0.4,
-    "even": 0.6,
-    "share": 0.2,
-    "scale": 0.2,
-}
+ALL = {"cones": 0.5, "phrases": 0.3, "taught": 0.2, "angles": 0.1, "views": 0.4, "even": 0.6}
 
 
 def cones(space: Any, general: np.ndarray, specific: np.ndarray, negatives: float, scale: float) -> float:
@@ -50,7 +41,7 @@ def half(space: Any, apex: np.ndarray) -> float:
 
 
 def test_terms_in_float64(place: Path, teachers: dict[str, Path]) -> None:
-    order = ALL | {"negatives": 3.0, "phrase_negatives": 0.7, "angle_scale": 0.3}
+    order = ALL | {"share": 0.2, "scale": 0.2, "negatives": 3.0, "phrase_negatives": 0.7, "angle_scale": 0.3}
     method, batch = built(hmid(place, teachers["curved"], POLAR, order=order, target="none"))
     outputs = method.encode_batch(batch).map(torch.Tensor.detach)
     found = {n: float(v) for n, v in method.loss(outputs, TrainState(9, 10, 0, 0)).parts.items()}
@@ -89,12 +80,22 @@ def test_weights_rise_with_the_entailment(place: Path, teachers: dict[str, Path]
 
 def test_gradients_reach_the_towers(place: Path) -> None:
     quiet = {"contrastive": 1e-9, "distillation": 0.0, "entailment": 0.0, "target": "none"}
-    for name in ("cones", "phrases", "views", "even"):
+    for name in ("cones", "phrases", "views"):
         method, batch = built(hmid(place, "none", POLAR, order={name: 1.0}, **quiet))
         method.loss(method.encode_batch(batch), TrainState(9, 10, 0, 0)).total.backward()
         tower = method.encoder.towers["image"]
         norms = [float(p.grad.norm()) for p in tower.parameters() if p.grad is not None]
         assert max(norms) > 1e-5 and all(map(math.isfinite, norms)), name
+
+
+def test_even_cones_teach_the_apertures_alone() -> None:
+    angles = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5]] * 2, requires_grad=True)
+    aperture = torch.tensor([0.05, 0.45], requires_grad=True)
+    even_cones(angles, aperture, 0.5).backward()
+    assert angles.grad is None
+    assert aperture.grad is not None
+    # Slope: (share inside - 0.5) / rows. A cone that holds too few points opens.
+    assert aperture.grad.tolist() == pytest.approx([-0.25, 0.15])
 
 
 def test_radii_only_leave_the_directions(place: Path) -> None:

@@ -13,7 +13,8 @@ _LATER: dict[str, Any] = {
     "text_min_radius": None, "text_radius": None, "text_max_radius": None, "even": 0.0, "share": 0.05,
     "order": {
         "cones": 0.0, "phrases": 0.0, "taught": 0.0, "angles": 0.0, "views": 0.0, "negatives": 2.0,
-        "even": 0.0, "share": 0.05, "phrase_negatives": 0.2, "radii_only": False, "scale": 0.1, "angle_scale": 0.1,
+        "even": 0.0, "share": 0.05, "phrase_negatives": 0.2, "radii_only": False, "scale": 0.1,
+        "angle_scale": 0.1,
     },
 }  # fmt: skip
 

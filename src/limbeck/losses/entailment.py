@@ -97,8 +97,8 @@ def even_cones(angles: torch.Tensor, aperture: torch.Tensor, share: float) -> to
 
         mean_ij max(q d_ij, (q - 1) d_ij),  d_ij = ext_ij - aper_i,  q = share
 
-    It is least where the aperture is the ``share`` quantile of a row's angles (Koenker and Bassett, 1978). The
-    angles are taken as given, so that only the apertures learn.
+    It is least where the aperture is the ``share`` quantile of a row's angles (Koenker and Bassett, 1978).
+    The angles are taken as given, so that only the apertures learn.
 
     Args:
         angles: (A, B) exterior angles at general point i to specific point j, in radians.
