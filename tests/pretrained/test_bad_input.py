@@ -83,6 +83,22 @@ def tokenless(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def cut(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def configured(section: str, **values: Any) -> Change:
+    """A section of `transformers`' configuration changed."""
+
+    def change(folder: Path) -> None:
+        stored = read_json(folder / "config.json")
+        stored[section] |= values
+        write_json(folder / "config.json", stored)
+
+    return change
+
+
 def other_family(folder: Path) -> None:
     write_clip(folder / "clip")
     shutil.move(folder / "clip/model.safetensors", folder / "model.safetensors")
@@ -103,6 +119,17 @@ CASES: dict[str, tuple[Callable[[Path], Path], Change, str]] = {
         write_siglip,
         other_family,
         "its weights have other sizes than config.json says",
+    ),
+    "clip cut off": (write_clip, cut, "weights file is cut off or damaged: fetch or copy it again"),
+    "clip with heads that do not divide the width": (
+        write_clip,
+        configured("text_config", num_attention_heads=3),
+        "its config.json cannot be loaded .*heads",
+    ),
+    "clip with a configuration of another type": (
+        write_clip,
+        configured("text_config", num_hidden_layers="two"),
+        "its config.json cannot be loaded",
     ),
     "siglip without tokenizer": (
         write_siglip,

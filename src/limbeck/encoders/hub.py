@@ -16,6 +16,13 @@ from limbeck.encoders.sources import check_code, check_weights, hub_closed, tran
 from limbeck.errors import LimbeckError
 
 
+def _mend(error: Exception) -> str:
+    """Return what to do about files that transformers cannot load."""
+    if isinstance(error, SafetensorError):
+        return "a weights file is cut off or damaged: fetch or copy it again"
+    return "config.json and the weights must be those of one model: fetch or copy them again"
+
+
 def pretrained(auto_class: Any, place: Path, source: str) -> Any:
     """Load ``auto_class.from_pretrained`` in float32, from safetensors only.
 
@@ -41,11 +48,11 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights have other sizes than config.json says; they are of another model"
         raise LimbeckError(
-            f"{source}: cannot be loaded ({reason[:160]}); use a local directory or a reachable hub id",
+            f"{source}: cannot be loaded ({reason[:160]}); {_mend(error)}",
             code="E-MODEL-DAMAGED",
         ) from error
     weights = dict(model.named_parameters())

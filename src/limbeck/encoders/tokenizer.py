@@ -69,12 +69,17 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
     names = {file.name for file in folder.iterdir()}
     if not any(own <= names for own in _FILES):
         raise incomplete(source, "its tokenizer (tokenizer.json, or vocab.json with merges.txt)")
+    at_fault = "tokenizer"
     try:
         if (folder / "tokenizer.json").is_file():
             return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        from transformers import AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
+        at_fault = "config.json"  # is read on the way to the tokenizer
         with hub_closed():
+            if at_fault in names:
+                AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+            at_fault = "tokenizer"
             fast: Any = AutoTokenizer.from_pretrained(
                 str(folder), trust_remote_code=False, local_files_only=True
             )
@@ -82,9 +87,9 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
             raise ValueError("its tokenizer has no vocabulary")
         return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
     except Exception as error:  # the Rust side raises bare Exception
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise LimbeckError(
-            f"{source}: its tokenizer cannot be loaded ({reason[:120]}); restore its files",
+            f"{source}: its {at_fault} cannot be loaded ({reason[:160]}); restore its files",
             code="E-MODEL-DAMAGED",
         ) from error
 
