@@ -68,6 +68,19 @@ def test_hash_codes_are_signs_and_distance_on_codes_is_hamming() -> None:
     np.testing.assert_array_equal(lift.to_storage(torch.zeros(1, 16)), [[255, 255]])  # sign(0) = +1
 
 
+def test_norm_balances_bits_and_rests_while_frozen() -> None:
+    lift = build_lift(HashConfig(bits=8, norm=True), {"image": 3, "text": 3})
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) + 5
+    codes = lift.train()(x, "image")
+    torch.testing.assert_close(torch.atanh(codes).mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    again = lift_from_json(lift.describe())
+    again.load_state_dict(lift.state_dict())
+    lift.freeze("image")
+    for mode in (True, False):
+        lift.train(mode)
+        assert torch.equal(lift(x[:1], "image"), again.eval()(x[:1], "image"))
+
+
 def test_logits_and_distance_have_gradients() -> None:
     for lift in lifts()[:2]:
         features = torch.randn(3, 12, requires_grad=True)

@@ -26,7 +26,8 @@ def recipe(place: Path, name: str, steps: int, **options: Any) -> dict[str, Any]
     """One stage of the method, at 16 bits."""
     tree = soda_recipe(place / "pairs", place / "hashing.yaml", steps=steps, validate_every=max(steps, 1))
     stage = {"method": {"name": name, **options}}
-    return tree | {"lift": {"kind": "hash", "bits": BITS}, "stages": {name: stage}}
+    lift = {"kind": "hash", "bits": BITS, "norm": name.startswith("crovca")}
+    return tree | {"lift": lift, "stages": {name: stage}}
 
 
 def made(place: Path, name: str, *, batch_size: int = 16, **options: Any) -> tuple[Method, Batches]:

@@ -1,4 +1,4 @@
-"""SSAH, LCDH, DHaPH, UCCH and CMIMH from their formulas, by loops in float64 numpy; no code of limbeck.
+"""Eight methods of the field from their formulas, by loops in float64 numpy; no code of limbeck.
 
 Every loss is a function of ``x``, the outputs by name, and of ``held``, the same numbers in the places where
 the formula stops the gradient (a code, a teacher, a weight). A difference quotient in ``x`` with ``held``
@@ -83,6 +83,18 @@ def cmimh_outputs(w: Arrays, h: Arrays) -> Arrays:
         raw = linear(w, f"critics.{m}", h[m])
         found[f"{m}_critic"] = np.array([row / norm(row) for row in raw])
     return found
+
+
+def crovca_outputs(w: Arrays, h: Arrays) -> Arrays:
+    found = {}
+    for m in SIDES:
+        raw = linear(w, f"encoder.lift.heads.{m}.0", tower(w, m, h))
+        of = {key: w[f"encoder.lift.heads.{m}.1.{key}"] for key in ("weight", "bias", *NORM)}
+        found[m] = (raw - of[NORM[0]]) / np.sqrt(of[NORM[1]] + 1e-5) * of["weight"] + of["bias"]
+    return found
+
+
+NORM = ("running_mean", "running_var")
 
 
 # ------------------------------------------------------------------------------ parts of formulas
@@ -263,3 +275,68 @@ def cmimh(x: Arrays, held: Arrays, drawn: Arrays, heat: float) -> dict[str, floa
         "intra": sum(info_nce(unit[m] @ x[f"{m}_critic"].T / heat) for m in SIDES),
         "gap": float(np.mean(gap)),
     }
+
+
+def crovca(x: Arrays, targets: Arrays, eps: float) -> dict[str, float]:
+    """``targets``: by modality the numbers whose signs it predicts."""
+    parts = {"align": 0.0, "rate": 0.0}
+    for m in SIDES:
+        terms = [log1p(exp(z)) - (t > 0) * z for z, t in zip(x[m].ravel(), targets[m].ravel(), strict=True)]
+        parts["align"] += float(np.mean(terms)) / 2
+        rows, width = x[m].shape
+        unit = np.array([row / norm(row) for row in x[m]])
+        gram = np.eye(width) + width / (rows * eps) * unit.T @ unit
+        parts["rate"] -= 0.5 * float(np.linalg.slogdet(gram)[1]) * (width + rows) / (width * rows) / 2
+    return parts
+
+
+def crovca_means(held: Arrays, labels: np.ndarray) -> Arrays:
+    """Targets of an item: the mean of the means of its labels; without a label the other side's numbers."""
+    found = {"image": held["text"].copy(), "text": held["image"].copy()}
+    for i, own in enumerate(labels):
+        means = [
+            np.mean([held[m][r] for m in SIDES for r in range(len(labels)) if labels[r, c]], 0)
+            for c in np.flatnonzero(own)
+        ]
+        if means:
+            found["image"][i] = found["text"][i] = np.mean(means, 0)
+    return found
+
+
+def kdph(
+    x: Arrays, labels: np.ndarray, w: Arrays, random: np.ndarray, given: dict[str, Any], margin: float
+) -> dict[str, float]:
+    """``given``: by modality the row of ``random`` of each code; the threshold of R is -1/4 (4 classes)."""
+    parts = dict.fromkeys(("classes", "irrelevant", "contrast", "noise"), 0.0)
+    axes, scales = w["axes"], np.exp(w["log_scales"])
+    for m in SIDES:
+        terms = []
+        for row, own in zip(x[m], labels, strict=True):
+            scores = []
+            for c in range(len(axes)):
+                mu = axes[c, 0] / norm(axes[c, 0])
+                g1 = axes[c, 1] - (axes[c, 1] @ mu) * mu
+                g1 = g1 / norm(g1)
+                g2 = axes[c, 2] - (axes[c, 2] @ mu) * mu - (axes[c, 2] @ g1) * g1
+                along = [float(row @ axis) / norm(row) for axis in (mu, g1, g2 / norm(g2))]
+                kappa, b1, b2 = scales[c]
+                scores.append(kappa * along[0] + b1 * along[1] ** 2 - b2 * along[2] ** 2)
+                scores[-1] -= (kappa + b1 + b2) / 2
+            terms += [
+                max(0.0, scores[n] - scores[p] + margin)
+                for p in range(len(scores))
+                for n in range(len(scores))
+                if own[p] and not own[n]
+            ]
+        parts["classes"] += float(np.mean(terms))
+        parts["noise"] += float(np.mean([row @ random[j] for row, j in zip(x[m], given[m], strict=True)]))
+    for p, q in (("image", "image"), ("text", "text"), ("image", "text")):
+        pairs = [
+            max(0.0, cos(x[p][i], x[q][j]) + 0.25)
+            for i in range(len(labels))
+            for j in range(len(labels))
+            if labels[i].sum() > 1 and labels[j].sum() > 1 and not share(labels[i], labels[j])
+        ]
+        parts["irrelevant"] += float(np.mean(pairs))
+    parts["contrast"] = info_nce(table(x["image"], x["text"], cos) / 0.2)
+    return parts

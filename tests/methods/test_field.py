@@ -1,6 +1,6 @@
 """The rivals: what they read, their state, a tiny set learnt through the loop; DCMH and MITH again in numpy.
 
-SSAH, LCDH, DHaPH, UCCH and CMIMH are written down again in `field_oracles`.
+SSAH, LCDH, DHaPH, UCCH, CMIMH, CroVCA and KDPH are written down again in `field_oracles`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method
 from raising import raises_code
 
-SUPERVISED = ("dcmh", "ssah", "dchmt", "dsph", "mith", "dhaph", "lcdh")
-RIVALS = (*SUPERVISED, "ucch", "cmimh")
+SUPERVISED = ("dcmh", "ssah", "dchmt", "dsph", "mith", "dhaph", "lcdh", "kdph", "crovca-labels")
+RIVALS = (*SUPERVISED, "ucch", "cmimh", "crovca")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Whole losses of SSAH, LCDH, DHaPH, UCCH and CMIMH, and their networks, against loops in float64.
+"""Whole losses of the methods in `field_oracles`, and their networks, against loops in float64.
 
 Every part, the total and the gradient in each output are compared on one small batch. A method that draws
 random numbers and its oracle take them from equal generators.
@@ -7,6 +7,7 @@ random numbers and its oracle take them from equal generators.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -174,4 +175,61 @@ def test_cmimh(place: Path) -> None:
         state,
         lambda x, held: oracle.cmimh(x, held, drawn, 0.5),
         {"cross": 1.0, "intra": 0.4, "gap": 0.3},
+    )
+
+
+def swapped(held: oracle.Arrays) -> oracle.Arrays:
+    return {"image": held["text"], "text": held["image"]}
+
+
+def test_crovca(place: Path) -> None:
+    case = Case(place, "crovca", rate=0.3, eps=0.1)
+    case.check_outputs(oracle.crovca_outputs)
+    case.check_loss(
+        TrainState(4, 10, 0, 0),
+        lambda x, held: oracle.crovca(x, swapped(held), 0.1),
+        {"align": 1.0, "rate": 0.3},
+    )
+
+
+@pytest.mark.parametrize("view", ["item", "mean"])
+def test_crovca_with_labels(place: Path, view: str) -> None:
+    """An item without a label predicts the bits of its own pair."""
+    case = Case(place, "crovca-labels", rate=0.3, eps=0.1, view=view)
+    case.labels[2] = case.outputs.labels[2] = case.x["labels"][2] = 0
+    state = TrainState(4, 10, 0, 0)
+    draws = torch.rand((PAIRS, PAIRS), generator=state.generator()).numpy()
+
+    def targets(held: oracle.Arrays) -> oracle.Arrays:
+        if view == "mean":
+            return oracle.crovca_means(held, case.labels)
+        rows = []
+        for i, own in enumerate(case.labels):
+            fits = [j for j in range(PAIRS) if j != i and oracle.share(own, case.labels[j])]
+            rows.append(min(fits, key=draws[i].__getitem__, default=i))
+        assert rows[2] == 2 and sum(j != i for i, j in enumerate(rows)) > 3
+        return {m: numbers[rows] for m, numbers in swapped(held).items()}
+
+    case.check_loss(state, lambda x, held: oracle.crovca(x, targets(held), 0.1), {"align": 1.0, "rate": 0.3})
+
+
+def test_kdph(place: Path) -> None:
+    """The random codes are given so that the distances sum to the least of all orders of the batch."""
+    weights = {"irrelevant": 0.7, "contrast": 0.4, "noise": 0.3}
+    case = Case(place, "kdph", margin=0.2, temperature=0.2, **weights)
+    case.check_outputs(oracle.codes)
+    with torch.no_grad():
+        case.method.log_scales.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    state = TrainState(4, 10, 0, 0)
+    w = {key: value.detach().double().numpy() for key, value in case.method.state_dict().items()}
+    random = 2.0 * torch.randint(2, (PAIRS, 16), generator=state.generator()).numpy() - 1
+    orders = np.array(list(permutations(range(PAIRS))))
+    given = {}
+    for m in oracle.SIDES:
+        apart = oracle.table(case.x[m], random, lambda a, b: oracle.norm(a - b))
+        given[m] = orders[apart[np.arange(PAIRS), orders].sum(1).argmin()]
+    case.check_loss(
+        state,
+        lambda x, held: oracle.kdph(x, case.labels, w, random, given, 0.2),
+        {"classes": 1.0, "irrelevant": 0.7, "contrast": 0.4, "noise": -0.3},
     )

@@ -107,11 +107,15 @@ class PolarConfig(HyperboloidConfig):
 
 class HashConfig(Strict):
     """Linear map and tanh to relaxed codes; the logit of a pair is theta / sqrt(bits) times its inner
-    product."""
+    product.
+
+    ``norm`` puts a batch normalization between the two, which balances the bits (CroVCA).
+    """
 
     kind: Literal["hash"] = "hash"
     bits: int = Field(ge=8, multiple_of=8)
     theta: float = Field(default=4.0, gt=0)
+    norm: bool = False
 
 
 Rotation = Literal["itq", "pca", "pca-random", "random", "learned"]

@@ -23,6 +23,7 @@ from limbeck.losses.entailment import (
 from limbeck.losses.hashing import (
     bit_balance,
     code_mse,
+    coding_rate,
     pairwise_likelihood,
     quantization,
     scaled_logits,
@@ -44,7 +45,9 @@ from limbeck.losses.proxies import (
     ancestor_triplets,
     griesmer_threshold,
     irrelevant_margin,
+    kent_scores,
     proxy_margin,
+    rank_classes,
     reciprocal_triplets,
 )
 
@@ -57,6 +60,7 @@ __all__ = [
     "calibrated_cones",
     "calibration",
     "code_mse",
+    "coding_rate",
     "cosine",
     "cross_ranking",
     "cross_relational_kd",
@@ -68,6 +72,7 @@ __all__ = [
     "info_nce",
     "interactive_kd",
     "irrelevant_margin",
+    "kent_scores",
     "label_contrast",
     "linear_warmup",
     "memory_contrast",
@@ -77,6 +82,7 @@ __all__ = [
     "quantization",
     "radius_floor",
     "radius_mse",
+    "rank_classes",
     "reciprocal_triplets",
     "relational_kd",
     "resample_grid",

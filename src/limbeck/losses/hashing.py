@@ -52,3 +52,16 @@ def bit_balance(relaxed: torch.Tensor) -> torch.Tensor:
 def code_mse(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the mean squared distance of paired relaxed codes (B, b)."""
     return (a - b).square().mean()
+
+
+def coding_rate(rows: torch.Tensor, eps: float = 0.05) -> torch.Tensor:
+    """Return minus the coding rate of rows (m, p), which is low where they fill the space evenly.
+
+    -1/2 logdet(I + p / (m eps) X'X) (p + m) / (p m), X the rows at unit length (Yu et al. 2020; CroVCA).
+    """
+    m, p = rows.shape
+    x = F.normalize(rows, dim=1)
+    gram = torch.eye(p, device=x.device, dtype=x.dtype) + p / (m * eps) * (x.T @ x)
+    # The product of a Cholesky factor's diagonal is the root of the determinant.
+    half = torch.linalg.cholesky(gram).diagonal().log().sum()
+    return -half * (p + m) / (p * m)

@@ -53,6 +53,41 @@ def irrelevant_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float)
     return F.relu(cos - threshold)[apart].sum() / apart.sum().clamp(min=1)
 
 
+def kent_scores(x: torch.Tensor, axes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """Return how well items fit classes that are Kent distributions on the sphere (KDPH, 2026): (B, C).
+
+    s = kappa mu·x + b1 (g1·x)^2 - b2 (g2·x)^2 - (kappa + b1 + b2) / 2 with x at unit length; mu, g1, g2 are
+    the axes of a class, made orthonormal in this order. The last term stands for the constant of the density.
+
+    Args:
+        x: (B, d) items.
+        axes: (C, 3, d) mu, g1, g2.
+        scales: (C, 3) kappa, b1, b2, not negative.
+    """
+    found: list[torch.Tensor] = []
+    for raw in axes.unbind(1):
+        for axis in found:
+            raw = raw - (raw * axis).sum(1, keepdim=True) * axis
+        found.append(F.normalize(raw, dim=1))
+    mu, first, second = (F.normalize(x, dim=1) @ axis.T for axis in found)
+    kappa, wide, narrow = scales.unbind(1)
+    return kappa * mu + wide * first.square() - narrow * second.square() - scales.sum(1) / 2
+
+
+def rank_classes(scores: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
+    """Return the mean of [s_n - s_p + margin]+ over an item's classes p and the classes n that it lacks.
+
+    Args:
+        scores: (B, C) of items and classes.
+        labels: (B, C) 0 or 1.
+        margin: by which a class that an item has should be ahead.
+    """
+    has = labels > 0
+    compared = has[:, :, None] & ~has[:, None]
+    behind = F.relu(scores[:, None] - scores[:, :, None] + margin)
+    return behind[compared].sum() / compared.sum().clamp(min=1)
+
+
 def ancestor_triplets(
     distances: torch.Tensor,
     triplets: tuple[torch.Tensor, torch.Tensor, torch.Tensor],

@@ -9,10 +9,12 @@ from limbeck.methods.binarize import Binarize
 from limbeck.methods.clip import Clip
 from limbeck.methods.hashing.cmimh import Cmimh
 from limbeck.methods.hashing.controls import DirectHashing, ImageTeacher, MultiHotTeacher
+from limbeck.methods.hashing.crovca import CroVca, CroVcaLabels
 from limbeck.methods.hashing.dchmt import Dchmt
 from limbeck.methods.hashing.dcmh import Dcmh
 from limbeck.methods.hashing.dhaph import Dhaph
 from limbeck.methods.hashing.dsph import Dsph
+from limbeck.methods.hashing.kdph import Kdph
 from limbeck.methods.hashing.lcdh import Lcdh
 from limbeck.methods.hashing.mith import Mith
 from limbeck.methods.hashing.ssah import Ssah
@@ -49,6 +51,9 @@ METHODS: dict[str, type[Method]] = {
     "ucch": Ucch,
     "cmimh": Cmimh,
     "lcdh": Lcdh,
+    "kdph": Kdph,
+    "crovca": CroVca,
+    "crovca-labels": CroVcaLabels,
     "binarize": Binarize,
 }
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from torch import nn
 
 from limbeck.codes import itq, sign_codes
 from limbeck.codes.quantization import ITERATIONS
@@ -22,11 +23,19 @@ class HashLift(Lift):
     def __init__(self, config: HashConfig, dims: dict[str, int]) -> None:
         super().__init__(config, dims)
         self.dim, self.space = config.bits, Hamming(config.bits)
-        self.heads = linear_heads(dims, config.bits, bias=True)
+        heads: dict[str, nn.Module] = dict(linear_heads(dims, config.bits, bias=True).items())
+        if config.norm:
+            heads = {m: nn.Sequential(head, _Norm(config.bits)) for m, head in heads.items()}
+        self.heads = nn.ModuleDict(heads)
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Return relaxed codes in (-1, 1)."""
-        return torch.tanh(self.heads[modality](features).float())
+        return torch.tanh(self.bit_logits(features, modality))
+
+    def bit_logits(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Return the numbers (…, bits) before tanh, float32."""
+        found: torch.Tensor = self.heads[modality](features).float()
+        return found
 
     def logits(
         self, a: torch.Tensor, b: torch.Tensor, logit_scale: torch.Tensor | None = None
@@ -45,6 +54,14 @@ class HashLift(Lift):
     def to_storage(self, embeddings: torch.Tensor) -> np.ndarray:
         """Return packed signs, uint8."""
         return sign_codes(embeddings.detach().float().cpu().numpy())
+
+
+class _Norm(nn.BatchNorm1d):
+    """Batch normalization that keeps its statistics while its head is frozen."""
+
+    def train(self, mode: bool = True) -> _Norm:
+        """Learn from the rows that are encoded at once, unless the head is frozen."""
+        return super().train(mode and self.weight.requires_grad)
 
 
 class BinaryLift(Lift):
