@@ -72,7 +72,11 @@ def draw(seed: int) -> Sample:
     for file in sorted((ROOT / "src").rglob("*.py")):
         for kind, line, text in source_strings(ast.parse(file.read_text("utf-8"))):
             population[kind].append((f"{file.relative_to(ROOT)}:{line}", text))
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    folders = ("docs", "docs/tutorials", "docs/papers")
+    for page in [
+        ROOT / "README.md",
+        *(page for name in folders for page in sorted((ROOT / name).glob("*.md"))),
+    ]:
         for line, text in sentences(page.read_text("utf-8")):
             population["docs"].append((f"{page.relative_to(ROOT)}:{line}", text))
     chance = random.Random(seed)

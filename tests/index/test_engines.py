@@ -335,7 +335,7 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(LimbeckError, match=r"derived.json: damaged \(checksum"):
         open_derived(store.path, "ivf")
     about.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(LimbeckError, match=r"format 2, this limbeck reads 1"):
+    with pytest.raises(LimbeckError, match=r"format 2, but this limbeck reads 1"):
         open_derived(store.path, "ivf")
     about.write_text("{")
     with pytest.raises(LimbeckError, match="not valid JSON"):

@@ -207,7 +207,7 @@ def test_collections_that_do_not_fit(tmp_path, client):
         open_search(store, AT)
     schema = client.collection_of("pictures")["schema"]
     schema.description = schema.description.replace('"limbeck": 1', '"limbeck": 2')
-    with pytest.raises(LimbeckError, match="format 2, this limbeck reads 1; upgrade"):
+    with pytest.raises(LimbeckError, match="format 2, but this limbeck reads 1; upgrade"):
         open_search(store, AT)
 
 
@@ -224,7 +224,7 @@ def test_addresses():
     assert found == Address("10.0.0.1", 443, "a", True, 8) and found.uri == "https://10.0.0.1:443"
     assert str(found) == "milvus+tls://10.0.0.1:443/a" and Address.parse("milvus://[::1]/a").host == "[::1]"
     assert is_address("milvus://x") and not is_address("milvus") and not is_address("exact")
-    with pytest.raises(LimbeckError, match=r"\?probes= is called \?nprobe= now"):
+    with pytest.raises(LimbeckError, match=r"\?probes= is now named \?nprobe="):
         Address.parse("milvus://host/a?probes=8")
 
 

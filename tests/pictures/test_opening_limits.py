@@ -51,7 +51,7 @@ def test_sides_have_a_limit_and_the_reason_is_said(shape):
     error = refused(png(*shape))
     assert (
         error.kind is Kind.TOO_LARGE
-        and f"{shape[0]:,} × {shape[1]:,} pixels, at most 262,144 per side" in str(error)
+        and f"{shape[0]:,} × {shape[1]:,} pixels exceed the limit of 262,144 per side" in str(error)
     )
 
 

@@ -62,7 +62,8 @@ def test_build_add_and_encode_count_what_is_not_taken(run, photos, tmp_path):
     status, out, err = run("index", "build", photos, *model, "--out", tmp_path / "i")
     assert status == 0 and "5 items" in out and SKIPPED in err and PASSED in err
     assert (
-        "skipped longer.png" in err and "1,000,000 × 1 pixels, at most 262,144 per side; scale it down" in err
+        "skipped longer.png" in err
+        and "1,000,000 × 1 pixels exceed the limit of 262,144 per side; scale it down" in err
     )
     index = limbeck.Index.open(tmp_path / "i")
     assert [item["id"] for item in index.store.metadata(range(5))] == IN

@@ -111,7 +111,7 @@ def test_the_index_of_the_teacher_answers_through_it(run: Run, tmp_path: Path) -
     status, out, err = run(*words, "--out", small)
     assert status == 0, err
     assert "cosine 0.9" in out
-    assert "1 texts left out" in err
+    assert "1 texts were left out" in err
     assert run("index", "encoder", index, "--model", small)[0] == 0
     assert np.array_equal(np.concatenate(IndexStore.open(index).points), before)
     status, out, err = run("search", index, "dark red", "-k", 3)

@@ -268,7 +268,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("a wrong type", ["RECIPE", "lift.bits=many"], "lift"),
     ("a bad override", ["RECIPE", "lift.bits"], "an override looks like key=value"),
     ("an override twice", ["RECIPE", "seed=1", "seed=2"], "seed: given twice; keep one"),
-    ("no such data", ["RECIPE", "--data", "PLACE/none"], "no such directory; make one by"),
+    ("no such data", ["RECIPE", "--data", "PLACE/none"], "no such directory; make one with"),
     ("no such protocol", ["RECIPE", "data.protocol=scenes/hash"], "unknown protocol 'scenes/hash'"),
     ("another protocol", ["RECIPE", "data.protocol=mirflickr15k/dcmh"], "import the complete data set"),
     ("labels all zero", ["RECIPE", "--data", "NOLABELS"], "the 40 rows in use have no labels"),

@@ -83,7 +83,7 @@ def compress(
         compression.model(tried[0]).save(place, graphs=True)
         search = "asymmetric" if best.prefers_asymmetric else "symmetric"
         echo(
-            f"{place}: codes by {best.candidate}, {length // 8} bytes per item instead of "
+            f"{place}: makes codes by {best.candidate}, {length // 8} bytes per item instead of "
             f"{compression.float_bytes:,}; the default search of its indexes is {search}"
         )
         told["lengths"][str(length)] = {

@@ -41,7 +41,7 @@ def _common(
     feature_names: Annotated[
         Path | None, typer.Option(help="Names of the feature rows, one per line.")
     ] = None,
-    feature_scale: Annotated[str, typer.Option(help="Multiply stored features by this; 6/255 works.")] = "1",
+    feature_scale: Annotated[str, typer.Option(help="Factor for stored features, such as 2 or 6/255.")] = "1",
     keep_missing: Annotated[
         bool, typer.Option("--keep-missing", help="Keep rows without a picture.")
     ] = False,
@@ -245,7 +245,7 @@ def coco(
     src: Src,
     out: Out,
     images: Images = None,
-    year: Annotated[str | None, typer.Option(help="2014 or 2017, if SRC contains both.")] = None,
+    year: Annotated[str | None, typer.Option(help="Year to import, 2014 or 2017, if SRC has both.")] = None,
     only: Annotated[
         str | None, typer.Option(help="Import only this kind of annotation: captions or instances.")
     ] = None,

@@ -19,7 +19,7 @@ def distil_text(
     kind: str = typer.Option(
         "static",
         "--kind",
-        help="static, a table of tokens, or transformer, a small network.",
+        help="static (a table of tokens) or transformer (a small network).",
     ),
     to: str = typer.Option(
         "text", "--to", help="What the tower learns: the teacher's text outputs, or the image embeddings."
@@ -80,7 +80,10 @@ def distil_text(
         teacher = load(model)
         lesson = distil.lesson_of_texts(teacher, given, settings)
         if lesson.unknown:
-            echo(f"note: {lesson.unknown:,} texts left out, as the teacher knows no word of them", err=True)
+            echo(
+                f"note: {lesson.unknown:,} texts were left out, because the teacher knows no word of them",
+                err=True,
+            )
         found = distil.distil_text(teacher, lesson, settings)
     found.model.save(out, graphs=True)
     echo(

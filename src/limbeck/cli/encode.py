@@ -69,7 +69,7 @@ def encode(
     model = open_model(run)
     if processes > 1:
         if share is not None:
-            raise typer.BadParameter("--share names the part of one process; leave out --processes")
+            raise typer.BadParameter("--share and --processes exclude each other; give one")
         given = {
             "--protocol": protocol, "--split": split, "--batch-size": batch_size, "--workers": workers,
             "--image-column": image_column, "--types": types, "--device": device,

@@ -30,7 +30,7 @@ def evaluate(
     metric_preset: Annotated[
         str | None,
         typer.Option(
-            help="Compute mAP as a public repository: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."
+            help="Compute mAP as this public code does: qinlab, dchmt, mith, ssah, twdh, ucch or deephash."
         ),
     ] = None,
     bits: Annotated[

@@ -79,12 +79,12 @@ def export(
     encoder = load(model)
     if out is not None and layout == NAME:
         save_clip_model(encoder, out)
-        echo(f"CLIPModel of transformers in {out}")
+        echo(f"wrote a CLIPModel of transformers to {out}")
     elif out is not None:
         _export_onnx(encoder, out, wanted, LAYOUTS.get(layout), pairs, split)
     if card is not None:
         encoder.save_pretrained(card, license=license)
-        echo(f"model, ONNX files and model card in {card}")
+        echo(f"wrote the model, ONNX files and a model card to {card}")
     if hub is not None:
         echo(f"uploaded to {encoder.push_to_hub(hub, private=private, license=license)}")
 
@@ -109,7 +109,7 @@ def _export_onnx(
     parities = export_and_compare(encoder, out, ordered, items, layout)
     console().print(_table(parities))
     compared = f"{len(items.image_rows):,} pictures and {len(items.texts):,} texts"
-    echo(f"compared with torch on {compared}; ONNX files in {out}")
+    echo(f"compared with torch on {compared}; wrote ONNX files in {out}")
 
 
 def _table(parities: list[Parity]) -> Table:

@@ -25,7 +25,7 @@ def grid(
     data: Annotated[Path | None, typer.Option(help="Pairs directory, instead of the file's.")] = None,
     only: Annotated[
         str | None,
-        typer.Option(help="Do only these rows or runs and what they need, such as 'clip*,meru-s0'."),
+        typer.Option(help="Run only these rows or runs and what they need, such as 'clip*,meru-s0'."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Parallel processes; they share the threads.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the tasks without running them.")] = False,

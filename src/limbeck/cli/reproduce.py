@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 @writes("json")
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="Recorded table; see --list.")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by --seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of rows.")] = 0,
+    name: Annotated[
+        str | None, typer.Argument(help="Recorded table to measure again; --list prints them.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Number of rows, drawn with --seed; default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
     data: Annotated[
         Path | None,
         typer.Option(help="Pairs directory, instead of the grid's; for hamming a .npy of features."),
@@ -61,7 +65,7 @@ def reproduce(
         console().print(_list(found, benchmark.recorded_rows(folder)).rich())
         return
     if name is None:
-        raise LimbeckError("NAME: is missing; choose one of --list", code="E-OPTION-MISSING")
+        raise LimbeckError("NAME: is missing; choose a table that --list prints", code="E-OPTION-MISSING")
     target = out or Path("runs") / f"reproduce-{name}"
     failed: dict[str, str] = {}
     if name == benchmark.NAME:

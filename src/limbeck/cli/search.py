@@ -40,7 +40,7 @@ def search(
     queries: Path | None = typer.Option(
         None,
         "--queries",
-        help="Search with many queries: .txt, one text per line, or .jsonl of text, image or like.",
+        help="Search with many queries: .txt with one text per line, or .jsonl with text, image or like.",
     ),
     where: str | None = typer.Option(
         None, "--where", help='Filter of the items, such as "labels has sky and width > 300".'
@@ -70,14 +70,14 @@ def search(
     asymmetric: bool | None = typer.Option(
         None,
         "--asymmetric/--symmetric",
-        help="Compare codes with the query's real numbers, or with its code; default: as the index's model.",
+        help="Compare codes with the query's real numbers, or with its code; default: the index's choice.",
     ),
     bits: int | None = typer.Option(
         None, "--bits", help="Compare only the first N bits of the codes (nested codes).", metavar="N"
     ),
-    fold: bool = typer.Option(False, "--fold", help="Count near-duplicates as one hit."),
+    fold: bool = typer.Option(False, "--fold", help="Return near-duplicates as one hit."),
     min_confidence: float | None = typer.Option(
-        None, "--min-confidence", help="Drop hits of less confidence, a probability.", metavar="P"
+        None, "--min-confidence", help="Drop hits whose confidence, a probability, is lower.", metavar="P"
     ),
     embeddings: Path | None = typer.Option(
         None, "--embeddings", help="With --codes: the queries' float embeddings, .npy with one row per code."

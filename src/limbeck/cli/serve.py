@@ -31,12 +31,12 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Further host name of the service, such as that of a proxy; may repeat."),
+        typer.Option(help="Further host name of the service, such as that of a proxy; may be repeated."),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Requests per second and client; 0 is no limit; default: 50, none on loopback."
+            min=0, help="Requests per second per client; 0 sets no limit; default: 50, none on loopback."
         ),
     ] = None,
     proxy: Annotated[
@@ -47,9 +47,9 @@ def serve(
         int, typer.Option(min=1, help="Most queries that share one pass over an index; 1 answers one by one.")
     ] = 64,
     log_queries: Annotated[
-        bool, typer.Option("--log-queries", help="Log the texts of queries, too.")
+        bool, typer.Option("--log-queries", help="Also log the texts of queries.")
     ] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
+    log_level: Annotated[LogLevel, typer.Option(help="Least severe level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Serve indexes over HTTP: an API, and a page at http://HOST:PORT/."""
     # More threads would take longer than short texts, and the core that reads the requests.

@@ -73,7 +73,7 @@ def itq(x: ArrayLike, bits: int, seed: int, *, iterations: int = ITERATIONS) -> 
         )
     if bits > width:
         raise LimbeckError(
-            f"bits: ITQ makes at most one bit per dimension, the points have {width} dimensions; "
+            f"bits: ITQ makes at most one bit per dimension, but the points have {width} dimensions; "
             f"use {width - width % 8} bits or fewer",
             code="E-CODES-LENGTH",
         )

@@ -75,7 +75,7 @@ class Tree:
         distinct = sorted({tuple(path) for path in paths if len(path)})
         if not distinct:
             raise LimbeckError(
-                f"{source}: no class path; import the data with column path", code="E-DATA-LABELS"
+                f"{source}: has no class path; import the data with a column 'path'", code="E-DATA-LABELS"
             )
         names = node_names(distinct)
         full = _from_root(distinct)

@@ -57,7 +57,9 @@ class Pairs:
         path = Path(path)
         if not (path / cols.META).is_file():
             fault = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
-            raise LimbeckError(f"{path}: {fault}; make one by `limbeck data import`", code="E-PAIRS-MISSING")
+            raise LimbeckError(
+                f"{path}: {fault}; make one with `limbeck data import`", code="E-PAIRS-MISSING"
+            )
         meta = _check_meta(path / cols.META)
         table = cols.read_table(path / cols.TABLE)
         if sha256_file(path / cols.TABLE) != meta.get("sha256"):
@@ -131,7 +133,9 @@ class Pairs:
         if name not in self.split_names:
             known, fix = ", ".join(self.split_names), "rename one, or choose a protocol that names them"
             known = f"{known}: {fix}" if known else "none: the table has no split column"
-            raise LimbeckError(f"{self.path}: no split {name!r}; there are {known}", code="E-SPLIT-UNKNOWN")
+            raise LimbeckError(
+                f"{self.path}: has no split {name!r}; there are {known}", code="E-SPLIT-UNKNOWN"
+            )
         mask = pc.fill_null(pc.equal(self.table.column("split"), name), False)
         return np.flatnonzero(np.asarray(mask)).astype(np.int64)
 

@@ -59,11 +59,11 @@ class Ancestry:
         run: the name of the run's directory; None where it is no run.
         methods: the methods of its stages.
         data: the name of the data that it was trained on, and its licence where the data say one.
-        train_pairs: how many pairs.
-        protocol: that of the training data.
+        train_pairs: the number of training pairs.
+        protocol: the protocol of the training data.
         seed: the seed of the run.
         seconds: the time of the training.
-        versions: of the libraries.
+        versions: the versions of the libraries.
         sources: the earlier models.
         figures: the results beside the run.
     """
@@ -91,7 +91,7 @@ def ancestry(opened_from: str | None, towers: Any = None) -> Ancestry:
         towers: the configurations of its towers, which name the sources of a model that is no run.
 
     Raises:
-        LimbeckError: a damaged file of the run.
+        LimbeckError: a file of the run is damaged.
     """
     place = None if opened_from is None else Path(opened_from)
     run = (

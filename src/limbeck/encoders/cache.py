@@ -130,13 +130,13 @@ class BackboneCache:
     ) -> np.ndarray | Parts:
         """Return the outputs of many items, in files of `PART` items.
 
-        Several processes share the files, and a stop costs only those that were not finished.
+        Several processes share the files, and a stop loses only those that were not finished.
 
         Args:
             backbone: the backbone that computes the outputs.
             items_key: names the items and their order.
             count: the number of items.
-            blocks: computes the outputs from one position to before another; it counts from the first one.
+            blocks: computes the outputs from one position up to, but without, another.
         """
         if count <= PART:
             return self.outputs(backbone, items_key, count, lambda: blocks(0, count))

@@ -1,4 +1,4 @@
-"""The one place that chooses the device of an encoding model. Training uses Fabric (`compute`)."""
+"""Chooses the device of a model that encodes; training uses Fabric instead (`compute`)."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class DualEncoder(nn.Module):
             batch_size: the number of items per forward pass.
 
         Raises:
-            LimbeckError: items that do not fit `image_input`, rows of another width, an unreadable picture.
+            LimbeckError: items do not fit `image_input`, rows have another width, or a picture is unreadable.
         """
         return self.encode("image", images, output, batch_size=batch_size)[0]
 
@@ -183,7 +183,7 @@ class DualEncoder(nn.Module):
         """Encode texts to points (N, width), embeddings or features; equal texts are encoded once.
 
         Raises:
-            LimbeckError: one string instead of a list, or a model whose text tower reads labels.
+            LimbeckError: a string is given instead of a list, or the model's text tower reads labels.
         """
         return self.encode("text", texts, output, batch_size=batch_size)[0]
 
@@ -240,7 +240,7 @@ class DualEncoder(nn.Module):
         """Return the model of the first ``bits`` bits of this model's codes, with shared towers and weights.
 
         Raises:
-            LimbeckError: no codes, or no prefix of ``bits`` bits.
+            LimbeckError: the model has no codes, or they have no prefix of ``bits`` bits.
         """
         cut = DualEncoder(self.towers["image"], self.towers["text"], PrefixLift(self.lift, bits))
         cut.cache = self.cache

@@ -42,8 +42,8 @@ def imagenet_weights(variant: str) -> dict[str, torch.Tensor]:
 def feature_map(network: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Return (B, 1280, grid, grid), what ``extract_features`` of the package returns in evaluation mode.
 
-    Batch norms are folded into their convolutions and channels lie last in memory: on a CPU a third of the
-    time, and in training two thirds (ours).
+    Batch norms are folded into their convolutions, and channels lie last in memory. On a CPU this takes a
+    third of the time, and in training two thirds (ours).
     """
     x = pixels.contiguous(memory_format=torch.channels_last)
     x = F.relu6(_normed(network._conv_stem, network._bn0, x), inplace=True)

@@ -52,7 +52,7 @@ class FeatureBackbone(Backbone):
         """Compute mean, principal directions and scale from (N, D) training features.
 
         Raises:
-            LimbeckError: log1p of a negative feature.
+            LimbeckError: log1p is set and a feature is negative.
         """
         x = np.asarray(items, np.float64)
         self._size(x.shape[1])

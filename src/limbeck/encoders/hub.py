@@ -32,7 +32,7 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
         source: the source as the user names it, for errors.
 
     Raises:
-        LimbeckError: a source that cannot be loaded or is refused; weights that do not fit the class.
+        LimbeckError: the source cannot be loaded or is refused, or its weights do not fit the class.
     """
     folder = transformer_folder(place)
     check_code(folder, source)

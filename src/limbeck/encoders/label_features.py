@@ -44,7 +44,7 @@ class LabelFeaturesBackbone(Backbone):
         """Look up the classes that occur; compute mean and scale over the training rows.
 
         Raises:
-            LimbeckError: missing files, files that do not fit each other, classes without features.
+            LimbeckError: a file is missing, the files do not fit each other, or a class has no features.
         """
         features, names = read_label_features(self.config)
         classes = sorted({name for own in items for name in own})
@@ -92,10 +92,10 @@ class LabelFeaturesBackbone(Backbone):
 
 
 def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[str]]:
-    """Read features (n, D) in float64 and their n names; of unit length if ``normalize`` is set.
+    """Read features (n, D) in float64 and their n names; rows have unit length if ``normalize`` is set.
 
     Raises:
-        LimbeckError: missing files, other shapes or types, rows that are zero or not finite.
+        LimbeckError: a file is missing or has another shape or type, or a row is zero or not finite.
     """
     for file in (config.file, config.names):
         if not Path(file).is_file():

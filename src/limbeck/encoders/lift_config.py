@@ -73,8 +73,8 @@ class TangentConfig(HyperboloidConfig):
 class PolarConfig(HyperboloidConfig):
     """A unit direction times a bounded radius with its own map, starting at ``radius`` (ours).
 
-    ``text_min_radius``, ``text_radius`` and ``text_max_radius`` are bounds and start of texts, where they
-    differ: the nearer to the origin, the wider is a cone.
+    ``text_min_radius``, ``text_radius`` and ``text_max_radius`` replace bounds and start for texts: the
+    nearer a point is to the origin, the wider is its cone.
     """
 
     kind: Literal["polar"] = "polar"
@@ -86,7 +86,7 @@ class PolarConfig(HyperboloidConfig):
     text_max_radius: float | None = Field(default=None, gt=0, le=11.1)
 
     def radii(self, modality: str) -> tuple[float, float, float]:
-        """Return least, first and greatest radius of one modality."""
+        """Return the smallest, the initial and the largest radius of one modality."""
         if modality != "text":
             return self.min_radius, self.radius, self.max_radius
         return (

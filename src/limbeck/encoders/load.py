@@ -22,13 +22,13 @@ def load(
     Args:
         path_or_hub_id: a run directory (with ``model/``), a model directory (with ``model.json``), a
             pretrained model (`limbeck.encoders.pretrained`), a hub id, or ``starter``: the model that needs
-            no download but packages (`limbeck.encoders.starter`).
+            only packages of pip (`limbeck.encoders.starter`).
         device: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; by default the device of `on_device`, else the CPU.
         code: your Python files that define classes of the model; no other code of a model is ever run.
 
     Raises:
-        LimbeckError: no model there, a damaged model, an unknown device, a user-defined class without its
-            file.
+        LimbeckError: there is no model, it is damaged, the device is unknown, or the file of a user-defined
+            class is not given.
     """
     for file in code:
         trust_code(file)
@@ -52,7 +52,7 @@ def load_pretrained(source: str) -> DualEncoder:
     Where the towers' projections can be left out, they become the lift's heads.
 
     Raises:
-        LimbeckError: as in `limbeck.encoders.pretrained.found`; a damaged or incomplete model.
+        LimbeckError: as in `limbeck.encoders.pretrained.found`; the model is damaged or incomplete.
     """
     known, place = found(source)
     image = Tower(TowerConfig(backbone=ClipImageConfig(source=source, projection=known.projects)), "image")

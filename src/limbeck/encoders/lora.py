@@ -21,7 +21,7 @@ def adapt(backbone: Backbone, config: LoraConfig, where: str) -> int:
     The adapters start at zero, so that the outputs do not change.
 
     Args:
-        backbone: with its pretrained weights.
+        backbone: the backbone with its pretrained weights.
         config: rank, scale, layers and dropout.
         where: key of the recipe, for errors.
 

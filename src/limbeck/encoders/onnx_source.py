@@ -132,12 +132,12 @@ LAYOUTS = (TransformersJs(), Immich())
 
 
 def open_onnx_source(source: str) -> OnnxEncoder | None:
-    """Open a directory or hub id in one of the layouts, or return None where it is in none of them.
+    """Open a directory or hub id in one of the layouts; return None if it is in none of them.
 
     Its `OnnxEncoder.space_id` is that of the same model in torch.
 
     Raises:
-        LimbeckError: a model with its own code, an incomplete or damaged one; the hub cannot be reached.
+        LimbeckError: the model has its own code, is incomplete or damaged, or the hub cannot be reached.
     """
     if not (Path(source).is_dir() or is_hub_id(source)):
         return None

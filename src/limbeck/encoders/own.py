@@ -38,7 +38,7 @@ def build_own_lift(config: OwnConfig, dims: dict[str, int], *, saved: bool) -> L
 
 
 def check_own(config: OwnConfig, base: type[Any], what: str) -> None:
-    """Check the class and the options that a recipe names; this reports and runs its file."""
+    """Check the class and the options that a recipe names; the file is reported and run."""
     _class_and_config(config, base, what, saved=False)
 
 

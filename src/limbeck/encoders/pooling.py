@@ -106,7 +106,7 @@ def read_modules(folder: Path) -> Modules:
     length.
 
     Raises:
-        LimbeckError: unknown modules, pickled dense layers, a prompt that is left out of pooling.
+        LimbeckError: a module is unknown, dense layers are pickled, or pooling leaves out a prompt.
     """
     if not (folder / "modules.json").is_file():
         return Modules(PoolingPlan())

@@ -33,7 +33,7 @@ def save_pretrained(
     Args:
         model: the model; `limbeck.load` tells where it comes from.
         folder: the new directory.
-        license: for the card, such as ``apache-2.0``.
+        license: the licence on the card, such as ``apache-2.0``.
         place: how the card names the model in its examples; by default the directory's name.
 
     Raises:
@@ -67,10 +67,10 @@ def push_to_hub(
         model: the model.
         repo_id: OWNER/NAME; it is created where it does not exist.
         private: whether a new repository is private.
-        license: for the card.
+        license: the licence on the card.
 
     Raises:
-        LimbeckError: no token, a hub that does not answer or refuses.
+        LimbeckError: there is no token, or the hub refuses or does not answer.
     """
     from huggingface_hub import HfApi, get_token
 

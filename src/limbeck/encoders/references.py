@@ -26,16 +26,16 @@ def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str 
 def referenced_weights(
     model: nn.Module, references: Mapping[str, Any], folder: Path, *, bundled: bool
 ) -> dict[str, torch.Tensor]:
-    """Load the tensors that a saved model refers to, by their full names; without any request to the hub.
+    """Load the tensors that a saved model refers to, by their full names, without any request to the hub.
 
     Args:
-        model: rebuilt, without its weights; the backbones of the references become `pristine`.
-        references: those of its ``model.json``.
+        model: the rebuilt model, without weights; the backbones of the references become `pristine`.
+        references: the references in its ``model.json``.
         folder: the model directory, for errors.
         bundled: True refuses any reference, as in an index, which contains its whole model.
 
     Raises:
-        LimbeckError: a reference to no pretrained part; weights that are missing or changed.
+        LimbeckError: a reference names no pretrained part, or weights are missing or changed.
     """
     file = folder / "model.json"
     tensors: dict[str, torch.Tensor] = {}

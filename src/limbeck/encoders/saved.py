@@ -90,7 +90,7 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
         bundled: True refuses references, as in an index, which contains its whole model.
 
     Raises:
-        LimbeckError: no model, a damaged one, referenced weights that are missing or changed.
+        LimbeckError: there is no model, it is damaged, or referenced weights are missing or changed.
     """
     has_config = (folder / "model.json").exists()
     if not has_config and (folder / "model.safetensors").exists():

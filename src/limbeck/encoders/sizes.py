@@ -71,6 +71,6 @@ def _check_matrices(where: Path, stored: dict[str, Any]) -> None:
 
 def _too_large(where: Path, what: str, number: int, bound: int) -> LimbeckError:
     return LimbeckError(
-        f"{where}: {what} is {number:,}, at most {bound:,}; restore the file or train again",
+        f"{where}: {what} is {number:,}, above the limit of {bound:,}; restore the file or train again",
         code="E-MODEL-DAMAGED",
     )

@@ -62,7 +62,7 @@ def starter_folder() -> Path:
 def model_folder(source: str) -> Path | None:
     """Return the model directory that a name means: itself, a run's, the starter's, or one of the hub.
 
-    It holds ``model.json``, or ONNX graphs only. A name that means another format gives None.
+    It holds ``model.json``, or ONNX graphs only. The result is None for a name of another format.
 
     Raises:
         LimbeckError: there is nothing by this name, or only an unfinished run.
@@ -97,7 +97,7 @@ def local_folder(source: str, *, network: bool = True) -> Path:
         network: False reads a hub id from the local cache only.
 
     Raises:
-        LimbeckError: no such directory, package or hub id; the hub cannot be reached.
+        LimbeckError: there is no such directory, package or hub id, or the hub cannot be reached.
     """
     if source.startswith("package:"):
         return _package(source)

@@ -21,7 +21,7 @@ def initial_lift(config: Any, towers: dict[str, Tower]) -> Lift:
     A sphere without a logit scale takes that of this model, too.
 
     Raises:
-        LimbeckError: the kind ``source``, and the towers come from no model or two, or have hidden layers.
+        LimbeckError: the kind is ``source``, but the towers have no common model, or have hidden layers.
     """
     dims = {modality: tower.dim for modality, tower in towers.items()}
     if not isinstance(config, SourceLiftConfig):
@@ -65,7 +65,7 @@ def start_from_sources(encoder: DualEncoder, fresh: Collection[str], *, whole: b
     Args:
         encoder: a dual encoder with a lift at its initial weights.
         fresh: the modalities whose lift does not come from an earlier model.
-        whole: the lift is the source's own (kind ``source``) and stays as it is.
+        whole: whether the lift is the source's own (kind ``source``) and stays as it is.
 
     Returns:
         One line per pretrained tower: its start, what is kept and what is new.
@@ -93,7 +93,7 @@ def scale_line(encoder: DualEncoder, config: Any, inherited: bool) -> str:
     """Say whether the logit scale is that of the pretrained model; "" where either of the two is missing.
 
     Args:
-        encoder: with its lift at its start.
+        encoder: the encoder, whose lift has its initial weights.
         config: the lift of the recipe.
         inherited: whether ``init`` copied the scalars of the lift.
     """

@@ -34,7 +34,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class Correction:
-    """What is added to a mean m: outer · relu(inner · m + shift).
+    """The correction that is added to a mean m: outer · relu(inner · m + shift).
 
     Attributes:
         inner: (units, dim).
@@ -55,8 +55,8 @@ class StaticTable:
         rows: the rows of the tokens (V, dim).
         weight: their weights (V,).
         bias: the output of a text without tokens (dim,).
-        ball: the outputs are moved onto it, if there is one.
-        correction: is added to the means, if there is one.
+        ball: the sphere onto which the outputs are moved, if there is one.
+        correction: the correction that is added to the means, if there is one.
     """
 
     rows: np.ndarray
@@ -130,7 +130,7 @@ class StaticBackbone(Backbone):
         """Train (or load) the tokenizer, weight its tokens by their counts, and draw a random table.
 
         Raises:
-            LimbeckError: a packed table, which cannot be trained.
+            LimbeckError: the table is packed, so it cannot be trained.
         """
         if self.packed:
             raise LimbeckError(

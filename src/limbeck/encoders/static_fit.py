@@ -49,7 +49,7 @@ def invented(words: Sequence[str], texts: Sequence[str], count: int, seed: int) 
     rng = np.random.default_rng(seed)
 
     def word() -> str:
-        """A frequent word more often than a rare one: half of all draws spread evenly over log ranks."""
+        """Draw frequent words more often than rare ones: half of all draws spread evenly over log ranks."""
         place = len(words) ** rng.uniform(0.5, 1) - 1 if rng.random() < 0.5 else rng.integers(len(words))
         return words[int(place)]
 
@@ -214,7 +214,7 @@ def ball_of(targets: np.ndarray) -> Ball | None:
     """Return the sphere on which all targets (N, dim) lie, or None where they lie on no sphere.
 
     ‖y‖² = 2 c·y + r² - ‖c‖² is linear in the centre c and in r² - ‖c‖². Fewer than two targets per dimension
-    always lie on one, which says nothing.
+    always lie on one, so the result says nothing.
     """
     count, dim = targets.shape
     if count < 2 * (dim + 1):

@@ -28,7 +28,7 @@ def load_tensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
     """Read a safetensors file, or the tensors whose names are wanted.
 
     Raises:
-        LimbeckError: a missing file, a pickle, a truncated or damaged file.
+        LimbeckError: the file is missing, truncated, damaged or a pickle.
     """
     if not path.is_file():
         raise LimbeckError(f"{path}: no such file; the directory is incomplete", code="E-PATH-MISSING")

@@ -62,7 +62,7 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
     """Load the fast tokenizer of a folder: ``tokenizer.json``, or CLIP's vocabulary and merges.
 
     Raises:
-        LimbeckError: a folder without a usable tokenizer, or with its own code; names ``source``.
+        LimbeckError: the folder has no usable tokenizer, or has its own code; the error names ``source``.
     """
     folder = transformer_folder(folder)
     check_code(folder, source)
@@ -98,12 +98,12 @@ def special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int]:
     """Return (padding id, end id); CLIP pads with its end token.
 
     Raises:
-        LimbeckError: a tokenizer without an end-of-text token.
+        LimbeckError: the tokenizer has no end-of-text token.
     """
     end = next((i for t in _ENDS if (i := tokenizer.token_to_id(t)) is not None), None)
     if end is None:
         raise LimbeckError(
-            f"tokenizer: no end-of-text token among {', '.join(_ENDS)}", code="E-MODEL-UNSUPPORTED"
+            f"tokenizer: has no end-of-text token among {', '.join(_ENDS)}", code="E-MODEL-UNSUPPORTED"
         )
     pad = next((i for t in (PAD, "<pad>") if (i := tokenizer.token_to_id(t)) is not None), end)
     return pad, end

@@ -30,7 +30,7 @@ def save_clip_model(model: DualEncoder, folder: Path) -> None:
     Projections and heads without bias become one matrix per tower.
 
     Raises:
-        LimbeckError: a part of the model that `CLIPModel` has not, or an existing directory.
+        LimbeckError: `CLIPModel` lacks a part of the model, or the directory exists.
     """
     from transformers import CLIPConfig, CLIPModel
 

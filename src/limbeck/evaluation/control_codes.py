@@ -43,7 +43,8 @@ def control_codes(codes: Path | str, splits: ResolvedSplits | None, *, seed: int
         )
     if splits is None:
         raise LimbeckError(
-            f"{codes}: control codes need rows; give --data DIR and --protocol NAME", code="E-OPTION-MISSING"
+            f"{codes}: control codes need a data set; give --data DIR and --protocol NAME",
+            code="E-OPTION-MISSING",
         )
     names = sorted({name for direction in splits.protocol.directions for name in SIDES[direction]})
     if kind == "random":

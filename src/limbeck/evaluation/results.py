@@ -129,7 +129,7 @@ class Result(BaseModel):
         version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:
             raise LimbeckError(
-                f"{where}: result format {version!r}, this version reads {FORMAT}; evaluate again",
+                f"{where}: result format {version!r}, but this version reads {FORMAT}; evaluate again",
                 code="E-FILE-VERSION",
             )
         try:

@@ -49,7 +49,7 @@ def check_name(path: Path) -> None:
         size = len(os.fsencode(part))
         if size > LONGEST_NAME:
             raise LimbeckError(
-                f"{part[:40]}…: the name has {size} bytes, a file system allows {LONGEST_NAME}; "
+                f"{part[:40]}…: the name has {size} bytes, but a file system allows {LONGEST_NAME}; "
                 "choose a shorter name",
                 code="E-PATH-NAME",
             )

@@ -233,7 +233,7 @@ def open_derived(path: Path, name: str) -> Derived:
     body = {key: item for key, item in value.items() if key != "checksum"} if isinstance(value, dict) else {}
     if body.get("format", FORMAT) != FORMAT:
         raise LimbeckError(
-            f"{folder / ABOUT}: format {str(body['format'])[:40]}, this limbeck reads {FORMAT}; upgrade",
+            f"{folder / ABOUT}: format {str(body['format'])[:40]}, but this limbeck reads {FORMAT}; upgrade",
             code="E-FILE-VERSION",
         )
     if "format" not in body or value.get("checksum") != sha256_json(body):

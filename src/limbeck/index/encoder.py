@@ -40,7 +40,7 @@ def replace_encoder(
 def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:
     if manifest.space_id is None:
         raise LimbeckError(
-            f"{path}: its points are of no known model; build it with --model", code="E-INDEX-MODEL"
+            f"{path}: does not record the model of its points; build it with --model", code="E-INDEX-MODEL"
         )
     if source.space_id != manifest.space_id:
         raise LimbeckError(

@@ -36,7 +36,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Not:
-    """Is true where the inner condition is false."""
+    """A condition that is true where the inner one is false."""
 
     inner: Condition
 

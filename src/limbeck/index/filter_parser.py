@@ -63,7 +63,8 @@ class Where:
             )
         if len(text) > _MAX_LENGTH:
             raise LimbeckError(
-                f"where: {len(text)} characters, at most {_MAX_LENGTH}; use in (…, …)", code="E-FILTER-SYNTAX"
+                f"where: {len(text)} characters exceed the limit of {_MAX_LENGTH}; use in (…, …)",
+                code="E-FILTER-SYNTAX",
             )
         self.text = text
         self.condition = _Parser(text, schema).parse()

@@ -1,4 +1,4 @@
-"""Methods by name: those that ship, and a class of one's own in a file, ``margin.py:Margin``."""
+"""Methods by name: those that ship, and user-defined classes in a file, ``margin.py:Margin``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def find_method(name: str) -> type[Method]:
 
     Args:
         name: one of `limbeck.methods.METHODS`, or ``FILE.py:CLASS``; a relative path counts from the working
-            directory. The file is said and then run, as any Python module is on its import.
+            directory. The name of the file is printed; then it is run, as any Python module is on import.
 
     Raises:
-        LimbeckError: no such method or file, a file that does not run, a class that is no method.
+        LimbeckError: there is no such method or file, the file does not run, or its class is no method.
     """
     if name in METHODS:
         return METHODS[name]

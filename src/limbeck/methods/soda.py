@@ -135,7 +135,7 @@ class SodaTeacher(PairHashing):
     """
 
     class Config(SodaConfig):
-        """The shared weights, and the prompt that turns labels into text."""
+        """The loss weights of both stages, and the prompt that turns labels into text."""
 
         prompt: PromptConfig = PromptConfig()
 
@@ -184,7 +184,7 @@ class SodaStudent(PairHashing):
     """
 
     class Config(SodaConfig):
-        """The shared weights, the weight of agreement, and the variant (ours)."""
+        """The loss weights of both stages, the weight of agreement, and the variant (ours)."""
 
         target: Literal["codes", "relaxed"] = "codes"
         agreement: float = Field(default=0.05, ge=0)

@@ -1,4 +1,4 @@
-"""SODA's teacher guided by a hyperbolic one (ours): codes keep what a Lorentz space knows of likeness."""
+"""SODA's teacher guided by a hyperbolic one (ours): its codes keep similarities of a Lorentz space."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ def pairwise_cone_excess(general: torch.Tensor, specific: torch.Tensor) -> torch
     MERU's form, in float64 and without gradient, from inner products alone: (A, B) numbers, not (A, B, d).
 
     Args:
-        general: (A, d) space parts, the tips.
-        specific: (B, d).
+        general: (A, d) space parts of the tips of the cones.
+        specific: (B, d) space parts of the points.
 
     Returns:
-        (A, B) radians, 0 and below inside.
+        (A, B) radians; 0 or less means inside.
     """
     x, y = general.double(), specific.double()
     product = lorentz.pairwise_inner(x, y, 1.0)

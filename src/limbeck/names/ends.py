@@ -96,7 +96,7 @@ def agree(key: str, target: str, mine: Side, theirs: Side) -> bool:
 
 
 def _split(folder: str) -> str | None:
-    """Return the split that the innermost split folder of a path names."""
+    """Return the split that a path names by its innermost folder called train, val, test or the like."""
     matches = (_SPLIT.match(part) for part in reversed(folder.split("/")))
     word = next((match[1].lower() for match in matches if match), None)
     return "val" if word == "dev" else word

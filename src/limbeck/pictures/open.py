@@ -109,7 +109,8 @@ def _header(stream: BinaryIO, name: str, only: tuple[str, ...] | None) -> Iterat
             if max(image.size) > MAX_SIDE:
                 sides = f"{image.width:,} × {image.height:,}"
                 raise PictureError(
-                    f"{name}: {sides} pixels, at most {MAX_SIDE:,} per side; scale it down", Kind.TOO_LARGE
+                    f"{name}: {sides} pixels exceed the limit of {MAX_SIDE:,} per side; scale it down",
+                    Kind.TOO_LARGE,
                 )
             yield image
     except LimbeckError:

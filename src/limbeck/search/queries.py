@@ -86,7 +86,7 @@ class Term:
 
     @property
     def kind(self) -> Kind:
-        """Which of the four it is."""
+        """The kind of the term: text, image, id or features."""
         return next(kind for kind in ("text", "image", "id", "features") if getattr(self, kind) is not None)
 
     @property
@@ -365,7 +365,8 @@ def check_text(text: str) -> None:
     """
     if len(text) > MAX_TEXT:
         raise LimbeckError(
-            f"query: {len(text)} characters, at most {MAX_TEXT}; give a shorter text", code="E-QUERY-FORM"
+            f"query: {len(text)} characters exceed the limit of {MAX_TEXT}; give a shorter text",
+            code="E-QUERY-FORM",
         )
     try:
         text.encode("utf-8")

@@ -36,7 +36,7 @@ class _Encoded:
 
 
 class Opened:
-    """Is an index at one generation, as the service answers from it.
+    """One generation of an index, from which the service answers.
 
     Attributes:
         name: the name in requests.
@@ -165,7 +165,7 @@ class Opened:
         return [known[row] for row in rows.tolist()]
 
     def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Any]]:
-        """Return the items of rows as in answers, without a score."""
+        """Return the items of some rows in the form that answers have, without a score."""
         return [self._item(item) for item in self.index.store.metadata(rows, HIDDEN)]
 
     def item(self, item_id: str) -> str:
@@ -203,7 +203,7 @@ class Opened:
 
 
 def fast_json(value: Any) -> str:
-    """Return strict JSON; the short way for plain values."""
+    """Return strict JSON; plain values take a faster way."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()

@@ -22,7 +22,7 @@ _CHALLENGE = [(b"www-authenticate", b'Basic realm="limbeck", charset="UTF-8"')]
 
 
 def read_keys(file: Path | str | None) -> tuple[str, ...]:
-    """Return the keys of a file, one a line (several while one replaces another), or of `ENVIRONMENT`.
+    """Return the keys of a file, one per line (several while one replaces another), or of `ENVIRONMENT`.
 
     Raises:
         LimbeckError: the file cannot be read or is empty, or a key is short or not plain ASCII.

@@ -1,4 +1,4 @@
-"""Keeps answers in memory: the least recently used ones leave first."""
+"""Keeps answers in memory; the least recently used ones are removed first."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from limbeck.serve.service import Service
 
 
 class FacetValue(BaseModel):
-    """Is a value of a column, and how many items have it."""
+    """A value of a column, and how many items have it."""
 
     value: str | bool = Field(examples=["sky"])
     count: int = Field(examples=[200])
@@ -32,7 +32,7 @@ class FacetColumn(BaseModel):
 
 
 class FacetsAnswer(BaseModel):
-    """Is what a search can be filtered by."""
+    """The columns and values by which a search can be filtered."""
 
     index: str
     generation: int
@@ -40,7 +40,7 @@ class FacetsAnswer(BaseModel):
 
 
 class ExamplesAnswer(BaseModel):
-    """Is what a first page shows."""
+    """The texts and items that a first page shows."""
 
     index: str
     generation: int
@@ -58,7 +58,7 @@ def collection_routes(service: Service) -> APIRouter:
         texts: Annotated[int, Query(ge=0, le=50)] = 6,
         items: Annotated[int, Query(ge=0, le=100)] = 12,
     ) -> Response:
-        """Return texts and items of the collection, the same ones until it changes."""
+        """Return texts and items of the collection; they stay the same until it changes."""
         opened = service.at(index).current
 
         def draw() -> str:

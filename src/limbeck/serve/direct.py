@@ -26,7 +26,7 @@ class _Endpoint:
 
 
 def direct(route: APIRoute) -> Route:
-    """Return a route with the path and methods of one whose endpoint takes a request only."""
+    """Return a route with the path and methods of a given one, whose endpoint takes only the request."""
     found = Route(route.path, _Endpoint(route), methods=route.methods)
     found.methods = set(route.methods or ())  # Starlette adds HEAD
     return found

@@ -2,7 +2,7 @@
 
 A page cannot show hundreds of dimensions. A point at distance r from the root is at tanh(√curv · r / 2) from
 the centre, as in any Poincaré model. Its angle is that of its direction on the two main axes of the shown
-directions. Pictures and texts lie in different cones, so that each kind is centred by itself first.
+directions. Pictures and texts lie in different cones, so each kind is centred by itself first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def on_disk(space: Space, points: np.ndarray, kinds: Sequence[str]) -> np.ndarra
     Args:
         space: a space with cones.
         points: N points.
-        kinds: the kind of each point; the mean direction of a kind has no angle.
+        kinds: the kind of each point; the mean direction of a kind is subtracted before angles are taken.
     """
     directions = np.asarray(points, np.float64)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)

@@ -21,7 +21,7 @@ MOST = 256
 
 
 class Picture(BaseModel):
-    """Is a picture file in base64."""
+    """A picture file in base64."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class Picture(BaseModel):
 
 
 class EmbeddingsBody(BaseModel):
-    """Is the JSON of ``POST /v1/embeddings``."""
+    """The JSON of ``POST /v1/embeddings``."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"input": ["two dogs on a beach"], "model": "pictures"}}
@@ -41,7 +41,7 @@ class EmbeddingsBody(BaseModel):
 
 
 class Embedding(BaseModel):
-    """Is one vector: numbers, or float32 in base64."""
+    """One vector: numbers, or float32 in base64."""
 
     object: Literal["embedding"]
     index: int
@@ -56,7 +56,7 @@ class Usage(BaseModel):
 
 
 class EmbeddingsAnswer(BaseModel):
-    """Is the answer: one vector per input, in its order."""
+    """The answer: one vector per input, in the order of the inputs."""
 
     object: Literal["list"]
     data: list[Embedding]

@@ -45,7 +45,7 @@ def status_of(code: str) -> int:
 
 
 def install(app: FastAPI, public: Callable[[str], str]) -> None:
-    """Make an application answer every error in the one form; `limbeck.serve.logs` answers for our faults.
+    """Make an application answer every error in one form; `limbeck.serve.logs` answers unexpected errors.
 
     Args:
         app: the application.

@@ -30,8 +30,8 @@ class Guard:
         pixels: the largest picture that is decoded.
         rate: requests per second of a client address, on average; 0 is no limit. By default there is none
             on loopback, where all clients have one address, and `RATE` elsewhere.
-        burst: requests of a rested client address at once.
-        concurrency: requests at a time.
+        burst: requests that a client address may make at once after a pause.
+        concurrency: requests that are answered at the same time.
         log_queries: whether the log has texts and addresses of queries.
     """
 

@@ -47,7 +47,7 @@ class HierarchyParams(_Start):
 
 
 class StepBody(BaseModel):
-    """Is one step of a traversal."""
+    """One step of a traversal."""
 
     share: float = Field(description="0 at the query, 1 at the root.")
     text: str = Field(description="The nearest text that entails this point, or [ROOT].")
@@ -59,7 +59,7 @@ class StepBody(BaseModel):
 
 
 class TraverseAnswer(BaseModel):
-    """Is the way from a query to the root."""
+    """The path from a query to the root."""
 
     index: str
     generation: int
@@ -74,7 +74,7 @@ class TraverseAnswer(BaseModel):
 
 
 class Spot(BaseModel):
-    """Is a point on the Poincaré disk."""
+    """A point on the Poincaré disk."""
 
     kind: str = Field(description="root, query, item or text")
     id: str | None = None
@@ -88,7 +88,7 @@ class Spot(BaseModel):
 
 
 class HierarchyAnswer(BaseModel):
-    """Is what surrounds a query on the Poincaré disk."""
+    """The neighbours of a query on the Poincaré disk."""
 
     index: str
     generation: int

@@ -16,12 +16,12 @@ _CLIENTS = 10_000  # addresses remembered; the one that asked longest ago is for
 
 
 class RateLimit:
-    """Lets each client address make ``rate`` requests a second on average, and ``burst`` at once.
+    """Lets each client address make ``rate`` requests per second on average, and ``burst`` at once.
 
     Args:
         app: what is protected.
         rate: requests per second; 0 is no limit.
-        burst: requests that a rested client may make at once.
+        burst: requests that a client may make at once after a pause.
         clock: returns seconds.
     """
 
@@ -76,7 +76,7 @@ class Concurrency:
 
 
 def _network(scope: Scope) -> str:
-    """Return a client's address; of an IPv6 address its /64 network, which one client has for itself."""
+    """Return a client's address; for an IPv6 address its /64 network, which one client has for itself."""
     client = scope.get("client")
     if client is None:
         return ""

@@ -1,4 +1,4 @@
-"""The log: one JSON line a request, without its texts and pictures; and what becomes of a fault."""
+"""The log: one JSON line per request, without its texts and pictures, and one per unexpected error."""
 
 from __future__ import annotations
 

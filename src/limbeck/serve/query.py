@@ -15,7 +15,7 @@ from limbeck.serve.schemas import MAX_K, Options, SearchBody, SearchParams
 
 @dataclass(frozen=True)
 class Query:
-    """Is what one request asks of an index.
+    """The query that one request sends to an index.
 
     Attributes:
         terms: the weighted parts, at least one.
@@ -27,14 +27,14 @@ class Query:
 
     @property
     def key(self) -> Hashable | None:
-        """What an equal query has, too; None for a query with an uploaded picture."""
+        """A key that equal queries share; None for a query with an uploaded picture."""
         if any(term.image is not None for term in self.terms):
             return None
         return tuple((term.kind, term.value, term.weight) for term in self.terms), self.options
 
     @property
     def reads(self) -> Hashable:
-        """What queries that are encoded together have in common."""
+        """The options that queries must share to be encoded together."""
         return self.options.asymmetric, self.options.rerank is not None
 
     @property

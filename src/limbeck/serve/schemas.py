@@ -60,7 +60,7 @@ class SearchParams(Options):
 
 
 class TermBody(BaseModel):
-    """Is one part of a query: a text, a picture or an item, with its weight."""
+    """One part of a query: a text, a picture or an item, with its weight."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -77,13 +77,13 @@ class TermBody(BaseModel):
 
 
 class SearchBody(Options):
-    """Is the JSON of ``POST /search``."""
+    """The JSON of ``POST /search``."""
 
     terms: list[TermBody] = Field([], max_length=MAX_TERMS)
 
 
 class HitBody(BaseModel):
-    """Is one hit of a search, or an item, which has no score."""
+    """One hit of a search, or an item, which has no score."""
 
     id: str = Field(examples=["2018/beach.jpg"])
     score: float | None = Field(examples=[7])
@@ -95,7 +95,7 @@ class HitBody(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Is the answer to a search."""
+    """The answer to a search."""
 
     index: str
     generation: int
@@ -115,7 +115,7 @@ class Fault(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Is the answer to every request that fails."""
+    """The answer to every request that fails."""
 
     error: Fault
 

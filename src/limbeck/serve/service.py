@@ -28,7 +28,7 @@ _PICTURES = 4  # requests whose decoded pictures are in memory; each has `Guard.
 
 @dataclass
 class Served:
-    """Is an index of the service: its current generation and the batch that collects queries for it."""
+    """An index of the service: its current generation and the batch that collects queries for it."""
 
     path: Path
     current: Opened

@@ -26,9 +26,9 @@ def status_routes(service: Service) -> APIRouter:
     async def ready() -> Health:
         """Say whether the service takes requests: 503 until the encoders are loaded, and while it stops."""
         if service.draining:
-            raise LimbeckError("service: stops; ask another one", code="E-SERVER-BUSY")
+            raise LimbeckError("service: is stopping; ask another one", code="E-SERVER-BUSY")
         if not service.ready:
-            raise LimbeckError("service: still loads its encoders; ask again", code="E-SERVER-BUSY")
+            raise LimbeckError("service: is still loading its encoders; ask again", code="E-SERVER-BUSY")
         return Health(status="ready")
 
     @router.get("/info")

@@ -22,7 +22,7 @@ _SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 @dataclass(frozen=True)
 class Upload:
-    """Is an uploaded picture that may be decoded: one of `FORMATS`, as declared, and not too large."""
+    """An uploaded picture that may be decoded: one of `FORMATS`, as declared, and not too large."""
 
     data: bytes
     form: str
@@ -41,7 +41,7 @@ class Uploads:
     """Admits the pictures of one request, by their headers, before any is decoded.
 
     Attributes:
-        pixels: what all further ones may have together.
+        pixels: the number of pixels that all further pictures may have together.
     """
 
     pixels: int

@@ -75,7 +75,9 @@ def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedAr
         LimbeckError: no such type, or a cell of another type, which it names.
     """
     if kind not in TYPES:
-        raise LimbeckError(f"{where}: no type {kind!r}; there are {', '.join(TYPES)}", code="E-OPTION-CHOICE")
+        raise LimbeckError(
+            f"{where}: there is no type {kind!r}; there are {', '.join(TYPES)}", code="E-OPTION-CHOICE"
+        )
     if column.type == TYPES[kind]:
         return column
     try:

@@ -69,7 +69,7 @@ class Data:
         if stage.pairs is not None:
             if stage.pairs > len(train):
                 raise LimbeckError(
-                    f"{where}.pairs: {stage.pairs:,} requested, but train has {len(train):,} without "
+                    f"{where}.pairs: {stage.pairs:,} are requested, but train has {len(train):,} without "
                     "validation; request fewer",
                     code="E-CONFIG-VALUE",
                 )

@@ -13,15 +13,15 @@ BATCH, PASSES, RATE = 1024, 4, 1e-3
 
 
 def fit_layers(tower: Tower, lift: Lift, features: np.ndarray, embeddings: np.ndarray, seed: int) -> None:
-    """Train trunk and text head in place, so that the features give the embeddings; all else stays.
+    """Train trunk and text head in place, so that the features give the embeddings; nothing else changes.
 
     The loss is the mean squared error. Dropout is off.
 
     Args:
-        tower: whose trunk is trained.
-        lift: whose text head is trained.
+        tower: the tower whose trunk is trained.
+        lift: the lift whose text head is trained.
         features: outputs of the new backbone (N, dim).
-        embeddings: of the same texts, by the teacher (N, lift.dim).
+        embeddings: the teacher's embeddings of the same texts (N, lift.dim).
         seed: shuffles the texts.
     """
     trained = [*tower.trunk.parameters(), *lift.head("text").parameters()]

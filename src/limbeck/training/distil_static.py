@@ -43,7 +43,7 @@ def fit_static(
         loss: the error that the gradient steps lower.
 
     Raises:
-        LimbeckError: a size that is too small.
+        LimbeckError: the size is too small.
     """
     room = Room.of(size, targets.shape[1], units)
     tokenizer = vocabulary(texts, room.tokens, pieces)
@@ -65,7 +65,7 @@ class Room:
     Where room is short, a quarter of the rows has four bits.
 
     Attributes:
-        bytes: for rows, weights and scales.
+        bytes: the space for rows, weights and scales.
         width: the bytes of a row in two bits.
         tokens: the largest vocabulary.
         units: the hidden units of the correction.
@@ -81,7 +81,7 @@ class Room:
         """Return the room of a table of ``size`` megabytes.
 
         Raises:
-            LimbeckError: too small for the characters of a text.
+            LimbeckError: the size is too small for the characters of a text.
         """
         width, rest = -(-dim // 4), 4 * (2 * dim + 1)  # bias, and centre and radius of a sphere
         units = min(units, int(size * 1e6 / 20) // (4 * dim + 4))

@@ -54,10 +54,10 @@ class TextSettings:
     Attributes:
         kind: ``static`` is a table of tokens, ``transformer`` a small transformer.
         size: the largest size of a table, with its weights, in megabytes.
-        width: of a transformer.
-        layers: of a transformer.
+        width: the width of a transformer.
+        layers: the number of layers of a transformer.
         invented: the number of texts that are made up of the teacher's vocabulary and the given texts.
-        epochs: the number of passes over the texts by gradient steps; None is that of `EPOCHS`.
+        epochs: the number of passes over the texts by gradient steps; None takes it from `EPOCHS`.
         fits_layers: whether the layers after the backbone are fitted, too; else they are the teacher's. They
             stay where the backbone is that of an earlier model.
         seed: draws and shuffles the texts, and draws the weights of a transformer.
@@ -81,7 +81,7 @@ class Lesson:
         texts: the given texts, then those that are made up.
         targets: their outputs (N, dim).
         given: the number of given texts.
-        unknown: the number of texts that were left out, as the teacher knows no word of them.
+        unknown: the number of texts that were left out, because the teacher knows no word of them.
         pieces: the teacher's WordPiece tokenizer, if it has one.
     """
 
@@ -221,7 +221,7 @@ def read_texts(path: Path, split: str | None) -> list[str]:
         split: of a pairs directory; None takes ``train`` where there is one, else all rows.
 
     Raises:
-        LimbeckError: no such file, one without text, an unknown split, rows without texts.
+        LimbeckError: there is no such file, it has no text, the split is unknown, or its rows have no texts.
     """
     if not path.is_dir():
         listed = read_list(path)

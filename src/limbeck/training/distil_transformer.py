@@ -40,8 +40,8 @@ def fit_transformer(
         texts: the texts.
         targets: outputs of the teacher (N, dim).
         pieces: the teacher's WordPiece tokenizer, whose tokens the transformer shares; None trains one.
-        width: of the transformer, a multiple of 32.
-        layers: their number.
+        width: the width of the transformer, a multiple of 32.
+        layers: the number of layers.
         epochs: the number of passes over the texts.
         seed: draws the weights and shuffles the texts.
     """

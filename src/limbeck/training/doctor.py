@@ -82,7 +82,7 @@ def examine(run: Path) -> Diagnosis:
 
 
 def _ranked(findings: list[Finding]) -> list[Finding]:
-    """Sort by certainty; of one cause in several stages or sources the most certain one stays."""
+    """Sort by certainty; of several findings with one cause, keep the most certain one."""
     ranked: dict[str, Finding] = {}
     for one in sorted(findings, key=lambda one: -one.certainty):
         ranked.setdefault(one.cause, one)

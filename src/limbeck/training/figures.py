@@ -16,7 +16,7 @@ _ROWS = 256
 
 
 def batch_figures(batch: Batch) -> dict[str, float]:
-    """Return what a batch shows of faults of the data.
+    """Return figures of a batch that reveal faults of the data.
 
     ``distinct/INPUT`` is the share of different pictures or texts, ``label_share`` the share of rows with the
     most frequent label, and ``batch`` a number that two batches share only if they hold the same pairs.

@@ -103,7 +103,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 def open_loggers(names: Sequence[str], run: Path, stage: StageConfig, resume_step: int) -> list[Logger]:
-    """Open the loggers that a recipe names for a stage that trains on from ``resume_step``."""
+    """Open the loggers that a recipe names for a stage that continues from ``resume_step``."""
     found: list[Logger] = []
     if "tensorboard" in names:
         found.append(TensorBoard(run, stage.name, resume_step))

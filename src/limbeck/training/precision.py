@@ -16,12 +16,12 @@ def has_bf16(accelerator: str) -> bool:
 
 
 def half_where_fast(device: torch.device) -> torch.autocast | None:
-    """Return a context that computes in bf16, or None on a device that has it not in hardware."""
+    """Return a context that computes in bf16, or None on a device that does not have it in hardware."""
     known = device.type in ("cpu", "cuda") and has_bf16(device.type)
     return torch.autocast(device.type, torch.bfloat16) if known else None
 
 
 def fp16(accelerator: str) -> MixedPrecision:
-    """Return Fabric's fp16; by its name alone Fabric takes bf16 on the CPU."""
+    """Return Fabric's fp16 plugin; from the name alone, Fabric would use bf16 on the CPU."""
     kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     return MixedPrecision("16-mixed", device=kind)

@@ -60,7 +60,7 @@ class Profile:
             self.began = time.perf_counter()
 
     def after(self, done: int) -> list[str]:
-        """End the trace after its last step, write it, and return where the time went; else nothing."""
+        """End and write the trace after its last step, and return where the time went; else return []."""
         if done != self.stop or not self.began:
             return []
         if torch.cuda.is_available():

@@ -42,7 +42,7 @@ class DataConfig(Strict):
     ``like``: a public repository of `metric_presets.PRESETS`. The best step is then chosen as there, by its
     metric on the test queries, and no row is held out of train. Results say so and are not compared with
     others.
-    ``window``: mix so many pairs at a time instead of all, for pictures in Parquet and for slow disks
+    ``window``: mix this many pairs at a time instead of all, for pictures in Parquet and for slow disks
     (`limbeck.data.order`).
     """
 
@@ -84,7 +84,7 @@ class ScheduleConfig(Strict):
     """The length in steps or epochs, the pairs per step, and the intervals of validation and saving.
 
     ``remainder``: the pairs that fill no batch at the end of an epoch are left out (`drop`), or begin the
-    next epoch's first batch (`carry`), so that every pair comes once an epoch.
+    next epoch's first batch (`carry`), so that every pair comes once per epoch.
     ``keep`` is the number of newest checkpoints that stay, in case the newest is damaged.
     """
 

@@ -38,7 +38,7 @@ def check_source(tree: dict[str, Any], where: str) -> None:
     """Refuse a stage that still holds ``$source``.
 
     Raises:
-        LimbeckError: see above.
+        LimbeckError: the stage holds it.
     """
     if SOURCE in _texts(tree):
         raise LimbeckError(

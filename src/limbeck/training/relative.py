@@ -16,7 +16,7 @@ _PATHS = {"pairs", "teacher", "init", "source", "path", "file", "names"}
 
 
 def beside(value: Any, folder: Path, stages: Collection[str] = (), key: str = "") -> Any:
-    """Replace each relative path that exists only beside the file by one that leads there.
+    """Replace each relative path that exists only beside the file with one that leads there.
 
     Args:
         value: the content of the file, or of one of its keys.

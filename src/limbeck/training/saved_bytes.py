@@ -9,7 +9,7 @@ from torch import nn
 
 
 class SavedBytes:
-    """Each storage counts once; weights do not count. It also works on the meta device."""
+    """Counts each storage once and leaves out weights; it also works on the meta device."""
 
     def __init__(self, module: nn.Module) -> None:
         self.weights = {_place(p) for p in module.parameters()}

@@ -36,7 +36,7 @@ def forward_backward(
         state: step, epoch and seed.
         fabric: precision and processes.
         chunk: pairs per chunk; None encodes the batch at once.
-        scale: multiplies the loss before the backward pass (fp16); by default nothing does.
+        scale: multiplies the loss before the backward pass (fp16); by default the loss is not scaled.
 
     Returns:
         The losses, and the outputs of all processes.

@@ -1,4 +1,4 @@
-"""Large numbers and times in words of a few letters."""
+"""Formats large numbers and times in a few characters."""
 
 from __future__ import annotations
 

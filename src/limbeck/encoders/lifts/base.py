@@ -112,7 +112,7 @@ class Lift(nn.Module, ABC):
         raise self._lacks("bounds of the radius; use a lift of kind tangent or polar")
 
     def fit(self, features: dict[str, torch.Tensor], seed: int) -> None:
-        """Fit the lift to training features (N, D) by modality; only a fitted lift has this."""
+        """Fit the lift to training features (N, D) by modality; only a fitted lift has this method."""
         raise self._lacks("fitted map; use lift.kind binary")
 
     def monitors(self, **embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -166,7 +166,7 @@ class Lift(nn.Module, ABC):
         """Copy the head of a lift of the same space, with its curvature and temperature.
 
         Raises:
-            LimbeckError: another space, or a head of another shape.
+            LimbeckError: the other lift has another space, or a head of another shape.
         """
         if type(origin) is not type(self) or origin.dim != self.dim:
             raise LimbeckError(

@@ -84,7 +84,7 @@ class BinaryLift(Lift):
         """Fit means and map to training features (N, D) of both modalities (equal D).
 
         Raises:
-            LimbeckError: unequal widths, or more bits than the rotation can give.
+            LimbeckError: the widths differ, or the rotation cannot give so many bits.
         """
         widths = [features[m].shape[1] for m in MODALITIES]
         if widths[0] != widths[1]:
@@ -95,7 +95,7 @@ class BinaryLift(Lift):
         if self.config.rotation not in ("random", "learned") and self.dim > widths[0]:
             raise LimbeckError(
                 f"lift.bits: {self.config.rotation} makes at most one bit per dimension, "
-                f"{widths[0]} here, not {self.dim}; lower the bits or choose rotation random",
+                f"so {widths[0]}, not {self.dim}; lower the bits or choose rotation random",
                 code="E-CODES-LENGTH",
             )
         means = {m: features[m].mean(0) for m in MODALITIES}

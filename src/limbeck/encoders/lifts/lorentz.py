@@ -143,7 +143,7 @@ class LorentzLift(LogitScale, Lift):
         """Copy the curvature of the other lift and freeze it.
 
         Raises:
-            LimbeckError: a lift without a curvature, or a curvature outside this lift's bounds.
+            LimbeckError: the other lift has no curvature, or one outside this lift's bounds.
         """
         if not hasattr(origin, "log_curv"):
             raise LimbeckError(

@@ -1,4 +1,4 @@
-"""The first bits of a model's codes as a model."""
+"""A model whose codes are the first bits of another model's codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PrefixLift(Lift):
     """The first ``bits`` bits of another lift's codes, equal to the stored ones bit for bit.
 
     Raises:
-        LimbeckError: a lift without codes, or with fewer bits.
+        LimbeckError: the lift has no codes, or fewer bits.
     """
 
     def __init__(self, inner: Lift, bits: int) -> None:

@@ -1,7 +1,7 @@
 """Learn a linear map whose signs keep the ranking of the features (ours).
 
 Queries are pictures, texts, and pictures moved to the mean of the texts, with noise and a text's direction,
-which stand in for captions. The softmax of their similarities to the codes of the pictures is drawn to that
+which stand in for captions. The softmax of their similarities to the codes of the pictures is fitted to that
 of the features' similarities.
 """
 

@@ -27,7 +27,7 @@ def vision_network(kind: str) -> VisionNetwork:
     """Return the image network of a model type.
 
     Raises:
-        LimbeckError: an unknown type, as a newer version may have saved.
+        LimbeckError: the type is unknown; a newer version may have saved it.
     """
     return _known(VISION, kind)
 
@@ -36,7 +36,7 @@ def text_network(kind: str) -> TextNetwork:
     """Return the text network of a model type.
 
     Raises:
-        LimbeckError: an unknown type, as a newer version may have saved.
+        LimbeckError: the type is unknown; a newer version may have saved it.
     """
     return _known(TEXT, kind)
 

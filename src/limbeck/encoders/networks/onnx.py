@@ -58,7 +58,7 @@ class OnnxModel(nn.Module):
         sizes = config.graph, sum(config.files.values())
         if max(sizes) > _LARGEST:
             raise LimbeckError(
-                f"ONNX graph of {max(sizes):,} bytes, at most {_LARGEST:,}; restore it",
+                f"ONNX graph of {max(sizes):,} bytes exceeds the limit of {_LARGEST:,}; restore it",
                 code="E-MODEL-DAMAGED",
             )
         self.config = config
@@ -72,7 +72,7 @@ class OnnxModel(nn.Module):
 
     @property
     def calls(self) -> Calls:
-        """How the graph is called."""
+        """The name of the network type."""
         return Calls(self.config.inputs, self.config.output, self.config.batch)
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Pretrained dual encoders in the formats that people hold, each in one file; detection happens here only."""
+"""Pretrained dual encoders in the formats that people have, one file per format, detected here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found(source: str, *, network: bool = True) -> tuple[Format, Place]:
         network: False reads a hub id from the local cache only.
 
     Raises:
-        LimbeckError: no such source, one with code of its own, or one of no known format.
+        LimbeckError: there is no such source, it has code of its own, or its format is unknown.
     """
     place = Place(source, local_folder(source, network=network))
     if place.path.is_dir():
@@ -74,7 +74,7 @@ def image_part(source: str, *, projection: bool, network: bool = True) -> ImageP
     """Load the image side of a source, with its projection if wanted.
 
     Raises:
-        LimbeckError: as in `found`; a projection that cannot be left out; a damaged or incomplete model.
+        LimbeckError: as in `found`; the projection cannot be left out; the model is damaged or incomplete.
     """
     known, place = _wanted(source, projection, network)
     return known.image(place, projection)

@@ -113,7 +113,7 @@ def filled(model: Any, weights: dict[str, torch.Tensor], place: Place) -> Any:
     """Load weights into a network, all of them and no others, in float32.
 
     Raises:
-        LimbeckError: a weight that is missing, left over, or of another shape.
+        LimbeckError: a weight is missing, is left over, or has another shape.
     """
     wanted = model.state_dict()
     for name in sorted(wanted.keys() | weights.keys()):

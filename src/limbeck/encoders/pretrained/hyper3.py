@@ -29,7 +29,7 @@ _MARK = "vision_backbone"
 
 
 class Hyper3Clip(Format):
-    """The model without its query pooling, which training alone uses."""
+    """The model without its query pooling, which only training uses."""
 
     name = "Hyper3-CLIP"
     gives = "tangent vectors (without alpha and curvature, which init keeps)"
@@ -93,7 +93,7 @@ class Hyper3Clip(Format):
         return None if stored is None else min(100.0, math.exp(float(stored)))
 
     def lift(self, place: Place, dims: dict[str, int]) -> Lift:
-        """Return the lift; the curvature is clamped to a tenth and ten times its initial value, as theirs."""
+        """Return the lift; its curvature is clamped to .1 to 10 times its initial value, as theirs."""
         weights, initial = _weights(place), float(_told(place.path).get("curv_init", 1.0))
         curv = min(max(math.exp(float(weights["log_curv"])), initial / 10), initial * 10)
         alphas = {

@@ -72,14 +72,14 @@ def plain_vit(weights: Weights, place: Place, *, projection: Weights, heads: int
     """Build CLIP's vision transformer from a ViT of timm: no norm before the layers, patches with a bias.
 
     Args:
-        weights: the ViT's; ``fc_norm`` in place of ``norm`` means that the patches are averaged.
-        place: for errors.
+        weights: the weights of the ViT; ``fc_norm`` in place of ``norm`` means that the patches are averaged.
+        place: the source, for errors.
         projection: ``weight`` and perhaps ``bias``.
         heads: the number of heads, which no weight tells.
-        eps: of the norms.
+        eps: the epsilon of the norms.
 
     Raises:
-        LimbeckError: weights that are missing or left over.
+        LimbeckError: weights are missing or left over.
     """
     for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"):
         if name not in weights:

@@ -77,7 +77,7 @@ class OpenClip(Format):
         return TextPart(model, tokenizer, reading)
 
     def logit_scale(self, place: Place) -> float | None:
-        """Read the scale; a bias of the logits changes no order and is left out."""
+        """Read the scale; a bias of the logits does not change the ranking and is left out."""
         stored = _weights(place, lambda name: name == "logit_scale").get("logit_scale")
         return None if stored is None else math.exp(float(stored))
 

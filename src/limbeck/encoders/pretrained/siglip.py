@@ -56,7 +56,7 @@ class TransformersSiglip(Format):
         return TextPart(model, tokenizer, reading)
 
     def logit_scale(self, place: Place) -> float | None:
-        """Read the scale alone; the bias of the logits changes no order and is left out."""
+        """Read only the scale; the bias of the logits does not change the ranking and is left out."""
         stored = stored_tensor(place.path, "logit_scale")
         return None if stored is None else math.exp(float(stored))
 

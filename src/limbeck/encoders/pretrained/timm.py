@@ -20,12 +20,12 @@ def map_vit(weights: Weights, told: dict[str, Any], place: Place) -> Any:
     """Build `SiglipVisionModel` from a ViT of timm with attention pooling and no class token.
 
     Args:
-        weights: below ``visual.``, that is ``trunk.*``.
+        weights: the weights below ``visual.``, that is ``trunk.*``.
         told: the ``vision_cfg``.
-        place: for errors.
+        place: the source, for errors.
 
     Raises:
-        LimbeckError: another architecture of timm; weights that are missing or left over.
+        LimbeckError: the architecture is another one, or weights are missing or left over.
     """
     name, trunk = str(told["timm_model_name"]), part(weights, "trunk.")
     plain = told.get("timm_pool") == "map" and told.get("timm_proj") in ("none", "", None)

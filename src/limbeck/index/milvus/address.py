@@ -56,7 +56,7 @@ class Address:
         """
         if "?probes=" in text:
             raise LimbeckError(
-                f"milvus: {text!r}: ?probes= is called ?nprobe= now; write that", code="E-MILVUS-ADDRESS"
+                f"milvus: {text!r}: ?probes= is now named ?nprobe=; rename it", code="E-MILVUS-ADDRESS"
             )
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"] or _PORT) > 65535:

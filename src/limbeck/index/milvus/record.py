@@ -98,7 +98,7 @@ class Record:
             ) from None
         if version != FORMAT:
             raise LimbeckError(
-                f"{what}: format {version}, this limbeck reads {FORMAT}; upgrade limbeck",
+                f"{what}: format {version}, but this limbeck reads {FORMAT}; upgrade limbeck",
                 code="E-FILE-VERSION",
             )
         value["segments"] = [SegmentEntry(**entry) for entry in value["segments"]]

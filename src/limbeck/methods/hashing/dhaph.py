@@ -37,7 +37,7 @@ class Dhaph(SupervisedMethod):
     """DHaPH (TKDE 2024): self-paced contrast, and learnt ancestors in hyperbolic space."""
 
     class Config(Strict):
-        """Values of the public code but for ``triplets``, of each set in a step (50 an anchor there)."""
+        """Values of the public code, except ``triplets`` per set and step (there 50 per anchor)."""
 
         temperature: float = Field(default=0.3, gt=0)
         hierarchy: float = Field(default=1.0, ge=0)

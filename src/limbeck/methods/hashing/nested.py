@@ -43,7 +43,7 @@ class NestedMethod(Method[OutputsT]):
         super().__init__(encoder, config, setup)
         if config.prefixes and config.prefixes[-1] >= encoder.lift.dim:
             raise LimbeckError(
-                f"prefixes: {config.prefixes[-1]} bits are no part of a code of {encoder.lift.dim}; "
+                f"prefixes: {config.prefixes[-1]} bits are not shorter than a code of {encoder.lift.dim}; "
                 "give shorter ones, or a longer lift.bits",
                 code="E-CODES-LENGTH",
             )

@@ -92,11 +92,11 @@ class HmidNetConfig(Strict):
             terms that compare logits or radii may use them.
         projection: learn a linear map for a teacher of another embedding width.
         mask: which patches the student is shown in training.
-        target: of the reconstruction: the teacher's patch features, those of the student's own average
+        target: what is reconstructed: the teacher's patch features, those of the student's own average
             (``ema``), the ``pixels``, ``none``, or ``auto``: the teacher's if it has patches, else ``ema``.
         contrastive: weight of the student's own pictures against its own texts.
         distillation: weight of the interaction, ``distillation_scale`` its inverse temperature at the start.
-        radius: of the squared difference of radii.
+        radius: weight of the squared difference of radii.
         order: the terms of the hierarchy.
         entailment_warmup: share of the steps over which the entailment weight rises.
     """
