@@ -64,13 +64,13 @@ class TeacherSpec(NamedTuple):
 
     Attributes:
         model: an earlier stage, a run or model directory, or a hub id.
-        output: ``tangent``, its embeddings in coordinates that every space can read, or ``patches``, the same
-            for every patch of the picture.
+        output: ``tangent``, its embeddings in coordinates that every space can read, ``patches``, the same
+            for every patch of the picture, or its ``embeddings`` as they are (relaxed codes).
         optional: leave the input out when the model has no such output.
     """
 
     model: str
-    output: Literal["tangent", "patches"] = "tangent"
+    output: Literal["tangent", "patches", "embeddings"] = "tangent"
     optional: bool = False
 
 

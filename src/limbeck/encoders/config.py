@@ -298,6 +298,7 @@ class LoraConfig(Strict):
 class TowerConfig(Strict):
     """A backbone and the trunk on top of it (ReLU layers of the given widths; none means identity).
 
+    ``dropout`` follows each ReLU; ``input_dropout`` drops numbers that the trunk reads (words of a bag).
     ``norm`` ends the trunk with a layer norm, as in transformer towers: the features' length is then fixed.
     ``freeze_backbone`` keeps pretrained weights unchanged; a frozen backbone runs once (feature cache).
     ``lora`` trains adapters of the backbone instead of its weights. A saved model holds the merged weights.
@@ -306,6 +307,7 @@ class TowerConfig(Strict):
     backbone: BackboneConfig
     hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
     norm: bool = False
     freeze_backbone: bool = False
     lora: LoraConfig | None = None

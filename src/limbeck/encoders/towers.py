@@ -229,6 +229,8 @@ class Tower(nn.Module):
     def build_trunk(self) -> None:
         """Create the trunk, untrained, for the current width of the backbone."""
         layers: list[nn.Module] = []
+        if self.config.input_dropout:
+            layers.append(Dropout(self.config.input_dropout))
         width = self.backbone.dim
         for hidden in self.config.hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(self.config.dropout)]

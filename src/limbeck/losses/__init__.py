@@ -26,6 +26,7 @@ from limbeck.losses.hashing import (
     coding_rate,
     pairwise_likelihood,
     quantization,
+    rare_pair_weights,
     scaled_logits,
     shared_label,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "radius_floor",
     "radius_mse",
     "rank_classes",
+    "rare_pair_weights",
     "reciprocal_triplets",
     "relational_kd",
     "resample_grid",

@@ -29,14 +29,40 @@ def scaled_logits(u: torch.Tensor, v: torch.Tensor, theta: float) -> torch.Tenso
     return theta / math.sqrt(u.shape[1]) * (u @ v.T)
 
 
-def pairwise_likelihood(logits: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
+def pairwise_likelihood(
+    logits: torch.Tensor, similar: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the negative log-likelihood of S: the mean of log(1 + e^Theta) - S Theta (DCMH, eq. 1).
 
     Args:
         logits: (A, B) Theta.
-        similar: (A, B) S, 0 or 1.
+        similar: (A, B) S, from 0 to 1.
+        weight: (A, B) weight of each pair.
     """
-    return F.binary_cross_entropy_with_logits(logits, similar)
+    return F.binary_cross_entropy_with_logits(logits, similar, weight=weight)
+
+
+def rare_pair_weights(a: torch.Tensor, b: torch.Tensor, shares: torch.Tensor, power: float) -> torch.Tensor:
+    """Return weights of pairs that grow with the rarity of the labels that they share (ours).
+
+    A similar pair weighs the mean of share^-power over its shared labels, divided by the mean over all
+    similar pairs; a dissimilar pair weighs 1.
+
+    Args:
+        a: (A, C) labels of 0 and 1.
+        b: (B, C) labels of 0 and 1.
+        shares: (C,) share of the training rows with each label.
+        power: 0 weighs all pairs alike.
+
+    Returns:
+        (A, B) float32.
+    """
+    rarity = shares.float().clamp_min(1e-6) ** -power
+    common = a.float() @ b.float().T
+    similar = common > 0
+    weight = ((a.float() * rarity) @ b.float().T) / common.clamp_min(1)
+    mean = weight.sum() / similar.sum().clamp_min(1)
+    return torch.where(similar, weight / mean, 1.0)
 
 
 def quantization(relaxed: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:

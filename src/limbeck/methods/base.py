@@ -41,12 +41,14 @@ class Setup:
         classes: number of label columns, 0 without labels.
         teachers: frozen models by the name of the input that they read (see `Input.teacher`).
         specs: the entries of a batch by name: `Method.inputs` without the teachers that lack an output.
+        label_shares: share of the pairs that have each label (classes,); None without labels.
     """
 
     rows: int
     classes: int
     teachers: Mapping[str, RunBackbone] = field(default_factory=dict)
     specs: Mapping[str, Input] = field(default_factory=dict)
+    label_shares: torch.Tensor | None = None
 
 
 @dataclass

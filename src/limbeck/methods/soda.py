@@ -11,22 +11,25 @@ docs/papers/soda.md keeps what is known, what we chose, and what each choice cha
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from limbeck.data.batches import Batch
-from limbeck.data.inputs import Input, PromptConfig
+from limbeck.data.inputs import Input, PromptConfig, TeacherSpec
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.inputs import Cached
 from limbeck.encoders.lifts import Lift
+from limbeck.errors import LimbeckError
 from limbeck.losses import (
     bit_balance,
     code_mse,
     pairwise_likelihood,
     quantization,
+    rare_pair_weights,
     scaled_logits,
     shared_label,
 )
@@ -40,11 +43,19 @@ class SodaConfig(NestedConfig):
     """Weights that both stages share (ours), and whether codes of the whole training set are kept.
 
     With ``buffer`` the likelihood compares with all training pairs, as DCMH does, not with the batch alone.
+    ``rarity`` weighs similar pairs by the rarity of the labels that they share (`rare_pair_weights`).
     """
 
     quantization: float = Field(default=0.05, ge=0)
     balance: float = Field(default=0.05, ge=0)
     buffer: bool = False
+    rarity: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _compares_batches(self) -> Self:
+        if self.buffer and self.rarity:
+            raise ValueError("rarity weighs the pairs of a batch; set buffer: false, or rarity: 0")
+        return self
 
 
 def theta(lift: Lift, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -63,9 +74,13 @@ class PairHashing(NestedMethod[BufferedEmbeddings]):
 
     supervised = True
     config: SodaConfig
+    label_shares: torch.Tensor
 
     def __init__(self, encoder: DualEncoder, config: SodaConfig, setup: Setup) -> None:
         super().__init__(encoder, config, setup)
+        if config.rarity:
+            assert setup.label_shares is not None
+            self.register_buffer("label_shares", setup.label_shares, persistent=False)
         if config.buffer:
             self.buffer = CodeBuffer(setup.rows, encoder.lift.dim, setup.classes)
 
@@ -87,6 +102,12 @@ class PairHashing(NestedMethod[BufferedEmbeddings]):
         """Return the form in which picture codes are kept: as they are."""
         return image
 
+    def pair_weights(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """Return the weights (B, B) of the pairs of a batch; None where all weigh alike."""
+        if not self.config.rarity:
+            return None
+        return rare_pair_weights(labels, labels, self.label_shares, self.config.rarity)
+
     def likelihood(
         self, outputs: BufferedEmbeddings, similar: torch.Tensor, state: TrainState
     ) -> torch.Tensor:
@@ -97,7 +118,8 @@ class PairHashing(NestedMethod[BufferedEmbeddings]):
         """
         u, z = outputs.image, outputs.text
         if outputs.rows is None:
-            return pairwise_likelihood(theta(self.encoder.lift, u, z), similar)
+            weights = self.pair_weights(outputs.labels)
+            return pairwise_likelihood(theta(self.encoder.lift, u, z), similar, weights)
         similar = shared_label(outputs.labels, self.buffer.known_labels(outputs.labels, state))
         kept_z, kept_u = self.buffer.codes("text", z, state), self.buffer.codes("image", u, state)
         both = (
@@ -170,6 +192,14 @@ class SodaTeacher(PairHashing):
         return stage_one_loss(outputs, likelihood, self.config)
 
 
+@dataclass
+class TaughtEmbeddings(BufferedEmbeddings):
+    """Codes and labels, and where a teacher is asked its codes (B, bits) of the same pairs."""
+
+    teacher_image: torch.Tensor | None = None
+    teacher_text: torch.Tensor | None = None
+
+
 class SodaStudent(PairHashing):
     """Stage 2: the text codes W learn from the picture Hamming space of stage 1.
 
@@ -181,15 +211,89 @@ class SodaStudent(PairHashing):
     ``target: relaxed`` puts U in place of B_v in the likelihood, so that a picture tower that is not frozen
     is gently tuned along with the text; quantization and balance of U are then added (ours). With ``buffer``
     W meets the pictures of the whole training set; the gradient of U stays with the pairs of the batch.
+
+    With ``soft`` the frozen teacher's belief takes part of the place of S (ours): U° are its codes of the
+    pictures, Z° those of their label prompts, and
+
+        T_ij = (1 - soft) S_ij + soft sigmoid(theta° / sqrt(bits) · U°_i Z°_j)
+
+    With ``prompts`` the pictures keep their label prompts (ours): the likelihood is the weighted mean of that
+    of W and U, and that of U and Z° with the weight ``prompts``.
     """
 
     class Config(SodaConfig):
-        """The loss weights of both stages, the weight of agreement, and the variant (ours)."""
+        """The loss weights of both stages, the weight of agreement, and the variant (ours).
+
+        ``teacher`` is the stage (or run) of `soda-teacher` that ``soft`` and ``prompts`` ask, with its
+        ``prompt``.
+        """
 
         target: Literal["codes", "relaxed"] = "codes"
         agreement: float = Field(default=0.05, ge=0)
+        soft: float = Field(default=0.0, ge=0, le=1)
+        prompts: float = Field(default=0.0, ge=0)
+        teacher: str | None = None
+        prompt: PromptConfig = PromptConfig()
+
+        @model_validator(mode="after")
+        def _asks_a_teacher(self) -> Self:
+            if bool(self.soft or self.prompts) != (self.teacher is not None):
+                raise ValueError(
+                    "soft and prompts ask a teacher, such as the stage teacher; name it there alone"
+                )
+            if self.teacher is not None and self.buffer:
+                raise ValueError("teacher needs buffer: false, since it answers only for the batch")
+            if self.prompts and self.target == "codes":
+                raise ValueError("prompts moves the pictures; set target: relaxed")
+            return self
 
     config: Config
+
+    @classmethod
+    def inputs(cls, config: Any) -> dict[str, Input]:
+        """Return a picture and its text, and what the teacher reads: the picture and its label prompt."""
+        if config.teacher is None:
+            return super().inputs(config)
+        reader = TeacherSpec(config.teacher, "embeddings")
+        return super().inputs(config) | {
+            "teacher_image": Input("image", "image", teacher=reader),
+            "teacher_text": Input("label_prompt", "text", config.prompt, teacher=reader),
+        }
+
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
+        super().__init__(encoder, config, setup)
+        if config.teacher is not None and self.teachers["teacher_image"].lift.space.storage != "codes":
+            raise LimbeckError(
+                f"teacher: {config.teacher!r} has no hash codes; give a stage or run of soda-teacher",
+                code="E-SPACE-OTHER",
+            )
+
+    def encode_batch(self, batch: Batch) -> TaughtEmbeddings:
+        """Return the relaxed codes of both modalities, and the teacher's."""
+        outputs = TaughtEmbeddings(**vars(super().encode_batch(batch)))
+        if self.config.teacher is not None:
+            outputs.teacher_image = self.teacher_output("teacher_image", batch)
+            outputs.teacher_text = self.teacher_output("teacher_text", batch)
+        return outputs
+
+    def taught(self, outputs: BufferedEmbeddings, phi: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
+        """Return the likelihood of phi (B, B), with what the teacher adds where one is asked."""
+        config, weights = self.config, self.pair_weights(outputs.labels)
+        if config.teacher is None:
+            return pairwise_likelihood(phi, similar, weights)
+        assert isinstance(outputs, TaughtEmbeddings)
+        assert outputs.teacher_image is not None and outputs.teacher_text is not None
+        belief = torch.sigmoid(
+            theta(self.teachers["teacher_image"].lift, outputs.teacher_image, outputs.teacher_text)
+        )
+        target = similar + config.soft * (belief - similar)
+        own = pairwise_likelihood(phi, target, weights)
+        if not config.prompts:
+            return own
+        bits = outputs.image.shape[1]
+        to_prompts = theta(self.encoder.lift, outputs.image, outputs.teacher_text[:, :bits])
+        others = pairwise_likelihood(to_prompts, target, weights)
+        return (own + config.prompts * others) / (1 + config.prompts)
 
     def stored(self, image: torch.Tensor) -> torch.Tensor:
         """Return the form in which picture codes guide: relaxed, or their signs."""
@@ -207,7 +311,7 @@ class SodaStudent(PairHashing):
         balance = bit_balance(w) + (bit_balance(u) if relaxed else 0.0)
         return Losses.weighted(
             monitors=code_monitors(image=u, text=w),
-            likelihood=(1.0, pairwise_likelihood(phi, similar)),
+            likelihood=(1.0, self.taught(outputs, phi, similar)),
             quantization=(config.quantization, spread),
             agreement=(config.agreement, code_mse(w, u.detach())),
             balance=(config.balance, balance),

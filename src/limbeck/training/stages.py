@@ -135,6 +135,7 @@ def build_method(
         classes=0 if labels is None else labels.shape[1],
         teachers={name: teacher for name, teacher in found.items() if teacher is not None},
         specs={name: spec for name, spec in specs.items() if found.get(name, encoder) is not None},
+        label_shares=None if labels is None else labels.mean(0),
     )
     return method_class(encoder, config, setup)
 

@@ -106,7 +106,7 @@ def _check_usable(backbone: RunBackbone, where: str) -> None:
             f"{where}: its text tower reads label lists, not texts; choose another teacher",
             code="E-MODEL-INPUT",
         )
-    if not backbone.lift.has_tangent:
+    if backbone.output != "embeddings" and not backbone.lift.has_tangent:
         raise LimbeckError(
             f"{where}: lift {backbone.lift.config.kind} has no tangent space; "
             "use a teacher with a lift of kind sphere, euclid, tangent or polar",
