@@ -60,7 +60,7 @@ def open_archive(path: Path) -> Archive:
     """Return the process's handle of a zip file; it is reopened when the file has changed.
 
     Raises:
-        LimbeckError: missing or damaged archive, or not a regular file.
+        LimbeckError: the archive is missing, damaged or not a regular file.
     """
     try:
         status = path.stat()
@@ -91,7 +91,7 @@ def read_member(path: Path, member: str) -> bytes:
     """Return the bytes of one member of a zip file, with its checksum verified.
 
     Raises:
-        LimbeckError: no such member, damaged data, or an archive bomb.
+        LimbeckError: there is no such member, its data is damaged, or it is an archive bomb.
     """
     archive = open_archive(path)
     info = archive.find(member)

@@ -19,7 +19,8 @@ def open_npy(path: Path) -> np.ndarray:
     """Memory-map a ``.npy`` file, read-only.
 
     Raises:
-        LimbeckError: no such file, a pickle or object array, an archive, a shape too large for the file.
+        LimbeckError: there is no such file, it is a pickle, an object array or an archive, or it is too
+            short.
     """
     path = Path(path)
     try:

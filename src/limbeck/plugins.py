@@ -49,7 +49,7 @@ def trust_code(file: Path | str) -> None:
     """Let models that are loaded later find their classes in a file; it runs when one does.
 
     Raises:
-        LimbeckError: no such Python file.
+        LimbeckError: there is no such Python file.
     """
     path = Path(file)
     if path.suffix != ".py":
@@ -64,7 +64,7 @@ def code_digest(file: Path) -> str:
     """Return the SHA-256 of a file of code.
 
     Raises:
-        LimbeckError: no such file.
+        LimbeckError: there is no such file.
     """
     if not file.is_file():
         raise LimbeckError(f"{file}: no such file; name your class FILE.py:CLASS", code="E-PATH-MISSING")

@@ -20,7 +20,7 @@ def regular_file(path: str | Path) -> Path:
     """Return the path of a regular file, or of a link to one.
 
     Raises:
-        LimbeckError: a folder, device, pipe or socket.
+        LimbeckError: it is a folder, device, pipe or socket.
         OSError: nothing there, or no permission to look.
     """
     path = Path(path)

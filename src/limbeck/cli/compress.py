@@ -40,9 +40,9 @@ def compress(
     json_file: Path | None = typer.Option(None, "--json", help="Also write all figures to this JSON file."),
     device: str | None = DEVICE,
 ) -> None:
-    """Fit codes to a model's embeddings of your pictures, and keep those that keep its ranking best.
+    """Fit codes to a model's embeddings of your pictures, and keep the codes that preserve its ranking best.
 
-    A fifth of the pictures, at most 500, with their texts asks and is not fitted to.
+    A fifth of the pictures, at most 500, and their texts are held out as queries. No code is fitted to them.
     """
     from limbeck.encoders.load import load
     from limbeck.evaluation.compress import Compression, of_floats
@@ -114,7 +114,7 @@ def _lengths(bits: str) -> list[int]:
 
 
 def _labels(tried: list[Tried], floats: dict[str, Agreement]) -> str:
-    """Say what labels brought to held-out queries."""
+    """Say how much labels improve the search of held-out queries."""
     plain = next(one for one in tried if not one.candidate.label_weight)
     known = [one for one in tried if one.candidate.label_weight]
     best = tried[0] if tried[0] in known else max(known, key=lambda one: one.result.precision)

@@ -1,4 +1,4 @@
-"""``limbeck reproduce``: measure recorded rows again and set ours beside the recorded figures."""
+"""``limbeck reproduce``: measure recorded rows again and compare the new figures with the recorded ones."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class Batches:
         waited: the seconds that `iterate` waited for batches so far.
 
     Raises:
-        LimbeckError: no rows, or a batch that the processes cannot share equally.
+        LimbeckError: there are no rows, or the processes cannot share a batch equally.
     """
 
     def __init__(

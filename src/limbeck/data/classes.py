@@ -72,8 +72,8 @@ def read_classes(
     ``file_tree`` is the tree read from ``section.hierarchy`` where that is a file.
 
     Raises:
-        LimbeckError: no row with a class, fewer than two classes, words for a class that does not exist,
-            class paths that form no tree, a class that is not in the tree.
+        LimbeckError: no row has a class, there are fewer than two classes, words are given for an unknown
+            class, class paths form no tree, or a class is not in the tree.
     """
     if file_tree is None and section.hierarchy not in (None, FROM_PATHS):
         raise LimbeckError(

@@ -70,7 +70,7 @@ class Contents:
         ``rows`` are those whose pictures count, if any are read; for ``cache`` see `file_digest`.
 
         Raises:
-            LimbeckError: a feature file that cannot be read.
+            LimbeckError: a feature file cannot be read.
         """
         features = {
             name: {
@@ -108,7 +108,7 @@ class Contents:
         them.
 
         Raises:
-            LimbeckError: a damaged file.
+            LimbeckError: a file is damaged.
         """
         if not (run / FILE).is_file():
             return None

@@ -51,7 +51,7 @@ class FeatureFile:
         overflow.
 
         Raises:
-            LimbeckError: a row out of range, NaN or infinity.
+            LimbeckError: a row is out of range, or a value is NaN or infinity.
         """
         self.check_rows(rows)
         out = np.asarray(self.matrix[rows], dtype=np.float32)
@@ -70,7 +70,7 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
     """Map a feature file into memory.
 
     Raises:
-        LimbeckError: a missing or truncated file, no ``.npy``, no 2-D real matrix, a bad scale.
+        LimbeckError: the file is missing, truncated, no ``.npy`` or no 2-D real matrix, or the scale is bad.
     """
     if not path.is_file():
         raise LimbeckError(
@@ -94,7 +94,7 @@ def open_feature_files(directory: Path, features: Mapping[str, Mapping[str, Any]
     """Map every feature file named in ``pairs.json``; relative paths start at ``directory``.
 
     Raises:
-        LimbeckError: a file that cannot be mapped or whose row count differs from that of the import.
+        LimbeckError: a file cannot be mapped, or its row count differs from that of the import.
     """
     files = {}
     for name, entry in features.items():

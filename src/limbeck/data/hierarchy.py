@@ -39,8 +39,9 @@ class Tree:
         """Read a text file of edges, one ``parent child`` per line; blank lines and ``# …`` are skipped.
 
         Raises:
-            LimbeckError: no such file, no text, a line without exactly two words, no edge, a node that is its
-                own ancestor, a node with two parents, two roots.
+            LimbeckError: there is no such file, it is not text, a line does not have two words, there is no
+
+                edge, a node is its own ancestor or has two parents, or there are two roots.
         """
         path = Path(file)
         edges: list[Edge] = []
@@ -70,7 +71,7 @@ class Tree:
         `node_names` names the nodes.
 
         Raises:
-            LimbeckError: no path, two roots.
+            LimbeckError: there is no path, or there are two roots.
         """
         distinct = sorted({tuple(path) for path in paths if len(path)})
         if not distinct:
@@ -137,7 +138,7 @@ class Tree:
         """Return the numbers of some nodes, int64 (n,).
 
         Raises:
-            LimbeckError: an unknown name.
+            LimbeckError: a name is unknown.
         """
         for name in names:
             if name not in self._number:
@@ -166,7 +167,7 @@ def node_names(paths: Iterable[Sequence[str]]) -> dict[tuple[str, ...], str]:
     The last entry names a node if no other node has it, else the whole path does (``A > A``).
 
     Raises:
-        LimbeckError: an entry that equals the joined path of another node.
+        LimbeckError: an entry equals the joined path of another node.
     """
     full = _from_root(paths)
     nodes = dict.fromkeys(path[:end] for path in full.values() for end in range(1, len(path) + 1))

@@ -101,7 +101,7 @@ def label_prompts(
     """Return one item per row of class names: its prompt, or the prompts whose features are averaged.
 
     Raises:
-        LimbeckError: words for a class that does not exist; a template without a field.
+        LimbeckError: ``words`` names an unknown class, or a template has no field.
     """
     unknown = sorted(set(config.words) - set(label_names))
     if unknown:

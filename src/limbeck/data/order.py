@@ -24,7 +24,7 @@ class Order:
     """The positions of every global batch.
 
     Every epoch is a permutation of all pairs. With ``remainder: drop`` an epoch ends with its last whole
-    batch. With ``carry`` the rest begins the next epoch's first batch, so that every pair comes once an
+    batch. With ``carry`` the rest begins the next epoch's first batch, so that every pair comes once per
     epoch; no batch contains a pair twice.
 
     A ``window`` bounds how far a pair moves: blocks of consecutive pairs come in random order, and each pair
@@ -61,7 +61,7 @@ class Order:
         return self.count // self.batch_size
 
     def steps(self, epochs: float) -> int:
-        """Return the number of steps that so many epochs take."""
+        """Return the number of steps that a number of epochs takes."""
         if self.remainder == "drop":
             return math.ceil(epochs * self.steps_per_epoch)
         return math.ceil(epochs * self.count / self.batch_size)
@@ -110,7 +110,7 @@ class Order:
     def _apart(self, order: np.ndarray, carried: np.ndarray) -> None:
         """Move carried pairs out of the rest of their batch, in place.
 
-        The last ``batch_size`` places stay as they are drawn, so that the next epoch need not know of this.
+        The last ``batch_size`` places stay as drawn, so that the next epoch does not depend on this.
         """
         head = self.batch_size - len(carried)
         twice = np.flatnonzero(np.isin(order[:head], carried))

@@ -51,8 +51,8 @@ class Pairs:
         """Open a pairs directory; ``strict`` also checks label names and feature files now.
 
         Raises:
-            LimbeckError: not a pairs directory, damaged or changed table, repeated ids, unknown label names,
-                feature files that are missing or do not fit.
+            LimbeckError: it is not a pairs directory, its table is damaged or changed, ids repeat, a label
+                name is unknown, or feature files are missing or do not fit.
         """
         path = Path(path)
         if not (path / cols.META).is_file():
@@ -88,8 +88,8 @@ class Pairs:
         ``name``, and where they apply ``label_names``, ``media``, ``features``.
 
         Raises:
-            LimbeckError: bad columns; ``path`` exists and ``replace`` is false, or it is no pairs directory,
-                or it contains other files.
+            LimbeckError: columns are bad; ``path`` exists and ``replace`` is false, or it is no pairs
+                directory, or it contains other files.
         """
         with atomic_dir(path, replaces=cols.PAIRS if replace else None) as aside:
             write_into(aside, columns, meta)
@@ -220,7 +220,7 @@ class Pairs:
         With ``size`` JPEGs may be decoded at a smaller scale, with both sides at least ``size`` pixels.
 
         Raises:
-            LimbeckError: no media, no picture, or a picture that cannot be read.
+            LimbeckError: there is no media or no picture, or the picture cannot be read.
         """
         from limbeck.pictures import open_picture
 
@@ -261,7 +261,8 @@ class Pairs:
         """Return stored image features, float32 (n, D), with the scale applied.
 
         Raises:
-            LimbeckError: unknown name, a row without features, row out of range, non-finite values.
+            LimbeckError: the name is unknown, a row has no features or is out of range, or a value is not
+                finite.
         """
         if name not in self.feature_files:
             known = ", ".join(self.feature_files) or "none"
@@ -326,7 +327,7 @@ def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapp
     With ``features`` in ``meta`` and no column ``feature_row``, row i of the table uses row i of the files.
 
     Raises:
-        LimbeckError: bad columns, repeated label names, feature files that do not fit the table.
+        LimbeckError: columns are bad, label names repeat, or feature files do not fit the table.
     """
     columns = dict(columns)
     label_names = list(meta.get("label_names") or [])

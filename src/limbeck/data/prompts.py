@@ -46,7 +46,7 @@ def label_prompt(
         overrides: see `clean_class_name`.
 
     Raises:
-        LimbeckError: an unknown template without one of the two fields.
+        LimbeckError: the template is unknown and has neither field.
     """
     text = LABEL_TEMPLATES.get(template, template)
     if "{labels}" not in text and "{names}" not in text:

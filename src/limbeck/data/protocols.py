@@ -29,8 +29,8 @@ def load_protocol(name: str | Path) -> Protocol:
     ``@3`` or ``@fold2of5`` after either resamples its splits (`limbeck.data.resampling`).
 
     Raises:
-        LimbeckError: unknown name or file; unknown or malformed key; an id list that is missing, changed
-            (SHA-256) or repeats an id; an invalid class tree; a protocol that cannot be resampled.
+        LimbeckError: the name or file is unknown; a key is unknown or malformed; an id list is missing,
+            changed (SHA-256) or repeats an id; the class tree is invalid; the protocol cannot be resampled.
     """
     base = None if Path(name).is_file() else base_name(str(name))
     if base is not None:
@@ -82,7 +82,8 @@ def open_splits(protocol: Protocol | Path | str, pairs: Pairs, option: str) -> R
     ``option`` is the option to set, such as ``--protocol`` or ``data.protocol``, for the message.
 
     Raises:
-        LimbeckError: what is missing (see `load_protocol`, `resolve_splits`), and the protocols that fit.
+        LimbeckError: the protocol does not fit; the error names what is missing (see `load_protocol`,
+            `resolve_splits`) and the protocols that fit.
     """
     protocol = load_protocol(protocol) if isinstance(protocol, (str, Path)) else protocol
     try:

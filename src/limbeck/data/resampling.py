@@ -39,8 +39,8 @@ def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None,
             own hash), and that the folds of one number share.
 
     Raises:
-        LimbeckError: ``@0``, an invalid fold, a protocol whose splits are a column of the data set, or whose
-            train is not part of its database.
+        LimbeckError: the name ends in ``@0`` or an invalid fold, the protocol's splits are a column of the
+            data set, or its train is not part of its database.
     """
     match = _NAME.fullmatch(name)
     assert match is not None

@@ -160,8 +160,8 @@ def resolve_splits(protocol: Protocol, pairs: Pairs) -> ResolvedSplits:
     """Find the rows of every split of a protocol in a data set.
 
     Raises:
-        LimbeckError: labels that are missing or unknown, missing ids, an empty split, query rows in database
-            or train, texts that must be unique.
+        LimbeckError: labels are missing or unknown, ids are missing, a split is empty, query rows are in
+            database or train, or texts repeat that must be unique.
     """
     protocol = protocol.on(pairs)
     _check_labels(protocol, pairs)

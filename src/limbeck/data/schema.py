@@ -52,7 +52,8 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     Further columns, which a search returns with each hit, are Arrow arrays.
 
     Raises:
-        LimbeckError: unknown column, columns of unequal length, wrong types, null or repeated ids.
+        LimbeckError: a column is unknown, columns differ in length, types are wrong, or ids are null or
+            repeat.
     """
     further = {
         name: value
@@ -108,7 +109,8 @@ def read_table(file: Path) -> pa.Table:
     """Read and type-check a pairs table.
 
     Raises:
-        LimbeckError: missing, truncated or foreign file, missing or mistyped column, bad ids.
+        LimbeckError: the file is missing, truncated or foreign, a column is missing or has a wrong type, or
+            ids are bad.
     """
     if not file.is_file():
         raise LimbeckError(

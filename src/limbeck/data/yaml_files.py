@@ -87,9 +87,9 @@ def parse_yaml(text: str, source: str) -> Any:
     """Return the value of a YAML text: mappings, lists, strings, numbers, booleans, dates, None.
 
     Raises:
-        LimbeckError: not YAML, a tag of another type, a repeated key, more than `MAX_DEPTH` levels, more than
-            `MAX_BYTES`, more than `MAX_NODES` keys and values (with aliases expanded), an alias inside its
-            own anchor; ``source`` is named.
+        LimbeckError: the text is not YAML, has a tag of another type, repeats a key, has more than
+            `MAX_DEPTH` levels, `MAX_BYTES` or `MAX_NODES` keys and values (with aliases expanded), or has an
+            alias inside its own anchor; the error names ``source``.
     """
     if len(text) > MAX_BYTES:
         raise LimbeckError(
@@ -119,8 +119,8 @@ def read_yaml(file: Path) -> Any:
     """Return `parse_yaml` of a file.
 
     Raises:
-        LimbeckError: as in `parse_yaml`, and a file that is missing, not regular, larger than `MAX_BYTES`, or
-            not UTF-8.
+        LimbeckError: as in `parse_yaml`, or the file is missing, not regular, larger than `MAX_BYTES`, or not
+            UTF-8.
     """
     file = Path(file)
     try:

@@ -97,7 +97,7 @@ def block_keep(patches: int, ratio: float, draws: Sequence[int]) -> torch.Tensor
     raster order where it would drop too many (ours: BEiT's count varies, and a batch needs one size).
 
     Raises:
-        LimbeckError: the patches form no square.
+        LimbeckError: the patches do not form a square.
     """
     grid = math.isqrt(patches)
     if grid**2 != patches:

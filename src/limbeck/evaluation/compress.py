@@ -36,7 +36,7 @@ class Candidate:
     """One way to codes.
 
     Attributes:
-        name: for people.
+        name: the name that people read.
         rotation: the kind of map.
         reads_texts: whether the map is fitted to texts too, and not to their mean alone.
         label_weight: how much labels count beside the features (`label_metric`); 0 leaves them out.

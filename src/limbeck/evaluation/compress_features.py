@@ -165,7 +165,7 @@ def features_of(
         database: pictures (K, D) that queries rank.
         asked_texts: held-out texts (Q, D), or None.
         own: the database row (Q,) of each text's picture, for recall.
-        asked_images: how many pictures of the database ask.
+        asked_images: the number of pictures of the database that are queries.
         labels: bool (K, C) of the database.
         text_rows: the database row (Q,) whose labels a text shares.
     """

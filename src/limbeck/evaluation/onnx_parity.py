@@ -108,7 +108,7 @@ def export_and_compare(
         The figures of torch itself, then one entry per precision.
 
     Raises:
-        LimbeckError: the directory exists, a model that the layout cannot hold, or as `export_onnx`.
+        LimbeckError: the directory exists, the layout cannot hold the model, or as `export_onnx`.
     """
     clip_like = None if layout is None else check_layout(model, layout, precisions)
     with atomic_dir(folder) as aside, tempfile.TemporaryDirectory() as work:
@@ -136,7 +136,7 @@ def check_layout(model: DualEncoder, layout: Layout, precisions: Sequence[Precis
     """Return the files that a layout writes beside the graphs of a model.
 
     Raises:
-        LimbeckError: a model or precisions that the layout cannot hold.
+        LimbeckError: the layout cannot hold the model or the precisions.
     """
     layout.check_precisions(precisions)
     preprocessors = {modality: tower.backbone.preprocessor for modality, tower in model.towers.items()}

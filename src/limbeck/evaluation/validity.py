@@ -1,4 +1,4 @@
-"""Tell which recorded results have become void: their protocol, data set or metric is another one now."""
+"""Tell which recorded results have become void, because their protocol, data set or metric changed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def void_reasons(result: Result, pairs: Pairs | None = None) -> list[str]:
 
     Args:
         result: as recorded.
-        pairs: the data set of today, of the same name; None where it is not there, and is not compared.
+        pairs: the present data set of the same name; None if it is missing, and then it is not compared.
     """
     reasons = []
     if (now := _protocol_hash(result.protocol)) is not None and now != result.protocol_hash:

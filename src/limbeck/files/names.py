@@ -43,7 +43,7 @@ def check_name(path: Path) -> None:
     """Refuse a name that no file system accepts.
 
     Raises:
-        LimbeckError: a part of more than 255 bytes, or one with a NUL.
+        LimbeckError: a part has more than 255 bytes, or contains a NUL.
     """
     for part in path.parts:
         size = len(os.fsencode(part))

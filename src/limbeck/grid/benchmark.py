@@ -35,7 +35,7 @@ def recorded_rows(folder: Path) -> list[Row]:
 
 
 def sample(rows: list[Row], count: int | None, seed: int, features: Path | None) -> Sample:
-    """Return algorithms with their data sets that can be made: all, or so many by a seed.
+    """Return algorithms with the data sets that can be made: all, or a number of them drawn by a seed.
 
     Raises:
         LimbeckError: there are none.

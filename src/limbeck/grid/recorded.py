@@ -47,7 +47,7 @@ class Recorded:
     """One recorded table.
 
     Attributes:
-        name: of its pack.
+        name: the name of its pack.
         rows: row → result, without tuning logs; rows by further protocols, prefixes and controls included.
         logs: row of the grid → record of its trials.
         grid_file: the grid of the rows; None: the packaged one that they name.
@@ -128,7 +128,7 @@ class Recorded:
         return None if settings else "the grid has other settings now"
 
     def sample(self, count: int | None, seed: int, pairs: Pairs | None) -> list[str]:
-        """Return rows that count and can be measured again: all, or so many by a seed.
+        """Return rows that count and can be measured again: all, or a number of them drawn by a seed.
 
         Raises:
             LimbeckError: there is no such row.

@@ -32,7 +32,8 @@ class Noise:
     """The standard deviation of a figure over seeds; the rows of one code length share it.
 
     Attributes:
-        sd: of what is left after the mean of each row and the mean effect of each seed (a draw of the split).
+        sd: the standard deviation of what is left after the mean of each row and the mean effect of each seed
+            (a draw of the split).
         freedom: degrees of freedom; 0 where only one run is recorded.
     """
 
@@ -41,7 +42,7 @@ class Noise:
 
     @classmethod
     def of(cls, values: dict[str, dict[int, float]]) -> Noise:
-        """Estimate it from row → seed → value; rows of one seed say nothing, and one row tells no draw."""
+        """Estimate it from row → seed → value; rows of one seed do not count."""
         rows = [own for own in values.values() if len(own) > 1]
         away: dict[int, list[float]] = defaultdict(list)
         for own in rows:
@@ -56,7 +57,7 @@ class Noise:
         return cls(math.sqrt(left / freedom), freedom)
 
     def reach(self, figures: int) -> float:
-        """Return the largest difference of two runs that is noise, where so many figures are compared.
+        """Return the largest difference of two runs that counts as noise when this many figures are compared.
 
         It is the half-width of a t interval of the difference at 95 %, corrected after Bonferroni.
         """
@@ -66,7 +67,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure of one row, ours beside the recorded one; ``reach`` is None if only one run is recorded."""
+    """One figure of one row, new and recorded; ``reach`` is None if only one run is recorded."""
 
     row: str
     label: str
@@ -77,7 +78,7 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict:
-        """How the difference is to be read."""
+        """The verdict on the difference."""
         difference = abs(self.ours - self.recorded)
         if difference < SAME:
             return "same"

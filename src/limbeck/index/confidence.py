@@ -8,7 +8,7 @@ deviations of the query's nearness to them. There are two kinds of curve:
   the probability of what `Curve.right` names.
 * ``chance``: one minus the local false discovery rate (Efron, "Size, power and false discovery rates",
   Annals of Statistics 2007): the share of hits of this margin that the bulk of the items does not explain.
-  It needs no annotation, and says that a hit is no accident, not that it is right.
+  It needs no annotation, and says that a hit is not chance, not that it is right.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Calibration:
 
     Attributes:
         items: the number of items when the curves were fitted.
-        space_id: that of the index.
+        space_id: the identity of the space of the index.
         curves: the curve of each modality that has one.
     """
 
@@ -181,8 +181,8 @@ def confidences(
     """Return the probabilities of the hits of several queries; None for queries without a curve.
 
     Args:
-        calibration: that of the index, if it has one.
-        margins: that of the index.
+        calibration: the calibration of the index, if it has one.
+        margins: the margins of the index.
         points: (Q, width) the queries as the index stores points.
         rankings: the rows of the hits of each query.
         modalities: "text", "image" or None for each query.

@@ -41,9 +41,9 @@ class SearchOptions:
         recall: the recall that an approximate engine has to reach, above 0 and at most 1.
         rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
         asymmetric: compare the codes with the numbers whose signs are the query's code
-            (`limbeck.index.asymmetric`); None as the index has it (`Engines.settled`).
+            (`limbeck.index.asymmetric`); None takes the index's default (`Engines.settled`).
         bits: compare only the first bits of codes, a multiple of 8; None compares all.
-        fold: count near-duplicates as one hit (`limbeck.search.alike`).
+        fold: return near-duplicates as one hit (`limbeck.search.alike`).
         min_confidence: drop hits of less confidence (`limbeck.index.confidence`); None drops none.
 
     Raises:
@@ -198,7 +198,7 @@ class ExactSearch:
         return alive if mask is None else mask if alive is None else mask & alive
 
     def _by_numpy(self, queries: np.ndarray) -> bool:
-        """Return whether numpy scans for these queries (Q, width), as it starts sooner, or numba lacks."""
+        """Return whether numpy scans for queries (Q, width): it starts sooner, or numba is missing."""
         small = self._store.rows <= SMALL_ROWS and self._store.rows * len(queries) <= SMALL_PAIRS
         return small or not has_numba()
 

@@ -102,7 +102,7 @@ class Change:
         return segment
 
     def merge(self, start: int, stop: int, rewrite: Rewrite | None = None) -> None:
-        """Replace consecutive segments ``start`` to ``stop`` by one without the removed rows."""
+        """Replace consecutive segments ``start`` to ``stop`` with one without the removed rows."""
         old = self.segments[start:stop]
         schema = joint_schema([self.store.schema, *(segment.items.schema for segment in old)], str(self.path))
         self.append(_live(old, schema, rewrite), empty=schema)

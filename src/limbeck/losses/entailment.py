@@ -63,7 +63,7 @@ def radius_floor(radius: torch.Tensor, low: float) -> torch.Tensor:
 
     Args:
         radius: (B,) radii of the apexes, in units of 1/√curv.
-        low: the radius from which nothing is added.
+        low: the radius above which nothing is added.
     """
     return (low - radius).clamp_min(0).square().mean()
 
@@ -103,7 +103,7 @@ def even_cones(angles: torch.Tensor, aperture: torch.Tensor, share: float) -> to
     Args:
         angles: (A, B) exterior angles at general point i to specific point j, in radians.
         aperture: (A,) half apertures, in radians.
-        share: of the points that each cone should hold, in (0, 1).
+        share: the share of the points that each cone should hold, in (0, 1).
     """
     beyond = angles.detach() - aperture.unsqueeze(1)
     return torch.maximum(share * beyond, (share - 1) * beyond).mean()

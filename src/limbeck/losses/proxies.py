@@ -30,7 +30,7 @@ def proxy_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> t
     Args:
         cos: (B, C) cosines of items and proxies.
         labels: (B, C) 0 or 1.
-        threshold: of the cosine, see `griesmer_threshold`.
+        threshold: the threshold of the cosine, see `griesmer_threshold`.
     """
     has = labels > 0
     pull = (1 - cos)[has].sum() / has.sum().clamp(min=1)
@@ -46,7 +46,7 @@ def irrelevant_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float)
     Args:
         cos: (B, B) cosines of items.
         labels: (B, C) 0 or 1.
-        threshold: of the cosine.
+        threshold: the threshold of the cosine.
     """
     several = labels.sum(1) > 1
     apart = (labels.float() @ labels.float().T == 0) & several[:, None] & several
@@ -80,7 +80,7 @@ def rank_classes(scores: torch.Tensor, labels: torch.Tensor, margin: float) -> t
     Args:
         scores: (B, C) of items and classes.
         labels: (B, C) 0 or 1.
-        margin: by which a class that an item has should be ahead.
+        margin: the lead that a class of an item should have over other classes.
     """
     has = labels > 0
     compared = has[:, :, None] & ~has[:, None]
@@ -108,7 +108,7 @@ def ancestor_triplets(
         triplets: rows i, j, k, each (T,).
         noise: Gumbel noise (T, P) for both draws.
         margin: m.
-        temperature: of the draws.
+        temperature: the temperature of the draws.
     """
     di, dj, dk = (distances[rows] for rows in triplets)
     pair = torch.maximum(di, dj)

@@ -29,7 +29,7 @@ def settle_empty(per_query: np.ndarray, empty: str) -> tuple[float, np.ndarray, 
         (mean, values, number of such queries).
 
     Raises:
-        LimbeckError: ``error`` with at least one such query; ``skip`` or ``error`` without any other query.
+        LimbeckError: the rule is ``error`` and there is such a query, or no other query is left.
     """
     lacking = np.isnan(per_query)
     count = int(lacking.sum())

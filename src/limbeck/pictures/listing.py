@@ -104,7 +104,7 @@ def list_zip(path: Path) -> Listing:
     """List a zip file; a member without a picture's suffix is unpacked up to its header.
 
     Raises:
-        LimbeckError: a missing or damaged archive.
+        LimbeckError: the archive is missing or damaged.
     """
     archive, listing = open_archive(path), Listing()
     for name, info in archive.members.items():

@@ -26,7 +26,7 @@ class FeaturePreprocessor:
         """Return ``features`` (B, width) float32.
 
         Raises:
-            LimbeckError: rows of another width; log1p of a negative number.
+            LimbeckError: the rows have another width, or log1p is set and a number is negative.
         """
         rows = np.ascontiguousarray(np.stack(list(items)), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:

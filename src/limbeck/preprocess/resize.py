@@ -186,7 +186,7 @@ def open_clip_preprocessing(told: dict[str, Any], side: int, file: Path) -> Prep
         file: for errors.
 
     Raises:
-        LimbeckError: squares of another size, an unknown mode, filter or mean.
+        LimbeckError: the squares have another size, or a mode, filter or mean is unknown.
     """
     size, mode = told.get("size") or side, told.get("resize_mode") or "shortest"
     filters = {"bicubic": 3, "bilinear": 2, "random": 3}

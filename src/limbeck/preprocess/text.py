@@ -206,7 +206,7 @@ def read_tokenizer(folder: Path) -> tokenizers.Tokenizer:
     """Read ``tokenizer.json`` of a saved tower.
 
     Raises:
-        LimbeckError: a missing or damaged file.
+        LimbeckError: a file is missing or damaged.
     """
     try:
         return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -25,7 +25,7 @@ def open_model(model: Path | str) -> Encoder:
     """Open a run, model directory, directory of `limbeck export`, pretrained model, hub id, or ``starter``.
 
     Raises:
-        LimbeckError: no model there, a damaged model, or torch is needed and not installed.
+        LimbeckError: there is no model, it is damaged, or torch is needed and not installed.
     """
     folder, cpu = model_folder(str(model)), on_cpu()
     graphs = None if folder is None else _graphs(folder, ("image", "text"), cpu)
@@ -68,7 +68,7 @@ def open_for_query(store: IndexStore, folder: Path, modality: str) -> Encoder:
     """Open an encoder of an index for ``text`` or ``image`` queries.
 
     Raises:
-        LimbeckError: a damaged model, or torch is needed and not installed.
+        LimbeckError: the model is damaged, or torch is needed and not installed.
     """
     # One query is answered sooner on the CPU than torch is loaded for another device.
     return _open_stored(store, folder, modality, asked_device() in (None, "cpu"))
@@ -147,7 +147,7 @@ def newer(opened: IndexStore) -> IndexStore | None:
 
 
 def replace_query_encoder(index: Path | str, model: Path | str | Encoder) -> None:
-    """Replace the query encoder of an index by one with a new text tower; no item is encoded again.
+    """Replace the query encoder of an index with one that has a new text tower; no item is encoded again.
 
     Args:
         index: the index directory.

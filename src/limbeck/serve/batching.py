@@ -41,7 +41,7 @@ class Batcher(Generic[Q, A]):
         """Return the answer to a query.
 
         Raises:
-            LimbeckError: that of the query.
+            LimbeckError: the query failed.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()

@@ -127,7 +127,7 @@ class Service:
         """Return the answer to a query, JSON without its last field ``ms``.
 
         Raises:
-            LimbeckError: that of the query.
+            LimbeckError: the query failed.
         """
         served = self.at(name)
         version, words = served.version, query.key

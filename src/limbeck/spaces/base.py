@@ -136,8 +136,8 @@ class Space(Protocol):
         """Return the weighted sum of the terms of a query, (D,); their order does not matter (ours).
 
         The sum has the direction of Σ wᵢ·vᵢ and the mean length of the terms, weighted by |wᵢ|. So one term
-        of positive weight is itself, and a sum is as long as what it is made of. A Lorentz point is added in
-        the tangent space at the origin.
+        of positive weight stays as it is, and a sum is as long as its terms on average. A Lorentz point is
+        added in the tangent space at the origin.
 
         Args:
             weights: (T,), finite and not 0; a negative weight leads away from its term.

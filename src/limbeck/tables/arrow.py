@@ -49,7 +49,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises:
-        LimbeckError: not readable as Parquet, or a repeated column name.
+        LimbeckError: the file is not readable as Parquet, or repeats a column name.
     """
     try:
         file = pq.ParquetFile(regular_file(path))

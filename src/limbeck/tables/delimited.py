@@ -55,8 +55,8 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
         multiline: allow line ends inside quoted fields (not with tabs).
 
     Raises:
-        LimbeckError: no header, repeated column names, broken quotes, a row with another number of fields
-            than the header; each names the line.
+        LimbeckError: there is no header, column names repeat, quotes are broken, or a row has another number
+            of fields than the header; the error names the line.
     """
     head = _first_line(data)
     if head is None:

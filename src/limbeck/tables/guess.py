@@ -33,7 +33,7 @@ def parse_types(text: str | None) -> dict[str, str]:
     """Parse types by column from the user's ``NAME=TYPE, NAME=TYPE``.
 
     Raises:
-        LimbeckError: another form, no such type, or a column named twice.
+        LimbeckError: the form is another one, a type is unknown, or a column is named twice.
     """
     found: dict[str, str] = {}
     for part in (text or "").split(","):
@@ -72,7 +72,7 @@ def declare_type(column: pa.ChunkedArray, kind: str, where: str) -> pa.ChunkedAr
     """Convert a column to a declared type of `TYPES`.
 
     Raises:
-        LimbeckError: no such type, or a cell of another type, which it names.
+        LimbeckError: the type is unknown, or a cell has another type; the error names the cell.
     """
     if kind not in TYPES:
         raise LimbeckError(

@@ -17,7 +17,7 @@ def line_fields(line: str, separator: str, where: str) -> list[str]:
     """Split one line into fields by RFC 4180: a field that begins with a quote ends with one, doubled inside.
 
     Raises:
-        LimbeckError: a quoted field that does not close on the line, or continues after its closing quote.
+        LimbeckError: a quoted field does not close on the line, or continues after its closing quote.
     """
     try:
         return next(csv.reader([line], delimiter=separator, strict=True), [])
@@ -57,7 +57,7 @@ def check_quotes(data: Text, separator: str, name: str) -> int:
     """Check all quotes of a UTF-8 text; return the number of lines with quotes as characters inside fields.
 
     Raises:
-        LimbeckError: names the line whose quotes are broken, as in `line_fields`.
+        LimbeckError: quotes are broken, as in `line_fields`; the error names the line.
     """
     buffer = np.frombuffer(data, np.uint8)
     ends = _positions(buffer, _LF)

@@ -49,7 +49,7 @@ def load_json(
         number: converts a literal with a fraction or an exponent.
 
     Raises:
-        LimbeckError: not JSON, nested too deeply, or an object that repeats a name; names file and line.
+        LimbeckError: it is not JSON, is nested too deeply, or repeats a name; the error names file and line.
     """
     where = name if line is None else f"{name}: line {line}"
 
@@ -83,7 +83,7 @@ def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]
     """Read the objects of JSON lines, with their line numbers, or of a JSON list.
 
     Raises:
-        LimbeckError: not JSON, or values other than objects; names the line or entry.
+        LimbeckError: it is not JSON, or a value is not an object; the error names the line or entry.
     """
     if lines:
         records, numbers = [], []

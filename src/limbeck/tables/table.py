@@ -74,7 +74,8 @@ def read_table(
         multiline: allow line ends inside quoted fields of CSV.
 
     Raises:
-        LimbeckError: no such file, not readable, a line that is not a row; names file and line.
+        LimbeckError: there is no such file, it is not readable, or a line is not a row; the error names the
+            line.
     """
     if PurePath(path).suffix.lower() == ".parquet" and str(path) != "-":
         file = Path(path)

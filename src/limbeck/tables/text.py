@@ -62,7 +62,7 @@ def read_list(path: Path | str) -> TextList:
     """Read a file of lines; ``-`` is standard input.
 
     Raises:
-        LimbeckError: no such file, not a regular file, or not text.
+        LimbeckError: there is no such file, or it is not a regular file of text.
     """
     decoded = decode_text(read_bytes(path), str(path))
     return TextList(str(path), split_lines(decoded.text), decoded.notes)
@@ -95,7 +95,7 @@ def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
     file, or for single lines if most lines with non-ASCII letters are UTF-8. A note reports either.
 
     Raises:
-        LimbeckError: UTF-16 that is broken or has no mark, or bytes that are not text.
+        LimbeckError: it is UTF-16 that is broken or has no mark, or it is not text.
     """
     for mark, codec, encoding in _MARKS:
         if data.startswith(mark):
@@ -125,7 +125,8 @@ def read_bytes(path: Path | str) -> bytes:
     """Return the bytes of a regular file, of standard input (``-``), or of a pipe of the shell.
 
     Raises:
-        LimbeckError: no such file, a folder, a device, a named pipe, or too many bytes for memory.
+        LimbeckError: there is no such file, it is a folder, device or named pipe, or it is too large for
+            memory.
     """
     if str(path) == "-":
         return _bounded(sys.stdin.buffer.read(MAX_PIPE_BYTES + 1), "standard input")

@@ -134,7 +134,7 @@ def distil_text(teacher: DualEncoder, lesson: Lesson, settings: TextSettings) ->
     """Fit a small tower to the teacher's text tower, first its backbone, then the layers after it.
 
     Raises:
-        LimbeckError: fewer than two texts.
+        LimbeckError: there are fewer than two texts.
     """
     tower, lift = copy.deepcopy(teacher.towers["text"]), copy.deepcopy(teacher.lift)
     inner = innermost(tower)

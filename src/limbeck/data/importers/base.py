@@ -84,7 +84,7 @@ class Source:
         folders.
 
         Raises:
-            LimbeckError: two such files in equally many folders.
+            LimbeckError: two such files are in equally many folders.
         """
         matches = [name for name in self.names if name == ending or name.endswith("/" + ending)]
         top = min((name.count("/") for name in matches), default=0)

@@ -34,8 +34,9 @@ def import_coco(src: Path, out: Path, options: CocoOptions) -> ImportReport:
     instances) only files of that kind are required and read.
 
     Raises:
-        LimbeckError: missing annotation files (all named at once), several years without ``options.year``, a
-            file of another layout, categories that differ between the files, no pictures.
+        LimbeckError: annotation files are missing (all are named at once), there are several years and no
+            ``options.year``, a file has another layout, categories differ between the files, or there are
+            no pictures.
     """
     options.check_paths(src, out)
     source = Source(src)

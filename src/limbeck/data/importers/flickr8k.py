@@ -30,7 +30,8 @@ def import_flickr8k(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     Pictures are in any folder of ``src``, or in ``options.images``. Ids are file names without suffix.
 
     Raises:
-        LimbeckError: no caption file or one of another layout, a picture in two splits, no pictures.
+        LimbeckError: there is no caption file, it has another layout, a picture is in two splits, or there
+            are no pictures.
     """
     options.check_paths(src, out)
     source = Source(src)

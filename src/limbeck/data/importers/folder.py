@@ -27,8 +27,8 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
     (`sidecars`), or folders are labels.
 
     Raises:
-        LimbeckError: no pictures and no table, a missing column, missing pictures, names that fit several, a
-            picture in two splits, no rows.
+        LimbeckError: there are no pictures and no table, a column or a picture is missing, a name fits
+            several pictures, a picture is in two splits, or there are no rows.
     """
     options.check_paths(src, out)
     source = Source(src)
@@ -134,7 +134,7 @@ def _merge(rows: Rows, table: str, report: ImportReport) -> Rows:
     """Merge to one row per picture, or per id where there is no picture, in the order of the table.
 
     Raises:
-        LimbeckError: a picture in two splits.
+        LimbeckError: a picture is in two splits.
     """
     first: dict[tuple[bool, bool, str | None], int] = {}
     more: dict[int, list[int]] = {}

@@ -111,7 +111,7 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
     """Return the table that ``options.table`` names, else the one in the source; None if there is none.
 
     Raises:
-        LimbeckError: no such table, several of them, or one that cannot be read.
+        LimbeckError: there is no such table, there are several, or it cannot be read.
     """
     text = {name for names in GUESSES.values() for name in names}
     text |= set(options.columns().values())
@@ -150,7 +150,7 @@ def table_rows(
     """Return the rows of a table that name a picture or an id, and the column of each role.
 
     Raises:
-        LimbeckError: a missing column, or none of pictures and texts; it names the existing ones.
+        LimbeckError: a column is missing, or there is none of pictures or texts; it names the existing ones.
     """
     parts = _parts(table, options)
     report.notes += table.notes

@@ -25,8 +25,8 @@ def import_hierarcaps(src: Path, out: Path, options: PictureOptions) -> ImportRe
     The file name at the end of ``image_url`` finds the picture in ``options.images``, else next to the file.
 
     Raises:
-        LimbeckError: another layout, a chain of one level, a caption that occurs twice in its chain, no
-            pictures.
+        LimbeckError: the layout is another one, a chain has one level, a caption occurs twice in its chain,
+            or there are no pictures.
     """
     options.check_paths(src, out)
     source, file = _chain_file(src)

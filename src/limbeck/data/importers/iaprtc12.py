@@ -23,8 +23,8 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     else the title. Ids are picture numbers. Pictures are in ``src``, or in ``options.images``.
 
     Raises:
-        LimbeckError: missing parts of the layout (all named at once), an invalid label line, a label number
-            without a name.
+        LimbeckError: parts of the layout are missing (all are named at once), a label line is invalid, or a
+            label number has no name.
     """
     options.check_paths(src, out)
     source = Source(src)

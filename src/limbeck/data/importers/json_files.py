@@ -23,7 +23,7 @@ def parse_json(text: str, where: str, hook: Callable[[dict[str, Any]], Any] | No
     Halves of surrogate pairs become U+FFFD, which a warning counts.
 
     Raises:
-        LimbeckError: not JSON, or not an object.
+        LimbeckError: the text is not JSON, or not an object.
     """
     content = load_json(text, where, hook)
     if _HALF.search(text):
@@ -46,7 +46,7 @@ def entries(
     An error contains ``where``, the file, and ``layout``, what is expected.
 
     Raises:
-        LimbeckError: no such list, an entry without one of the fields or with a value of another type.
+        LimbeckError: there is no such list, an entry lacks a field, or a value has another type.
     """
     items = content.get(key)
     if not isinstance(items, list):

@@ -21,7 +21,7 @@ def import_karpathy(src: Path, out: Path, options: PictureOptions) -> ImportRepo
     ``options.images``, else next to the file. Ids are file names without suffix.
 
     Raises:
-        LimbeckError: no split file or several, one of another layout, no pictures.
+        LimbeckError: there is not exactly one split file, it has another layout, or there are no pictures.
     """
     options.check_paths(src, out)
     source, file = _split_file(src)

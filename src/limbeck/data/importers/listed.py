@@ -48,8 +48,8 @@ def write_listed(
     The report counts and names both.
 
     Raises:
-        LimbeckError: a picture listed twice, names that fit several pictures, no picture found, features that
-            do not fit, ``out`` exists.
+        LimbeckError: a picture is listed twice, a name fits several pictures, no picture is found, features
+            do not fit, or ``out`` exists.
     """
     _refuse_repeated(listed)
     names = [item.name for item in listed]

@@ -69,7 +69,7 @@ def numbered(names: Sequence[str], form: str, where: Path, preferred: str = "") 
     ``preferred`` is a pattern that decides between files of one number, if exactly one matches it.
 
     Raises:
-        LimbeckError: two files of one number; ``where``, the folder or zip, is named.
+        LimbeckError: two files have one number; the error names ``where``, the folder or zip.
     """
     files: dict[int, list[str]] = {}
     for name in names:

@@ -34,8 +34,8 @@ def import_mirflickr(src: Path, out: Path, options: MirflickrOptions) -> ImportR
     """Import either layout, distinguished by the presence of ``all_*.txt``; ids are ``im1`` … ``im25000``.
 
     Raises:
-        LimbeckError: neither layout; missing lists, annotation files, or all pictures or tags (named at
-            once); lists of unequal length; a broken label row.
+        LimbeckError: the layout is neither of the two; lists, annotation files, all pictures or all tags are
+            missing (all are named at once); lists differ in length; a label row is broken.
     """
     options.check_paths(src, out)
     source = Source(src)

@@ -40,7 +40,7 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
     tags). Pictures are searched in ``src`` or in ``options.images``; a row may have none.
 
     Raises:
-        LimbeckError: missing files (all named at once), or files of different length.
+        LimbeckError: files are missing (all are named at once), or differ in length.
     """
     options.check_paths(src, out)
     source = Source(src)

@@ -65,7 +65,7 @@ def import_shards(src: Path, out: Path, options: ShardOptions) -> ImportReport:
         options: see `ShardOptions`.
 
     Raises:
-        LimbeckError: no shards, two kinds of them, compressed tars, or no picture in any.
+        LimbeckError: there are no shards, two kinds of them or compressed tars, or none has a picture.
     """
     root, names = find_shards(src)
     options.check_paths(root, out)
@@ -120,7 +120,7 @@ def find_shards(src: Path) -> tuple[Path, list[str]]:
     Beside tar files, Parquet files count as their metadata, which img2dataset writes.
 
     Raises:
-        LimbeckError: nothing there, or compressed tar files.
+        LimbeckError: there are no shards, or the tar files are compressed.
     """
     if "{" in str(src):
         files = _expanded(str(src))

@@ -33,7 +33,7 @@ def read_parquet_shard(
         checked: decode every picture.
 
     Raises:
-        LimbeckError: no such column.
+        LimbeckError: there is no such column.
     """
     rows = ShardRows(further={name: [] for name in fields})
     try:

@@ -33,7 +33,7 @@ def read_sidecars(source: Source, rows: Rows, report: ImportReport) -> Rows | No
     no picture has either.
 
     Raises:
-        LimbeckError: a JSON file without an object.
+        LimbeckError: a JSON file holds no object.
     """
     there = set(source.names).difference(source.pictures)
     texts, facts = {}, {}
@@ -111,7 +111,7 @@ def folder_labels(
     whatever is above it; pictures outside folders have none. Otherwise a note names the option.
 
     Raises:
-        LimbeckError: requested, but no picture is in a folder.
+        LimbeckError: folders are requested as labels, but no picture is in a folder.
     """
     parents = [PurePosixPath(str(picture)).parent.parts for picture in rows.images]
     words = [split_name(folders[0].lower()) if len(folders) > 1 else "" for folders in parents]

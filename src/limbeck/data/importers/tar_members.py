@@ -36,7 +36,7 @@ def tar_members(stream: BinaryIO, length: int) -> Iterator[Member]:
     Links, devices, folders and sparse files are passed over. Formats: POSIX ustar, PAX and GNU.
 
     Raises:
-        TarDamaged: a header with a wrong checksum, a name of more than 64 KiB, a content beyond the end.
+        TarDamaged: a header has a wrong checksum, a name exceeds 64 KiB, or a content ends beyond the file.
     """
     at, name, size = 0, "", -1  # name and size for the next file, from its extended header
     while at + BLOCK <= length:

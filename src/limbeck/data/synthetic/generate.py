@@ -42,7 +42,7 @@ def generate_scenes(
     Pictures have ``size`` × ``size`` pixels, 32 to 512; ``progress`` is called with (done, n).
 
     Raises:
-        LimbeckError: numbers out of range, or ``out`` exists (with ``replace``: and is anything else).
+        LimbeckError: a number is out of range, or ``out`` exists (with ``replace``: and is anything else).
     """
     if n < len(PATTERN):
         raise LimbeckError(

@@ -149,7 +149,7 @@ def _met_before(entry: np.ndarray, rest: np.ndarray, part: int, radius: int) -> 
 
 @kernel
 def _replace_farthest(heap: np.ndarray, value: int) -> None:  # pragma: no cover
-    """Replace the first value of a heap, the largest, by another."""
+    """Replace the first value of a heap, the largest, with another."""
     at = 0
     while True:
         below = 2 * at + 1
