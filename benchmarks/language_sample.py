@@ -133,10 +133,10 @@ def sentences(page: str) -> Iterator[tuple[int, str]]:
 def merge(sample: Sample, reasons: dict[str, str]) -> None:
     """Write a verdict by every string."""
     for string in sample["strings"]:
-        string["reason"] = reasons.pop(string["place"])
+        string["reason"] = reasons[string["place"]]
         string["verdict"] = "fails" if string["reason"] else "plain and correct"
-    if reasons:
-        raise SystemExit(f"not in the sample: {', '.join(reasons)}")
+    if unknown := reasons.keys() - {string["place"] for string in sample["strings"]}:
+        raise SystemExit(f"not in the sample: {', '.join(sorted(unknown))}")
     sample["plain_and_correct"] = sum(not string["reason"] for string in sample["strings"])
 
 

@@ -1,4 +1,4 @@
-"""``limbeck doctor``."""
+"""``limbeck doctor``: explain what went wrong in a run, or check this machine."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 def engine(
     index: Path = typer.Argument(..., help="Index directory."),
     name: str = typer.Option(
-        ..., "--engine", help="Engine: ivf, prefix or faiss-… for codes, faiss-… for vectors."
+        ..., "--engine", help="Engine: ivf, mih, prefix or faiss-… for codes, faiss-… for vectors."
     ),
     params: list[str] = typer.Argument(
         None, metavar="[KEY=VALUE]...", help="Build parameters, such as nlist=4096."

@@ -1,4 +1,4 @@
-"""``limbeck index add``, ``sync``, ``remove``, ``compact`` and ``export``."""
+"""``limbeck index add``, ``sync``, ``remove``, ``compact`` and ``export`` change or copy an index."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def serve(
     ] = None,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy offers the service.")] = "",
     batch: Annotated[
-        int, typer.Option(min=1, help="Most queries that share one pass over an index; 1 answers one by one.")
+        int,
+        typer.Option(min=1, help="Largest number of queries per pass over an index; 1 answers one by one."),
     ] = 64,
     log_queries: Annotated[
         bool, typer.Option("--log-queries", help="Also log the texts of queries.")

@@ -1,4 +1,4 @@
-"""``limbeck train`` and ``limbeck list``."""
+"""``limbeck train`` trains a recipe, and ``limbeck list`` lists what limbeck contains."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ class Validation(Strict):
     ``size`` draws rows of train by ``seed`` (at most a fifth of train). Otherwise the rows have a value of
     the split column, or are those of an id list; train loses them where they are part of it.
 
-    With ``measure: whole`` or ``unseen`` the held-out rows are cut into ``draws`` parts. Each part asks once,
-    and the other parts lie in the database as unseen rows, beside trained rows (hashing only).
+    With ``measure: whole`` or ``unseen`` the held-out rows are cut into ``draws`` parts. Each part is used
+    once as the queries; the others are then unseen rows of the database, beside trained rows (hashing only).
     """
 
     size: int | None = Field(default=None, ge=1)

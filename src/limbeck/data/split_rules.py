@@ -77,7 +77,7 @@ class Draw(BaseModel):
         ``column`` is that of the texts; ``pool`` are the row numbers int64 (n,) to draw from, by default all.
 
         Raises:
-            LimbeckError: the rows that count are not those that the protocol expects, or too few for the draw.
+            LimbeckError: the rows that count are not those that the protocol expects, or are too few.
         """
         counts = np.full(len(pairs), pool is None)
         having: dict[str, int] = {}

@@ -36,7 +36,7 @@ class PoolingPlan:
         normalize: whether the result is scaled to unit length.
         lower: whether texts are lower-cased first.
         prefix: the encoder's default prompt, which precedes each text.
-        max_length: the most tokens that the encoder reads, if its files give it.
+        max_length: the largest number of tokens that the encoder reads, if its files name it.
     """
 
     modes: tuple[str, ...] = ("mean",)

@@ -149,7 +149,7 @@ class ClipTextBackbone(Backbone):
 
 
 def _positions(shape: Any) -> int | None:
-    """Return the most tokens that a transformer has positions for; None where it has no such limit."""
+    """Return the number of tokens that a transformer has positions for; None where there is no limit."""
     limit = getattr(shape, "max_position_embeddings", None)
     if limit is not None and shape.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         limit -= shape.pad_token_id + 1  # their positions begin behind that of the padding

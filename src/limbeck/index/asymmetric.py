@@ -19,7 +19,7 @@ from limbeck.index.segment_view import PrefixView, SegmentView
 from limbeck.index.store import IndexStore
 
 LARGEST = 1 << 27
-"""Up to so many bytes of codes a search is asymmetric by default: 40 ms per query compiled, .2 s by numpy."""
+"""The bytes of codes up to which a search is asymmetric by default: 40 ms compiled, .2 s by numpy."""
 
 # Numpy adds up 8 bytes in 13 ns and the compiled scan in 2.4 ns (`benchmarks/asymmetric_speed.py`), but the
 # import of numba and the first call take .45 s, as long as numpy needs for twice this many bytes.

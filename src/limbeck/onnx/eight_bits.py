@@ -1,12 +1,12 @@
 """Weights of a graph in eight bits; it still computes in float32. Nothing here imports torch.
 
-A matrix is cut into blocks of 32 numbers along the sum of its product. Each block has whole numbers of -127
-to 127 and one scale. Nodes at the start of the graph restore the matrix when the graph is opened, so that a
-run costs what it costs in float32, in every version of ONNX Runtime and in browsers. Dynamic quantisation,
-whose products are of whole numbers, is faster but changes several times as many bits of codes.
+A matrix is cut into blocks of 32 numbers along the sum of its product. Each block has whole numbers from
+-127 to 127 and one scale. Nodes at the start of the graph restore the matrix when the graph is opened, so
+that a run costs what it costs in float32, in every version of ONNX Runtime and in browsers. Dynamic
+quantisation, whose products are of whole numbers, is faster but changes several times as many bits of codes.
 
-Half floats keep what many bits of a code depend on and what is small: the last matrices, and small tables
-and filters.
+The last matrices stay in half floats, because many bits of a code depend on them. So do small tables and
+filters.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class TokenPreprocessor:
     Attributes:
         tokenizer: a tokenizer without padding and truncation.
         pad: the id of the padding token.
-        length: the most tokens that the tower reads; a longer text keeps its end token.
+        length: the largest number of tokens that the tower reads; a longer text keeps its end token.
         known: when a query is understood: ``token``, one token of it is not the unknown one; ``word``, one
             word of it is a single token or has a first piece of at least 3 letters and half its length. Word
             pieces can spell anything, so a word in small pieces means nothing to a sentence encoder.

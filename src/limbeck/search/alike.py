@@ -110,7 +110,7 @@ class Alike:
 def find_folded(
     alike: Alike, find: Find, points: np.ndarray, options: SearchOptions, embeddings: np.ndarray | None
 ) -> list[Folded]:
-    """Search for several points; return k groups for each, if the index has so many.
+    """Search for several points; return k groups for each, or fewer if the index has fewer.
 
     More and more hits are fetched until the group after the last one is seen, so the groups do not depend on
     how many are fetched at once. Arguments as `limbeck.index.engine_selection.Engines.find`.

@@ -29,7 +29,7 @@ class Batcher(Generic[Q, A]):
         Args:
             worker: runs ``answer``.
             answer: returns one answer or error per query.
-            most: the most queries of a batch.
+            most: the largest number of queries in a batch.
             wait_ms: how long the first query of an idle batcher waits for others.
         """
         self._worker, self._answer = worker, answer

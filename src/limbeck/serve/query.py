@@ -57,7 +57,7 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
     Args:
         body: the JSON of the request.
         files: content and declared type of the uploaded pictures; they are further terms of weight 1.
-        pixels: the most pixels of all pictures together.
+        pixels: the largest number of pixels of all pictures together.
     """
     from limbeck.serve.uploads import Uploads  # with Pillow, which a text does not need
 

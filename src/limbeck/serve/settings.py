@@ -16,11 +16,11 @@ class Settings:
         media: the folder or zip of the pictures; by default the one that each index records.
         guard: what the service allows.
         root_path: the prefix under which a proxy offers the service, such as ``/pictures``.
-        batch: the most queries that share one pass over an index; 1 answers one by one.
+        batch: the largest number of queries per pass over an index; 1 answers one by one.
         wait_ms: how long an idle service collects queries before it answers them.
-        cache_bytes: the most bytes of stored answers.
+        cache_bytes: the largest size of all stored answers.
         reload_seconds: the time between two looks for a new generation of an index.
-        drain_seconds: the most time for the accepted requests after SIGTERM.
+        drain_seconds: the longest time for the accepted requests after SIGTERM.
     """
 
     media: Path | None = None

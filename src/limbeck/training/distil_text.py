@@ -34,7 +34,7 @@ from limbeck.training.distil_transformer import fit_transformer
 from limbeck.training.precision import half_where_fast
 
 HELD_OUT = 20
-"""One text in so many is kept from the fit and tells the cosine."""
+"""One text in this many is kept out of the fit; the cosine is measured on these."""
 UNITS = 64
 """The hidden units that correct a table (`StaticBackbone`)."""
 HEAD = 3.0

@@ -38,9 +38,10 @@ def validation_score(
 ) -> dict[str, float]:
     """Return ``score`` and its parts by name; the score is the mean of both directions.
 
-    Hashing: mAP@all by the protocol's ``validation.measure``. ``trained``: at most 1,000 held-out pairs ask,
-    at most 10,000 training pairs are the database. ``whole`` and ``unseen``: every held-out pair asks once,
-    in one of the `open_draws`; both mAPs are returned, and ``sd``, the standard deviation of the score
+    Hashing: mAP@all by the protocol's ``validation.measure``. ``trained``: at most 1,000 held-out pairs are
+        the queries,
+    at most 10,000 training pairs are the database. ``whole`` and ``unseen``: every held-out pair is a query
+    once, in one of the `open_draws`; both mAPs are returned, and ``sd``, the standard deviation of the score
     between the draws. With ``whole`` (``data.like``) all pairs count, and the metric is the protocol's.
     Retrieval: R@k in both directions among at most 1,000 held-out pairs.
 
@@ -132,7 +133,7 @@ class OpenDraw:
 def open_draws(
     held_out: int, train: int, trained_per_unseen: float, protocol: Protocol
 ) -> Iterator[OpenDraw]:
-    """Yield the draws of a protocol's validation: every held-out pair asks in one of them.
+    """Yield the draws of a protocol's validation: every held-out pair is a query in one of them.
 
     The trained rows are the same in all draws, in the proportion ``trained_per_unseen`` to the unseen ones.
 

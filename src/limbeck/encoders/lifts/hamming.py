@@ -84,7 +84,7 @@ class BinaryLift(Lift):
         """Fit means and map to training features (N, D) of both modalities (equal D).
 
         Raises:
-            LimbeckError: the widths differ, or the rotation cannot give so many bits.
+            LimbeckError: the widths differ, or the rotation cannot give this many bits.
         """
         widths = [features[m].shape[1] for m in MODALITIES]
         if widths[0] != widths[1]:

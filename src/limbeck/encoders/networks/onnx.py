@@ -28,7 +28,7 @@ class OnnxConfig:
         graph: the number of bytes of the graph.
         files: names and sizes of files of weights that the graph refers to, in the order of their bytes.
         image_size: the side of the square that an image network reads, in pixels.
-        max_position_embeddings: the most tokens that a text network reads.
+        max_position_embeddings: the largest number of tokens that a text network reads.
         model_type: the key in `limbeck.encoders.networks`.
     """
 

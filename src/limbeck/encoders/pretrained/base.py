@@ -23,7 +23,7 @@ class Reading:
 
     Attributes:
         pad: the id that fills up short texts.
-        context: the most tokens of a text.
+        context: the largest number of tokens of a text.
         whole: whether every text is filled up to ``context``, for networks that see the padding.
         lower: whether texts are lower-cased first.
         canonical: whether texts are also stripped of punctuation first, as in SigLIP's training.
