@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +80,7 @@ def run(block: Block) -> int:
         if words[1] == "serve":
             service = subprocess.Popen([*command, "--port", "8765"], stderr=subprocess.PIPE, text=True)
             assert service.stderr and "serves" in service.stderr.readline()
+            urllib.request.urlopen("http://127.0.0.1:8765/", timeout=60).close()
             service.send_signal(signal.SIGTERM)
             assert service.wait() == 0
         else:

@@ -40,7 +40,7 @@ def assert_same(got, want) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 8, 12, 16, 24, 32, 64])
 def test_every_length_number_of_threads_and_mask(width, always_share):
-    for count, asked in ((1, 2), (300, 33), (5000, 2)):
+    for count, asked in ((1, 2), (300, 33), (1500, 6), (5000, 2)):  # 6 share a slice, 2 do not
         items, queries = few_values(width, count, width), few_values(width + 1, asked, width)
         rng = np.random.default_rng(0)
         for mask, k in itertools.product(

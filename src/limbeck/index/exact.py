@@ -228,8 +228,9 @@ def _kept_bits(bits: int | None, width: int) -> np.ndarray:
     count = most if bits is None else bits
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
         raise LimbeckError(f"bits: {bits!r} is not a whole number from 1 to {most}", code="E-OPTION-RANGE")
-    words = as_words(np.packbits(np.arange(most) < count)[None])[0]
-    return words[:0] if count == most else words
+    if count == most:
+        return as_words(np.zeros((1, width), np.uint8))[0, :0]
+    return as_words(np.packbits(np.arange(most) < count)[None])[0]
 
 
 def _check_k(k: int) -> int:

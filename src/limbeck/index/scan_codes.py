@@ -3,6 +3,9 @@
 Most slices of codes contain none of the k nearest. The first pass over a slice therefore computes only its
 smallest distance, which vectorises to a few instructions per eight codes and runs at memory speed. A slice is
 examined again only if its smallest distance is below the k-th best so far.
+
+Codes of three words or more vectorise best if the same word of neighbouring codes lies side by side. Where
+many queries share a slice, it is turned once for all of them.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from limbeck.codes.words import fill_distances, popcount
 
 SLICE = 4096  # codes: 32 KB of 64-bit codes, within the first-level cache
 # Few queries are bound by memory: smaller slices cost nothing and save second passes, above all at k = 100.
-STEP = 1024
+STEP = 1024  # words
 FEW = 4
 PART = 64  # codes per second pass
+TURNED = 4096  # words of a turned slice: 32 KB
+GROUP = 4  # words of a turned code that one loop takes
 _FAR = np.uint16(0xFFFF)
 
 
@@ -53,24 +58,38 @@ def scan_nearest(
     below = np.zeros(count, dtype=np.int64)
     limit = np.full(count, bits + 1, dtype=np.int64)
     scratch = np.empty(SLICE, dtype=np.uint16)
-    flat = items.reshape(items.size)
-    bare = queries.shape[1] == 1 and mask.shape[0] == 0 and keep.shape[0] == 0
-    step = SLICE if count > FEW else STEP
+    flat, words = items.reshape(items.size), queries.shape[1]
+    plain = mask.shape[0] == 0 and keep.shape[0] == 0
+    bare, turned = plain and words == 1, plain and 2 < words <= TURNED // PART and count > FEW
+    padded, columns = _turned(queries if turned else queries[:0])
+    step = columns.shape[1] if turned else SLICE if count > FEW else max(PART, STEP // words)
     for start in range(0, items.shape[0], step):
+        stop = min(start + step, items.shape[0])
+        if turned:
+            _turn(items[start:stop], columns)
         for q in range(count):
             query = queries[q]
             # A view of one flat array is cheap compared with the pass; views of all arrays are not.
-            if bare and _smallest_word(flat[start : start + step], query[0]) >= limit[q]:
+            if bare:
+                if _smallest_word(flat[start:stop], query[0]) >= limit[q]:
+                    continue
+            elif turned:
+                if _smallest_turned(columns, stop - start, padded[q], scratch) >= limit[q]:
+                    continue
+            elif plain and _smallest_words(flat[start * words : stop * words], query) >= limit[q]:
                 continue
-            piece, allowed = items[start : start + step], mask[start : start + step]
-            if not bare and _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
+            piece, allowed = items[start:stop], mask[start:stop]
+            if not plain and _smallest(piece, query, keep, allowed, scratch) >= limit[q]:
                 continue
             for inner in range(0, piece.shape[0], PART):
-                at = start + inner
-                if bare and _smallest_word(flat[at : min(at + PART, start + step)], query[0]) >= limit[q]:
+                at, end = start + inner, min(start + inner + PART, stop)
+                if bare:
+                    if _smallest_word(flat[at:end], query[0]) >= limit[q]:
+                        continue
+                elif plain and _smallest_words(flat[at * words : end * words], query) >= limit[q]:
                     continue
                 part, permitted = piece[inner : inner + PART], allowed[inner : inner + PART]
-                if not bare and _smallest(part, query, keep, permitted, scratch) >= limit[q]:
+                if not plain and _smallest(part, query, keep, permitted, scratch) >= limit[q]:
                     continue
                 found = scratch[: part.shape[0]]
                 _fill_allowed(part, query, keep, permitted, found)
@@ -150,37 +169,93 @@ def _smallest(
     items: np.ndarray, query: np.ndarray, keep: np.ndarray, mask: np.ndarray, scratch: np.ndarray
 ) -> int:  # pragma: no cover
     """Return the smallest distance to an allowed item; 65535 if none is allowed."""
-    smallest = np.uint64(_FAR)
-    if mask.shape[0] or keep.shape[0]:
-        found = scratch[: items.shape[0]]
-        _fill_allowed(items, query, keep, mask, found)
-        nearest = _FAR
-        for i in range(found.shape[0]):
-            nearest = min(nearest, found[i])
-        return int(nearest)
-    flat = items.reshape(items.size)
-    if query.shape[0] == 1:
+    if mask.shape[0] == 0 and keep.shape[0] == 0:
+        return _smallest_words(items.reshape(items.size), query)
+    found, smallest = scratch[: items.shape[0]], _FAR
+    _fill_allowed(items, query, keep, mask, found)
+    for i in range(found.shape[0]):
+        smallest = min(smallest, found[i])
+    return int(smallest)
+
+
+@kernel
+def _smallest_words(flat: np.ndarray, query: np.ndarray) -> int:  # pragma: no cover
+    """Return the smallest distance of one query (W,) to items, whose words lie in one row (n * W,)."""
+    smallest, words = np.uint64(_FAR), query.shape[0]
+    if words == 1:
         return _smallest_word(flat, query[0])
-    if query.shape[0] == 2:
+    if words == 2:
         first, second = query[0], query[1]
         for i in range(flat.shape[0] // 2):
             distance = popcount(flat[2 * i] ^ first) + popcount(flat[2 * i + 1] ^ second)
             smallest = min(smallest, np.uint64(distance))
+    elif words == 4:
+        first, second, third, fourth = query[0], query[1], query[2], query[3]
+        for i in range(flat.shape[0] // 4):
+            distance = popcount(flat[4 * i] ^ first) + popcount(flat[4 * i + 1] ^ second)
+            distance += popcount(flat[4 * i + 2] ^ third) + popcount(flat[4 * i + 3] ^ fourth)
+            smallest = min(smallest, np.uint64(distance))
     else:
+        items = flat.reshape(flat.shape[0] // words, words)
         for i in range(items.shape[0]):
             total = np.uint64(0)
-            for word in range(query.shape[0]):
+            for word in range(words):
                 total += np.uint64(popcount(items[i, word] ^ query[word]))
             smallest = min(smallest, total)
     return int(smallest)
 
 
 @kernel
-def _smallest_word(words: np.ndarray, query: int) -> int:  # pragma: no cover
+def _smallest_word(flat: np.ndarray, query: int) -> int:  # pragma: no cover
     """Return the smallest distance of one word to words (n,)."""
     smallest = np.uint64(_FAR)
-    for i in range(words.shape[0]):
-        smallest = min(smallest, np.uint64(popcount(words[i] ^ query)))
+    for i in range(flat.shape[0]):
+        smallest = min(smallest, np.uint64(popcount(flat[i] ^ query)))
+    return int(smallest)
+
+
+@kernel
+def _turned(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
+    """Return the queries, padded with zeros to whole groups of words, and room for a turned slice."""
+    width = -(-queries.shape[1] // GROUP) * GROUP
+    padded = np.zeros((queries.shape[0], width), dtype=queries.dtype)
+    padded[:, : queries.shape[1]] = queries
+    return padded, np.zeros((width, TURNED // width if queries.shape[0] else 0), dtype=queries.dtype)
+
+
+@kernel
+def _turn(items: np.ndarray, columns: np.ndarray) -> None:  # pragma: no cover
+    """Write items (n, W) to the first n entries of the first W columns."""
+    for i in range(items.shape[0]):
+        for word in range(items.shape[1]):
+            columns[word, i] = items[i, word]
+
+
+@kernel
+def _smallest_turned(
+    columns: np.ndarray, count: int, query: np.ndarray, scratch: np.ndarray
+) -> int:  # pragma: no cover
+    """Return the smallest distance of a padded query to the first ``count`` turned codes."""
+    found, last = scratch[:count], columns.shape[0] - GROUP
+    found[:] = 0
+    for word in range(0, last, GROUP):
+        a, b, c, d = query[word], query[word + 1], query[word + 2], query[word + 3]
+        one, two = columns[word, :count], columns[word + 1, :count]
+        three, four = columns[word + 2, :count], columns[word + 3, :count]
+        for i in range(count):
+            distance = (
+                popcount(one[i] ^ a) + popcount(two[i] ^ b) + popcount(three[i] ^ c) + popcount(four[i] ^ d)
+            )
+            found[i] += np.uint16(distance)
+    a, b, c, d = query[last], query[last + 1], query[last + 2], query[last + 3]
+    one, two = columns[last, :count], columns[last + 1, :count]
+    three, four = columns[last + 2, :count], columns[last + 3, :count]
+    smallest = np.uint64(_FAR)
+    for i in range(count):
+        distance = (
+            popcount(one[i] ^ a) + popcount(two[i] ^ b) + popcount(three[i] ^ c) + popcount(four[i] ^ d)
+        )
+        smallest = min(smallest, np.uint64(found[i]) + np.uint64(distance))
     return int(smallest)
 
 
