@@ -16,7 +16,7 @@ from limbeck.data.inputs import PromptConfig, label_prompts
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.config import LabelFeaturesConfig
-from limbeck.encoders.inputs import Cached, Sets, backbone_output, map_tensors
+from limbeck.encoders.inputs import Bagged, Cached, Sets, backbone_output, map_tensors
 from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import evaluate
@@ -121,7 +121,7 @@ def test_sets_are_averaged_behind_the_backbone(place: Path, text: dict[str, Any]
     prompt = {"classes": "averaged", "template": ["sentence", "we see {labels}"]}
     method, batches, sources = made(tree(place, text, **prompt))
     tower, batch = method.encoder.towers["text"], batches.at(0)
-    assert isinstance(batch.inputs["text"], Sets)
+    assert isinstance(batch.inputs["text"], Bagged if text["kind"] == "bag" else Sets)
     found = tower.backbone_output(batch.inputs["text"]).detach().numpy()
     where = {item: i for i, item in enumerate(sources["text"].view.ids)}
     for row, item in enumerate(batch.ids):

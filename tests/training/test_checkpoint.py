@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from limbeck.encoders.bags import store_by_input
 from limbeck.encoders.tensors import load_tensors, save_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_file, sha256_json, write_json
@@ -66,6 +67,7 @@ def stopped_run(tmp_path: Path, recipe: dict[str, Any]) -> Path:
 def one_step(method: Method, update: Update) -> None:
     for p in method.parameters():
         p.grad = torch.randn_like(p)
+    update.gradients()
     update.optimizer.step()
 
 
@@ -77,12 +79,19 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[n], other[n]) for n in one)
 
 
-def test_restores_weights_optimizer_and_random_state(tmp_path: Path, method: Method) -> None:
+@pytest.mark.parametrize("by_input", [False, True])
+def test_restores_weights_optimizer_and_random_state(tmp_path: Path, method: Method, by_input: bool) -> None:
+    linear = [module for module in method.modules() if isinstance(module, torch.nn.Linear)]
+    for module in linear if by_input else []:  # as a tower with a bag of words is trained
+        store_by_input(module)
     update = Update(method, OptimConfig())
     store = CheckpointFolder(tmp_path, identity=IDENTITY)
     assert store.restore(method, update) == Progress()
     one_step(method, update)
     store.save(method, update, Progress(step=1, best_score=0.5, best_step=1, seconds=2.0))
+    moments = load_tensors(tmp_path / "state-00000001" / "state.safetensors")
+    for name, weight in method.named_parameters():  # on disk all have the weight's shape
+        assert moments[f"optimizer/{name}/exp_avg"].shape == weight.shape
     saved = snapshot(method)
     one_step(method, update)
     expected = snapshot(method)

@@ -26,9 +26,10 @@ from limbeck.data.inputs import Input
 from limbeck.data.order import Order
 from limbeck.data.subset import Subset, members
 from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.bags import Bags
 from limbeck.encoders.cache import BackboneCache, Parts, key_of_items
 from limbeck.encoders.encode import Block, backbone_outputs, collated, output_blocks
-from limbeck.encoders.inputs import Cached, Sets, TowerInputs, map_tensors, named_tensors
+from limbeck.encoders.inputs import Bagged, Cached, Sets, TowerInputs, map_tensors, named_tensors
 from limbeck.encoders.masking import drawn
 from limbeck.encoders.transforms import random_part
 from limbeck.errors import LimbeckError
@@ -120,8 +121,12 @@ class InputReader:
         self.whole = backbone.worth_caching
         self.items = [] if self.is_image else view.candidates(spec)
         self.stored: np.ndarray | Parts | None = None
-        if cache is not None and self.whole and not self._projects_too_much():
-            self._store(cache)
+        self.bags: Bags | None = None
+        if not self.is_image:
+            self._store_texts(cache if self.whole else None)
+        elif cache is not None and self.whole and not self._projects_too_much():
+            key = sha256_json([view.pairs.fingerprint, view.ids, self._stamps()])
+            self.stored = cache.parts(backbone, key, len(view), self._outputs)
 
     @property
     def decodes(self) -> bool:
@@ -132,20 +137,25 @@ class InputReader:
         """Return True when cached projections would be large; the features are on disk already."""
         return self.reads.kind == "features" and len(self.view) * self.backbone.dim * 4 > PROJECTED_BYTES
 
-    def _store(self, cache: BackboneCache) -> None:
-        if self.is_image:
-            key = sha256_json([self.view.pairs.fingerprint, self.view.ids, self._stamps()])
-            self.stored = cache.parts(self.backbone, key, len(self.view), self._outputs)
+    def _store_texts(self, cache: BackboneCache | None) -> None:
+        """Keep the words of all texts where the tower has a bag, and all other outputs in the cache."""
+        bag, cached = self.backbone.bag, self.backbone
+        if bag is not None and cached is not bag and cache is None:
+            bag = None  # the other part is computed at every step
+        if bag is None and cache is None:
             return
         distinct = list(
             dict.fromkeys(text for items in self.items for item in items for text in members(item))
         )
         self.position = {text: i for i, text in enumerate(distinct)}
-        texts_key = key_of_items(distinct)
-        if texts_key is not None:
-            self.stored = cache.outputs(
-                self.backbone, texts_key, len(distinct), lambda: output_blocks(self.backbone, distinct)
-            )
+        if bag is not None:
+            self.bags = Bags(bag, distinct)
+            if (beside := cached.beside_bag) is None:
+                return
+            cached = beside
+        key = key_of_items(distinct)
+        if key is not None and cache is not None:
+            self.stored = cache.outputs(cached, key, len(distinct), lambda: output_blocks(cached, distinct))
 
     def _outputs(self, start: int, stop: int) -> Iterator[Block]:
         """Compute the outputs from one position to before another, counted from the first."""
@@ -207,8 +217,8 @@ class InputReader:
         items = [
             self.items[p][d % len(self.items[p])] for p, d in zip(positions.tolist(), chosen, strict=True)
         ]
-        if self.stored is not None:
-            return Cached(torch.from_numpy(self._averaged(self.stored, items)))
+        if self.bags is not None or self.stored is not None:
+            return self._known(items)
         return (
             Sets.collate(self.backbone, items)
             if any(isinstance(item, tuple) for item in items)
@@ -221,12 +231,18 @@ class InputReader:
             return inputs
         return inputs | drawn(self.spec.mask, self.backbone.patches, draws)
 
-    def _averaged(self, stored: np.ndarray | Parts, items: list[Any]) -> np.ndarray:
-        """Return stored outputs (B, …) of texts, and the mean output of each set."""
+    def _known(self, items: list[Any]) -> Cached | Bagged:
+        """Return words and stored outputs (B, …) of texts; of a set the mean."""
         sets = [[self.position[text] for text in members(item)] for item in items]
-        if all(len(own) == 1 for own in sets):
-            return np.array(stored[[own[0] for own in sets]])
-        return np.stack([stored[own].mean(axis=0) for own in sets])
+        rows = torch.zeros(len(sets), 0) if self.stored is None else _means(self.stored, sets)
+        return Cached(rows) if self.bags is None else self.bags.inputs(sets, rows)
+
+
+def _means(stored: np.ndarray | Parts, sets: list[list[int]]) -> torch.Tensor:
+    """Return the mean row (B, …) of each set of positions."""
+    if all(len(own) == 1 for own in sets):
+        return torch.from_numpy(np.array(stored[[own[0] for own in sets]]))
+    return torch.from_numpy(np.stack([stored[own].mean(axis=0) for own in sets]))
 
 
 class Batches:

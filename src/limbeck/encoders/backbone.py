@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.config import RunConfig, Strict
+from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
@@ -19,6 +20,7 @@ from limbeck.plugins import class_digest
 from limbeck.preprocess import Preprocessor
 
 if TYPE_CHECKING:
+    from limbeck.encoders.features import BagBackbone
     from limbeck.encoders.lifts import Lift
 
 Inputs = dict[str, torch.Tensor]
@@ -71,6 +73,16 @@ class Backbone(nn.Module, ABC):
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Learn a vocabulary, statistics or a tokenizer from the training items; by default do nothing."""
+
+    @property
+    def bag(self) -> BagBackbone | None:
+        """The bag of words whose counts are its first outputs, or None."""
+        return None
+
+    @property
+    def beside_bag(self) -> Backbone | None:
+        """The backbone of the outputs behind those of `bag`; None where there are none."""
+        return None
 
     @property
     def preprocessor(self) -> Preprocessor | None:
@@ -143,6 +155,14 @@ class Backbone(nn.Module, ABC):
         code = class_digest(type(self))
         plugin = [] if code is None else [code, type(self).__name__]
         return sha256_json([identity(self.config.model_dump(mode="json")), files, *plugin])
+
+    def digest(self) -> str:
+        """Return the hash of all weights and buffers."""
+        return weights_digest(self)
+
+    def network_digest(self) -> str:
+        """Return the hash of the weights of `model`."""
+        return weights_digest(self.model)
 
     def reference(self) -> str | None:
         """Return the ``source`` whose unchanged weights may be stored by reference, or None."""

@@ -24,7 +24,6 @@ from torch import nn
 from limbeck.console import echo
 from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.encode import Block
-from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.text import SentenceBackbone
 from limbeck.encoders.text_memory import TextMemory
 from limbeck.errors import LimbeckError
@@ -152,7 +151,7 @@ class BackboneCache:
         self, backbone: Backbone, wanted: Mapping[str, tuple[int, Callable[[], Iterable[Block]]]]
     ) -> list[np.ndarray]:
         """Return the arrays of some keys; each process computes its share of the missing ones."""
-        key = f"{_VERSION}|{backbone.cache_key()}|{weights_digest(backbone)}"
+        key = f"{_VERSION}|{backbone.cache_key()}|{backbone.digest()}"
         names = (hashlib.sha256(f"{key}|{own}".encode()).hexdigest()[:32] for own in wanted)
         paths = [self.folder / f"{name}.npy" for name in names]
         for everything in (False, True):

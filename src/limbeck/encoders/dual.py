@@ -17,7 +17,7 @@ from limbeck.encoders.cache import BackboneCache, key_of_items
 from limbeck.encoders.encode import Key, blocks_of, collated, device_of, encode, output_blocks
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.identity import identity
-from limbeck.encoders.inputs import Cached, TowerInputs
+from limbeck.encoders.inputs import Bagged, Cached, TowerInputs
 from limbeck.encoders.lifts import Lift, PrefixLift
 from limbeck.encoders.onnx_export import export_onnx
 from limbeck.encoders.origin import Floats
@@ -111,14 +111,16 @@ class DualEncoder(nn.Module):
         self, modality: str, wanted: Sequence[Output], inputs: TowerInputs
     ) -> list[torch.Tensor | np.ndarray]:
         tower = self.towers[modality]
-        output = tower.backbone_output(inputs)
-        found: dict[Output, torch.Tensor | np.ndarray] = {"features": (features := tower.trunk(output))}
+        output = None if isinstance(inputs, Bagged) else tower.backbone_output(inputs)
+        features = tower(inputs) if output is None else tower.trunk(output)
+        found: dict[Output, torch.Tensor | np.ndarray] = {"features": features}
         if set(wanted) != {"features"}:
             found["embeddings"] = embeddings = self.lift(features, modality)
             if "points" in wanted:
                 found["points"] = self.lift.to_storage(embeddings)
             if "floats" in wanted:
                 source = Floats.of(self.towers, self.lift)
+                output = tower.backbone_output(inputs) if output is None else output
                 found["floats"] = source.select(tower, output, features, embeddings)
         return [found[name] for name in wanted]
 

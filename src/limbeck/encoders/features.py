@@ -134,6 +134,11 @@ class BagBackbone(Backbone):
         self.scale = torch.tensor(max(variance, 1e-12) / self.dim).sqrt()
 
     @property
+    def bag(self) -> BagBackbone:
+        """Itself."""
+        return self
+
+    @property
     def preprocessor(self) -> BagPreprocessor:
         """Counts the words of the vocabulary."""
         return self._bag

@@ -18,7 +18,7 @@ from limbeck.errors import LimbeckError
 def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str | None]]:
     """Return the entries of ``model.json`` for unchanged backbones, by the prefix of their weights."""
     return {
-        prefix: {"source": lasting(backbone.reference()), "sha256": weights_digest(backbone.model)}
+        prefix: {"source": lasting(backbone.reference()), "sha256": backbone.network_digest()}
         for prefix, backbone in backbones.items()
     }
 

@@ -17,6 +17,7 @@ from limbeck.encoders.encode import backbone_outputs, blocks_of, collated
 from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.networks import text_network
 from limbeck.encoders.networks.texts import by_width
+from limbeck.encoders.once import once
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
 from limbeck.encoders.pretrained import Reading, text_part
 from limbeck.encoders.sizes import check_size
@@ -28,7 +29,7 @@ from limbeck.encoders.tokenizer import (
     special_ids,
     train_tokenizer,
 )
-from limbeck.files import read_json, write_json
+from limbeck.files import read_json, sha256_json, write_json
 from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
 
 
@@ -177,7 +178,8 @@ class SentenceBackbone(Backbone):
 
             tokenizer, folder = load_tokenizer(config.source), local_folder(config.source)
             modules = read_modules(folder)
-            self._use(tokenizer, pretrained(AutoModel, folder, config.source), modules.plan)
+            model = once(f"network {folder}", lambda: pretrained(AutoModel, folder, config.source))
+            self._use(tokenizer, model, modules.plan)
             self.pooler.load_state_dict(modules.weights)
             self.pristine = True
 
@@ -221,6 +223,20 @@ class SentenceBackbone(Backbone):
             known = self.memory.recall(ids, mask, self._pooled)
         return (known - self.mean) / self.scale
 
+    def network_digest(self) -> str:
+        """Return the hash of the network's weights; it is computed once for unchanged pretrained ones."""
+        known: str | None = getattr(self.model, "known_digest", None)
+        if known is None or not (self.pristine and self.frozen):
+            known = weights_digest(self.model)
+            if self.pristine and self.frozen:
+                self.model.known_digest = known
+        return known
+
+    def digest(self) -> str:
+        """Return the hash of all weights and buffers."""
+        fitted = {"mean": self.mean.tolist(), "scale": float(self.scale)}
+        return sha256_json([self.network_digest(), weights_digest(self.pooler), fitted])
+
     @property
     def memory_name(self) -> str | None:
         """The name of its `TextMemory`; None where the output is not that of unchanged pretrained weights."""
@@ -229,7 +245,7 @@ class SentenceBackbone(Backbone):
             return None
         usual = plan.modes == ("mean",) and plan.normalize
         pooling = [] if usual else [*plan.modes, "unit" if plan.normalize else "raw"]
-        return "-".join(["texts", weights_digest(self.model)[:32], *pooling])
+        return "-".join(["texts", self.network_digest()[:32], *pooling])
 
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return by_width(ids, mask, self._pool)
@@ -267,5 +283,8 @@ class SentenceBackbone(Backbone):
 
     def from_source(self, source: str) -> torch.nn.Module:
         """Load the network of a source that is on this machine."""
-        model: torch.nn.Module = pretrained(type(self.model), local_folder(source, network=False), source)
+        folder = local_folder(source, network=False)
+        model: torch.nn.Module = once(
+            f"network {folder}", lambda: pretrained(type(self.model), folder, source)
+        )
         return model

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.encoders.backbone import Backbone, Inputs
+from limbeck.encoders.bags import bag_linear, store_by_input
 from limbeck.encoders.config import BackboneConfig, ConcatConfig, OwnConfig, RunConfig, TowerConfig
 from limbeck.encoders.dropout import Dropout
 from limbeck.encoders.efficientnet import EfficientNetLite
@@ -17,9 +18,10 @@ from limbeck.encoders.encode import device_of
 from limbeck.encoders.features import BagBackbone, FeatureBackbone, MultiHotBackbone
 from limbeck.encoders.identity import identity
 from limbeck.encoders.image import ClipImageBackbone
-from limbeck.encoders.inputs import TowerInputs, backbone_output
+from limbeck.encoders.inputs import Bagged, TowerInputs, backbone_output
 from limbeck.encoders.label_features import LabelFeaturesBackbone
 from limbeck.encoders.lifts import Lift, lift_from_json
+from limbeck.encoders.once import fitted
 from limbeck.encoders.own import build_own_backbone
 from limbeck.encoders.starter_image import StarterImage
 from limbeck.encoders.static import StaticBackbone
@@ -47,9 +49,20 @@ class ConcatBackbone(Backbone):
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Fit every part."""
-        for part in self.parts:
-            part.fit(items, seed=seed)
+        for i, part in enumerate(self.parts):
+            self.parts[i] = fitted(part, items, seed)  # type: ignore[index]
         self._measure()
+
+    @property
+    def bag(self) -> BagBackbone | None:
+        """The first of two parts where it is a bag of words; with more parts the dense layer is used."""
+        first = self.parts[0]
+        return first if isinstance(first, BagBackbone) and len(self.parts) == 2 else None
+
+    @property
+    def beside_bag(self) -> Backbone | None:
+        """The second part where the first one is a bag of words."""
+        return self.parts[1] if self.bag is not None else None
 
     def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Return the inputs of all parts, prefixed with the part's number."""
@@ -223,7 +236,7 @@ class Tower(nn.Module):
 
     def fit(self, items: Sequence[Any], *, seed: int) -> None:
         """Fit the backbone to the training items, then create the trunk for its width."""
-        self.backbone.fit(items, seed=seed)
+        self.backbone = fitted(self.backbone, items, seed)
         self.build_trunk()
 
     def build_trunk(self) -> None:
@@ -241,8 +254,25 @@ class Tower(nn.Module):
 
     def forward(self, inputs: TowerInputs) -> torch.Tensor:
         """Return (B, dim) features."""
-        features: torch.Tensor = self.trunk(self.backbone_output(inputs))
+        features: torch.Tensor
+        if isinstance(inputs, Bagged) and (first := self._first) is not None:
+            features = bag_linear(first, inputs)
+            for layer in list(self.trunk.children())[1:]:
+                features = layer(features)
+        else:
+            features = self.trunk(self.backbone_output(inputs))
         return features
+
+    @property
+    def _first(self) -> nn.Linear | None:
+        """The layer that reads the backbone, or None."""
+        first = next(self.trunk.children(), None)
+        return first if isinstance(first, nn.Linear) else None
+
+    def prepare_training(self) -> None:
+        """Lay out the weights for training on words, where the backbone has a bag; their values stay."""
+        if self.backbone.bag is not None and (first := self._first) is not None:
+            store_by_input(first)
 
     def backbone_output(self, inputs: TowerInputs) -> torch.Tensor:
         """Return (B, backbone.dim), the input of the trunk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,14 +111,28 @@ class BagPreprocessor:
 
     def __call__(self, items: Sequence[str]) -> Arrays:
         """Return ``counts`` (B, vocabulary) float32."""
+        starts, columns, values = self.counted(items)
         counts = np.zeros((len(items), len(self.vocabulary)), np.float32)
-        for row, text in enumerate(items):
-            for word in words(text, self.rule):
-                if (column := self.index.get(word)) is not None:
-                    counts[row, column] += 1
+        counts[np.repeat(np.arange(len(items)), np.diff(starts)), columns] = values
+        return {"counts": counts}
+
+    def counted(self, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the numbers that are not 0; row i has those from ``starts[i]`` to before ``starts[i + 1]``.
+
+        Returns:
+            starts, int64 (B + 1); columns, int64 (n); values, float32 (n).
+        """
+        rows = [
+            Counter(column for word in words(text, self.rule) if (column := self.index.get(word)) is not None)
+            for text in items
+        ]
+        lengths = [len(row) for row in rows]
+        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+        columns = np.array([column for row in rows for column in row], np.int64)
+        values = np.array([count for row in rows for count in row.values()], np.float32)
         # Sums of squared counts are exact in float32, so that the norm is as well as its root.
-        norm = np.sqrt(np.square(counts).sum(1, keepdims=True))
-        return {"counts": counts / np.maximum(norm, np.float32(1e-12))}
+        norms = [sum(count * count for count in row.values()) for row in rows]
+        return starts, columns, values / np.repeat(np.sqrt(np.array(norms, np.float32)), lengths)
 
     def check_query(self, item: str) -> None:
         """Raise `LimbeckError` when no word of the query is known."""

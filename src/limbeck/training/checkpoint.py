@@ -137,7 +137,9 @@ class CheckpointFolder:
         state, names = update.optimizer.state_dict()["state"], update.names
         for index, entry in state.items():
             for key, value in entry.items():
-                tensors[f"optimizer/{names[index]}/{key}"] = torch.as_tensor(value)
+                tensors[f"optimizer/{names[index]}/{key}"] = update.turned(
+                    names[index], torch.as_tensor(value)
+                )
         tensors |= random
         if update.average is not None:
             tensors |= {f"average/{name}": weight for name, weight in update.average.weights.items()}
@@ -184,7 +186,7 @@ class CheckpointFolder:
             )
         try:
             method.load_state_dict(saved, strict=False)
-            _load_optimizer(update.optimizer, update.names, tensors)
+            _load_optimizer(update, tensors)
             _restore_random(tensors)
             if update.average is not None:
                 for name, weight in update.average.weights.items():
@@ -268,16 +270,16 @@ def _numbered(name: str, process: int) -> str:
     return f"{name}/{process}" if process else name
 
 
-def _load_optimizer(
-    optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, torch.Tensor]
-) -> None:
-    state = optimizer.state_dict()
-    for index, name in enumerate(names):
+def _load_optimizer(update: Update, tensors: dict[str, torch.Tensor]) -> None:
+    state = update.optimizer.state_dict()
+    for index, name in enumerate(update.names):
         prefix = f"optimizer/{name}/"
-        entry = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        entry = {
+            n.removeprefix(prefix): update.turned(name, t) for n, t in tensors.items() if n.startswith(prefix)
+        }
         if entry:
             state["state"][index] = entry
-    optimizer.load_state_dict(state)
+    update.optimizer.load_state_dict(state)
 
 
 def _read_facts(file: Path) -> dict[str, Any]:

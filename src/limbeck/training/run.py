@@ -20,6 +20,7 @@ from limbeck.data.contents import Contents
 from limbeck.data.protocols import lasting_name
 from limbeck.encoders.cache import BackboneCache
 from limbeck.encoders.dual import DualEncoder
+from limbeck.encoders.once import work_shared
 from limbeck.environment import environment
 from limbeck.errors import LimbeckError
 from limbeck.files import remove_leftovers, write_json
@@ -36,6 +37,7 @@ from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import run_stage, stage_facts
 
 
+@work_shared()
 def train(
     recipe: str | Path | dict[str, Any] | Recipe,
     *,

@@ -128,6 +128,7 @@ def build_method(
             whole = sum(p.numel() for p in tower.backbone.parameters()) - size
             told = f"towers.{modality} trains {size:,} parameters of adapters beside {whole:,} frozen ones"
             say(f"stage {stage.name}: {told}")
+        tower.prepare_training()
     found = load_teachers(specs, earlier, f"stages.{stage.name}.method")
     labels = data.train.labels
     setup = Setup(

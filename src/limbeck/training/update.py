@@ -22,6 +22,7 @@ class Update:
 
     Attributes:
         optimizer: AdamW, with the ``names`` of its parameters in its order.
+        parameters: those of the method, in this order; the optimizer may hold aliases (`optim.by_memory`).
         schedule: sets the learning rate of a step.
         scaler: the scale of the loss under fp16; disabled otherwise.
         average: the average of the weights, if the recipe wants one.
@@ -32,7 +33,11 @@ class Update:
         self.method, self.config = method, config
         self.optimizer, self.names = build_optimizer(method, config)
         self.schedule = Schedule(self.optimizer, total=total, warmup=config.warmup)
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        updated = [p for group in self.optimizer.param_groups for p in group["params"]]
+        own = dict(method.named_parameters())
+        self.parameters = [own.get(name, p) for name, p in zip(self.names, updated, strict=True)]
+        triples = zip(self.names, self.parameters, updated, strict=True)
+        self._aliases = {name: (p, alias) for name, p, alias in triples if alias is not p}
         self.scaler = torch.amp.GradScaler(method.encoder.device.type, enabled=scaled)
         self.average: WeightAverage | None = None
         if config.ema is not None:
@@ -41,6 +46,8 @@ class Update:
     def gradients(self) -> torch.Tensor:
         """Average the gradients over processes, remove the scale, and return their norm."""
         average_gradients(self.parameters)
+        for p, alias in self._aliases.values():
+            alias.grad = None if p.grad is None else p.grad.t()  # the same memory
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
         return torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
@@ -61,7 +68,7 @@ class Update:
             self.scaler.update()
         else:
             self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear()
         self.method.after_step(outputs, state)
         if self.average is not None:
             self.average.update(state.step)
@@ -70,7 +77,16 @@ class Update:
         """Remove the gradients without changing the weights."""
         if self.scaler.is_enabled():
             self.scaler.update()
+        self._clear()
+
+    def _clear(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        for p, _ in self._aliases.values():
+            p.grad = None
+
+    def turned(self, name: str, state: torch.Tensor) -> torch.Tensor:
+        """Return a moment of AdamW in the shape of its parameter, or one of that shape as AdamW has it."""
+        return state.t().contiguous() if name in self._aliases and state.ndim == 2 else state
 
     def shown(self) -> contextlib.AbstractContextManager[None]:
         """Return a context in which the method holds the weights to validate and save, the average if any."""
