@@ -15,9 +15,10 @@ from limbeck.reporting.tables import DIRECTION_LABELS, Table, figure, name_head
 from limbeck.reporting.tables import mean_spread as spread_text
 from results.data import Grid, values
 from results.formats import gap
+from results.measures import train_seconds
 from results.pairs import Pair, figure_name
 
-HEADS = {"map_unseen": "unseen", "ndcg@1000": "NDCG@1000", "p@100": "P@100"}
+HEADS = {"map_unseen": "unseen", "map_asymmetric": "asymmetric", "ndcg@1000": "NDCG@1000", "p@100": "P@100"}
 HEADS |= {"lookup_precision": "prec. r≤2", "lookup_recall": "recall r≤2"}
 Cell = Callable[[Group | None, str], str]
 
@@ -70,7 +71,7 @@ def _unseen(group: Group) -> float | None:
 
 def mean_table(grid: Grid) -> str:
     """mAP, mean ± s.d., methods down and lengths across, and per length the mean mAP of both directions over
-    items not trained on; best of a length in bold; then reference levels."""
+    items not trained on; best of a length in bold; the median seconds of training; then reference levels."""
     places, best = _places(grid, grid.lengths), {}
     for bits in grid.lengths:
         found = [_unseen(own[bits]) for own in grid.ranked.values() if bits in own]
@@ -88,16 +89,19 @@ def mean_table(grid: Grid) -> str:
             cell = "" if unseen is None else figure(unseen)
             cells.append(f"**{cell}**" if unseen is not None and unseen == best[bits] else cell)
         counts = sorted({len(group.results) for group in own.values()})
-        rows.append([label, *cells, "–".join(map(str, counts))])
+        seconds = train_seconds([result for group in own.values() for result in group.results])
+        rows.append(
+            [label, *cells, f"{np.median(seconds):.0f}" if seconds else "", "–".join(map(str, counts))]
+        )
     for level, said in (("ceiling", "*codes learnt from the labels*"), ("floor", "*all codes equal*")):
         cells = []
         for bits, way in places:
             own = [v for g in grid.comparison.groups if g.bits == bits for v in values(g, f"{way} {level}")]
             cells += [figure(sum(own) / len(own)) if own else "", *([""] if way == DIRECTIONS[-1] else [])]
-        rows.append([said, *cells, ""])
+        rows.append([said, *cells, "", ""])
     columns = [*(DIRECTION_LABELS[way] for way in DIRECTIONS), "not trained on"]
     head = [f"{bits or 'floats'} {column}" for bits in grid.lengths for column in columns]
-    return markdown(["method", *head, "n"], rows, "right")
+    return markdown(["method", *head, "training s", "n"], rows, "right")
 
 
 def rank_table(grid: Grid) -> str:
@@ -150,7 +154,9 @@ def _gap(row: Any) -> str:
 
 def beside_table(grid: Grid, bits: int) -> str:
     """What stands beside mAP at one length, both directions."""
-    places = [(way, name) for name in HEADS for way in DIRECTIONS]
+    here = [result for own in grid.ranked.values() if bits in own for result in own[bits].results]
+    measured = [name for name in HEADS if values(here, f"i2t {name}")]
+    places = [(way, name) for name in measured for way in DIRECTIONS]
     rows = [
         [
             label,

@@ -154,5 +154,8 @@ def test_asymmetric_is_a_row_of_real_queries(run: Path) -> None:
     rules = result.settings["metric"]  # items of equal codes tie
     wanted = ranking_map(numbers @ signs.T, relevant, **rules).value
     assert result.metrics["i2t"]["map"] == pytest.approx(wanted, abs=1e-6)
+    for way in ("i2t", "t2i"):
+        assert plain.metrics[way]["map_asymmetric"] == result.metrics[way]["map"] != plain.metrics[way]["map"]
+        assert "map_asymmetric" not in result.metrics[way]
     with raises_code("E-OPTION-UNUSED", "--asymmetric"):
         evaluate(run, protocol=run.parent / "retrieval.yaml", asymmetric=True)

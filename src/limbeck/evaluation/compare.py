@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("median_rank", "tie", "lca")
-# Secondary metrics of hash codes: mAP without trained items, NDCG, precision at 100, hash look-up.
+# Secondary metrics of hash codes: mAP without trained items, mAP of real queries against codes, NDCG,
+# precision at 100, hash look-up.
 BESIDE = (
-    "map_unseen", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall", "lookup_answered",
+    "map_unseen", "map_asymmetric", "ndcg@100", "ndcg@1000", "p@100", "lookup_precision", "lookup_recall",
+    "lookup_answered",
 )  # fmt: skip
 PARTS = ("scores", "further", "codes")
 _ORDER = (*DIRECTIONS, "mean", *GROUPS)

@@ -30,21 +30,30 @@ class Side:
         points: embeddings in the stored form of the space, (N, width).
         rows: row of the pairs table of each embedding, int64 (N,). A row with several texts appears several
             times.
+        floats: the real numbers before the signs of codes, (N, bits), where they were asked for.
     """
 
     points: np.ndarray
     rows: np.ndarray
+    floats: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
     def where(self, keep: np.ndarray) -> Side:
         """Return the embeddings for which the bool (N,) ``keep`` is true."""
-        return Side(self.points[keep], self.rows[keep])
+        floats = None if self.floats is None else self.floats[keep]
+        return Side(self.points[keep], self.rows[keep], floats)
 
 
 def encode_pictures(
-    encoder: DualEncoder, pairs: Pairs, rows: np.ndarray, *, output: Output = "points", batch_size: int = 256
+    encoder: DualEncoder,
+    pairs: Pairs,
+    rows: np.ndarray,
+    *,
+    output: Output = "points",
+    floats: bool = False,
+    batch_size: int = 256,
 ) -> Side:
     """Encode the pictures of some rows, from a feature file or from image files in bounded memory.
 
@@ -53,6 +62,7 @@ def encode_pictures(
         pairs: the data set.
         rows: row numbers (N,).
         output: as for `DualEncoder.encode_image`.
+        floats: also keep the embeddings before they are stored.
         batch_size: pictures per forward pass.
 
     Returns:
@@ -63,13 +73,18 @@ def encode_pictures(
     """
     rows = np.asarray(rows, np.int64)
     kind, name = Reads.of(encoder.image_input)
+    outputs = _outputs(output, floats)
     if kind == "features":
-        features = pairs.features(name, rows)
-        return Side(encoder.encode_image(features, output=output, batch_size=batch_size), rows)
-    parts = []
-    for pictures in _blocks(pairs, rows.tolist()):
-        parts.append(encoder.encode_image(pictures, output=output, batch_size=batch_size))
-    return Side(np.concatenate(parts), rows)
+        found = encoder.encode("image", pairs.features(name, rows), *outputs, batch_size=batch_size)
+    else:
+        blocks = _blocks(pairs, rows.tolist())
+        parts = [encoder.encode("image", pictures, *outputs, batch_size=batch_size) for pictures in blocks]
+        found = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Side(found[0], rows, *found[1:])
+
+
+def _outputs(output: Output, floats: bool) -> list[Output]:
+    return [output, "embeddings"] if floats else [output]
 
 
 def _blocks(pairs: Pairs, rows: Sequence[int]) -> Iterator[list[Image.Image]]:
@@ -92,6 +107,7 @@ def encode_texts(
     rows: np.ndarray,
     *,
     output: Output = "points",
+    floats: bool = False,
     batch_size: int = 256,
 ) -> Side:
     """Encode the texts of some rows; the encoder sees each distinct text once.
@@ -101,6 +117,7 @@ def encode_texts(
         texts: the texts of each row under the protocol (`ResolvedSplit.texts`), length N.
         rows: row numbers (N,).
         output: as for `DualEncoder.encode_text`.
+        floats: also keep the embeddings before they are stored.
         batch_size: texts per forward pass.
 
     Returns:
@@ -116,5 +133,5 @@ def encode_texts(
             code="E-DATA-TEXT",
         )
     counts = [len(row_texts) for row_texts in texts]
-    points = encoder.encode_text(flat, output=output, batch_size=batch_size)
-    return Side(points, np.repeat(np.asarray(rows, np.int64), counts))
+    points, *more = encoder.encode("text", flat, *_outputs(output, floats), batch_size=batch_size)
+    return Side(points, np.repeat(np.asarray(rows, np.int64), counts), *more)

@@ -12,6 +12,7 @@ import numpy as np
 
 from limbeck.data.protocol import Direction
 from limbeck.data.resolved_splits import ResolvedSplits
+from limbeck.evaluation.asymmetric import AsymmetricHamming
 from limbeck.evaluation.ceiling import label_codes
 from limbeck.evaluation.results import plain
 from limbeck.metrics import (
@@ -60,21 +61,29 @@ class Labelled:
         points: embeddings in the stored form of the space, (N, width).
         labels: bool (N, C).
         trained: bool (N,), true for items that were in the training set; None where unknown.
+        floats: the real numbers of queries before their signs, (N, bits); None where unknown.
     """
 
     points: np.ndarray
     labels: np.ndarray
     trained: np.ndarray | None = None
+    floats: np.ndarray | None = None
 
 
-def label_points(name: SetName, points: np.ndarray, rows: np.ndarray, splits: ResolvedSplits) -> Labelled:
+def label_points(
+    name: SetName,
+    points: np.ndarray,
+    rows: np.ndarray,
+    splits: ResolvedSplits,
+    floats: np.ndarray | None = None,
+) -> Labelled:
     """Return points with the labels of their rows (N,); points of the database also get ``trained``.
 
     Raises:
         LimbeckError: no row has a label.
     """
     trained = np.isin(rows, splits.train.rows) if name.part == "database" else None
-    return Labelled(points, splits.pairs.require_labels(rows), trained)
+    return Labelled(points, splits.pairs.require_labels(rows), trained, floats)
 
 
 @dataclass
@@ -107,8 +116,9 @@ def score_hashing(
 
     Returns:
         Per direction: ``map``; ``floor`` (all codes equal); ``ceiling``; ``map_unseen`` (without the trained
-        items of the database, where some are known); ``without_relevant`` (the number of queries that share
-        no label with any item, if there are any); ``ndcg@k``, graded by the number of shared labels;
+        items of the database, where some are known); ``map_asymmetric`` (real numbers of the queries, where
+        given, against the codes of the items); ``without_relevant`` (the number of queries that share no
+        label with any item, if there are any); ``ndcg@k``, graded by the number of shared labels;
         ``ndcg_floor@100`` (all codes equal); and the per-query values. Hash codes also get the curves,
         ``p@100``, and the look-up within Hamming radius 2: ``lookup_precision``, ``lookup_recall`` and
         ``lookup_answered`` (share of queries with at least one hit).
@@ -129,6 +139,9 @@ def score_hashing(
         unseen = _unseen(items)
         if unseen is not None:
             metrics["map_unseen"] = mean_precision(space, queries, unseen, rules)[0]
+        if bits is not None and queries.floats is not None:
+            real = Labelled(queries.floats, queries.labels)
+            metrics["map_asymmetric"] = mean_precision(AsymmetricHamming(bits), real, items, rules)[0]
         scores.metrics[direction] = metrics
         scores.per_query[direction] = plain(per_query)
         scores.curves[direction] = {} if bits is None else _curves(queries, items)

@@ -34,7 +34,8 @@ class Result(BaseModel):
     Attributes:
         family: hash that draws of one protocol share (`limbeck.data.resampling`); None in older results.
         metrics: direction → name → value. Hashing has ``map``, ``floor``, ``ceiling`` (hash codes only),
-            ``map_unseen`` (without the trained items of the database), ``without_relevant`` (the number of
+            ``map_unseen`` (without the trained items of the database), ``map_asymmetric`` (real numbers of
+            the queries against the codes of the items), ``without_relevant`` (the number of
             queries without a relevant item, if there are any) and more (`limbeck.evaluation.hashing`).
             Retrieval has ``r@1`` … and ``median_rank``. Groups without a direction are, where they apply:
             ``zero_shot`` and ``hierarchy`` (`limbeck.evaluation.classification`), ``cone`` and ``radius``

@@ -155,14 +155,18 @@ def evaluate(
         extra |= {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
     started = time.perf_counter()
     queries: Output = "embeddings" if asymmetric else "points"
-    sides, silent = _encode(model, splits, batch_size, exact_words, queries)
+    floats = protocol.task == "hashing" and space.storage == "codes"
+    sides, silent = _encode(model, splits, batch_size, exact_words, queries, floats)
     encoded = time.perf_counter()
     if silent:
         extra["without_text"] = silent
     if protocol.task == "hashing":
         rules = protocol.metric.map_rules
         settings: dict[str, Any] = {**rules}
-        sets = {name: label_points(name, side.points, side.rows, splits) for name, side in sides.items()}
+        sets = {
+            name: label_points(name, side.points, side.rows, splits, side.floats)
+            for name, side in sides.items()
+        }
         scores = score_hashing(space, sets, rules, directions=protocol.directions, ceiling=ceiling)
         if by_label:
             label_scores, extra["labels"] = score_labels(
@@ -221,9 +225,17 @@ def evaluate(
 
 
 def _encode(
-    model: DualEncoder, splits: ResolvedSplits, batch_size: int, exact_words: bool, queries: Output
+    model: DualEncoder,
+    splits: ResolvedSplits,
+    batch_size: int,
+    exact_words: bool,
+    queries: Output,
+    floats: bool,
 ) -> tuple[dict[SetName, Side], dict[str, int]]:
-    """Encode what the protocol's directions need, and count the rows without text per split (if any)."""
+    """Encode what the protocol's directions need, and count the rows without text per split (if any).
+
+    With ``floats`` queries also keep their real numbers before the signs.
+    """
     protocol, pairs = splits.protocol, splits.pairs
     needed = {name for direction in protocol.directions for name in SIDES[direction]}
     if protocol.task == "retrieval":
@@ -234,9 +246,12 @@ def _encode(
     silent: dict[str, int] = {}
     for name in (name for name in SetName if name in needed):
         part = splits.query if name.part == "query" else splits.database
-        output: Output = queries if name.part == "query" else "points"
+        asks = name.part == "query"
+        output: Output = queries if asks else "points"
         if name in (SetName.QUERY_IMAGE, SetName.DATABASE_IMAGE):
-            sides[name] = encode_pictures(model, pairs, part.rows, output=output, batch_size=batch_size)
+            sides[name] = encode_pictures(
+                model, pairs, part.rows, output=output, floats=floats and asks, batch_size=batch_size
+            )
             continue
         texts = part.texts
         if lacking := sum(not any(text.strip() for text in row) for row in texts):
@@ -245,7 +260,9 @@ def _encode(
             pairs.require_texts(protocol.text.column, part.rows)  # refuses, and names the column
         if exact_words:
             texts = [[exact_words_prompt(text, pairs.label_names) for text in row] for row in texts]
-        sides[name] = encode_texts(model, texts, part.rows, output=output, batch_size=batch_size)
+        sides[name] = encode_texts(
+            model, texts, part.rows, output=output, floats=floats and asks, batch_size=batch_size
+        )
     return sides, silent
 
 

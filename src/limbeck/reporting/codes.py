@@ -67,7 +67,7 @@ def code_tables(results: Sequence[Result]) -> list[Table]:
 
 def code_head(_: str, metric: str) -> str:
     """Return the heading of a secondary metric of hash codes; all directions have the same."""
-    return _FIGURES.get(metric, "unseen")
+    return _FIGURES.get(metric) or {"map_asymmetric": "asymmetric"}.get(metric, "unseen")
 
 
 def _number(value: float | list[float] | None) -> str:
