@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -146,7 +146,7 @@ def ranking_map(
     places = count if k is None else (k if normalizer == "first_k" else min(k, count))
     per_query = np.empty(len(scores))
     # Equal scores are one group, in whose inside only the rule by row order looks; others sort faster.
-    kind = "stable" if ties == "id" else None
+    kind: Literal["stable"] | None = "stable" if ties == "id" else None
     for q, row in enumerate(scores):
         order = np.argsort(-row, kind=kind)
         ranked = row[order]
