@@ -16,6 +16,7 @@ EXTRAS = {
     "onnx": "train",
     "numba": "fast",
     "scipy": "report",
+    "h5py": "matlab",
     "pandas": "report",
     "matplotlib": "report",
     "jinja2": "report",

@@ -57,7 +57,7 @@ def test_import_with_features(tmp_path):
         (["mirflickr", "--only=captions"], "coco"),
         (["flickr8k", "--concepts", "tc10"], "nuswide"),
         (["coco", "--annotations", "x"], "mirflickr"),
-        (["folder", "--images", "x"], "flickr8k, karpathy, hierarcaps, coco, nuswide, iaprtc12"),
+        (["folder", "--images", "x"], "flickr8k, karpathy, hierarcaps, coco, nuswide, iaprtc12, lists"),
     ],
 )
 def test_an_option_of_another_format_names_its_formats(run, tmp_path, words, owners):
@@ -70,6 +70,7 @@ def test_an_option_of_another_format_names_its_formats(run, tmp_path, words, own
 def test_every_format_has_a_line_of_help_and_few_options(run):
     status, text, _ = run("data", "import", "--help")
     formats = ("folder", "mirflickr", "flickr8k", "karpathy", "hierarcaps", "coco", "nuswide", "iaprtc12")
+    formats += ("lists",)
     lines = {words[0]: len(words) for line in text.splitlines() if (words := line.split())}
     assert status == 0 and all(lines[name] > 5 for name in formats)
     options = {name: run("data", "import", name, "--help")[1].count("  --") for name in formats}

@@ -22,6 +22,10 @@ FIELD = {
     "nuswide/tc10": (2100, 5000, None),
     "coco/dchmt": (5000, 10000, 122218),
     "iaprtc12/dcmh": (2000, 10000, None),
+    "features/nuswide-tc21": (2100, 10500, None),
+    "features/nuswide-tc10": (2100, 5000, None),
+    "features/iaprtc12": (2000, 10000, None),
+    "features/coco": (5000, 10000, None),
 }
 
 

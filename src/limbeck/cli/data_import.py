@@ -286,3 +286,55 @@ def iaprtc12(common: Common, src: Src, out: Out, images: Images = None) -> "Impo
     from limbeck.data.importers import PictureOptions, import_iaprtc12
 
     return import_iaprtc12(src, out, PictureOptions(**common, images=images))
+
+
+LabelNames = Annotated[
+    Path | None, typer.Option(help="File with the name of each label column, one per line.")
+]
+
+
+@_format
+def lists(
+    common: Common, src: Src, out: Out, images: Images = None, label_names: LabelNames = None
+) -> "ImportReport":
+    """Import lists of deep hashing: train.txt, test.txt and database.txt.
+
+    A line is a path and its labels of 0 and 1, as in DeepHash-pytorch and HashNet.
+    """
+    from limbeck.data.importers import ListsOptions, import_lists
+
+    return import_lists(src, out, ListsOptions(**common, images=images, label_names=label_names))
+
+
+@_format
+def mat(
+    common: Common,
+    src: Annotated[Path, typer.Argument(help="File *.mat or *.h5, or a folder of such files.")],
+    out: Out,
+    variables: Annotated[
+        str | None,
+        typer.Option(help="Variables of images, texts and labels: 'V_{},W_{},L_{}' ({} is tr, te, db)."),
+    ] = None,
+    label_names: LabelNames = None,
+    tag_names: Annotated[
+        Path | None, typer.Option(help="File with the word of each text column, one per line.")
+    ] = None,
+    no_texts: Annotated[bool, typer.Option("--no-texts", help="Leave the texts out.")] = False,
+) -> "ImportReport":
+    """Import feature files of hashing papers: matrices in MATLAB (also 7.3) or HDF5.
+
+    The variables are I_tr, T_tr, L_tr, I_te … and perhaps I_db …, or XAll, YAll and LAll. The features are
+    copied into OUT.
+    """
+    from limbeck.data.importers import MatOptions, import_mat
+
+    names = tuple(map(str.strip, variables.split(","))) if variables else ()
+    if names and len(names) != 3:
+        raise typer.BadParameter(f"{variables!r} are not three names", param_hint="--variables")
+    return import_mat(
+        src,
+        out,
+        MatOptions(
+            **common, variables=names, label_names=label_names, tag_names=tag_names, texts=not no_texts
+        ),
+    )

@@ -20,7 +20,7 @@ META = "pairs.json"
 FORMAT = "limbeck.pairs/1"
 PAIRS = Kind(
     "pairs directory",
-    r"pairs\.(json|parquet)|images\.zip|skipped\.jsonl",
+    r"pairs\.(json|parquet)|images\.zip|skipped\.jsonl|image_features\.npy",
     META,
     lambda value: str(value.get("format")).startswith("limbeck.pairs/"),
 )

@@ -8,6 +8,8 @@ from limbeck.data.importers.folder_table import FolderOptions
 from limbeck.data.importers.hierarcaps import import_hierarcaps
 from limbeck.data.importers.iaprtc12 import import_iaprtc12
 from limbeck.data.importers.karpathy import import_karpathy
+from limbeck.data.importers.lists import ListsOptions, import_lists
+from limbeck.data.importers.mat import MatOptions, import_mat
 from limbeck.data.importers.mirflickr import MirflickrOptions, import_mirflickr
 from limbeck.data.importers.nuswide import NuswideOptions, import_nuswide
 from limbeck.data.importers.shards import ShardOptions, import_shards
@@ -18,6 +20,8 @@ __all__ = [
     "FolderOptions",
     "ImportOptions",
     "ImportReport",
+    "ListsOptions",
+    "MatOptions",
     "MirflickrOptions",
     "NuswideOptions",
     "PictureOptions",
@@ -28,6 +32,8 @@ __all__ = [
     "import_hierarcaps",
     "import_iaprtc12",
     "import_karpathy",
+    "import_lists",
+    "import_mat",
     "import_mirflickr",
     "import_nuswide",
     "import_shards",
