@@ -68,6 +68,10 @@ class Lift(nn.Module, ABC):
         """Convert embeddings to points of `space`, as they are stored."""
         return np.ascontiguousarray(embeddings.detach().float().cpu().numpy())
 
+    def bit_logits(self, features: torch.Tensor, modality: str) -> torch.Tensor:
+        """Return the numbers (…, bits) before tanh, float32."""
+        raise self._lacks("numbers before tanh; use a lift of kind hash")
+
     def to_tangent(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Map (…, dim) embeddings to coordinates that another space can read (see `from_tangent`).
 

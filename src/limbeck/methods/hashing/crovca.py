@@ -27,11 +27,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from limbeck.data.batches import Batch
 from limbeck.encoders.config import Strict
-from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.lifts import HashLift
-from limbeck.errors import LimbeckError
 from limbeck.losses import coding_rate, shared_label
-from limbeck.methods.base import Embeddings, Losses, Method, Setup, TrainState
+from limbeck.methods.base import Embeddings, Losses, Method, TrainState
 from limbeck.methods.monitors import code_monitors
 
 
@@ -53,19 +50,10 @@ class CroVca(Method[BitLogits]):
 
     config: Config
 
-    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
-        super().__init__(encoder, config, setup)
-        if not isinstance(encoder.lift, HashLift):
-            raise LimbeckError(
-                "lift: CroVCA predicts bits from the numbers before tanh; use lift.kind hash",
-                code="E-CONFIG-VALUE",
-            )
-
     def encode_batch(self, batch: Batch) -> BitLogits:
         """Return the numbers before tanh, and labels if the method reads them."""
-        lift = self.encoder.lift
-        assert isinstance(lift, HashLift)
-        image, text = (lift.bit_logits(self.encoder.towers[m](batch.inputs[m]), m) for m in ("image", "text"))
+        towers, lift = self.encoder.towers, self.encoder.lift
+        image, text = (lift.bit_logits(towers[m](batch.inputs[m]), m) for m in ("image", "text"))
         return BitLogits(image, text, batch.known_labels if self.supervised else None)
 
     def targets(self, outputs: BitLogits, state: TrainState) -> tuple[torch.Tensor, torch.Tensor]:
