@@ -35,7 +35,7 @@ def evaluate(
     ] = None,
     bits: Annotated[
         int | None,
-        typer.Option(help="Evaluate only the first BITS bits of each code, such as of a nested model."),
+        typer.Option(help="Evaluate only the first BITS bits of each code, as nested models allow."),
     ] = None,
     probe: Annotated[
         bool,

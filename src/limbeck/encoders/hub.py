@@ -59,8 +59,8 @@ def pretrained(auto_class: Any, place: Path, source: str) -> Any:
     for name in sorted(loaded["missing_keys"]):
         if "pooler" not in name:
             raise LimbeckError(
-                f"{source}: a {model.config.model_type} model without the weights of {type(model).__name__} "
-                f"(first: {name}); use a model of that kind",
+                f"{source}: a {model.config.model_type} model lacks the weights of {type(model).__name__} "
+                f"(first missing: {name}); use a model of that kind",
                 code="E-MODEL-UNSUPPORTED",
             )
         # Some sentence encoders lack the pooler, which is never used: zeros make every load equal.

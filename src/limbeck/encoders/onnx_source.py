@@ -57,7 +57,7 @@ class Layout(ABC):
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
-        """Look for one of the graphs."""
+        """Return whether one of the graphs is there."""
 
     @abstractmethod
     def image(self, place: Place) -> ImageSide:
@@ -75,7 +75,7 @@ class Immich(Layout):
     name = "ONNX as immich keeps it (visual/, textual/)"
 
     def detect(self, path: Path) -> bool:
-        """Look for one of the graphs."""
+        """Return whether one of the graphs is there."""
         return any((path / side / "model.onnx").is_file() for side in ("visual", "textual"))
 
     def image(self, place: Place) -> ImageSide:
@@ -104,7 +104,7 @@ class TransformersJs(Layout):
     name = "ONNX as transformers.js keeps it (onnx/vision_model.onnx, onnx/text_model.onnx)"
 
     def detect(self, path: Path) -> bool:
-        """Look for one of the graphs, and no weights of `transformers`, which are better."""
+        """Return whether there is one of the graphs and no weights of `transformers`, which are better."""
         graphs = any((path / "onnx" / f"{side}_model.onnx").is_file() for side in ("vision", "text"))
         return graphs and not list(path.glob("*.safetensors"))
 

@@ -146,7 +146,7 @@ def _is_pickle(path: Path) -> bool:
 def _packed(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if 0 in array.shape:
         raise LimbeckError(
-            f"{path}: {name} has shape {array.shape}; codes are (rows, bits), none empty",
+            f"{path}: {name} has shape {array.shape}; codes need at least one row and one bit",
             code="E-ARRAY-SHAPE",
         )
     return np.ascontiguousarray(as_codes(array, f"{path}: {name}"))

@@ -30,7 +30,7 @@ def pixel_error(prediction: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
 def resample_grid(features: torch.Tensor, patches: int) -> torch.Tensor:
     """Resample patch features (B, P, d) of one square grid to another: (B, patches, d).
 
-    Bilinear, averaging where the grid becomes coarser (ours).
+    The resampling is bilinear, and averages where the grid becomes coarser (ours).
     """
     if features.shape[1] == patches:
         return features

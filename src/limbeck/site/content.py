@@ -207,12 +207,12 @@ def _kept(store: IndexStore) -> Kept:
     """Return what the kept embeddings of an index are.
 
     Raises:
-        LimbeckError: it keeps none, or those of version 0.1, which order nothing.
+        LimbeckError: it keeps none, or those of version 0.1, which do not order hits.
     """
     kept = require_kept(store)
     if kept.of == "unrecorded":
         raise LimbeckError(
-            f"{store.path}: keeps embeddings of version 0.1, which order nothing; leave --embeddings out",
+            f"{store.path}: keeps embeddings of version 0.1, which do not order hits; leave --embeddings out",
             code="E-INDEX-EMBEDDINGS",
         )
     return kept

@@ -35,7 +35,7 @@ class Hyper3Clip(Format):
     gives = "tangent vectors (without alpha and curvature, which init keeps)"
 
     def detect(self, path: Path) -> bool:
-        """Look for a configuration that names the vision backbone."""
+        """Return whether a configuration names the vision backbone."""
         return path.is_dir() and _MARK in _told(path)
 
     def image(self, place: Place, projection: bool) -> ImagePart:

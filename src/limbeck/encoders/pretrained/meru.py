@@ -27,7 +27,7 @@ class Meru(Format):
     gives = "tangent vectors (without alpha and curvature, which init keeps)"
 
     def detect(self, path: Path) -> bool:
-        """Look for a ``.pth`` file."""
+        """Return whether it is a ``.pth`` file, or a folder with one."""
         return path.suffix == ".pth" if path.is_file() else bool(list(path.glob("*.pth")))
 
     def image(self, place: Place, projection: bool) -> ImagePart:

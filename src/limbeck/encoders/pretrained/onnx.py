@@ -21,7 +21,7 @@ class OnnxFormat(Format):
         self.name = layout.name  # type: ignore[misc]
 
     def detect(self, path: Path) -> bool:
-        """Look for one of the graphs."""
+        """Return whether the folder has one of the graphs."""
         return self.layout.detect(path)
 
     def image(self, place: Place, projection: bool) -> ImagePart:

@@ -43,7 +43,7 @@ class OpenClip(Format):
     name = "open_clip (open_clip_config.json)"
 
     def detect(self, path: Path) -> bool:
-        """Look for the configuration."""
+        """Return whether the folder has the configuration."""
         return (path / _FILE).is_file()
 
     def image(self, place: Place, projection: bool) -> ImagePart:
