@@ -134,6 +134,7 @@ _FUNCTIONS: list[Callable[..., Any]] = [
         tables.claims_table,
         tables.mean_table,
         tables.rank_table,
+        tables.lookup_table,
         tables.difference_table,
         tables.beside_table,
     ),

@@ -104,6 +104,30 @@ def mean_table(grid: Grid) -> str:
     return markdown(["method", *head, "training s", "n"], rows, "right")
 
 
+def lookup_table(
+    grid: Grid, forms: Sequence[tuple[str, str, int]], radii: Sequence[int] = (0, 1, 2, 3)
+) -> str:
+    """Look-up against mAP: precision / recall within each radius, means of both directions.
+
+    Args:
+        grid: the grid of the rows.
+        forms: name in the table, label, and the number of bits that the look-up reads.
+        radii: Hamming radii.
+    """
+    rows = []
+    for said, label, bits in forms:
+        curves = [r.curves[way] for r in grid.group(label, bits).results for way in DIRECTIONS]
+        cells = [
+            " / ".join(
+                figure(float(np.mean([curve[name][at] for curve in curves])))
+                for name in ("precision", "recall")
+            )
+            for at in radii
+        ]
+        rows.append([said, figure(float(np.mean(values(grid.group(label), "mean map")))), *cells])
+    return markdown(["look-up in", "mAP of 64 bits", *(f"radius {at}" for at in radii)], rows, "right")
+
+
 def rank_table(grid: Grid) -> str:
     """Place of each method by mAP over the whole database and by mAP of items not trained on, both the mean
     of both directions; the best by the latter at the longest codes first."""
