@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from limbeck.environment import environment, processor_flags
 from limbeck.files import fsync_path
 from limbeck.files.durability import TOLD
 from limbeck.optional_deps import EXTRAS, installed, require
+from limbeck.typed import Json
 
 LEAST_DISK, LEAST_SHARED, LEAST_FILES = 5e9, 1e9, 1024
 """Bytes of free disk and of shared memory, and open files, below which training can stop."""
@@ -68,7 +69,7 @@ class Checkup:
         worst = [check.name for check in self.checks if check.state == "fault"]
         return [*body, f"to correct: {', '.join(worst)}" if worst else "nothing looks wrong"]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {"format": "limbeck.checkup/1", **asdict(self)}
 

@@ -134,7 +134,7 @@ class Client:
             answer = self._post("/search", {"terms": parts, **options})
         return [_hit(hit) for hit in answer["hits"]]
 
-    def similar(self, item: str, k: int | None = None, **options: Any) -> list[Hit]:
+    def similar(self, item: str, k: int | None = None, **options: object) -> list[Hit]:
         """Return the items nearest to an item, without the item itself; ``options`` are those of `search`."""
         answer = self._get(f"/similar/{quote(item, safe='')}", {"k": k, **options})
         return [_hit(hit) for hit in answer["hits"]]

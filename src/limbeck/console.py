@@ -81,6 +81,6 @@ def forgive_encodings() -> None:
     _forgive(sys.stderr)
 
 
-def _forgive(stream: Any) -> None:
+def _forgive(stream: object) -> None:
     if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copyreg
-from typing import Any
 
 
 class LimbeckError(Exception):
@@ -26,7 +25,7 @@ class LimbeckError(Exception):
         """Return the message with its code at the end, as the command line prints it."""
         return f"{self.message} [{self.code}]"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle without calling `__init__`, whose keywords `Exception` would lose between processes."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 

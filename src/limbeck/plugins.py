@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file
 from limbeck.notices import say
+from limbeck.typed import Json
 
 _OWN = re.compile(r"(?P<file>.+\.py):(?P<cls>\w+)")
 _Class = TypeVar("_Class")
@@ -76,7 +77,7 @@ def digest_of(own: OwnClass) -> str | None:
     return TRUSTED.get(str(own.file.resolve()))
 
 
-def with_digests(tree: Any) -> Any:
+def with_digests(tree: Json) -> Json:
     """Return a dumped configuration with the SHA-256 of the files of user-defined classes, for saving."""
     if isinstance(tree, list):
         return [with_digests(inner) for inner in tree]

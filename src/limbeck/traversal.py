@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.spaces import Space
+from limbeck.typed import Json
 
 ROOT = "[ROOT]"
 
@@ -89,7 +89,7 @@ class Traversal:
         """The first step at each text."""
         return chain(self.steps)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the traversal as a JSON object, with ``chain`` and all ``steps``."""
         return asdict(self) | {"chain": [asdict(step) for step in self.chain]}
 

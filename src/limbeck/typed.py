@@ -6,22 +6,27 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from limbeck.errors import LimbeckError
 
+if TYPE_CHECKING:
+    Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+else:
+    Json = object  # pydantic and `typed` take any value where a class says Json
 T = TypeVar("T")
 _NOT_IN_NAMES = {"\\", ":", *map(chr, range(32))}  # separators and drives of Windows, control characters
 
 
-def typed(cls: type[T], value: Any, path: Path, fix: str, *, more: bool = False) -> T:
+def typed(cls: type[T], value: object, path: Path, fix: str, *, more: bool = False) -> T:
     """Read a JSON value, with its inner values, as a dataclass by its annotations.
 
     Whole numbers must fit into 64 bits, floats must be finite.
 
     Args:
-        cls: a dataclass of str, int, float, bool, None, Any, list, dict with text keys, and dataclasses.
+        cls: a dataclass of str, int, float, bool, None, Json, list, dict with text keys, and dataclasses.
         value: the value from `json.loads`.
         path: the file, for errors.
         fix: the end of the error message, which tells the user what to do.
@@ -37,6 +42,25 @@ def typed(cls: type[T], value: Any, path: Path, fix: str, *, more: bool = False)
     return found
 
 
+def map_leaves(tree: T, change: Callable[[Any], object]) -> T:
+    """Return a tree of dicts and lists in which ``change`` has replaced every value that is neither."""
+    found: Any
+    if isinstance(tree, dict):
+        found = {key: map_leaves(inner, change) for key, inner in tree.items()}
+    else:
+        found = [map_leaves(v, change) for v in tree] if isinstance(tree, list) else change(tree)
+    return cast("T", found)
+
+
+def leaves(tree: object) -> Iterator[object]:
+    """Yield every value of a tree of dicts and lists that is neither, in order."""
+    if isinstance(tree, dict | list):
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            yield from leaves(inner)
+    else:
+        yield tree
+
+
 def is_inside(name: str) -> bool:
     """Return whether a relative name with slashes stays in its directory, on every system."""
     parts = name.split("/")
@@ -48,9 +72,9 @@ class _Misfit(Exception):
     pass
 
 
-def _read(kind: Any, value: Any, at: str, more: bool) -> Any:
+def _read(kind: Any, value: object, at: str, more: bool) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
+    if kind in (Any, object):
         return value
     if origin in (types.UnionType, typing.Union):
         return _one_of(inner, value, at, more)
@@ -64,15 +88,16 @@ def _read(kind: Any, value: Any, at: str, more: bool) -> Any:
         return value
     if kind is int and type(value) is int and -(2**63) <= value < 2**63:
         return value
-    if kind is float and type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value):
-        return float(value)
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if kind is float and abs(number) <= 1e300 and math.isfinite(number):
+        return float(number)
     if kind in (bool, type(None)) and isinstance(value, kind):
         return value
     wanted = getattr(kind, "__name__", str(kind))
     raise _Misfit(f"{_name(at)} is {_shown(value)}, not {wanted}")
 
 
-def _one_of(kinds: tuple[Any, ...], value: Any, at: str, more: bool) -> Any:
+def _one_of(kinds: tuple[Any, ...], value: object, at: str, more: bool) -> Any:
     for kind in kinds[:-1]:
         try:
             return _read(kind, value, at, more)
@@ -81,7 +106,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, at: str, more: bool) -> Any:
     return _read(kinds[-1] if value is None or kinds[-1] is not type(None) else kinds[0], value, at, more)
 
 
-def _fields(cls: Any, value: Any, at: str, more: bool) -> Any:
+def _fields(cls: Any, value: object, at: str, more: bool) -> Any:
     if not isinstance(value, dict):
         raise _Misfit(f"{_name(at)} is {_shown(value)}, not an object")
     kinds, found = typing.get_type_hints(cls), {}
@@ -101,7 +126,7 @@ def _name(at: str) -> str:
     return ascii(at.removeprefix("."))[1:-1][:80] or "the file"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a value of any size as a few characters."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         return "a number of more than 64 bits"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import typer
 
@@ -134,9 +134,16 @@ def main() -> None:
 _show = warnings.showwarning
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print a note on an input as one line without its code location; leave other warnings unchanged."""
     if issubclass(category, InputNote):
         echo(f"limbeck: note: {message}", err=True)
     else:
-        _show(message, category, *place, **more)
+        _show(message, category, filename, lineno, file, line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -63,7 +63,8 @@ def compress(
     if compression.text_kind == "everyday":
         echo("the pictures have no texts: built-in names of everyday things stand in for queries")
     echo(", ".join(f"{count:,} {what}" for what, count in counts.items()))
-    told: dict[str, Any] = {
+    lengths_told: dict[str, object] = {}
+    told = {
         "model": model,
         "pictures": str(pictures),
         "texts": compression.text_kind,
@@ -71,7 +72,7 @@ def compress(
         "float bytes": compression.float_bytes,
         "counts": counts,
         "floats": {kind: asdict(one) for kind, one in floats.items()},
-        "lengths": {},
+        "lengths": lengths_told,
     }
     for length, place in places.items():
         tried = compression.try_candidates(length, use)
@@ -86,7 +87,7 @@ def compress(
             f"{place}: makes codes by {best.candidate}, {length // 8} bytes per item instead of "
             f"{compression.float_bytes:,}; the default search of its indexes is {search}"
         )
-        told["lengths"][str(length)] = {
+        lengths_told[str(length)] = {
             "chosen": best.candidate,
             "search": search,
             "candidates": [asdict(one) for one in results],

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.typed import Json
+
 if TYPE_CHECKING:
     from limbeck.search import Hit, Index
 
@@ -69,8 +71,8 @@ def print_hits(results: Results, score_name: str) -> None:
 
 
 def hits_json(
-    index: Index, results: Results, k: int | None, options: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    index: Index, results: Results, k: int | None, options: Mapping[str, Json] | None = None
+) -> dict[str, Json]:
     """Return the results as a JSON value.
 
     Args:

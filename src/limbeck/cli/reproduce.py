@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limbeck.cli.outputs import writes
 from limbeck.console import console, echo
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
@@ -108,11 +109,11 @@ def _pairs(table: Recorded, data: Path | None) -> Pairs | None:
     from limbeck.data.pairs import Pairs
 
     named = None if table.grid is None else table.grid.data.get("pairs")
-    place = data or (Path(named) if named is not None and Path(named).is_dir() else None)
+    place = data or (Path(named) if isinstance(named, str) and Path(named).is_dir() else None)
     return None if place is None else Pairs.open(place)
 
 
-def _list(tables: list[Recorded], benchmark: list[dict[str, Any]]) -> Table:
+def _list(tables: list[Recorded], benchmark: list[dict[str, Json]]) -> Table:
     from limbeck.reporting.tables import Table
 
     head = ["table", "data set (protocols)", "rows", "seeds", "seconds", "void"]

@@ -11,6 +11,7 @@ import typer
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
 from limbeck.signals import Terminated, raises_at_sigterm
+from limbeck.typed import Json
 
 
 def train(
@@ -73,14 +74,14 @@ def train(
     from limbeck.training.run import train as run_training
     from limbeck.training.stages import stage_facts, told_sizes
 
-    changes: dict[str, object] = {}
+    changes: dict[str, Json] = {}
     if resume and recipe is not None and "=" in recipe and not Path(recipe).is_file():
         overrides, recipe = [recipe, *(overrides or [])], None
     for key, value in map(parse_override, overrides or []):
         if key in changes:
             raise LimbeckError(f"{key}: given twice; keep one", code="E-OPTION-REPEATED")
         changes[key] = value
-    source: str | dict[str, object] | None = recipe
+    source: str | dict[str, Json] | None = recipe
     if source is None:
         if not (resume and out is not None):
             raise LimbeckError(

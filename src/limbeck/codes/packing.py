@@ -5,8 +5,6 @@ The bit order is that of `numpy.packbits`; sign(0) = +1.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -134,7 +132,7 @@ def check_code_pair(queries: ArrayLike, items: ArrayLike) -> tuple[np.ndarray, n
     return left, right
 
 
-def _matrix(value: ArrayLike, what: str) -> np.ndarray[Any, Any]:
+def _matrix(value: ArrayLike, what: str) -> np.ndarray:
     array = np.asarray(value)
     if array.ndim != 2:
         raise LimbeckError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from limbeck.data.protocol import Protocol
 from limbeck.data.relevance import WARN_ABOVE, relevance
 from limbeck.data.resolved_splits import ResolvedSplits, resolve_splits
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 Progress = Callable[[int, int], None]
 Level = Literal["error", "warning", "note"]
@@ -32,7 +33,7 @@ class Finding:
     level: Level
     count: int
     what: str
-    items: list[Any] = field(default_factory=list)
+    items: Sequence[Json] = field(default_factory=list)
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, kind: str, level: Level, what: str, items: list[Any]) -> None:
+    def add(self, kind: str, level: Level, what: str, items: Sequence[Json]) -> None:
         """Add a finding, unless it has no cases."""
         if items:
             self.findings.append(Finding(kind, level, len(items), what, items))
@@ -57,7 +58,7 @@ class Report:
         """Count the findings (kinds, not cases) of a level."""
         return sum(finding.level == level for finding in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON form, with every case listed."""
         return {"format": "limbeck.check/1", **asdict(self)}
 
@@ -102,7 +103,7 @@ def check_pairs(
     return report
 
 
-def _case(item: Any) -> str:
+def _case(item: object) -> str:
     if isinstance(item, dict) and "ids" not in item:
         return f"{item['id']} ({item['reason']})"
     ids = item["ids"] if isinstance(item, dict) else item
@@ -173,7 +174,7 @@ def find_duplicates(pairs: Pairs, rows: list[int], prints: list[Print], report: 
     shadowed = {at for group in groups for at in group[1:]}
     single = [at for at in range(len(prints)) if at not in shadowed]
     near, cut = alike_groups([prints[at] for at in single])
-    items = [
+    items: list[Json] = [
         {
             "ids": [pairs.ids[rows[single[at]]] for at in group.members],
             "likeness": round(group.likeness, 4),

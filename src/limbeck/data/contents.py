@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,15 @@ _SCHEMA = pa.schema(
 )
 
 
+class FeatureFacts(TypedDict):
+    """What identifies the content of a feature file."""
+
+    file: str
+    bytes: int
+    scale: float
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Contents:
     """The contents at one time.
@@ -58,7 +67,7 @@ class Contents:
     labels: str
     protocol: str
     rules: str
-    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    features: dict[str, FeatureFacts] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
 
     @classmethod
@@ -72,7 +81,7 @@ class Contents:
         Raises:
             LimbeckError: a feature file cannot be read.
         """
-        features = {
+        features: dict[str, FeatureFacts] = {
             name: {
                 "file": str(file.path),
                 "bytes": file.path.stat().st_size,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,7 +89,9 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
     return FeatureFile(name, path, float(scale), matrix)
 
 
-def open_feature_files(directory: Path, features: Mapping[str, Mapping[str, Any]]) -> dict[str, FeatureFile]:
+def open_feature_files(
+    directory: Path, features: Mapping[str, Mapping[str, str | float]]
+) -> dict[str, FeatureFile]:
     """Map every feature file named in ``pairs.json``; relative paths start at ``directory``.
 
     Raises:

@@ -77,7 +77,7 @@ class Pairs:
     @staticmethod
     def write(
         path: str | Path,
-        columns: Mapping[str, Sequence[Any]],
+        columns: Mapping[str, Sequence[object]],
         meta: Mapping[str, Any],
         *,
         replace: bool = False,
@@ -321,7 +321,7 @@ class Pairs:
             )
 
 
-def write_into(directory: Path, columns: Mapping[str, Sequence[Any]], meta: Mapping[str, Any]) -> None:
+def write_into(directory: Path, columns: Mapping[str, Sequence[object]], meta: Mapping[str, Any]) -> None:
     """Write table and JSON into an existing directory (one under construction by `atomic_dir`).
 
     With ``features`` in ``meta`` and no column ``feature_row``, row i of the table uses row i of the files.

@@ -4,11 +4,12 @@ of five folds. Both apply the rule of `limbeck.data.split_rules` to the rows of 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.data.split_rules import Draw
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.data.protocol import Protocol
@@ -23,7 +24,7 @@ def base_name(name: str) -> str | None:
     return None if match is None else match["base"]
 
 
-def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None, str]:
+def redraw(base: Protocol, name: str) -> tuple[dict[str, Json], list[str] | None, str]:
     """Return the changes to a protocol that resamples its splits.
 
     Redraws of a family are equally hard on average. A method's results may therefore be combined over them,
@@ -45,7 +46,7 @@ def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None,
     match = _NAME.fullmatch(name)
     assert match is not None
     own = f"{base.name}@{name.rpartition('@')[2]}"
-    drawn: dict[str, Any]
+    drawn: dict[str, Json]
     if match["seed"] is not None:
         if int(match["seed"]) == 0:
             raise LimbeckError(
@@ -69,13 +70,13 @@ def redraw(base: Protocol, name: str) -> tuple[dict[str, Any], list[str] | None,
         return {"name": own, "splits": {"draw": again}}, None, family
     sizes, pool, held_out = _of_lists(base, own)
     draw = Draw.model_validate({"seed": 0, "need": []} | sizes | drawn)
-    changes: dict[str, Any] = {"name": own, "splits": {"draw": draw.model_dump()}}
+    changes: dict[str, Json] = {"name": own, "splits": {"draw": draw.model_dump()}}
     if held_out:
         changes["validation"] = {"size": held_out}
     return changes, pool, family
 
 
-def _of_lists(base: Protocol, own: str) -> tuple[dict[str, Any], list[str], int]:
+def _of_lists(base: Protocol, own: str) -> tuple[dict[str, int | None], list[str], int]:
     """Return the sizes, all ids, and how many of them are in a validation list (then cut from train)."""
     lists = base.context.lists
     query, train, database = (lists.get(name) for name in ("query", "train", "database"))

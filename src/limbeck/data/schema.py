@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +45,7 @@ FURTHER_TYPES = (
 )  # fmt: skip
 
 
-def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def build_table(columns: Mapping[str, Sequence[object]]) -> pa.Table:
     """Build the Arrow table from Python columns; a missing column is null (or an empty list) in every row.
 
     Further columns, which a search returns with each hit, are Arrow arrays.
@@ -75,7 +74,7 @@ def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         if name not in columns:
             if name in OPTIONAL:
                 continue
-            values: Sequence[Any] = [[]] * count if kind == _STRINGS else [None] * count
+            values: Sequence[object] = [[]] * count if kind == _STRINGS else [None] * count
         else:
             values = columns[name]
         if len(values) != count:

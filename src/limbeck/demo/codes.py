@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from limbeck.console import echo
 from limbeck.demo.models import run_of
 from limbeck.evaluation import Result, evaluate
 from limbeck.training import train
+from limbeck.typed import Json
 
 METHODS = ("demo/soda", "demo/soda-multihot", "demo/soda-direct", "demo/teacher-itq")
 
@@ -40,8 +40,8 @@ def train_codes(
     return results
 
 
-def _overrides(name: str, teacher: Path, bits: int, steps: int | None, seed: int) -> dict[str, Any]:
-    changes: dict[str, Any] = {
+def _overrides(name: str, teacher: Path, bits: int, steps: int | None, seed: int) -> dict[str, Json]:
+    changes: dict[str, Json] = {
         "seed": seed,
         "towers.image.backbone.path": str(teacher.resolve()),
         "towers.text.backbone.path": str(teacher.resolve()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from limbeck.reporting.overview import Cost
 from limbeck.training import train
 from limbeck.training.recipe import load_recipe
 from limbeck.training.throughput import pairs_per_second
+from limbeck.typed import Json
 
 TEACHER = "demo/teacher"
 STUDENTS = {
@@ -76,7 +76,7 @@ def _pace(recipe: str, scenes: Path, threads: int) -> float:
     """Measure pairs per second with a number of threads; on a busy machine two can be slower than one."""
     before = torch.get_num_threads()
     try:
-        told = {"data.pairs": str(scenes.resolve()), "compute.threads": threads}
+        told: dict[str, Json] = {"data.pairs": str(scenes.resolve()), "compute.threads": threads}
         return pairs_per_second(load_recipe(recipe, told))
     finally:
         torch.set_num_threads(before)
@@ -86,7 +86,7 @@ def train_model(
     label: str, recipe: str, run: Path, scenes: Path, plan: Plan, seed: int, teacher: Path | None = None
 ) -> Trained:
     """Train and evaluate a model; ``teacher`` is used by recipes that need one."""
-    overrides: dict[str, Any] = {"seed": seed, "compute.threads": plan.threads}
+    overrides: dict[str, Json] = {"seed": seed, "compute.threads": plan.threads}
     for stage in load_recipe(recipe).stages.values():
         overrides[f"stages.{stage.name}.schedule.epochs"] = getattr(plan, stage.name)
         if "teacher" in stage.method and teacher is not None:

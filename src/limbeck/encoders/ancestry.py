@@ -83,7 +83,7 @@ class Ancestry:
     figures: list[Figures] = field(default_factory=list)
 
 
-def ancestry(opened_from: str | None, towers: Any = None) -> Ancestry:
+def ancestry(opened_from: str | None, towers: object = None) -> Ancestry:
     """Read the facts that a model's location records.
 
     Args:
@@ -162,7 +162,7 @@ def _sources(recipe: dict[str, Any]) -> Iterator[Source]:
                 yield from _sources(_recipe(Path(name)))
 
 
-def _backbones(tree: Any) -> Iterator[str]:
+def _backbones(tree: object) -> Iterator[str]:
     """Return every source and path below the towers of a stage."""
     if isinstance(tree, list):
         for part in tree:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
+
+Hook = Callable[[nn.Module, object, torch.Tensor], None]
 
 
 @contextlib.contextmanager
-def class_attention(layers: Any) -> Iterator[list[torch.Tensor]]:
+def class_attention(layers: Iterable[CLIPEncoderLayer]) -> Iterator[list[torch.Tensor]]:
     """Record the attention of the class token in every layer.
 
     While the context is open, each forward pass through the layers appends one tensor per layer to the list.
@@ -26,14 +32,14 @@ def class_attention(layers: Any) -> Iterator[list[torch.Tensor]]:
     found: list[torch.Tensor] = []
     queries: dict[int, torch.Tensor] = {}
 
-    def asked(number: int) -> Any:
-        def hook(module: Any, given: Any, out: torch.Tensor) -> None:
+    def asked(number: int) -> Hook:
+        def hook(module: nn.Module, given: object, out: torch.Tensor) -> None:
             queries[number] = out[:, :1]
 
         return hook
 
-    def answered(number: int, attention: Any) -> Any:
-        def hook(module: Any, given: Any, out: torch.Tensor) -> None:
+    def answered(number: int, attention: CLIPAttention) -> Hook:
+        def hook(module: nn.Module, given: object, out: torch.Tensor) -> None:
             heads = (attention.num_heads, -1)
             query, key = (x.float().unflatten(-1, heads).transpose(1, 2) for x in (queries.pop(number), out))
             scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5

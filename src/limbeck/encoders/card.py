@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from limbeck.encoders.ancestry import Ancestry, Figures
 from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.text import BagPreprocessor, TokenPreprocessor
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
@@ -47,8 +48,8 @@ def card(model: DualEncoder, made: Ancestry, place: str, license: str | None, *,
     return "\n".join(parts)
 
 
-def _header(model: DualEncoder, made: Ancestry, license: str | None, onnx: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"library_name": "limbeck", "license": license or "other"}
+def _header(model: DualEncoder, made: Ancestry, license: str | None, onnx: bool) -> dict[str, Json]:
+    told: dict[str, Json] = {"library_name": "limbeck", "license": license or "other"}
     if license is None:
         told["license_name"] = "not-recorded"
     if bases := list(dict.fromkeys(source.name for source in made.sources if source.on_hub)):
@@ -124,7 +125,7 @@ def _weaknesses(model: DualEncoder, made: Ancestry) -> Iterator[str]:
     if isinstance(image, PixelPreprocessor):
         yield f"It sees pictures at {image.side} x {image.side} pixels; smaller details are lost."
     if model.space.storage == "codes":
-        bits = model.space.to_json()["bits"]
+        bits = 8 * model.space.width
         yield f"Codes of {bits} bits have {bits + 1} distances, so that many items tie."
     yield "Nobody tested it for social bias, or for use where errors do harm."
 

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from limbeck.plugins import own_name
+from limbeck.typed import Json
 
 
 class Strict(BaseModel):
@@ -109,7 +110,7 @@ class AugmentConfig(Strict):
         return crop
 
 
-def _with_projection(tree: Any) -> Any:
+def _with_projection(tree: object) -> Any:
     """Set ``projection`` for a tower with a ``source``, unless the configuration sets it."""
     if isinstance(tree, dict) and tree.get("source") is not None:
         return {"projection": True, **tree}
@@ -243,12 +244,12 @@ class OwnConfig(BaseModel):
     sha256: str | None = None
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Json]:
         """The keys that its own ``Config`` reads."""
         return dict(self.model_extra or {})
 
 
-def _own_or(value: Any, known: Callable[[Any], Any]) -> Any:
+def _own_or(value: object, known: Callable[[Any], Any]) -> Any:
     """Validate a user-defined class by its kind, else a built-in one."""
     if isinstance(value, OwnConfig):
         return value

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
 from limbeck.preprocess import Arrays
+from limbeck.preprocess.base import Item
 from limbeck.spaces import Kept, Space
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class DualEncoder(nn.Module):
                 found["floats"] = source.select(tower, output, features, embeddings)
         return [found[name] for name in wanted]
 
-    def collate(self, modality: str, items: Sequence[Any]) -> Arrays:
+    def collate(self, modality: str, items: Sequence[Item]) -> Arrays:
         """Turn opened pictures, feature rows or texts into arrays (B, …); threads may call it."""
         inputs = self.towers[modality].backbone.collate(items)
         return {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -135,7 +136,7 @@ class DualEncoder(nn.Module):
         return next(self.run(modality, [(None, inputs)], *outputs))[1]
 
     def encode(
-        self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
+        self, modality: str, items: Sequence[Item] | np.ndarray, *outputs: Output, batch_size: int = 256
     ) -> list[np.ndarray]:
         """Encode pictures, feature rows or texts; return one array (N, width) per output (see `run`).
 
@@ -165,7 +166,7 @@ class DualEncoder(nn.Module):
         return np.zeros((0, width), np.float32)
 
     def encode_image(
-        self, images: Sequence[Any] | np.ndarray, *, output: Output = "points", batch_size: int = 256
+        self, images: Sequence[Item] | np.ndarray, *, output: Output = "points", batch_size: int = 256
     ) -> np.ndarray:
         """Encode pictures or feature rows to points (N, width), embeddings or features.
 
@@ -189,7 +190,7 @@ class DualEncoder(nn.Module):
         """
         return self.encode("text", texts, output, batch_size=batch_size)[0]
 
-    def _check_items(self, modality: str, items: Any) -> None:
+    def _check_items(self, modality: str, items: Sequence[Item] | np.ndarray) -> None:
         """Refuse what `encode_image` or `encode_text` cannot read."""
         if modality == "text":
             if isinstance(items, str):
@@ -228,7 +229,7 @@ class DualEncoder(nn.Module):
             )
 
     def _batches(
-        self, backbone: Backbone, items: Sequence[Any] | np.ndarray, size: int
+        self, backbone: Backbone, items: Sequence[Item] | np.ndarray, size: int
     ) -> Iterator[tuple[np.ndarray, TowerInputs]]:
         """Return collated batches of ``size`` items, or their backbone's outputs from the cache."""
         blocks = blocks_of(len(items), size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,16 +15,21 @@ from limbeck.optional_deps import require
 from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.resize import Resize
 
+if TYPE_CHECKING:
+    from efficientnet_lite_pytorch import EfficientNet
+
 FEATURES, STRIDE = 1280, 32
 
 
-def build_network(variant: str, **settings: Any) -> Any:
+def build_network(variant: str, **settings: int) -> EfficientNet:
     """Build the package's network without its weights; ``settings`` replace its own.
 
     Raises:
         LimbeckError: the package is not installed.
     """
-    return require("efficientnet_lite_pytorch").EfficientNet.from_name(f"efficientnet-{variant}", **settings)
+    package = require("efficientnet_lite_pytorch")
+    network: EfficientNet = package.EfficientNet.from_name(f"efficientnet-{variant}", **settings)
+    return network
 
 
 def imagenet_weights(variant: str) -> dict[str, torch.Tensor]:
@@ -39,7 +44,7 @@ def imagenet_weights(variant: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def feature_map(network: Any, pixels: torch.Tensor) -> torch.Tensor:
+def feature_map(network: EfficientNet, pixels: torch.Tensor) -> torch.Tensor:
     """Return (B, 1280, grid, grid), what ``extract_features`` of the package returns in evaluation mode.
 
     Batch norms are folded into their convolutions, and channels lie last in memory. On a CPU this takes a
@@ -58,7 +63,8 @@ def feature_map(network: Any, pixels: torch.Tensor) -> torch.Tensor:
     return F.relu6(_normed(network._conv_head, network._bn1, x), inplace=True)
 
 
-def _normed(convolution: Any, norm: Any, x: torch.Tensor) -> torch.Tensor:
+def _normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    assert norm.running_mean is not None and norm.running_var is not None
     factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     weight = (convolution.weight * factor[:, None, None, None]).contiguous(memory_format=torch.channels_last)
     left, right, top, bottom = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
@@ -100,7 +106,7 @@ class EfficientNetLite(PixelBackbone):
         self.train(False)
 
     def _network(self, *, load: bool) -> nn.Module:
-        network: nn.Module = build_network(self.config.variant, image_size=self.image_size)
+        network = build_network(self.config.variant, image_size=self.image_size)
         if load:
             network.load_state_dict(imagenet_weights(self.config.variant))
         network._fc = nn.Identity()  # the classes of ImageNet are not read

@@ -21,6 +21,7 @@ from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.inputs import TowerInputs, backbone_output, map_tensors
 from limbeck.pictures import PIXEL_BUDGET, open_picture
 from limbeck.pictures.decoding import default_workers, read_ahead
+from limbeck.preprocess.base import Item
 
 Key = TypeVar("Key")
 # Positions (b,) in the list of items, and the float32 outputs (b, …) there.
@@ -80,7 +81,7 @@ def even_blocks(positions: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def collated(
-    backbone: Backbone, items: Sequence[Any] | np.ndarray, blocks: Sequence[np.ndarray]
+    backbone: Backbone, items: Sequence[Item] | np.ndarray, blocks: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, Inputs]]:
     """Collate items block by block; threads open and preprocess pictures while the model works.
 

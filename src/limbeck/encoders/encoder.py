@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from limbeck.onnx.encoder import Output
 from limbeck.preprocess import Arrays
+from limbeck.preprocess.base import Item
 from limbeck.spaces import Kept, Space
 
 
@@ -45,7 +46,7 @@ class Encoder(Protocol):
         """Raise `LimbeckError` when no word of a text query is known."""
         ...
 
-    def collate(self, modality: str, items: Sequence[Any]) -> Arrays:
+    def collate(self, modality: str, items: Sequence[Item]) -> Arrays:
         """Turn opened pictures, feature rows or texts into arrays (B, …); threads may call it."""
         ...
 
@@ -54,7 +55,7 @@ class Encoder(Protocol):
         ...
 
     def encode(
-        self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
+        self, modality: str, items: Sequence[Item] | np.ndarray, *outputs: Output, batch_size: int = 256
     ) -> list[np.ndarray]:
         """Encode pictures or their paths, feature rows or texts; return one array (N, width) per output."""
         ...

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from limbeck.typed import Json
 
 # Keys that are newer than the first saved models; at these values they have no effect.
-_LATER: dict[str, Any] = {
+_LATER: dict[str, Json] = {
     "jitter": 0.0, "norm": False, "texts": "all", "logit": "distance", "permute_labels": None,
     "limit": None, "pairs": None, "hide": None, "like": None, "nodes": 1, "lora": None, "backbone_lr": {},
     "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop", "layer_decay": {},
@@ -20,7 +20,7 @@ _LATER: dict[str, Any] = {
 }  # fmt: skip
 
 
-def identity(tree: Any) -> Any:
+def identity(tree: Json) -> Json:
     """Return a dumped configuration for hashing, without later keys at their default value.
 
     Models, indexes and checkpoints from before a key existed keep their hashes.

@@ -17,6 +17,7 @@ from limbeck.encoders.sizes import check_size
 from limbeck.files import read_json, write_json
 from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.resize import CLIP_MEAN, CLIP_STD, Resize, resize_from_json
+from limbeck.typed import Json
 
 
 class ClipImageBackbone(PixelBackbone):
@@ -57,8 +58,8 @@ class ClipImageBackbone(PixelBackbone):
             self.resize = part.preprocessing.resize
             self.mean, self.std = part.preprocessing.mean, part.preprocessing.std
 
-    def _build(self, stored: dict[str, Any]) -> None:
-        self._use(vision_network(stored["model_type"]).build(stored, self.config.projection))
+    def _build(self, stored: dict[str, Json]) -> None:
+        self._use(vision_network(str(stored["model_type"])).build(stored, self.config.projection))
 
     def _use(self, model: Any) -> None:
         self.model = model

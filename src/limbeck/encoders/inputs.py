@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from limbeck.encoders.backbone import Backbone, Inputs
 from limbeck.encoders.features import BagBackbone
 from limbeck.errors import LimbeckError
+from limbeck.preprocess.base import Item
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
@@ -35,7 +35,7 @@ class Sets:
     shares: torch.Tensor
 
     @classmethod
-    def collate(cls, backbone: Backbone, items: Sequence[Any]) -> Sets:
+    def collate(cls, backbone: Backbone, items: Sequence[Item]) -> Sets:
         """Collate items of which some are tuples, which are sets."""
         sets = [item if isinstance(item, tuple) else (item,) for item in items]
         width = max(map(len, sets))

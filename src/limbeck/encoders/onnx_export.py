@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,7 @@ def _expm1(g: Any, x: Any) -> Any:
 
 
 # Operators that ONNX has, or can express, but the exporter does not know.
-_SYMBOLIC: dict[str, Any] = {
+_SYMBOLIC: dict[str, Callable[..., object]] = {
     "expm1": _expm1,
     "asinh": lambda g, x: g.op("Asinh", x),
     "acosh": lambda g, x: g.op("Acosh", x),

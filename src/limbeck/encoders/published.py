@@ -6,13 +6,14 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.encoders.ancestry import ancestry
 from limbeck.encoders.card import card
 from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
 from limbeck.files import atomic_dir, read_json, sha256_file, write_json
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder
@@ -93,7 +94,7 @@ def push_to_hub(
     return f"{api.endpoint}/{repo_id}"
 
 
-def _without_places(tree: Any) -> Any:
+def _without_places(tree: Json) -> Json:
     """Cut the paths in a stored configuration to the names of their last part."""
     if isinstance(tree, list):
         return [_without_places(part) for part in tree]
@@ -102,7 +103,7 @@ def _without_places(tree: Any) -> Any:
     return {key: _name(value) if key in _PLACES else _without_places(value) for key, value in tree.items()}
 
 
-def _name(value: Any) -> Any:
+def _name(value: Json) -> Json:
     if not isinstance(value, str):
         return _without_places(value)
     return Path(value).name if "/" in value and not is_hub_id(value) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.sources import lasting
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 
 def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str | None]]:
@@ -24,7 +24,7 @@ def references_to(backbones: Mapping[str, Backbone]) -> dict[str, dict[str, str 
 
 
 def referenced_weights(
-    model: nn.Module, references: Mapping[str, Any], folder: Path, *, bundled: bool
+    model: nn.Module, references: Mapping[str, Json], folder: Path, *, bundled: bool
 ) -> dict[str, torch.Tensor]:
     """Load the tensors that a saved model refers to, by their full names, without any request to the hub.
 
@@ -62,7 +62,7 @@ def referenced_weights(
     return tensors
 
 
-def _weights(backbone: Backbone, source: str, sha256: Any, folder: Path) -> dict[str, torch.Tensor]:
+def _weights(backbone: Backbone, source: str, sha256: object, folder: Path) -> dict[str, torch.Tensor]:
     try:
         inner = backbone.from_source(source)
     except LimbeckError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 MAX_LAYERS = 1_000  # building more takes hours
 MAX_ROWS = 1 << 24  # entries of a vocabulary
@@ -21,7 +21,7 @@ _SIZE = re.compile(
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "projection_dim")
 
 
-def check_size(where: Path, stored: Any) -> None:
+def check_size(where: Path, stored: object) -> None:
     """Refuse a saved network of more layers, or of a larger size, than any has.
 
     Args:
@@ -53,7 +53,7 @@ def _bound(key: str) -> int | None:
     return MAX_SIZE if _SIZE.search(key) else None
 
 
-def _check_matrices(where: Path, stored: dict[str, Any]) -> None:
+def _check_matrices(where: Path, stored: dict[str, Json]) -> None:
     """Refuse sizes that are possible alone but not together."""
     sizes = {key: v for key, v in stored.items() if isinstance(v, int) and _bound(key) is not None and v > 0}
     side, patch = sizes.get("image_size"), sizes.get("patch_size")

@@ -168,7 +168,7 @@ def check_code(folder: Path, source: str) -> None:
             check_no_code(f"{source}: {name}", read_json(folder / name))
 
 
-def check_no_code(where: Path | str, stored: Any) -> None:
+def check_no_code(where: Path | str, stored: object) -> None:
     """Refuse a configuration that names its own code."""
     if _has_key(stored, "auto_map"):
         raise LimbeckError(
@@ -317,7 +317,7 @@ def _check_index(index: Path) -> None:
             )
 
 
-def _has_key(value: Any, key: str) -> bool:
+def _has_key(value: object, key: str) -> bool:
     if isinstance(value, dict):
         return bool(value.get(key)) or any(_has_key(inner, key) for inner in value.values())
     return isinstance(value, list) and any(_has_key(inner, key) for inner in value)

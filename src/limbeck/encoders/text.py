@@ -31,6 +31,7 @@ from limbeck.encoders.tokenizer import (
 )
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
+from limbeck.typed import Json
 
 
 class ClipTextBackbone(Backbone):
@@ -68,8 +69,8 @@ class ClipTextBackbone(Backbone):
         self.tokenizer = tokenizer
         self.pad, self.end = special_ids(tokenizer)
 
-    def _build(self, stored: dict[str, Any]) -> Any:
-        return text_network(stored["model_type"]).build(stored, self.config.projection)
+    def _build(self, stored: dict[str, Json]) -> Any:
+        return text_network(str(stored["model_type"])).build(stored, self.config.projection)
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
         """Train (or load) the tokenizer and size the transformer to its vocabulary."""
@@ -83,7 +84,7 @@ class ClipTextBackbone(Backbone):
         """Make a transformer with random weights for a tokenizer; ``output`` is the width of a projection."""
         config = self.config
         self._tokens(tokenizer)
-        shape = {
+        shape: dict[str, Json] = {
             "model_type": "clip_text_model",
             "vocab_size": self.tokenizer.get_vocab_size(),
             "hidden_size": config.width,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -30,7 +30,12 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.plugins import with_digests
 from limbeck.preprocess import Preprocessor, Reads
+from limbeck.preprocess.base import Item
 from limbeck.preprocess.text import ConcatPreprocessor, check_parts, join_parts, split_parts
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from limbeck.encoders.dual import DualEncoder
 
 
 class ConcatBackbone(Backbone):
@@ -47,7 +52,7 @@ class ConcatBackbone(Backbone):
     def _measure(self) -> None:
         self.dim = sum(getattr(part, "dim", 0) for part in self.parts)
 
-    def fit(self, items: Sequence[Any], *, seed: int) -> None:
+    def fit(self, items: Sequence[Item], *, seed: int) -> None:
         """Fit every part."""
         for i, part in enumerate(self.parts):
             self.parts[i] = fitted(part, items, seed)  # type: ignore[index]
@@ -64,11 +69,11 @@ class ConcatBackbone(Backbone):
         """The second part where the first one is a bag of words."""
         return self.parts[1] if self.bag is not None else None
 
-    def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+    def collate(self, items: Sequence[Item], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Return the inputs of all parts, prefixed with the part's number."""
         return join_parts([part.collate(items, generators) for part in self.parts])
 
-    def check_query(self, item: Any) -> None:
+    def check_query(self, item: str) -> None:
         """Raise `LimbeckError` when no part knows a word of the query."""
         check_parts(self.parts, item)
 
@@ -106,7 +111,7 @@ class RunBackbone(Backbone):
         super().__init__(config)
         self.modality, self.output = modality, config.output
 
-    def load_from(self, model: Any) -> None:
+    def load_from(self, model: DualEncoder) -> None:
         """Use tower and lift of a `DualEncoder`."""
         self._use(model.towers[self.modality], model.lift)
 
@@ -126,7 +131,7 @@ class RunBackbone(Backbone):
         """The preprocessor of the inner tower."""
         return self.tower.backbone.preprocessor
 
-    def collate(self, items: Sequence[Any], generators: Sequence[torch.Generator] | None = None) -> Inputs:
+    def collate(self, items: Sequence[Item], generators: Sequence[torch.Generator] | None = None) -> Inputs:
         """Collate as the inner tower does."""
         return self.tower.backbone.collate(items, generators)
 
@@ -155,11 +160,11 @@ class RunBackbone(Backbone):
 
     def cache_key(self) -> str:
         """Return the hash of inner tower and lift, independent of the run's path."""
-        trunk = self.tower.config.model_dump(mode="json", exclude={"backbone"})
-        inner = [trunk, self.lift.describe(), self.tower.backbone.cache_key()]
+        trunk: dict[str, Json] = self.tower.config.model_dump(mode="json", exclude={"backbone"})
+        inner: list[Json] = [trunk, self.lift.describe(), self.tower.backbone.cache_key()]
         return sha256_json(identity([self.output, *inner]))
 
-    def check_query(self, item: Any) -> None:
+    def check_query(self, item: Item) -> None:
         """Check as the inner tower does."""
         self.tower.backbone.check_query(item)
 
@@ -185,7 +190,7 @@ _KINDS: dict[str, type[Backbone]] = {
     "starter_image": StarterImage,
     "static": StaticBackbone,
 }
-_LOADED: dict[str, Any] = {
+_LOADED: dict[str, Callable[..., Backbone]] = {
     "sentence": SentenceBackbone,
     "clip_image": ClipImageBackbone,
     "efficientnet_lite": EfficientNetLite,
@@ -202,8 +207,7 @@ def build_backbone(config: BackboneConfig, modality: str, *, empty: bool = False
         return build_own_backbone(config, saved=empty)
     if config.kind in _KINDS:
         return _KINDS[config.kind](config)
-    backbone: Backbone = _LOADED[config.kind](config, empty=empty)
-    return backbone
+    return _LOADED[config.kind](config, empty=empty)
 
 
 class Tower(nn.Module):
@@ -234,7 +238,7 @@ class Tower(nn.Module):
         """The width of the tower's output."""
         return self.config.hidden[-1] if self.config.hidden else self.backbone.dim
 
-    def fit(self, items: Sequence[Any], *, seed: int) -> None:
+    def fit(self, items: Sequence[Item], *, seed: int) -> None:
         """Fit the backbone to the training items, then create the trunk for its width."""
         self.backbone = fitted(self.backbone, items, seed)
         self.build_trunk()
@@ -292,14 +296,14 @@ class Tower(nn.Module):
         tokens, attention = self.backbone.attended(inputs)
         return self.trunk(tokens), attention
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Json]:
         """Return the JSON that `restore` reads."""
         # A saved tower holds merged weights, so that it has no adapters.
         told = self.config.model_dump(mode="json", exclude={"lora"})
         return {"config": with_digests(told), "modality": self.modality}
 
     @classmethod
-    def restore(cls, stored: dict[str, Any], modality: str, assets: Path) -> Tower:
+    def restore(cls, stored: dict[str, Json], modality: str, assets: Path) -> Tower:
         """Rebuild the tower without its weights, from `describe` and its asset folder."""
         tower = cls(TowerConfig.model_validate(stored["config"]), modality, empty=True)
         tower.backbone.load_assets(assets)

@@ -36,7 +36,7 @@ def save_clip_model(model: DualEncoder, folder: Path) -> None:
 
     lift = model.lift
     if not lift.is_unit_linear:
-        raise _lacks(f"a lift of kind {lift.describe()['config']['kind']}, only the sphere")
+        raise _lacks(f"a lift of kind {lift.kind}, only the sphere")
     (image, visual), (text, textual) = (_unwrapped(model.towers[m], m) for m in ("image", "text"))
     assert isinstance(image, ClipImageBackbone) and isinstance(text, ClipTextBackbone)
     preprocessors: dict[str, Preprocessor | None] = {"image": image.preprocessor, "text": text.preprocessor}
@@ -110,7 +110,7 @@ def _shape(backbone: Backbone) -> dict[str, Any]:
     return stored
 
 
-def _transformer(model: Any, name: str) -> nn.Module:
+def _transformer(model: nn.Module, name: str) -> nn.Module:
     # transformers 5.0 wraps the transformer in every class, later releases in the projected one only.
     found: nn.Module = getattr(model, name, model)
     return found

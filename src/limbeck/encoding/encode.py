@@ -22,6 +22,7 @@ from limbeck.pictures import PIXEL_BUDGET, Kind, PictureError, Reason
 from limbeck.pictures.decoding import SourceDamaged, Step, decoded_batches
 from limbeck.preprocess import Reads
 from limbeck.spaces import Kept
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.data.pairs import Pairs
@@ -220,7 +221,7 @@ def encode_source(
     check_free(Path(out), replace=replace)
     # Two folders, or two tables with different picture folders, may have the same names.
     place = [identity_of(opened), opened.media_root]
-    about: dict[str, Any] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
+    about: dict[str, Json] = {"model": meta.space_id, "source": place, "rows": sha256_json(wanted)}
     about["embeddings"] = None if kept is None else kept.to_json()
     with Parts.open(Path(out), meta, about) as parts:
         with EncodingBar(progress, len(wanted), parts.seen) as advance:

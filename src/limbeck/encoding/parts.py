@@ -20,6 +20,7 @@ from limbeck.index.encoded import ENCODED, Encoded, EncodedMeta, write_encoded
 from limbeck.index.lock import HOLDER_NAME, LOCK_NAME, writer_lock
 from limbeck.pictures import Reason
 from limbeck.tables import split_lines
+from limbeck.typed import Json
 
 FORMAT = "limbeck.encoding/1"
 PROGRESS = "progress.json"
@@ -60,7 +61,7 @@ class Parts:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, out: Path, meta: EncodedMeta, about: dict[str, Any]) -> Iterator[Parts]:
+    def open(cls, out: Path, meta: EncodedMeta, about: dict[str, Json]) -> Iterator[Parts]:
         """Start an encoding or resume an interrupted one; an error keeps the finished rows.
 
         Args:
@@ -93,7 +94,7 @@ class Parts:
                 if not any(part["rows"] for part in parts._progress["parts"]):
                     parts.remove()
 
-    def _resume(self, about: dict[str, Any]) -> None:
+    def _resume(self, about: dict[str, Json]) -> None:
         file = self.folder / PROGRESS
         remove_leftovers(self.folder)
         if not file.exists():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from limbeck.encoding.sources import Source, source_places
 from limbeck.errors import LimbeckError
 from limbeck.files import Kind, check_apart, read_json, remove_tree, sha256_json, write_json
 from limbeck.index.encoded import Encoded, check_free, is_encoded, read_skipped, write_encoded
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.encoders.encoder import Encoder
@@ -119,7 +120,7 @@ def encode_shares(
     return Encoded.open(out)
 
 
-def _begin(folder: Path, about: dict[str, Any]) -> None:
+def _begin(folder: Path, about: dict[str, Json]) -> None:
     """Make the folder of the shares, or check that it belongs to the same encoding."""
     if not folder.exists() and not folder.is_symlink():
         folder.mkdir(parents=True)

@@ -101,7 +101,7 @@ class TableSource:
         return self._starts[-1]
 
     @property
-    def identity(self) -> list[list[Any]]:
+    def identity(self) -> list[list[object]]:
         """What identifies this source: names and rows of its shards, and the column of pictures."""
         return [[self._image, 0], *([shard.path.name, shard.rows] for shard in self._shards)]
 

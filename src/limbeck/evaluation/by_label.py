@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.hashing import SIDES, Labelled, Scores, SetName, mean_precision
 from limbeck.metrics import MapRules
 from limbeck.spaces import Space
+from limbeck.typed import Json
 
 RARE = 1 / 3
 
@@ -25,7 +25,7 @@ def score_labels(
     *,
     unseen: Iterable[str] = (),
     directions: Sequence[Direction] = ("i2t", "t2i"),
-) -> tuple[Scores, dict[str, Any]]:
+) -> tuple[Scores, dict[str, Json]]:
     """Compute the mAP of each label (ours): its queries have the label, and its items are relevant.
 
     A query with the labels sky and river counts for both labels. An item that has only sky is not relevant
@@ -58,7 +58,7 @@ def score_labels(
     counts = train_labels.sum(axis=0)
     by_number = sorted(range(len(names)), key=lambda c: (counts[c], names[c]))
     rare = {names[c] for c in by_number[: max(1, round(RARE * len(names)))]}
-    each: dict[str, dict[str, Any]] = {name: {"train": int(counts[c])} for c, name in enumerate(names)}
+    each: dict[str, dict[str, Json]] = {name: {"train": int(counts[c])} for c, name in enumerate(names)}
     scores = Scores(metrics={"label": {}})
     for direction in directions:
         queries, items = (sets[name] for name in SIDES[direction])
@@ -83,5 +83,5 @@ def score_labels(
             kind_values = [values[name] for name in values if name in members]
             if kind_values and (unseen or kind in ("all", "rare")):
                 scores.metrics["label"][f"{direction}/{kind}"] = float(np.mean(kind_values))
-    about = {"rare": sorted(rare), "unseen": sorted(unseen), "each": each}
+    about: dict[str, Json] = {"rare": sorted(rare), "unseen": sorted(unseen), "each": each}
     return scores, about

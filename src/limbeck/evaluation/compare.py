@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import DIRECTIONS, GROUPS, Result, load_results, same_protocol
 from limbeck.metrics import holm, paired_test, summarize
 from limbeck.optional_deps import require
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ class Comparison:
         bits = [self.groups[number].bits or np.inf for number in self.figures["group"]]
         return self.figures.assign(bits=bits).sort_values("bits", kind="stable")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return all figures as a JSON object."""
         named = self.figures.assign(name=self.figures["direction"] + " " + self.figures["metric"])
         named = named.astype(object).where(named.notna(), None).set_index("name")
@@ -100,7 +101,7 @@ class Comparison:
         groups = [self._group_json(group, named[named["group"] == n]) for n, group in enumerate(self.groups)]
         return parts | {"base": self.base, "groups": groups}
 
-    def _group_json(self, group: Group, rows: pd.DataFrame) -> dict[str, Any]:
+    def _group_json(self, group: Group, rows: pd.DataFrame) -> dict[str, Json]:
         paired = rows[rows["seeds"].notna()].assign(base=self.base, mean=lambda found: found["difference"])
         return {
             "label": group.label,

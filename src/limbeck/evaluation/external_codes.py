@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from limbeck.evaluation.results import Result
 from limbeck.files import sha256_json
 from limbeck.metrics import MapRules
 from limbeck.spaces import Hamming
+from limbeck.typed import Json
 
 
 def evaluate_codes(
@@ -69,7 +69,7 @@ def evaluate_codes(
             f"protocol {protocol.name}: is for {protocol.task}; codes need a hashing protocol",
             code="E-PROTOCOL-TASK",
         )
-    preset: dict[str, Any] = {}
+    preset: dict[str, Json] = {}
     if metric_preset is not None:
         if protocol is None:
             raise LimbeckError(

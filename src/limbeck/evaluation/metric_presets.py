@@ -11,11 +11,12 @@ import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from limbeck.data.protocol import Metric, Protocol
 from limbeck.errors import LimbeckError
 from limbeck.tables import split_lines
+from limbeck.typed import Json
 
 _BEST_EACH = "it reports the best epoch on the test queries, image to text and text to image separately"
 _CAPTIONS = "it samples one of several captions at random, in evaluation too"
@@ -108,7 +109,7 @@ PRESETS: dict[str, Preset] = {
 
 def as_in(
     protocol: Protocol, like: str, *, selected: bool = False, where: str = "--metric-preset"
-) -> tuple[Protocol, dict[str, Any]]:
+) -> tuple[Protocol, dict[str, Json]]:
     """Return a hashing protocol with a repository's metric, and a description for the result.
 
     The name becomes ``PROTOCOL@LIKE`` and the hash changes: such scores are never compared with other scores.
@@ -141,7 +142,7 @@ def as_in(
             code="E-OPTION-CONFLICT",
         )
     name = f"{like}-selected" if selected else like
-    description = {
+    description: dict[str, Json] = {
         "name": name,
         "repository": preset.repository,
         "metric": preset.does,

@@ -26,6 +26,7 @@ from limbeck.onnx import OnnxEncoder
 from limbeck.onnx.layouts import ClipLike, Layout
 from limbeck.onnx.precision import Precision, convert
 from limbeck.pictures import LazyPictures
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Parity:
     bits: dict[str, float] | None
     recall: dict[str, float] | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the figures as JSON."""
         return asdict(self)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, json_text, write_atomic
 from limbeck.regular import regular_file
+from limbeck.typed import Json
 
 SUFFIX = ".jsonl.xz"
 
@@ -24,7 +24,7 @@ def is_pack(path: Path | str) -> bool:
     return str(path).endswith(SUFFIX)
 
 
-def read_pack(path: Path) -> dict[str, Any]:
+def read_pack(path: Path) -> dict[str, Json]:
     """Read all records of a pack.
 
     Returns:
@@ -45,7 +45,7 @@ def read_pack(path: Path) -> dict[str, Any]:
         raise LimbeckError(
             f"{path}: not a pack of results ({error}); restore it", code="E-FILE-DAMAGED"
         ) from None
-    records: dict[str, Any] = {}
+    records: dict[str, Json] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         try:
             entry = json.loads(line)
@@ -64,7 +64,7 @@ def read_pack(path: Path) -> dict[str, Any]:
     return records
 
 
-def write_pack(path: Path, records: Mapping[str, Any]) -> None:
+def write_pack(path: Path, records: Mapping[str, Json]) -> None:
     """Write records, sorted by name; the file is written atomically."""
     import lzma
 

@@ -13,6 +13,7 @@ from limbeck.evaluation.encode import encode_pictures
 from limbeck.evaluation.hashing import Scores
 from limbeck.evaluation.results import plain
 from limbeck.optional_deps import require
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.data.resolved_splits import ResolvedSplit, ResolvedSplits
@@ -24,7 +25,7 @@ CS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 
 def linear_probe(
     model: DualEncoder, splits: ResolvedSplits, *, batch_size: int = 256
-) -> tuple[Scores, dict[str, Any]]:
+) -> tuple[Scores, dict[str, Json]]:
     """Measure how well a linear classifier reads the classes from the image features.
 
     The features are those before the lift, so the space has no effect. They are centred on the mean and

@@ -15,6 +15,7 @@ from limbeck.environment import environment
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.packs import is_pack, read_pack
 from limbeck.files import read_json, write_json
+from limbeck.typed import Json
 
 FORMAT = 1
 DIRECTIONS = ("i2t", "t2i")
@@ -61,7 +62,7 @@ class Result(BaseModel):
     task: Literal["hashing", "retrieval"]
     method: str
     run: str
-    space: dict[str, Any]
+    space: dict[str, Json]
     bits: int | None = None
     seed: int | None = None
     metrics: dict[str, dict[str, float]]
@@ -117,7 +118,7 @@ class Result(BaseModel):
         return cls.parse(read_json(Path(path)), str(path))
 
     @classmethod
-    def parse(cls, content: Any, where: str) -> Result:
+    def parse(cls, content: object, where: str) -> Result:
         """Check the content of a result file.
 
         Args:

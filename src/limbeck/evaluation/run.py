@@ -188,7 +188,6 @@ def evaluate(
         probe_scores, extra["probe"] = linear_probe(model, splits, batch_size=batch_size)
         scores.metrics |= probe_scores.metrics
         scores.per_query |= probe_scores.per_query
-    described = model.space.to_json()
     cost, progress = read_efficiency(facts.folder) if facts.folder is not None else ({}, [])
     result = Result(
         protocol=protocol.name,
@@ -197,8 +196,8 @@ def evaluate(
         task=protocol.task,
         method=facts.method,
         run=facts.run,
-        space=described,
-        bits=described.get("bits"),
+        space=model.space.to_json(),
+        bits=8 * model.space.width if model.space.storage == "codes" else None,
         seed=facts.seed if seed is None else seed,
         settings={
             "label": row,

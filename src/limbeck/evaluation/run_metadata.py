@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.identity import identity
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def settings_hash(run: Path) -> str:
     return sha256_json(_settings(identity(recipe), "", stage_names))
 
 
-def stage_list(recipe: Any) -> list[dict[str, Any]]:
+def stage_list(recipe: object) -> list[dict[str, Any]]:
     """Return the stages of a recorded recipe, each with its ``name``; version 0.1 recorded such a list.
 
     Hashes of recipes contain this list, so that runs of both versions have equal hashes.
@@ -117,7 +119,7 @@ def stage_list(recipe: Any) -> list[dict[str, Any]]:
     return stages if isinstance(stages, list) else []
 
 
-def _settings(value: Any, key: str, stages: set[str]) -> Any:
+def _settings(value: Json, key: str, stages: set[str]) -> Json:
     if isinstance(value, dict):
         dropped = _OF_ONE_RUN.get(key, set())
         return {k: _settings(inner, k, stages) for k, inner in value.items() if k not in dropped}
@@ -129,7 +131,7 @@ def _settings(value: Any, key: str, stages: set[str]) -> Any:
     return value
 
 
-def _mapping(file: Path, reader: Any) -> dict[str, Any]:
+def _mapping(file: Path, reader: Callable[[Path], object]) -> dict[str, Any]:
     if not file.is_file():
         return {}
     content = reader(file)
@@ -138,10 +140,10 @@ def _mapping(file: Path, reader: Any) -> dict[str, Any]:
     return content
 
 
-def _inner(mapping: Any, key: str) -> dict[str, Any]:
+def _inner(mapping: object, key: str) -> dict[str, Any]:
     value = mapping.get(key) if isinstance(mapping, dict) else None
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None

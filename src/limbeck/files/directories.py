@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files.names import check_name
@@ -34,7 +33,7 @@ class Kind:
     name: str
     files: str
     marker: str | None = None
-    accepts: Callable[[Any], bool] = bool
+    accepts: Callable[[object], bool] = bool
 
     def marked(self, path: Path) -> bool:
         """Return whether a directory's marker is of this kind; always True for a kind without a marker."""

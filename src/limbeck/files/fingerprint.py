@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 
 def sha256_file(path: Path) -> str:
@@ -14,7 +13,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_json(value: Any) -> str:
+def sha256_json(value: object) -> str:
     r"""Return the hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces).
 
     A file name that is not UTF-8 (a lone surrogate in Python) counts as its escape ``\udcXX``.

@@ -30,9 +30,10 @@ from limbeck.errors import LimbeckError
 from limbeck.files.atomic import write_atomic
 from limbeck.files.recovery import interrupted_replacement
 from limbeck.regular import regular_file
+from limbeck.typed import Json
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> Any:
     """Convert a value to dicts, lists, texts, finite numbers, bools and None, by the module's table.
 
     Raises:
@@ -51,7 +52,7 @@ def plain_json(value: Any) -> Any:
     return _scalar(value)
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: object) -> Json:
     if isinstance(value, Enum):
         return plain_json(value.value)
     if isinstance(value, str):
@@ -91,7 +92,7 @@ def _numpy_time(value: np.datetime64 | np.timedelta64) -> str | None:
     return f"PT{format((Decimal(nanoseconds) / 1_000_000_000).normalize(), 'f')}S"
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     """Return a key as in JSON, always a text."""
     if isinstance(key, float):
         return str(float(key))
@@ -99,7 +100,7 @@ def _key(key: Any) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
+def json_text(value: object, *, indent: int | None = None) -> str:
     """Return a value as strict JSON text that UTF-8 can encode; see the module's table.
 
     Raises:
@@ -110,7 +111,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a value as strict JSON, indented, atomically (`limbeck.files.atomic_file`)."""
     write_atomic(path, json_text(value, indent=1) + "\n")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_json
@@ -14,6 +15,7 @@ from limbeck.grid.state import DONE
 from limbeck.grid.tasks import Task
 from limbeck.training.identity import weights_tree
 from limbeck.training.recipe import Recipe, method_config
+from limbeck.typed import map_leaves
 
 if TYPE_CHECKING:
     from limbeck.training.data import Data
@@ -115,14 +117,10 @@ def _alike(recipe: Recipe, task: Task) -> str:
         stage.pop("optim")
         stage.pop("schedule")
     for name, other in task.refers.items():
-        tree = _named(tree, other.name, name)
+        tree = map_leaves(tree, functools.partial(_named, other.name, f"${name}"))
     return sha256_json([tree, {name: other.entry for name, other in task.refers.items()}])
 
 
-def _named(value: Any, place: str, name: str) -> Any:
-    """Replace the folders of runs (one per seed) by their names in the grid file."""
-    if isinstance(value, dict):
-        return {key: _named(inner, place, name) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_named(inner, place, name) for inner in value]
-    return f"${name}" if isinstance(value, str) and Path(value).name == place else value
+def _named(place: str, name: str, value: object) -> object:
+    """Replace the folder of a run (one per seed) by its name in the grid file."""
+    return name if isinstance(value, str) and Path(value).name == place else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
@@ -15,11 +15,12 @@ from limbeck.encoders.config import Strict
 from limbeck.errors import LimbeckError
 from limbeck.training.recipe import FOLDER
 from limbeck.training.relative import beside
+from limbeck.typed import Json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = {"rows", "tune", "logs"}
 
-Settings = dict[str, Any]
+Settings = dict[str, Json]
 """Overrides by dotted key, as on the command line of ``limbeck train``."""
 
 
@@ -43,7 +44,7 @@ class Between(Strict):
         return float(f"{math.exp(value) if self.log else value:.4g}")
 
 
-Search = dict[str, Between | list[Any]]
+Search = dict[str, Between | list[Json]]
 
 
 class Tune(Strict):
@@ -65,7 +66,7 @@ class Tune(Strict):
 class Entry(Strict):
     """A recipe (name, file or mapping) and its overrides."""
 
-    recipe: str | dict[str, Any]
+    recipe: str | dict[str, Json]
     set: Settings = Field(default_factory=dict)
 
 
@@ -91,13 +92,13 @@ class Row(Entry):
     renamed: ClassVar[dict[str, str]] = {"over": "product"}
     label: str | None = None
     seeds: list[int] | None = Field(default=None, min_length=1)
-    product: dict[str, list[Any]] | None = None
+    product: dict[str, list[Json]] | None = None
     tune: Search | bool = True
     bits: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
     exact_words: bool = False
 
 
-def _not_none(value: Any) -> Any:
+def _not_none(value: object) -> object:
     return {} if value is None else value
 
 
@@ -130,7 +131,7 @@ class Grid(Strict):
     shared: Settings = Field(default_factory=dict)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     protocols: list[str] | None = None
-    product: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    product: dict[str, Annotated[list[Json], Field(min_length=1)]] = Field(default_factory=dict)
     prepare: Annotated[dict[str, Prepared], BeforeValidator(_not_none)] = Field(default_factory=dict)
     rows: dict[str, Row] = Field(min_length=1)
     tune: Tune | None = None

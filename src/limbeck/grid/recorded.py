@@ -16,6 +16,7 @@ from limbeck.evaluation.results import Result
 from limbeck.evaluation.validity import void_reasons
 from limbeck.grid.plan import Grid, find_grid, list_grids, read_grid
 from limbeck.grid.tasks import Task, expand
+from limbeck.typed import Json
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -55,7 +56,7 @@ class Recorded:
 
     name: str
     rows: dict[str, Result]
-    logs: dict[str, Any]
+    logs: dict[str, Json]
     grid_file: Path | None = None
 
     @classmethod

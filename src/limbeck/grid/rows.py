@@ -16,6 +16,7 @@ from filelock import FileLock
 from limbeck.evaluation.packs import is_pack, read_pack, write_pack
 from limbeck.evaluation.results import Result
 from limbeck.files import read_json
+from limbeck.typed import Json
 
 
 @dataclass
@@ -29,7 +30,7 @@ class RowStore:
 
     place: Path
     folder: Path
-    _packed: dict[str, Any] | None = field(default=None, repr=False)
+    _packed: dict[str, Json] | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, place: Path | None, out: Path) -> RowStore:
@@ -87,7 +88,7 @@ class RowStore:
     def _name(self, file: Path) -> str:
         return file.relative_to(self.folder).with_suffix("").as_posix()
 
-    def _records(self) -> dict[str, Any]:
+    def _records(self) -> dict[str, Json]:
         if self._packed is None:
             self._packed = read_pack(self.place) if is_pack(self.place) and self.place.is_file() else {}
         return self._packed

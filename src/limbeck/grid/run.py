@@ -20,6 +20,7 @@ from limbeck.grid.tuning import TuningLog
 from limbeck.grid.work import Outcome, Work
 from limbeck.grid.workers import Executor, open_executor
 from limbeck.signals import raises_at_sigterm
+from limbeck.typed import Json
 
 
 @dataclass
@@ -127,7 +128,7 @@ class GridState:
                     code="E-GRID-TUNING",
                 )
             self._update(task)
-        about = {
+        about: dict[str, Json] = {
             "name": self.grid.name,
             "row": task.entry,
             "hash": task.hash(chosen),

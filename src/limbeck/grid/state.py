@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from limbeck.data.pairs import Pairs
 from limbeck.errors import LimbeckError
@@ -78,7 +77,7 @@ def _finished_row(
     return result
 
 
-def _hash_of(result: Result) -> Any:
+def _hash_of(result: Result) -> object:
     about = result.settings.get("grid")
     return about.get("hash") if isinstance(about, dict) else None
 

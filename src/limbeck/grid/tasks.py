@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from limbeck.files import sha256_json
 from limbeck.grid.plan import Between, Grid, Row, Search, Settings
 from limbeck.training.identity import identity_by_path, recipe_identity
 from limbeck.training.recipe import Recipe, load_recipe
+from limbeck.typed import Json, leaves, map_leaves
 
 
 @dataclass(eq=False)
@@ -45,7 +47,7 @@ class Task:
     entry: str
     label: str
     seed: int
-    recipe: str | dict[str, Any]
+    recipe: str | dict[str, Json]
     settings: Settings
     product: Settings = field(default_factory=dict)
     searched: Settings = field(default_factory=dict)
@@ -93,9 +95,10 @@ class Task:
         return self.hashes()
 
     def _load(self, places: dict[str, str], chosen: Settings | None) -> Recipe:
-        settings = _fill({**self.settings, **(chosen or {}), "seed": self.seed}, places)
+        fill = functools.partial(_fill, places)
+        settings = map_leaves({**self.settings, **(chosen or {}), "seed": self.seed}, fill)
         try:
-            return load_recipe(_fill(self.recipe, places), settings, folder=self.folder)
+            return load_recipe(map_leaves(self.recipe, fill), settings, folder=self.folder)
         except LimbeckError as error:
             raise LimbeckError(f"{self.entry}: {error}", code=error.code) from None
 
@@ -209,11 +212,11 @@ def _same_seed(task: Task, other: Task) -> bool:
     return other.seed == task.seed
 
 
-def _combinations(product: dict[str, list[Any]]) -> list[Settings]:
+def _combinations(product: dict[str, list[Json]]) -> list[Settings]:
     return [dict(zip(product, values, strict=True)) for values in itertools.product(*product.values())]
 
 
-def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Any]], shared: Settings) -> list[Task]:
+def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Json]], shared: Settings) -> list[Task]:
     tune = grid.tune
     if tune is None or row.tune is False:
         return []
@@ -235,10 +238,10 @@ def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Any]], shar
     ]  # fmt: skip
 
 
-def _draw(search: Search, count: int, seed: Any) -> list[Settings]:
+def _draw(search: Search, count: int, seed: object) -> list[Settings]:
     """Sample settings by a seed: one number per stratum of a range, and all choices equally often."""
     rng = np.random.default_rng(int(sha256_json(seed)[:12], 16))
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, list[Json]] = {}
     for key, values in search.items():
         order = rng.permutation(count)
         if isinstance(values, Between):
@@ -248,24 +251,18 @@ def _draw(search: Search, count: int, seed: Any) -> list[Settings]:
     return [{key: column[trial] for key, column in columns.items()} for trial in range(count)]
 
 
-def _references(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [name for inner in value for name in _references(inner)]
-    return [value[1:].split("/")[0]] if isinstance(value, str) and value.startswith("$") else []
+def _references(value: object) -> list[str]:
+    texts = [leaf for leaf in leaves(value) if isinstance(leaf, str)]
+    return [text[1:].split("/")[0] for text in texts if text.startswith("$")]
 
 
-def _fill(value: Any, places: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(inner, places) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_fill(inner, places) for inner in value]
+def _fill(places: dict[str, str], value: object) -> object:
+    """Replace the name of a run by its place."""
     if isinstance(value, str) and value.startswith("$"):
         name, slash, rest = value[1:].partition("/")
         return places[name] + slash + rest if name in places else value
     return value
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return "".join(c if c.isalnum() or c in "._" else "-" for c in str(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from limbeck.errors import LimbeckError
 from limbeck.files import write_json
@@ -12,6 +12,18 @@ from limbeck.grid.tasks import Task
 from limbeck.grid.work import Outcome
 
 RULE = "highest validation score, the earlier trial on a tie; query rows are never looked at"
+
+
+class Trial(TypedDict):
+    """The record of one trial."""
+
+    trial: int
+    settings: Settings
+    score: float | None
+    error: str | None
+    seconds: float
+    seed: int
+    hash: str
 
 
 class TuningLog:
@@ -24,7 +36,7 @@ class TuningLog:
             LimbeckError: a stored trial has other settings than the grid file.
         """
         self.rows, self.name, self.entry, self.tasks = rows, f"tune/{entry}", entry, trials
-        self.done: dict[int, dict[str, Any]] = {}
+        self.done: dict[int, Trial] = {}
         if rows.has(self.name):
             for record in rows.read(self.name)["trials"]:
                 self.done[record["trial"]] = record
@@ -65,7 +77,7 @@ class TuningLog:
 
     def best(self) -> int | None:
         """Return the number of the chosen trial; None before all are done, or if none has a score."""
-        scored = {n: record["score"] for n, record in self.done.items() if record["score"] is not None}
+        scored = {n: score for n, record in self.done.items() if (score := record["score"]) is not None}
         if len(self.done) < len(self.tasks) or not scored:
             return None
         return min(scored, key=lambda n: (-scored[n], n))

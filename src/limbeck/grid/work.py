@@ -15,6 +15,7 @@ from limbeck.files import read_json, write_atomic
 from limbeck.grid.rows import row_name
 from limbeck.tables import split_lines
 from limbeck.training.recipe import Recipe
+from limbeck.typed import Json, map_leaves
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Work:
     name: str
     kind: Literal["prepare", "trial", "row"]
     folder: Path
-    recipe: dict[str, Any]
+    recipe: dict[str, Json]
     label: str
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Json] = field(default_factory=dict)
     rows: Path = Path()
     extra_protocols: tuple[str, ...] = ()
     ceiling: bool = True
@@ -146,21 +147,13 @@ def write_row(file: Path, result: Result) -> None:
         "per_query": {},
         "curves": curves,
         "run": Path(result.run).name,
-        "settings": _named(result.settings),
+        "settings": map_leaves(result.settings, _name),
     }
     result.model_copy(update=small).save(file)
 
 
-def _named(settings: dict[str, Any]) -> dict[str, Any]:
-    """Replace absolute paths in settings, at any depth, by their last part."""
-    return {key: _name(value) for key, value in settings.items()}
-
-
-def _name(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _named(value)
-    if isinstance(value, list):
-        return [_name(one) for one in value]
+def _name(value: object) -> object:
+    """Return the last part of an absolute path, and any other value as it is."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 

@@ -39,7 +39,7 @@ from limbeck.index.measured import read_measured, write_measured
 from limbeck.index.segments import file_entry, same_file
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
-from limbeck.typed import is_inside, typed
+from limbeck.typed import Json, is_inside, typed
 
 FORMAT = 1
 FOLDER, ABOUT, MEASURED = "derived", "derived.json", "measured.json"
@@ -53,7 +53,7 @@ class _About:
 
     name: str
     options: dict[str, int]
-    space: dict[str, Any]
+    space: dict[str, Json]
     segments: list[SegmentEntry]
     files: dict[str, FileEntry]
     seconds: float
@@ -78,7 +78,7 @@ class Derived:
     folder: Path
     name: str
     options: dict[str, int]
-    space: dict[str, Any]
+    space: dict[str, Json]
     segments: list[SegmentEntry]
     files: dict[str, FileEntry]
     seconds: float

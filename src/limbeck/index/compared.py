@@ -98,7 +98,7 @@ def as_scalar(value: Value, kind: pa.DataType) -> pa.Scalar:
     return pa.scalar(value).cast(kind) if isinstance(value, str) else pa.scalar(value, kind)
 
 
-def bools(array: Any) -> np.ndarray:
+def bools(array: object) -> np.ndarray:
     """Convert an Arrow array of booleans to bool (n,); nulls become False."""
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
 

@@ -7,8 +7,6 @@ manifest records what they are and how they rank (`limbeck.spaces.Kept`).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
@@ -20,7 +18,7 @@ from limbeck.spaces import Kept
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
-def with_embeddings(items: Any, embeddings: np.ndarray, kept: Kept, *, first: int = 0) -> pa.Table:
+def with_embeddings(items: object, embeddings: np.ndarray, kept: Kept, *, first: int = 0) -> pa.Table:
     """Return a table of items with their embeddings as an additional column.
 
     The column is in half precision; for an index of version 0.1 it is in single precision, like its other

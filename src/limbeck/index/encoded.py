@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from limbeck.index.checked import CheckedFile
 from limbeck.index.items import Items, TableBuffer, as_items, hash_ids
 from limbeck.index.manifest import FileEntry
 from limbeck.spaces import Kept, Space, space_from_json
-from limbeck.typed import typed
+from limbeck.typed import Json, typed
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq  # imported where it is used: slow, and a search does without
@@ -176,14 +176,14 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
 class _About:
     """Holds the fields of ``encoded.json`` that are read."""
 
-    space: dict[str, Any]
+    space: dict[str, Json]
     space_id: str | None
     modality: str
     model: str | None
     media_root: str | None
     n: int
     sha256: dict[str, str]
-    embeddings: dict[str, Any] | None = None
+    embeddings: dict[str, Json] | None = None
 
 
 class Encoded:
@@ -312,7 +312,7 @@ def is_encoded(path: Path) -> bool:
     return (Path(path) / META).is_file()
 
 
-def read_skipped(path: Path | str) -> list[dict[str, Any]]:
+def read_skipped(path: Path | str) -> list[dict[str, str]]:
     """Return the items that could not be encoded: ``[{"id", "reason"}, ...]``."""
     from limbeck.tables import split_lines
 

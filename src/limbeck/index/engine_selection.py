@@ -20,6 +20,7 @@ from limbeck.index.query import Answer, ExactSearch, SearchOptions
 from limbeck.index.segment_view import PrefixView
 from limbeck.index.store import IndexStore
 from limbeck.index.ties import nearest_settled, ordered
+from limbeck.typed import Json
 
 _STALE = 0.2  # above this share of uncovered rows, a new build is recommended
 MILVUS = "milvus"
@@ -67,7 +68,7 @@ class Choice:
 
         return Where(where, store.schema)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return all fields except the search as JSON."""
         names = ("engine", "params", "why", "recall", "ms", "uncovered")
         return {name: getattr(self, name) for name in names}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from limbeck.files import sha256_file
+from limbeck.typed import Json
 
 COLUMN = "file_state"
 TYPE = pa.struct([("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
@@ -27,12 +27,12 @@ class FileState:
     mtime_ns: int
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the state as a value of the column."""
         return {"size": self.size, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
 
     @classmethod
-    def from_json(cls, value: Any) -> FileState | None:
+    def from_json(cls, value: object) -> FileState | None:
         """Read what `to_json` wrote; return None for anything else."""
         if not isinstance(value, dict) or not all(value.get(name) is not None for name in TYPE.names):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from limbeck.errors import LimbeckError
 
 _NULLS = 1 << 16
-Items: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
+Items: TypeAlias = pa.Table | Mapping[str, Sequence[object]]
 
 
 def as_items(items: Items) -> pa.Table:
@@ -46,7 +46,7 @@ def as_items(items: Items) -> pa.Table:
     return table.select(["id", *[name for name in table.column_names if name != "id"]])
 
 
-def _column(name: str, values: Sequence[Any]) -> pa.Array:
+def _column(name: str, values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

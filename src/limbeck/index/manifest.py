@@ -11,11 +11,10 @@ import re
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import cannot_read, fsync_path, json_text, publish_new, read_json, sha256_json
-from limbeck.typed import is_inside, typed
+from limbeck.typed import Json, is_inside, typed
 
 READER = 2  # the format that this code can open
 WITH_REMOVED = 2  # least reader for an index with removed rows or with columns added later
@@ -66,7 +65,7 @@ class Manifest:
     """
 
     generation: int
-    space: dict[str, Any]
+    space: dict[str, Json]
     space_id: str | None
     modality: str
     schema: list[list[str]]
@@ -78,7 +77,7 @@ class Manifest:
     created: str = ""
     tombstones: list[TombstoneEntry] = field(default_factory=list)
     min_reader: int = 1
-    embeddings: dict[str, Any] | None = None
+    embeddings: dict[str, Json] | None = None
     asymmetric: bool = False
 
     @property
@@ -108,13 +107,13 @@ class Manifest:
             name.removeprefix(start): entry for name, entry in self.files.items() if name.startswith(start)
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON value of a manifest file, with its checksum."""
         value = {"format": self.min_reader, **asdict(self)}
         return {**value, "checksum": sha256_json(value)}
 
     @classmethod
-    def from_json(cls, value: Any, path: Path) -> Manifest:
+    def from_json(cls, value: object, path: Path) -> Manifest:
         """Check and read a manifest's JSON value.
 
         Raises:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json, sha256_json, write_json
-from limbeck.typed import typed
+from limbeck.typed import Json, typed
 
 _PARAMS = {"probes": "nprobe", "ef": "ef_search", "flips": "nflip"}  # search parameters of version 0.1
 
@@ -63,7 +62,7 @@ class Measured:
         )
 
 
-def read_measured(path: Path, build: str, advice: str) -> dict[str, Any]:
+def read_measured(path: Path, build: str, advice: str) -> dict[str, Json]:
     """Read what `write_measured` wrote for a build.
 
     Args:
@@ -87,7 +86,7 @@ def read_measured(path: Path, build: str, advice: str) -> dict[str, Any]:
     return asdict(found)
 
 
-def _current(value: dict[str, Any]) -> dict[str, Any]:
+def _current(value: dict[str, Json]) -> dict[str, Json]:
     """Give the fields of version 0.1 their present names."""
     entries = value.get("settings")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -100,7 +99,7 @@ def _current(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != "settings"} | {"entries": renamed}
 
 
-def write_measured(path: Path, build: str, value: Mapping[str, Any]) -> None:
+def write_measured(path: Path, build: str, value: Mapping[str, Json]) -> None:
     """Write a build's measurement with a fingerprint of both."""
     body = {key: item for key, item in value.items() if key != "of"}
     write_json(path, {"of": sha256_json([build, body]), **body})

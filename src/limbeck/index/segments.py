@@ -139,7 +139,7 @@ class Segment:
         """Return whether the segment's file has exactly the columns of a schema, in this order."""
         return list(self.own_items.column_names) == schema.names
 
-    def _checked(self, values: Any) -> Any:
+    def _checked(self, values: pa.Array) -> pa.Array:
         """Check the offsets of Arrow values, so that a damaged file cannot cause stray reads; return them."""
         try:
             values.validate(full=True)

@@ -26,6 +26,7 @@ from limbeck.index.segment_writer import Batches
 from limbeck.index.segments import RESTORE, Segment, plain_values, same_file, ungrouped
 from limbeck.index.writer import StoreMeta, commit
 from limbeck.spaces import Kept, Space, space_from_json
+from limbeck.typed import Json
 
 EMBEDDING = "embedding"  # the column of the kept embeddings
 
@@ -283,7 +284,7 @@ class IndexStore:
                 return self.path / folder, entry
         return None
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Json]:
         """Return a JSON summary of the index; no rows are read."""
         manifest = self.manifest
         return {

@@ -26,7 +26,7 @@ def nearest_settled(
     points: np.ndarray,
     k: int,
     embeddings: np.ndarray,
-    mask: Any = None,
+    mask: object = None,
 ) -> list[Answer]:
     """Return the k nearest items of each query by (distance, embedding, row).
 

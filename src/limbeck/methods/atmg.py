@@ -6,8 +6,6 @@ says what the authors' code does and what we chose.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from limbeck.encoders.config import Strict
@@ -35,7 +33,7 @@ class Atmg(PairMethod):
         entailment: float = Field(default=0.2, ge=0)
         entailment_warmup: float = Field(default=0.0, ge=0, le=1)
 
-    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
         super().__init__(encoder, config, setup)
         if getattr(encoder.lift.config, "logit", None) != "angle":
             raise LimbeckError(

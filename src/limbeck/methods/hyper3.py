@@ -6,8 +6,6 @@ visual node of a phrase exists in training only. docs/papers/hyperbolic.md says 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import nn
@@ -62,7 +60,7 @@ class Hyper3(Method[PartOutputs]):
         heads: int = Field(default=4, ge=1)
 
     @classmethod
-    def inputs(cls, config: Any) -> dict[str, Input]:
+    def inputs(cls, config: Config) -> dict[str, Input]:
         """Return a picture, its text, and a phrase of that text."""
         return super().inputs(config) | {"phrase": Input("phrase", "text")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -57,7 +57,7 @@ class SodaHyperbolic(SodaTeacher):
     config: Config
 
     @classmethod
-    def inputs(cls, config: Any) -> dict[str, Input]:
+    def inputs(cls, config: Config) -> dict[str, Input]:
         """Return SODA's inputs, and the teacher's outputs for the same picture and prompt."""
         reader = TeacherSpec(config.teacher)
         return super().inputs(config) | {

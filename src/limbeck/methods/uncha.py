@@ -5,8 +5,6 @@ docs/papers/hyperbolic.md says what stands for the paper's boxes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 
@@ -42,7 +40,7 @@ class Uncha(PartMethod):
         part_scale: float = Field(default=1 / 0.05, gt=0)
         whole_scale: float = Field(default=1 / 0.06, gt=0)
 
-    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+    def __init__(self, encoder: DualEncoder, config: Config, setup: Setup) -> None:
         super().__init__(encoder, config, setup)
         self.part_scale, self.whole_scale = LogitScale(), LogitScale()
         self.part_scale.set_temperature(config.part_scale, 100.0)

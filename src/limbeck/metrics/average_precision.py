@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,15 @@ class MapRules(TypedDict):
     empty: str
 
 
+class MapSettings(TypedDict):
+    """The rules of a mean average precision."""
+
+    k: int | None
+    ties: str
+    normalizer: str
+    empty: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeanAveragePrecision:
     """A mean average precision with its settings.
@@ -50,7 +59,7 @@ class MeanAveragePrecision:
     value: float
     per_query: np.ndarray
     n_empty: int
-    settings: dict[str, Any]
+    settings: MapSettings
 
 
 def hamming_map(
@@ -161,7 +170,7 @@ def ranking_map(
     return _result(per_query, settings)
 
 
-def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> dict[str, Any]:
+def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> MapSettings:
     """Check the settings and return them as a dict."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
         raise LimbeckError(
@@ -200,7 +209,7 @@ def _check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarr
     return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
 
 
-def _result(per_query: np.ndarray, settings: dict[str, Any]) -> MeanAveragePrecision:
+def _result(per_query: np.ndarray, settings: MapSettings) -> MeanAveragePrecision:
     value, values, n_empty = settle_empty(per_query, settings["empty"])
     return MeanAveragePrecision(value, values, n_empty, settings)
 

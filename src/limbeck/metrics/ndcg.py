@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from limbeck.codes.words import fill_distances, popcount
 from limbeck.errors import LimbeckError
 from limbeck.metrics.empty import check_empty, settle_empty
 from limbeck.metrics.histograms import CHUNK, LabelledCodes
+from limbeck.typed import Json
 
 GAINS = {"exponential": lambda grade: 2.0**grade - 1, "linear": lambda grade: grade}
 
@@ -34,7 +34,7 @@ class Ndcg:
     value: dict[int, float]
     per_query: dict[int, np.ndarray]
     n_empty: int
-    settings: dict[str, Any]
+    settings: dict[str, Json]
 
 
 def hamming_ndcg(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from limbeck.files import read_json, write_json
 from limbeck.onnx.foreign import Calls, session_options
 from limbeck.onnx.precision import GRAPHS, Precision
 from limbeck.preprocess import Arrays, Preprocessor, preprocessor_from_json
+from limbeck.preprocess.base import Item
 from limbeck.spaces import Kept, Space, space_from_json
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -45,7 +47,7 @@ class OnnxTower:
 
     folder: Path
     reads: str
-    settings: dict[str, Any]
+    settings: dict[str, Json]
     precision: Precision = "fp32"
     calls: Calls | None = None
 
@@ -167,12 +169,12 @@ class OnnxEncoder:
         """Encode texts to points (N, width)."""
         return self.encode("text", texts, "points")[0]
 
-    def encode_image(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def encode_image(self, images: Sequence[Item] | np.ndarray) -> np.ndarray:
         """Encode pictures or feature rows to points (N, width)."""
         return self.encode("image", images, "points")[0]
 
     def encode(
-        self, modality: str, items: Sequence[Any] | np.ndarray, *outputs: Output, batch_size: int = 256
+        self, modality: str, items: Sequence[Item] | np.ndarray, *outputs: Output, batch_size: int = 256
     ) -> list[np.ndarray]:
         """Encode at least one picture, feature row or text; return one array (N, width) per output.
 
@@ -189,7 +191,7 @@ class OnnxEncoder:
             parts.append(self.compute(modality, self.collate(modality, block), *outputs))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def collate(self, modality: str, items: Sequence[Any]) -> Arrays:
+    def collate(self, modality: str, items: Sequence[Item]) -> Arrays:
         """Turn opened pictures, feature rows or texts into the arrays (B, …) of `compute`."""
         return self.towers[modality].preprocess(items)
 
@@ -240,7 +242,7 @@ class OnnxEncoder:
                 shutil.copyfile(source, folder / name)
 
 
-def _opened(item: Any) -> Any:
+def _opened(item: Item) -> Item:
     if not isinstance(item, Path):
         return item
     from limbeck.pictures import open_picture  # with Pillow, which a text does not need

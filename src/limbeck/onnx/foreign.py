@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,7 +37,7 @@ class Calls:
     output: str
     batch: int | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the keyword arguments."""
         return asdict(self)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tokenizers import Regex, Tokenizer, normalizers
 
@@ -20,6 +20,7 @@ from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.resize import Resize
 from limbeck.preprocess.text import TokenPreprocessor
 from limbeck.spaces import Space
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ClipLike:
             tokenizer.normalizer = normalizers.Sequence([*steps, *last])
         return tokenizer
 
-    def tokenizer_config(self) -> dict[str, Any]:
+    def tokenizer_config(self) -> dict[str, Json]:
         """Return ``tokenizer_config.json`` of `transformers`."""
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -98,7 +99,7 @@ class ClipLike:
         """How a picture becomes a square; limbeck's own rule differs from it by one pixel at most."""
         return self.image.resize or Resize(self.image.side, self.image.side)
 
-    def preprocessor_config(self, layout: str) -> dict[str, Any]:
+    def preprocessor_config(self, layout: str) -> dict[str, Json]:
         """Return ``preprocessor_config.json`` of `transformers`.
 
         Raises:

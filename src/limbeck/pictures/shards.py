@@ -198,7 +198,7 @@ class _Recent(Generic[T]):
         self._held, self._sum, self._lock = OrderedDict[Any, T](), 0, threading.Lock()
         self._making: dict[Any, threading.Lock] = {}
 
-    def get(self, key: Any, make: Callable[[Any], T]) -> T:
+    def get(self, key: object, make: Callable[[Any], T]) -> T:
         """Return the value of a key, made by one thread; a value in use outlives its place here."""
         with self._lock:
             if key in self._held:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from PIL import Image
+
 Arrays = dict[str, np.ndarray]
+Item: TypeAlias = "str | Sequence[str] | np.ndarray | Image.Image | tuple[Item, ...]"
+"""One item of a modality: a text, a list of labels, a feature row, a picture, or a set of them."""
 
 
 class Reads(NamedTuple):
@@ -45,7 +52,7 @@ class Preprocessor(Protocol):
         """Raise `LimbeckError` when nothing in the item is known."""
         ...
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Write the files that it needs into ``folder`` and return its settings as JSON."""
         ...
 

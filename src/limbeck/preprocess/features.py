@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.preprocess.base import Arrays
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class FeaturePreprocessor:
             )
         return {"features": rows}
 
-    def check_query(self, item: Any) -> None:
+    def check_query(self, item: np.ndarray) -> None:
         """Accept every row."""
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Return the settings; there are no files."""
         return {"kind": self.kind, **asdict(self)}

@@ -14,6 +14,7 @@ from PIL import Image
 from limbeck.pictures import resize_center
 from limbeck.preprocess.base import Arrays
 from limbeck.preprocess.resize import Resize, resize_from_json
+from limbeck.typed import Json
 
 
 @functools.cache
@@ -56,10 +57,10 @@ class PixelPreprocessor:
             np.take(table[channel], values[..., channel], out=out[channel])
         return out
 
-    def check_query(self, item: Any) -> None:
+    def check_query(self, item: Image.Image) -> None:
         """Accept every picture."""
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Return the settings; there are no files."""
         resize = None if self.resize is None else self.resize.to_json()
         return {

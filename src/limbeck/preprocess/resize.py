@@ -12,6 +12,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.notices import say
 from limbeck.pictures.fit import WHOLE_ASPECT
+from limbeck.typed import Json
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -66,9 +67,9 @@ class Resize:
         square.paste(image.resize((wide, tall), filter_), ((self.side - wide) // 2, (self.side - tall) // 2))
         return square
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON that `resize_from_json` reads."""
-        later: dict[str, Any] = {"even": True} if self.even else {}
+        later: dict[str, Json] = {"even": True} if self.even else {}
         later |= {} if self.fill is None else {"fill": self.fill}
         return {"side": self.side, "short": self.short, "resample": self.resample, **later}
 

@@ -15,6 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import read_json, write_json
 from limbeck.preprocess.base import Arrays, Preprocessor
 from limbeck.preprocess.words import canonical, check_rule, words
+from limbeck.typed import Json
 
 Array = TypeVar("Array")
 UNKNOWN = "[UNK]"
@@ -86,7 +87,7 @@ class TokenPreprocessor:
                 return True
         return False
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Write ``tokenizer.json`` and return the settings."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         return {"kind": self.kind, **{name: getattr(self, name) for name in (*_TOLD, *_LATER)}}
@@ -139,7 +140,7 @@ class BagPreprocessor:
         if not any(word in self.index for word in words(item, self.rule)):
             raise unknown_query(item)
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Write ``vocabulary.json`` and return the settings."""
         write_json(folder / "vocabulary.json", {"rule": self.rule, "words": list(self.vocabulary)})
         return {"kind": self.kind}
@@ -160,7 +161,7 @@ class ConcatPreprocessor:
         """Raise `LimbeckError` when no part knows a word of the query."""
         check_parts(self.parts, item)
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def save(self, folder: Path) -> dict[str, Json]:
         """Write one folder per part and return the settings of all."""
         settings = []
         for i, part in enumerate(self.parts):

@@ -6,10 +6,15 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.optional_deps import require
 from limbeck.reporting.style import Look, chart_settings, inline, light, light_settings, standalone
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Panel:
     """One pair of axes; ``draw`` is called with the matplotlib axes and draws into them."""
 
     title: str
-    draw: Callable[[Any], None]
+    draw: Callable[[Axes], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Chart:
         legend_rows = -(-len(self.legend) // self._across())
         return self.size[0] * columns, self.size[1] * rows + 0.25 * legend_rows
 
-    def _draw(self, figure: Any) -> None:
+    def _draw(self, figure: Figure) -> None:
         axes = figure.subplots(*self._grid(), squeeze=False).ravel()
         for axis, panel in zip(axes, self.panels, strict=False):
             panel.draw(axis)
@@ -88,35 +93,36 @@ class Chart:
         return parts
 
 
-def _figure(draw: Callable[[Any], None], width: float, height: float) -> str:
+def _figure(draw: Callable[[Figure], None], width: float, height: float) -> str:
     stream = io.StringIO()
     with require("matplotlib").rc_context(chart_settings()):
         _drawn(draw, width, height).savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
 
 
-def _pixels(draw: Callable[[Any], None], width: float, height: float, dpi: int) -> bytes:
+def _pixels(draw: Callable[[Figure], None], width: float, height: float, dpi: int) -> bytes:
     stream = io.BytesIO()
     with require("matplotlib").rc_context(light_settings()):
         figure = _drawn(draw, width, height)
-        for artist in figure.findobj(lambda part: isinstance(getattr(part, "_color", None), str)):
+        artists: list[Any] = figure.findobj(lambda part: isinstance(getattr(part, "_color", None), str))
+        for artist in artists:
             artist.set_color(light(artist.get_color()))  # panels use placeholder colours
         figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 
-def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Any:
+def _drawn(draw: Callable[[Figure], None], width: float, height: float) -> Figure:
     figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.04, hspace=0.05)
     draw(figure)
     return figure
 
 
-def _alone(panel: Panel, figure: Any) -> None:
+def _alone(panel: Panel, figure: Figure) -> None:
     panel.draw(figure.subplots())
 
 
-def _handle(key: Key) -> Any:
+def _handle(key: Key) -> Artist:
     if key.kind == "bar":
         return require("matplotlib.patches").Patch(color=key.look.color)
     line = require("matplotlib.lines").Line2D

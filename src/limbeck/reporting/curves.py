@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
 from limbeck.tables import split_lines
+from limbeck.typed import Json
 
 
-def read_curves(run: Path | str) -> list[dict[str, Any]]:
+def read_curves(run: Path | str) -> list[dict[str, Json]]:
     """Read the rows of each ``stages/NAME/metrics.jsonl`` of a run, and add the ``stage`` to each row.
 
     The stages are in the order of ``run.json``, or of their names if it does not list them.
@@ -22,7 +22,7 @@ def read_curves(run: Path | str) -> list[dict[str, Any]]:
     run = Path(run)
     files = {file.parent.name: file for file in sorted((run / "stages").glob("*/metrics.jsonl"))}
     order = _stage_order(run / "run.json")
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Json]] = []
     for stage in sorted(files, key=lambda name: order.index(name) if name in order else len(order)):
         lines = split_lines(files[stage].read_text(encoding="utf-8"))
         for number, line in enumerate(lines, start=1):

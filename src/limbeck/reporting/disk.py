@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from limbeck.reporting.chart import Chart, Key, Panel
 from limbeck.reporting.style import GRID, INK, SOFT, Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 SIZE = (5.2, 5.2)
 RINGS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -119,7 +123,7 @@ def poincare_disks(models: Mapping[str, Disk], colors: Mapping[str, str] | None 
     return Chart("disk", panels, legend, SIZE)
 
 
-def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
+def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Axes) -> None:
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
     axis.grid(visible=False)
     for spine in axis.spines.values():
@@ -136,7 +140,8 @@ def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
     labels = label_places(spots, inner=0.1 * limit, least=0.5 * limit)
     for name, spot, label in zip(names, spots, labels, strict=True):
         axis.plot(*np.stack([spot, label]).T, color=SOFT, linewidth=0.7, zorder=3)
-        axis.scatter(*spot, s=28, color=_color(disk, look, name), edgecolor=INK, linewidths=0.8, zorder=6)
+        x, y = spot.tolist()
+        axis.scatter(x, y, s=28, color=_color(disk, look, name), edgecolor=INK, linewidths=0.8, zorder=6)
         right, up = label - spot
         axis.annotate(
             name, label, xytext=(3 * np.sign(right), 0), textcoords="offset points", fontsize=10, zorder=7,
@@ -144,7 +149,7 @@ def _panel(disk: Disk, look: dict[str, Look], limit: float, axis: Any) -> None:
         )  # fmt: skip
 
 
-def _rings(limit: float, axis: Any) -> None:
+def _rings(limit: float, axis: Axes) -> None:
     """Draw circles of equal distance from the root, and the boundary of the disk if it is visible."""
     turn = np.linspace(0, 2 * np.pi, 181)
     for radius in (*RINGS, np.inf):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from limbeck.evaluation.results import DIRECTIONS, Result
 from limbeck.reporting.chart import Chart, Key, Panel
 from limbeck.reporting.style import GRID, SOFT, Look, looks
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 ARROWS = {"i2t": "picture → text", "t2i": "text → picture"}
 WIDE = (4.9, 3.3)
@@ -39,7 +44,7 @@ def map_against_bits(results: Sequence[Result]) -> Chart | None:
 
 
 def _map_panel(
-    results: Sequence[Result], direction: str, look: dict[str, Look], limits: tuple[float, float], axis: Any
+    results: Sequence[Result], direction: str, look: dict[str, Look], limits: tuple[float, float], axis: Axes
 ) -> None:
     lengths = sorted({result.bits for result in results if result.bits})
     axis.set_ylim(*limits)
@@ -67,7 +72,7 @@ def _map_panel(
     axis.grid(axis="x", visible=False)
 
 
-def _floor(axis: Any, levels: list[float]) -> None:
+def _floor(axis: Axes, levels: list[float]) -> None:
     if not levels:
         return
     level = float(np.mean(levels))
@@ -124,7 +129,7 @@ def _precision(name: str, results: Sequence[Result], bits: int | None, x: str, y
 
 
 def _precision_panel(
-    results: Sequence[Result], direction: str, look: dict[str, Look], x: str, y: str, axis: Any
+    results: Sequence[Result], direction: str, look: dict[str, Look], x: str, y: str, axis: Axes
 ) -> None:
     for label, style in look.items():
         curves = [r.curves[direction] for r in results if r.label == label and direction in r.curves]
@@ -170,7 +175,7 @@ def bit_balance(results: Sequence[Result], bits: int | None = None) -> Chart | N
     return Chart("bit-balance", panels, legend, SMALL, columns=4)
 
 
-def _balance_panel(result: Result, axis: Any) -> None:
+def _balance_panel(result: Result, axis: Axes) -> None:
     for part, style in SIDES.items():
         ones = result.health.get(part, {}).get("ones")
         if isinstance(ones, list):
@@ -184,7 +189,7 @@ def _balance_panel(result: Result, axis: Any) -> None:
     axis.set_ylabel("share of ones")
 
 
-def learning_curves(curves: dict[str, list[dict[str, Any]]], column: str = "loss") -> Chart | None:
+def learning_curves(curves: dict[str, list[dict[str, Json]]], column: str = "loss") -> Chart | None:
     """Draw one column of ``metrics.jsonl`` by step, one small panel per run and one colour per stage.
 
     ``curves`` holds the rows of each run; runs without the column are left out. Without any, return None.
@@ -211,7 +216,7 @@ def _learning_panel(
     run: dict[str, tuple[np.ndarray, np.ndarray]],
     look: dict[str, Look],
     limits: tuple[float, float] | None,
-    axis: Any,
+    axis: Axes,
 ) -> None:
     end = 0.0
     for stage, (steps, values) in run.items():
@@ -229,15 +234,14 @@ def _learning_panel(
 
 
 def stage_series(
-    rows: Sequence[dict[str, Any]], column: str, most: int = 160
+    rows: Sequence[dict[str, Json]], column: str, most: int = 160
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return steps and values of one column per stage, averaged to at most ``most`` points."""
     logged: dict[str, list[tuple[float, float]]] = {}
     for number, row in enumerate(rows):
-        if isinstance(row.get(column), (int, float)):
-            logged.setdefault(str(row.get("stage", "")), []).append(
-                (float(row.get("step", number)), row[column])
-            )
+        value, step = row.get(column), row.get("step", number)
+        if isinstance(value, int | float) and isinstance(step, int | float):
+            logged.setdefault(str(row.get("stage", "")), []).append((step, value))
     series = {}
     for stage, points in logged.items():
         values = np.asarray(points, float)

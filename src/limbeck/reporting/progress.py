@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from limbeck.files import STANDARD_OUTPUT, write_atomic
 from limbeck.reporting import plots
 from limbeck.reporting.chart import Chart, Key, Panel
 from limbeck.reporting.style import Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 NAMES = {"pairs": "pairs seen", "seconds": "seconds of training"}
 
@@ -43,7 +47,7 @@ def quality_over(results: Sequence[Result]) -> Chart | None:
     return Chart("quality", panels, [Key(label, look[label]) for label in series], plots.WIDE)
 
 
-def _panel(series: dict[str, list[Result]], axis: str, look: dict[str, Look], place: Any) -> None:
+def _panel(series: dict[str, list[Result]], axis: str, look: dict[str, Look], place: Axes) -> None:
     for label, members in series.items():
         at, curves = common_curves(members, axis)
         style, mean = look[label], curves.mean(axis=0)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from limbeck.reporting.chart import Chart, Key, Panel
 from limbeck.reporting.style import Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 SIZE = (3.6, 2.3)
 BINS = 48
@@ -35,7 +39,7 @@ def radius_histograms(models: Mapping[str, Mapping[str, np.ndarray]]) -> Chart |
     return Chart("radii", panels, [Key(kind, style, "bar") for kind, style in look.items()], SIZE, columns=3)
 
 
-def _panel(kinds: Mapping[str, np.ndarray], look: dict[str, Look], edges: np.ndarray, axis: Any) -> None:
+def _panel(kinds: Mapping[str, np.ndarray], look: dict[str, Look], edges: np.ndarray, axis: Axes) -> None:
     for kind, radii in kinds.items():
         share = np.histogram(radii, edges)[0] / len(radii)
         axis.stairs(share, edges, fill=True, color=look[kind].color, alpha=0.22)

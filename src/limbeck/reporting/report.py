@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.evaluation.results import Result
 from limbeck.files import write_atomic
@@ -22,6 +22,7 @@ from limbeck.reporting.style import swatch
 from limbeck.reporting.summary import health_table, score_tables
 from limbeck.reporting.tables import Table
 from limbeck.reporting.traversal_view import Way, shown_way
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ class _Section:
     name: str
     title: str
     text: str
-    charts: list[dict[str, Any]] = field(default_factory=list)
+    charts: list[dict[str, Json]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
@@ -66,7 +67,7 @@ def write_report(
     results: Sequence[Result] = (),
     retrieval: Sequence[Result] = (),
     overview: Sequence[Table] = (),
-    curves: Mapping[str, Sequence[dict[str, Any]]] | None = None,
+    curves: Mapping[str, Sequence[dict[str, Json]]] | None = None,
     searches: Sequence[SearchExample] = (),
     ways: Sequence[Way] = (),
     disks: Mapping[str, Disk] | None = None,
@@ -155,7 +156,7 @@ def _space_sections(
     ]
 
 
-def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str, Any]]]) -> list[_Section]:
+def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str, Json]]]) -> list[_Section]:
     runs = {name: list(rows) for name, rows in curves.items()}
     validation = _validation_column(runs)
     learning = [plots.learning_curves(runs), plots.learning_curves(runs, validation) if validation else None]
@@ -192,7 +193,7 @@ def _sections(results: Sequence[Result], curves: Mapping[str, Sequence[dict[str,
     ]
 
 
-def _validation_column(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str | None:
+def _validation_column(runs: Mapping[str, Sequence[dict[str, Json]]]) -> str | None:
     """Return the ``val/`` column that most runs have, and prefer the mean of both directions."""
     votes: dict[str, int] = {}
     for rows in runs.values():
@@ -202,8 +203,8 @@ def _validation_column(runs: Mapping[str, Sequence[dict[str, Any]]]) -> str | No
     return max(votes, key=lambda c: (votes[c], c.startswith(preferred), c), default=None)
 
 
-def _charts(charts: Sequence[Chart | None], captions: Sequence[str] = ("",)) -> list[dict[str, Any]]:
-    shown = []
+def _charts(charts: Sequence[Chart | None], captions: Sequence[str] = ("",)) -> list[dict[str, Json]]:
+    shown: list[dict[str, Json]] = []
     for number, chart in enumerate(charts):
         if chart is not None:
             shown.append(
@@ -217,7 +218,7 @@ def _charts(charts: Sequence[Chart | None], captions: Sequence[str] = ("",)) -> 
     return shown
 
 
-def _search(example: SearchExample) -> dict[str, Any]:
+def _search(example: SearchExample) -> dict[str, Json]:
     hits = [
         {"src": thumbnail(picture), "caption": caption, "score": _number(score), "relevant": relevant}
         for picture, caption, score, relevant in example.hits

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from limbeck.typed import Json
 
 INK, SOFT, GRID = "#010101", "#020202", "#030303"
 """Placeholder colours of text and axes, secondary text, and grid lines."""
@@ -20,7 +21,8 @@ _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)"}
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b85c93", "#8a6d00", "#3f9bd6", "#6b5fc7", "#7a8290")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+Dash = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.6)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Look:
 
     color: str
     marker: str
-    dash: Any
+    dash: Dash
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
@@ -41,7 +43,7 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     }
 
 
-def chart_settings() -> dict[str, Any]:
+def chart_settings() -> dict[str, Json]:
     """Return the matplotlib settings of all charts (for ``matplotlib.rc_context``)."""
     return {
         "svg.fonttype": "none",  # keep text as selectable text in the page's font
@@ -81,7 +83,7 @@ def chart_settings() -> dict[str, Any]:
     }
 
 
-def light_settings() -> dict[str, Any]:
+def light_settings() -> dict[str, Json]:
     """Return `chart_settings` with the colours of a light page on white, for charts written as PNG."""
     settings = chart_settings() | dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "#ffffff")
     return {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.evaluation.compare import Group, compare
 from limbeck.evaluation.results import Result
 from limbeck.reporting.style import SERIES, looks
 from limbeck.reporting.tables import figure_head, mean_spread, score_text, space_text
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class ScoreTable:
 
     title: str
     head: list[str]
-    blocks: list[tuple[str, list[dict[str, Any]]]]
+    blocks: list[tuple[str, list[dict[str, Json]]]]
     metered: bool
     seeds: int
 
@@ -48,7 +49,7 @@ def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
     for protocol_hash in dict.fromkeys(result.protocol_hash for result in results):
         comparison = compare([result for result in results if result.protocol_hash == protocol_hash])
         metered = any(_level(group, "ceiling") is not None for group in comparison.groups)
-        blocks: dict[str, list[dict[str, Any]]] = {}
+        blocks: dict[str, list[dict[str, Json]]] = {}
         figures = comparison.ordered()
         figures = figures[figures["part"] == "scores"]
         for number, scores in figures.groupby("group", sort=False):
@@ -65,7 +66,7 @@ def score_tables(results: Sequence[Result]) -> list[ScoreTable]:
     return tables
 
 
-def _row(group: Group, scores: pd.DataFrame) -> dict[str, Any]:
+def _row(group: Group, scores: pd.DataFrame) -> dict[str, Json]:
     floor, ceiling = _level(group, "floor"), _level(group, "ceiling")
     share = None
     mean = scores.loc[scores["direction"] == "mean", "mean"]
@@ -88,7 +89,7 @@ def _level(group: Group, name: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def health_table(results: Sequence[Result]) -> dict[str, Any] | None:
+def health_table(results: Sequence[Result]) -> dict[str, Json] | None:
     """Return the code health of the first seed of each method and code length; None without any."""
     rows: dict[tuple[str, int | None], list[str]] = {}
     present = [

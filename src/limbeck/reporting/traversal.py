@@ -6,7 +6,7 @@ import io
 import textwrap
 from math import degrees
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
 from limbeck.files import STANDARD_OUTPUT, write_atomic
@@ -15,6 +15,7 @@ from limbeck.reporting.style import GRID, INK, SERIES, SOFT, light, light_settin
 from limbeck.traversal import Step, Traversal
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from PIL import Image
 
 # In inches: width of the page, edge of the picture, gaps, width of the columns of texts and of radii.
@@ -59,7 +60,7 @@ def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> byt
     with matplotlib.rc_context(light_settings()):
         figure = figures.Figure(figsize=(_WIDTH, height))
 
-        def axes(left: float, width: float, top: float = body) -> Any:
+        def axes(left: float, width: float, top: float = body) -> Axes:
             """Add axes at the lower margin; their y unit is inches."""
             box = (left / _WIDTH, _FOOT / height, width / _WIDTH, top / height)
             axis = figure.add_axes(box, ylim=(0, top))
@@ -76,7 +77,7 @@ def traversal_png(found: Traversal, picture: Image.Image, dpi: int = 150) -> byt
     return stream.getvalue()
 
 
-def _show(axis: Any, picture: Image.Image) -> None:
+def _show(axis: Axes, picture: Image.Image) -> None:
     """Draw the whole picture at the bottom of its column; small pictures are not interpolated."""
     small = max(picture.size) <= 160
     tall = _PICTURE * min(1.0, picture.height / picture.width)
@@ -88,7 +89,7 @@ def _show(axis: Any, picture: Image.Image) -> None:
     axis.set(xlim=(0, 1), ylim=(0, _PICTURE))
 
 
-def _texts(axis: Any, found: Traversal, steps: list[Step], words: list[str], places: list[float]) -> None:
+def _texts(axis: Axes, found: Traversal, steps: list[Step], words: list[str], places: list[float]) -> None:
     """Draw the path from the picture to the root, with one dot and two lines of words per text."""
     axis.set_xlim(0, _TEXTS)
     axis.grid(visible=False)
@@ -112,7 +113,7 @@ def _texts(axis: Any, found: Traversal, steps: list[Step], words: list[str], pla
         axis.text(left, place - half, _description(step), color=light(SOFT), va="bottom", fontsize=8)
 
 
-def _radii(axis: Any, found: Traversal, steps: list[Step], places: list[float]) -> None:
+def _radii(axis: Axes, found: Traversal, steps: list[Step], places: list[float]) -> None:
     """Draw the distance of each text and of the picture from the root."""
     far = max(found.radius, *(step.radius for step in steps))
     axis.set_xlim(0, 1.3 * far)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.reporting.pictures import thumbnail
 from limbeck.traversal import ROOT
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +44,7 @@ class Way:
     stations: Sequence[Station]
 
 
-def shown_way(way: Way) -> dict[str, Any]:
+def shown_way(way: Way) -> dict[str, Json]:
     """Return the values for the page's template; ``share`` is the distance relative to the farthest point."""
     farthest = max(way.radius, *(station.radius for station in way.stations), 1e-9)
     return {

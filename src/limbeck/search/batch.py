@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from limbeck.index.embeddings import check_rerank
 from limbeck.index.query import SearchOptions
 from limbeck.search.index import Hit, Index
 from limbeck.search.queries import Term
+from limbeck.typed import Json
 
 KINDS = ("text", "image", "like")
 _SHOWN = 200  # characters of an invalid line that are shown
@@ -88,7 +88,7 @@ def _not_a_query(line: int, shown: dict[str, str], fault: str) -> Query:
 
 def answer_file(
     index: Index, path: Path | str, options: SearchOptions | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Json]]:
     """Answer the queries of a file in its order.
 
     Args:
@@ -142,8 +142,8 @@ def answer_file(
         for number, query in enumerate(block):
             answer = errors[number] if number in errors else next(answers)
             if isinstance(answer, LimbeckError):
-                failed = {"line": query.line, "error": answer.message, "code": answer.code}
-                yield {"query": query.asked} | failed
+                failed: dict[str, Json] = {"line": query.line, "error": answer.message, "code": answer.code}
+                yield {"query": query.asked, **failed}
             else:
                 yield {
                     "query": query.asked,

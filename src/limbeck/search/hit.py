@@ -10,6 +10,7 @@ import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.store import IndexStore
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,9 +37,9 @@ class Hit:
     confidence: float | None = None
     alike: tuple[str, ...] = ()
 
-    def to_json(self, rank: int) -> dict[str, Any]:
+    def to_json(self, rank: int) -> dict[str, Json]:
         """Return the hit as JSON, with its confidence and the folded ids where it has some."""
-        value = {"rank": rank, "id": self.id, "score": self.score, "metadata": self.metadata}
+        value: dict[str, Json] = {"rank": rank, "id": self.id, "score": self.score, "metadata": self.metadata}
         value |= {} if self.confidence is None else {"confidence": round(self.confidence, 4)}
         return value | ({"alike": list(self.alike)} if self.alike else {})
 

@@ -59,7 +59,7 @@ class Index(Searcher):
         source: Path | str | Pairs | Source | Encoded | np.ndarray,
         *,
         model: Path | str | Encoder | None = None,
-        items: Mapping[str, Sequence[Any]] | None = None,
+        items: Mapping[str, Sequence[object]] | None = None,
         rows: np.ndarray | None = None,
         space: Space | None = None,
         batch_size: int | None = None,

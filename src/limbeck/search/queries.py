@@ -343,7 +343,7 @@ def _sum(kept: Kept, weights: Sequence[float], floats: np.ndarray) -> np.ndarray
     return space.combine(weights, space.restored(kept.points(floats)))[None]
 
 
-def _opened(image: Any) -> Any:
+def _opened(image: object) -> Any:
     if not isinstance(image, Path | str):
         return image
     from limbeck.pictures import open_picture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from limbeck.codes.arrays import as_codes_or_vectors
 from limbeck.errors import LimbeckError
@@ -33,7 +34,7 @@ def open_rows(
     encoder: Encoder | None,
     name: str | None,
     *,
-    items: Mapping[str, Sequence[Any]] | None = None,
+    items: Mapping[str, Sequence[object]] | None = None,
     rows: np.ndarray | None = None,
     space: Space | None = None,
     batch_size: int | None = None,
@@ -80,7 +81,7 @@ def open_rows(
                 code="E-OPTION-MISSING",
             )
         meta = StoreMeta(points, space_id, model=name, encoders=encoders, embeddings=kept)
-        return _slices(source, items, embeddings if kept is not None else None, kept), meta
+        return _slices(source, items, embeddings if isinstance(embeddings, np.ndarray) else None, kept), meta
     if isinstance(embeddings, np.ndarray):
         raise LimbeckError(
             "embeddings: give an array of embeddings only with an array of points", code="E-OPTION-CONFLICT"
@@ -114,6 +115,7 @@ def open_rows(
         )
     from limbeck.encoding import encode_batches, open_source
 
+    assert not isinstance(source, Encoded)
     opened = open_source(source)
     kept = embeddings if isinstance(embeddings, Kept) else encoder.kept if embeddings else None
     recorded = None if kept is None or kept.of == "unrecorded" else kept
@@ -138,7 +140,7 @@ def add_items(
     source: Path | str | Pairs | Source | Encoded | np.ndarray,
     *,
     model: Path | str | Encoder | None = None,
-    items: Mapping[str, Sequence[Any]] | None = None,
+    items: Mapping[str, Sequence[object]] | None = None,
     rows: np.ndarray | None = None,
     batch_size: int | None = None,
     replace: bool = False,
@@ -234,10 +236,11 @@ def _as_encoded(source: object) -> Encoded | None:
     return source if isinstance(source, Encoded) else None
 
 
-def open_below(source: Any, media_root: str | None) -> Source:
+def open_below(source: Path | str | Pairs | Source | Encoded, media_root: str | None) -> Source:
     """Open a source; ids and paths of a picture folder below the media root become relative to that root."""
     from limbeck.encoding import PictureFolder, open_source
 
+    assert not isinstance(source, Encoded)
     opened = open_source(source)
     if isinstance(opened, PictureFolder) and media_root is not None:
         inside = Path(media_root) in opened.root.resolve().parents
@@ -272,14 +275,14 @@ def _kept_of(embeddings: np.ndarray, encoder: Encoder | None) -> Kept:
 
 
 def _slices(
-    points: np.ndarray, items: Items, embeddings: Any = None, kept: Kept | None = None
-) -> Iterator[tuple[np.ndarray, Any]]:
+    points: np.ndarray, items: Items, embeddings: np.ndarray | None = None, kept: Kept | None = None
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
     table = as_items(items)
     if len(table) != len(points):
         raise LimbeckError(
             f"index: {len(points)} points but {len(table)} ids; give one id per point", code="E-ARRAY-ROWS"
         )
-    if kept is not None and len(embeddings) != len(points):
+    if kept is not None and embeddings is not None and len(embeddings) != len(points):
         raise LimbeckError(
             f"embeddings: {len(embeddings)} rows for {len(points)} points; give one per point",
             code="E-ARRAY-ROWS",
@@ -287,7 +290,7 @@ def _slices(
     for start in range(0, len(points), _ROWS):
         some = table.slice(start, _ROWS)
         _require_finite(points, start, "points")
-        if kept is not None:
+        if kept is not None and embeddings is not None:
             _require_finite(embeddings, start, "embeddings")
             some = with_embeddings(some, embeddings[start : start + _ROWS], kept, first=start)
         yield points[start : start + _ROWS], some

@@ -24,6 +24,7 @@ from limbeck.serve.cache import Cache
 from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
 from limbeck.serve.texts import Texts
+from limbeck.typed import Json
 
 _ROW_BYTES = 1 << 25  # of rows that are kept as JSON
 K = TypeVar("K", bound=Hashable)
@@ -164,7 +165,7 @@ class Opened:
             self._rows.put(row, known[row])
         return [known[row] for row in rows.tolist()]
 
-    def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Any]]:
+    def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Json]]:
         """Return the items of some rows in the form that answers have, without a score."""
         return [self._item(item) for item in self.index.store.metadata(rows, HIDDEN)]
 
@@ -177,7 +178,7 @@ class Opened:
         part = self._parts(np.array([self.index.store.row_of(item_id)]))[0]
         return f'{{"score": null, "confidence": null, "alike": [], {part}'
 
-    def _item(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _item(self, item: dict[str, Any]) -> dict[str, Json]:
         item_id = item.pop("id")
         place = f"/{quote(item_id, safe='')}?index={quote(self.name, safe='')}"
         pictured = self.media is not None and item.get("path") is not None
@@ -202,7 +203,7 @@ class Opened:
         )[:-1]
 
 
-def fast_json(value: Any) -> str:
+def fast_json(value: object) -> str:
     """Return strict JSON; plain values take a faster way."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -16,6 +16,7 @@ from limbeck.serve.answering import Opened, fast_json
 from limbeck.serve.schemas import FAULTS
 from limbeck.serve.service import Service
 from limbeck.serve.uploads import Uploads
+from limbeck.typed import Json
 
 MOST = 256
 
@@ -88,7 +89,7 @@ def embedding_routes(service: Service) -> APIRouter:
     return router
 
 
-def _answer(opened: Opened, terms: list[Term], form: str) -> dict[str, Any]:
+def _answer(opened: Opened, terms: list[Term], form: str) -> dict[str, Json]:
     codes = opened.index.space.storage == "codes"
     vectors = opened.index.encode_queries([[term] for term in terms], asymmetric=codes)[0]
     data = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from limbeck.index.query import SearchOptions
@@ -11,9 +9,10 @@ from limbeck.search import Term
 from limbeck.serve.answering import Opened
 from limbeck.serve.disk import on_disk
 from limbeck.traversal import Traversal, require_cones
+from limbeck.typed import Json
 
 
-def traversal(opened: Opened, term: Term, steps: int) -> dict[str, Any]:
+def traversal(opened: Opened, term: Term, steps: int) -> dict[str, Json]:
     """Return the traversal from a text or an item to the root, as JSON.
 
     Raises:
@@ -27,7 +26,7 @@ def traversal(opened: Opened, term: Term, steps: int) -> dict[str, Any]:
     return {"index": opened.name, "generation": opened.generation, **found.to_json()}
 
 
-def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Any]:
+def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Json]:
     """Return root, query, nearest items and nearest texts on a Poincaré disk, as JSON.
 
     Raises:
@@ -41,7 +40,7 @@ def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Any]:
     near = np.argsort(-space.similarity(query, places)[0], kind="stable")[:texts]
     items = index.store.points_at(rows)
     hits = opened.items(rows)
-    shown: list[dict[str, Any]] = [{"kind": "query", "text" if term.id is None else "id": term.value}]
+    shown: list[dict[str, Json]] = [{"kind": "query", "text" if term.id is None else "id": term.value}]
     shown += [{"kind": "item", "id": hit["id"], "thumbnail": hit["thumbnail"]} for hit in hits]
     shown += [{"kind": "text", "text": words[at]} for at in near]
     points = np.concatenate([query, items, places[near]])
@@ -51,7 +50,14 @@ def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Any]:
     ]
     spots, radii = on_disk(space, points, kinds), space.radius(points)
     general, specific = space.entails(points, query), space.entails(query, points)
-    root = {"kind": "root", "x": 0.0, "y": 0.0, "radius": 0.0, "entails": True, "entailed": False}
+    root: dict[str, Json] = {
+        "kind": "root",
+        "x": 0.0,
+        "y": 0.0,
+        "radius": 0.0,
+        "entails": True,
+        "entailed": False,
+    }
     return {
         "index": opened.name,
         "generation": opened.generation,

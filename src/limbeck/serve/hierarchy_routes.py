@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -15,6 +13,7 @@ from limbeck.serve.hierarchy import disk, traversal
 from limbeck.serve.params import described, parsed
 from limbeck.serve.schemas import FAULTS
 from limbeck.serve.service import Service
+from limbeck.typed import Json
 
 
 class _Start(BaseModel):
@@ -100,7 +99,7 @@ def hierarchy_routes(service: Service) -> APIRouter:
     """Return the routes of a service."""
     router = APIRouter(tags=["hierarchy"], responses=FAULTS)
 
-    def json(value: dict[str, Any]) -> Response:
+    def json(value: dict[str, Json]) -> Response:
         return Response(fast_json(value), media_type="application/json")
 
     @router.get(

@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.index.query import RECALL
+from limbeck.typed import Json
 
 MAX_K = 1000
 MAX_TERMS = 32
@@ -89,7 +90,7 @@ class HitBody(BaseModel):
     score: float | None = Field(examples=[7])
     confidence: float | None = Field(None, description="The probability that the hit is right (see `/info`).")
     alike: list[str] = Field([], description="Ids of near-duplicates that the hit stands for.")
-    metadata: dict[str, Any] = Field(examples=[{"path": "2018/beach.jpg", "labels": ["sea", "sky"]}])
+    metadata: dict[str, Json] = Field(examples=[{"path": "2018/beach.jpg", "labels": ["sea", "sky"]}])
     thumbnail: str | None = Field(None, examples=["/thumbnails/2018%2Fbeach.jpg?index=pictures"])
     picture: str | None = Field(None, examples=["/pictures/2018%2Fbeach.jpg?index=pictures"])
 
@@ -129,7 +130,7 @@ class IndexInfo(BaseModel):
 
     name: str = Field(examples=["pictures"])
     items: int = Field(examples=[12_000])
-    space: dict[str, Any] = Field(examples=[{"name": "hamming", "bits": 64}])
+    space: dict[str, Json] = Field(examples=[{"name": "hamming", "bits": 64}])
     bits: int | None
     score_name: str
     generation: int

@@ -24,8 +24,9 @@ from limbeck.serve.schemas import (
     SearchParams,
 )
 from limbeck.serve.service import Service
+from limbeck.typed import Json
 
-_EXAMPLE: dict[str, Any] = {
+_EXAMPLE: dict[str, Json] = {
     "index": "pictures",
     "generation": 3,
     "score_name": "distance",
@@ -59,7 +60,7 @@ def _inlined(model: type[SearchBody]) -> dict[str, Any]:
     schema = model.model_json_schema()
     parts = schema.pop("$defs", {})
 
-    def put(value: Any) -> Any:
+    def put(value: object) -> Any:
         if isinstance(value, dict):
             reference = value.get("$ref")
             return (

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -90,7 +89,7 @@ class Collection:
         found[there] = column.flatten().to_numpy().reshape(-1, found.shape[1])  # without the nulls
         return found.tobytes()
 
-    def shards(self, pictures: Sequence[bool]) -> Iterator[list[list[Any]]]:
+    def shards(self, pictures: Sequence[bool]) -> Iterator[list[list[object]]]:
         """Yield the items as lists of [id, metadata, whether it has a thumbnail], `SHARD` at a time."""
         hidden = [name for name in self.store.schema.names if name not in ("id", *self.columns)]
         for start in range(0, len(self.rows), SHARD):

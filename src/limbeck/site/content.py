@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from limbeck.site.scripts import base64_text, data_script
 from limbeck.site.text_tower import browser_tower
 from limbeck.site.thumbnails import Thumbnails
 from limbeck.spaces import Kept
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,12 @@ class Content:
         curves = {} if calibration is None else calibration.curves
         return {kind: curve for kind, curve in curves.items() if kind != "text" or self._tower is not None}
 
-    def _confidence(self, curves: Mapping[str, Curve]) -> dict[str, Any] | None:
+    def _confidence(self, curves: Mapping[str, Curve]) -> dict[str, Json] | None:
         """Return what `Confidence` of static/confidence.js reads; None without a curve."""
         rows = np.searchsorted(self._collection.rows, Margins(self._collection.store).rows)
-        told = {kind: {"weights": one.weights, "knots": one.knots} for kind, one in curves.items()}
+        told: dict[str, Json] = {
+            kind: {"weights": one.weights, "knots": one.knots} for kind, one in curves.items()
+        }
         return {"rows": rows.tolist(), "depth": DEPTH, "curves": told} if told else None
 
     def _prefixes(self) -> list[int]:
@@ -152,12 +154,12 @@ class Content:
         for number, shard in shards.items():
             yield f"thumbnails-{number}", data_script(f"thumbnails-{number}", shard)
 
-    def _told(self, facets: Facets) -> dict[str, Any]:
+    def _told(self, facets: Facets) -> dict[str, Json]:
         store, space = self._collection.store, self._collection.store.space
         curves = self._curves()
         check = None if self._encoder is None else self._encoder.check_query
         texts, rows = self._collection.examples(check)
-        info = {
+        info: dict[str, Json] = {
             "name": self._options.title or store.path.resolve().name,
             "items": len(self._collection.rows),
             "space": space.name,
@@ -176,7 +178,7 @@ class Content:
             "space": space.to_json(),
             "score_name": space.score_name,
             "text": self._tower is not None,
-            "kept": self._kept and self._kept.to_json() | {"text": self._gives_floats},
+            "kept": None if self._kept is None else self._kept.to_json() | {"text": self._gives_floats},
             "within": Alike(store, kept=self._kept is not None).within,
             "confidence": self._confidence(curves),
             "shard": SHARD,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from limbeck.index.facets import Facet, facets
 from limbeck.site.collection import Collection
 from limbeck.site.scripts import base64_text
+from limbeck.typed import Json
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Facets:
         found = [one for one in facets(collection.store) if one.column in collection.columns]
         return cls(collection, found)
 
-    def told(self) -> list[dict[str, Any]]:
+    def told(self) -> list[dict[str, Json]]:
         """Return the JSON that the page reads."""
         return [
             {

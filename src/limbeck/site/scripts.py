@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
 
 from limbeck.files import plain_json
 
 
-def data_script(name: str, value: Any) -> str:
+def data_script(name: str, value: object) -> str:
     """Return a script that hands a value to ``static/data.js``; it can stand inside a page as it is."""
     told = json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # An HTML parser ends a script at </script> and changes its mode at <!--.

@@ -16,6 +16,7 @@ from limbeck.preprocess import Preprocessor
 from limbeck.preprocess.text import UNKNOWN, BagPreprocessor, ConcatPreprocessor, TokenPreprocessor
 from limbeck.preprocess.words import isolate_characters
 from limbeck.site.graph import read_graph
+from limbeck.typed import Json
 
 MOST_BYTES = 16_000_000
 """The largest tower of a site: 22 MB as a script, which a visitor loads before the first answer."""
@@ -36,7 +37,7 @@ class BrowserTower:
         blob: the weights.
     """
 
-    told: dict[str, Any]
+    told: dict[str, object]
     blob: bytes
 
 
@@ -68,7 +69,7 @@ def _refused(index: Path, why: str) -> LimbeckError:
     )
 
 
-def preprocess_settings(preprocess: Preprocessor) -> dict[str, Any]:
+def preprocess_settings(preprocess: Preprocessor) -> dict[str, Json]:
     """Return the settings of `preprocessor` in static/text.js.
 
     Raises:
@@ -84,7 +85,7 @@ def preprocess_settings(preprocess: Preprocessor) -> dict[str, Any]:
     tokenizer = preprocess.tokenizer
     unknown = [number for name in (UNKNOWN, "<unk>") if (number := tokenizer.token_to_id(name)) is not None]
     names = ("pad", "length", "known", "prefix", "lower", "canonical", "whole")
-    told: dict[str, Any] = {name: getattr(preprocess, name) for name in names}
+    told: dict[str, Json] = {name: getattr(preprocess, name) for name in names}
     folds = case_folds() if preprocess.known == "word" else {}
     stored = json.loads(tokenizer.to_str())
     return {"kind": "tokens", **told, "unknown": unknown, "folds": folds, "tokenizer": _tokenizer(stored)}

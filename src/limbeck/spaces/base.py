@@ -30,7 +30,7 @@ class Space(Protocol):
         """The number of columns of a stored array."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The type of a stored array."""
 
     @property
@@ -195,7 +195,7 @@ class Vectors:
         return self.dim
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The type of a stored array: float32."""
         return np.dtype(np.float32)
 
@@ -250,7 +250,7 @@ class NoCones:
         )
 
 
-def require_whole(field: str, value: Any) -> None:
+def require_whole(field: str, value: object) -> None:
     """Raise a `LimbeckError` unless the value is a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise LimbeckError(
@@ -266,7 +266,7 @@ def require_matrix(array: np.ndarray, width: int, wanted: str, what: str) -> Non
         raise LimbeckError(f"{what}: has width {array.shape[1]}, expected {wanted}", code="E-ARRAY-SHAPE")
 
 
-def require_floats(points: ArrayLike, space: Any, what: str) -> np.ndarray:
+def require_floats(points: ArrayLike, space: Vectors, what: str) -> np.ndarray:
     """Return the points unchanged; raise a `LimbeckError` unless they are floats of shape (N, width)."""
     array = np.asarray(points)
     if array.dtype.kind != "f":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from limbeck.spaces.base import (
     require_floats,
     weighted_sum,
 )
+from limbeck.typed import Json
 
 MAX_NORM = 1e6  # fourth powers stay finite in float32
 _BLOCK_CELLS = 1 << 20  # float64 products computed at once
@@ -127,7 +128,7 @@ class Euclid(Vectors, NoCones):
 
         return for_shares(at, t)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the space as JSON, for example ``{"name": "euclid", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}
 

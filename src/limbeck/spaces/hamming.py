@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from limbeck.spaces.base import (
     weighted_sum,
 )
 from limbeck.spaces.sphere import Sphere
+from limbeck.typed import Json
 
 MAX_BITS = 4096
 
@@ -51,7 +52,7 @@ class Hamming(NoCones):
         return self.bits // 8
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The type of a stored array: uint8."""
         return np.dtype(np.uint8)
 
@@ -160,7 +161,7 @@ class Hamming(NoCones):
             )
         return Hamming(bits)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the space as JSON, for example ``{"name": "hamming", "bits": 64}``."""
         return {"name": self.name, "bits": self.bits}
 

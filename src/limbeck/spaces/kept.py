@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import Space
 from limbeck.spaces.registry import space_from_json
+from limbeck.typed import Json
 
 Origin = Literal["model", "codes", "given", "unrecorded"]
 
@@ -95,13 +96,13 @@ class Kept:
             return items.astype(np.float64) @ query.astype(np.float64)
         return self.space.rescore(query[None], items)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the description as a JSON object, for a manifest or an encoded set."""
         space = None if self.space is None else self.space.to_json()
         return {"of": self.of, "space": space, "width": self.width}
 
     @classmethod
-    def from_json(cls, value: Any) -> Kept:
+    def from_json(cls, value: object) -> Kept:
         """Read the object that `to_json` returned.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,7 @@ from limbeck.spaces.base import (
     require_floats,
     weighted_sum,
 )
+from limbeck.typed import Json
 
 MAX_RADIUS = 12.0  # in units of 1/√curv; beyond it float32 has no correct digits
 _CURV_BOUNDS = (1e-6, 1e6)
@@ -241,7 +242,7 @@ class Lorentz(Vectors):
         """Return the origin, float32 (dim,)."""
         return np.zeros(self.dim, dtype=np.float32)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the space as JSON, for example ``{"name": "lorentz", "dim": 256, "curv": 1.0}``."""
         return {"name": self.name, "dim": self.dim, "curv": self.curv}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.spaces.base import Space
@@ -22,7 +21,7 @@ _SPACES: dict[str, Callable[..., Space]] = {
 }
 
 
-def space_from_json(value: Any) -> Space:
+def space_from_json(value: object) -> Space:
     """Read a space from the object that `Space.to_json` returned.
 
     Raises:

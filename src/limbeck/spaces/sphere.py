@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from limbeck.spaces.base import (
     require_floats,
     weighted_sum,
 )
+from limbeck.typed import Json
 
 _UNIT_TOLERANCE = 1e-2  # half-precision towers round unit vectors by about 1e-3
 
@@ -142,6 +143,6 @@ class Sphere(Vectors, NoCones):
 
         return for_shares(at, t)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the space as JSON, for example ``{"name": "sphere", "dim": 256}``."""
         return {"name": self.name, "dim": self.dim}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -136,9 +134,9 @@ def _few(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return pc.unique(texts) if 2 * len(pc.unique(first)) <= len(first) else texts
 
 
-def _all(found: Any) -> bool:
+def _all(found: object) -> bool:
     return bool(pc.all(found).as_py())
 
 
-def _any(found: Any) -> bool:
+def _any(found: object) -> bool:
     return bool(pc.any(found).as_py())

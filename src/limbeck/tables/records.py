@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 _EXACT = 1 << 53
 _MAX_INT = 1 << 63
@@ -34,7 +35,7 @@ def _float(literal: str) -> _Float:
 def load_json(
     text: str,
     name: str,
-    hook: Callable[[dict[str, Any]], Any] | None = None,
+    hook: Callable[[dict[str, Json]], Any] | None = None,
     *,
     line: int | None = None,
     number: Callable[[str], float] = float,
@@ -53,7 +54,7 @@ def load_json(
     """
     where = name if line is None else f"{name}: line {line}"
 
-    def pairs(items: list[tuple[str, Any]]) -> Any:
+    def pairs(items: list[tuple[str, Json]]) -> object:
         found = dict(items)
         if len(found) != len(items):
             names = [name for name, _ in items]
@@ -79,7 +80,7 @@ def load_json(
         raise LimbeckError(f"{where} is not readable ({error}); correct it", code="E-JSON-SYNTAX") from None
 
 
-def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]], list[int] | None]:
+def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Json]], list[int] | None]:
     """Read the objects of JSON lines, with their line numbers, or of a JSON list.
 
     Raises:
@@ -103,7 +104,7 @@ def read_records(text: str, name: str, lines: bool) -> tuple[list[dict[str, Any]
 
 
 def to_columns(
-    records: list[dict[str, Any]], text: Collection[str], name: str
+    records: list[dict[str, Json]], text: Collection[str], name: str
 ) -> tuple[pa.Table, list[str], list[str]]:
     """Return the columns of records in the order of first occurrence, those kept as text, and notes.
 
@@ -132,7 +133,7 @@ def to_columns(
     return pa.table(arrays, names=clean), mixed, notes
 
 
-def _typed(values: list[Any]) -> pa.Array | None:
+def _typed(values: list[Json]) -> pa.Array | None:
     """Return the values in their own type; None where they must be text."""
     kinds = {float if isinstance(value, float) else type(value) for value in values if value is not None}
     if kinds == {str} or not kinds:
@@ -159,7 +160,7 @@ def _texts(values: list[Any]) -> tuple[pa.Array, int]:
     )
     repaired = 0
 
-    def one(value: Any) -> str | None:
+    def one(value: object) -> str | None:
         nonlocal repaired
         text, changed = _clean(value if isinstance(value, str) else _scalar(value))
         repaired += changed
@@ -171,7 +172,7 @@ def _texts(values: list[Any]) -> tuple[pa.Array, int]:
     return pa.array([None if value is None else one(value) for value in values], pa.string()), repaired
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: object) -> str:
     return value.literal if isinstance(value, _Float) else json.dumps(value, ensure_ascii=False)
 
 
@@ -183,7 +184,7 @@ def _clean(text: str) -> tuple[str, bool]:
     return text, False
 
 
-def whole_text(value: Any) -> tuple[Any, int]:
+def whole_text(value: object) -> tuple[Any, int]:
     """Return a JSON value without halves of surrogate pairs, and the number of repaired texts."""
     if isinstance(value, str):
         return _clean(value)
@@ -196,12 +197,12 @@ def whole_text(value: Any) -> tuple[Any, int]:
     return value, 0
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: object, where: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise LimbeckError(f"{where} is {_kind(value)}, not an object with named fields", code="E-TABLE-ROW")
     return value
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

@@ -78,7 +78,7 @@ def _recompute(block: nn.Module) -> None:
     forward = block.forward
 
     @wraps(forward)
-    def again(*given: Any, **named: Any) -> Any:
+    def again(*given: object, **named: object) -> Any:
         if _plain or not torch.is_grad_enabled():
             return forward(*given, **named)
         return checkpoint(partial(forward, **named), *given, use_reentrant=False)

@@ -19,6 +19,7 @@ from limbeck.files import Kind, atomic_dir, plain_json, read_json, sha256_file, 
 from limbeck.methods import Method
 from limbeck.training.processes import all_gather, rank, several
 from limbeck.training.update import Update
+from limbeck.typed import Json
 
 FORMAT = 1
 STATE = Kind("checkpoint", r"state\.(json|safetensors)")
@@ -102,8 +103,8 @@ class CheckpointFolder:
         self,
         folder: Path,
         *,
-        identity: dict[str, Any],
-        also: Mapping[str, Sequence[Any]] | None = None,
+        identity: dict[str, Json],
+        also: Mapping[str, Sequence[object]] | None = None,
         keep: int = 2,
         say: Callable[[str], None] | None = None,
     ) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from limbeck.encoders.config import Strict
 
 
-def _as_text(value: Any) -> Any:
+def _as_text(value: object) -> object:
     """Return an integer as text, since YAML reads 32 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

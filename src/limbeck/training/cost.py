@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from limbeck.files import write_json
 from limbeck.training.metrics_log import MetricsLog
+from limbeck.typed import Json
 
 SAMPLES = (8, 12, 16)
 """Sizes n of the small batches to count. A step costs a + b n + c n², which three sizes determine."""
@@ -51,7 +51,7 @@ class StageClock:
     def finish(self, step: int, flops: Callable[[], int] | None) -> None:
         """Write ``efficiency.json``; count operations last, so that they add no time and memory."""
         pairs, seconds = step * self.batch_size, self.seconds
-        record: dict[str, Any] = {
+        record: dict[str, Json] = {
             "pairs": pairs,
             "seconds": round(seconds, 3),
             "pairs_per_second": round(pairs / max(seconds, 1e-9), 1),

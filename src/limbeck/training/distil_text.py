@@ -191,8 +191,7 @@ def distil_to_images(
     lift = teacher.lift
     if not isinstance(lift.head("text"), nn.Linear):
         raise LimbeckError(
-            f"--to image: a linear map cannot reach the points of lift {lift.describe()['config']['kind']}; "
-            "use --to text",
+            f"--to image: a linear map cannot reach the points of lift {lift.kind}; use --to text",
             code="E-MODEL-LACKS",
         )
     own = build_lift(lift.config, {**lift.dims, "text": lift.dim})

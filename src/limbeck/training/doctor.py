@@ -18,6 +18,7 @@ from limbeck.tables import split_lines
 from limbeck.training.folder import is_run
 from limbeck.training.recipe import Recipe, StageConfig, load_recipe, method_config, recorded_recipe
 from limbeck.training.symptoms import RULES, Finding, Log
+from limbeck.typed import Json
 
 MOST_PICTURES = 20_000
 """Rows up to which the pictures of the data set are compared."""
@@ -54,7 +55,7 @@ class Diagnosis:
             lines += [f"{number}. {one.cause}{place}", f"   seen: {one.seen}", f"   change: {one.change}"]
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {"format": "limbeck.doctor/1", **asdict(self)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from limbeck.training.saved_bytes import SavedBytes
 from limbeck.training.stages import input_readers
 from limbeck.training.step import forward_backward
 from limbeck.training.units import short, span
+from limbeck.typed import Json
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
 FEW = (2, 3, 4)
@@ -153,7 +155,7 @@ def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
     captions = _captions(rng, max([1000, *_values(stages, "vocabulary_size")]))
     labels = [f"label{n}" for n in range(8)]
     rules = load_protocol(recipe.data.protocol)
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, Sequence[object]] = {
         "id": [str(row) for row in range(FAKE_ROWS)],
         "image": [f"{row}.png" for row in range(FAKE_ROWS)],
         "captions": captions,
@@ -179,9 +181,9 @@ def _captions(rng: np.random.Generator, vocabulary: int) -> list[list[str]]:
     return [[" ".join(some), " ".join(reversed(some))] for some in own]
 
 
-def _rules(protocol: Protocol) -> dict[str, Any]:
-    splits: dict[str, Any] = {"query": {"column_value": "query"}, "train": {"column_value": "train"}}
-    rules: dict[str, Any] = {"name": "made/up", "task": protocol.task, "validation": {"size": 4, "seed": 0}}
+def _rules(protocol: Protocol) -> dict[str, Json]:
+    splits: dict[str, Json] = {"query": {"column_value": "query"}, "train": {"column_value": "train"}}
+    rules: dict[str, Json] = {"name": "made/up", "task": protocol.task, "validation": {"size": 4, "seed": 0}}
     if protocol.task == "hashing":
         splits["database"] = {"column_value": "train"}
         rules |= {"relevance": "shared_label", "metric": {}}
@@ -190,7 +192,7 @@ def _rules(protocol: Protocol) -> dict[str, Any]:
     return rules | {"splits": splits, "text": {"column": protocol.text.column}}
 
 
-def _values(tree: Any, key: str) -> list[Any]:
+def _values(tree: object, key: str) -> list[Any]:
     """Return every value of a key at any depth."""
     if isinstance(tree, list):
         return [value for inner in tree for value in _values(inner, key)]

@@ -6,9 +6,9 @@ Networks are built on torch's meta device, which has shapes and no numbers: no w
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from limbeck.methods.hmid_net.config import EMA, NONE
 from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.saved_bytes import SavedBytes
 from limbeck.training.units import short, span
+from limbeck.typed import Json
 
 _PAIRS = 2
 BUSY = 0.35
@@ -146,7 +147,9 @@ def _hours(stage: StageConfig, flops: float, gpu: Gpu, devices: int) -> str:
     return f"about {span(steps * per_step)} for {steps:,} steps {where}"
 
 
-def _own(stage: StageConfig, modality: Any, known: dict[str, tuple[Cost, Cost]], shown: float) -> Cost:
+def _own(
+    stage: StageConfig, modality: Literal["image", "text"], known: dict[str, tuple[Cost, Cost]], shown: float
+) -> Cost:
     """Return the cost of one of the stage's towers; one that starts from an earlier stage has its sizes."""
     origin = stage.init.get(modality)
     if origin in known:
@@ -198,7 +201,7 @@ def _stored(source: str) -> dict[str, Any]:
     return stored
 
 
-def _image_sizes(config: ClipImageConfig) -> dict[str, Any]:
+def _image_sizes(config: ClipImageConfig) -> dict[str, Json]:
     return {
         "model_type": "clip_vision_model", "hidden_size": config.width, "intermediate_size": 4 * config.width,
         "num_hidden_layers": config.layers, "num_attention_heads": config.heads,
@@ -206,7 +209,7 @@ def _image_sizes(config: ClipImageConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text_sizes(config: ClipTextConfig) -> dict[str, Any]:
+def _text_sizes(config: ClipTextConfig) -> dict[str, Json]:
     words = getattr(config.tokenizer, "vocabulary_size", 49408)
     return {
         "model_type": "clip_text_model", "hidden_size": config.width, "intermediate_size": 4 * config.width,
@@ -216,9 +219,9 @@ def _text_sizes(config: ClipTextConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _image(stored: dict[str, Any], shown: float) -> Cost:
+def _image(stored: dict[str, Json], shown: float) -> Cost:
     with torch.device("meta"):
-        network = vision_network(stored["model_type"])
+        network = vision_network(str(stored["model_type"]))
         model = network.build(stored, projection=True)
         side = int(model.config.image_size)  # a stored configuration may leave defaults out
         patches = (side // int(model.config.patch_size)) ** 2
@@ -228,14 +231,14 @@ def _image(stored: dict[str, Any], shown: float) -> Cost:
     return _counted(model, lambda: network.forward(model, inputs))
 
 
-def _text(stored: dict[str, Any]) -> Cost:
+def _text(stored: dict[str, Json]) -> Cost:
     with torch.device("meta"):
-        model = text_network(stored["model_type"]).build(stored, projection=True)
+        model = text_network(str(stored["model_type"])).build(stored, projection=True)
         ids = torch.zeros(_PAIRS, int(model.config.max_position_embeddings), dtype=torch.int64)
     return _counted(model, lambda: model(input_ids=ids))
 
 
-def _counted(model: nn.Module, run: Any) -> Cost:
+def _counted(model: nn.Module, run: Callable[[], object]) -> Cost:
     with FlopCounterMode(display=False) as counter, SavedBytes(model) as saved:
         run()
     parameters = sum(p.numel() for p in model.parameters())
@@ -245,7 +248,7 @@ def _counted(model: nn.Module, run: Any) -> Cost:
 
 def _clip(
     width: int, layers: int, patch: int, text: int, text_layers: int, dim: int, side: int = 224
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Return the sizes of a CLIP model, with heads of 64."""
     vision = {
         "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,

@@ -35,6 +35,7 @@ from limbeck.training.spikes import Spikes
 from limbeck.training.step import float32, forward_backward, random_state, set_random_state
 from limbeck.training.symptoms import Log
 from limbeck.training.update import Update
+from limbeck.typed import Json
 
 
 class Interrupted(Exception):
@@ -75,8 +76,8 @@ def fit(
     folder: Path,
     *,
     seed: int,
-    identity: dict[str, Any],
-    also: Mapping[str, Sequence[Any]] | None = None,
+    identity: dict[str, Json],
+    also: Mapping[str, Sequence[object]] | None = None,
     say: Callable[[str], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
     loggers: Callable[[int], Sequence[Logger]] | None = None,

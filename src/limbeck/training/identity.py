@@ -94,7 +94,7 @@ def _protocol_on_record(run: Path) -> str | None:
     return None
 
 
-def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
+def _differing(one: object, other: object, path: str = "") -> Iterator[str]:
     """Yield the dotted keys at which two trees differ; stages go by name."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
@@ -103,7 +103,7 @@ def _differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
         for number, (a, b) in enumerate(zip(one, other, strict=True)):
             name = a.get("name", number) if isinstance(a, dict) else number
             yield from _differing(a, b, f"{path}.{name}")
-    elif one != other and not (path == "data.protocol" and _same_protocol(one, other)):
+    elif one != other and not (path == "data.protocol" and _same_protocol(str(one), str(other))):
         yield path
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from limbeck.files import sha256_json
 from limbeck.optional_deps import require
 from limbeck.training.recipe import StageConfig
+from limbeck.typed import Json
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Json]
 
 
 class Logger(Protocol):
@@ -50,7 +51,7 @@ class WandB:
     resumed stage continues its run.
     """
 
-    def __init__(self, run: Path, stage: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, stage: str, config: Mapping[str, Json]) -> None:
         """Start the run."""
         wandb = require("wandb")
         self.run = wandb.init(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,6 +14,7 @@ from limbeck.console import console
 from limbeck.files import json_text, write_atomic
 from limbeck.notices import say
 from limbeck.tables import split_lines
+from limbeck.typed import Json
 
 
 class MetricsLog:
@@ -34,7 +34,7 @@ class MetricsLog:
                     kept.append(line)
         write_atomic(path, "".join(line + "\n" for line in kept) if resume_step else "")
 
-    def write(self, row: Mapping[str, Any]) -> None:
+    def write(self, row: Mapping[str, Json]) -> None:
         """Append one row; non-finite numbers become null."""
         with self.path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(json_text(row) + "\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from limbeck.encoders.config import ConcatConfig, OwnConfig
+from limbeck.encoders.config import ConcatConfig, OwnConfig, Strict
 from limbeck.errors import LimbeckError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def own_parts(stage: StageConfig) -> dict[str, OwnConfig]:
     """Return the configurations of towers and lift that name a user's class, by dotted key."""
-    configs: dict[str, Any] = {"lift": stage.lift}
+    configs: dict[str, Strict] = {"lift": stage.lift}
     for modality in ("image", "text"):
         backbone = getattr(stage.towers, modality).backbone
         configs[f"towers.{modality}.backbone"] = backbone

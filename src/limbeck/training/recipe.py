@@ -8,9 +8,9 @@ keys are refused. The run holds the resolved recipe with all defaults.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -25,6 +25,10 @@ from limbeck.training.compute import ComputeConfig
 from limbeck.training.own_parts import check_own_parts
 from limbeck.training.recipe_source import SOURCE, with_source
 from limbeck.training.relative import beside
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from limbeck.methods.base import Method
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 _INHERITED = ("towers", "lift", "optim", "schedule")
@@ -231,7 +235,7 @@ def list_recipes() -> list[str]:
 
 def load_recipe(
     source: str | Path | dict[str, Any],
-    overrides: dict[str, Any] | None = None,
+    overrides: Mapping[str, Json] | None = None,
     *,
     code: bool = True,
     folder: Path | None = None,
@@ -278,7 +282,7 @@ def recorded_recipe(run: Path) -> dict[str, Any]:
     return dict(tree | {"stages": stages})
 
 
-def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
+def method_config(stage: StageConfig, where: str = "recipe") -> tuple[type[Method[Any]], Any]:
     """Return (method class, validated configuration) of a stage."""
     from limbeck.methods.plugins import find_method
 
@@ -294,7 +298,7 @@ def method_config(stage: StageConfig, where: str = "recipe") -> tuple[Any, Any]:
         raise describe(error, config, f"{where}: stages.{stage.name}.method") from None
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Json]:
     """Parse ``a.b=c`` into ("a.b", value); the value is read as YAML (`parse_yaml`)."""
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -334,7 +338,7 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     return dict(_merge(base, beside(tree, file.parent, [*base["stages"], *tree["stages"]])))
 
 
-def _checked(tree: Any, where: str) -> dict[str, Any]:
+def _checked(tree: object, where: str) -> dict[str, Any]:
     """Return a recipe with a mapping of stages; refuse unknown keys and the list of stages of version 0.1."""
     if not isinstance(tree, dict):
         raise LimbeckError(
@@ -356,7 +360,7 @@ def _checked(tree: Any, where: str) -> dict[str, Any]:
     return tree | {"stages": stages}
 
 
-def _merge(base: Any, change: Any) -> Any:
+def _merge(base: object, change: object) -> Any:
     """Merge mappings deeply. The change wins: it replaces other values, and a mapping of another ``kind``."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return change
@@ -366,7 +370,7 @@ def _merge(base: Any, change: Any) -> Any:
     return kept | {k: _merge(kept.get(k), v) for k, v in change.items()}
 
 
-def _override(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+def _override(tree: dict[str, Any], path: list[str], value: Json) -> dict[str, Any]:
     """Set a key; set an inherited one in every place that has it, so that the override always wins."""
     stages = tree["stages"] if path[0] in _INHERITED else {}
     owners = {name: _with(stage, path, value) for name, stage in stages.items() if _has(stage, path)}
@@ -375,7 +379,7 @@ def _override(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, An
     return tree if owners and not _has(tree, path) else _with(tree, path, value)
 
 
-def _has(node: Any, path: list[str]) -> bool:
+def _has(node: object, path: list[str]) -> bool:
     for key in path:
         if not isinstance(node, dict) or not node.keys() & (_LENGTHS if key in _LENGTHS else {key}):
             return False
@@ -383,7 +387,7 @@ def _has(node: Any, path: list[str]) -> bool:
     return True
 
 
-def _with(node: Any, path: list[str], value: Any, above: str = "") -> dict[str, Any]:
+def _with(node: object, path: list[str], value: Json, above: str = "") -> dict[str, Any]:
     """Return a copy of a mapping in which the dotted key has the value."""
     key, *rest = path
     if not isinstance(node, dict):

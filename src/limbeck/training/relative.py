@@ -15,7 +15,7 @@ _PATHS = {"pairs", "teacher", "init", "source", "path", "file", "names"}
 """Keys whose texts, and the texts below them, name files or directories."""
 
 
-def beside(value: Any, folder: Path, stages: Collection[str] = (), key: str = "") -> Any:
+def beside(value: object, folder: Path, stages: Collection[str] = (), key: str = "") -> Any:
     """Replace each relative path that exists only beside the file with one that leads there.
 
     Args:

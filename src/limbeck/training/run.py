@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +34,12 @@ from limbeck.training.precision import fp16, has_bf16
 from limbeck.training.processes import barrier, together
 from limbeck.training.recipe import Recipe, load_recipe
 from limbeck.training.stages import run_stage, stage_facts
+from limbeck.typed import Json
 
 
 @work_shared()
 def train(
-    recipe: str | Path | dict[str, Any] | Recipe,
+    recipe: str | Path | dict[str, Json] | Recipe,
     *,
     out: str | Path | None = None,
     pairs: str | Path | None = None,
@@ -47,8 +47,8 @@ def train(
     changed_data: bool = False,
     quiet: bool = False,
     profile: bool = False,
-    overrides: dict[str, Any] | None = None,
-    **more: Any,
+    overrides: dict[str, Json] | None = None,
+    **more: Json,
 ) -> Path:
     """Train a recipe into a run directory; ``limbeck.load`` reads the result.
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +41,7 @@ from limbeck.training.recipe import Recipe, StageConfig, method_config
 from limbeck.training.recipe_source import check_source
 from limbeck.training.teachers import fingerprint, load_teachers, origin_of, trained
 from limbeck.training.validation import validation_score
+from limbeck.typed import Json
 
 
 def build_method(
@@ -279,7 +279,7 @@ def run_stage(
         chosen = DualEncoder.load(result.best) if best and result.best is not None else encoder
         chosen.save(model)
         adapters = adapter_parameters(encoder)
-        facts: dict[str, Any] = {
+        facts: dict[str, Json] = {
             "steps": result.steps,
             "seconds": round(result.seconds, 3),
             "seconds_with_setup": round(time.monotonic() - began, 3),
@@ -314,12 +314,12 @@ def _features(encoder: DualEncoder, source: InputReader) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def stage_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
+def stage_facts(run: Path, recipe: Recipe) -> dict[str, dict[str, Json]]:
     """Return the content of ``done.json`` per stage, by name."""
     return {s.name: read_json(run / "stages" / s.name / "done.json") for s in recipe.stages.values()}
 
 
-def told_sizes(facts: dict[str, Any]) -> str:
+def told_sizes(facts: dict[str, Json]) -> str:
     """Describe the parameters of a finished stage by its ``done.json``."""
     told = f"{facts['parameters']:,} parameters, {facts['trained_parameters']:,} trained"
     adapters = facts.get("adapter_parameters")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -268,7 +268,9 @@ def _normal(column: pa.ChunkedArray) -> list[str | None]:
     return [None if at is None else words[at] for at in coded.indices.to_pylist()]
 
 
-def _class_paths(column: pa.ChunkedArray, lists: Any, name: str | None, report: ImportReport) -> Lists:
+def _class_paths(
+    column: pa.ChunkedArray, lists: Callable[..., Lists], name: str | None, report: ImportReport
+) -> Lists:
     """Return class paths, root first: lists, or texts split at the first of `_PATH_MARKS` in the column."""
     if name is None or not pa.types.is_string(column.type):
         return list(lists("path", None))

@@ -42,7 +42,7 @@ class ShardRows:
     further: dict[str, list[Any]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
 
-    def add(self, key: str, image: str, captions: Any, tags: Any, labels: Any) -> None:
+    def add(self, key: str, image: str, captions: object, tags: object, labels: object) -> None:
         """Add a row; each text is normalised, and empty ones are dropped."""
         self.ids.append(key)
         self.images.append(image)
@@ -77,7 +77,7 @@ class ShardRows:
         return pa.table(columns | {kept_name(name): _column(own) for name, own in self.further.items()})
 
 
-def texts_of(value: Any) -> list[str]:
+def texts_of(value: object) -> list[str]:
     """Return a text, a number or a list of them as normalised texts that are not empty."""
     values = value if isinstance(value, list) else [value]
     kept = (str(one) for one in values if isinstance(one, str | int | float) and not isinstance(one, bool))
@@ -89,7 +89,7 @@ def kept_name(name: str) -> str:
     return f"given_{name}" if name in RESERVED else name
 
 
-def _column(values: Sequence[Any]) -> pa.Array:
+def _column(values: Sequence[object]) -> pa.Array:
     plain = [value if isinstance(value, str | int | float | bool) else None for value in values]
     try:
         return pa.array(plain)

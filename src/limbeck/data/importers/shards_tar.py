@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from limbeck.data.importers.shard_rows import CAPTION, ShardRows
 from limbeck.data.importers.tar_members import Member, tar_members
@@ -15,6 +15,7 @@ from limbeck.pictures import SUFFIXES, Kind, Place, is_hidden
 from limbeck.pictures.shards import PICTURE_BYTES
 from limbeck.regular import regular_file
 from limbeck.tables import decode_text, load_json
+from limbeck.typed import Json
 
 TEXT_BYTES = 1 << 20
 """The largest text or JSON member, 1 MiB."""
@@ -26,7 +27,7 @@ class _Sample:
     picture: Member | None = None
     caption: str | None = None
     label: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Json] = field(default_factory=dict)
 
 
 def read_tar_shard(root: Path, name: str, *, fields: Sequence[str], checked: bool) -> ShardRows:

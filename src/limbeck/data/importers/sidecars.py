@@ -17,6 +17,7 @@ from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
 from limbeck.tables import load_json
 from limbeck.tables.records import to_columns
+from limbeck.typed import Json
 
 _CAPTION = ("caption", "captions", "text")
 _LONG = (
@@ -77,12 +78,12 @@ def _captions(facts: dict[str, object]) -> list[str]:
     return [text for text in map(normalize_text, map(str, texts)) if text]
 
 
-def _further(facts: list[dict[str, object]], report: ImportReport) -> pa.Table:
+def _further(facts: list[dict[str, Json]], report: ImportReport) -> pa.Table:
     """Return columns of the plain fields that are not captions."""
-    plain: list[dict[str, object]] = []
+    plain: list[dict[str, Json]] = []
     dropped = set()
     for content in facts:
-        values = {}
+        values: dict[str, Json] = {}
         for name, value in content.items():
             if name in _CAPTION:
                 continue

@@ -14,6 +14,7 @@ from limbeck.encoders.config import OwnConfig
 from limbeck.errors import LimbeckError
 from limbeck.plugins import with_digests
 from limbeck.spaces import Space
+from limbeck.typed import Json
 
 MODALITIES = ("image", "text")
 
@@ -190,15 +191,20 @@ class Lift(nn.Module, ABC):
         for name, parameter in self.named_parameters(recurse=False):
             parameter.copy_(scalars[name])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Json]:
         """Return the JSON that `lift_from_json` reads."""
         return {"config": with_digests(self._told().model_dump(mode="json")), "dims": self.dims}
 
     def _told(self) -> Any:
         return self.config if self.named is None else self.named
 
+    @property
+    def kind(self) -> str:
+        """The name of its kind in a recipe."""
+        return str(self._told().kind)
+
     def _lacks(self, what: str) -> LimbeckError:
-        return LimbeckError(f"lift {self._told().kind}: has no {what}", code="E-MODEL-LACKS")
+        return LimbeckError(f"lift {self.kind}: has no {what}", code="E-MODEL-LACKS")
 
 
 def linear_heads(dims: dict[str, int], width: int, *, bias: bool) -> Mapping[str, nn.Linear]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from limbeck.encoders.lifts.base import Lift
 from limbeck.errors import LimbeckError
+from limbeck.typed import Json
 
 
 class PrefixLift(Lift):
@@ -52,6 +53,6 @@ class PrefixLift(Lift):
         """Return the head of the inner lift."""
         return self.inner.head(modality)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Json]:
         """Return the JSON that `lift_from_json` reads."""
         return self.inner.describe() | {"prefix": self.dim}

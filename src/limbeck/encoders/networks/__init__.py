@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from limbeck.encoders.networks.onnx import OnnxText, OnnxVision
 from limbeck.encoders.networks.texts import ClipText, SiglipText, TextNetwork
@@ -11,19 +11,19 @@ from limbeck.errors import LimbeckError
 
 _Network = TypeVar("_Network")
 
-VISION: dict[str, VisionNetwork] = {
+VISION: dict[str, VisionNetwork[Any]] = {
     "clip_vision_model": ClipVision(),
     "siglip_vision_model": SiglipVision(),
     "onnx": OnnxVision(),
 }
-TEXT: dict[str, TextNetwork] = {
+TEXT: dict[str, TextNetwork[Any]] = {
     "clip_text_model": ClipText(),
     "siglip_text_model": SiglipText(),
     "onnx": OnnxText(),
 }
 
 
-def vision_network(kind: str) -> VisionNetwork:
+def vision_network(kind: str) -> VisionNetwork[Any]:
     """Return the image network of a model type.
 
     Raises:
@@ -32,7 +32,7 @@ def vision_network(kind: str) -> VisionNetwork:
     return _known(VISION, kind)
 
 
-def text_network(kind: str) -> TextNetwork:
+def text_network(kind: str) -> TextNetwork[Any]:
     """Return the text network of a model type.
 
     Raises:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from limbeck.encoders.networks.texts import TextNetwork
-from limbeck.encoders.networks.vision import VisionNetwork
+from limbeck.encoders.networks.vision import Inputs, VisionNetwork
 from limbeck.errors import LimbeckError
 from limbeck.onnx.foreign import Calls, open_session
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _LARGEST = 1 << 34  # bytes of a graph with its weights; a forged size must not exhaust the memory
 
@@ -42,7 +46,7 @@ class OnnxConfig:
     max_position_embeddings: int = 0
     model_type: str = "onnx"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return the JSON of the assets."""
         return asdict(self)
 
@@ -64,9 +68,9 @@ class OnnxModel(nn.Module):
         self.config = config
         self.register_buffer("graph", torch.empty(sizes[0], dtype=torch.uint8))
         self.register_buffer("data", torch.empty(sizes[1], dtype=torch.uint8))
-        self.session: Any = None
+        self.session: InferenceSession | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out the session, which cannot be copied."""
         return self.__dict__ | {"session": None}
 
@@ -95,46 +99,46 @@ class OnnxModel(nn.Module):
         return files
 
 
-class OnnxVision(VisionNetwork):
+class OnnxVision(VisionNetwork[OnnxModel]):
     """An image graph; it gives the whole picture only."""
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Any], projection: bool) -> OnnxModel:
         """Make room for the graph."""
         return OnnxModel(OnnxConfig(**stored))
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: OnnxModel, projection: bool) -> int:
         """Return the width of the embedding."""
-        return int(model.config.dim)
+        return model.config.dim
 
-    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, model: OnnxModel, inputs: Inputs) -> torch.Tensor:
         """Run the graph on the pixels."""
         found: torch.Tensor = model(inputs["pixels"])
         return found
 
-    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def tokens(self, model: OnnxModel, inputs: Inputs) -> torch.Tensor:
         """Raise `LimbeckError`: the graph does not give them."""
         raise LimbeckError(
             "an ONNX tower has no patch features; use weights of transformers or open_clip",
             code="E-MODEL-LACKS",
         )
 
-    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def attended(self, model: OnnxModel, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Raise `LimbeckError`: the graph does not give it."""
         return self.tokens(model, inputs), inputs["pixels"]
 
 
-class OnnxText(TextNetwork):
+class OnnxText(TextNetwork[OnnxModel]):
     """A text graph."""
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Any], projection: bool) -> OnnxModel:
         """Make room for the graph."""
         return OnnxModel(OnnxConfig(**stored))
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: OnnxModel, projection: bool) -> int:
         """Return the width of the embedding."""
-        return int(model.config.dim)
+        return model.config.dim
 
-    def forward(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, model: OnnxModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Run the graph on ids, and on the mask where it reads one."""
         found: torch.Tensor = model(ids, mask)
         return found

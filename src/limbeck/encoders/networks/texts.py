@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from limbeck.encoders.hub import attention
 from limbeck.preprocess.text import STEP
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, SiglipTextModel
+
+    ClipModel = CLIPTextModel | CLIPTextModelWithProjection
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-class TextNetwork(ABC):
+class TextNetwork(ABC, Generic[Model]):
     """The operations of one kind of text network; the modules themselves are those of `transformers`."""
 
     @abstractmethod
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> Model:
         """Build the network of a saved configuration without its weights."""
 
     @abstractmethod
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: Model, projection: bool) -> int:
         """Return the width of the output."""
 
     @abstractmethod
-    def forward(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, model: Model, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Map token ids and mask, (B, L) each, to (B, dim)."""
 
 
-class ClipText(TextNetwork):
+class ClipText(TextNetwork["ClipModel"]):
     """CLIP's causal transformer, feature at the end token; ``projection_bias`` adds one to the projection."""
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> ClipModel:
         """Build a `CLIPTextModel`, with its projection if wanted."""
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -43,11 +51,11 @@ class ClipText(TextNetwork):
         model.set_attn_implementation(attention())
         return model
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: ClipModel, projection: bool) -> int:
         """Return the projection's width, or the transformer's."""
-        return int(model.config.projection_dim if projection else model.config.hidden_size)
+        return int((model.config.projection_dim if projection else model.config.hidden_size) or 0)
 
-    def forward(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, model: ClipModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the end token's state after the last norm, or its projection."""
 
         def run(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -57,10 +65,10 @@ class ClipText(TextNetwork):
         return by_width(ids, mask, run)
 
 
-class SiglipText(TextNetwork):
+class SiglipText(TextNetwork["SiglipTextModel"]):
     """SigLIP's transformer: every token sees every other, padding too; feature at the last place."""
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> SiglipTextModel:
         """Build a `SiglipTextModel`."""
         from transformers import SiglipTextConfig, SiglipTextModel
 
@@ -68,11 +76,11 @@ class SiglipText(TextNetwork):
         model.set_attn_implementation(attention())
         return model
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: SiglipTextModel, projection: bool) -> int:
         """Return the width of its head."""
-        return int(model.config.projection_size)
+        return int(model.config.projection_size or 0)
 
-    def forward(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, model: SiglipTextModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the head's output; the mask is not read, as in SigLIP's training."""
         pooled: torch.Tensor = model(input_ids=ids).pooler_output
         return pooled

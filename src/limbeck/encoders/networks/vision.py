@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from limbeck.encoders.attention import class_attention
 from limbeck.encoders.hub import attention
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel, CLIPVisionModelWithProjection, SiglipVisionModel
+
+    ClipModel = CLIPVisionModel | CLIPVisionModelWithProjection
+
+Inputs = dict[str, torch.Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 
 
-class VisionNetwork(ABC):
+class VisionNetwork(ABC, Generic[Model]):
     """The operations of one kind of image network; the modules themselves are those of `transformers`.
 
     Inputs hold ``pixels`` (B, 3, S, S), and perhaps ``keep`` (B, K), the patches that run.
     """
 
     @abstractmethod
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> Model:
         """Build the network of a saved configuration without its weights."""
 
     @abstractmethod
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: Model, projection: bool) -> int:
         """Return the width of the output."""
 
     @abstractmethod
-    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, model: Model, inputs: Inputs) -> torch.Tensor:
         """Return (B, dim) features."""
 
     @abstractmethod
-    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def tokens(self, model: Model, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1 + K, dim): the whole picture and every patch."""
 
     @abstractmethod
-    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def attended(self, model: Model, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `tokens` and the attention of the whole picture to each patch, (B, K)."""
 
 
@@ -47,7 +56,7 @@ def tiles_of(pixels: torch.Tensor, side: int) -> torch.Tensor:
     return tiles.permute(0, 2, 4, 1, 3, 5).reshape(len(pixels), grid * grid, -1)
 
 
-def _patches(convolution: nn.Conv2d, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def _patches(convolution: nn.Conv2d, inputs: Inputs) -> torch.Tensor:
     """Apply the patch convolution to the kept patches only, as a matrix product: half of them, half the
     time."""
     keep, weight = inputs["keep"], convolution.weight
@@ -56,14 +65,14 @@ def _patches(convolution: nn.Conv2d, inputs: dict[str, torch.Tensor]) -> torch.T
     return nn.functional.linear(kept, weight.flatten(1), convolution.bias)
 
 
-class ClipVision(VisionNetwork):
+class ClipVision(VisionNetwork["ClipModel"]):
     """CLIP's vision transformer, and timm's plain ViTs, which differ from it by entries of the configuration.
 
     ``pre_norm: false`` leaves out the norm before the layers, ``pool: mean`` pools the patches before the
     last norm instead of normalising the class token, and ``projection_bias`` adds a bias. CLIP has none.
     """
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> ClipModel:
         """Build a `CLIPVisionModel`, with its projection if wanted."""
         from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
@@ -76,17 +85,17 @@ class ClipVision(VisionNetwork):
         model.set_attn_implementation(attention())
         return model
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: ClipModel, projection: bool) -> int:
         """Return the projection's width, or the transformer's."""
         return int(model.config.projection_dim if projection else model.config.hidden_size)
 
-    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
         """Return the class token (or the mean patch) after the last norm, or its projection."""
         hidden = self._hidden(model, inputs)
         mean = getattr(model.config, "pool", "class") == "mean"
         return self._finish(model, hidden[:, 1:].mean(1) if mean else hidden[:, 0])
 
-    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def tokens(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
         """Return class token and patches, each after the last norm, or its projection.
 
         CLIP normalises (and projects) its class token only; treating every patch alike is ours.
@@ -96,40 +105,40 @@ class ClipVision(VisionNetwork):
             hidden = torch.cat([hidden[:, 1:].mean(1, keepdim=True), hidden[:, 1:]], dim=1)
         return self._finish(model, hidden)
 
-    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def attended(self, model: ClipModel, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `tokens` and the class token's attention, averaged over layers and heads (A-CLIP)."""
         with class_attention(_inner(model).encoder.layers) as layers:
             tokens = self.tokens(model, inputs)
         return tokens, torch.stack(layers).mean(0)[:, 1:]
 
-    def _hidden(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _hidden(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1 + K, width), the output before the last norm."""
         vision = _inner(model)
-        x = self._embed(vision, inputs) if "keep" in inputs else vision.embeddings(inputs["pixels"])
+        x = self._embed(model, inputs) if "keep" in inputs else vision.embeddings(inputs["pixels"])
         hidden: torch.Tensor = vision.encoder(inputs_embeds=vision.pre_layrnorm(x)).last_hidden_state
         return hidden
 
-    def _embed(self, vision: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        embeddings, keep = vision.embeddings, inputs["keep"]
+    def _embed(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
+        embeddings, keep = _inner(model).embeddings, inputs["keep"]
         patches = _patches(embeddings.patch_embedding, inputs) + embeddings.position_embedding(keep + 1)
         start = embeddings.class_embedding + embeddings.position_embedding.weight[0]
         return torch.cat([start.expand(len(keep), 1, -1), patches], dim=1)
 
-    def _finish(self, model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    def _finish(self, model: ClipModel, hidden: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = _inner(model).post_layernorm(hidden)
         projection = getattr(model, "visual_projection", None)
         return out if projection is None else projection(out)
 
 
-def _inner(model: Any) -> Any:
+def _inner(model: nn.Module) -> Any:
     # transformers 5.0 wraps the transformer in every class, later releases in the projected one only.
     return getattr(model, "vision_model", model)
 
 
-class SiglipVision(VisionNetwork):
+class SiglipVision(VisionNetwork["SiglipVisionModel"]):
     """SigLIP's vision transformer: no class token; a learned query pools the patches by attention."""
 
-    def build(self, stored: dict[str, Any], projection: bool) -> Any:
+    def build(self, stored: dict[str, Json], projection: bool) -> SiglipVisionModel:
         """Build a `SiglipVisionModel`; the pooled vector is SigLIP's embedding."""
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -137,28 +146,28 @@ class SiglipVision(VisionNetwork):
         model.set_attn_implementation(attention())
         return model
 
-    def dim(self, model: Any, projection: bool) -> int:
+    def dim(self, model: SiglipVisionModel, projection: bool) -> int:
         """Return the transformer's width."""
         return int(model.config.hidden_size)
 
-    def forward(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, model: SiglipVisionModel, inputs: Inputs) -> torch.Tensor:
         """Return the pooled vector."""
         pooled: torch.Tensor = _inner(model).head(self._patches(model, inputs))
         return pooled
 
-    def tokens(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def tokens(self, model: SiglipVisionModel, inputs: Inputs) -> torch.Tensor:
         """Return the pooled vector, and the patches after the last norm."""
         patches = self._patches(model, inputs)
         return torch.cat([_inner(model).head(patches)[:, None], patches], dim=1)
 
-    def attended(self, model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def attended(self, model: SiglipVisionModel, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `tokens` and the pooling query's attention, averaged over its heads."""
         patches, head = self._patches(model, inputs), _inner(model).head
         probe = head.probe.expand(len(patches), -1, -1)
         _, weights = head.attention(probe, patches, patches, need_weights=True)
         return torch.cat([head(patches)[:, None], patches], dim=1), weights[:, 0].float()
 
-    def _patches(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _patches(self, model: SiglipVisionModel, inputs: Inputs) -> torch.Tensor:
         vision = _inner(model)
         if "keep" in inputs:
             embeddings = vision.embeddings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import tokenizers
 import torch
@@ -15,6 +15,8 @@ from limbeck.encoders.lift_config import LOGIT_SCALE, SphereConfig
 from limbeck.encoders.lifts import MODALITIES, Lift, SphereLift
 from limbeck.encoders.sources import Place as Place
 from limbeck.preprocess.resize import Preprocessing
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def check_grid(place: Place, side: int, patch: int, positions: int) -> None:
         )
 
 
-def filled(model: Any, weights: dict[str, torch.Tensor], place: Place) -> Any:
+def filled(model: Network, weights: dict[str, torch.Tensor], place: Place) -> Network:
     """Load weights into a network, all of them and no others, in float32.
 
     Raises:

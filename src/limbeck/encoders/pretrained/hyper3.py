@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -24,6 +23,7 @@ from limbeck.encoders.tensors import load_tensors
 from limbeck.encoders.tokenizer import special_ids, tokenizer_of
 from limbeck.files import read_json
 from limbeck.preprocess.resize import Preprocessing, Resize
+from limbeck.typed import Json
 
 _MARK = "vision_backbone"
 
@@ -94,7 +94,7 @@ class Hyper3Clip(Format):
 
     def lift(self, place: Place, dims: dict[str, int]) -> Lift:
         """Return the lift; its curvature is clamped to .1 to 10 times its initial value, as theirs."""
-        weights, initial = _weights(place), float(_told(place.path).get("curv_init", 1.0))
+        weights, initial = _weights(place), float(str(_told(place.path).get("curv_init", 1.0)))
         curv = min(max(math.exp(float(weights["log_curv"])), initial / 10), initial * 10)
         alphas = {
             modality: math.exp(float(weights[f"{side}_alpha"]))
@@ -103,7 +103,7 @@ class Hyper3Clip(Format):
         return lorentz(dims, curv, alphas, self.logit_scale(place) or 1.0)
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _told(folder: Path) -> dict[str, Json]:
     """Return the model's section of the configuration."""
     if (file := folder / "config.yaml").is_file():
         try:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from limbeck.encoders.networks import VISION
 from limbeck.encoders.pretrained.base import Place, check_grid, filled
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 Weights = dict[str, torch.Tensor]
 _OPENAI = {
@@ -61,14 +67,16 @@ def named(module: str, weights: Weights, prefix: str) -> Weights:
     return {f"{module}.{kind}": tensor for kind, tensor in part(weights, f"{prefix}.").items()}
 
 
-def within(model: Any, weights: Weights, wrapper: str) -> Weights:
+def within(model: nn.Module, weights: Weights, wrapper: str) -> Weights:
     """Prefix all weights but the projection where a class of `transformers` wraps its transformer."""
     if not any(name.startswith(f"{wrapper}.") for name in model.state_dict()):
         return weights
     return {n if "_projection." in n else f"{wrapper}.{n}": w for n, w in weights.items()}
 
 
-def plain_vit(weights: Weights, place: Place, *, projection: Weights, heads: int, eps: float) -> Any:
+def plain_vit(
+    weights: Weights, place: Place, *, projection: Weights, heads: int, eps: float
+) -> PreTrainedModel:
     """Build CLIP's vision transformer from a ViT of timm: no norm before the layers, patches with a bias.
 
     Args:
@@ -89,7 +97,7 @@ def plain_vit(weights: Weights, place: Place, *, projection: Weights, heads: int
     side = patch.shape[-1] * math.isqrt(len(positions) - 1)
     check_grid(place, side, patch.shape[-1], len(positions) - 1)
     mean = "fc_norm.weight" in weights
-    shape = {
+    shape: dict[str, Json] = {
         "hidden_size": patch.shape[0],
         "intermediate_size": len(weights.get("blocks.0.mlp.fc1.weight", [])),
         "num_hidden_layers": depth(weights, "blocks."),

@@ -51,7 +51,9 @@ def _loaded(graph: Graph, *, image_size: int = 0, context: int = 0) -> OnnxModel
     content, files = graph.file.read_bytes(), [file.read_bytes() for file in graph.files]
     model = OnnxModel(
         OnnxConfig(
-            **graph.calls.to_json(),
+            graph.calls.inputs,
+            graph.calls.output,
+            batch=graph.calls.batch,
             dim=graph.dim,
             graph=len(content),
             files={file.name: len(own) for file, own in zip(graph.files, files, strict=True)},

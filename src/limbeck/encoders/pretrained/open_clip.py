@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.encoders.networks import TEXT, VISION
 from limbeck.encoders.pretrained.base import Format, ImagePart, Place, Reading, TextPart, filled
@@ -17,6 +17,11 @@ from limbeck.encoders.tensors import load_tensors
 from limbeck.encoders.tokenizer import padding_id, special_ids, tokenizer_of
 from limbeck.files import read_json
 from limbeck.preprocess.resize import open_clip_preprocessing
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 _FILE = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
@@ -127,13 +132,13 @@ def _act(told: dict[str, Any], quick: bool) -> str:
     return "gelu_pytorch_tanh" if (told.get("act_kwargs") or {}).get("approximate") == "tanh" else "gelu"
 
 
-def _vit(weights: Weights, told: _Told, place: Place) -> Any:
+def _vit(weights: Weights, told: _Told, place: Place) -> PreTrainedModel:
     vision = told.vision
     width, patch = int(vision.get("width", 768)), int(vision.get("patch_size", 16))
     side = vision.get("image_size", 224)
     if isinstance(side, list) and len(set(side)) != 1:
         raise place.refuse(f"{_FILE}: pictures of {side} are no squares, which is not read")
-    shape = {
+    shape: dict[str, Json] = {
         "hidden_size": width,
         "intermediate_size": int(width * float(vision.get("mlp_ratio", 4.0))),
         "num_hidden_layers": int(vision.get("layers", 12)),
@@ -187,7 +192,7 @@ def _text_weights(weights: Weights) -> Weights:
     }  # fmt: skip
 
 
-def _clip_text(weights: Weights, told: _Told, end: int, place: Place) -> Any:
+def _clip_text(weights: Weights, told: _Told, end: int, place: Place) -> PreTrainedModel:
     bias = "text_projection.bias" in weights
     shape = _text_shape(weights, told) | {"projection_dim": told.embed, "projection_bias": bias}
     # The number 2 stands for the largest id of a text in `transformers`, and the end token is that in CLIP's.
@@ -201,7 +206,7 @@ def _clip_text(weights: Weights, told: _Told, end: int, place: Place) -> Any:
     return filled(model, within(model, own, "text_model"), place)
 
 
-def _siglip_text(weights: Weights, told: _Told, place: Place) -> Any:
+def _siglip_text(weights: Weights, told: _Told, place: Place) -> PreTrainedModel:
     shape = _text_shape(weights, told) | {"projection_size": told.embed}
     shape |= {"eos_token_id": None, "bos_token_id": None, "pad_token_id": None}
     model = TEXT["siglip_text_model"].build(shape, projection=True)

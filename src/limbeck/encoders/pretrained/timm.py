@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from limbeck.encoders.networks import VISION
 from limbeck.encoders.pretrained.base import Place, check_grid, filled
 from limbeck.encoders.pretrained.keys import Weights, blocks, depth, named, part, within
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 # timm's architectures of SigLIP 2, whose GELU is the approximation by tanh; the others use the exact one.
 _TANH = re.compile(r"vit_(base_patch32|large_patch16_siglip_512|so400m_patch16|giantopt)")
 _HEADS = {768: 12, 1024: 16, 1152: 16, 1536: 16}
 
 
-def map_vit(weights: Weights, told: dict[str, Any], place: Place) -> Any:
+def map_vit(weights: Weights, told: dict[str, Json], place: Place) -> PreTrainedModel:
     """Build `SiglipVisionModel` from a ViT of timm with attention pooling and no class token.
 
     Args:
@@ -32,9 +37,9 @@ def map_vit(weights: Weights, told: dict[str, Any], place: Place) -> Any:
     if "_siglip_" not in name or not plain or "patch_embed.proj.weight" not in trunk:
         raise place.refuse(f"its image tower is {name} of timm, of which only SigLIP's ViTs are read")
     patch = trunk["patch_embed.proj.weight"]
-    width, side = len(patch), int(told.get("image_size", 224))
+    width, side = len(patch), int(str(told.get("image_size", 224)))
     check_grid(place, side, patch.shape[-1], trunk["pos_embed"].shape[1])
-    shape = {
+    shape: dict[str, Json] = {
         "hidden_size": width,
         "intermediate_size": len(trunk["blocks.0.mlp.fc1.weight"]),
         "num_hidden_layers": depth(trunk, "blocks."),

@@ -9,10 +9,14 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from limbeck.errors import LimbeckError
 from limbeck.optional_deps import require
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
 
 SCHEMES = ("milvus://", "milvus+tls://")
 TOKEN = "MILVUS_TOKEN"
@@ -82,7 +86,7 @@ class Address:
         return f"milvus{'+tls' if self.tls else ''}://{self.server}/{self.name}"
 
 
-def connect(address: Address) -> Any:
+def connect(address: Address) -> MilvusClient:
     """Connect to a server and return a client; the environment variable `TOKEN` holds the token.
 
     Raises:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from limbeck.errors import LimbeckError
 from limbeck.index.store import EMBEDDING, IndexStore
+from limbeck.typed import Json
 
 ROW, POINT = "row", "point"
 MAX_TEXT, MAX_ENTRIES = 65535, 4096  # bytes of a text, entries of a list: the limits of Milvus
@@ -22,7 +23,7 @@ _TAKEN = {
     "json_contains", "json_contains_all", "json_contains_any",
     "array_contains", "array_contains_all", "array_contains_any", "array_length",
 }  # fmt: skip
-_FILL: dict[str, Any] = {"text": "", "whole": 0, "real": 0.0, "truth": False, "texts": [], "wholes": []}
+_FILL: dict[str, Json] = {"text": "", "whole": 0, "real": 0.0, "truth": False, "texts": [], "wholes": []}
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def is_time(kind: pa.DataType) -> bool:
     return pa.types.is_date(kind) or pa.types.is_timestamp(kind)
 
 
-def as_number(array: Any) -> Any:
+def as_number(array: pa.Array) -> pa.Array:
     """Convert dates and timestamps (array or scalar) to their integers."""
     return (
         array.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(array.type) else array.cast(pa.int64())

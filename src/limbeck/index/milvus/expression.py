@@ -73,11 +73,11 @@ def _any_of(field: str, values: list[Any]) -> Expression:
     return f"{field} in [{', '.join(map(_literal, values))}]" if values else False
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     return json.dumps(_finite(value), ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise LimbeckError(
             f"where: {value} is outside the range that Milvus compares; write a smaller number",
@@ -86,7 +86,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _inside(value: Any) -> Any:
+def _inside(value: object) -> Any:
     """Return a value to compare with integers, which must be in the range of signed 64-bit integers."""
     if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
         raise LimbeckError(

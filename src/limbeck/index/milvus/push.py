@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,11 @@ from limbeck.index.milvus.address import ANSWER_SECONDS, Address, connect, one_l
 from limbeck.index.milvus.columns import MAX_ENTRIES, MAX_TEXT, POINT, ROW, Column, columns_of, fields_of
 from limbeck.index.milvus.record import Layout, Record
 from limbeck.index.store import IndexStore
+from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
 
 _BATCH_BYTES = 8 << 20  # of points and metadata per message; servers accept 64 MB
 _MAX_LISTS = 65536
@@ -117,7 +122,7 @@ def push_index(
     return Pushed(len(store), [name for name in store.schema.names if name not in held], fresh)
 
 
-def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -> str | None:
+def _holder(client: MilvusClient, target: Address, store: IndexStore, *, replace: bool) -> str | None:
     """Return the collection that the alias names; None if there is none.
 
     Raises:
@@ -140,7 +145,7 @@ def _holder(client: Any, target: Address, store: IndexStore, *, replace: bool) -
     return name
 
 
-def _drop_leftovers(client: Any, target: Address, current: str | None) -> None:
+def _drop_leftovers(client: MilvusClient, target: Address, current: str | None) -> None:
     """Drop the collections of interrupted pushes to this name."""
     for name in client.list_collections():
         if re.fullmatch(rf"{target.name}_[0-9a-f]{{8}}", name) and name != current:
@@ -150,7 +155,7 @@ def _drop_leftovers(client: Any, target: Address, current: str | None) -> None:
                 client.drop_collection(name)
 
 
-def _create(client: Any, name: str, record: Record, layout: Layout, columns: int) -> None:
+def _create(client: MilvusClient, name: str, record: Record, layout: Layout, columns: int) -> None:
     from pymilvus import DataType
 
     plain = {"whole": DataType.INT64, "real": DataType.DOUBLE, "truth": DataType.BOOL}
@@ -161,7 +166,7 @@ def _create(client: Any, name: str, record: Record, layout: Layout, columns: int
     else:
         schema.add_field(POINT, DataType.FLOAT_VECTOR, dim=columns)
     for column in record.columns:
-        options: dict[str, Any] = {}
+        options: dict[str, Json] = {}
         if column.kind in ("text", "texts"):
             options["max_length"] = MAX_TEXT
         if column.kind in ("texts", "wholes"):
@@ -175,7 +180,7 @@ def _create(client: Any, name: str, record: Record, layout: Layout, columns: int
     client.create_collection(name, schema=schema, consistency_level="Strong")
 
 
-def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[list[dict[str, Any]]]:
+def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[list[dict[str, Json]]]:
     """Yield the live rows of a store in Milvus' form, one message at a time."""
     for start, segment in zip(store.starts, store.segments, strict=False):
         each = segment.points[:1].nbytes + segment.items.nbytes // max(1, segment.rows)
@@ -194,7 +199,7 @@ def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[
                 yield [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
 
 
-def _make_ready(client: Any, name: str, record: Record, layout: Layout) -> None:
+def _make_ready(client: MilvusClient, name: str, record: Record, layout: Layout) -> None:
     """Flush, index and load the inserted items.
 
     Raises:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from limbeck.index.manifest import SegmentEntry
 from limbeck.index.milvus.columns import Column
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
+from limbeck.typed import Json
 
 FORMAT = 1
 
@@ -37,8 +37,8 @@ class Layout:
 
     metric: str
     kind: str
-    items: Callable[[Any], np.ndarray]
-    queries: Callable[[Any], np.ndarray]
+    items: Callable[[np.ndarray], np.ndarray]
+    queries: Callable[[np.ndarray], np.ndarray]
 
     @classmethod
     def of(cls, space: Space, lists: int) -> Layout:
@@ -67,7 +67,7 @@ class Record:
         longest: the greatest Euclidean norm of a vector in the collection; 0 for codes or with lists.
     """
 
-    space: dict[str, Any]
+    space: dict[str, Json]
     space_id: str | None
     index: str
     generation: int
@@ -140,5 +140,5 @@ class Record:
             )
 
 
-def _named(space: dict[str, Any]) -> str:
+def _named(space: dict[str, Json]) -> str:
     return " ".join(f"{key}={value}" if key != "name" else str(value) for key, value in space.items())

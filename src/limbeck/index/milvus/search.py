@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from limbeck.index.milvus.record import Layout, Record
 from limbeck.index.query import Answer, ExactSearch, check_k, check_radius
 from limbeck.index.segment_view import SegmentView
 from limbeck.index.store import IndexStore
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
 
 MOST = 16384  # the most hits per query that Milvus returns
 _TOGETHER = 1 << 18  # hits per message
@@ -34,7 +38,7 @@ class MilvusSearch:
     """
 
     def __init__(
-        self, store: IndexStore, client: Any, address: Address, collection: str, record: Record
+        self, store: IndexStore, client: MilvusClient, address: Address, collection: str, record: Record
     ) -> None:
         """Store checked arguments; use `open_search` to make one."""
         self._store, self._client, self._address, self._collection = store, client, address, collection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -39,7 +39,7 @@ class NestedConfig(Strict):
 class NestedMethod(Method[OutputsT]):
     """A hashing method whose loss is the weighted mean of `code_loss` over the code and its prefixes."""
 
-    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+    def __init__(self, encoder: DualEncoder, config: NestedConfig, setup: Setup) -> None:
         super().__init__(encoder, config, setup)
         if config.prefixes and config.prefixes[-1] >= encoder.lift.dim:
             raise LimbeckError(

@@ -15,8 +15,6 @@ loss is the Euclidean twin.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -52,7 +50,7 @@ class HmidNet(Method[HmidOutputs]):
     config: HmidNetConfig
 
     @classmethod
-    def inputs(cls, config: Any) -> dict[str, Input]:
+    def inputs(cls, config: HmidNetConfig) -> dict[str, Input]:
         """Return the student's masked picture and text, and what the teacher reads: both, and every patch."""
         found = {"image": Input("image", "image", mask=config.mask), "text": Input("text", "text")}
         if config.order.phrases:
