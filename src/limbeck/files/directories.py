@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files.names import check_name
@@ -33,7 +34,7 @@ class Kind:
     name: str
     files: str
     marker: str | None = None
-    accepts: Callable[[object], bool] = bool
+    accepts: Callable[[dict[str, Any]], bool] = bool
 
     def marked(self, path: Path) -> bool:
         """Return whether a directory's marker is of this kind; always True for a kind without a marker."""
