@@ -77,7 +77,7 @@ def record(pairs: Path, out: Path) -> list[set[str]]:
         return call
 
     at, forward_backward = Batches.at, fit.forward_backward
-    Batches.at = counted(at, lambda _, number: number == 1)  # type: ignore[method-assign]
+    Batches.at = counted(at, lambda _, number, *rest: number == 1)  # type: ignore[method-assign]
     fit.forward_backward = counted(forward_backward, lambda *given: given[2].step == 1)
     threading.setprofile(hook)
     sys.setprofile(hook)
