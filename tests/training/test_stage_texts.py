@@ -36,8 +36,9 @@ def drawn(data: Data, texts: str, epochs: int) -> Counter[int]:
     backbone = BagBackbone(BagConfig())
     backbone.fit(data.train.fit_items(spec, "text"), seed=0)
     seen: list[str] = []
-    backbone.collate = lambda items, generators=None: seen.extend(items) or {}  # type: ignore[method-assign,assignment,func-returns-value]
-    batches = Batches(view, {"text": InputReader(view, spec, backbone, None)}, batch_size=len(view), seed=0)
+    reader = InputReader(view, spec, backbone, None)
+    reader._known = lambda items: seen.extend(items) or {}  # type: ignore[method-assign,assignment,func-returns-value]
+    batches = Batches(view, {"text": reader}, batch_size=len(view), seed=0)
     places: Counter[int] = Counter()
     for step in range(epochs):
         seen.clear()
