@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from limbeck.cli.app import app
 from limbeck.encoding import encode_source, open_source, processes
-from limbeck.encoding.processes import encode_shares, parse_share, share_rows
+from limbeck.encoding.processes import asked_share, encode_shares, parse_share, share_rows
 from limbeck.index.encoded import Encoded, read_skipped
 from raising import raises_code
 from tiny_encoder import pixel_encoder, write_pictures
@@ -48,6 +48,12 @@ def test_a_share_has_a_form(text: str) -> None:
     assert parse_share("2/8") == (2, 8)
     with raises_code("E-OPTION-FORM", "--share"):
         parse_share(text)
+
+
+def test_an_empty_share_says_how_many_there_can_be() -> None:
+    assert len(asked_share(np.arange(1500), "1/2")) == 1024
+    with raises_code("E-ENCODE-EMPTY", "--share 1/3", "1,500 items", "at most 2 shares"):
+        asked_share(np.arange(1500), "1/3")
 
 
 class Inside:

@@ -65,7 +65,7 @@ def encode(
     rows = None if protocol is None else split_rows(opened, protocol, split or "database")
     if share is not None:
         rows = np.arange(len(opened)) if rows is None else rows
-        rows = shared.share_rows(rows, *shared.parse_share(share))
+        rows = shared.asked_share(rows, share)
     model = open_model(run)
     if processes > 1:
         if share is not None:

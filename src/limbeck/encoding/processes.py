@@ -54,6 +54,23 @@ def parse_share(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
+def asked_share(rows: np.ndarray, text: str) -> np.ndarray:
+    """Return the rows of the share that ``--share`` asks for.
+
+    Raises:
+        LimbeckError: the option has another form, or there are so few rows that this share has none.
+    """
+    share, shares = parse_share(text)
+    found = share_rows(rows, share, shares)
+    if len(rows) and not len(found):
+        raise LimbeckError(
+            f"--share {text}: this share has no items; the {len(rows):,} items are cut at multiples of "
+            f"{BLOCK:,}, so give at most {-(-len(rows) // BLOCK)} shares",
+            code="E-ENCODE-EMPTY",
+        )
+    return found
+
+
 def encode_shares(
     encoder: Encoder,
     source: Source,
