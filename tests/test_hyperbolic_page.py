@@ -70,7 +70,7 @@ def test_rows_are_judged_and_the_rest_is_missing(kept: Path) -> None:
     assert met["scenes, HMID-Net: TIE"] == (2.75, True)
     few = "HMID-Net 8 dimensions above the Euclidean twin, R@10, mean of both ways"
     assert met[f"{few}: lower end of the 95 % interval"] == (pytest.approx(-10.0), False)
-    assert "| 2.6 / 13.0 / 26.0 ± 1.0 |" in text and "| 0.75 / 1.25 | 61 |" in text
+    assert "| 2.6 / 13.0 / 26.0 ± 1.0 |" in text and "| 0.75 / 1.25 | 60 |" in text
     twin_row = next(line for line in text.splitlines() if line.startswith("| Euclidean twin | 2."))
     assert twin_row.count("–") == 7  # no cones: no margin, no shares, no radii
     assert "Euclidean twin (1 of 3 runs)" in text and "ATMG (3 of 3 runs)" in text

@@ -16,23 +16,29 @@ from limbeck.files import write_json
 
 HUGE = 10**9
 TEXT = [
-    ({"vocab_size": HUGE}, "vocab_size is 1,000,000,000, at most 16,777,216"),
-    ({"hidden_size": HUGE}, "hidden_size is 1,000,000,000, at most 1,048,576"),
-    ({"intermediate_size": HUGE}, "intermediate_size is 1,000,000,000, at most 1,048,576"),
-    ({"max_position_embeddings": HUGE}, "max_position_embeddings is 1,000,000,000, at most 1,048,576"),
-    ({"num_hidden_layers": HUGE}, "num_hidden_layers is 1,000,000,000, at most 1,000"),
+    ({"vocab_size": HUGE}, "vocab_size is 1,000,000,000, above the limit of 16,777,216"),
+    ({"hidden_size": HUGE}, "hidden_size is 1,000,000,000, above the limit of 1,048,576"),
+    ({"intermediate_size": HUGE}, "intermediate_size is 1,000,000,000, above the limit of 1,048,576"),
+    (
+        {"max_position_embeddings": HUGE},
+        "max_position_embeddings is 1,000,000,000, above the limit of 1,048,576",
+    ),
+    ({"num_hidden_layers": HUGE}, "num_hidden_layers is 1,000,000,000, above the limit of 1,000"),
     (
         {"vocab_size": 10**7, "hidden_size": 10**5},
-        "vocab_size × hidden_size is 1,000,000,000,000, at most 4,294,967,296",
+        "vocab_size × hidden_size is 1,000,000,000,000, above the limit of 4,294,967,296",
     ),
 ]
 IMAGE = [
     *TEXT[1:3],
-    ({"projection_dim": HUGE}, "projection_dim is 1,000,000,000, at most 1,048,576"),
-    ({"image_size": HUGE}, "image_size is 1,000,000,000, at most 1,048,576"),
-    ({"image_size": 65_536, "patch_size": 1}, "the number of patches is 4,294,967,296, at most 1,048,576"),
-    ({"patch_size": 100_000}, "the size of a patch × hidden_size is 23,040,000,000,000, at most"),
-    ({"num_channels": HUGE}, "num_channels is 1,000,000,000, at most 1,048,576"),
+    ({"projection_dim": HUGE}, "projection_dim is 1,000,000,000, above the limit of 1,048,576"),
+    ({"image_size": HUGE}, "image_size is 1,000,000,000, above the limit of 1,048,576"),
+    (
+        {"image_size": 65_536, "patch_size": 1},
+        "the number of patches is 4,294,967,296, above the limit of 1,048,576",
+    ),
+    ({"patch_size": 100_000}, "the size of a patch × hidden_size is 23,040,000,000,000, above the limit of"),
+    ({"num_channels": HUGE}, "num_channels is 1,000,000,000, above the limit of 1,048,576"),
 ]
 
 

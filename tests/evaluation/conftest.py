@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from doubles import Encodes
 from limbeck.codes import pack_bits
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
@@ -17,7 +18,7 @@ CLASSES = 6
 ROWS = 90
 
 
-class FakeEncoder:
+class FakeEncoder(Encodes):
     """Embeds a row of features, or the text of one, by a fixed random map; codes are signs of it."""
 
     image_input = "features:cnn"
@@ -30,20 +31,22 @@ class FakeEncoder:
 
     def encode_image(self, images: Any, *, output: str = "points", batch_size: int = 256) -> np.ndarray:
         rows = np.asarray(images)[:, 0].astype(int)
-        return self._finish(self.embeddings[rows])
+        return self._finish(self.embeddings[rows], output)
 
     def encode_text(self, texts: list[str], *, output: str = "points", batch_size: int = 256) -> np.ndarray:
-        self.texts_seen += texts
+        self.texts_seen += texts if output == "points" else []
         rows = [int(text.split()[1]) for text in texts]
         noise = (
             np.array([int(hashlib.sha256(text.encode()).hexdigest()[:4], 16) for text in texts]) / 65536 - 0.5
         )
-        return self._finish(self.embeddings[rows] + 0.3 * noise[:, None])
+        return self._finish(self.embeddings[rows] + 0.3 * noise[:, None], output)
 
     def check_query(self, text: str) -> None:
         """Every text can be read."""
 
-    def _finish(self, embeddings: np.ndarray) -> np.ndarray:
+    def _finish(self, embeddings: np.ndarray, output: str) -> np.ndarray:
+        if output == "embeddings":
+            return embeddings
         if self.space.storage == "codes":
             return pack_bits(embeddings >= 0)
         return (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from doubles import Encodes
 from limbeck.data.caption_chains import Chains
 from limbeck.evaluation.encode import Side
 from limbeck.evaluation.entailment_ranking import score_chains
@@ -20,7 +21,7 @@ CHAINS = Chains(
 )
 
 
-class Fixed:
+class Fixed(Encodes):
     """Gives every text a fixed random point; ``flat`` normalises it."""
 
     def __init__(self, flat: bool = False) -> None:

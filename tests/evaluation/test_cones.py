@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from doubles import Encodes
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
 from limbeck.data.resolved_splits import resolve_splits
@@ -41,7 +42,7 @@ def radius(points: np.ndarray) -> float:
     return float(np.mean(np.arcsinh(np.sqrt(SPACE.curv) * norms) / np.sqrt(SPACE.curv)))
 
 
-class ByLength:
+class ByLength(Encodes):
     """Longer texts lie farther out; texts and pictures of one row point the same way, but for some noise."""
 
     image_input, space_id, space = "features:cnn", "fake", SPACE

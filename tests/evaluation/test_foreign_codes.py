@@ -45,7 +45,10 @@ def test_equal_to_the_encoder_itself(
         np.save(tmp_path / "set" / f"{name}.npy", codes)
     for source in ("codes.npz", "codes.safetensors", "set"):
         found = evaluate_codes(tmp_path / source, pairs, hashing)
-        assert found.metrics == own.metrics
+        assert found.metrics == {
+            name: {n: v for n, v in group.items() if n != "map_asymmetric"}  # codes have no real numbers
+            for name, group in own.metrics.items()
+        }
         assert found.protocol_hash == own.protocol_hash
         assert found.bits == 16
 

@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
+from doubles import Encodes
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.data.resolved_splits import resolve_splits
@@ -19,7 +20,7 @@ from raising import raises_code
 from tiny import CLASSES, write_pairs, write_protocol
 
 
-class Raw:
+class Raw(Encodes):
     """An encoder whose features are the file's rows."""
 
     image_input = "features:cnn"

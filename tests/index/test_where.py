@@ -172,11 +172,11 @@ def test_further_types_and_odd_names():
         ("score < 1e400", "1e400 is outside the range of every column"),
         ("path = '" + "x" * 200 + "' or width = '" + "x" * 200 + "'", "not 'xxx"),
         ("not " * 60 + "width = 3", "more than 50 levels of brackets"),
-        ("width = 3 or " * 1000 + "width = 3", "at most 10000"),
+        ("width = 3 or " * 1000 + "width = 3", "exceed the limit of 10000"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(text, message):
-    with pytest.raises(LimbeckError, match=f"where: .*{message}|where: {message}") as caught:
+    with pytest.raises(LimbeckError, match=f"where: .*{message}") as caught:
         Where(text, SCHEMA)
     assert "\n" not in str(caught.value)
 

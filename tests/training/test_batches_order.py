@@ -33,6 +33,7 @@ class Recorder(BagBackbone):
     """A bag of words that keeps what it was asked to read."""
 
     seen: list[list[str]]
+    bag = None  # else the words of all texts are read before the first batch
 
     def collate(self, items: Any, generators: Any = None) -> dict[str, torch.Tensor]:
         self.seen.append(list(items))

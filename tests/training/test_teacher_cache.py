@@ -220,6 +220,9 @@ class Named(torch.nn.Module):
     def cache_key(self) -> str:
         return self.key
 
+    def digest(self) -> str:
+        return "weights"
+
 
 def shuffled(rows: np.ndarray, size: int, order: np.ndarray) -> Iterator[Block]:
     for start in range(0, len(rows), size):

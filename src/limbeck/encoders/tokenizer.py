@@ -77,7 +77,7 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
 
         at_fault = "config.json"  # is read on the way to the tokenizer
         with hub_closed():
-            if at_fault in names:
+            if at_fault in names and "model_type" in read_json(folder / at_fault):
                 AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
             at_fault = "tokenizer"
             fast: Any = AutoTokenizer.from_pretrained(

@@ -102,7 +102,7 @@ def _stage(
         else:
             trained += scaled
     teacher = getattr(config, "teacher", NONE)
-    if teacher not in (EMA, NONE):
+    if teacher not in (None, EMA, NONE):
         frozen += sum(known.get(teacher) or model_cost(teacher), Cost())
     if teacher == EMA or getattr(config, "target", None) == "ema":  # the student's own average reads too
         frozen += _own(stage, "image", known, 1.0)
