@@ -30,16 +30,10 @@ def opened(folder: Path, **options: str) -> Data:
     return open_data(load_recipe(recipe))
 
 
-class Read(BagBackbone):
-    """A bag whose texts are read at every step, not before the first one."""
-
-    bag = None
-
-
 def drawn(data: Data, texts: str, epochs: int) -> Counter[int]:
     """How often each place of a row's captions was drawn."""
     view, spec = data.train.drawing(texts), Input("text", "text")
-    backbone = Read(BagConfig())
+    backbone = BagBackbone(BagConfig())
     backbone.fit(data.train.fit_items(spec, "text"), seed=0)
     seen: list[str] = []
     reader = InputReader(view, spec, backbone, None)
