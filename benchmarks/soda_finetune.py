@@ -18,7 +18,11 @@ from soda_speed import limbeck
 ROWS = {
     "SODA, fine-tuned": ("soda/mirflickr-finetune",),
     "no teacher, fine-tuned": ("soda/mirflickr-finetune-direct",),
-    "SODA, frozen tower": ("soda/mirflickr-finetune", "towers.image.freeze_backbone=true"),
+    "SODA, frozen tower": (
+        "soda/mirflickr-finetune",
+        "stages.teacher.towers.image.freeze_backbone=true",
+        "stages.student.towers.image.freeze_backbone=true",
+    ),
 }
 BARS = {"i2t": 0.80, "t2i": 0.77}
 
