@@ -115,6 +115,8 @@ def test_classes_as_numbers(tmp_path: Path) -> None:
         ({"L_tr": np.full((8, 3), 0.5)}, "E-IMPORT-LAYOUT", ("L_tr holds 0.5",)),
         ({"T_te": np.full((10, 9), -1.0)}, "E-IMPORT-LAYOUT", ("T_te is no bag", "--no-texts")),
         ({"T_te": np.ones((11, 7))}, "E-ARRAY-ROWS", ("T_te (11, 7)", "L_te (10, 3)")),
+        ({"I_te": np.full((10, 6), 1e300)}, "E-ARRAY-VALUES", ("I_te, row 0", "float32")),
+        ({"L_te": np.full((10, 1), 1e9)}, "E-IMPORT-LAYOUT", ("class number 1,000,000,000", "65,536")),
         ({"I_te": np.ones((10, 2, 2, 3))}, "E-ARRAY-SHAPE", ("I_te has shape (10, 2, 2, 3)",)),
     ],
 )
@@ -147,6 +149,17 @@ def lists(place: Path, **lines: str) -> Path:
     for name, text in (given | lines).items():
         (place / f"{name}.txt").write_text(text)
     return place
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_cut_or_foreign_file_is_one_line(tmp_path: Path, write: Callable[[Path, Arrays], None]) -> None:
+    write(tmp_path / "whole.mat", parts())
+    stored = (tmp_path / "whole.mat").read_bytes()
+    for kept in (stored[:-20], stored[:40], b"hello", b""):
+        (tmp_path / "cut.mat").write_bytes(kept)
+        with raises_code("E-IMPORT-LAYOUT", "cut.mat", "restore the file") as found:
+            run("mat", tmp_path / "cut.mat", tmp_path / "out")
+        assert "\n" not in str(found.value) and not (tmp_path / "out").exists()
 
 
 def test_lists(tmp_path: Path) -> None:

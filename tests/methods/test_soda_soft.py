@@ -94,8 +94,8 @@ def test_the_likelihood_has_the_teachers_belief_and_the_weights(place: Path, pro
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"soft": 0.5}, "soft and prompts ask a teacher"),
-        ({"teacher": "TEACHER"}, "soft and prompts ask a teacher"),
+        ({"soft": 0.5}, "soft and prompts need a teacher"),
+        ({"teacher": "TEACHER"}, "soft and prompts need a teacher"),
         ({"soft": 0.5, "teacher": "TEACHER", "buffer": True}, "teacher needs buffer: false"),
         ({"prompts": 0.5, "teacher": "TEACHER"}, "prompts moves the pictures; set target: relaxed"),
         ({"rarity": 0.5, "buffer": True}, "rarity weighs the pairs of a batch"),

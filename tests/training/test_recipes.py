@@ -166,6 +166,21 @@ def test_an_override_wins_over_a_stage_s_own_value(tree: dict[str, Any]) -> None
     assert load_recipe(tree, {"optim.lr": 0.25}).stages["student"].optim.lr == 0.25
 
 
+def test_an_override_that_would_reach_some_stages_alone_is_refused(tree: dict[str, Any]) -> None:
+    tree["stages"]["student"]["towers"] = {"image": {"freeze_backbone": True}}
+    with raises_code("E-CONFIG-KEY", "only student set", "teacher would keep False", "stages.teacher.towers"):
+        load_recipe(tree, {"towers.image.freeze_backbone": True})
+    named = {f"stages.{name}.towers.image.freeze_backbone": True for name in ("teacher", "student")}
+    stages = load_recipe(tree, named).stages.values()
+    assert all(stage.towers.image.freeze_backbone for stage in stages)
+    # It says nothing where the other stages have the value, or have no such key.
+    assert (
+        not load_recipe(tree, {"towers.image.freeze_backbone": False})
+        .stages["student"]
+        .towers.image.freeze_backbone
+    )
+
+
 def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
     tree["stages"]["student"]["schedule"] = {"epochs": 2}
     teacher, student = load_recipe(tree).stages.values()

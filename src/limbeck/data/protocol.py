@@ -59,8 +59,8 @@ class Metric(Strict):
 
 
 Measure = Literal["trained", "whole", "unseen"]
-"""The mAP that selects: of a database of trained rows alone, of one that holds unseen rows in the protocol's
-own proportion, or of the unseen rows of the latter."""
+"""Which mAP selects the model. The database holds trained rows alone, or also unseen rows in the protocol's
+own proportion (``whole``); ``unseen`` counts only the unseen rows of the latter."""
 
 
 class Validation(Strict):

@@ -1,7 +1,7 @@
 """Bags of words as a tower's first layer reads them: the known words of a text, not a row of zeros.
 
-With V words and R further numbers the dense layer costs 4 B (V + R) H operations a step; of the V counts of
-a text all but a handful are zero. Equal to the dense layer but for rounding (tests/encoders/test_bags.py).
+With V words and R further numbers the dense layer costs 4 B (V + R) H operations per step, although nearly
+all of the V counts of a text are zero. The result differs from the dense layer's by rounding only (ours).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from limbeck.encoders.inputs import Bagged
 
 
 class Bags:
-    """The word counts of a list of texts, kept by row: about a hundred bytes a text."""
+    """The word counts of a list of texts, kept by row: about a hundred bytes per text."""
 
     def __init__(self, bag: BagBackbone, texts: Sequence[str]) -> None:
         self.bag = bag

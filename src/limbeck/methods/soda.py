@@ -194,7 +194,7 @@ class SodaTeacher(PairHashing):
 
 @dataclass
 class TaughtEmbeddings(BufferedEmbeddings):
-    """Codes and labels, and where a teacher is asked its codes (B, bits) of the same pairs."""
+    """Codes and labels, and the teacher's codes (B, bits) of the same pairs; None without a teacher."""
 
     teacher_image: torch.Tensor | None = None
     teacher_text: torch.Tensor | None = None
@@ -212,20 +212,20 @@ class SodaStudent(PairHashing):
     is gently tuned along with the text; quantization and balance of U are then added (ours). With ``buffer``
     W meets the pictures of the whole training set; the gradient of U stays with the pairs of the batch.
 
-    With ``soft`` the frozen teacher's belief takes part of the place of S (ours): U° are its codes of the
-    pictures, Z° those of their label prompts, and
+    With ``soft`` the target mixes S with the frozen teacher's probabilities (ours). U° are its codes of the
+    pictures, Z° its codes of their label prompts, and
 
         T_ij = (1 - soft) S_ij + soft sigmoid(theta° / sqrt(bits) · U°_i Z°_j)
 
-    With ``prompts`` the pictures keep their label prompts (ours): the likelihood is the weighted mean of that
-    of W and U, and that of U and Z° with the weight ``prompts``.
+    With ``prompts`` the pictures stay near their label prompts (ours). The likelihood is a weighted mean:
+    that of W and U has weight 1, that of U and Z° has weight ``prompts``.
     """
 
     class Config(SodaConfig):
         """The loss weights of both stages, the weight of agreement, and the variant (ours).
 
-        ``teacher`` is the stage (or run) of `soda-teacher` that ``soft`` and ``prompts`` ask, with its
-        ``prompt``.
+        ``teacher`` names the stage (or run) of `soda-teacher` whose codes ``soft`` and ``prompts`` need;
+        ``prompt`` is the label prompt of that stage.
         """
 
         target: Literal["codes", "relaxed"] = "codes"
@@ -239,7 +239,7 @@ class SodaStudent(PairHashing):
         def _asks_a_teacher(self) -> Self:
             if bool(self.soft or self.prompts) != (self.teacher is not None):
                 raise ValueError(
-                    "soft and prompts ask a teacher, such as the stage teacher; name it there alone"
+                    "soft and prompts need a teacher: name its stage or run; without both, leave teacher out"
                 )
             if self.teacher is not None and self.buffer:
                 raise ValueError("teacher needs buffer: false, since it answers only for the batch")
@@ -277,7 +277,7 @@ class SodaStudent(PairHashing):
         return outputs
 
     def taught(self, outputs: BufferedEmbeddings, phi: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
-        """Return the likelihood of phi (B, B), with what the teacher adds where one is asked."""
+        """Return the scalar likelihood of phi (B, B); a teacher changes its target and adds the prompts."""
         config, weights = self.config, self.pair_weights(outputs.labels)
         if config.teacher is None:
             return pairwise_likelihood(phi, similar, weights)

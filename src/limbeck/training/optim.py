@@ -47,7 +47,7 @@ def build_optimizer(method: Method, config: OptimConfig) -> tuple[torch.optim.Op
 
 
 def by_memory(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
-    """Return the parameter, or of one whose memory holds its transpose an alias of that shape.
+    """Return what AdamW updates: the parameter, or its contiguous transpose in the same memory.
 
     Fused AdamW copies a parameter that is not contiguous, its gradient and its moments at every step.
     """

@@ -22,6 +22,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
 from limbeck.training.compute import ComputeConfig
+from limbeck.training.overrides import INHERITED, LENGTHS, check_reach, override
 from limbeck.training.own_parts import check_own_parts
 from limbeck.training.recipe_source import SOURCE, with_source
 from limbeck.training.relative import beside
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from limbeck.methods.base import Method
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
-_INHERITED = ("towers", "lift", "optim", "schedule")
-_LENGTHS = {"steps", "epochs"}  # setting one removes the other
 
 
 class DataConfig(Strict):
@@ -258,11 +257,11 @@ def load_recipe(
         tree = beside(tree, folder, tree["stages"])
     for key, value in (overrides or {}).items():
         found = beside(value, folder, tree["stages"], key) if folder else value
-        tree = _checked(_override(tree, key.split("."), found), where)
+        tree = _checked(override(tree, key.split("."), found), where)
     tree = with_source(tree, where)
-    shared = {key: tree[key] for key in _INHERITED if key in tree}
+    shared = {key: tree[key] for key in INHERITED if key in tree}
     stages = {name: _merge(shared, stage) for name, stage in tree["stages"].items() if stage is not None}
-    own = {key: value for key, value in tree.items() if key not in _INHERITED}
+    own = {key: value for key, value in tree.items() if key not in INHERITED}
     try:
         recipe = Recipe.model_validate(own | {"stages": stages})
     except ValidationError as error:
@@ -272,6 +271,8 @@ def load_recipe(
             method_config(stage, where)
         if code:
             check_own_parts(stage, where)
+    for key, value in (overrides or {}).items():
+        check_reach(recipe, tree, key, value)
     return recipe
 
 
@@ -351,7 +352,7 @@ def _checked(tree: object, where: str) -> dict[str, Any]:
             "write 'stages: {NAME: {method: …}}' instead of the list '- name: NAME' of version 0.1",
             code="E-CONFIG-FORM",
         )
-    known = [*Recipe.model_fields, *_INHERITED, "extends", "source"]
+    known = [*Recipe.model_fields, *INHERITED, "extends", "source"]
     for key in tree:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -366,34 +367,5 @@ def _merge(base: object, change: object) -> Any:
         return change
     if "kind" in change and base.get("kind") != change["kind"]:
         return change
-    kept = {k: v for k, v in base.items() if k not in _LENGTHS or not _LENGTHS & change.keys()}
+    kept = {k: v for k, v in base.items() if k not in LENGTHS or not LENGTHS & change.keys()}
     return kept | {k: _merge(kept.get(k), v) for k, v in change.items()}
-
-
-def _override(tree: dict[str, Any], path: list[str], value: Json) -> dict[str, Any]:
-    """Set a key; set an inherited one in every place that has it, so that the override always wins."""
-    stages = tree["stages"] if path[0] in _INHERITED else {}
-    owners = {name: _with(stage, path, value) for name, stage in stages.items() if _has(stage, path)}
-    if owners:
-        tree = tree | {"stages": stages | owners}
-    return tree if owners and not _has(tree, path) else _with(tree, path, value)
-
-
-def _has(node: object, path: list[str]) -> bool:
-    for key in path:
-        if not isinstance(node, dict) or not node.keys() & (_LENGTHS if key in _LENGTHS else {key}):
-            return False
-        node = node.get(key)
-    return True
-
-
-def _with(node: object, path: list[str], value: Json, above: str = "") -> dict[str, Any]:
-    """Return a copy of a mapping in which the dotted key has the value."""
-    key, *rest = path
-    if not isinstance(node, dict):
-        raise LimbeckError(
-            f"{above}.{'.'.join(path)}: {above!r} holds a value, not further keys", code="E-CONFIG-KEY"
-        )
-    kept = {k: v for k, v in node.items() if k not in _LENGTHS or key not in _LENGTHS}
-    place = f"{above}.{key}" if above else key
-    return kept | {key: _with(node.get(key, {}), rest, value, place) if rest else value}

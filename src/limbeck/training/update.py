@@ -85,7 +85,7 @@ class Update:
             p.grad = None
 
     def turned(self, name: str, state: torch.Tensor) -> torch.Tensor:
-        """Return a moment of AdamW in the shape of its parameter, or one of that shape as AdamW has it."""
+        """Transpose a moment between the parameter's shape and AdamW's, where they differ."""
         return state.t().contiguous() if name in self._aliases and state.ndim == 2 else state
 
     def shown(self) -> contextlib.AbstractContextManager[None]:

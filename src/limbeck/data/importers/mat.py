@@ -20,6 +20,7 @@ from limbeck.tables import read_list, warn_notes
 FEATURES = "image_features.npy"
 # Split → endings of its variables, such as I_tr, T_tr and L_tr.
 PARTS = {"train": ("tr", "train"), "test": ("te", "test", "query"), "database": ("db", "re", "retrieval")}
+MOST_CLASSES = 65_536
 KINDS = {"images": "IXV", "texts": "TY", "labels": "L"}
 WHOLE = {
     "images": ("XAll", "IAll", "images"),
@@ -77,7 +78,7 @@ def import_mat(src: Path, out: Path, options: MatOptions) -> ImportReport:
     parts = {part: _matrices(variables, names, options.texts) for part, names in named.items()}
     _check_widths(parts, variables)
     splits = np.concatenate([np.full(len(own.labels), part) for part, own in parts.items()])
-    images = np.concatenate([own.images for own in parts.values()]).astype(np.float32, copy=False)
+    images = np.concatenate([own.images for own in parts.values()])
     labels = np.concatenate([own.labels for own in parts.values()])
     given = [own.texts for own in parts.values() if own.texts is not None]
     texts = np.concatenate(given) if given else None
@@ -155,7 +156,7 @@ def _matrices(variables: Variables, names: dict[str, str], texts: bool) -> Matri
     rows = common.pop() if len(common) == 1 else None
     turned = {kind: _rows_first(own, rows) for kind, own in read.items()}
     return Matrices(
-        turned["images"],
+        _real(turned["images"], read["images"], names["images"]),
         _counts(turned["texts"], read["texts"], names["texts"]) if texts else None,
         _flags(turned["labels"], read["labels"], names["labels"]),
     )
@@ -168,10 +169,30 @@ def _rows_first(own: Variable, rows: int | None) -> np.ndarray:
     return np.ascontiguousarray(own.values.T) if turn else own.values
 
 
+def _real(images: np.ndarray, own: Variable, name: str) -> np.ndarray:
+    """Return features as float32 (N, D)."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        found = images.astype(np.float32, copy=False)
+    finite = np.isfinite(found).all(axis=1)
+    if not finite.all():
+        raise LimbeckError(
+            f"{own.file}: {name}, row {int(np.argmin(finite))} is not finite in float32; "
+            "compute the features again",
+            code="E-ARRAY-VALUES",
+        )
+    return found
+
+
 def _flags(labels: np.ndarray, own: Variable, name: str) -> np.ndarray:
     """Return labels as bool (N, C); one column of numbers 1 … C names the class of each row."""
     values = np.unique(labels)
     if labels.shape[1] == 1 and values.max(initial=0) > 1 and np.array_equal(values, values.astype(np.int64)):
+        if values.max() > MOST_CLASSES:
+            raise LimbeckError(
+                f"{own.file}: {name} has class number {int(values.max()):,}, above the limit of "
+                f"{MOST_CLASSES:,}; number the classes from 1",
+                code="E-IMPORT-LAYOUT",
+            )
         return np.asarray(labels == np.arange(1, int(values.max()) + 1))
     if not np.isin(values, (0, 1)).all():
         odd = values[~np.isin(values, (0, 1))][0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +71,16 @@ class Variables:
         if name not in self._files:
             raise self.missing(name)
         file = self._files[name]
-        if _is_hdf5(file):
-            with require("h5py").File(file, "r") as opened:
-                found = opened[name]
-                turned = "MATLAB_class" in found.attrs
-                values = found[()] if hasattr(found, "shape") else None
-        else:
-            turned, values = False, require("scipy.io").loadmat(file, variable_names=[name])[name]
-            if hasattr(values, "toarray"):  # MATLAB's sparse matrices
-                values = values.toarray()
+        with _whole(file):
+            if _is_hdf5(file):
+                with require("h5py").File(file, "r") as opened:
+                    found = opened[name]
+                    turned = "MATLAB_class" in found.attrs
+                    values = found[()] if hasattr(found, "shape") else None
+            else:
+                turned, values = False, require("scipy.io").loadmat(file, variable_names=[name])[name]
+                if hasattr(values, "toarray"):  # MATLAB's sparse matrices
+                    values = values.toarray()
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
             raise LimbeckError(
                 f"{file}: {name} is not an array of real numbers; name another variable",
@@ -98,13 +101,22 @@ def _is_hdf5(file: Path) -> bool:
 
 
 def _names(file: Path) -> list[str]:
-    try:
+    with _whole(file):
         if _is_hdf5(file):
             with require("h5py").File(file, "r") as opened:
                 return [name for name in opened if not name.startswith("#")]
         return [name for name, _, _ in require("scipy.io").whosmat(file)]
-    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[None]:
+    """Read a file; turn what scipy and h5py raise at a damaged or foreign one into one line."""
+    try:
+        yield
+    except LimbeckError:
+        raise
+    except Exception as error:  # scipy's reader raises nearly any type, its own without a common base
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise LimbeckError(
-            f"{file}: neither MATLAB nor HDF5 ({str(error).splitlines()[0][:80]}); restore it",
-            code="E-IMPORT-LAYOUT",
-        ) from None
+            f"{file}: cannot be read as MATLAB or HDF5 ({reason}); restore the file", code="E-IMPORT-LAYOUT"
+        ) from error

@@ -9,8 +9,8 @@ meet in one point. With x a code at unit length and mu, g1, g2 the class's ortho
         + irrelevant ( R(U, U) + R(V, V) + R(U, V) ) + contrast InfoNCE(cos(u, v); 0.07)
         - noise ( mean u·a(u) + mean v·a(v) )
 
-R as in DSPH (`irrelevant_margin`). a gives each code one of B random codes of ±1, such that the distances sum
-to the least (an assignment): bits become even and independent. Values are those of the public code for
+R as in DSPH (`irrelevant_margin`). a assigns to each code one of B random codes of ±1, so that the sum of the
+distances is least: bits become even and independent. Values are those of the public code for
 MIRFlickr at 64 bits (Senmo996/KDPH-official-code).
 
 mu, g1 and g2 are made orthonormal by Gram and Schmidt, one of three ways in that code. This omits a learning

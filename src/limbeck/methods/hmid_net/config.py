@@ -52,7 +52,7 @@ class OrderConfig(Strict):
         angles: weight of the KL of rows of exterior angles from the teacher's.
         views: weight of a picture of which more is hidden as a more general point than one with less.
         even: weight of captions whose cones each hold the same ``share`` of the pictures of a batch.
-        share: of the pictures in a caption's cone, for ``even``.
+        share: share of a batch's pictures that each caption's cone should hold, for ``even``.
         negatives: weight of the pictures that a caption's cone should not hold.
         phrase_negatives: weight of the pictures that a phrase's cone should not hold.
         radii_only: whether the cones teach only the radius of their apex: directions are left to the
