@@ -106,6 +106,28 @@ def ngt_graph(codes: np.ndarray, folder: Path, parameters: Setting) -> Index:
     return Asked(ask)
 
 
+def nmslib_graph(codes: np.ndarray, folder: Path, parameters: Setting) -> Index:
+    """nmslib's graph; it takes a code as a text of zeros and ones."""
+    import nmslib
+
+    def texts(rows: np.ndarray) -> list[str]:
+        return [" ".join(map(str, bits)) for bits in np.unpackbits(rows, axis=1).tolist()]
+
+    index = nmslib.init(
+        method="hnsw", space="bit_hamming",
+        data_type=nmslib.DataType.OBJECT_AS_STRING, dtype=nmslib.DistType.INT,
+    )  # fmt: skip
+    index.addDataPointBatch(texts(codes))
+    index.createIndex({**parameters, "indexThreadQty": 1, "post": 0})
+
+    def ask(queries: np.ndarray, k: int, setting: Setting) -> np.ndarray:
+        index.setQueryTimeParams(dict(setting))
+        found = index.knnQueryBatch(texts(queries), k=k, num_threads=1)
+        return _dense([rows for rows, _ in found], len(queries), k)
+
+    return Asked(ask)
+
+
 def sqlite_vec_table(codes: np.ndarray, folder: Path, parameters: Setting) -> Index:
     """A virtual table of sqlite-vec, in a file."""
     import apsw  # the interpreter's own sqlite3 often loads no extension
@@ -153,6 +175,9 @@ ALGORITHMS = {
         most=10**6,
     ),
     "usearch hnsw": Algorithm("usearch", usearch_graph, {}, steps("expansion", 16, 64, 256), most=10**6),
+    "nmslib hnsw": Algorithm(
+        "nmslib", nmslib_graph, {"M": 16, "efConstruction": 80}, steps("efSearch", 16, 64, 256), most=10**6
+    ),
     "ngt": Algorithm("ngt", ngt_graph, {}, steps("epsilon", 0.1, 0.3, 0.6), most=10**6),
     "annoy": Algorithm("annoy-binary", annoy_trees, {"trees": 10}, steps("search_k", 1000, 10000), most=10**6),
 }  # fmt: skip

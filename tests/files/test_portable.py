@@ -100,5 +100,5 @@ def test_windows_gets_a_port_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
 
     for windows in (False, True):
         monkeypatch.setattr(run, "WINDOWS", windows)
-        with run._listen("127.0.0.1", 0) as listener:
+        with run._listen("127.0.0.1", 0, 16) as listener:
             assert bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) is not windows

@@ -120,14 +120,17 @@ def test_weights_kept_elsewhere_are_left_there(place: Path, tmp_path: Path) -> N
 
 
 def test_an_index_of_the_starter_holds_its_graphs_alone(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
-    pixel_encoder().save(starter_folder(), graphs=True)
+    monkeypatch.setattr("limbeck.encoders.starter.make_starter", pixel_encoder)  # at the first use
     index = limbeck.Index.build(tmp_path / "ix", place / "pictures", model="starter")
     found = index.store.encoder_for("image")
     assert found is not None and [entry.name for entry in found[0].iterdir()] == ["onnx"]
     assert index.search(WORDS[0], k=1) and index.search(image=place / "pictures/0001.png", k=1)
+    again = limbeck.Index.build(tmp_path / "again", place / "pictures", model="starter")
+    assert points(again) == points(index) and starter_folder().is_dir()
+    assert capsys.readouterr().err.count("starter") == 1  # made once, and no word of missing graphs
 
 
 def test_graphs_keep_the_default_search(tmp_path: Path) -> None:

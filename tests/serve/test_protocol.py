@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from live import live
 
-from limbeck.serve import protocol
+from limbeck.serve import protocol, run
 
 ASK = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -26,6 +26,11 @@ def port(pictures: Path) -> Iterator[int]:
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(protocol, "READ_SECONDS", 0.2)
+
+
+def test_a_connection_waits_from_the_moment_that_the_address_is_told() -> None:
+    with run._listen("127.0.0.1", 0, 16) as listener, connected(listener.getsockname()[1]):
+        pass
 
 
 def until_closed(client: socket.socket, dribble: bytes = b"") -> bytes:

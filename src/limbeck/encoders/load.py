@@ -9,7 +9,7 @@ from limbeck.encoders.config import ClipImageConfig, ClipTextConfig, TowerConfig
 from limbeck.encoders.device import placed
 from limbeck.encoders.dual import DualEncoder
 from limbeck.encoders.pretrained import found
-from limbeck.encoders.sources import STARTER, model_folder
+from limbeck.encoders.sources import model_folder, names_starter
 from limbeck.encoders.towers import Tower
 from limbeck.plugins import trust_code
 
@@ -39,7 +39,7 @@ def load(
 
 def _opened(source: str) -> DualEncoder:
     folder = model_folder(source)
-    if folder is None and source == STARTER and not Path(source).exists():
+    if folder is None and names_starter(source):
         from limbeck.encoders.starter import keep_starter
 
         folder = keep_starter()

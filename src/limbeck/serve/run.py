@@ -61,7 +61,7 @@ def serve(
     log_to_stderr()
     LOG.setLevel(log_level.upper())
     server = Draining(config, app.state.service)
-    with _listen(settings.guard.host, port) as listener:
+    with _listen(settings.guard.host, port, config.backlog) as listener:
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         say(f"serves {', '.join(app.state.service.indexes)} on http://{shown}:{taken}")
@@ -70,13 +70,14 @@ def serve(
         server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         if not WINDOWS:  # where the option lets two processes take one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(backlog)  # from here on a connection waits, until the server takes it
     except OSError as error:
         raise LimbeckError(
             f"{host}:{port}: cannot listen ({error.strerror}); choose another --host or --port",
