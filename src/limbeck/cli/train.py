@@ -66,6 +66,7 @@ def train(
     """
     from limbeck.errors import LimbeckError
     from limbeck.notices import is_first
+    from limbeck.training.choice import choose
     from limbeck.training.dry_run import dry_run as rehearse
     from limbeck.training.fit import Interrupted
     from limbeck.training.folder import is_run
@@ -124,7 +125,7 @@ def train(
             echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
         raise typer.Exit(TO_RESUME if terminated else 130) from None
     if is_first():
-        sizes = told_sizes(stage_facts(run, resolved)[resolved.last.name])
+        sizes = told_sizes(stage_facts(run, resolved)[choose(run, resolved).stage.name])
         echo(f"{run}: done, {sizes}; evaluate it with: limbeck evaluate {run}")
 
 

@@ -57,7 +57,8 @@ class Ancestry:
         name: the recipe's name, or that of the directory.
         note: the recipe's note.
         run: the name of the run's directory; None where it is no run.
-        methods: the methods of its stages.
+        methods: the methods of its stages, without those that `choose` left out.
+        chosen: the validation score of each stage that `choose` compared.
         data: the name of the data that it was trained on, and its licence where the data say one.
         train_pairs: the number of training pairs.
         protocol: the protocol of the training data.
@@ -75,6 +76,7 @@ class Ancestry:
     data: str | None = None
     data_license: str | None = None
     train_pairs: int | None = None
+    chosen: dict[str, float] = field(default_factory=dict)
     protocol: str | None = None
     seed: int | None = None
     seconds: float | None = None
@@ -114,6 +116,7 @@ def _of_run(run: Path) -> Ancestry:
         note=str(recipe.get("note") or ""),
         run=run.resolve().name,
         methods=list(dict.fromkeys(told.get("methods", []))),
+        chosen=told.get("chosen", {}).get("scores", {}),
         data=str(described.get("name") or Path(data).name) if data else None,
         data_license=described.get("license"),
         train_pairs=told.get("train_pairs"),

@@ -78,12 +78,14 @@ def _training(made: Ancestry) -> Iterator[str]:
     if made.run is None:
         yield "The model was not opened from a run, so that its training is not recorded here.\n"
         return
+    forms = ", ".join(f"{name} {score:.4f}" for name, score in made.chosen.items())
     rows = {
         "data": made.data or _UNKNOWN,
         "licence of the data": made.data_license or _UNKNOWN,
         "training pairs": _UNKNOWN if made.train_pairs is None else f"{made.train_pairs:,}",
         "protocol": made.protocol or _UNKNOWN,
         "methods": ", ".join(made.methods) or _UNKNOWN,
+        **({"forms and their validation": forms} if forms else {}),
         "seed": made.seed if made.seed is not None else _UNKNOWN,
         "time": _UNKNOWN if made.seconds is None else f"{made.seconds:,.0f} s",
         "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()) or _UNKNOWN,

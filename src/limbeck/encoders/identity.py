@@ -11,7 +11,7 @@ _LATER: dict[str, Json] = {
     "asymmetric": False, "skip_spikes": None, "window": None, "remainder": "drop", "layer_decay": {},
     "ema": None, "keep": 2, "recompute": False, "compile": False, "shard": False, "units": 0,
     "text_min_radius": None, "text_radius": None, "text_max_radius": None, "even": 0.0, "share": 0.05,
-    "input_dropout": 0.0,
+    "input_dropout": 0.0, "choose": [],
     "order": {
         "cones": 0.0, "phrases": 0.0, "taught": 0.0, "angles": 0.0, "views": 0.0, "negatives": 2.0,
         "even": 0.0, "share": 0.05, "phrase_negatives": 0.2, "radii_only": False, "scale": 0.1,

@@ -21,7 +21,7 @@ class RunFacts:
     Attributes:
         run: name of the model in results.
         label: name of the recipe, else of the method.
-        method: name of the method of the last stage.
+        method: name of the method of the stage that gave the model.
         folder: the run directory; None for a model that is not a run.
         seed: the seed of the run.
         protocol: name of the protocol.
@@ -29,7 +29,7 @@ class RunFacts:
         pairs: path of the data set.
         hidden: labels that some stage withheld.
         like: the repository whose selection on the test queries chose the step (``data.like``).
-        stage: name of the last stage.
+        stage: name of the stage that gave the model.
         recipe: hash of the settings; equal for runs that differ only in seed, split and paths.
         seconds: ``train`` → seconds of training, where recorded.
     """
@@ -82,7 +82,7 @@ def _from_run(folder: Path) -> RunFacts:
         pairs=_text(run.get("pairs") or data.get("pairs")),
         like=_text(data.get("like")),
         recipe=settings_hash(folder) if recipe else None,
-        stage=str(stages[-1].get("name")) if stages else "",
+        stage=str(_inner(run, "chosen").get("stage") or stages[-1].get("name")) if stages else "",
         hidden=sorted({name for stage in stages for name in _inner(stage, "hide").get("labels", [])}),
         seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
     )

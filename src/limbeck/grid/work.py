@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -11,9 +10,9 @@ from typing import Any, Literal
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.results import Result
-from limbeck.files import read_json, write_atomic
+from limbeck.files import write_atomic
 from limbeck.grid.rows import row_name
-from limbeck.tables import split_lines
+from limbeck.training.choice import choose
 from limbeck.training.recipe import Recipe
 from limbeck.typed import Json, map_leaves
 
@@ -102,7 +101,7 @@ def _perform(work: Work, quiet: bool) -> tuple[str, float | None]:
 
     recipe = Recipe.model_validate(work.recipe)
     train(recipe, out=work.folder, resume=is_run(work.folder), quiet=quiet)
-    score = validation_of(work.folder, recipe)
+    score = choose(work.folder, recipe).score
     if work.kind != "row":
         return "trained" if score is None else f"validation {score:.4f}", score
     return _evaluate(work), score
@@ -165,16 +164,3 @@ def in_words(result: Result) -> str:
     if name is None:
         return "evaluated"
     return ", ".join(f"{way} {name} {values[name]:.3f}" for way, values in metrics.items() if name in values)
-
-
-def validation_of(run: Path, recipe: Recipe) -> float | None:
-    """Return the validation score of the final model of a run; None without validation."""
-    stage = recipe.last
-    folder = run / "stages" / stage.name
-    if stage.schedule.select == "best":
-        best = read_json(folder / "done.json").get("best_score")
-        return None if best is None else float(best)
-    log = folder / "metrics.jsonl"
-    rows = map(json.loads, split_lines(log.read_text(encoding="utf-8"))) if log.is_file() else ()
-    scores = [row["val/score"] for row in rows if row.get("val/score") is not None]
-    return float(scores[-1]) if scores else None

@@ -74,8 +74,14 @@ def check_stages(recipe: Recipe, data: Data) -> None:
     """Build every stage and keep nothing; a single stage is checked when its training begins.
 
     Raises:
-        LimbeckError: see `build_stages`; the stage is named.
+        LimbeckError: see `build_stages`; the stage is named. ``choose`` has no held-out pairs to measure on.
     """
+    if recipe.choose and not len(data.held_out):
+        raise LimbeckError(
+            f"choose: no pairs are held out of train to measure {', '.join(recipe.choose)} on; "
+            "use a protocol whose train is larger, or remove choose",
+            code="E-CONFIG-VALUE",
+        )
     if len(recipe.stages) < 2:
         return
     done: list[str] = []

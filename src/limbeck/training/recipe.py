@@ -168,6 +168,8 @@ class StageConfig(Strict):
 class Recipe(Strict):
     """A resolved recipe; its stages by name, in the order of training.
 
+    ``choose``: stages of which the one with the highest validation score gives the run's model, the earlier
+    on a tie; without it, the last stage gives it.
     ``cache``: whether outputs of frozen backbones are stored, or the folder where they are. ``loggers`` also
     receive the rows of ``metrics.jsonl``.
     """
@@ -179,6 +181,7 @@ class Recipe(Strict):
     compute: ComputeConfig = ComputeConfig()
     cache: bool | str = True
     loggers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
+    choose: list[str] = Field(default_factory=list)
     stages: dict[str, StageConfig] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -213,9 +216,30 @@ class Recipe(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _choice_is_fair(self) -> Recipe:
+        unknown = [name for name in self.choose if name not in self.stages]
+        if unknown:
+            raise ValueError(f"choose: {unknown[0]!r} is no stage ({', '.join(self.stages)})")
+        if self.choose and self.data.like is not None:
+            raise ValueError(
+                "choose compares stages by held-out pairs, and data.like holds none out; remove one"
+            )
+        seen = {(stage.pairs, str(stage.hide)) for stage in self.candidates}
+        if len(seen) > 1:
+            raise ValueError(
+                "choose: the stages differ in pairs or hide, so that their scores do not compare"
+            )
+        return self
+
+    @property
+    def candidates(self) -> list[StageConfig]:
+        """The stages of which one gives the run's model: those of `choose`, else the last."""
+        return [self.stages[name] for name in self.choose] or [self.last]
+
     @property
     def last(self) -> StageConfig:
-        """The last stage, whose model is the run's."""
+        """The last stage."""
         return list(self.stages.values())[-1]
 
     def to_yaml(self) -> str:

@@ -23,6 +23,7 @@ from limbeck.encoders.once import work_shared
 from limbeck.environment import environment
 from limbeck.errors import LimbeckError
 from limbeck.files import remove_leftovers, write_json
+from limbeck.training.choice import Choice, choose
 from limbeck.training.code import compare_code, note_code
 from limbeck.training.data import Data, open_data
 from limbeck.training.early import check_stages
@@ -127,7 +128,10 @@ def train(
             raise
         if folder is not None:
             remove_leftovers(run)
-            _finish(resolved, run, models[resolved.last.name], data, time.monotonic() - began)
+            choice = choose(run, resolved)
+            if resolved.choose and not quiet:
+                say(str(choice))
+            _finish(resolved, run, models[choice.stage.name], choice, data, time.monotonic() - began)
         barrier(fabric)
     return run
 
@@ -258,15 +262,17 @@ def start_fabric(recipe: Recipe) -> Fabric:
     return fabric
 
 
-def _finish(recipe: Recipe, run: Path, model: Path, data: Data, seconds: float) -> None:
+def _finish(recipe: Recipe, run: Path, model: Path, choice: Choice, data: Data, seconds: float) -> None:
     DualEncoder.load(model).save(run / "model", graphs=True)
     versions, machine = environment()
+    shared = [stage for stage in recipe.stages.values() if stage not in recipe.candidates]
     write_json(
         run / "run.json",
         {
             "format": 1,
             "recipe": recipe.name,
-            "methods": [stage.method["name"] for stage in recipe.stages.values()],
+            "methods": [stage.method["name"] for stage in [*shared, choice.stage]],
+            **({"chosen": choice.to_json()} if recipe.choose else {}),
             "protocol": recipe.data.protocol,
             "protocol_hash": data.protocol.hash,
             "pairs": recipe.data.pairs,
