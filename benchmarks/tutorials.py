@@ -80,8 +80,10 @@ def run(block: Block) -> int:
         if words[1] == "serve":
             service = subprocess.Popen([*command, "--port", "8765"], stderr=subprocess.PIPE, text=True)
             assert service.stderr and any("serves" in line for line in service.stderr)
-            urllib.request.urlopen("http://127.0.0.1:8765/", timeout=60).close()
-            service.send_signal(signal.SIGTERM)
+            try:
+                urllib.request.urlopen("http://127.0.0.1:8765/", timeout=60).close()
+            finally:
+                service.send_signal(signal.SIGTERM)
             assert service.wait() == 0
         else:
             subprocess.run(command, check=True)

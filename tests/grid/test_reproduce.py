@@ -166,3 +166,9 @@ def test_rows_of_the_hamming_benchmark_are_drawn_and_judged() -> None:
     assert [one.verdict for one in found] == ["differs", "one run only"]  # exact search has no noise
     assert benchmark._compared(hamming(recall=0.91), [hamming(recall=0.9)])[0].verdict == "within the noise"
     assert isinstance(found[0], Compared) and benchmark._compared(hamming(count=5), [hamming()]) == []
+
+
+def test_the_recorded_row_of_the_same_version_is_compared() -> None:
+    rows = [hamming(version="2", qps=20.0), hamming(version="1", qps=10.0)]
+    assert benchmark._compared(hamming(version="2"), rows)[1].recorded == 20
+    assert benchmark._compared(hamming(version="3"), rows)[1].recorded == 10  # the last one

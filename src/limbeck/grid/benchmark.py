@@ -83,7 +83,8 @@ def repeat(
 
 def _compared(ours: Row, recorded: list[Row]) -> list[Compared]:
     keys = ("algorithm", "dataset", "setting", "count")
-    own = {json.dumps([row[key] for key in keys]): row for row in recorded}
+    alike = sorted(recorded, key=lambda row: row["version"] == ours["version"])  # this version wins
+    own = {json.dumps([row[key] for key in keys]): row for row in alike}
     row = own.get(json.dumps([ours[key] for key in keys]))
     if row is None:
         return []
