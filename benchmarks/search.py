@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,12 @@ def measure_engines(
     for name in names:
         start = time.perf_counter()
         derived = build_engine(store, name, queries=queries[:500], recall=recall)
-        measured = derived.measured or {}
+        measured = derived.measured
+        assert measured is not None  # build_engine stored it
         row = {"part": "engines", **about, "engine": name, "options": derived.options}
         row |= {"build_s": derived.seconds, "megabytes": round(derived.bytes / 1e6, 1)}
         row["measure_s"] = round(time.perf_counter() - start - derived.seconds, 1)
-        row |= {"settings": measured["entries"], "exact_below": measured["exact_below"]}
+        row |= {"settings": asdict(measured)["entries"], "exact_below": measured.exact_below}
         choice = Engines(store).choose(SearchOptions(engine=name, recall=recall))
         asked = queries[500:]
         found = interleaved(
@@ -323,7 +325,8 @@ def measure_lorentz(count: int, dim: int, work: Path, repeats: int, recall: floa
             "exact_queries_s": round(100 / exact_s, 1),
             "times_exact": round(len(asked) / engine_s * exact_s / 100, 2),
         }
-        row["settings"] = (derived.measured or {})["entries"]
+        assert derived.measured is not None
+        row["settings"] = asdict(derived.measured)["entries"]
         rows.append(say(row))
     return rows
 

@@ -16,7 +16,7 @@ import numpy as np
 import limbeck
 from attack.worker import Wrong
 from limbeck.errors import LimbeckError
-from limbeck.files import sha256_file, sha256_json
+from limbeck.files import sha256_file, sha256_json, write_json
 from limbeck.index.ann_index import MEASURED, open_derived
 from limbeck.index.calibration import build_engine
 from limbeck.index.encoded import Encoded, EncodedMeta, write_encoded
@@ -191,7 +191,8 @@ def forge(folder: Path) -> None:
         body = json.loads(measured.read_text())
         body.pop("of")
         with contextlib.suppress(LimbeckError):
-            open_derived(folder, about.parent.name).keep_measured(body)
+            derived = open_derived(folder, about.parent.name)
+            write_json(measured, {"of": sha256_json([derived.fingerprint(), body]), **body})
     if (folder / "encoded.json").is_file():
         meta = json.loads((folder / "encoded.json").read_text())
         meta["sha256"] = {

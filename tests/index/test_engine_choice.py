@@ -11,6 +11,7 @@ from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import derived_names, open_derived
 from limbeck.index.calibration import build_engine, measure
 from limbeck.index.engine_selection import Choice, Engines
+from limbeck.index.measured import Measured, Measurement
 from limbeck.index.query import ExactSearch
 from limbeck.index.store import IndexStore
 from limbeck.index.writer import StoreMeta, commit
@@ -45,31 +46,31 @@ def store(tmp_path):
 def test_what_is_measured(store):
     derived = build_engine(store, "ivf", {"nlist": 32})
     found = derived.measured
-    assert found["queries"] == 200 and found["held_out"] == "items"
-    assert set(found["exact_ms"]) == {"10", "100"} and 0 < found["exact_below"] <= 1
-    probes = [entry["params"]["nprobe"] for entry in found["entries"]]
+    assert found.queries == 200 and found.held_out == "items"
+    assert set(found.exact_ms) == {"10", "100"} and 0 < found.exact_below <= 1
+    probes = [entry.params["nprobe"] for entry in found.entries]
     assert probes == sorted(probes)
     # the measured recall is the true one: items left out of their own answers
-    exact, first = ExactSearch(store), found["entries"][0]
+    exact, first = ExactSearch(store), found.entries[0]
     rows = np.random.default_rng(0).choice(ROWS, 200, replace=False)
     from limbeck.index.ann_search import ApproximateSearch
 
-    search, shares = ApproximateSearch(store, derived, first["params"]), []
+    search, shares = ApproximateSearch(store, derived, first.params), []
     for row in rows:
         mask = np.arange(ROWS) != row
         limit = exact(store.point(row), 10, mask)[0][0, -1]
         scores, hits = search(store.point(row), 11)
         shares.append((scores[0][hits[0] != row][:10] <= limit).mean())
-    assert first["recall"]["10"][0] == pytest.approx(np.mean(shares), abs=1e-4)
-    assert first["recall"]["10"][1] <= first["recall"]["10"][0]
+    assert first.recall["10"][0] == pytest.approx(np.mean(shares), abs=1e-4)
+    assert first.recall["10"][1] <= first.recall["10"][0]
 
 
 def test_given_queries_are_measured_instead(store):
     derived = build_engine(store, "faiss-flat", queries=points_of(7, seed=4)) if _faiss() else None
     if derived is None:
         pytest.skip("faiss is not installed")
-    assert derived.measured["queries"] == 7 and derived.measured["held_out"] == "given"
-    assert derived.measured["entries"][0]["recall"]["10"] == [1.0, 1.0]
+    assert derived.measured.queries == 7 and derived.measured.held_out == "given"
+    assert derived.measured.entries[0].recall["10"] == [1.0, 1.0]
     with pytest.raises(LimbeckError, match="queries: has width 4"):
         build_engine(store, "ivf", queries=points_of(7)[:, :4])
     assert derived_names(store.path) == ["faiss-flat"]
@@ -86,15 +87,11 @@ def measured_as(store, settings, exact_ms=1.0, engine="ivf"):
     if engine not in derived_names(store.path):
         build_engine(store, engine)
     entries = [
-        {
-            "params": {"nprobe": p},
-            "recall": {"10": [r, r - 0.01], "100": [r - 0.1, r - 0.11]},
-            "ms": {"10": ms, "100": ms},
-        }
+        Measurement({"nprobe": p}, {"10": [r, r - 0.01], "100": [r - 0.1, r - 0.11]}, {"10": ms, "100": ms})
         for p, r, ms in settings
     ]
-    about = {"queries": 200, "held_out": "items", "exact_ms": {"10": exact_ms, "100": exact_ms}}
-    open_derived(store.path, engine).keep_measured({**about, "entries": entries, "exact_below": 0.1})
+    measured = Measured(200, "items", {"10": exact_ms, "100": exact_ms}, entries, exact_below=0.1)
+    open_derived(store.path, engine).keep_measured(measured)
 
 
 def test_auto_takes_the_fastest_that_is_good_enough(store):
@@ -168,7 +165,7 @@ def test_nothing_to_measure_on(tmp_path):
     with pytest.raises(LimbeckError, match="needs at least two to be measured"):
         build_engine(store, "ivf")
     small = build(tmp_path / "two", 2)
-    assert measure(small, build_engine(small, "ivf"))["entries"]
+    assert measure(small, build_engine(small, "ivf")).entries
 
 
 def test_from_the_command_line(run, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -134,11 +136,10 @@ def test_auto_considers_it_and_says_what_was_scanned(tmp_path, run):
     store, codes = store_of(tmp_path / "ix")
     derived = build_engine(store, "mih", {"parts": 4})
     measured = derived.measured
-    assert measured["entries"][0]["recall"]["10"] == [1.0, 1.0]
-    assert 0 <= measured["entries"][0]["fallbacks"]["100"] <= 1
-    entry = {**measured["entries"][0], "ms": {"10": 0.1, "100": 0.1}, "fallbacks": {"10": 0.0, "100": 0.25}}
-    pretended = {"exact_ms": {"10": 1.0, "100": 1.0}, "entries": [entry]}
-    derived.keep_measured({**{k: v for k, v in measured.items() if k != "of"}, **pretended})
+    assert measured.entries[0].recall["10"] == [1.0, 1.0]
+    assert 0 <= measured.entries[0].fallbacks["100"] <= 1
+    entry = replace(measured.entries[0], ms={"10": 0.1, "100": 0.1}, fallbacks={"10": 0.0, "100": 0.25})
+    derived.keep_measured(replace(measured, exact_ms={"10": 1.0, "100": 1.0}, entries=[entry]))
     choice = Engines(store).choose(SearchOptions(engine="auto", recall=1))
     assert (choice.engine, choice.params) == ("mih", {"budget": 3}) and "recall@10 1.000" in choice.why
     assert engines_info(store)[0]["fallbacks"] == 0.25

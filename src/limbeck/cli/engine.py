@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from limbeck.cli.outputs import writes
 from limbeck.console import echo
 from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from limbeck.index.measured import Measured
 
 
 @writes("json_file")
@@ -32,6 +35,8 @@ def engine(
 
     Items that you add later are searched exactly until you build the engine again.
     """
+    from dataclasses import asdict
+
     from limbeck.files import write_json
     from limbeck.index.ann_index import remove_derived
     from limbeck.index.arrays import open_queries
@@ -45,7 +50,8 @@ def engine(
     store = IndexStore.open(index)
     points = None if queries is None else open_queries(queries)
     derived = build_engine(store, name, _parsed(params or []), points, recall=recall)
-    measured = derived.measured or {}
+    measured = derived.measured
+    assert measured is not None  # build_engine stored it
     echo(f"{name} over {derived.rows:,} items: {derived.seconds:.1f} s, {derived.bytes / 1e6:,.1f} MB")
     _print_measured(measured)
     echo(f"try: limbeck search {index} … --engine auto --recall {recall:g}")
@@ -56,7 +62,7 @@ def engine(
             "seconds": derived.seconds,
             "bytes": derived.bytes,
         }
-        write_json(json_file, {**about, "measured": measured})
+        write_json(json_file, {**about, "measured": asdict(measured)})
 
 
 def _parsed(params: list[str]) -> dict[str, int]:
@@ -72,7 +78,7 @@ def _parsed(params: list[str]) -> dict[str, int]:
     return values
 
 
-def _print_measured(measured: dict[str, Any]) -> None:
+def _print_measured(measured: Measured) -> None:
     """Print recall and time for each number of hits: one line per set of parameters, and one for exact."""
     from rich import box
     from rich.table import Table
@@ -81,18 +87,18 @@ def _print_measured(measured: dict[str, Any]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("parameters")
-    ks = list(measured["exact_ms"])
+    ks = list(measured.exact_ms)
     for k in ks:
         table.add_column(f"recall@{k}", justify="right")
         table.add_column("ms per query", justify="right")
-    for entry in measured["entries"]:
-        cells = [" ".join(f"{name}={value}" for name, value in entry["params"].items()) or "-"]
+    for entry in measured.entries:
+        cells = [" ".join(f"{name}={value}" for name, value in entry.params.items()) or "-"]
         for k in ks:
-            cells += [f"{entry['recall'][k][0]:.4f}", f"{entry['ms'][k]:.3g}"]
+            cells += [f"{entry.recall[k][0]:.4f}", f"{entry.ms[k]:.3g}"]
         table.add_row(*cells)
-    table.add_row("exact", *(cell for k in ks for cell in ("1.0000", f"{measured['exact_ms'][k]:.3g}")))
+    table.add_row("exact", *(cell for k in ks for cell in ("1.0000", f"{measured.exact_ms[k]:.3g}")))
     console().print(table)
-    share = measured["exact_below"]
+    share = measured.exact_below
     if share < 1:
         echo(f"filters that pass less than {share:.1%} of the items are searched exactly")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def add_batches(
         leaving = store.rows_of(list(dict.fromkeys(gone)))
         change.remove(np.union1d(old, leaving[leaving >= 0]))
         change.tidy()
-        change.publish(media_root=root)
+        change.publish(dataclasses.replace(change.store.manifest, media_root=root))
         return Added(segment.rows, len(old))
 
 

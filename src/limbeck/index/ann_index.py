@@ -9,11 +9,10 @@ exactly (`limbeck.index.ann_search`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from limbeck.index.engines import engine_class, engine_names
 from limbeck.index.engines.base import Engine, Points, resolve_build_params
 from limbeck.index.lock import WAIT_SECONDS, writer_lock
 from limbeck.index.manifest import FileEntry, SegmentEntry
-from limbeck.index.measured import read_measured, write_measured
+from limbeck.index.measured import Measured, read_measured, write_measured
 from limbeck.index.segments import file_entry, same_file
 from limbeck.index.store import IndexStore
 from limbeck.spaces import Space
@@ -130,21 +129,22 @@ class Derived:
         return len(self.files)
 
     @property
-    def measured(self) -> dict[str, Any] | None:
-        """The measurement by `limbeck.index.calibration`, a `Measured` as JSON; None if there is none.
+    def measured(self) -> Measured | None:
+        """The measurement by `limbeck.index.calibration`; None if there is none.
 
         Raises:
             LimbeckError: the measurement is damaged or belongs to another build.
         """
         path = self.folder / MEASURED
-        return read_measured(path, self._fingerprint(), self._advice()) if path.exists() else None
+        return read_measured(path, self.fingerprint(), self._advice()) if path.exists() else None
 
-    def keep_measured(self, value: Mapping[str, Any]) -> None:
+    def keep_measured(self, value: Measured) -> None:
         """Write a measurement into its directory."""
         check_plain(self.folder.parent, self.folder)
-        write_measured(self.folder / MEASURED, self._fingerprint(), value)
+        write_measured(self.folder / MEASURED, self.fingerprint(), value)
 
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """Return the hash that its measurement names."""
         return sha256_json([self.created, {name: entry.sha256 for name, entry in self.files.items()}])
 
     def _advice(self) -> str:
@@ -204,9 +204,9 @@ def write_derived(
     return found
 
 
-def engine_points(space: Space) -> Any:
+def engine_points(space: Space) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function that converts stored points (n, width) into an engine's input (n, columns)."""
-    return {"codes": np.asarray, "vectors": space.coordinates}[space.storage]
+    return np.asarray if space.storage == "codes" else space.coordinates
 
 
 def derived_names(path: Path) -> list[str]:
@@ -274,12 +274,12 @@ def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS)
             raise cannot_write(root, error) from None
 
 
-def engines_info(store: IndexStore) -> list[dict[str, Any]]:
+def engines_info(store: IndexStore) -> list[dict[str, Json]]:
     """Return the state of each derived index as JSON: build parameters, bytes, rows covered and not covered.
 
     An entry that cannot be read has the keys ``name`` and ``error`` only.
     """
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Json]] = []
     for name in derived_names(store.path):
         try:
             derived = open_derived(store.path, name)
@@ -299,13 +299,8 @@ def engines_info(store: IndexStore) -> list[dict[str, Any]]:
                 "uncovered_share": round(1 - covered / store.rows, 6) if store.rows else 0.0,
                 "gone": derived.rows - covered,
                 "measured": measured is not None,
-                "fallbacks": _fallbacks(measured or {}),
+                # of the most thorough parameters
+                "fallbacks": max(measured.entries[-1].fallbacks.values(), default=0.0) if measured else 0.0,
             }
         )
     return found
-
-
-def _fallbacks(measured: Mapping[str, Any]) -> float:
-    """Return the share of queries that fell back to the exact scan with the most thorough parameters."""
-    entries = measured.get("entries", [{}])
-    return max(entries[-1].get("fallbacks", {}).values(), default=0.0)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from limbeck.errors import LimbeckError
 from limbeck.index.ann_index import Derived, write_derived
 from limbeck.index.ann_search import ApproximateSearch
+from limbeck.index.measured import Measured, Measurement
 from limbeck.index.query import Answer, ExactSearch
 from limbeck.index.store import IndexStore
 
@@ -61,7 +61,7 @@ def build_engine(
 
 def measure(
     store: IndexStore, derived: Derived, queries: np.ndarray | None = None, *, recall: float = 0.95
-) -> dict[str, Any]:
+) -> Measured:
     """Measure recall and latency of each of an engine's search parameters, with and without filters.
 
     Args:
@@ -69,16 +69,6 @@ def measure(
         derived: one of its derived indexes.
         queries: (Q, width) query points; by default up to 200 stored items, each excluded from its answer.
         recall: filters are measured at the fastest parameters with this mean recall at the smallest k.
-
-    Returns:
-        A dict with these keys:
-
-        * ``queries``: the number of queries; ``held_out``: "items" or "given".
-        * ``exact_ms``: {k: milliseconds per query of the exact search}, one query at a time.
-        * ``entries``: from fast to thorough, [{``params``, ``recall`` {k: [mean, lower bound]}, ``ms`` {k:
-          milliseconds per query}, ``fallbacks`` {k: share of queries that fell back to the exact scan}}].
-        * ``exact_below``: the least share of allowed rows at which the engine was faster than exact search
-          and lost at most .02 of its recall.
 
     Raises:
         LimbeckError: the queries have another width, there are none, or the index has fewer than two items.
@@ -95,27 +85,23 @@ def measure(
     entries, engine = [], derived.open(store.space)
     for params in engine.search_params():
         search = ApproximateSearch(store, derived, params, exact=exact)
-        entry: dict[str, Any] = {"params": params, "recall": {}, "ms": {}, "fallbacks": {}}
+        entry = Measurement(params, {}, {})
         for k in ks:
             before = search.fallbacks
             scores = _without(search(query_points, k + 1), query_rows, k)[0]
-            entry["fallbacks"][str(k)] = round((search.fallbacks - before) / len(query_points), 4)
-            entry["recall"][str(k)] = _recall(store.space.score_sign, scores, truth[k])
-            entry["ms"][str(k)] = _median_ms(search, timed, k)
+            entry.fallbacks[str(k)] = round((search.fallbacks - before) / len(query_points), 4)
+            entry.recall[str(k)] = _recall(store.space.score_sign, scores, truth[k])
+            entry.ms[str(k)] = _median_ms(search, timed, k)
         entries.append(entry)
-        mean, bound = (min(pair[i] for pair in entry["recall"].values()) for i in (0, 1))
-        slower = entry["ms"][str(ks[0])] / exact_ms[str(ks[0])]
+        mean, bound = (min(pair[i] for pair in entry.recall.values()) for i in (0, 1))
+        slower = entry.ms[str(ks[0])] / exact_ms[str(ks[0])]
         if mean >= _ENOUGH or slower > _HOPELESS or (bound >= recall and slower > 1):
             break
     first = str(ks[0])
-    good = [entry for entry in entries if entry["recall"][first][0] >= recall]
-    return {
-        "queries": len(query_points),
-        "held_out": "items" if query_rows is not None else "given",
-        "exact_ms": exact_ms,
-        "entries": entries,
-        "exact_below": _exact_below(store, derived, exact, timed, good, ks[0]),
-    }
+    good = [entry for entry in entries if entry.recall[first][0] >= recall]
+    held_out = "items" if query_rows is not None else "given"
+    exact_below = _exact_below(store, derived, exact, timed, good, ks[0])
+    return Measured(len(query_points), held_out, exact_ms, entries, exact_below)
 
 
 def _stored(store: IndexStore) -> tuple[np.ndarray, np.ndarray]:
@@ -164,14 +150,14 @@ def _exact_below(
     derived: Derived,
     exact: ExactSearch,
     queries: np.ndarray,
-    good: list[dict[str, Any]],
+    good: list[Measurement],
     k: int,
 ) -> float:
     """Return the least share of rows at which the engine beat exact search under a random filter, else 1."""
     if not good:
         return 1.0
-    best = min(good, key=lambda entry: entry["ms"][str(k)])
-    search, least = ApproximateSearch(store, derived, best["params"], exact=exact), 1.0
+    best = min(good, key=lambda entry: entry.ms[str(k)])
+    search, least = ApproximateSearch(store, derived, best.params, exact=exact), 1.0
     draws = np.random.default_rng(1).random(store.rows, dtype=np.float32)
     for share in _SHARES:
         mask = draws < share
@@ -180,7 +166,7 @@ def _exact_below(
         limit = exact(queries, k, mask)[0][:, -1]
         reached = _recall(store.space.score_sign, search(queries, k, mask)[0], limit)[0]
         slower = _median_ms(search, queries, k, mask) >= _median_ms(exact, queries, k, mask)
-        if slower or reached < best["recall"][str(k)][0] - _LOSS:
+        if slower or reached < best.recall[str(k)][0] - _LOSS:
             break
         least = share
     return least

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 from limbeck.index.lock import WAIT_SECONDS
@@ -35,5 +36,5 @@ def compact_index(
         rewrite = functools.partial(with_prefix, prefix=prefix) if prefix else None
         change.merge(0, len(change.segments), rewrite)
         root = str(Path(media_root).resolve()) if prefix and media_root else store.manifest.media_root
-        change.publish(media_root=root)
+        change.publish(replace(change.store.manifest, media_root=root))
         return True

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 Value: TypeAlias = str | int | float | bool | Decimal  # a Decimal beside columns of decimals only
 
-ORDER: dict[str, Callable[..., Any]] = {
+ORDER: dict[str, Callable[..., pa.BooleanArray]] = {
     "=": pc.equal,
     "!=": pc.not_equal,
     "<": pc.less,

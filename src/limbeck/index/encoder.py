@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
@@ -34,7 +35,8 @@ def replace_encoder(
         _check_space(change.path, manifest, source)
         entry, files = write_encoder(change.path, source, change.written)
         change.files |= files
-        return change.publish(encoders=[entry], model=model or manifest.model, asymmetric=source.asymmetric)
+        model = model or manifest.model
+        return change.publish(replace(manifest, encoders=[entry], model=model, asymmetric=source.asymmetric))
 
 
 def _check_space(path: Path, manifest: Manifest, source: EncoderSource) -> None:

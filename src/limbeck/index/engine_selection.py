@@ -15,6 +15,7 @@ from limbeck.index.calibration import KS
 from limbeck.index.embeddings import check_rerank, checked_queries, reranked
 from limbeck.index.engines.base import SearchParams
 from limbeck.index.hierarchy import with_masks
+from limbeck.index.measured import Measured, Measurement
 from limbeck.index.milvus.address import is_address
 from limbeck.index.query import Answer, ExactSearch, SearchOptions
 from limbeck.index.segment_view import PrefixView
@@ -198,8 +199,8 @@ class Engines:
         if engine != "auto":
             derived = open_derived(store.path, engine)
             at, exact_ms, measured = _measurements(derived, 10 if k is None else k)
-            good = [entry for entry in measured if entry["recall"][at][1] >= recall]
-            best = good[0] if good else max(measured, key=lambda entry: entry["recall"][at][0])
+            good = [entry for entry in measured if entry.recall[at][1] >= recall]
+            best = good[0] if good else max(measured, key=lambda entry: entry.recall[at][0])
             note = "" if good else f"; none of its parameters was measured with {recall:g}"
             choice = self._derived(derived, best, at, exact_ms, note)
             if k is None and not (isinstance(choice.search, ApproximateSearch) and choice.search.finds_all):
@@ -220,8 +221,8 @@ class Engines:
             at, exact_ms, measured = _measurements(derived, k)
             rest = 1 - derived.covered(store) / max(1, store.rows)
             for entry in measured:
-                cost = entry["ms"][at] + rest * exact_ms
-                if k <= int(at) + 1 and entry["recall"][at][1] >= recall and cost < exact_ms:
+                cost = entry.ms[at] + rest * exact_ms
+                if k <= int(at) + 1 and entry.recall[at][1] >= recall and cost < exact_ms:
                     fast_enough.append((cost, name, derived, entry, at, exact_ms))
         if not fast_enough:
             return self._exactly(f"no other engine was measured to be faster at recall@{k} {recall:g}")
@@ -231,21 +232,19 @@ class Engines:
     def _exactly(self, why: str) -> Choice:
         return Choice("exact", {}, why, 1.0, None, 0, self._exact)
 
-    def _derived(
-        self, derived: Derived, entry: dict[str, Any], at: str, exact_ms: float, note: str
-    ) -> Choice:
-        measured, params, ms = derived.measured or {}, entry["params"], entry["ms"][at]
+    def _derived(self, derived: Derived, entry: Measurement, at: str, exact_ms: float, note: str) -> Choice:
+        measured, params, ms = _measured(derived), entry.params, entry.ms[at]
         search = ApproximateSearch(
-            self._store, derived, params, exact_below=measured["exact_below"], exact=self._exact
+            self._store, derived, params, exact_below=measured.exact_below, exact=self._exact
         )
         shown = " ".join(f"{name}={value}" for name, value in params.items())
-        mean, bound = entry["recall"][at]
+        mean, bound = entry.recall[at]
         share = search.uncovered / max(1, self._store.rows)
         rest = f"; {share:.1%} of the rows were added later and are searched exactly" * bool(search.uncovered)
         rest += ": build the engine again" if share > _STALE else ""
         why = (
             f"recall@{at} {mean:.3f} (at least {bound:.3f}) in {ms:.3g} ms per query, exact search "
-            f"{exact_ms:.3g} ms, measured on {measured['queries']} held-out queries{rest}{note}"
+            f"{exact_ms:.3g} ms, measured on {measured.queries} held-out queries{rest}{note}"
         )
         why = f"{shown}: {why}" if shown else why
         return Choice(derived.name, params, why, mean, ms, search.uncovered, search)
@@ -272,16 +271,20 @@ def _remote(store: IndexStore, address: str) -> Choice:
     return Choice(MILVUS, params, search.why, recall, None, search.uncovered, search)
 
 
-def _measurements(derived: Derived, k: int) -> tuple[str, float, list[dict[str, Any]]]:
-    """Return the measured k that represents this k, the ms of exact search, and the entries by speed."""
+def _measured(derived: Derived) -> Measured:
     measured = derived.measured
     if measured is None:
         raise LimbeckError(
             f"{derived.folder}: was never measured (its build was interrupted); build the engine again",
             code="E-ENGINE-STALE",
         )
-    ks = sorted(int(number) for number in measured["exact_ms"])
+    return measured
+
+
+def _measurements(derived: Derived, k: int) -> tuple[str, float, list[Measurement]]:
+    """Return the measured k that represents this k, the ms of exact search, and the entries by speed."""
+    measured = _measured(derived)
+    ks = sorted(int(number) for number in measured.exact_ms)
     # k may exceed the measured number by one: the query's own item, which is excluded afterwards
     at = str(next((number for number in ks if number + 1 >= k), ks[-1]))
-    entries = sorted(measured["entries"], key=lambda entry: entry["ms"][at])
-    return at, measured["exact_ms"][at], entries
+    return at, measured.exact_ms[at], sorted(measured.entries, key=lambda entry: entry.ms[at])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -104,7 +104,7 @@ def _faiss(store: IndexStore, stream: BinaryIO) -> None:
     engine = require("faiss")
     space, index = store.space, None
     for points, _ in store.live_batches():
-        rows: Any = space.index_items(points)
+        rows = space.index_items(points)
         if index is None:
             codes = space.storage == "codes"
             index = engine.IndexBinaryFlat(8 * space.width) if codes else engine.IndexFlatIP(rows.shape[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -62,16 +61,13 @@ class Measured:
         )
 
 
-def read_measured(path: Path, build: str, advice: str) -> dict[str, Json]:
+def read_measured(path: Path, build: str, advice: str) -> Measured:
     """Read what `write_measured` wrote for a build.
 
     Args:
         path: the file.
         build: the fingerprint of the build.
         advice: the end of the error message, which says what to do.
-
-    Returns:
-        A `Measured` as JSON.
 
     Raises:
         LimbeckError: the file is damaged or belongs to another build.
@@ -83,7 +79,7 @@ def read_measured(path: Path, build: str, advice: str) -> dict[str, Json]:
     found = typed(Measured, _current(value), path, advice)
     if not found.fits:
         raise LimbeckError(f"{path}: its numbers do not fit each other; {advice}", code="E-ENGINE-DAMAGED")
-    return asdict(found)
+    return found
 
 
 def _current(value: dict[str, Json]) -> dict[str, Json]:
@@ -99,7 +95,7 @@ def _current(value: dict[str, Json]) -> dict[str, Json]:
     return {name: item for name, item in value.items() if name != "settings"} | {"entries": renamed}
 
 
-def write_measured(path: Path, build: str, value: Mapping[str, Json]) -> None:
+def write_measured(path: Path, build: str, value: Measured) -> None:
     """Write a build's measurement with a fingerprint of both."""
-    body = {key: item for key, item in value.items() if key != "of"}
+    body = asdict(value)
     write_json(path, {"of": sha256_json([build, body]), **body})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +71,7 @@ class _ItemsFile:
 
     def __init__(self, path: Path, schema: pa.Schema | None) -> None:
         self._path = path
-        self._file: Any = None
+        self._file: pa.ipc.RecordBatchFileWriter | None = None
         if schema is not None:
             self._open(schema)
 

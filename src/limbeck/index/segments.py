@@ -9,7 +9,6 @@ import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -278,7 +277,7 @@ def ungrouped(parts: Sequence[pa.Table], group: np.ndarray) -> pa.Table:
     return table if (order[1:] > order[:-1]).all() else taken(table, np.argsort(order))
 
 
-def plain_values(column: pa.ChunkedArray) -> list[Any]:
+def plain_values(column: pa.ChunkedArray) -> list[object]:
     """Return a column's Python values; times out of range become ISO text, durations numpy values."""
     try:
         if getattr(column.type, "unit", "") == "ns":  # with pandas installed, Arrow would return its types
@@ -288,7 +287,7 @@ def plain_values(column: pa.ChunkedArray) -> list[Any]:
         return [_plain_value(cell) for cell in column]
 
 
-def _plain_value(scalar: pa.Scalar) -> Any:
+def _plain_value(scalar: pa.Scalar) -> object:
     kind, is_stamp = scalar.type, pa.types.is_timestamp(scalar.type)
     try:
         if getattr(kind, "unit", "") == "ns":

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -207,7 +206,7 @@ class IndexStore:
 
     def metadata(
         self, rows: Sequence[int] | np.ndarray, exclude: Collection[str] = ()
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """Return the columns of the items in the given rows, with ``id``, except those in ``exclude``."""
         names = [name for name in self.schema.names if name not in exclude]
         values = [plain_values(column) for column in self.items_at(np.asarray(rows, np.int64), names).columns]

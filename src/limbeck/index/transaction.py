@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -125,8 +124,11 @@ class Change:
                     self.merge(stop - count, stop)
                 stop -= count
 
-    def publish(self, **fields: Any) -> Manifest:
-        """Write the tombstones and publish; ``fields`` are further fields of the manifest to change.
+    def publish(self, base: Manifest | None = None) -> Manifest:
+        """Write the tombstones, and publish the manifest with this change.
+
+        Args:
+            base: the store's manifest with further changed fields; by default that manifest.
 
         Returns:
             The published manifest.
@@ -145,14 +147,13 @@ class Change:
         ]
         plain = not tombstones and all(segment.has_columns(schema) for segment in self.segments)
         manifest = dataclasses.replace(
-            self.store.manifest,
+            base or self.store.manifest,
             generation=self.generation,
             schema=schema_json(schema),
             segments=[SegmentEntry(segment.name, segment.rows) for segment in self.segments],
             tombstones=tombstones,
             min_reader=1 if plain else WITH_REMOVED,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            **fields,
         )
         known = self.store.manifest.files | self.files
         manifest = dataclasses.replace(

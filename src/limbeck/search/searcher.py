@@ -176,7 +176,7 @@ class Searcher:
             alike = [()] * len(one.rows) if one.alike is None else [self._ids(rows) for rows in one.alike]
             columns = zip(one.scores.tolist(), one.rows.tolist(), sure, alike, strict=True)
             answers.append(
-                [Hit((item := next(items)).pop("id"), score, item, *rest) for score, *rest in columns]
+                [Hit(str((item := next(items)).pop("id")), score, item, *rest) for score, *rest in columns]
             )
         return answers
 

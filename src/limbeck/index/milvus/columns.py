@@ -6,8 +6,8 @@ Milvus 2.3 has no null values. A column with nulls gets a second, boolean field,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -94,7 +94,7 @@ def as_number(array: pa.Array) -> pa.Array:
     )
 
 
-def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
+def fields_of(column: Column, table: pa.Table) -> dict[str, list[Json]]:
     """Return the values of a column's fields for the rows of a table, by field.
 
     Raises:
@@ -104,7 +104,7 @@ def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
     if is_time(array.type):
         array = as_number(array)
     values = array.to_pylist()
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Json]] = {}
     if column.present is not None:
         found[column.present] = [value is not None for value in values]
     fill = _FILL[column.kind]
@@ -112,16 +112,17 @@ def fields_of(column: Column, table: pa.Table) -> dict[str, list[Any]]:
         values = [None if value is None else [one for one in value if one is not None] for value in values]
     values = [fill if value is None else value for value in values]
     if column.kind not in ("whole", "real", "truth"):
-        _check_lengths(column, values, table)
+        lists = [[value] for value in values] if column.kind == "text" else values
+        _check_lengths(column, lists, table)
     return found | {column.field: values}
 
 
-def _check_lengths(column: Column, values: list[Any], table: pa.Table) -> None:
+def _check_lengths(column: Column, values: Sequence[Sequence[object]], table: pa.Table) -> None:
     for row, value in enumerate(values):
-        texts = [value] if column.kind == "text" else value if column.kind == "texts" else []
+        texts = [one for one in value if isinstance(one, str)]
         # a character has at most 4 bytes, so that few texts must be encoded
         long = any(4 * len(text) > MAX_TEXT and len(text.encode()) > MAX_TEXT for text in texts)
-        if long or (column.kind != "text" and len(value) > MAX_ENTRIES):
+        if long or len(value) > MAX_ENTRIES:
             item = table.column("id")[row].as_py()[:80]
             raise LimbeckError(
                 f"push: {column.name!r} of item {item!r} is too long; Milvus takes {MAX_TEXT} bytes of text, "

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
 from limbeck.errors import LimbeckError
+from limbeck.index.compared import Value
 from limbeck.index.filter_ast import Condition, Joined, Not, Test
 from limbeck.index.milvus.columns import Column, as_number, is_time
 
 Expression = str | bool
-_SIGNS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+_SIGNS: dict[str, tuple[str, Callable[[bool, bool], bool]]] = {
     "=": ("==", operator.eq),
     "!=": ("!=", operator.ne),
     "<": ("<", operator.lt),
@@ -69,24 +69,20 @@ def _joined(parts: list[Expression], *, every: bool) -> Expression:
     return left[0] if len(left) == 1 else (" and " if every else " or ").join(f"({part})" for part in left)
 
 
-def _any_of(field: str, values: list[Any]) -> Expression:
+def _any_of(field: str, values: Sequence[Value]) -> Expression:
     return f"{field} in [{', '.join(map(_literal, values))}]" if values else False
 
 
 def _literal(value: object) -> str:
-    return json.dumps(_finite(value), ensure_ascii=False)
-
-
-def _finite(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise LimbeckError(
             f"where: {value} is outside the range that Milvus compares; write a smaller number",
             code="E-FILTER-VALUE",
         )
-    return value
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _inside(value: object) -> Any:
+def _inside(value: Value) -> Value:
     """Return a value to compare with integers, which must be in the range of signed 64-bit integers."""
     if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
         raise LimbeckError(
@@ -127,9 +123,11 @@ def _starts(field: str, start: str) -> Expression:
 
 
 def _whole(test: Test, field: str, kind: pa.DataType) -> Expression:
-    values = [_inside(value) for value in test.values]
+    within = [_inside(value) for value in test.values]
     if is_time(kind):
-        values = [as_number(pa.scalar(value).cast(kind)).as_py() for value in values]
+        values = [as_number(pa.scalar(value).cast(kind)).as_py() for value in within]
+    else:
+        values = [value for value in within if not isinstance(value, str)]
     if test.verb == "in":
         return _any_of(field, [int(value) for value in values if value == int(value)])
     value, sign = values[0], test.verb
@@ -153,7 +151,7 @@ def _truth(test: Test, field: str, kind: pa.DataType) -> Expression:
     if test.verb == "in":
         holds = [value for value in (False, True) if value in test.values]
     else:
-        holds = [value for value in (False, True) if _SIGNS[test.verb][1](value, test.values[0])]
+        holds = [value for value in (False, True) if _SIGNS[test.verb][1](value, bool(test.values[0]))]
     return len(holds) == 2 if len(holds) != 1 else f"{field} == {_literal(holds[0])}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -189,7 +189,7 @@ def _rows(store: IndexStore, layout: Layout, columns: list[Column]) -> Iterator[
             alive = segment.alive(first, first + step)
             points = layout.items(np.asarray(segment.points[first : first + step][alive]))
             table = segment.items.slice(first, step).filter(pa.array(alive))
-            fields: dict[str, Any] = {
+            fields: dict[str, Sequence[Json | np.ndarray]] = {
                 ROW: (start + first + np.flatnonzero(alive)).tolist(),
                 POINT: [point.tobytes() for point in points] if layout.metric == "HAMMING" else list(points),
             }
