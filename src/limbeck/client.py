@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
@@ -20,12 +20,14 @@ from limbeck.error_codes import CODES
 from limbeck.errors import LimbeckError
 from limbeck.index.query import RECALL
 from limbeck.search.hit import Hit
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from limbeck.search import Term
 
+_Answer: TypeAlias = dict[str, Any]  # JSON of the service, whose schemas are in `limbeck.serve.schemas`
 _LONGEST_WAIT = 30.0  # seconds between two tries
 _LOST = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
@@ -143,7 +145,7 @@ class Client:
         """Return an item; its score is NaN."""
         return _hit(self._get(f"/items/{quote(item, safe='')}"))
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Json]:
         """Return the version of the service and its indexes."""
         return self._get("/info")
 
@@ -159,7 +161,7 @@ class Client:
         rows = self._post("/v1/embeddings", body, index=False)["data"]
         return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in rows])
 
-    def _get(self, path: str, params: Mapping[str, object] | None = None) -> dict[str, Any]:
+    def _get(self, path: str, params: Mapping[str, object] | None = None) -> _Answer:
         given = {"index": self.index, **(params or {})}
         query = urlencode({name: _shown(value) for name, value in given.items() if value is not None})
         target = f"{path}?{query}" if query else path
@@ -170,7 +172,7 @@ class Client:
             time.sleep(min(wait, _LONGEST_WAIT))
         return self._checked(status, answer)
 
-    def _post(self, path: str, value: Mapping[str, object], *, index: bool = True) -> dict[str, Any]:
+    def _post(self, path: str, value: Mapping[str, object], *, index: bool = True) -> _Answer:
         given = {"index": self.index, **value} if index else value
         body = json.dumps({name: part for name, part in given.items() if part is not None}).encode()
         status, _, answer = self._ask("POST", path, body)
@@ -213,7 +215,7 @@ class Client:
         connection: http.client.HTTPConnection = self._own.connection
         return connection
 
-    def _checked(self, status: int, answer: bytes) -> dict[str, Any]:
+    def _checked(self, status: int, answer: bytes) -> _Answer:
         """Return the JSON of an answer, or raise its error."""
         try:
             value = json.loads(answer)
@@ -238,7 +240,7 @@ def _seconds(retry_after: str | None) -> float | None:
     return float(retry_after) if retry_after is not None and retry_after.isdigit() else None
 
 
-def _hit(value: Mapping[str, Any]) -> Hit:
+def _hit(value: _Answer) -> Hit:
     score = float("nan") if value["score"] is None else value["score"]
     return Hit(value["id"], score, value["metadata"], -1, value["confidence"], tuple(value["alike"]))
 

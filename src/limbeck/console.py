@@ -47,14 +47,14 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     Lines break only at the width of a terminal; a log or a pipe has none, and a table is not wrapped.
     """
     forgive_encodings()
-    made: Console = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)
+    made = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)
     if not made.is_terminal:
         made.width = _WIDE
     return made
 
 
 @functools.cache
-def _console_class() -> Any:
+def _console_class() -> type[Console]:
     from rich.console import Console
     from rich.text import Text
 

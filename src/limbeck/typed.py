@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from limbeck.errors import LimbeckError
 
@@ -36,15 +36,14 @@ def typed(cls: type[T], value: object, path: Path, fix: str, *, more: bool = Fal
         LimbeckError: names the first field that is missing, unknown or of another type.
     """
     try:
-        found: T = _read(cls, value, "", more)
+        return cast("T", _read(cls, value, "", more))
     except _Misfit as error:
         raise LimbeckError(f"{path}: {error}; {fix}", code="E-FILE-FIELD") from None
-    return found
 
 
-def map_leaves(tree: T, change: Callable[[Any], object]) -> T:
+def map_leaves(tree: T, change: Callable[[object], object]) -> T:
     """Return a tree of dicts and lists in which ``change`` has replaced every value that is neither."""
-    found: Any
+    found: object
     if isinstance(tree, dict):
         found = {key: map_leaves(inner, change) for key, inner in tree.items()}
     else:
@@ -72,13 +71,13 @@ class _Misfit(Exception):
     pass
 
 
-def _read(kind: Any, value: object, at: str, more: bool) -> Any:
+def _read(kind: object, value: object, at: str, more: bool) -> object:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind in (Any, object):
+    if kind is object:
         return value
     if origin in (types.UnionType, typing.Union):
         return _one_of(inner, value, at, more)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _fields(kind, value, at, more)
     if origin is list and isinstance(value, list):
         return [_read(inner[0], item, f"{at}[{number}]", more) for number, item in enumerate(value)]
@@ -91,13 +90,13 @@ def _read(kind: Any, value: object, at: str, more: bool) -> Any:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if kind is float and abs(number) <= 1e300 and math.isfinite(number):
         return float(number)
-    if kind in (bool, type(None)) and isinstance(value, kind):
+    if (kind is bool and isinstance(value, bool)) or (kind is types.NoneType and value is None):
         return value
     wanted = getattr(kind, "__name__", str(kind))
     raise _Misfit(f"{_name(at)} is {_shown(value)}, not {wanted}")
 
 
-def _one_of(kinds: tuple[Any, ...], value: object, at: str, more: bool) -> Any:
+def _one_of(kinds: tuple[object, ...], value: object, at: str, more: bool) -> object:
     for kind in kinds[:-1]:
         try:
             return _read(kind, value, at, more)
@@ -106,7 +105,7 @@ def _one_of(kinds: tuple[Any, ...], value: object, at: str, more: bool) -> Any:
     return _read(kinds[-1] if value is None or kinds[-1] is not type(None) else kinds[0], value, at, more)
 
 
-def _fields(cls: Any, value: object, at: str, more: bool) -> Any:
+def _fields(cls: type, value: object, at: str, more: bool) -> object:
     if not isinstance(value, dict):
         raise _Misfit(f"{_name(at)} is {_shown(value)}, not an object")
     kinds, found = typing.get_type_hints(cls), {}

@@ -65,7 +65,7 @@ def test_check_says_it_and_names_the_label(tmp_path: Path, share: float, level: 
     splits = resolve_splits(protocol, own)
     left, right = splits.query.labels, splits.database.labels
     exact = ((left.astype(int) @ right.T.astype(int)) > 0).mean()
-    assert report.relevance is not None and report.relevance["share"] == pytest.approx(exact)
+    assert report.relevance is not None and report.relevance.share == pytest.approx(exact)
     assert f"{exact:.0%} of the query-database pairs share a label" in "\n".join(report.lines())
 
 
@@ -79,7 +79,7 @@ def test_check_says_it_without_a_protocol(tmp_path: Path, rows_with_it: int) -> 
     report = check_pairs(Pairs.open(tmp_path / "own"))
     found = [f for f in report.findings if f.kind == "relevant_pairs"]
     share = (rows_with_it**2 + 14 - rows_with_it) / 14**2
-    assert report.relevance is not None and report.relevance["share"] == pytest.approx(share)
+    assert report.relevance is not None and report.relevance.share == pytest.approx(share)
     assert [(f.level, f.items) for f in found] == ([("warning", ["sky"])] if rows_with_it == 12 else [])
     told = (
         "with every labelled row as query and in the database, 74% of the query-database pairs share a label"

@@ -16,6 +16,7 @@ from limbeck.cli.app import app
 from limbeck.data.batches import Batch
 from limbeck.data.check import Report
 from limbeck.data.pairs import Pairs
+from limbeck.data.relevance import Relevance
 from limbeck.encoders.lift_config import PolarConfig
 from limbeck.files import write_json
 from limbeck.training import train
@@ -227,11 +228,11 @@ def test_faults_of_the_data_are_causes_from_a_share_on() -> None:
     report.add("empty_captions", "warning", "rows without a caption", [f"r{i}" for i in range(5)])
     report.add("leaks_train", "warning", "leaks", [["a", "b"]] * 2)
     report.add("exact_duplicates", "warning", "same", [[f"r{i}" for i in range(20)]])
-    report.relevance = {"share": 0.5, "label": "x", "covers": 0.9, "without": 0.1}
+    report.relevance = Relevance(share=0.5, label="x", covers=0.9, without=0.1)
     assert data_findings(report) == []
     report.add("unreadable_pictures", "error", "pictures that cannot be read", ["r1"])
     assert [one.cause for one in data_findings(report)] == ["damaged data"]
-    worse = Report("D", "d", 100, relevance=report.relevance | {"covers": 0.97})
+    worse = Report("D", "d", 100, relevance=replace(report.relevance, covers=0.97))
     worse.add("empty_captions", "warning", "rows without a caption", [f"r{i}" for i in range(30)])
     worse.add("leaks_train", "warning", "leaks", [["a", "b"]] * 9)
     worse.add("exact_duplicates", "warning", "same", [[f"r{i}" for i in range(60)]])

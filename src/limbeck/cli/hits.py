@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.typed import Json
 
@@ -17,8 +17,7 @@ _WORDS = ("labels", "tags", "captions")
 
 def words_of(hit: Hit) -> str:
     """Return the labels of a hit in one line, else its tags, else its captions."""
-    words: Any = next((hit.metadata[name] for name in _WORDS if hit.metadata.get(name)), [])
-    return ", ".join(words)
+    return ", ".join(next((hit.metadata[name] for name in _WORDS if hit.metadata.get(name)), []))
 
 
 def score_of(hit: Hit) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from limbeck.console import echo
+
+if TYPE_CHECKING:
+    from limbeck.encoding import Source
+    from limbeck.index.encoded import Encoded
 
 _SHOWN = 10
 
@@ -24,7 +28,7 @@ class SkipList:
         """Add one item of a given kind."""
         self.entries.append((item_id, reason, kind))
 
-    def report(self, source: Any = None, where: str = "") -> None:
+    def report(self, source: Source | Encoded | None = None, where: str = "") -> None:
         """Print the skipped items to standard error, if there are any.
 
         Args:
@@ -38,6 +42,8 @@ class SkipList:
             summary = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
             listed = f", listed in {where}" if where else ""
             echo(f"{len(self.entries)} item(s) skipped ({summary}){listed}", err=True)
-        files = getattr(source, "skipped", None)
-        if files is not None and files.line():
-            echo(f"{source.root}: {files.line()}", err=True)
+        if source is not None:
+            from limbeck.encoding import PictureFolder
+
+            if isinstance(source, PictureFolder) and (line := source.skipped.line()):
+                echo(f"{source.root}: {line}", err=True)

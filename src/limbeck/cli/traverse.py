@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import degrees
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from limbeck.cli.outputs import writes
 from limbeck.console import echo
 
 if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
     from limbeck.search import Index
     from limbeck.traversal import Traversal
 
@@ -93,7 +96,7 @@ def traverse(
         echo(f"figure: {figure}")
 
 
-def _picture(index: Index, image: Path | None, like: str | None, media: Path | None) -> Any:
+def _picture(index: Index, image: Path | None, like: str | None, media: Path | None) -> Image.Image:
     from limbeck.pictures import open_picture
 
     if image is not None:
@@ -101,7 +104,7 @@ def _picture(index: Index, image: Path | None, like: str | None, media: Path | N
     return index.picture(index.item(str(like)), media=media)
 
 
-def _features(file: Path) -> Any:
+def _features(file: Path) -> np.ndarray:
     from limbeck.errors import LimbeckError
     from limbeck.index.arrays import open_queries
 

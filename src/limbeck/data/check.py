@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from limbeck.data.duplicates import Print, alike_groups, equal_groups, fingerpri
 from limbeck.data.features import FeatureFile, load_feature_file
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocol import Protocol
-from limbeck.data.relevance import WARN_ABOVE, relevance
+from limbeck.data.relevance import WARN_ABOVE, Relevance, relevance
 from limbeck.data.resolved_splits import ResolvedSplits, resolve_splits
 from limbeck.errors import LimbeckError
 from limbeck.typed import Json
@@ -45,7 +45,7 @@ class Report:
     rows: int
     protocol: str | None = None
     protocol_hash: str | None = None
-    relevance: dict[str, Any] | None = None
+    relevance: Relevance | None = None
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -295,7 +295,7 @@ def _check_all_relevant(pairs: Pairs, report: Report) -> None:
     share = relevance(labels, labels, pairs.label_names)
     if share is None:
         return
-    report.relevance = asdict(share)
+    report.relevance = share
     if share.share > WARN_ABOVE:
         what = f"with every labelled row as query and in the database, {share.in_words}"
         report.add("relevant_pairs", "warning", what, [share.label])
@@ -310,7 +310,7 @@ def _check_relevance(splits: ResolvedSplits, report: Report) -> None:
     share = relevance(query.labels, items, pairs.label_names)
     if share is not None and has_relevant.any():
         level: Level = "warning" if share.share > WARN_ABOVE else "note"
-        report.relevance = asdict(share)
+        report.relevance = share
         report.add("relevant_pairs", level, share.in_words, [share.label])
     if not has_relevant.any():
         report.add("nothing_relevant", "error", "no query has a relevant item", [pairs.name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -54,7 +54,7 @@ def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
     return models
 
 
-def _kind(model: type[BaseModel]) -> Any:
+def _kind(model: type[BaseModel]) -> object:
     """Return the value that distinguishes the members of a union; None outside a union."""
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -248,7 +248,7 @@ def _header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
     return stream.tell()
 
 
-def key_of_items(items: Iterable[Any]) -> str | None:
+def key_of_items(items: Iterable[object]) -> str | None:
     """Return the content hash of a list of texts or PIL pictures in order; None for other items."""
     digest = hashlib.sha256()
     for item in items:

@@ -7,7 +7,7 @@ Recipes, saved models and the loader all read the same classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -110,7 +110,7 @@ class AugmentConfig(Strict):
         return crop
 
 
-def _with_projection(tree: object) -> Any:
+def _with_projection(tree: object) -> object:
     """Set ``projection`` for a tower with a ``source``, unless the configuration sets it."""
     if isinstance(tree, dict) and tree.get("source") is not None:
         return {"projection": True, **tree}
@@ -249,7 +249,7 @@ class OwnConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _own_or(value: object, known: Callable[[Any], Any]) -> Any:
+def _own_or(value: object, known: Callable[[object], object]) -> object:
     """Validate a user-defined class by its kind, else a built-in one."""
     if isinstance(value, OwnConfig):
         return value

@@ -22,6 +22,8 @@ from limbeck.preprocess import Preprocessor
 from limbeck.preprocess.features import FeaturePreprocessor
 
 if TYPE_CHECKING:
+    from torch.onnx._internal.torchscript_exporter.jit_utils import GraphContext
+
     from limbeck.encoders.dual import DualEncoder
 
 OPSET = 18
@@ -180,7 +182,7 @@ def _write(graph: _Graph, arrays: dict[str, np.ndarray], file: Path) -> None:
             ) from None
 
 
-def _expm1(g: Any, x: Any) -> Any:
+def _expm1(g: GraphContext, x: torch.Value) -> torch.Value:
     """Write expm1(x) = 2 t / (1 - t) with t = tanh(x / 2), which keeps the digits of a small x."""
     one, two = (g.op("Constant", value_t=torch.tensor(value)) for value in (1.0, 2.0))
     t = g.op("Tanh", g.op("Div", x, two))
@@ -196,7 +198,7 @@ _SYMBOLIC: dict[str, Callable[..., object]] = {
 }
 
 
-def _error(graph: _Graph, preprocess: Preprocessor, tower: OnnxTower, items: list[Any]) -> float:
+def _error(graph: _Graph, preprocess: Preprocessor, tower: OnnxTower, items: list[object]) -> float:
     """Return the largest difference from torch, relative to the largest number of each output."""
     arrays = preprocess(items)
     wanted = graph(*map(torch.from_numpy, arrays.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from torch import nn
 
@@ -40,7 +39,7 @@ def initial_lift(config: object, towers: dict[str, Tower]) -> Lift:
     return Format.lift(known, place, dims)  # the towers end in CLIP's projections already
 
 
-def _with_temperature(config: object, towers: dict[str, Tower]) -> Any:
+def _with_temperature(config: object, towers: dict[str, Tower]) -> object:
     if not isinstance(config, SphereConfig) or config.logit_scale is not None:
         return config
     sources = {tower.backbone.embeds() for tower in towers.values()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
@@ -38,13 +37,9 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> tokenizers
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), single_dot()])
     split = [isolate_characters()] if config.kind == "word" else []
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*split, pre_tokenizers.Whitespace()])
-    options: Any = {
-        "vocab_size": config.vocabulary_size,
-        "special_tokens": [PAD, UNKNOWN, START, END],
-        "show_progress": False,
-    }
-    trainer = (
-        trainers.WordLevelTrainer(**options) if config.kind == "word" else trainers.BpeTrainer(**options)
+    kind = trainers.WordLevelTrainer if config.kind == "word" else trainers.BpeTrainer
+    trainer = kind(
+        vocab_size=config.vocabulary_size, special_tokens=[PAD, UNKNOWN, START, END], show_progress=False
     )
     tokenizer.train_from_iterator(sorted(texts), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -80,12 +75,11 @@ def tokenizer_of(folder: Path, source: str) -> tokenizers.Tokenizer:
             if at_fault in names and "model_type" in read_json(folder / at_fault):
                 AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
             at_fault = "tokenizer"
-            fast: Any = AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=False, local_files_only=True
-            )
-        if len(fast) <= len(fast.all_special_tokens):
+            fast = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        inner = fast._tokenizer
+        if inner is None or len(fast) <= len(fast.all_special_tokens):
             raise ValueError("its tokenizer has no vocabulary")
-        return tokenizers.Tokenizer.from_str(fast._tokenizer.to_str())
+        return tokenizers.Tokenizer.from_str(inner.to_str())
     except Exception as error:  # the Rust side raises bare Exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise LimbeckError(

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -169,7 +169,7 @@ class TableSource:
         )
 
     def _ids(self, table: pa.Table, rows: Sequence[int]) -> list[str]:
-        given: list[Any] = [None] * len(rows)
+        given: list[object] = [None] * len(rows)
         if self._id_column is not None:
             given = table.column(self._id_column).to_pylist()
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from limbeck.optional_deps import require
 from limbeck.typed import Json
 
 if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
     from limbeck.data.resolved_splits import ResolvedSplit, ResolvedSplits
     from limbeck.encoders.dual import DualEncoder
 
@@ -133,7 +135,7 @@ def _several(
     return {"map": float(np.mean(precisions)) if precisions else 0.0}, None
 
 
-def _fit(features: np.ndarray, targets: np.ndarray, c: float) -> Any:
+def _fit(features: np.ndarray, targets: np.ndarray, c: float) -> LogisticRegression:
     model = require("sklearn.linear_model").LogisticRegression(C=c, max_iter=1000)
     with warnings.catch_warnings():
         # At a large C the fit stops at max_iter; more steps would change the last digits only.

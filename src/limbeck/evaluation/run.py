@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.data.caption_chains import Chains, find_chains, read_chains
 from limbeck.data.pairs import Pairs
@@ -31,6 +31,7 @@ from limbeck.evaluation.run_metadata import RunFacts, read_run_facts
 from limbeck.evaluation.validity import metric_version
 from limbeck.notices import say
 from limbeck.optional_deps import require
+from limbeck.typed import Json
 
 if TYPE_CHECKING:
     from limbeck.encoders.dual import DualEncoder, Output
@@ -115,7 +116,7 @@ def evaluate(
             f"protocol {protocol.name}: --by-label needs a hashing protocol; choose one",
             code="E-PROTOCOL-TASK",
         )
-    preset: dict[str, Any] = {}
+    preset: dict[str, Json] = {}
     if facts.like is not None:
         if metric_preset not in (None, facts.like):
             raise LimbeckError(
@@ -150,7 +151,7 @@ def evaluate(
         space = AsymmetricHamming(8 * space.width)
         row, tail = f"{row}, asymmetric", f"{tail}-asymmetric"
     splits = dataclasses.replace(splits, protocol=protocol)
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if (classes := splits.classes) is not None:
         extra |= {"classes": classes.names, "unknown_classes": unknown_classes(model, classes)}
     started = time.perf_counter()
@@ -162,7 +163,7 @@ def evaluate(
         extra["without_text"] = silent
     if protocol.task == "hashing":
         rules = protocol.metric.map_rules
-        settings: dict[str, Any] = {**rules}
+        settings: dict[str, object] = {**rules}
         sets = {
             name: label_points(name, side.points, side.rows, splits, side.floats)
             for name, side in sides.items()

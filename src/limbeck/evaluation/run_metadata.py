@@ -83,7 +83,7 @@ def _from_run(folder: Path) -> RunFacts:
         like=_text(data.get("like")),
         recipe=settings_hash(folder) if recipe else None,
         stage=str(_inner(run, "chosen").get("stage") or stages[-1].get("name")) if stages else "",
-        hidden=sorted({name for stage in stages for name in _inner(stage, "hide").get("labels", [])}),
+        hidden=sorted({name for stage in stages for name in _labels(stage)}),
         seconds={"train": float(trained)} if isinstance(trained, (int, float)) else {},
     )
 
@@ -131,7 +131,7 @@ def _settings(value: Json, key: str, stages: set[str]) -> Json:
     return value
 
 
-def _mapping(file: Path, reader: Callable[[Path], object]) -> dict[str, Any]:
+def _mapping(file: Path, reader: Callable[[Path], object]) -> dict[str, Json]:
     if not file.is_file():
         return {}
     content = reader(file)
@@ -140,9 +140,14 @@ def _mapping(file: Path, reader: Callable[[Path], object]) -> dict[str, Any]:
     return content
 
 
-def _inner(mapping: object, key: str) -> dict[str, Any]:
+def _inner(mapping: object, key: str) -> dict[str, Json]:
     value = mapping.get(key) if isinstance(mapping, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def _labels(stage: dict[str, Json]) -> list[str]:
+    hidden = _inner(stage, "hide").get("labels")
+    return list(map(str, hidden)) if isinstance(hidden, list) else []
 
 
 def _text(value: object) -> str | None:

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files.names import check_name
 from limbeck.files.recovery import interrupted_replacement
 from limbeck.files.targets import STANDARD_OUTPUT
 from limbeck.names import is_text, show
+from limbeck.typed import Json
 
 # Files that desktops create in any folder that they show.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -34,7 +34,7 @@ class Kind:
     name: str
     files: str
     marker: str | None = None
-    accepts: Callable[[dict[str, Any]], bool] = bool
+    accepts: Callable[[dict[str, Json]], bool] = bool
 
     def marked(self, path: Path) -> bool:
         """Return whether a directory's marker is of this kind; always True for a kind without a marker."""

@@ -18,8 +18,8 @@ import errno
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from limbeck.console import echo
 
@@ -119,7 +119,7 @@ def _rename_with(source: Path, target: Path, linux: int, macos: int) -> bool:
 
 
 @functools.cache
-def renamer() -> Any:
+def renamer() -> Callable[[bytes, bytes, int], int] | None:
     """Return ``renameat2`` (Linux) or ``renamex_np`` (macOS) as f(source, target, flags), or None."""
     try:
         library = ctypes.CDLL(None, use_errno=True)

@@ -11,7 +11,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from multiprocessing.process import BaseProcess
+from typing import Protocol
 
 from limbeck.environment import environment
 from limbeck.grid.work import Outcome, Work, perform
@@ -71,7 +72,7 @@ class ProcessPool:
         cores = environment()[1]["threads"] or 1
         self.threads = max(1, int(cores) // jobs)
         self.context = multiprocessing.get_context("spawn")
-        self.members: list[tuple[Any, Connection]] = []
+        self.members: list[tuple[BaseProcess, Connection]] = []
         self.busy: dict[Connection, Work] = {}
         self.jobs = jobs
 

@@ -28,16 +28,7 @@ from limbeck.metrics.tie_groups import (
 
 
 class MapRules(TypedDict):
-    """The rules of a mAP: the keyword arguments of `hamming_map`."""
-
-    k: int | None
-    ties: str
-    normalizer: str
-    empty: str
-
-
-class MapSettings(TypedDict):
-    """The rules of a mean average precision."""
+    """The rules of a mean average precision: the keyword arguments of `hamming_map`."""
 
     k: int | None
     ties: str
@@ -59,7 +50,7 @@ class MeanAveragePrecision:
     value: float
     per_query: np.ndarray
     n_empty: int
-    settings: MapSettings
+    settings: MapRules
 
 
 def hamming_map(
@@ -170,7 +161,7 @@ def ranking_map(
     return _result(per_query, settings)
 
 
-def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> MapSettings:
+def _check_settings(k: int | None, ties: str, normalizer: str, empty: str) -> MapRules:
     """Check the settings and return them as a dict."""
     if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
         raise LimbeckError(
@@ -209,7 +200,7 @@ def _check_ranking(similarity: ArrayLike, relevant: ArrayLike) -> tuple[np.ndarr
     return (scores if scores.dtype.kind == "f" else scores.astype(np.int64)), wanted
 
 
-def _result(per_query: np.ndarray, settings: MapSettings) -> MeanAveragePrecision:
+def _result(per_query: np.ndarray, settings: MapRules) -> MeanAveragePrecision:
     value, values, n_empty = settle_empty(per_query, settings["empty"])
     return MeanAveragePrecision(value, values, n_empty, settings)
 

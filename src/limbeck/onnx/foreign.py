@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -94,8 +94,8 @@ class Graph:
         inputs, output = _inputs(where, given, image_size), _output(where, session.get_outputs())
         first = given[0].shape[0]
         calls = Calls(inputs, output.name, first if isinstance(first, int) else None)
-        if isinstance(output.shape[1], int):
-            return cls(file, files, calls, int(output.shape[1]))
+        if isinstance(width := output.shape[1], int):
+            return cls(file, files, calls, width)
         shape = (1, 3, image_size, image_size) if image_size else (1, context)
         ones = np.ones(shape, np.float32 if image_size else np.int64)
         return cls(file, files, calls, calls.run(session, [ones] * len(inputs)).shape[1])
@@ -134,7 +134,15 @@ def session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _inputs(where: str, given: Sequence[Any], image_size: int) -> list[str]:
+class _Port(Protocol):
+    """Holds an input or output of a session; ``shape`` names the axes of any length."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+def _inputs(where: str, given: Sequence[_Port], image_size: int) -> list[str]:
     """Return the names of the inputs in the order pixels, or ids and mask; other inputs are refused."""
     pixels = [one for one in given if len(one.shape) == 4 and "float" in one.type]
     tokens = [one for one in given if len(one.shape) == 2 and "int" in one.type]
@@ -151,7 +159,7 @@ def _inputs(where: str, given: Sequence[Any], image_size: int) -> list[str]:
     return [one.name for one in wanted]
 
 
-def _output(where: str, given: Sequence[Any]) -> Any:
+def _output(where: str, given: Sequence[_Port]) -> _Port:
     """Return the embedding: an output of a known name, else the only one of two axes."""
     flat = [one for one in given if len(one.shape) == 2]
     known = [one for wanted in _OUTPUTS for one in flat if one.name == wanted]

@@ -17,10 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from limbeck.pictures.skipped import Kind, PictureError
 from limbeck.regular import regular_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PICTURE_BYTES = 1 << 26
 """The largest encoded picture in a shard, 64 MiB."""
@@ -30,6 +33,7 @@ _OPEN_FILES = 128
 _TAR = re.compile(r"(.+\.tar)/(.+)#(\d{1,18})\+(\d{1,18})", re.DOTALL)
 _PARQUET = re.compile(r"(.+\.parquet)/(.+)#(\d{1,18})", re.DOTALL)
 BLOCK = 512
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -173,7 +177,7 @@ class ParquetPictures:
             raise PictureError(f"{place}: more than {PICTURE_BYTES:,} bytes; remove it", Kind.TOO_LARGE)
         return bytes(content)
 
-    def _column(self, name: str, group: int) -> Any:
+    def _column(self, name: str, group: int) -> pa.Array:
         import pyarrow.compute as pc
 
         try:
@@ -184,7 +188,7 @@ class ParquetPictures:
             raise self._damaged(error) from None
 
 
-class _Recent(Generic[T]):
+class _Recent(Generic[K, T]):
     """Values by key, of which the most recently used are kept; a forked child begins anew."""
 
     def __init__(self, most: int, cost: Callable[[T], int]) -> None:
@@ -195,10 +199,10 @@ class _Recent(Generic[T]):
 
     def clear(self) -> None:
         """Forget all values."""
-        self._held, self._sum, self._lock = OrderedDict[Any, T](), 0, threading.Lock()
-        self._making: dict[Any, threading.Lock] = {}
+        self._held, self._sum, self._lock = OrderedDict[K, T](), 0, threading.Lock()
+        self._making: dict[K, threading.Lock] = {}
 
-    def get(self, key: object, make: Callable[[Any], T]) -> T:
+    def get(self, key: K, make: Callable[[K], T]) -> T:
         """Return the value of a key, made by one thread; a value in use outlives its place here."""
         with self._lock:
             if key in self._held:
@@ -219,6 +223,6 @@ class _Recent(Generic[T]):
 
 
 _SEEK = threading.Lock()
-_FILES: _Recent[BinaryIO] = _Recent(_OPEN_FILES, lambda stream: 1)
-_TABLES: _Recent[ParquetPictures] = _Recent(_OPEN_FILES, lambda table: 1)
-_GROUPS: _Recent[Any] = _Recent(GROUP_BYTES, lambda values: int(values.nbytes))
+_FILES: _Recent[str, BinaryIO] = _Recent(_OPEN_FILES, lambda stream: 1)
+_TABLES: _Recent[str, ParquetPictures] = _Recent(_OPEN_FILES, lambda table: 1)
+_GROUPS: _Recent[tuple[str, str, int], pa.Array] = _Recent(GROUP_BYTES, lambda values: int(values.nbytes))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -24,10 +24,10 @@ from limbeck.serve.cache import Cache
 from limbeck.serve.metrics import Metrics
 from limbeck.serve.query import Query
 from limbeck.serve.texts import Texts
-from limbeck.typed import Json
 
 _ROW_BYTES = 1 << 25  # of rows that are kept as JSON
 K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Opened:
             self._rows.put(row, known[row])
         return [known[row] for row in rows.tolist()]
 
-    def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, Json]]:
+    def items(self, rows: np.ndarray | Sequence[int]) -> list[dict[str, object]]:
         """Return the items of some rows in the form that answers have, without a score."""
         return [self._item(item) for item in self.index.store.metadata(rows, HIDDEN)]
 
@@ -178,8 +178,8 @@ class Opened:
         part = self._parts(np.array([self.index.store.row_of(item_id)]))[0]
         return f'{{"score": null, "confidence": null, "alike": [], {part}'
 
-    def _item(self, item: dict[str, Any]) -> dict[str, Json]:
-        item_id = item.pop("id")
+    def _item(self, item: dict[str, object]) -> dict[str, object]:
+        item_id = str(item.pop("id"))
         place = f"/{quote(item_id, safe='')}?index={quote(self.name, safe='')}"
         pictured = self.media is not None and item.get("path") is not None
         return {
@@ -213,7 +213,7 @@ def fast_json(value: object) -> str:
         return json_text(value)
 
 
-def _grouped(numbers: Sequence[int] | dict[int, Any], key: Callable[[int], K]) -> dict[K, list[int]]:
+def _grouped(numbers: Iterable[int], key: Callable[[int], K]) -> dict[K, list[int]]:
     groups: dict[K, list[int]] = {}
     for number in numbers:
         groups.setdefault(key(number), []).append(number)
@@ -221,8 +221,8 @@ def _grouped(numbers: Sequence[int] | dict[int, Any], key: Callable[[int], K]) -
 
 
 def _tried(
-    work: Callable[[Sequence[int]], dict[int, Any]], numbers: Sequence[int], faults: dict[int, LimbeckError]
-) -> dict[int, Any]:
+    work: Callable[[Sequence[int]], dict[int, R]], numbers: Sequence[int], faults: dict[int, LimbeckError]
+) -> dict[int, R]:
     """Return the work's results; if one query makes it fail, each is tried alone and its error is noted."""
     try:
         return work(numbers)
@@ -230,7 +230,7 @@ def _tried(
         if len(numbers) == 1:
             faults[numbers[0]] = error
             return {}
-    results: dict[int, Any] = {}
+    results: dict[int, R] = {}
     for number in numbers:
         results |= _tried(work, [number], faults)
     return results

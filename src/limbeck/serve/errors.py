@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import http
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -78,7 +78,7 @@ def install(app: FastAPI, public: Callable[[str], str]) -> None:
         return answer(request, error.status_code, code, message, error.headers)
 
 
-def first_fault(faults: Sequence[Any]) -> str:
+def first_fault(faults: Sequence[ErrorDetails]) -> str:
     """Return one line about the first fault that pydantic found."""
     fault = faults[0]
     if fault["type"] == "json_invalid":

@@ -12,7 +12,7 @@ from limbeck.traversal import Traversal, require_cones
 from limbeck.typed import Json
 
 
-def traversal(opened: Opened, term: Term, steps: int) -> dict[str, Json]:
+def traversal(opened: Opened, term: Term, steps: int) -> dict[str, object]:
     """Return the traversal from a text or an item to the root, as JSON.
 
     Raises:
@@ -26,7 +26,7 @@ def traversal(opened: Opened, term: Term, steps: int) -> dict[str, Json]:
     return {"index": opened.name, "generation": opened.generation, **found.to_json()}
 
 
-def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Json]:
+def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, object]:
     """Return root, query, nearest items and nearest texts on a Poincaré disk, as JSON.
 
     Raises:
@@ -40,7 +40,7 @@ def disk(opened: Opened, term: Term, k: int, texts: int) -> dict[str, Json]:
     near = np.argsort(-space.similarity(query, places)[0], kind="stable")[:texts]
     items = index.store.points_at(rows)
     hits = opened.items(rows)
-    shown: list[dict[str, Json]] = [{"kind": "query", "text" if term.id is None else "id": term.value}]
+    shown: list[dict[str, object]] = [{"kind": "query", "text" if term.id is None else "id": term.value}]
     shown += [{"kind": "item", "id": hit["id"], "thumbnail": hit["thumbnail"]} for hit in hits]
     shown += [{"kind": "text", "text": words[at]} for at in near]
     points = np.concatenate([query, items, places[near]])

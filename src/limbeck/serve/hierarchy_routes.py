@@ -99,7 +99,7 @@ def hierarchy_routes(service: Service) -> APIRouter:
     """Return the routes of a service."""
     router = APIRouter(tags=["hierarchy"], responses=FAULTS)
 
-    def json(value: dict[str, Json]) -> Response:
+    def json(value: dict[str, object]) -> Response:
         return Response(fast_json(value), media_type="application/json")
 
     @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from limbeck.serve.media import FULL, MEDIA_TYPE, encoded, etag_of, source_of
 from limbeck.serve.schemas import FAULTS, ItemId
 from limbeck.serve.service import Service
 
-_PICTURE: dict[int | str, Any] = {
+_PICTURE: dict[int | str, dict[str, object]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 
 from limbeck.errors import LimbeckError
 
@@ -16,18 +18,18 @@ M = TypeVar("M", bound=BaseModel)
 _MOST = 200
 
 
-def described(model: type[BaseModel], *more: dict[str, Any]) -> dict[str, Any]:
+def described(model: type[BaseModel], *more: JsonSchemaValue) -> JsonSchemaValue:
     """Return the OpenAPI description of a model's fields as query parameters."""
     properties = model.model_json_schema()["properties"]
     return {"parameters": [*more, *(_parameter(name, schema) for name, schema in properties.items())]}
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _parameter(name: str, schema: JsonSchemaValue) -> JsonSchemaValue:
     text = schema.pop("description", "")
     return {"name": name, "in": "query", "required": False, "description": text, "schema": _not_null(schema)}
 
 
-def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+def _not_null(schema: JsonSchemaValue) -> JsonSchemaValue:
     """Leave out null, which no query parameter can be."""
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
     schema = {name: value for name, value in schema.items() if (name, value) != ("default", None)}
@@ -42,7 +44,8 @@ def parsed(model: type[M], request: Request) -> M:
         LimbeckError: there are too many.
     """
     lists = _lists(model)
-    values: dict[str, Any] = {}
+    several: dict[str, list[str]] = {}
+    single: dict[str, str] = {}
     try:
         pairs = parse_qsl(
             request.scope["query_string"].decode("utf-8", "replace"),
@@ -55,13 +58,13 @@ def parsed(model: type[M], request: Request) -> M:
         ) from None
     for name, value in pairs:
         if name in lists:
-            values.setdefault(name, []).append(value)
+            several.setdefault(name, []).append(value)
         else:
-            values[name] = value
-    return checked(model, values)
+            single[name] = value
+    return checked(model, {**single, **several})
 
 
-def checked(model: type[M], value: dict[str, Any] | bytes) -> M:
+def checked(model: type[M], value: Mapping[str, object] | bytes) -> M:
     """Return a model from a mapping or from JSON.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -159,7 +159,7 @@ class Health(BaseModel):
     status: str = Field(examples=["ok"])
 
 
-FAULTS: dict[int | str, dict[str, Any]] = {
+FAULTS: dict[int | str, dict[str, object]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
         400: "The request is malformed.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic.json_schema import JsonSchemaValue
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
@@ -45,33 +45,31 @@ _EXAMPLE: dict[str, Json] = {
     ],
     "ms": 4.2,
 }
-_BODY: dict[str, Any] = {
+_BODY: dict[str, Json] = {
     "terms": [{"text": "a beach"}, {"text": "people", "weight": -1}],
     "k": 20,
     "where": "labels has sky",
 }
-_ANSWER: dict[int | str, dict[str, Any]] = {
+_ANSWER: dict[int | str, dict[str, object]] = {
     200: {"model": SearchAnswer, "content": {"application/json": {"example": _EXAMPLE}}}
 }
 
 
-def _inlined(model: type[SearchBody]) -> dict[str, Any]:
+def _inlined(model: type[SearchBody]) -> JsonSchemaValue:
     """Return the JSON schema of a model without references."""
     schema = model.model_json_schema()
     parts = schema.pop("$defs", {})
 
-    def put(value: object) -> Any:
+    def put(value: object) -> object:
         if isinstance(value, dict):
             reference = value.get("$ref")
-            return (
-                put(parts[reference.rpartition("/")[2]])
-                if reference
-                else {k: put(v) for k, v in value.items()}
-            )
+            return put(parts[reference.rpartition("/")[2]]) if reference else fill(value)
         return [put(one) for one in value] if isinstance(value, list) else value
 
-    filled: dict[str, Any] = put(schema)
-    return filled
+    def fill(mapping: JsonSchemaValue) -> JsonSchemaValue:
+        return {name: put(value) for name, value in mapping.items()}
+
+    return fill(schema)
 
 
 _REQUEST = {

@@ -35,7 +35,7 @@ def _float(literal: str) -> _Float:
 def load_json(
     text: str,
     name: str,
-    hook: Callable[[dict[str, Json]], Any] | None = None,
+    hook: Callable[[dict[str, Json]], object] | None = None,
     *,
     line: int | None = None,
     number: Callable[[str], float] = float,
@@ -151,7 +151,7 @@ def _typed(values: list[Json]) -> pa.Array | None:
     return None if pa.types.is_null(array.type) else array
 
 
-def _texts(values: list[Any]) -> tuple[pa.Array, int]:
+def _texts(values: list[Json]) -> tuple[pa.Array, int]:
     """Return the values as text, or as lists of texts if all are lists, and the number of repaired ones."""
     there = [value for value in values if value is not None]
     lists = bool(there) and all(
@@ -167,7 +167,7 @@ def _texts(values: list[Any]) -> tuple[pa.Array, int]:
         return text
 
     if lists:
-        inner = [None if value is None else [one(item) for item in value] for value in values]
+        inner = [[one(item) for item in value] if isinstance(value, list) else None for value in values]
         return pa.array(inner, pa.list_(pa.string())), repaired
     return pa.array([None if value is None else one(value) for value in values], pa.string()), repaired
 
@@ -184,7 +184,7 @@ def _clean(text: str) -> tuple[str, bool]:
     return text, False
 
 
-def whole_text(value: object) -> tuple[Any, int]:
+def whole_text(value: object) -> tuple[object, int]:
     """Return a JSON value without halves of surrogate pairs, and the number of repaired texts."""
     if isinstance(value, str):
         return _clean(value)

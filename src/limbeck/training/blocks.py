@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -78,7 +77,7 @@ def _recompute(block: nn.Module) -> None:
     forward = block.forward
 
     @wraps(forward)
-    def again(*given: object, **named: object) -> Any:
+    def again(*given: object, **named: object) -> object:
         if _plain or not torch.is_grad_enabled():
             return forward(*given, **named)
         return checkpoint(partial(forward, **named), *given, use_reentrant=False)

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -18,6 +18,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import Kind, atomic_dir, plain_json, read_json, sha256_file, sha256_json, write_json
 from limbeck.methods import Method
 from limbeck.training.processes import all_gather, rank, several
+from limbeck.training.spikes import SpikeState
 from limbeck.training.update import Update
 from limbeck.typed import Json
 
@@ -31,6 +32,29 @@ class _Foreign(LimbeckError):
     """A sound checkpoint of another method, recipe, data set or format; older ones would not fit either."""
 
 
+class _Best(TypedDict):
+    folder: str
+    sha256: str
+
+
+class Extra(TypedDict, total=False):
+    """State of parts of the loop, where they have some.
+
+    Attributes:
+        best: folder and checksum of the best model.
+        training_seconds: time so far, without validation.
+        scaler: the state of the scale of fp16.
+        spikes: see `limbeck.training.spikes`.
+        weights_at_start: the length of all trained weights.
+    """
+
+    best: _Best
+    training_seconds: float
+    scaler: dict[str, float]
+    spikes: SpikeState
+    weights_at_start: float
+
+
 @dataclass
 class Progress:
     """The position and best score of a stage: what a resume needs besides tensors.
@@ -40,14 +64,14 @@ class Progress:
         best_score: best validation score so far.
         best_step: the step of that score.
         seconds: wall-clock time so far, validation included.
-        extra: ``best`` (folder and checksum of the best model), ``training_seconds``, and ``scaler`` (fp16).
+        extra: further state.
     """
 
     step: int = 0
     best_score: float | None = None
     best_step: int | None = None
     seconds: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Extra = field(default_factory=Extra)
 
 
 def folder_digest(folder: Path) -> str:
@@ -67,7 +91,7 @@ class BestModel:
         progress.extra["best"] = {"folder": name, "sha256": folder_digest(folder / name)}
 
     @staticmethod
-    def find(folder: Path, extra: Mapping[str, Any]) -> Path | None:
+    def find(folder: Path, extra: Extra) -> Path | None:
         """Return the directory that ``Progress.extra`` names, or None if no best model was saved.
 
         Raises:
@@ -76,7 +100,7 @@ class BestModel:
         noted = extra.get("best")
         if noted is None:  # an older checkpoint, which does not name the best model
             return folder / "best" if (folder / "best").is_dir() else None
-        place = folder / str(noted["folder"])
+        place = folder / noted["folder"]
         if not place.is_dir():
             raise LimbeckError(f"{place}: the model of the best step is missing", code="E-RUN-DAMAGED")
         if folder_digest(place) != noted["sha256"]:
@@ -152,8 +176,7 @@ class CheckpointFolder:
             facts = plain_json({"format": FORMAT, **self.identity, **vars(progress)})
             facts["sha256"] = sha256_file(aside / _TENSORS)
             write_json(aside / _FACTS, facts | {"check": sha256_json(facts)})
-        best = (progress.extra.get("best") or {}).get("folder")
-        self._kept = [*self._kept, (target.name, best)][-self.keep :]
+        self._kept = [*self._kept, (target.name, _best_folder(progress))][-self.keep :]
         for kind, names_kept in enumerate(zip(*self._kept, strict=True)):
             for old in self.folder.glob(("state-*", "best-*")[kind]):
                 if old.name not in names_kept:
@@ -173,9 +196,9 @@ class CheckpointFolder:
             LimbeckError: no checkpoint is sound, the newest is of another method or recipe, or a curvature
                 is out of its bounds.
         """
-        path, stored, tensors = self._newest_sound()
+        path, progress, tensors = self._newest_sound()
         if path is None:
-            return Progress()
+            return progress
         current = trainable_state(method)
         saved = {n.removeprefix("method/"): t for n, t in tensors.items() if n.startswith("method/")}
         if set(saved) != set(current):
@@ -193,7 +216,7 @@ class CheckpointFolder:
                 for name, weight in update.average.weights.items():
                     weight.copy_(tensors[f"average/{name}"])
             if update.scaler.is_enabled():
-                update.scaler.load_state_dict(stored["extra"]["scaler"])
+                update.scaler.load_state_dict(progress.extra["scaler"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
@@ -201,15 +224,15 @@ class CheckpointFolder:
                 code="E-RUN-DAMAGED",
             ) from error
         method.encoder.lift.check(f"{path / _TENSORS}")
-        self._kept = [(path.name, (stored["extra"].get("best") or {}).get("folder"))]
-        return Progress(**{k: stored[k] for k in vars(Progress())})
+        self._kept = [(path.name, _best_folder(progress))]
+        return progress
 
-    def _newest_sound(self) -> tuple[Path | None, dict[str, Any], dict[str, torch.Tensor]]:
+    def _newest_sound(self) -> tuple[Path | None, Progress, dict[str, torch.Tensor]]:
         damaged: list[str] = []
         for path in self.states():
             try:
-                stored, tensors = self._read(path)
-                BestModel.find(self.folder, stored["extra"])
+                progress, tensors = self._read(path)
+                BestModel.find(self.folder, progress.extra)
             except _Foreign:
                 raise
             except LimbeckError as error:
@@ -217,15 +240,15 @@ class CheckpointFolder:
                 continue
             for line in damaged:
                 self.say(f"{line}; resuming from the older {path.name}")
-            return path, stored, tensors
+            return path, progress, tensors
         if damaged:
             raise LimbeckError(
                 f"{damaged[0]}; no older checkpoint is sound; remove {self.folder} to restart the stage",
                 code="E-RUN-DAMAGED",
             )
-        return None, {}, {}
+        return None, Progress(), {}
 
-    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def _read(self, path: Path) -> tuple[Progress, dict[str, torch.Tensor]]:
         stored = _read_facts(path / _FACTS)
         for key, value in self.identity.items():
             recorded = stored.get(key, value if key in _LATER else None)
@@ -241,12 +264,18 @@ class CheckpointFolder:
             raise LimbeckError(
                 f"{path / _TENSORS}: missing or damaged (its checksum differs)", code="E-RUN-DAMAGED"
             )
-        return stored, load_tensors(path / _TENSORS)
+        progress = Progress(**{name: stored[name] for name in vars(Progress())})
+        return progress, load_tensors(path / _TENSORS)
 
     def clear(self) -> None:
         """Remove all checkpoints, once the stage is done."""
         for old in self.folder.glob("state-*"):
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _best_folder(progress: Progress) -> str | None:
+    best = progress.extra.get("best")
+    return None if best is None else best["folder"]
 
 
 def _random_states(device: torch.device) -> dict[str, torch.Tensor]:

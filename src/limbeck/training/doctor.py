@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from limbeck.data.check import Finding as CheckFinding
 from limbeck.data.check import Report, check_pairs
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
@@ -172,11 +172,11 @@ def faults_of(report: Report, column: str, command: str) -> Iterator[Finding]:
             f"check the picture names of the table and the import; see: {command}",
         )
     relevant = report.relevance
-    if relevant is not None and relevant["covers"] > 0.9:
+    if relevant is not None and relevant.covers > 0.9:
         yield Finding(
             "one class",
             0.93,
-            f"{relevant['covers']:.0%} of the rows have the label {relevant['label']!r}: nearly all pairs "
+            f"{relevant.covers:.0%} of the rows have the label {relevant.label!r}: nearly all pairs "
             "are similar",
             "import the data without this label, or add rows of other classes",
         )
@@ -186,5 +186,5 @@ def faults_of(report: Report, column: str, command: str) -> Iterator[Finding]:
             yield Finding("damaged data", 0.6, f"{one.count:,} {one.what}", f"correct them; see: {command}")
 
 
-def _groups(finding: Any) -> list[list[str]]:
-    return [] if finding is None else finding.items
+def _groups(finding: CheckFinding | None) -> list[list[Json]]:
+    return [] if finding is None else [group for group in finding.items if isinstance(group, list)]

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -152,7 +151,8 @@ def _with_fake_data(recipe: Recipe, folder: Path) -> Recipe:
     for row in range(FAKE_ROWS):
         tile = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(tile).save(media / f"{row}.png")
-    captions = _captions(rng, max([1000, *_values(stages, "vocabulary_size")]))
+    sizes = [size for size in _values(stages, "vocabulary_size") if isinstance(size, int)]
+    captions = _captions(rng, max([1000, *sizes]))
     labels = [f"label{n}" for n in range(8)]
     rules = load_protocol(recipe.data.protocol)
     columns: dict[str, Sequence[object]] = {
@@ -192,7 +192,7 @@ def _rules(protocol: Protocol) -> dict[str, Json]:
     return rules | {"splits": splits, "text": {"column": protocol.text.column}}
 
 
-def _values(tree: object, key: str) -> list[Any]:
+def _values(tree: object, key: str) -> list[object]:
     """Return every value of a key at any depth."""
     if isinstance(tree, list):
         return [value for inner in tree for value in _values(inner, key)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from limbeck.data.batches import Batch
+
+if TYPE_CHECKING:
+    from limbeck.training.checkpoint import Extra
 
 _ROWS = 256
 """Rows of a batch whose inputs are compared, which bounds the cost."""
@@ -44,7 +47,7 @@ def _distinct(rows: torch.Tensor) -> float:
 class WeightGrowth:
     """The length of all trained weights now, in units of their length at the start of the stage."""
 
-    def __init__(self, parameters: Sequence[torch.Tensor], extra: dict[str, Any]) -> None:
+    def __init__(self, parameters: Sequence[torch.Tensor], extra: Extra) -> None:
         """Continue from ``extra["weights_at_start"]`` of a checkpoint, or measure the start."""
         self.parameters = [p for p in parameters if p.ndim >= 2]  # gains and scalars would hide the matrices
         self.start = float(extra.setdefault("weights_at_start", self._length()))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -265,8 +264,8 @@ def _row(
     losses: Losses,
     figures: dict[str, float],
     validated: dict[str, float],
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"step": step, "epoch": epoch, "lr": lr, "loss": losses.value}
+) -> dict[str, float | int | None]:
+    row: dict[str, float | int | None] = {"step": step, "epoch": epoch, "lr": lr, "loss": losses.value}
     row |= {f"loss/{name}": float(value) for name, value in losses.parts.items()}
     row |= {name: float(value) for name, value in losses.monitors.items()}
     return row | figures | {f"val/{name}": value for name, value in validated.items()}

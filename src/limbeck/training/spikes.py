@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from limbeck.training.checkpoint import Extra
 
 WINDOW, FEWEST = 100, 20
 """Steps that the median is taken over, and steps that must precede the first skip."""
+
+
+class SpikeState(TypedDict):
+    """The last losses and gradient norms, and the number of skipped steps."""
+
+    losses: list[float]
+    norms: list[float]
+    skipped: int
 
 
 class Spikes:
@@ -19,12 +30,10 @@ class Spikes:
 
     Attributes:
         factor: None skips nothing.
-        state: the last losses and norms and the number of skipped steps; a checkpoint stores it.
+        state: what a checkpoint stores.
     """
 
-    def __init__(
-        self, factor: float | None, extra: dict[str, Any], agree: Callable[[bool], bool] = bool
-    ) -> None:
+    def __init__(self, factor: float | None, extra: Extra, agree: Callable[[bool], bool] = bool) -> None:
         """Continue from ``extra["spikes"]`` of a checkpoint, or begin there.
 
         ``agree`` returns the first process's decision: a last bit that differs must not part the weights.

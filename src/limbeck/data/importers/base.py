@@ -22,6 +22,7 @@ from limbeck.pictures import Kind, Listing, SkippedFiles, list_folder, list_zip
 from limbeck.regular import regular_file
 from limbeck.tables import decode_text, read_bytes, read_list, split_lines, warn_notes
 
+Columns = dict[str, list[Any]]  # of a table of pairs, all of one length
 _NOTES = 3  # files with a note on their encoding
 
 
@@ -177,7 +178,7 @@ def note_skipped(source: Source, report: ImportReport, *, used: str | None = Non
 
 
 def attach_features(
-    columns: dict[str, list[Any]],
+    columns: Columns,
     sources: tuple[FeatureSource, ...],
     report: ImportReport,
     folder: Path | None = None,
@@ -219,7 +220,7 @@ def attach_features(
 
 def write_pairs(
     out: Path,
-    columns: dict[str, Any],
+    columns: Columns,
     pictures: Source,
     options: ImportOptions,
     report: ImportReport,

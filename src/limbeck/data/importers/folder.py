@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from limbeck.data.importers.base import ImportReport, Source, write_pairs
+from limbeck.data.importers.base import Columns, ImportReport, Source, write_pairs
 from limbeck.data.importers.folder_table import FolderOptions, Rows, bare_rows, find_table, table_rows
 from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.data.importers.sidecars import folder_labels, read_sidecars
@@ -62,7 +61,7 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
             else "it has no pictures; name a table with --table"
         )
         raise LimbeckError(f"{src}: there is nothing to import: {what}", code="E-IMPORT-MISSING")
-    columns: dict[str, Any] = {
+    columns: Columns = {
         "id": _ids(rows),
         "image": rows.images,
         "captions": rows.captions,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from limbeck.data.importers.base import ImportReport, PictureOptions, Source, write_pairs
+from limbeck.data.importers.base import Columns, ImportReport, PictureOptions, Source, write_pairs
 from limbeck.data.importers.locate import numbered, some
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -68,7 +67,7 @@ def import_iaprtc12(src: Path, out: Path, options: PictureOptions) -> ImportRepo
         )
     ids = sorted(texts, key=int) if options.keep_missing else paired
     used = sorted({number for item in ids for number in carried.get(item, ())})
-    columns: dict[str, list[Any]] = {
+    columns: Columns = {
         "id": ids,
         "image": [pictures.get(item) for item in ids],
         "captions": [_sentences(source.read_text(texts[item])) for item in ids],

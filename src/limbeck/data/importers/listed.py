@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from limbeck.data.importers.base import ImportOptions, ImportReport, Source, write_pairs
+from limbeck.data.importers.base import Columns, ImportOptions, ImportReport, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures, note_unused, some, unique_ids
 from limbeck.errors import LimbeckError
 from limbeck.names import clean_path, show
@@ -76,7 +75,7 @@ def write_listed(
     empty = sum(len(item.captions) for item, _ in rows) - sum(map(len, shown))
     if empty:
         report.notes.append(f"{empty:,} empty captions were dropped")
-    columns: dict[str, list[Any]] = {
+    columns: Columns = {
         "id": unique_ids([clean_path(item.name) for item, _ in rows]),
         "image": [image for _, image in rows],
         "captions": shown,

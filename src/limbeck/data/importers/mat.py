@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from limbeck.data.importers.base import ImportOptions, ImportReport
+from limbeck.data.importers.base import Columns, ImportOptions, ImportReport
 from limbeck.data.importers.variables import Variable, Variables
 from limbeck.data.pairs import write_into
 from limbeck.data.schema import PAIRS
@@ -85,7 +84,7 @@ def import_mat(src: Path, out: Path, options: MatOptions) -> ImportReport:
     keep = _without_copies(parts, report)
     images, labels, splits = images[keep], labels[keep], splits[keep]
     label_names = column_names(options.label_names, labels.shape[1], "label")
-    columns: dict[str, Any] = {
+    columns: Columns = {
         "id": [str(row) for row in range(len(images))],
         "labels": _words(labels, label_names),
     }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from limbeck.data.importers.base import ImportOptions, ImportReport, Source, write_pairs
+from limbeck.data.importers.base import Columns, ImportOptions, ImportReport, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures, numbered, some
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -20,7 +19,6 @@ LABELS = [
 ]
 # fmt: on
 LISTS = ("all_imgs.txt", "all_tags.txt", "all_labels.txt")
-Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)

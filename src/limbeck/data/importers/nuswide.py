@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from limbeck.data.importers.base import ImportReport, PictureOptions, Source, write_pairs
+from limbeck.data.importers.base import Columns, ImportReport, PictureOptions, Source, write_pairs
 from limbeck.data.importers.locate import find_pictures
 from limbeck.errors import LimbeckError
 from limbeck.pictures import normalize_text
@@ -71,7 +70,7 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
     found_pictures = find_pictures(
         pictures, [listed[at] for at in keep], report, keep_missing=options.keep_missing
     )
-    columns: dict[str, list[Any]] = {
+    columns: Columns = {
         "id": [ids[at] for at in keep],
         "image": found_pictures.found,
         "tags": [tags[at] for at in keep],

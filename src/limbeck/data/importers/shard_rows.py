@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -39,7 +38,7 @@ class ShardRows:
     captions: list[list[str]] = field(default_factory=list)
     tags: list[list[str]] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
-    further: dict[str, list[Any]] = field(default_factory=dict)
+    further: dict[str, list[object]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
 
     def add(self, key: str, image: str, captions: object, tags: object, labels: object) -> None:

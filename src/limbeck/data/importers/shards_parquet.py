@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -63,8 +62,7 @@ def read_parquet_shard(
             rows.refuse(name, reason, Kind.DAMAGED)
             at += count
             continue
-        contents: Iterator[Any] = iter(values[pictures] if checked else [b"unread"] * count)
-        for row, content in enumerate(contents):
+        for row, content in enumerate(values[pictures] if checked else [b"unread"] * count):
             place = Place(name, pictures, at + row)
             data = content.get("bytes") if isinstance(content, dict) else content
             if not rows.sound(str(place), data, checked):

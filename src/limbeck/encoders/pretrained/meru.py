@@ -6,7 +6,6 @@ import math
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -99,7 +98,7 @@ def _weights(place: Place) -> Weights:
         names = ", ".join(file.name for file in files)
         raise place.refuse(f"holds several checkpoints ({names}); give the path of one of them")
     try:
-        stored: Any = torch.load(
+        stored: object = torch.load(
             files[0], map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(files[0])
         )
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:

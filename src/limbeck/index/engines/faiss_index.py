@@ -20,7 +20,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from limbeck.index.engines.base import (
     packed_left,
     widened,
 )
+from limbeck.optional_deps import require
 
 FILE = "index.faiss"
 _SAMPLE = 64  # training points per centroid
@@ -42,6 +43,43 @@ _MOST_FLIPS = 5
 _STEPS = sorted({2**power for power in range(10)} | {3 * 2**power for power in range(9)})  # 1, 2, 3, 4, 6, …
 _EF = (16, 32, 64, 128, 256, 512, 1024)
 _SHORTLISTS = (64, 256)  # candidates that the space scores
+
+
+class _Clustering(Protocol):
+    min_points_per_centroid: int
+
+
+class _Quantizer(Protocol):
+    cp: _Clustering
+
+
+class _Graph(Protocol):
+    efConstruction: int
+    efSearch: int
+
+
+class FaissIndex(Protocol):
+    """Names what is used of faiss' index classes, which have no type hints; a kind has a part of it."""
+
+    d: int
+    ntotal: int
+    nlist: int
+    nprobe: int
+    cp: _Clustering
+    pq: _Quantizer
+    do_polysemous_training: bool
+    hnsw: _Graph
+    b: int
+    nflip: int
+
+    def train(self, points: np.ndarray) -> None:
+        """Learn centroids from points (n, columns)."""
+
+    def add(self, points: np.ndarray) -> None:
+        """Append points (n, columns)."""
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return distances and rows (Q, k); the row -1 marks a missing answer."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +98,8 @@ class Kind:
     cls: str
     factory: str
     build_params: Callable[[int, int], list[BuildParam]]
-    search_params: Callable[[Any], list[SearchParams]]
-    apply: Callable[[Any, SearchParams, int, RowMask | None], None]
+    search_params: Callable[[FaissIndex], list[SearchParams]]
+    apply: Callable[[FaissIndex, SearchParams, int, RowMask | None], None]
     sample: int | None = None
 
     @property
@@ -69,11 +107,10 @@ class Kind:
         """Whether it indexes codes."""
         return self.cls.startswith("IndexBinary")
 
-    def empty(self, rows: int, columns: int, params: Mapping[str, int]) -> Any:
+    def empty(self, rows: int, columns: int, params: Mapping[str, int]) -> FaissIndex:
         """Return an index without points, for ``rows`` points of ``columns`` bytes or coordinates."""
-        import faiss
-
-        index: Any
+        faiss = require("faiss")
+        index: FaissIndex
         if self.binary:
             length = min(32, 8 * columns // params.get("nhash", 1))
             index = faiss.index_binary_factory(8 * columns, self.factory.format(**params, length=length))
@@ -116,11 +153,10 @@ class FaissEngine:
     kind: ClassVar[Kind]
 
     def __init__(self, folder: Path, rows: int) -> None:
-        import faiss
-
+        faiss = require("faiss")
         read = faiss.read_index_binary if self.kind.binary else faiss.read_index
         with _one_line_errors(folder / FILE):
-            self.index: Any = read(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
+            self.index: FaissIndex = read(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
         self._all = rows
         if (found := type(self.index).__name__) != self.kind.cls:
             raise LimbeckError(
@@ -140,8 +176,7 @@ class FaissEngine:
     @classmethod
     def write(cls, folder: Path, points: Points, params: Mapping[str, int]) -> None:
         """Train on a sample if the kind needs it, add all points, and write the file."""
-        import faiss
-
+        faiss = require("faiss")
         index = cls.kind.empty(points.rows, points.columns, params)
         if cls.kind.sample is not None:
             index.train(_fitted(index, points.sample(max(cls.kind.sample, _SAMPLE * params["nlist"]))))
@@ -177,7 +212,7 @@ class FaissEngine:
         return Candidates(rows, squares=None if lossy else distances)
 
 
-def _fitted(index: Any, points: np.ndarray) -> np.ndarray:
+def _fitted(index: FaissIndex, points: np.ndarray) -> np.ndarray:
     """Append columns of zeros to vectors, so that the parts of a product quantizer have the same width."""
     missing = 0 if points.dtype == np.uint8 else index.d - points.shape[1]
     return np.ascontiguousarray(np.pad(points, ((0, 0), (0, missing))) if missing else points)
@@ -193,27 +228,29 @@ def _graph_params(rows: int, columns: int) -> list[BuildParam]:
     return [BuildParam("M", 16, 2, 128), BuildParam("ef_construction", 80, 4, 2000)]
 
 
-def _nprobes(index: Any, lengths: tuple[int, ...], steps: Sequence[int] = _STEPS) -> list[SearchParams]:
+def _nprobes(
+    index: FaissIndex, lengths: tuple[int, ...], steps: Sequence[int] = _STEPS
+) -> list[SearchParams]:
     """Return values of nprobe up to half of the lists, each with every length of the short list."""
     probes = [number for number in steps if number <= max(1, index.nlist // 2)]
     return [{"nprobe": number, "shortlist": length} for number in probes for length in lengths]
 
 
-def _set_nprobe(index: Any, params: SearchParams, count: int, allowed: RowMask | None) -> None:
+def _set_nprobe(index: FaissIndex, params: SearchParams, count: int, allowed: RowMask | None) -> None:
     index.nprobe = widened(params["nprobe"], allowed, index.nlist)
 
 
-def _set_ef(index: Any, params: SearchParams, count: int, allowed: RowMask | None) -> None:
+def _set_ef(index: FaissIndex, params: SearchParams, count: int, allowed: RowMask | None) -> None:
     index.hnsw.efSearch = max(count, widened(params["ef_search"], allowed, index.ntotal))
 
 
-def _set_nflip(index: Any, params: SearchParams, count: int, allowed: RowMask | None) -> None:
+def _set_nflip(index: FaissIndex, params: SearchParams, count: int, allowed: RowMask | None) -> None:
     """Set nflip; a filter that allows a tenth of the rows adds one flip (ten times the codes)."""
     more = 0 if allowed is None else round(-np.log10(allowed.share))
     index.nflip = min(params["nflip"] + more, index.b, _MOST_FLIPS)
 
 
-def _set_nothing(index: Any, params: SearchParams, count: int, allowed: RowMask | None) -> None:
+def _set_nothing(index: FaissIndex, params: SearchParams, count: int, allowed: RowMask | None) -> None:
     """Compare every point."""
 
 
