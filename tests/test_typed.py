@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,7 @@ class Outer:
     inner: Inner | None
     many: list[Inner]
     by_name: dict[str, list[int]]
-    anything: Any = None
+    anything: object = None
     flag: bool = False
     notes: list[str] = field(default_factory=list)
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar, cast
 
 from numba import njit
 
+Loop = TypeVar("Loop", bound=Callable[..., object])
 
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | None = None) -> Any:
+
+def kernel(function: Loop, *, fastmath: set[str] | None = None) -> Loop:
     """Compile a function at its first call, release the interpreter lock, and cache the result on disk.
 
     Compilation takes seconds and happens once per machine. Where neither the source folder nor the user's
     cache is writable (as in some containers), it happens once per process.
     """
-    if function is None:
-        return lambda decorated: kernel(decorated, fastmath=fastmath)
-    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath or False}
+    compiled = functools.partial(njit, function, nogil=True, fastmath=fastmath or False)
     try:
-        return njit(cache=True, **options)(function)
+        return cast("Loop", compiled(cache=True))
     except RuntimeError:  # numba: "cannot cache function ...: no locator available"
-        return njit(**options)(function)
+        return cast("Loop", compiled())

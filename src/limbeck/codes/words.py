@@ -6,24 +6,32 @@ otherwise kernels in other files still call the old versions.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numba.extending import intrinsic
 
 from limbeck.codes.kernel import kernel
 
+if TYPE_CHECKING:
+    from llvmlite.ir import Instruction, IRBuilder, Value
+    from numba.core.types import Integer
+    from numba.core.typing.templates import Signature
 
-def _popcount(_typing_context: Any, x: Any) -> Any:
+
+def _popcount(_typing_context: object, x: Integer) -> tuple[Signature, Callable[..., Instruction]]:
     """Count the set bits of an unsigned integer in one instruction (numba has no ``np.bitwise_count``)."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    def generate(
+        _context: object, builder: IRBuilder, _signature: object, arguments: Sequence[Value]
+    ) -> Instruction:
         return builder.ctpop(arguments[0])
 
     return x(x), generate
 
 
-popcount: Any = intrinsic(_popcount)
+popcount = cast("Callable[..., int]", intrinsic(_popcount))
 
 
 @kernel

@@ -7,6 +7,7 @@ mapping can lose an entry because its key is repeated. All three are refused bef
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def _extent(node: yaml.Node, known: dict[int, _Extent | None]) -> _Extent:
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
-    seen: set[Any] = set()
+    seen: set[Hashable] = set()
     for key, _ in node.value:
         if _key(key) in seen:
             name = key.value if isinstance(key, yaml.ScalarNode) else "a key"
@@ -188,7 +189,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         seen.add(_key(key))
 
 
-def _key(node: yaml.Node) -> Any:
+def _key(node: yaml.Node) -> Hashable:
     """Return what distinguishes keys of a mapping; keys of equal value and type are equal."""
     return (node.tag, node.value) if isinstance(node, yaml.ScalarNode) else id(node)
 

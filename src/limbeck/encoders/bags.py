@@ -7,7 +7,7 @@ all of the V counts of a text are zero. The result differs from the dense layer'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -73,6 +73,13 @@ def bag_linear(linear: nn.Linear, inputs: Bagged) -> torch.Tensor:
     return found
 
 
+class _Context(Protocol):
+    dtype: torch.dtype
+    saved_tensors: tuple[torch.Tensor, ...]
+
+    def save_for_backward(self, *tensors: torch.Tensor) -> None: ...
+
+
 class _BagLinear(torch.autograd.Function):
     """y = Σ value · W[column] + shift · W[:V] + beside · W[V:] + b, with W = weightᵀ (V + R, H).
 
@@ -81,7 +88,7 @@ class _BagLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         weight: torch.Tensor,
         bias: torch.Tensor,
         columns: torch.Tensor,
@@ -103,7 +110,7 @@ class _BagLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: _Context, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         weight, columns, values, starts, beside, shift = ctx.saved_tensors
         words, total = len(shift), grad.sum(0)
         by_input = torch.empty(weight.shape[::-1], dtype=weight.dtype, device=weight.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,9 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.encoders.config import LoraConfig
 from limbeck.errors import LimbeckError
 from limbeck.optional_deps import require
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import Linear as LoraLinear
 
 
 def adapt(backbone: Backbone, config: LoraConfig, where: str) -> int:
@@ -81,8 +84,8 @@ def merged(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _merged(layer: Any) -> nn.Linear:
-    base = layer.get_base_layer()
+def _merged(layer: LoraLinear) -> nn.Linear:
+    base = cast("nn.Linear", layer.get_base_layer())
     plain = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
     plain.weight = nn.Parameter(base.weight + layer.get_delta_weight("default"), requires_grad=False)
     if base.bias is not None:

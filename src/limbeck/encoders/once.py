@@ -7,7 +7,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from limbeck.encoders.backbone import Backbone
 from limbeck.files import sha256_json
 
 Made = TypeVar("Made")
-_KEPT: ContextVar[dict[str, Any] | None] = ContextVar("kept", default=None)
+_KEPT: ContextVar[dict[str, object] | None] = ContextVar("kept", default=None)
 
 
 @contextlib.contextmanager
@@ -43,11 +43,10 @@ def once(key: str, make: Callable[[], Made]) -> Made:
         if torch.equal(before, torch.get_rng_state()):
             kept[key] = copy.deepcopy(made)
         return made
-    found: Made = copy.deepcopy(kept[key])
-    return found
+    return cast("Made", copy.deepcopy(kept[key]))
 
 
-def fitted(backbone: Backbone, items: Sequence[Any], seed: int) -> Backbone:
+def fitted(backbone: Backbone, items: Sequence[object], seed: int) -> Backbone:
     """Fit a backbone, and return it; inside `work_shared` a copy of one that was fitted to the same items.
 
     A backbone with parameters is always fitted itself, since copies of large networks cost more memory than
@@ -68,7 +67,7 @@ def fitted(backbone: Backbone, items: Sequence[Any], seed: int) -> Backbone:
     )
 
 
-def _key(items: Sequence[Any]) -> str:
+def _key(items: Sequence[object]) -> str:
     if isinstance(items, np.ndarray):
         return hashlib.sha256(f"{items.dtype}{items.shape}".encode() + items.tobytes()).hexdigest()
     return sha256_json(list(items))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from limbeck.encoders.sources import inside
 from limbeck.encoders.tensors import load_tensors
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.typed import Json
 
 # In the order in which several of them are concatenated.
 _MODES = {
@@ -46,7 +47,7 @@ class PoolingPlan:
     prefix: str = ""
     max_length: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the JSON that `plan_from_json` reads."""
         return asdict(self)
 
@@ -145,7 +146,7 @@ def read_modules(folder: Path) -> Modules:
             f"{folder / 'modules.json'}: has no Pooling module; use a sentence encoder",
             code="E-MODEL-UNSUPPORTED",
         )
-    return Modules(PoolingPlan(modes, tuple(dense), normalize, **_texts(folder)), weights)
+    return Modules(_with_texts(PoolingPlan(modes, tuple(dense), normalize), folder), weights)
 
 
 def _modes(file: Path) -> tuple[str, ...]:
@@ -165,14 +166,14 @@ def _modes(file: Path) -> tuple[str, ...]:
     return modes
 
 
-def _texts(folder: Path) -> dict[str, Any]:
-    """Read lower-casing, prompt and length from the folder's other files."""
-    settings: dict[str, Any] = {}
+def _with_texts(plan: PoolingPlan, folder: Path) -> PoolingPlan:
+    """Add lower-casing, prompt and length from the folder's other files."""
     if (file := folder / "sentence_bert_config.json").is_file():
         stored = read_json(file)
-        settings = {"lower": bool(stored.get("do_lower_case")), "max_length": stored.get("max_seq_length")}
+        lower, length = bool(stored.get("do_lower_case")), stored.get("max_seq_length")
+        plan = replace(plan, lower=lower, max_length=length)
     if (file := folder / "config_sentence_transformers.json").is_file():
         stored = read_json(file)
         name = stored.get("default_prompt_name")
-        settings["prefix"] = (stored.get("prompts") or {}).get(name) or "" if name else ""
-    return settings
+        plan = replace(plan, prefix=(stored.get("prompts") or {}).get(name) or "" if name else "")
+    return plan

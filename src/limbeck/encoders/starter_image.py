@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -41,9 +39,8 @@ class StarterImage(Backbone):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Return (B, 384): the sum of two unit vectors with the weights `SHARE` and 1 − `SHARE`."""
-        network: Any = self.model
-        features = feature_map(network, inputs["pixels"]).mean((2, 3))
-        probabilities = torch.softmax(network._fc(features), dim=1) ** POWER
+        features = feature_map(self.model, inputs["pixels"]).mean((2, 3))
+        probabilities = torch.softmax(self.model.get_submodule("_fc")(features), dim=1) ** POWER
         named = F.normalize(probabilities @ self.class_vectors, dim=1)
         mapped = F.normalize(F.normalize(features, dim=1) @ self.feature_map, dim=1)
         return SHARE * named + (1 - SHARE) * mapped

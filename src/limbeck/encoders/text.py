@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
@@ -32,6 +32,9 @@ from limbeck.encoders.tokenizer import (
 from limbeck.files import read_json, sha256_json, write_json
 from limbeck.preprocess.text import TokenPreprocessor, read_tokenizer
 from limbeck.typed import Json
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 class ClipTextBackbone(Backbone):
@@ -69,7 +72,7 @@ class ClipTextBackbone(Backbone):
         self.tokenizer = tokenizer
         self.pad, self.end = special_ids(tokenizer)
 
-    def _build(self, stored: dict[str, Json]) -> Any:
+    def _build(self, stored: dict[str, Json]) -> torch.nn.Module:
         return text_network(str(stored["model_type"])).build(stored, self.config.projection)
 
     def fit(self, items: Sequence[str], *, seed: int) -> None:
@@ -150,7 +153,7 @@ class ClipTextBackbone(Backbone):
         return self.source if self.config.projection else None
 
 
-def _positions(shape: Any) -> int | None:
+def _positions(shape: PretrainedConfig) -> int | None:
     """Return the number of tokens that a transformer has positions for; None where there is no limit."""
     limit = getattr(shape, "max_position_embeddings", None)
     if limit is not None and shape.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from limbeck.optional_deps import require
 from limbeck.regular import regular_file
 
 LABELS = ("query_labels", "database_labels")
+T = TypeVar("T")
 _PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin"}
 _PICKLE_HEADS = {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 _MEND = "save the arrays with numpy.savez or as .safetensors"
@@ -117,7 +118,7 @@ def _load_npz(path: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def _load(path: Path, reader: Callable[[Path], Any]) -> Any:
+def _load(path: Path, reader: Callable[[Path], T]) -> T:
     """Call a reader and turn any error of a damaged or pickled file into a one-line `LimbeckError`."""
     regular_file(path)
     try:

@@ -83,7 +83,7 @@ def _json(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _lines(file: Path) -> list[dict[str, float]]:
     if not file.is_file():
         return []
     lines = split_lines(file.read_text(encoding="utf-8"))

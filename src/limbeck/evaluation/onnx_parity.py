@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from limbeck.onnx import OnnxEncoder
 from limbeck.onnx.layouts import ClipLike, Layout
 from limbeck.onnx.precision import Precision, convert
 from limbeck.pictures import LazyPictures
+from limbeck.preprocess.base import Item
 from limbeck.typed import Json
 
 
@@ -33,7 +33,7 @@ from limbeck.typed import Json
 class Items:
     """Pictures (or feature rows) and texts to compare on, with the row that each belongs to."""
 
-    images: Any
+    images: Sequence[Item] | np.ndarray
     texts: list[str]
     image_rows: np.ndarray
     text_rows: np.ndarray
@@ -53,7 +53,7 @@ class Items:
             LimbeckError: the rows have no captions.
         """
         kind, _, name = model.image_input.partition(":")
-        images: Any = (
+        images = (
             LazyPictures([partial(pairs.open_image, row) for row in rows.tolist()])
             if kind == "pixels"
             else pairs.features(name, rows)

@@ -8,6 +8,8 @@ as a matrix product followed by a selection.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from limbeck.codes.kernel import kernel
@@ -65,7 +67,7 @@ def scan_highest(
     return -1
 
 
-@kernel(fastmath={"reassoc", "contract", "nsz"})
+@functools.partial(kernel, fastmath={"reassoc", "contract", "nsz"})
 def _products(items: np.ndarray, queries: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     first, second, third, fourth = queries[0], queries[1], queries[2], queries[3]
     for i in range(items.shape[0]):

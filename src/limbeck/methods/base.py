@@ -135,7 +135,7 @@ class Method(nn.Module, ABC, Generic[OutputsT]):
     supervised: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
 
-    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+    def __init__(self, encoder: DualEncoder, config: Strict, setup: Setup) -> None:
         super().__init__()
         self.encoder = encoder
         self.config: Any = config
@@ -153,11 +153,11 @@ class Method(nn.Module, ABC, Generic[OutputsT]):
         """The frozen models by the name of the input that they read."""
         return self._teachers[0]
 
-    def _apply(self, *given: Any, **named: Any) -> Any:
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Move the frozen models to the method's device as well."""
         for teacher in self.teachers.values():
-            teacher._apply(*given, **named)
-        return super()._apply(*given, **named)
+            teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def teacher_output(self, name: str, batch: Batch) -> torch.Tensor:
         """Return the frozen model's output for one input, float32, from the cache or computed now."""

@@ -57,7 +57,7 @@ class PartMethod(Method[PartOutputs]):
         parts = {"phrase": Input("phrase", "text"), "part": Input("image", "image", part=(low, high))}
         return super().inputs(config) | parts
 
-    def __init__(self, encoder: DualEncoder, config: Any, setup: Setup) -> None:
+    def __init__(self, encoder: DualEncoder, config: Strict, setup: Setup) -> None:
         super().__init__(encoder, config, setup)
         backbone = encoder.towers["image"].backbone
         if backbone.reads != "pixels" or backbone.frozen:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from limbeck.index.embeddings import embeddings_at, require_kept
 from limbeck.index.store import IndexStore
 from limbeck.onnx import OnnxEncoder
 from limbeck.preprocess import Reads
+from limbeck.preprocess.base import Item
 from limbeck.search.encoders import encoder_entry, newer, open_for_query
 from limbeck.spaces import Kept, Sphere
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 20_000  # characters; a model reads a few dozen words, and tokenizers are slow on megabytes
 Kind = Literal["text", "image", "id", "features"]
+Value: TypeAlias = "str | Path | Image.Image | np.ndarray"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +92,10 @@ class Term:
         return next(kind for kind in ("text", "image", "id", "features") if getattr(self, kind) is not None)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Value:
         """The text, picture, id or feature row."""
-        return getattr(self, self.kind)
+        value: Value = getattr(self, self.kind)
+        return value
 
     def __str__(self) -> str:
         """Return the term as people read it, without its weight."""
@@ -137,7 +140,7 @@ class QueryEncoder:
         Raises:
             LimbeckError: the index has no encoder for the query, or the encoder cannot read it.
         """
-        values: list[Any]
+        values: Sequence[Value]
         if text is not None:
             kind, values = "text", [text] if isinstance(text, str) else list(text)
         elif image is not None:
@@ -205,7 +208,7 @@ class QueryEncoder:
         for kind, at in kinds.items():
             values = [terms[number].value for number in at]
             if kind == "id":
-                self._store_parts(values, parts, at, summed[at], ranked)
+                self._store_parts(list(map(str, values)), parts, at, summed[at], ranked)
             else:
                 self._encode_parts(kind, values, parts, at, ranked)
         vectors = parts.points if parts.numbers is None else parts.numbers
@@ -242,7 +245,7 @@ class QueryEncoder:
             parts.numbers[at] = numbers
 
     def _encode_parts(
-        self, kind: str, values: list[Any], parts: _Parts, at: Sequence[int], ranked: bool
+        self, kind: str, values: Sequence[Value], parts: _Parts, at: Sequence[int], ranked: bool
     ) -> None:
         """Fill in the terms that the encoder reads; equal texts are encoded once."""
         kept = None if parts.floats is None else require_kept(self.store)
@@ -269,14 +272,14 @@ class QueryEncoder:
         if gives and parts.floats is not None:
             parts.floats[at] = arrays[-1]
 
-    def _inputs(self, kind: str, values: list[Any]) -> tuple[Encoder, str, Any]:
+    def _inputs(self, kind: str, values: Sequence[Value]) -> tuple[Encoder, str, Sequence[Item] | np.ndarray]:
         """Return the encoder of texts, pictures or feature rows, its modality, and its input."""
         if kind == "text":
-            encoder = self.reading("text")
-            for one in values:
+            encoder, texts = self.reading("text"), list(map(str, values))
+            for one in texts:
                 check_text(one)
                 encoder.check_query(one)
-            return encoder, "text", values
+            return encoder, "text", texts
         if kind == "image":
             return self.reading("image", "pixels"), "image", [_opened(value) for value in values]
         encoder = self.reading("image", "features")
@@ -343,7 +346,7 @@ def _sum(kept: Kept, weights: Sequence[float], floats: np.ndarray) -> np.ndarray
     return space.combine(weights, space.restored(kept.points(floats)))[None]
 
 
-def _opened(image: object) -> Any:
+def _opened(image: Value) -> Item:
     if not isinstance(image, Path | str):
         return image
     from limbeck.pictures import open_picture

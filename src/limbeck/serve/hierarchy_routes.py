@@ -13,7 +13,6 @@ from limbeck.serve.hierarchy import disk, traversal
 from limbeck.serve.params import described, parsed
 from limbeck.serve.schemas import FAULTS
 from limbeck.serve.service import Service
-from limbeck.typed import Json
 
 
 class _Start(BaseModel):

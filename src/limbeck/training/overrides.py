@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from limbeck.errors import LimbeckError
 from limbeck.typed import Json
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 INHERITED = ("towers", "lift", "optim", "schedule")
 """Keys of a recipe that its stages take over."""
+Tree: TypeAlias = dict[str, Any]
+"""A recipe as YAML gives it; `Recipe` checks its fields."""
 LENGTHS = {"steps", "epochs"}
 """Setting one of them removes the other."""
 _ABSENT = object()
 
 
-def override(tree: dict[str, Any], path: list[str], value: Json) -> dict[str, Any]:
+def override(tree: Tree, path: list[str], value: Json) -> Tree:
     """Set a key; set an inherited one in every place that has it, so that the override always wins."""
     stages = tree["stages"] if path[0] in INHERITED else {}
     owners = {name: _with(stage, path, value) for name, stage in stages.items() if _has(stage, path)}
@@ -26,7 +28,7 @@ def override(tree: dict[str, Any], path: list[str], value: Json) -> dict[str, An
     return tree if owners and not _has(tree, path) else _with(tree, path, value)
 
 
-def check_reach(recipe: Recipe, tree: dict[str, Any], key: str, value: Json) -> None:
+def check_reach(recipe: Recipe, tree: Tree, key: str, value: Json) -> None:
     """Refuse an override that some stages take and others, which could, do not.
 
     Raises:
@@ -56,7 +58,7 @@ def _has(node: object, path: list[str]) -> bool:
     return True
 
 
-def _with(node: object, path: list[str], value: Json, above: str = "") -> dict[str, Any]:
+def _with(node: object, path: list[str], value: Json, above: str = "") -> Tree:
     """Return a copy of a mapping in which the dotted key has the value."""
     key, *rest = path
     if not isinstance(node, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -50,16 +50,20 @@ def together() -> Iterator[None]:
         ) from error
 
 
+class _Rows(Protocol):
+    n: int  # of this process
+
+
 class _Gather(torch.autograd.Function):
     """All-gather with gradient, which `torch.distributed` does not have (ours)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: _Rows, rows: torch.Tensor) -> torch.Tensor:
         ctx.n = len(rows)
         return torch.cat(all_gather(rows))
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: _Rows, *grads: torch.Tensor) -> torch.Tensor:
         grad = grads[0].contiguous().clone()
         with together():
             dist.all_reduce(grad)

@@ -22,7 +22,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
 from limbeck.training.compute import ComputeConfig
-from limbeck.training.overrides import INHERITED, LENGTHS, check_reach, override
+from limbeck.training.overrides import INHERITED, LENGTHS, Tree, check_reach, override
 from limbeck.training.own_parts import check_own_parts
 from limbeck.training.recipe_source import SOURCE, with_source
 from limbeck.training.relative import beside
@@ -186,7 +186,7 @@ class Recipe(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _stages_know_their_names(cls, tree: dict[str, Any]) -> dict[str, Any]:
+    def _stages_know_their_names(cls, tree: Tree) -> Tree:
         stages = tree.get("stages")
         if not isinstance(stages, dict):
             return tree
@@ -257,7 +257,7 @@ def list_recipes() -> list[str]:
 
 
 def load_recipe(
-    source: str | Path | dict[str, Any],
+    source: str | Path | Tree,
     overrides: Mapping[str, Json] | None = None,
     *,
     code: bool = True,
@@ -300,14 +300,14 @@ def load_recipe(
     return recipe
 
 
-def recorded_recipe(run: Path) -> dict[str, Any]:
+def recorded_recipe(run: Path) -> Tree:
     """Return the recipe of a run as `load_recipe` takes it; version 0.1 recorded a list of stages."""
     tree = read_yaml(run / "recipe.yaml")
     stages = {stage["name"]: {k: v for k, v in stage.items() if k != "name"} for stage in stage_list(tree)}
     return dict(tree | {"stages": stages})
 
 
-def method_config(stage: StageConfig, where: str = "recipe") -> tuple[type[Method[Any]], Any]:
+def method_config(stage: StageConfig, where: str = "recipe") -> tuple[type[Method], Strict]:
     """Return (method class, validated configuration) of a stage."""
     from limbeck.methods.plugins import find_method
 
@@ -349,7 +349,7 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
-def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+def _read(file: Path, children: tuple[Path, ...] = ()) -> Tree:
     tree = _checked(read_yaml(file), str(file))
     parent = tree.pop("extends", None)
     if parent is None:
@@ -363,7 +363,7 @@ def _read(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     return dict(_merge(base, beside(tree, file.parent, [*base["stages"], *tree["stages"]])))
 
 
-def _checked(tree: object, where: str) -> dict[str, Any]:
+def _checked(tree: object, where: str) -> Tree:
     """Return a recipe with a mapping of stages; refuse unknown keys and the list of stages of version 0.1."""
     if not isinstance(tree, dict):
         raise LimbeckError(

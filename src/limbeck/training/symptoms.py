@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -92,10 +91,18 @@ class Log:
     stopped: str | None = None
 
     @classmethod
-    def of(cls, stage: StageConfig, lift: object, config: object, **more: Any) -> Log:
+    def of(
+        cls,
+        stage: StageConfig,
+        lift: object,
+        config: object,
+        rows: Sequence[Row] = (),
+        epoch_steps: int | None = None,
+        stopped: str | None = None,
+    ) -> Log:
         """Return the log of a stage by the configurations of its lift and its method."""
         entailment = getattr(config, "entailment", 0.0)
-        return cls(stage.name, limits=Limits.of(lift), lr=stage.optim.lr, entailment=entailment, **more)
+        return cls(stage.name, rows, Limits.of(lift), stage.optim.lr, entailment, epoch_steps, stopped)
 
     def values(self, name: str) -> np.ndarray:
         """Return the finite values of a column (n,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -145,13 +145,14 @@ class LorentzLift(LogitScale, Lift):
         Raises:
             LimbeckError: the other lift has no curvature, or one outside this lift's bounds.
         """
-        if not hasattr(origin, "log_curv"):
+        log_curv = getattr(origin, "log_curv", None)
+        if log_curv is None:
             raise LimbeckError(
                 f"curvature: shared needs a hyperbolic teacher, not one in {origin.space.to_json()['name']}; "
                 "set curvature: transport",
                 code="E-SPACE-OTHER",
             )
-        self.log_curv.copy_(cast("Any", origin).log_curv)
+        self.log_curv.copy_(log_curv)
         self.log_curv.requires_grad_(False)
         self.check("curvature: shared")
 

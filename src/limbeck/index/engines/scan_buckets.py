@@ -148,7 +148,7 @@ def _met_before(entry: np.ndarray, rest: np.ndarray, part: int, radius: int) -> 
 
 
 @kernel
-def _replace_farthest(heap: np.ndarray, value: int) -> None:  # pragma: no cover
+def _replace_farthest(heap: np.ndarray, value: np.int64) -> None:  # pragma: no cover
     """Replace the first value of a heap, the largest, with another."""
     at = 0
     while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -43,7 +43,7 @@ class Teacher(Protocol):
         """The teacher's lift."""
 
     def tangent(
-        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+        self, method: Method, batch: Batch, average: EmaOutputs | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return tangent coordinates (B, d) of pictures and texts, without gradient.
 
@@ -63,7 +63,7 @@ class FrozenTeacher:
         return self._teachers["teacher_image"].lift
 
     def tangent(
-        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+        self, method: Method, batch: Batch, average: EmaOutputs | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the frozen model's tangent coordinates of pictures and texts."""
         return method.teacher_output("teacher_image", batch), method.teacher_output("teacher_text", batch)
@@ -72,10 +72,12 @@ class FrozenTeacher:
 class EmaTeacher(MovingAverage):
     """The moving average of the student's towers and lift: a teacher, a reconstruction target, or both."""
 
+    module: nn.ModuleDict
+
     @property
     def lift(self) -> Lift:
         """The lift's moving average."""
-        return cast("Lift", cast("Any", self.module)["lift"])
+        return cast("Lift", self.module["lift"])
 
     @torch.no_grad()
     def read_pictures(self, inputs: TowerInputs, *, attention: bool = False) -> EmaOutputs:
@@ -86,7 +88,7 @@ class EmaTeacher(MovingAverage):
 
     @torch.no_grad()
     def tangent(
-        self, method: Method[Any], batch: Batch, average: EmaOutputs | None
+        self, method: Method, batch: Batch, average: EmaOutputs | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the average's tangent coordinates of whole pictures and texts."""
         text = self._tangent(self._tower("text")(batch.inputs["text"]), "text")
@@ -95,7 +97,7 @@ class EmaTeacher(MovingAverage):
         return self._tangent(self._tower("image")(unmasked(batch.inputs["image"])), "image"), text
 
     def _tower(self, modality: str) -> Tower:
-        return cast("Tower", cast("Any", self.module)[modality])
+        return cast("Tower", self.module[modality])
 
     def _tangent(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         return self.lift.to_tangent(self.lift(features, modality))
