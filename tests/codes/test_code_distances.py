@@ -129,4 +129,4 @@ def test_kernels_work_where_nothing_can_be_cached(monkeypatch):
 
     monkeypatch.setattr(sys.modules["limbeck.codes.kernel"], "njit", without_a_folder)
     assert kernel(lambda x: x + 1)(1) == 2
-    assert kernel(fastmath={"nsz"})(lambda x: x + 1)(1) == 2
+    assert kernel(lambda x: x + 1, fastmath={"nsz"})(1) == 2

@@ -17,8 +17,8 @@ def kernel(function: Loop, *, fastmath: set[str] | None = None) -> Loop:
     Compilation takes seconds and happens once per machine. Where neither the source folder nor the user's
     cache is writable (as in some containers), it happens once per process.
     """
-    compiled = functools.partial(njit, function, nogil=True, fastmath=fastmath or False)
+    compiler = functools.partial(njit, nogil=True, fastmath=fastmath or False)
     try:
-        return cast("Loop", compiled(cache=True))
+        return cast("Loop", compiler(cache=True)(function))
     except RuntimeError:  # numba: "cannot cache function ...: no locator available"
-        return cast("Loop", compiled())
+        return cast("Loop", compiler()(function))

@@ -60,11 +60,10 @@ class _About:
 
 
 @dataclass(frozen=True)
-class Derived:
+class Derived(_About):
     """Describes a derived index as ``derived.json`` records it; the engine itself is not read.
 
     Attributes:
-        folder: its directory.
         name: the name of the engine.
         options: the build parameters that it was built with.
         space: the space of the points, as JSON.
@@ -72,16 +71,10 @@ class Derived:
         files: size and SHA-256 of each file.
         seconds: the build time.
         created: the UTC time of the build.
+        folder: its directory.
     """
 
     folder: Path
-    name: str
-    options: dict[str, int]
-    space: dict[str, Json]
-    segments: list[SegmentEntry]
-    files: dict[str, FileEntry]
-    seconds: float
-    created: str
 
     @property
     def rows(self) -> int:
@@ -187,7 +180,6 @@ def write_derived(
             cls.write(folder, points, chosen)
             files = {file.name: file_entry(file) for file in sorted(folder.iterdir())}
             found = Derived(
-                root / name,
                 name,
                 chosen,
                 store.space.to_json(),
@@ -195,6 +187,7 @@ def write_derived(
                 files,
                 round(time.perf_counter() - started, 3),
                 datetime.now(UTC).isoformat(timespec="milliseconds"),
+                root / name,
             )
             body = {
                 "format": FORMAT,
@@ -249,7 +242,7 @@ def open_derived(path: Path, name: str) -> Derived:
         )
     if any(segment.rows <= 0 for segment in about.segments) or not about.segments:
         raise LimbeckError(f"{folder / ABOUT}: covers no rows; {advice}", code="E-ENGINE-DAMAGED")
-    return Derived(folder, **vars(about))
+    return Derived(**vars(about), folder=folder)
 
 
 def remove_derived(path: Path, name: str, *, lock_timeout: float = WAIT_SECONDS) -> None:

@@ -208,6 +208,10 @@ class Vectors:
         """Return the points as float32; every vector is a valid point."""
         return np.ascontiguousarray(require_floats(points, self, what), dtype=np.float32)
 
+    def coordinates(self: Space, points: ArrayLike) -> np.ndarray:
+        """Return the points, float32 (N, dim), whose Euclidean distance gives the order of the space."""
+        return self.check(points)
+
 
 class NoCones:
     """The base class of spaces without entailment cones: the cone methods raise a `LimbeckError`."""
@@ -216,6 +220,10 @@ class NoCones:
     def has_cones(self) -> bool:
         """Always False: the space has no entailment cones."""
         return False
+
+    def stretch(self: Space, points: ArrayLike) -> np.ndarray:
+        """Return 1 for every point, float32 (N,)."""
+        return np.ones(len(self.check(points)), dtype=np.float32)
 
     def radius(self, points: ArrayLike) -> np.ndarray:
         """Raise a `LimbeckError`: the space has no root."""

@@ -102,14 +102,6 @@ class Euclid(Vectors, NoCones):
         item_norm = np.minimum(np.sqrt(far + far**2 + 1), longest)
         return -(reach**2) - product_error(self.dim + 6) * query_norm * item_norm
 
-    def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """Return the points, float32 (N, dim)."""
-        return self.check(points)
-
-    def stretch(self, points: ArrayLike) -> np.ndarray:
-        """Return 1 for every point, float32 (N,)."""
-        return np.ones(len(self.check(points)), dtype=np.float32)
-
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Return the arithmetic mean."""
         array = checked_stack(self.check, points, axis)

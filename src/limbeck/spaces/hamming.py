@@ -118,10 +118,6 @@ class Hamming(NoCones):
         """Return ±1, float32 (N, bits); the squared distance is four times the Hamming distance."""
         return _as_signs(self.check(points))
 
-    def stretch(self, points: ArrayLike) -> np.ndarray:
-        """Return 1 for every point, float32 (N,)."""
-        return np.ones(len(self.check(points)), dtype=np.float32)
-
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Return the majority of each bit; a tie gives +1, like sign(0)."""
         array = checked_stack(self.check, points, axis)

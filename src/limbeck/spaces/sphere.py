@@ -95,14 +95,6 @@ class Sphere(Vectors, NoCones):
         norms = np.linalg.norm(self.check(queries, what="queries").astype(np.float64), axis=1)
         return np.asarray(scores, np.float64) - product_error(self.dim + 1) * norms * longest
 
-    def coordinates(self, points: ArrayLike) -> np.ndarray:
-        """Return the points, float32 (N, dim): Euclidean distance gives the same order as the cosine."""
-        return self.check(points)
-
-    def stretch(self, points: ArrayLike) -> np.ndarray:
-        """Return 1 for every point, float32 (N,)."""
-        return np.ones(len(self.check(points)), dtype=np.float32)
-
     def mean(self, points: ArrayLike, axis: int = 0) -> np.ndarray:
         """Return the mean vector, normalised to norm 1."""
         array = checked_stack(self.check, points, axis)
