@@ -19,7 +19,7 @@ from PIL import Image
 from limbeck.errors import LimbeckError
 from limbeck.pictures import Kind, PictureError, colour, decode_picture, open_picture, to_rgb
 from limbeck.pictures import open as opening
-from limbeck.pictures.pixel_budget import PixelBudget
+from limbeck.pictures.open import PixelBudget
 from limbeck.regular import regular_file
 from raising import raises_code
 

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from limbeck.encoders.config import RunConfig, Strict
+from limbeck.encoders.config import AugmentConfig, RunConfig, Strict
 from limbeck.encoders.hub import weights_digest
 from limbeck.encoders.identity import identity
+from limbeck.encoders.transforms import random_crop
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_file, sha256_json
 from limbeck.plugins import class_digest
 from limbeck.preprocess import Preprocessor
+from limbeck.preprocess.pixels import PixelPreprocessor
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from limbeck.encoders.features import BagBackbone
     from limbeck.encoders.lifts import Lift
 
@@ -180,3 +185,43 @@ class Backbone(nn.Module, ABC):
         A lift can then start from these embeddings (`limbeck.encoders.start`).
         """
         return None
+
+
+class PixelBackbone(Backbone):
+    """A tower that reads squares of ``image_size`` pixels.
+
+    Attributes:
+        image_size: the side of the square.
+        augment: how training pictures are varied; None leaves them as they are.
+    """
+
+    reads = "pixels"
+    image_size: int
+    augment: AugmentConfig | None = None
+
+    @property
+    @abstractmethod
+    def preprocessor(self) -> PixelPreprocessor:
+        """What makes normalised squares of pictures."""
+
+    def collate(
+        self, items: Sequence[Image.Image], generators: Sequence[torch.Generator] | None = None
+    ) -> Inputs:
+        """Return (B, 3, S, S) pixels; crop at random when generators are given and ``augment`` is set."""
+        if generators is None or self.augment is None:
+            return super().collate(items)
+        pixels = self.preprocessor
+        crops = [
+            random_crop(image, self.image_size, self.augment, generator, pixels.square)
+            for image, generator in zip(items, generators, strict=True)
+        ]
+        return {"pixels": torch.from_numpy(np.stack([pixels.normalized(crop) for crop in crops]))}
+
+    def _checked(self, inputs: Inputs) -> Inputs:
+        size = tuple(inputs["pixels"].shape[-2:])
+        if size != (self.image_size, self.image_size):
+            raise LimbeckError(
+                f"pixels: {size[0]} x {size[1]}, but the tower reads squares of {self.image_size}",
+                code="E-ARRAY-SHAPE",
+            )
+        return inputs

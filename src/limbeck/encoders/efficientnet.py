@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.backbone import Inputs, PixelBackbone
 from limbeck.encoders.config import EfficientNetLiteConfig
-from limbeck.encoders.pixels import PixelBackbone
 from limbeck.optional_deps import require
 from limbeck.preprocess.pixels import PixelPreprocessor
 from limbeck.preprocess.resize import Resize

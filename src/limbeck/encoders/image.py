@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from limbeck.encoders.backbone import Inputs
+from limbeck.encoders.backbone import Inputs, PixelBackbone
 from limbeck.encoders.config import ClipImageConfig
 from limbeck.encoders.networks import vision_network
-from limbeck.encoders.networks.vision import tiles_of
-from limbeck.encoders.pixels import PixelBackbone
+from limbeck.encoders.networks.transformer import tiles_of
 from limbeck.encoders.pretrained import image_part
 from limbeck.encoders.sizes import check_size
 from limbeck.files import read_json, write_json

@@ -16,7 +16,7 @@ from limbeck.encoders.config import ClipTextConfig, SentenceConfig
 from limbeck.encoders.encode import backbone_outputs, blocks_of, collated
 from limbeck.encoders.hub import pretrained, weights_digest
 from limbeck.encoders.networks import text_network
-from limbeck.encoders.networks.texts import by_width
+from limbeck.encoders.networks.transformer import by_width
 from limbeck.encoders.once import once
 from limbeck.encoders.pooling import Pooler, PoolingPlan, plan_from_json, read_modules
 from limbeck.encoders.pretrained import Reading, text_part

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from limbeck.encoders.dual import DualEncoder
-from limbeck.encoders.lifts.temperature import LogitScale
+from limbeck.encoders.lifts.base import LogitScale
 from limbeck.losses import calibration, info_nce, linear_warmup, row_nce, softened_entailment, uncertainty
 from limbeck.losses.contrastive import batch_accuracy
 from limbeck.methods.base import Losses, Setup, TrainState

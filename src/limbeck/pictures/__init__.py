@@ -5,12 +5,18 @@ upright RGB; `resize_center` returns the square that models read; `PIXEL_BUDGET`
 decoded at one time.
 """
 
-from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.fit import contain, resize_center
 from limbeck.pictures.formats import SUFFIXES, is_hidden, is_picture_name, media_type
 from limbeck.pictures.listing import Listing, list_folder, list_zip
-from limbeck.pictures.open import LazyPictures, decode_picture, open_picture, picture_bytes, picture_size
-from limbeck.pictures.pixel_budget import PIXEL_BUDGET
+from limbeck.pictures.open import (
+    PIXEL_BUDGET,
+    LazyPictures,
+    decode_picture,
+    open_picture,
+    picture_bytes,
+    picture_size,
+    to_rgb,
+)
 from limbeck.pictures.shards import Place, file_of, parse_place, read_place
 from limbeck.pictures.skipped import Kind, PictureError, Reason, SkippedFiles
 from limbeck.pictures.text import normalize_text

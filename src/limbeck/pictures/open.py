@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, overload
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from limbeck.archives import MAX_MEMBER_BYTES, open_archive, read_member
 from limbeck.errors import LimbeckError
-from limbeck.pictures.colour import to_rgb
 from limbeck.pictures.formats import formats, formats_of, lacking
-from limbeck.pictures.pixel_budget import PIXEL_BUDGET
 from limbeck.pictures.shards import parse_place, read_place
 from limbeck.pictures.skipped import Kind, PictureError
 from limbeck.regular import regular_file
 
 MAX_SIDE = 1 << 18
+STRIP_PIXELS = 1 << 21
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 # A member of a zip may unpack to this many bytes, plus this many per pixel.
 PLAIN_BYTES, PIXEL_BYTES = 1 << 26, 16
 _TURNS = {
@@ -31,6 +35,71 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class PixelBudget:
+    """A budget of pixels. A picture waits until it fits; one larger than the budget waits until it is alone.
+
+    A thread that holds pixels gets more without waiting, so that threads cannot block each other.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all holds, as a forked child must."""
+        self._free, self._change, self._mine = self.pixels, threading.Condition(), threading.local()
+
+    @property
+    def free(self) -> int:
+        """The number of pixels that nobody holds."""
+        return self._free
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Hold ``pixels`` until the context ends, or until the thread's `keep` ends."""
+        held: int = getattr(self._mine, "held", 0)
+        taken = min(pixels, self.pixels)
+        with self._change:
+            if not held:
+                self._change.wait_for(lambda: self._free >= taken)
+            self._free -= taken
+        self._mine.held = held + taken
+        try:
+            yield
+        finally:
+            if not getattr(self._mine, "keeps", 0):
+                self._release(taken)
+
+    @contextmanager
+    def keep(self) -> Iterator[None]:
+        """Keep this thread's holds until the context ends, for work that continues on its pictures."""
+        before: int = getattr(self._mine, "held", 0)
+        self._mine.keeps = getattr(self._mine, "keeps", 0) + 1
+        try:
+            yield
+        finally:
+            self._mine.keeps -= 1
+            if not self._mine.keeps:
+                self._release(getattr(self._mine, "held", 0) - before)
+
+    def _release(self, pixels: int) -> None:
+        self._mine.held = getattr(self._mine, "held", 0) - pixels
+        with self._change:
+            self._free += pixels
+            self._change.notify_all()
+
+
+# Pillow allocates pictures in blocks of 16 MiB, and the C library keeps blocks of up to 32 MiB for the thread
+# that freed them: sixteen alternating threads would hold sixteen large pictures. Larger blocks are returned
+# at once.
+with contextlib.suppress(AttributeError, ValueError):
+    Image.core.set_block_size(1 << 26)
+# A decoded pixel takes about 8 bytes at its peak: the picture as it is stored, and as RGB.
+PIXEL_BUDGET = PixelBudget(1 << 27)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PIXEL_BUDGET.clear)
 
 
 def open_picture(source: str | Path, *, archive: Path | None = None, size: int | None = None) -> Image.Image:
@@ -232,3 +301,50 @@ class LazyPictures(Sequence[Image.Image]):
     def take(self, positions: Sequence[int]) -> LazyPictures:
         """Return the pictures at some positions, in their order; none is opened yet."""
         return LazyPictures([self._opens[at] for at in positions])
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a picture of any mode to RGB: alpha on white, 16-bit grey and floats scaled, never clipped."""
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _scale_deep_grey(image)
+    if image.width * image.height <= STRIP_PIXELS or image.mode == "RGB":
+        return _convert(image)
+    out = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        out.paste(_convert(strip), (0, top))
+    return out
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if "transparency" not in image.info and image.mode not in _ALPHA:
+        return image.convert("RGB")
+    layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield strips of rows with their upper edges; each has about `STRIP_PIXELS` pixels."""
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _scale_deep_grey(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit or float grey to 8 bits; the range is 65535 (floats: 1.0) or wider if needed."""
+    low, high = 0.0, -np.inf
+    for _, strip in _strips(image):
+        values = _finite(strip)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    top = high - low
+    full = 65535.0 if image.mode != "F" else (1.0 if top <= 1.0 else 255.0)
+    out = Image.new("L", image.size)
+    for above, strip in _strips(image):
+        scaled = np.rint((_finite(strip) - low) * (255.0 / max(full, top)))
+        out.paste(Image.fromarray(scaled.astype(np.uint8)), (0, above))
+    return out
+
+
+def _finite(strip: Image.Image) -> np.ndarray:
+    """Return the values of a strip (h, w) as float64; values that are not finite count as 0."""
+    return np.nan_to_num(np.asarray(strip).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

@@ -13,13 +13,12 @@ from limbeck.encoders.lift_config import (
     SphereConfig,
     TangentConfig,
 )
-from limbeck.encoders.lifts.base import MODALITIES, Lift
+from limbeck.encoders.lifts.base import MODALITIES, Lift, LogitScale
 from limbeck.encoders.lifts.euclid import EuclidLift
 from limbeck.encoders.lifts.hamming import BinaryLift, HashLift
 from limbeck.encoders.lifts.lorentz import LorentzLift, PolarLift, TangentLift
 from limbeck.encoders.lifts.prefix import PrefixLift
 from limbeck.encoders.lifts.sphere import SphereLift
-from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.plugins import own_name
 
 _LIFTS: dict[str, tuple[type[Lift], Any]] = {

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from limbeck.encoders.lift_config import EuclidConfig
-from limbeck.encoders.lifts.base import MODALITIES, Lift
+from limbeck.encoders.lifts.base import MODALITIES, Lift, LogitScale
 from limbeck.encoders.lifts.lorentz import TangentHead
-from limbeck.encoders.lifts.temperature import LogitScale
 from limbeck.spaces import Euclid
 
 _SMALL = 1e-14  # the least squared distance under the root

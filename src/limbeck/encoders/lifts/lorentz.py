@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from limbeck.encoders.lift_config import PolarConfig, TangentConfig
-from limbeck.encoders.lifts.base import MODALITIES, Lift
-from limbeck.encoders.lifts.temperature import LogitScale
+from limbeck.encoders.lifts.base import MODALITIES, Lift, LogitScale
 from limbeck.errors import LimbeckError
 from limbeck.geometry import lorentz
 from limbeck.spaces import Lorentz, LorentzAngle

@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from limbeck.encoders.lift_config import LOGIT_SCALE, SphereConfig
-from limbeck.encoders.lifts.base import Lift, linear_heads
-from limbeck.encoders.lifts.temperature import LogitScale
+from limbeck.encoders.lifts.base import Lift, LogitScale, linear_heads
 from limbeck.spaces import Sphere
 
 

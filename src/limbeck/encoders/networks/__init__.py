@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from limbeck.encoders.networks.onnx import OnnxText, OnnxVision
-from limbeck.encoders.networks.texts import ClipText, SiglipText, TextNetwork
-from limbeck.encoders.networks.vision import ClipVision, SiglipVision, VisionNetwork
+from limbeck.encoders.networks.transformer import (
+    ClipText,
+    ClipVision,
+    SiglipText,
+    SiglipVision,
+    TextNetwork,
+    VisionNetwork,
+)
 from limbeck.errors import LimbeckError
 
 _Network = TypeVar("_Network")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from limbeck.encoders.networks.texts import TextNetwork
-from limbeck.encoders.networks.vision import Inputs, VisionNetwork
+from limbeck.encoders.networks.transformer import Inputs, TextNetwork, VisionNetwork
 from limbeck.errors import LimbeckError
 from limbeck.onnx.foreign import Calls, open_session
 from limbeck.typed import Json

@@ -1,8 +1,9 @@
-"""How the networks of image towers turn pixels into one vector, and into one per patch."""
+"""How the networks of pictures and texts turn pixels or token ids into one vector, and into one per patch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -10,12 +11,21 @@ from torch import nn
 
 from limbeck.encoders.attention import class_attention
 from limbeck.encoders.hub import attention
+from limbeck.preprocess.text import STEP
 from limbeck.typed import Json
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionModel, CLIPVisionModelWithProjection, SiglipVisionModel
+    from transformers import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPVisionModel,
+        CLIPVisionModelWithProjection,
+        SiglipTextModel,
+        SiglipVisionModel,
+    )
 
-    ClipModel = CLIPVisionModel | CLIPVisionModelWithProjection
+    ClipTexts = CLIPTextModel | CLIPTextModelWithProjection
+    ClipPictures = CLIPVisionModel | CLIPVisionModelWithProjection
 
 Inputs = dict[str, torch.Tensor]
 Model = TypeVar("Model", bound=nn.Module)
@@ -65,14 +75,14 @@ def _patches(convolution: nn.Conv2d, inputs: Inputs) -> torch.Tensor:
     return nn.functional.linear(kept, weight.flatten(1), convolution.bias)
 
 
-class ClipVision(VisionNetwork["ClipModel"]):
+class ClipVision(VisionNetwork["ClipPictures"]):
     """CLIP's vision transformer, and timm's plain ViTs, which differ from it by entries of the configuration.
 
     ``pre_norm: false`` leaves out the norm before the layers, ``pool: mean`` pools the patches before the
     last norm instead of normalising the class token, and ``projection_bias`` adds a bias. CLIP has none.
     """
 
-    def build(self, stored: dict[str, Json], projection: bool) -> ClipModel:
+    def build(self, stored: dict[str, Json], projection: bool) -> ClipPictures:
         """Build a `CLIPVisionModel`, with its projection if wanted."""
         from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
@@ -85,17 +95,17 @@ class ClipVision(VisionNetwork["ClipModel"]):
         model.set_attn_implementation(attention())
         return model
 
-    def dim(self, model: ClipModel, projection: bool) -> int:
+    def dim(self, model: ClipPictures, projection: bool) -> int:
         """Return the projection's width, or the transformer's."""
         return int(model.config.projection_dim if projection else model.config.hidden_size)
 
-    def forward(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
+    def forward(self, model: ClipPictures, inputs: Inputs) -> torch.Tensor:
         """Return the class token (or the mean patch) after the last norm, or its projection."""
         hidden = self._hidden(model, inputs)
         mean = getattr(model.config, "pool", "class") == "mean"
         return self._finish(model, hidden[:, 1:].mean(1) if mean else hidden[:, 0])
 
-    def tokens(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
+    def tokens(self, model: ClipPictures, inputs: Inputs) -> torch.Tensor:
         """Return class token and patches, each after the last norm, or its projection.
 
         CLIP normalises (and projects) its class token only; treating every patch alike is ours.
@@ -105,26 +115,26 @@ class ClipVision(VisionNetwork["ClipModel"]):
             hidden = torch.cat([hidden[:, 1:].mean(1, keepdim=True), hidden[:, 1:]], dim=1)
         return self._finish(model, hidden)
 
-    def attended(self, model: ClipModel, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    def attended(self, model: ClipPictures, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `tokens` and the class token's attention, averaged over layers and heads (A-CLIP)."""
         with class_attention(_inner(model).encoder.layers) as layers:
             tokens = self.tokens(model, inputs)
         return tokens, torch.stack(layers).mean(0)[:, 1:]
 
-    def _hidden(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
+    def _hidden(self, model: ClipPictures, inputs: Inputs) -> torch.Tensor:
         """Return (B, 1 + K, width), the output before the last norm."""
         vision = _inner(model)
         x = self._embed(model, inputs) if "keep" in inputs else vision.embeddings(inputs["pixels"])
         hidden: torch.Tensor = vision.encoder(inputs_embeds=vision.pre_layrnorm(x)).last_hidden_state
         return hidden
 
-    def _embed(self, model: ClipModel, inputs: Inputs) -> torch.Tensor:
+    def _embed(self, model: ClipPictures, inputs: Inputs) -> torch.Tensor:
         embeddings, keep = _inner(model).embeddings, inputs["keep"]
         patches = _patches(embeddings.patch_embedding, inputs) + embeddings.position_embedding(keep + 1)
         start = embeddings.class_embedding + embeddings.position_embedding.weight[0]
         return torch.cat([start.expand(len(keep), 1, -1), patches], dim=1)
 
-    def _finish(self, model: ClipModel, hidden: torch.Tensor) -> torch.Tensor:
+    def _finish(self, model: ClipPictures, hidden: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = _inner(model).post_layernorm(hidden)
         projection = getattr(model, "visual_projection", None)
         return out if projection is None else projection(out)
@@ -176,3 +186,97 @@ class SiglipVision(VisionNetwork["SiglipVisionModel"]):
             x = vision.embeddings(inputs["pixels"])
         patches: torch.Tensor = vision.post_layernorm(vision.encoder(inputs_embeds=x).last_hidden_state)
         return patches
+
+
+class TextNetwork(ABC, Generic[Model]):
+    """The operations of one kind of text network; the modules themselves are those of `transformers`."""
+
+    @abstractmethod
+    def build(self, stored: dict[str, Json], projection: bool) -> Model:
+        """Build the network of a saved configuration without its weights."""
+
+    @abstractmethod
+    def dim(self, model: Model, projection: bool) -> int:
+        """Return the width of the output."""
+
+    @abstractmethod
+    def forward(self, model: Model, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Map token ids and mask, (B, L) each, to (B, dim)."""
+
+
+class ClipText(TextNetwork["ClipTexts"]):
+    """CLIP's causal transformer, feature at the end token; ``projection_bias`` adds one to the projection."""
+
+    def build(self, stored: dict[str, Json], projection: bool) -> ClipTexts:
+        """Build a `CLIPTextModel`, with its projection if wanted."""
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+        config = CLIPTextConfig.from_dict(stored)
+        model = (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
+        if projection and stored.get("projection_bias"):
+            model.text_projection = nn.Linear(config.hidden_size, int(config.projection_dim or 0))
+        model.set_attn_implementation(attention())
+        return model
+
+    def dim(self, model: ClipTexts, projection: bool) -> int:
+        """Return the projection's width, or the transformer's."""
+        return int((model.config.projection_dim if projection else model.config.hidden_size) or 0)
+
+    def forward(self, model: ClipTexts, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the end token's state after the last norm, or its projection."""
+
+        def run(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            output = model(input_ids=ids, attention_mask=mask)
+            return output.text_embeds if hasattr(model, "text_projection") else output.pooler_output
+
+        return by_width(ids, mask, run)
+
+
+class SiglipText(TextNetwork["SiglipTextModel"]):
+    """SigLIP's transformer: every token sees every other, padding too; feature at the last place."""
+
+    def build(self, stored: dict[str, Json], projection: bool) -> SiglipTextModel:
+        """Build a `SiglipTextModel`."""
+        from transformers import SiglipTextConfig, SiglipTextModel
+
+        model = SiglipTextModel(SiglipTextConfig.from_dict(stored))
+        model.set_attn_implementation(attention())
+        return model
+
+    def dim(self, model: SiglipTextModel, projection: bool) -> int:
+        """Return the width of its head."""
+        return int(model.config.projection_size or 0)
+
+    def forward(self, model: SiglipTextModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the head's output; the mask is not read, as in SigLIP's training."""
+        pooled: torch.Tensor = model(input_ids=ids).pooler_output
+        return pooled
+
+
+def by_width(
+    ids: torch.Tensor, mask: torch.Tensor, run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Apply ``run`` to groups of texts of similar width, with little padding.
+
+    Most captions are half as long as the longest of their batch (ours).
+
+    Args:
+        ids: token ids (B, L), padded at the end.
+        mask: (B, L), 1 at tokens.
+        run: maps ids and mask of some texts, (b, l), to (b, dim).
+
+    Returns:
+        (B, dim), in the order of the texts.
+    """
+    if torch.jit.is_tracing():  # an exported graph cannot depend on the lengths of its example
+        return run(ids, mask)
+    steps = -(-mask.sum(1) // STEP)
+    kinds = [int(kind) for kind in steps.unique()]
+    if len(kinds) < 2:
+        return run(ids, mask)
+    places = [(steps == kind).nonzero().squeeze(1) for kind in kinds]
+    parts = [
+        run(ids[own, : kind * STEP], mask[own, : kind * STEP])
+        for kind, own in zip(kinds, places, strict=True)
+    ]
+    return torch.cat(parts)[torch.cat(places).argsort()]
