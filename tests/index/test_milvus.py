@@ -101,7 +101,7 @@ def test_rows_that_came_or_went_since(tmp_path, client, space):
     same(store)
     compact_index(store.path)
     with pytest.raises(
-        LimbeckError, match=r"stale, it holds generation 2 of .* index push .*/index milvus:.* again$"
+        LimbeckError, match=r"stale: it holds generation 2 of .* index push .*/index milvus:.* again$"
     ):
         open_search(IndexStore.open(store.path), AT)
 

@@ -56,7 +56,7 @@ def train(
     profile: Annotated[
         bool, typer.Option("--profile", help="Write a trace of ten steps and print where the time goes.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no start lines.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor settings.")] = False,
 ) -> None:
     """Train the stages of a recipe one after the other, and save the model of the last stage.
 

@@ -33,7 +33,8 @@ def traverse(
         Path | None, typer.Option("--texts", help="Candidate texts, one per line, instead of the index's.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Take captions, tags and classes of this pairs directory.")
+        Path | None,
+        typer.Option("--data", help="Use captions, tags and classes of this pairs directory as texts."),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", help="Points on the path, including both ends.")] = 50,
     all_texts: Annotated[

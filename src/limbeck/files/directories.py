@@ -107,10 +107,10 @@ def check_new_directory(
 
 
 def check_directory_name(path: Path) -> None:
-    """Refuse a name for a directory that is standard output's, or that no file system or Arrow takes.
+    """Refuse ``-``, which means standard output, and names that file systems or Arrow cannot store.
 
     Raises:
-        LimbeckError: one of these.
+        LimbeckError: the path is such a name.
     """
     if path == STANDARD_OUTPUT:
         raise LimbeckError("-: standard output accepts only files; name a directory", code="E-PATH-STDOUT")

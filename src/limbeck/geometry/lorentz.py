@@ -200,8 +200,8 @@ def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.T
 def pairwise_exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """Return `exterior_angle` at every row of x toward every row of y, by one matrix product.
 
-    The squared sine leg comes from a difference, so its floor is 1e-6 in float32 and 1e-14 in float64. Use
-    `exterior_angle` for small angles.
+    The square of the sine is a difference of two numbers, whose rounding error is about 1e-6 in float32 and
+    1e-14 in float64. Use `exterior_angle` for small angles.
 
     Args:
         x: (A, D) space parts, the apexes of the cones.

@@ -166,7 +166,8 @@ def _resize(told: dict[str, Any], side: int, file: Path) -> Resize:
     cropped = told.get("do_center_crop", True) is not False
     if told.get("do_resize") is False or (short is not None and not cropped):
         raise LimbeckError(
-            f"{file}: leaves pictures of different shapes, but the tower reads squares of {side}",
+            f"{file}: makes pictures of several shapes, but the tower reads squares of {side}; set do_resize "
+            f"and do_center_crop",
             code="E-MODEL-UNSUPPORTED",
         )
     if (square["height"], square["width"]) != (side, side) or (short is not None and short < side):

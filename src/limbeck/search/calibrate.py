@@ -39,7 +39,7 @@ _SIGNS = np.array([0, 1, 1, -1])  # of the weights: nearer, a greater margin and
 
 @dataclass(frozen=True)
 class Asked:
-    """Holds items that queries stand for: points (n, width), columns, and rows, -1 outside the index."""
+    """Holds items whose texts become queries: points (n, width), columns, and rows (-1 outside the index)."""
 
     points: np.ndarray
     items: Sequence[Item]

@@ -30,7 +30,7 @@ def fit_static(
     units: int = 0,
     loss: Loss = squared,
 ) -> StaticBackbone:
-    """Fit by a ridge, then by gradient steps.
+    """Fit a table of token vectors to the outputs by ridge regression, then by gradient steps.
 
     Args:
         texts: the texts.

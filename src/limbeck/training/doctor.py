@@ -28,7 +28,7 @@ _FEW = 0.05
 
 @dataclass
 class Diagnosis:
-    """What a run shows.
+    """The faults that `limbeck doctor` found in a run.
 
     Attributes:
         run: the run directory.

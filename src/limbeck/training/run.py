@@ -59,7 +59,7 @@ def train(
         pairs: pairs directory; overrides ``data.pairs``.
         resume: resume from the newest sound checkpoint in ``out``; a finished run is returned unchanged.
         changed_data: resume even if pictures or feature files changed since the run began.
-        quiet: print no progress and no start lines.
+        quiet: print neither progress nor settings.
         profile: write a trace of some steps of each stage, and print where the time goes.
         overrides: values by dotted key.
         more: overrides as keywords, such as ``seed=1`` or ``**{"lift.bits": 16}``.

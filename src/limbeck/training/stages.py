@@ -198,7 +198,7 @@ def run_stage(
         fabric: device, precision and processes.
         run: the run directory.
         earlier: model directories of the earlier stages by name.
-        quiet: print no progress and no start lines.
+        quiet: print neither progress nor settings.
         profile: see `fit`.
         say: receives notes on damaged or old checkpoints.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from torch import nn
 
 from limbeck.encoders.lifts.base import Lift
 from limbeck.errors import LimbeckError
-from limbeck.spaces import Hamming
 from limbeck.typed import Json
 
 
@@ -21,13 +22,13 @@ class PrefixLift(Lift):
 
     def __init__(self, inner: Lift, bits: int) -> None:
         super().__init__(inner.config, inner.dims)
-        if not isinstance(inner.space, Hamming):
+        if inner.space.storage != "codes":
             raise LimbeckError(
                 f"bits: a model in {inner.space.to_json()} has no codes to shorten; remove this option",
                 code="E-OPTION-UNUSED",
             )
         self.made_of, self.asymmetric = inner.made_of, inner.asymmetric
-        self.inner, self.space, self.dim = inner, inner.space.prefix(bits), bits
+        self.inner, self.space, self.dim = inner, cast(Any, inner.space).prefix(bits), bits
 
     def forward(self, features: torch.Tensor, modality: str) -> torch.Tensor:
         """Return the first ``bits`` components of the inner embeddings."""

@@ -224,7 +224,7 @@ def _nlist(rows: int, most: int) -> BuildParam:
 
 
 def _graph_params(rows: int, columns: int) -> list[BuildParam]:
-    """Return the neighbours per point and the candidates during the build."""
+    """Return the build parameters of a graph: neighbours per point, and candidates during the build."""
     return [BuildParam("M", 16, 2, 128), BuildParam("ef_construction", 80, 4, 2000)]
 
 

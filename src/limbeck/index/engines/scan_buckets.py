@@ -53,7 +53,7 @@ def search_buckets(
     nearest: np.ndarray,
     work: np.ndarray,
 ) -> None:  # pragma: no cover
-    """Find the k nearest codes of each query, by growing radius around each of its parts.
+    """Find the k nearest codes of each query: search around each of its parts, at a growing radius.
 
     A code at distance s * m + p or less is within s of the query in one of the parts up to p, or within s - 1
     in another part (Norouzi, Punjani and Fleet 2014, section 2). It is found once all these buckets are read.
@@ -68,9 +68,9 @@ def search_buckets(
         lookup_cost: the cost of finding a bucket, in codes.
         budget: the number of codes that may be examined; a query that needs more is given up.
         reach: the greatest distance that counts.
-        nearest: int64 (q, k), written: distance << 32 | row, ascending, distance ``reach + 1`` where there is
-            no further code; -1 where the query was given up.
-        work: int64 (q, 2), written: the numbers of buckets and codes examined.
+        nearest: int64 (q, k), an output: distance << 32 | row, ascending, with the distance ``reach + 1``
+            where there is no further code; -1 where the query was given up.
+        work: int64 (q, 2), an output: the numbers of buckets and codes examined.
     """
     parts = widths.shape[0]
     first = np.empty(_TOGETHER, dtype=np.int64)

@@ -133,9 +133,9 @@ class Record:
         names = {entry.name for entry in store.manifest.segments}
         if not all(entry.name in names for entry in self.segments):
             raise LimbeckError(
-                f"{what}: stale, it holds generation {self.generation} of {self.index}, this index is at "
-                f"{store.manifest.generation} and its rows were rewritten; run limbeck index push "
-                f"{store.path} {what} again",
+                f"{what}: is stale: it holds generation {self.generation} of {self.index}, but the rows of "
+                f"this index were rewritten since (generation {store.manifest.generation}); run limbeck index "
+                f"push {store.path} {what} again",
                 code="E-MILVUS-STALE",
             )
 

@@ -171,7 +171,7 @@
       ? "Drop a picture here, paste one, or choose a file."
       : info.text
         ? ""
-        : "This collection cannot be asked by words; start from one of its items.";
+        : "This collection cannot be searched by words; start from one of its items.";
     const done = filters.load(info.name).catch(() => {}); // the search itself tells what is wrong
     built = { name: info.name, done };
     return built.done;

@@ -55,8 +55,8 @@
   function actions(hit, properties = {}) {
     return [
       iconButton("like", `More like ${hit.id}`, () => more(hit), { ...properties, "data-act": "more" }),
-      iconButton("plus", `Use ${hit.id} as +`, () => plus(hit, 1), { ...properties, "data-act": "plus" }),
-      iconButton("minus", `Use ${hit.id} as −`, () => plus(hit, -1), { ...properties, "data-act": "minus" }),
+      iconButton("plus", `Add ${hit.id} to the query`, () => plus(hit, 1), { ...properties, "data-act": "plus" }),
+      iconButton("minus", `Subtract ${hit.id} from the query`, () => plus(hit, -1), { ...properties, "data-act": "minus" }),
     ];
   }
 

@@ -28,7 +28,7 @@
     });
   }
 
-  const ASKED = { text: "Asked by words", image: "Asked by a picture" };
+  const ASKED = { text: "Queries by words", image: "Queries by a picture" };
 
   /** What `info` says about the confidence of hits: true, or a sentence per kind of query. */
   const calibrated = ({ confidence }) =>
@@ -39,7 +39,7 @@
         : [];
 
   function cutOff(told) {
-    const title = ["Hits that are less sure than this are grey.", ...new Set(told)].join("\n");
+    const title = ["Hits with less confidence than this are grey.", ...new Set(told)].join("\n");
     return slider(
       "cut",
       "Cut-off",
@@ -133,7 +133,7 @@
     const place = document.getElementById("choices");
     if (names.length < 2) return;
     const index = choice("index", "Collection", "index", names);
-    const beside = choice("beside", "Beside it", "beside", [["", "none"], ...names]);
+    const beside = choice("beside", "Second collection", "beside", [["", "none"], ...names]);
     place.replaceChildren(h("span", { class: "choice" }, index), h("span", { class: "choice" }, beside));
     index[1].addEventListener("change", () => {
       const reset = { filters: {}, where: "", bits: 0, hierarchy: "", view: "", open: "", k: state.START.k };
@@ -164,7 +164,7 @@
 
   narrow.addEventListener("change", () => box && (box.open = !narrow.matches));
   document.getElementById("tools").append(
-    iconButton("keys", "Keys of this page", () => document.getElementById("keys").showModal(), {
+    iconButton("keys", "Keyboard shortcuts", () => document.getElementById("keys").showModal(), {
       id: "show-keys",
     }),
     themeButton(),

@@ -49,7 +49,7 @@
     const hits = hitsOf(around);
     const at = hits.findIndex(({ id }) => id === hit.id);
     const uses = actions(hit).map((button) => {
-      const text = { more: "More like this", plus: "Use as +", minus: "Use as −" }[button.dataset.act];
+      const text = { more: "More like this", plus: "Add to the query", minus: "Subtract from the query" }[button.dataset.act];
       button.className = button.dataset.act === "more" ? "primary" : "quiet";
       button.append(text);
       button.addEventListener("click", () => dialog.close());

@@ -51,7 +51,7 @@
     more.addEventListener("click", () => {
       rest.hidden = !rest.hidden;
       more.setAttribute("aria-expanded", String(!rest.hidden));
-      more.textContent = rest.hidden ? count(values.length - FEW, "more value") : "fewer values";
+      more.textContent = rest.hidden ? count(values.length - FEW, "more value") : "show fewer values";
     });
     return h(
       "fieldset",
@@ -73,7 +73,7 @@
     const form = h(
       "form",
       { class: "own" },
-      h("label", { for: "where" }, "Filter in words"),
+      h("label", { for: "where" }, "Filter expression"),
       input,
       h("button", { type: "submit", class: "small-button" }, "Apply"),
     );

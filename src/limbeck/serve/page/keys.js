@@ -11,7 +11,7 @@
     ["Space", "Select a hit"],
     ["m", "More like this hit"],
     ["+ −", "Add the hit to the query, or leave out what is like it"],
-    ["a", "Show the pictures that are alike"],
+    ["a", "Show the near-duplicates of a hit"],
   ];
   const dialog = document.getElementById("keys");
   let slash = true;

@@ -24,7 +24,7 @@
 
   async function take(file, { add = false } = {}) {
     const image = isPicture(file) ? await readable(file).catch(() => null) : null;
-    if (!image) return tell("This browser reads no picture in that file; give a JPEG, PNG or WebP file.");
+    if (!image) return tell("This browser cannot open that file as a picture; give a JPEG, PNG or WebP file.");
     const term = { image, weight: 1 };
     query.box.value = add ? query.box.value : "";
     if (add) query.add(term);

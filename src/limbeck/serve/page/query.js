@@ -150,7 +150,7 @@
     .getElementById("box-tools")
     .append(
       tool("plus", "Add these words as a term", 1),
-      tool("minus", "Leave out what these words say", -1),
+      tool("minus", "Exclude what these words describe", -1),
     );
   document.getElementById("home").addEventListener("click", (event) => {
     event.preventDefault();

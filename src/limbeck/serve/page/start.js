@@ -15,7 +15,7 @@
         {},
         h("button", { type: "button", class: "example", onclick: () => state.ask(text, []) }, text),
       );
-    return h("section", {}, h("h2", {}, "Ask for"), h("ul", { class: "examples" }, given.map(words)));
+    return h("section", {}, h("h2", {}, "Search for"), h("ul", { class: "examples" }, given.map(words)));
   }
 
   function pictures(hits, title) {

@@ -82,7 +82,7 @@
 
   async function search({ terms, filters = [], k = 24, bits, fold }) {
     if (terms.some((term) => term.image))
-      throw new site.text.QueryError("this site takes no pictures; search by words or by an item", "E-QUERY-FORM");
+      throw new site.text.QueryError("this site accepts no pictures; search by words or by an item", "E-QUERY-FORM");
     const engine = await searcher();
     const asked = await Promise.all(terms.map(async ({ text, id, weight }) =>
       id === undefined ? { text, weight } : { row: await rowOf(id), weight }));
