@@ -134,8 +134,8 @@ class Record:
         if not all(entry.name in names for entry in self.segments):
             raise LimbeckError(
                 f"{what}: is stale: it holds generation {self.generation} of {self.index}, but the rows of "
-                f"this index were rewritten since (generation {store.manifest.generation}); run limbeck index "
-                f"push {store.path} {what} again",
+                f"this index were rewritten since (generation {store.manifest.generation}); run limbeck "
+                f"index push {store.path} {what} again",
                 code="E-MILVUS-STALE",
             )
 
