@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from limbeck.errors import LimbeckError
-from limbeck.pictures import Kind, PictureError, colour, decode_picture, open_picture, to_rgb
+from limbeck.pictures import Kind, PictureError, decode_picture, open_picture, to_rgb
 from limbeck.pictures import open as opening
 from limbeck.pictures.open import PixelBudget
 from limbeck.regular import regular_file
@@ -140,13 +140,13 @@ def test_strips_give_the_pixels_of_the_whole(mode, monkeypatch):
     monkeypatch.setattr(
         Image.Image, "convert", lambda strip, *mode: (seen.append(strip.height), real(strip, *mode))[1]
     )
-    monkeypatch.setattr(colour, "STRIP_PIXELS", 100)
+    monkeypatch.setattr(opening, "STRIP_PIXELS", 100)
     assert np.array_equal(np.asarray(to_rgb(image)), whole)
     assert max(seen) <= 4 or mode == "RGB"
 
 
 def test_deep_grey_is_scaled_without_a_float_copy_of_the_whole(monkeypatch):
-    monkeypatch.setattr(colour, "STRIP_PIXELS", 1000)
+    monkeypatch.setattr(opening, "STRIP_PIXELS", 1000)
     seen: list[int] = []
     real = np.nan_to_num
     monkeypatch.setattr(np, "nan_to_num", lambda x, **given: (seen.append(x.size), real(x, **given))[1])

@@ -29,7 +29,7 @@ def reproduce(
     rows: Annotated[
         int | None, typer.Option(min=1, help="Number of rows, drawn with --seed; default: all.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of --rows.")] = 0,
     data: Annotated[
         Path | None,
         typer.Option(help="Pairs directory, instead of the grid's; for hamming a .npy of features."),

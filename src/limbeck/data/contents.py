@@ -76,7 +76,8 @@ class Contents:
     ) -> Contents:
         """Read the current contents.
 
-        ``rows`` are those whose pictures count, if any are read; for ``cache`` see `file_digest`.
+        ``rows`` are the rows whose pictures are compared; without them no picture is read. `file_digest`
+        explains ``cache``.
 
         Raises:
             LimbeckError: a feature file cannot be read.

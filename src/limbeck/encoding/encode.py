@@ -129,9 +129,9 @@ def _steps(
     features = reads.kind == "features"
     size = batch_size if batch_size is not None else 1024 if features else 64
     if size < 1:
-        raise LimbeckError(f"batch_size: {size} is not at least 1", code="E-OPTION-RANGE")
+        raise LimbeckError(f"batch_size: {size} is below 1; give 1 or more", code="E-OPTION-RANGE")
     if workers is not None and workers < 1:
-        raise LimbeckError(f"workers: {workers} is not at least 1", code="E-OPTION-RANGE")
+        raise LimbeckError(f"workers: {workers} is below 1; give 1 or more", code="E-OPTION-RANGE")
     batches = (
         _feature_batches(encoder, reads.name, source, rows, size)
         if features

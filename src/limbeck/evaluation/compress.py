@@ -82,7 +82,7 @@ class Result:
         return float(np.mean([value for value in found if value is not None] or [0.0]))
 
     def worth(self, plain: Result) -> bool:
-        """Whether labels gain enough precision, and cost little enough of the score, beside codes without."""
+        """Whether labels gain enough precision at a small enough cost of the score, compared with none."""
         gains = self.precision >= plain.precision + LABEL_GAIN
         return gains and self.score >= LABEL_KEEPS * plain.score
 

@@ -1,4 +1,4 @@
-"""What an ONNX export keeps of a model: cosine, equal bits and recall, beside torch (ours)."""
+"""What an ONNX export keeps of a model: cosine, equal bits and recall, compared with torch (ours)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Parity:
-    """One exported precision beside torch.
+    """The comparison of one exported precision with torch.
 
     Attributes:
         precision: fp32, fp16 or int8.

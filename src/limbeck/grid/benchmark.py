@@ -28,7 +28,7 @@ Sample = list[tuple[str, str]]
 
 
 def recorded_rows(folder: Path) -> list[Row]:
-    """Return the rows of the benchmark beside a folder of recorded rows; empty where there is none."""
+    """Return the rows of the benchmark next to a folder of recorded rows; empty where there is none."""
     file = folder.resolve().parent / PART
     rows: list[Row] = read_json(file)["rows"] if file.is_file() else []
     return [row for row in rows if "recall" in row]
@@ -53,7 +53,7 @@ def sample(rows: list[Row], count: int | None, seed: int, features: Path | None)
 def repeat(
     folder: Path, chosen: Sample, out: Path, features: Path | None, say: Callable[[str], None] = print
 ) -> list[Compared]:
-    """Run the benchmark for algorithms and data sets, and set its rows beside the recorded ones.
+    """Run the benchmark for algorithms and data sets, and compare its rows with the recorded ones.
 
     Raises:
         LimbeckError: the benchmark failed; the message has its last line.

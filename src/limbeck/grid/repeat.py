@@ -42,7 +42,7 @@ class Noise:
 
     @classmethod
     def of(cls, values: dict[str, dict[int, float]]) -> Noise:
-        """Estimate it from row → seed → value; rows of one seed do not count."""
+        """Estimate the noise from row → seed → value; rows with one seed are left out."""
         rows = [own for own in values.values() if len(own) > 1]
         away: dict[int, list[float]] = defaultdict(list)
         for own in rows:
@@ -98,7 +98,7 @@ def figures_of(result: Result) -> dict[str, float]:
 
 
 def compare_rows(table: Recorded, ours: dict[str, Result]) -> tuple[list[Compared], str]:
-    """Set repeated rows beside the recorded ones of the same names; also return the rule of the verdicts."""
+    """Compare repeated rows with the recorded ones of equal names; also return the rule of the verdicts."""
     pairs = [
         (row, name, value, figures_of(ours[row])[name])
         for row in ours

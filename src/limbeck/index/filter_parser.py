@@ -191,7 +191,7 @@ class _Parser:
         return name
 
     def _value(self, column: str) -> Value:
-        """Return the next value; a number beside decimals is a Decimal of its text, which loses no digit."""
+        """Return the next value; a number to compare with decimals is a Decimal, which loses no digit."""
         token = self._peek()
         if token is None or token.kind not in ("text", "number", "word") or token.text.lower() in _KEYWORDS:
             self._refuse("a value (text in 'quotes', a number, true or false)")

@@ -43,19 +43,14 @@ def open_rows(
     embeddings: bool | np.ndarray | Kept = False,
     may_be_none: bool = False,
 ) -> tuple[Batches, StoreMeta]:
-    """Return the batches of a source and their description; arguments as `limbeck.Index.build` and these.
+    """Return the batches of a source and their description.
+
+    `limbeck.Index.build` explains the arguments that are not listed here.
 
     Args:
-        source: see `limbeck.Index.build`.
         encoder: encodes pairs and pictures, and is stored as query encoder; None for none.
         name: the path of the model, recorded for people to read.
-        items: see `limbeck.Index.build`, as for all further arguments but the last two.
-        rows: see above.
-        space: see above.
-        batch_size: see above.
-        progress: see above.
-        on_skip: see above.
-        embeddings: see above; or the kind of embeddings that an index keeps.
+        embeddings: as for `limbeck.Index.build`, or the kind of embeddings that an index keeps.
         may_be_none: allow that no item of a collection can be read.
 
     Raises:

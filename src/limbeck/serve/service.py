@@ -147,7 +147,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Run a function that decodes pictures or takes long, beside the searches."""
+        """Run a function that decodes pictures or takes long, in a thread that no search waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._decoder, work)
 
     async def start(self) -> None:

@@ -168,7 +168,7 @@ def _limited(ids: Sequence[str], limit: int, seed: int) -> np.ndarray:
     """Return the positions of ``limit`` drawn rows, ascending."""
     if limit > len(ids):
         raise LimbeckError(
-            f"data.limit: {limit:,} rows requested, but the protocol has {len(ids):,} to train on",
+            f"data.limit: {limit:,} rows requested, but the protocol has {len(ids):,} to train on; lower it",
             code="E-CONFIG-VALUE",
         )
     return np.sort(_drawn(ids, seed)[:limit])

@@ -38,9 +38,9 @@ HELD_OUT = 20
 UNITS = 64
 """The hidden units that correct a table (`StaticBackbone`)."""
 HEAD = 3.0
-"""The weight of the error of the teacher's embeddings, on the given texts, beside that of its outputs."""
+"""The weight of the error of the embeddings on the given texts; the error of the outputs has weight 1."""
 TAGS = 3
-"""So many of 11 texts that are made up are lists of tags."""
+"""The number of lists of tags among 11 made-up texts."""
 Kind = Literal["static", "transformer"]
 EPOCHS: dict[Kind, int] = {"static": 4, "transformer": 10}
 PICTURE_EPOCHS: dict[Kind, int] = {"static": 1, "transformer": 10}

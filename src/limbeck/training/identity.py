@@ -95,7 +95,7 @@ def _protocol_on_record(run: Path) -> str | None:
 
 
 def _differing(one: object, other: object, path: str = "") -> Iterator[str]:
-    """Yield the dotted keys at which two trees differ; stages go by name."""
+    """Yield the dotted keys at which two trees differ; stages are compared by name."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             yield from _differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)

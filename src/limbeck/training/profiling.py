@@ -39,7 +39,7 @@ def waited(items: Iterable[T]) -> Iterator[T]:
 class Profile:
     """Trace `STEPS` steps of a stage to ``trace.json`` (for chrome://tracing or Perfetto).
 
-    The time is that of the process; on a GPU the phases only start its work, and its own time is beside them.
+    The time is that of the process; on a GPU the phases only start its work, and its time is counted apart.
     """
 
     def __init__(self, folder: Path, first: int, total: int) -> None:

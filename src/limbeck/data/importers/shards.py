@@ -91,7 +91,8 @@ def import_shards(src: Path, out: Path, options: ShardOptions) -> ImportReport:
     _note(report, table, refused, len(names))
     if not len(table):
         raise LimbeckError(
-            f"{src}: no picture in {len(names):,} shards ({report.notes[0] if refused else 'all are empty'})",
+            f"{src}: no picture in {len(names):,} shards "
+            f"({report.notes[0] if refused else 'all are empty'}); give shards with pictures",
             code="E-IMPORT-MISSING",
         )
     columns = {name: table.column(name) for name in table.column_names}

@@ -93,7 +93,7 @@ class Hyper3Clip(Format):
         return None if stored is None else min(100.0, math.exp(float(stored)))
 
     def lift(self, place: Place, dims: dict[str, int]) -> Lift:
-        """Return the lift; its curvature is clamped to .1 to 10 times its initial value, as theirs."""
+        """Return the lift; as in Hyper3's code, its curvature stays within .1 to 10 times its start."""
         weights, initial = _weights(place), float(str(_told(place.path).get("curv_init", 1.0)))
         curv = min(max(math.exp(float(weights["log_curv"])), initial / 10), initial * 10)
         alphas = {

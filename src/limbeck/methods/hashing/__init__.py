@@ -1,1 +1,1 @@
-"""The hashing field beside SODA, one file per paper, and what SODA's controls share with it."""
+"""The other methods of the hashing field, one file per paper, and what SODA's controls share with them."""

@@ -35,7 +35,10 @@ class Kdph(SupervisedMethod):
     """KDPH (2026): proxies that are Kent distributions, contrast of pairs, and codes near random ones."""
 
     class Config(Strict):
-        """Values of the public code for MIRFlickr at 64 bits (at 16: margin 0.3, 41, 0.29 and noise 0.1)."""
+        """Options; the defaults are those of the public code for MIRFlickr at 64 bits.
+
+        At 16 bits it has ``margin`` 0.3, ``irrelevant`` 41, ``contrast`` 0.29 and ``noise`` 0.1.
+        """
 
         margin: float = Field(default=1.0, ge=0)
         irrelevant: float = Field(default=26.0, ge=0)
