@@ -38,7 +38,7 @@ HELD_OUT = 20
 UNITS = 64
 """The hidden units that correct a table (`StaticBackbone`)."""
 HEAD = 3.0
-"""The weight of the error of the embeddings on the given texts; the error of the outputs has weight 1."""
+"""The weight of the relative error of the embeddings on the given texts; that of the outputs has weight 1."""
 TAGS = 3
 """The number of lists of tags among 11 made-up texts."""
 Kind = Literal["static", "transformer"]
