@@ -16,6 +16,9 @@ from limbeck.spaces import Space
 from limbeck.typed import Json
 
 ROOT = "[ROOT]"
+# MERU takes 50. Pictures on a wide shell leave the region of the texts, near the root, a tenth of the path: 50 steps
+# pass over texts there.
+STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Traversal:
         text_points: np.ndarray,
         texts: Sequence[str],
         *,
-        steps: int = 50,
+        steps: int = STEPS,
         entailed: bool = True,
         unknown: Sequence[str] = (),
     ) -> Traversal:
@@ -100,7 +103,7 @@ def traverse(
     text_points: np.ndarray,
     texts: Sequence[str],
     *,
-    steps: int = 50,
+    steps: int = STEPS,
     min_radius: float = 0.1,
     entailed: bool = True,
 ) -> list[Step]:
@@ -114,7 +117,7 @@ def traverse(
         point: (width,) or (1, width), the start of the path.
         text_points: embeddings of the texts, (N, width); N may be 0.
         texts: the N texts, none of them `ROOT`.
-        steps: number of points on the path, including both ends; MERU uses 50.
+        steps: number of points on the path, including both ends; MERU takes 50.
         min_radius: MERU's K, see `Lorentz.cone_excess`.
         entailed: skip texts that do not entail the point of a step. Otherwise the nearest of all texts is
             selected, as MERU does for CLIP.

@@ -17,7 +17,7 @@ from limbeck.encoders.lift_config import PolarConfig
 from limbeck.encoders.lifts import build_lift
 from limbeck.encoders.towers import Tower
 from limbeck.index.texts import read_texts, stored_texts
-from limbeck.traversal import ROOT
+from limbeck.traversal import ROOT, STEPS
 from raising import raises_code
 from tiny import DIM, write_pairs
 
@@ -69,7 +69,7 @@ def test_from_a_picture_to_a_table_json_and_a_figure(run, pictures, tmp_path):
     assert held  # of a model made for it
     assert value["space"]["name"] == "lorentz" and value["start"] == name and value["texts"] == 4
     assert value["unknown"] == ["zebra $x$"] and "left out" in out and "zebra" in out
-    assert value["steps"][0]["entailing"] == len(held) and len(value["steps"]) == 50
+    assert value["steps"][0]["entailing"] == len(held) and len(value["steps"]) == STEPS
     distances = index.space.rescore(point, index.encode(held))
     assert value["chain"][0]["text"] == held[int(distances.argmin())] and value["chain"][-1]["text"] == ROOT
     assert all(step["text"] in out for step in value["chain"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from limbeck.errors import LimbeckError
 from limbeck.spaces import Hamming, Lorentz, Sphere
-from limbeck.traversal import ROOT, Traversal, chain, split_known, traverse
+from limbeck.traversal import ROOT, STEPS, Traversal, chain, split_known, traverse
 
 
 def polar(direction, radius: float, curv: float = 1.0) -> np.ndarray:
@@ -45,8 +45,8 @@ def test_a_hand_made_tree_is_climbed_text_by_text(curv):
     assert [step.text for step in found] == ["triangle", "figure", "thing", ROOT]
     np.testing.assert_allclose([s.radius * np.sqrt(curv) for s in found], [1, 0.6, 0.3, 0], atol=1e-5)
     assert [texts.index("triangle"), texts.index("figure")] == [found[0].number, found[1].number]
-    assert len(steps) == 50 and steps[0].share == 0 and steps[-1].share == 1
-    left = 1.5 * (1 - np.linspace(0, 1, 50))  # radius of the steps
+    assert len(steps) == STEPS and steps[0].share == 0 and steps[-1].share == 1
+    left = 1.5 * (1 - np.linspace(0, 1, STEPS))  # radius of the steps
     want = ["triangle" if r > 1 else "figure" if r > 0.6 else "thing" if r > 0.3 else ROOT for r in left]
     assert [step.text for step in steps] == want
     assert [step.entailing for step in steps] == [sum(r > tip for tip in (1, 0.6, 0.3)) for r in left]

@@ -36,7 +36,7 @@ def traverse(
         Path | None,
         typer.Option("--data", help="Use captions, tags and classes of this pairs directory as texts."),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Points on the path, including both ends.")] = 50,
+    steps: Annotated[int, typer.Option("--steps", help="Points on the path, including both ends.")] = 200,
     all_texts: Annotated[
         bool,
         typer.Option(

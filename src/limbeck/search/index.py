@@ -23,7 +23,7 @@ from limbeck.search.queries import Term
 from limbeck.search.rows import add_items, open_rows, opened_model
 from limbeck.search.searcher import Searcher
 from limbeck.spaces import Space
-from limbeck.traversal import Traversal
+from limbeck.traversal import STEPS, Traversal
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -204,7 +204,7 @@ class Index(Searcher):
         like: str | None = None,
         features: np.ndarray | None = None,
         texts: Sequence[str] | None = None,
-        steps: int = 50,
+        steps: int = STEPS,
         entailed: bool = True,
     ) -> Traversal:
         """Interpolate from a query to the root and return the nearest texts (MERU, image traversals).

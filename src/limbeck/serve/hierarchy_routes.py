@@ -13,6 +13,7 @@ from limbeck.serve.hierarchy import disk, traversal
 from limbeck.serve.params import described, parsed
 from limbeck.serve.schemas import FAULTS
 from limbeck.serve.service import Service
+from limbeck.traversal import STEPS
 
 
 class _Start(BaseModel):
@@ -34,7 +35,7 @@ class _Start(BaseModel):
 class TraverseParams(_Start):
     """Holds the query parameters of ``GET /traverse``."""
 
-    steps: int = Field(50, ge=2, le=200, description="The number of points on the way.")
+    steps: int = Field(STEPS, ge=2, le=500, description="The number of points on the way.")
 
 
 class HierarchyParams(_Start):
