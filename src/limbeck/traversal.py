@@ -16,8 +16,8 @@ from limbeck.spaces import Space
 from limbeck.typed import Json
 
 ROOT = "[ROOT]"
-# MERU takes 50. Pictures on a wide shell leave the region of the texts, near the root, a tenth of the path: 50 steps
-# pass over texts there.
+# MERU takes 50. Pictures on a wide shell leave a tenth of the path to the texts near the root, which
+# 50 steps partly pass over.
 STEPS = 200
 
 
