@@ -6,7 +6,6 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def generate_scenes(
         raise LimbeckError(f"scenes: size is {size}; choose 32 to 512 pixels", code="E-OPTION-RANGE")
     if seed < 0:
         raise LimbeckError(f"scenes: seed is {seed}; choose 0 or more", code="E-OPTION-RANGE")
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[object]] = {
         name: [] for name in ("id", "image", "captions", "tags", "labels", "path", "split")
     }
     distinct = {split: Distinct() for split in set(PATTERN)}
