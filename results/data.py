@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def value(result: Result, figure: str) -> float | None:
         return None if None in found else sum(v for v in found if v is not None) / len(found)
     if name.startswith("label:"):
         return result.metrics.get("label", {}).get(f"{way}/{name.removeprefix('label:')}")
-    further = {"space": result.space, "efficiency": result.efficiency}
+    further: dict[str, Mapping[str, Any]] = {"space": result.space, "efficiency": result.efficiency}
     if way == "validation":
         return result.progress[-1][name] if result.progress else None
     return further.get(way, result.metrics.get(way, {})).get(name)

@@ -147,7 +147,7 @@ def by_width(labels: Mapping[str, list[Result]]) -> dict[str, dict[int, list[Res
     """Label without the width that it ends in → width of the embedding → results."""
     found: dict[str, dict[int, list[Result]]] = {}
     for label, results in labels.items():
-        width = int(results[0].space["dim"])
+        width = int(str(results[0].space["dim"]))
         found.setdefault(label.removesuffix(f" {width}"), {})[width] = results
     return found
 

@@ -96,8 +96,12 @@ def mean_table(grid: Grid) -> str:
     for level, said in (("ceiling", "*codes learnt from the labels*"), ("floor", "*all codes equal*")):
         cells = []
         for bits, way in places:
-            own = [v for g in grid.comparison.groups if g.bits == bits for v in values(g, f"{way} {level}")]
-            cells += [figure(sum(own) / len(own)) if own else "", *([""] if way == DIRECTIONS[-1] else [])]
+            same = [group for group in grid.comparison.groups if group.bits == bits]
+            bounds = [v for group in same for v in values(group, f"{way} {level}") if v is not None]
+            cells += [
+                figure(sum(bounds) / len(bounds)) if bounds else "",
+                *([""] if way == DIRECTIONS[-1] else []),
+            ]
         rows.append([said, *cells, "", ""])
     columns = [*(DIRECTION_LABELS[way] for way in DIRECTIONS), "not trained on"]
     head = [f"{bits or 'floats'} {column}" for bits in grid.lengths for column in columns]
