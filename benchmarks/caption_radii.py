@@ -1,6 +1,6 @@
 """Distance from the root of pictures and of captions by their detail, of one model with cones.
 
-python benchmarks/caption_radii.py demo/runs/student-hmid-net demo/scenes --json docs/results/parts/radii.json
+python benchmarks/caption_radii.py runs/student-hmid-net demo/scenes --json docs/results/parts/radii.json
 """
 
 from __future__ import annotations

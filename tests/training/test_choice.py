@@ -10,6 +10,7 @@ import torch
 from limbeck.data.subset import Subset
 from limbeck.encoders.ancestry import ancestry
 from limbeck.encoders.dual import DualEncoder
+from limbeck.evaluation.efficiency import read_efficiency
 from limbeck.evaluation.run_metadata import read_run_facts
 from limbeck.files import read_json, write_json
 from limbeck.training import train
@@ -48,6 +49,9 @@ def test_the_best_form_is_the_model_and_the_run_says_so(forms, tmp_path, capfd):
     facts = read_run_facts(run)
     assert (facts.stage, facts.method) == (best, method)
     assert ancestry(str(run)).chosen == scores
+    cost, points = read_efficiency(run)
+    assert cost["pairs_per_second"] == read_json(stages[best] / "efficiency.json")["pairs_per_second"]
+    assert points[-1]["score"] == scores[best]
     alone = forms | {"stages": {"direct": forms["stages"]["direct"]}, "choose": []}
     control = DualEncoder.load(train(alone, out=tmp_path / "alone", quiet=True) / "model")
     for one, other in zip(

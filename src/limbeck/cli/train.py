@@ -58,7 +58,9 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor settings.")] = False,
 ) -> None:
-    """Train the stages of a recipe one after the other, and save the model of the last stage.
+    """Train the stages of a recipe one after the other, and save the model of the last one.
+
+    A recipe with choose saves the stage with the best validation score instead.
 
     --dry-run prints the number of parameters, the floating-point operations per step, memory and time.
     Without --data it uses generated input. SIGTERM and Ctrl-C save the state; the exit status is then 75 or

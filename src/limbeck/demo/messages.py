@@ -42,7 +42,7 @@ def commands(out: Path, runs: Path, lengths: Sequence[int]) -> list[str]:
         f'limbeck search {out / INDEX} "a red ring at night" --gallery hits.png',
         f"limbeck search {out / INDEX} --image {out / PICTURE} -k 5",
         f'limbeck search {out / HYPERBOLIC_INDEX} "a red ring at night" -k 5',
-        f"limbeck traverse {out / HYPERBOLIC_INDEX} --image {out / PICTURE} --all --figure way.png",
+        f"limbeck traverse {out / HYPERBOLIC_INDEX} --image {out / PICTURE} --figure way.png",
         f"limbeck compare {every} --base demo/soda-direct --protocol scenes/hashing",
     ]
 

@@ -20,7 +20,7 @@ TEACHER = "demo/teacher"
 STUDENTS = {
     "CLIP": "demo/student-clip",
     "MERU": "demo/student-meru",
-    "HMID-Net": "demo/student-hmid-net",
+    "HMID-Net": "demo/student-hmid-net-cones",  # a walk to the root needs pictures in cones
 }
 DETAIL = 0.75  # share of the epochs that is spent on the most detailed captions
 BESIDE = 1.4  # a student's time beside that of the plain one, on average of the three

@@ -27,9 +27,10 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
 
     Returns:
         The cost: ``pairs``, ``seconds`` (of training, without validation) and ``flops`` over all stages;
-        ``pairs_per_second`` and ``flops_per_step`` of the last stage that takes steps; ``peak_memory``
-        (bytes); ``parameters``. Then the validation points (``pairs``, ``seconds``, ``score``) of the last
-        stage and of the stages whose model it continues (`_line`). Pairs and seconds include earlier stages.
+        ``pairs_per_second`` and ``flops_per_step`` of the stage that gave the model, or of the last one that
+        takes steps; ``peak_memory`` (bytes); ``parameters``. Then the validation points (``pairs``,
+        ``seconds``, ``score``) of that stage and of the stages whose model it continues (`_line`). Pairs and
+        seconds include earlier stages.
     """
     facts = _json(run / "run.json")
     stages = list(facts.get("stages") or {})
@@ -37,12 +38,13 @@ def read_efficiency(run: Path) -> tuple[dict[str, float], list[dict[str, float]]
     known = [(name, record) for name, record in records.items() if record.get("pairs")]
     if not known or any(not record for record in records.values()):
         return {}, []
-    last, record = known[-1]
+    chosen = facts.get("chosen", {}).get("stage", stages[-1])
+    last, record = next((pair for pair in known if pair[0] == chosen), known[-1])
     cost: dict[str, float] = {
         "pairs": sum(r["pairs"] for _, r in known),
         "seconds": sum(r["seconds"] for _, r in known),
         "pairs_per_second": record["pairs_per_second"],
-        "parameters": facts["stages"][stages[-1]]["parameters"],
+        "parameters": facts["stages"][chosen]["parameters"],
     }
     if all(r["peak_memory"] for _, r in known):  # not known on Windows
         cost["peak_memory"] = max(r["peak_memory"] for _, r in known)

@@ -239,7 +239,7 @@ class Recipe(Strict):
 
     @property
     def last(self) -> StageConfig:
-        """The last stage."""
+        """The stage that is trained last; it gives the run's model unless `choose` names others."""
         return list(self.stages.values())[-1]
 
     def to_yaml(self) -> str:
