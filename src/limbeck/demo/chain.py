@@ -34,7 +34,7 @@ class Size:
     bits: tuple[int, ...]
 
 
-FULL = Size(6000, teacher_seconds=66, students_seconds=46, epochs=(6, 40), steps=None, bits=(16, 32, 64))
+FULL = Size(6000, teacher_seconds=60, students_seconds=42, epochs=(6, 40), steps=None, bits=(16, 32, 64))
 QUICK = Size(600, teacher_seconds=1, students_seconds=1, epochs=(2, 2), steps=20, bits=(16, 64))
 
 
