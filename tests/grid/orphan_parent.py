@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from limbeck.grid.workers import stop_with_parent, terminate_as_interrupt
+from limbeck.grid.workers import stop_with_parent
+from limbeck.signals import raises_at_sigterm
 
 
 def work(mark: str) -> None:
-    with terminate_as_interrupt():
+    with raises_at_sigterm():
         stop_with_parent()
         Path(mark + ".begun").touch()
         try:
