@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_OUTSIDE = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "results/README", "benchmarks/hamming/README")
+PAGES = [*(ROOT / f"{name}.md" for name in _OUTSIDE), *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>(?:run|not run|file|extra)\b[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$",

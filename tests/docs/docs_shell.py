@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from docs_made import call
-from docs_markdown import Block
+from docs_markdown import ROOT, Block
 
 from limbeck.errors import LimbeckError
 from limbeck.grid import tasks
@@ -99,6 +100,8 @@ class Page:
                 call(*words[1:])
             except LimbeckError as error:
                 raise LimbeckError(f"{shlex.join(words)}: {error}", code=error.code) from error
+        elif words[:3] == ["python", "-m", "results"]:
+            subprocess.run([sys.executable, *words[1:]], cwd=ROOT, check=True, timeout=120)
         elif words[0] == "curl":
             subprocess.run(["curl", "-sS", "--fail", *map(self._here, words[1:])], check=True, timeout=60)
         elif not shlex.join(words).startswith(INSTALLS):

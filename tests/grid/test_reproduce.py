@@ -16,7 +16,7 @@ from limbeck.evaluation.packs import read_pack, write_pack
 from limbeck.evaluation.results import FIRST_METRICS, Result, same_protocol
 from limbeck.evaluation.validity import metric_version, void_reasons
 from limbeck.grid import benchmark
-from limbeck.grid.recorded import Recorded, recorded_folder
+from limbeck.grid.recorded import Recorded, drawn, recorded_folder
 from limbeck.grid.repeat import Compared, Noise, compare_rows
 from raising import raises_code
 
@@ -77,9 +77,9 @@ def test_what_is_missing_is_named(tmp_path: Path, limbeck: Run) -> None:
     write_pack(tmp_path / "mine.jsonl.xz", {"a-s0": row().model_dump(mode="json")})
     assert "choose from mine, hamming" in limbeck("reproduce", "other", "--recorded", tmp_path)[2]
     assert "NAME: is missing" in limbeck("reproduce", "--recorded", tmp_path)[2]
-    assert "its grid is not packaged" in limbeck("reproduce", "mine", "--recorded", tmp_path)[2]
+    assert "is not packaged" in limbeck("reproduce", "mine", "--recorded", tmp_path)[2]
     status, said, _ = limbeck("reproduce", "--list", "--recorded", tmp_path)
-    assert status == 0 and "mine: its grid is not packaged" in said
+    assert status == 0 and "mine: its grid, None, is not packaged" in said
 
 
 def test_the_rows_of_the_checkout_are_found_from_anywhere(
@@ -160,12 +160,30 @@ def test_rows_of_the_hamming_benchmark_are_drawn_and_judged() -> None:
     ]
     assert len(benchmark.sample(rows, 1, 0, None)) == 1
     assert len(benchmark.sample(rows, None, 0, Path("photos.npy"))) == 3
+    assert benchmark.sample(rows, None, 0, None, "faiss*") == [("faiss ivf", "random-64-500")]
     with raises_code("E-RESULT-MISSING", "give --data FEATURES.npy"):
         benchmark.sample(rows[2:], None, 0, None)
     found = benchmark._compared(hamming(recall=0.99, qps=50.0), [hamming()])
     assert [one.verdict for one in found] == ["differs", "one run only"]  # exact search has no noise
     assert benchmark._compared(hamming(recall=0.91), [hamming(recall=0.9)])[0].verdict == "within the noise"
     assert isinstance(found[0], Compared) and benchmark._compared(hamming(count=5), [hamming()]) == []
+
+
+def test_a_failed_row_of_the_benchmark_does_not_end_the_others(tmp_path: Path) -> None:
+    places = [("no such", "random-64-500"), ("neither", "random-64-500")]
+    compared, failed = benchmark.repeat(REPOSITORY / "results", places, tmp_path, None, lambda line: None)
+    assert compared == [] and list(failed) == ["no such on random-64-500", "neither on random-64-500"]
+
+
+def test_a_new_row_replaces_one_drawn_row_at_most() -> None:
+    names = [f"a-s{seed}" for seed in range(20)]
+    before = drawn(names, 5, 3)
+    assert len(before) == 5 and before == sorted(before) == drawn(names[::-1], 5, 3)
+    assert all(len(set(before) - set(drawn([*names, f"b-s{n}"], 5, 3))) <= 1 for n in range(20))
+    assert drawn(names, 5, 4) != before and drawn(names, 50, 3) == sorted(names)
+    assert drawn(names, None, 0, "*-s1,*-s2") == ["a-s1", "a-s2"] and len(drawn(names, 1, 0, "*-s1?")) == 1
+    with raises_code("E-GRID-ROW", "c*", "a-s0"):
+        drawn(names, None, 0, "c*")
 
 
 def test_the_recorded_row_of_the_same_version_is_compared() -> None:

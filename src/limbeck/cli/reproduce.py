@@ -30,6 +30,10 @@ def reproduce(
         int | None, typer.Option(min=1, help="Number of rows, drawn with --seed; default: all.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of --rows.")] = 0,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Measure only these rows, such as 'clip*,meru-s0'; --rows then draws from them."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Pairs directory, instead of the grid's; for hamming a .npy of features."),
@@ -70,16 +74,16 @@ def reproduce(
     target = out or Path("runs") / f"reproduce-{name}"
     failed: dict[str, str] = {}
     if name == benchmark.NAME:
-        sample = benchmark.sample(benchmark.recorded_rows(folder), rows, seed, data)
+        sample = benchmark.sample(benchmark.recorded_rows(folder), rows, seed, data, only)
         if dry_run:
             return _say([f"{one[0]} on {one[1]}" for one in sample])
-        compared, rule = benchmark.repeat(folder, sample, target, data, echo), benchmark.RULE
+        (compared, failed), rule = benchmark.repeat(folder, sample, target, data, echo), benchmark.RULE
     else:
         table = Recorded.read(name, folder, grid)
         pairs = _pairs(table, data)
         for row, why in table.void(pairs).items():
             echo(f"{row}: void: {'; '.join(why)}", err=True)
-        chosen = table.sample(rows, seed, pairs)
+        chosen = table.sample(rows, seed, pairs, only)
         if dry_run:
             return _say([*chosen, *(f"{row}: left out: {why}" for row, why in table.cannot_run.items())])
         live = jobs == 1 and sys.stderr.isatty()
@@ -94,6 +98,7 @@ def reproduce(
     console().print(_table(name, compared, rule).rich())
     if json is not None:
         drawn = "" if rows is None else f" --rows {rows} --seed {seed}"
+        drawn += "" if only is None else f" --only '{only}'"
         _write(json, f"limbeck reproduce {name}{drawn}", compared, rule)
     if failed or any(one.verdict == "differs" for one in compared):
         raise typer.Exit(1)
@@ -124,7 +129,11 @@ def _list(tables: list[Recorded], benchmark: list[dict[str, Json]]) -> Table:
     if benchmark:
         lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "0"])
     notes = ["seconds: the median per row, evaluation included; the teachers that a row needs come on top"]
-    notes += [f"{one.name}: its grid is not packaged" for one in tables if one.grid is None]
+    notes += [
+        f"{one.name}: its grid, {one.grid_name}, is not packaged; give it with --grid"
+        for one in tables
+        if one.grid is None
+    ]
     return Table("Recorded tables", head, lines, 2, notes=notes)
 
 

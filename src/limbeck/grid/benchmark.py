@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.files import read_json
+from limbeck.grid.recorded import drawn
 from limbeck.grid.repeat import Compared
 
 NAME = "hamming"
@@ -34,8 +34,10 @@ def recorded_rows(folder: Path) -> list[Row]:
     return [row for row in rows if "recall" in row]
 
 
-def sample(rows: list[Row], count: int | None, seed: int, features: Path | None) -> Sample:
-    """Return algorithms with the data sets that can be made: all, or a number of them drawn by a seed.
+def sample(
+    rows: list[Row], count: int | None, seed: int, features: Path | None, only: str | None = None
+) -> Sample:
+    """Return algorithms with the data sets that can be made: all, or those of `drawn`, named "A on D".
 
     Raises:
         LimbeckError: there are none.
@@ -47,19 +49,19 @@ def sample(rows: list[Row], count: int | None, seed: int, features: Path | None)
             f"{NAME}: no recorded row of these codes ({', '.join(sorted(made))}); give --data FEATURES.npy",
             code="E-RESULT-MISSING",
         )
-    return fit if count is None or count >= len(fit) else sorted(random.Random(seed).sample(fit, count))
+    chosen = drawn([" on ".join(one) for one in fit], count, seed, only)
+    return [one for one in fit if " on ".join(one) in chosen]
 
 
 def repeat(
     folder: Path, chosen: Sample, out: Path, features: Path | None, say: Callable[[str], None] = print
-) -> list[Compared]:
+) -> tuple[list[Compared], dict[str, str]]:
     """Run the benchmark for algorithms and data sets, and compare its rows with the recorded ones.
 
-    Raises:
-        LimbeckError: the benchmark failed; the message has its last line.
+    The second result has the last line of each run that failed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    recorded, found = recorded_rows(folder), []
+    recorded, found, failed = recorded_rows(folder), [], {}
     for algorithm, dataset in chosen:
         kind, bits, count = dataset.rsplit("-", 2)
         file = (out / f"{algorithm}-{dataset}.jsonl").resolve()
@@ -74,11 +76,10 @@ def repeat(
         ours = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
         if done.returncode or not any("recall" in row for row in ours):
             why = (done.stderr.strip().splitlines() or [str(row.get("failed")) for row in ours[-1:]])[-1:]
-            raise LimbeckError(
-                f"{algorithm} on {dataset}: failed ({''.join(why)[-200:]})", code="E-RESULT-VOID"
-            )
+            failed[f"{algorithm} on {dataset}"] = f"failed ({''.join(why)[-200:]})"
+            continue
         found += [one for row in ours if "recall" in row for one in _compared(row, recorded)]
-    return found
+    return found, failed
 
 
 def _compared(ours: Row, recorded: list[Row]) -> list[Compared]:

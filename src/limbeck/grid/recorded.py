@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -41,6 +43,23 @@ def recorded_folder(given: Path | None = None) -> Path:
 def recorded_names(folder: Path) -> list[str]:
     """Return the names of the recorded tables of a folder, sorted."""
     return sorted(file.name.removesuffix(SUFFIX) for file in folder.glob(f"*{SUFFIX}"))
+
+
+def drawn(names: Sequence[str], count: int | None, seed: int, only: str | None = None) -> list[str]:
+    """Return the names that match a pattern of ``only`` (comma-separated), or ``count`` of them, sorted.
+
+    The draw takes the smallest hashes of seed and name, so that a new name replaces one drawn name at most.
+
+    Raises:
+        LimbeckError: no name matches.
+    """
+    fit = sorted(name for name in names if only is None or any(fnmatchcase(name, x) for x in only.split(",")))
+    if not fit:
+        raise LimbeckError(
+            f"--only {only}: matches no row; choose from {', '.join(sorted(names))}", code="E-GRID-ROW"
+        )
+    by_hash = sorted(fit, key=lambda name: hashlib.blake2b(f"{seed}|{name}".encode()).digest())
+    return sorted(by_hash[: len(fit) if count is None else count])
 
 
 @dataclass
@@ -95,6 +114,11 @@ class Recorded:
         known = [sum(one.seconds.values()) for one in self.rows.values() if "train" in one.seconds]
         return median(known) if known else 0.0
 
+    @property
+    def grid_name(self) -> str:
+        """The names of the grids that the rows name."""
+        return ", ".join(sorted({str(_about(one).get("name")) for one in self.rows.values()}))
+
     @cached_property
     def grid(self) -> Grid | None:
         """The grid that the rows name; None where it is not packaged."""
@@ -121,15 +145,15 @@ class Recorded:
 
     def _cannot_run(self, row: str) -> str | None:
         if self.grid is None:
-            return "its grid is not packaged (give it with --grid FILE)"
+            return f"its grid, {self.grid_name}, is not packaged (give it with --grid FILE)"
         if row not in self.tasks:
             return "the grid has no run of this name; a prefix or a control comes with its run"
         about = _about(self.rows[row])
         settings = about.get("hash") in self.tasks[row].hashes(about.get("tuned"))
         return None if settings else "the grid has other settings now"
 
-    def sample(self, count: int | None, seed: int, pairs: Pairs | None) -> list[str]:
-        """Return rows that count and can be measured again: all, or a number of them drawn by a seed.
+    def sample(self, count: int | None, seed: int, pairs: Pairs | None, only: str | None = None) -> list[str]:
+        """Return rows that count and can be measured again: all, those of ``only``, or a number of them.
 
         Raises:
             LimbeckError: there is no such row.
@@ -142,7 +166,7 @@ class Recorded:
             raise LimbeckError(
                 f"{self.name}: no row can be measured again; of {row}: {why}", code="E-RESULT-VOID"
             )
-        return fit if count is None or count >= len(fit) else sorted(random.Random(seed).sample(fit, count))
+        return drawn(fit, count, seed, only)
 
 
 def _about(result: Result) -> dict[str, Any]:
