@@ -52,3 +52,40 @@ def test_controls_of_soda_are_those_that_were_recorded() -> None:
         for way, figure in zip(("i2t", "t2i"), re.findall(r"[+−]\.\d+", said), strict=True):
             ours, base = (values(labels[one], f"{way} map") for one in (label, "soda"))
             assert float(figure.replace("−", "-")) == pytest.approx(sum(ours) / 4 - sum(base) / 4, abs=0.0006)
+
+
+def test_figures_of_the_hyperbolic_field_are_those_that_were_recorded() -> None:
+    labels = Grid("hyperbolic-flickr8k").labels
+    known = {label.lower().split("-clip")[0]: own for label, own in labels.items()}
+    text = (ROOT / "docs/papers/hyperbolic.md").read_text(encoding="utf-8")
+    said = re.compile(r"R@10 ([\d.]+)/([\d.]+), PEP AUC ([\d.]+), in own cone ([\d.]+) %")
+    rows = {
+        line.split("`")[1]: found
+        for line in text.splitlines()
+        if (found := said.search(line)) and "`" in line
+    }
+    found = said.search(text[text.index("MERU has") :])
+    assert found is not None and len(rows) == 5
+    for name, match in {**rows, "meru": found}.items():
+        for figure, key in zip(
+            match.groups(), ("t2i r@10", "i2t r@10", "entailment auc", "cone inside"), strict=True
+        ):
+            ours = values(known[name], key, 100)
+            assert len(ours) == 3 and float(figure) == pytest.approx(sum(ours) / 3, abs=0.051), (name, key)
+
+
+def test_figures_of_the_readme_are_those_that_were_recorded() -> None:
+    labels = Grid("hyperbolic-flickr8k").labels
+
+    def mean(label: str, figure: str) -> str:
+        found = values(labels[label], figure, 100)
+        return f"{sum(found) / len(found):.1f}"
+
+    ours, twin = "HMID-Net, cones", "Euclidean twin"
+    said = [f"{mean(label, 't2i r@10')}/{mean(label, 'i2t r@10')}" for label in (ours, twin)]
+    rivals = [label for label in labels if label not in (ours, twin, "HMID-Net", "CLIP")]
+    best = [max(float(mean(label, f"{way} r@10")) for label in rivals) for way in ("t2i", "i2t")]
+    said += [mean(label, "entailment auc") for label in (ours, twin)] + [f"{best[0]:.1f}/{best[1]:.1f}"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = text[text.index("* [hyperbolic.md]") : text.index("* [soda.md]")]
+    assert [figure for figure in said if figure not in part] == []
