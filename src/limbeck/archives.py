@@ -36,7 +36,7 @@ class Archive:
     repeated: tuple[str, ...]
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
-        """Return the member of a name, as in `members` or as zipfile spells it; None if there is none."""
+        """Return the member with a name, as `members` or zipfile spells it; None if there is none."""
         info = self.members.get(name)
         return info if info is not None else self.handle.NameToInfo.get(name)
 

@@ -174,7 +174,7 @@ def _quota() -> float | None:
 
 
 def _fork() -> Check:
-    """Compute in a process, fork it, and compute again; OpenMP of some builds hangs there."""
+    """Check that a forked process can compute; the OpenMP of some builds hangs there."""
     if not hasattr(os, "fork"):
         return Check("fork", "ok", "this system starts processes without fork")
     command = [sys.executable, "-c", _FORK]

@@ -40,7 +40,7 @@ class Client:
         api_key: the key, if the service has one.
         index: the name of the index; the first one by default.
         timeout: seconds to wait for the service at each step.
-        retries: how often a GET that the service is too busy for (503) is sent again, when it says.
+        retries: how often a GET is repeated, at the time that the service names, if it is too busy (503).
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Client:
     ) -> list[Hit]:
         """Return the items nearest to one query; see `limbeck.Index.search`.
 
-        ``row`` of the hits is −1, because rows are the business of the service.
+        The hits have ``row`` −1, because only the service knows the rows.
 
         Raises:
-            LimbeckError: that of the service, or it does not answer.
+            LimbeckError: the service reports an error or does not answer.
         """
         options = {
             "k": k,
@@ -257,7 +257,7 @@ def _term(term: Term) -> dict[str, object]:
 
 
 def _encoded(image: Image.Image | Path | str) -> str:
-    """Return a picture in Base64: a file that services read as it is, anything else as PNG."""
+    """Return a picture in Base64; a file of a format that services read is unchanged, the rest turns PNG."""
     from limbeck.pictures import media_type, open_picture, picture_bytes
 
     if isinstance(image, Path | str):

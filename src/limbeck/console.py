@@ -44,7 +44,7 @@ def echo(message: object = "", *, err: bool = False) -> None:
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return a rich console that prints as `echo` does: tables, titles and lines are made printable.
 
-    Lines break only at the width of a terminal; a log or a pipe has none, and a table is not wrapped.
+    Lines break only at the width of a terminal; a log or pipe has no width, so no table wraps there.
     """
     forgive_encodings()
     made = _console_class()(stderr=stderr or _taken.get(), quiet=quiet)

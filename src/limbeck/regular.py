@@ -21,7 +21,7 @@ def regular_file(path: str | Path) -> Path:
 
     Raises:
         LimbeckError: it is a folder, device, pipe or socket.
-        OSError: nothing there, or no permission to look.
+        OSError: nothing is there, or looking is not permitted.
     """
     path = Path(path)
     mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""Refuse an option with one value that is given twice, and name the commands that have an unknown one."""
+"""Refuse a repeated option that takes one value, and name the commands that have an unknown option."""
 
 from __future__ import annotations
 

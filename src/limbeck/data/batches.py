@@ -158,7 +158,7 @@ class InputReader:
             self.stored = cache.outputs(cached, key, len(distinct), lambda: output_blocks(cached, distinct))
 
     def _outputs(self, start: int, stop: int) -> Iterator[Block]:
-        """Compute the outputs from one position to before another, counted from the first."""
+        """Compute the outputs of positions ``start`` to ``stop - 1``, numbered from 0."""
         blocks = np.array_split(np.arange(start, stop), max(1, (stop - start) // 128)) if stop > start else []
         for positions, rows in backbone_outputs(self.backbone, self.batches(blocks)):
             yield positions - start, rows
@@ -232,7 +232,7 @@ class InputReader:
         return inputs | drawn(self.spec.mask, self.backbone.patches, draws)
 
     def _known(self, items: list[Any]) -> Cached | Bagged:
-        """Return words and stored outputs (B, …) of texts; of a set the mean."""
+        """Return words and stored outputs (B, …) of texts; a set of texts gets its mean."""
         sets = [[self.position[text] for text in members(item)] for item in items]
         rows = torch.zeros(len(sets), 0) if self.stored is None else _means(self.stored, sets)
         return Cached(rows) if self.bags is None else self.bags.inputs(sets, rows)

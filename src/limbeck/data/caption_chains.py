@@ -97,7 +97,7 @@ def caption_chain(caption: str) -> list[str]:
 
 
 def coarsest(text: str) -> str:
-    """Return the coarsest level of a text's chain; a text without levels is its own."""
+    """Return the coarsest level of a text's chain; a text without levels is its own coarsest level."""
     return next(iter(caption_chain(text)), text)
 
 
@@ -117,7 +117,7 @@ def _start(phrase: str) -> str:
 
 
 def _without_repeats(levels: Sequence[str]) -> list[str]:
-    """Leave out empty levels, and levels that differ from a finer one only in case or its last point."""
+    """Leave out empty levels, and levels that differ from a finer one only in case or the final full stop."""
     kept: list[str] = []
     for level in reversed(levels):
         plain = level.lower().rstrip(" .!?")

@@ -103,7 +103,7 @@ class Contents:
         )
 
     def save(self, run: Path) -> None:
-        """Write ``data.json``, and ``pictures.parquet`` where pictures count."""
+        """Write ``data.json``, and ``pictures.parquet`` where pictures are compared."""
         if self.pictures:
             sizes, times, digests = zip(*self.pictures.values(), strict=True)
             columns = {"image": list(self.pictures), "size": sizes, "changed": times, "digest": digests}

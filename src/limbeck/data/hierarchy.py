@@ -40,7 +40,6 @@ class Tree:
 
         Raises:
             LimbeckError: there is no such file, it is not text, a line does not have two words, there is no
-
                 edge, a node is its own ancestor or has two parents, or there are two roots.
         """
         path = Path(file)

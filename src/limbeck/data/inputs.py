@@ -64,8 +64,8 @@ class TeacherSpec(NamedTuple):
 
     Attributes:
         model: an earlier stage, a run or model directory, or a hub id.
-        output: ``tangent``, its embeddings in coordinates that every space can read, ``patches``, the same
-            for every patch of the picture, or its ``embeddings`` as they are (relaxed codes).
+        output: ``tangent``: its embeddings in coordinates that every space can read. ``patches``: the same
+            for every patch of the picture. ``embeddings``: its embeddings unchanged (relaxed codes).
         optional: leave the input out when the model has no such output.
     """
 

@@ -58,7 +58,7 @@ class Looks:
         return cls(thumbs.reshape(*flat, 3), things.reshape(flat), inside.reshape(flat), grounded)
 
     def likeness(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return how much pictures look alike, float32 (m,) up to 1, for positions (m,) and (m,).
+        """Return how alike the pictures look, float32 (m,) up to 1, for positions (m,) and (m,).
 
         It is the correlation of the colours, each channel about its own mean, so that darker and paler copies
         keep it. It is 0 for objects of different outlines.

@@ -54,8 +54,7 @@ def match_rows(
     roots = () if folder is None else roots_of(folder)
 
     def same(name: str, item: str, bare: bool) -> bool:
-        """Return True for a name that equals an id up to spelling, of a row without picture or a name without
-        folder."""
+        """Return whether a name is an id in another spelling; with a picture, it must have no folder."""
         path = clean_path(name, roots)
         alike = name_form(without_ending(path)) == name_form(without_ending(item))
         return alike and (images[row_of_id[item]] is None or (bare and "/" not in path))

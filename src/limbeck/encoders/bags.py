@@ -83,7 +83,7 @@ class _Context(Protocol):
 class _BagLinear(torch.autograd.Function):
     """y = Σ value · W[column] + shift · W[:V] + beside · W[V:] + b, with W = weightᵀ (V + R, H).
 
-    The gradient of W is dense, since centring touches every word, and so is AdamW; it is written once.
+    The gradient of W is dense, since centring touches every word, and so is AdamW's step. It is written once.
     """
 
     @staticmethod

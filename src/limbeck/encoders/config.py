@@ -173,7 +173,7 @@ class ClipImageConfig(Strict):
 class ClipTextConfig(Strict):
     """CLIP's text transformer: with the sizes given here and a tokenizer trained on the texts, or pretrained.
 
-    ``projection`` as in `ClipImageConfig`.
+    ``projection`` is that of `ClipImageConfig`.
     """
 
     kind: Literal["clip_text"] = "clip_text"

@@ -12,9 +12,9 @@ from limbeck.errors import LimbeckError
 class PatchDecoder(nn.Module):
     """A narrow transformer over kept tokens and mask tokens (MAE, He et al. 2022, section 3).
 
-    As in MAE: a linear map to the decoder's width, one learned mask token, fixed sine positions in two
-    dimensions, pre-norm blocks, a linear map to the output. Ours: one block of width 96 by default, the class
-    token at position zero, and predicted features instead of pixels unless ``out`` is set.
+    As in MAE, it has a linear map to the decoder's width, one learned mask token, fixed sine positions in two
+    dimensions, pre-norm blocks and a linear map to the output. What differs (ours): there is one block of
+    width 96 by default, the class token is at position zero, and it predicts features unless ``out`` is set.
 
     Args:
         width: the width of the input tokens.
@@ -87,7 +87,7 @@ class PatchDecoder(nn.Module):
 def sine_positions(grid: int, width: int) -> torch.Tensor:
     """Return (grid * grid, width) fixed positions: sines and cosines, half the width each for row and column.
 
-    Frequencies 10000^(-4i / width), i = 0 … width / 4 - 1, as in MAE; raster order.
+    The frequencies are 10000^(-4i / width), i = 0 … width / 4 - 1, as in MAE; patches are in raster order.
     """
     frequencies = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     angles = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies

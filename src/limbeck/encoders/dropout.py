@@ -12,7 +12,7 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout` with 16 random bits per number, where torch draws a double.
 
     On the CPU torch's draw takes a sixth of a step of feature towers (benchmarks/dropout.py). Other devices
-    use torch's implementation. The probability is rounded to a multiple of 2^-16. Ours.
+    use torch's implementation. The probability is rounded to a multiple of 2^-16 (ours).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -86,7 +86,7 @@ def square_preprocessor(side: int) -> PixelPreprocessor:
 
 
 class EfficientNetLite(PixelBackbone):
-    """EfficientNet-Lite up to its pooling. It stays in evaluation mode where it is trained.
+    """EfficientNet-Lite up to its pooling. It stays in evaluation mode even in training.
 
     Batch statistics would make an item's output depend on its batch, and so on chunks and processes. Those of
     ImageNet stay; scale and shift of the norms are trained.

@@ -50,8 +50,8 @@ class Bagged:
 
     Attributes:
         bag: has the mean and scale of the counts.
-        columns: int64 (B, P), the words of each row; 0 behind the last one.
-        values: float32 (B, P), their counts in a row of unit length; 0 behind the last one.
+        columns: int64 (B, P), the words of each row; 0 after the last one.
+        values: float32 (B, P), their counts in a row of unit length; 0 after the last one.
         beside: the other outputs (B, R), which follow those of the bag.
     """
 

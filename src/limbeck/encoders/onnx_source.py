@@ -165,12 +165,10 @@ class _Tower(OnnxTower):
 
     @property
     def graph(self) -> Path:
-        """The file of the graph."""
         return self._side.graph.file
 
     @cached_property
     def preprocess(self) -> PixelPreprocessor | TokenPreprocessor:
-        """The preprocessor."""
         return self._side.preprocess
 
     def copied(self, folder: Path) -> OnnxTower:
@@ -184,8 +182,6 @@ class _Tower(OnnxTower):
 
 
 class _Encoder(OnnxEncoder):
-    """The encoder of a source."""
-
     def bundle(self, folder: Path) -> None:
         """Write the graphs, with their names for inputs and output, into an empty directory."""
         towers = {

@@ -37,8 +37,8 @@ def pack(digits: torch.Tensor) -> torch.Tensor:
 def weighted_sum(weight: torch.Tensor, packed: torch.Tensor, width: int) -> torch.Tensor:
     """Return Σ weight · (number - 1.5) over the second axis, (B, width).
 
-    The numbers are differences of ⌊byte / 4ʲ⌋, exact before they are summed: the sums of these would cancel
-    and leave too few digits of a long text.
+    Each number is a difference of terms ⌊byte / 4ʲ⌋, taken exactly before the sum: sums of these terms would
+    cancel and leave too few digits for a long text.
 
     Args:
         weight: (B, L).

@@ -28,8 +28,8 @@ def save_pretrained(
 ) -> None:
     """Write a directory that needs no other file: model, ONNX graphs, ``README.md`` and ``SHA256SUMS``.
 
-    The weights of earlier models are copied into it. Their places on this machine are cut to their names, by
-    which `DualEncoder.space_id` changes: points of the two are equal, but an index takes queries of its own.
+    The weights of earlier models are copied into it. Their paths on this machine are cut to their
+    names, which changes `DualEncoder.space_id`: points stay equal, but an index of one refuses the other.
 
     Args:
         model: the model; `limbeck.load` tells where it comes from.
@@ -95,7 +95,7 @@ def push_to_hub(
 
 
 def _without_places(tree: Json) -> Json:
-    """Cut the paths in a stored configuration to the names of their last part."""
+    """Shorten the paths in a stored configuration to their last part."""
     if isinstance(tree, list):
         return [_without_places(part) for part in tree]
     if not isinstance(tree, dict):

@@ -29,7 +29,7 @@ def check_size(where: Path, stored: object) -> None:
         stored: its content; parts in dictionaries and lists are checked too.
 
     Raises:
-        LimbeckError: names the size and its bound.
+        LimbeckError: a size exceeds its bound; the error names both.
     """
     if isinstance(stored, list):
         for part in stored:

@@ -60,7 +60,7 @@ def starter_folder() -> Path:
 
 
 def names_starter(source: str) -> bool:
-    """Whether a name means the starter model, and not a folder of that name."""
+    """Return whether a name means the starter model, and not a folder of that name."""
     return source == STARTER and not Path(source).exists()
 
 
@@ -184,7 +184,7 @@ def check_no_code(where: Path | str, stored: object) -> None:
 
 
 def check_weights(folder: Path, source: str) -> None:
-    """Refuse missing or pickled weights, also where an index of them names some, and adapters beside them."""
+    """Refuse missing or pickled weights, even if only their index names them, and adapters next to them."""
     # A library may apply an adapter or leave it out without a word; either changes the embeddings.
     if list(folder.glob("adapter_config.json")) or list(folder.glob("adapter_model.*")):
         raise LimbeckError(

@@ -89,7 +89,7 @@ def encode_shares(
     Args:
         encoder: the encoder that the processes load, too.
         source: the source that they open, too.
-        arguments: of ``limbeck encode``: run, source, options; not ``--out``, ``--processes``, ``--share``.
+        arguments: those of ``limbeck encode``, without ``--out``, ``--processes`` and ``--share``.
         out: directory of the encoded set.
         rows: the row numbers (n,) that the options select; None for all.
         processes: the number of processes; fewer if there is less than a block of rows for each.

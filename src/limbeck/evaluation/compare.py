@@ -168,7 +168,7 @@ def _pooled(results: Sequence[Result]) -> tuple[str, str]:
 def _tidy(groups: Sequence[Group]) -> pd.DataFrame:
     """Return one row per result and figure, in the order of the figures' ranks.
 
-    Scores that one of the results lacks are left out, and other figures that one result of a group lacks.
+    Scores that one of the results lacks are left out, as are other figures that one result of a group lacks.
     """
     rows = [
         (number, result.protocol, result.seed, _part(direction, metric), direction, metric, value)

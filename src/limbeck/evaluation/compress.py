@@ -77,12 +77,12 @@ class Result:
 
     @property
     def precision(self) -> float:
-        """The mean of mean average precision by labels over the same; 0 without labels."""
+        """The mean of the mAP by labels over kinds of queries and both searches; 0 without labels."""
         found = [one.mean_precision for one in (*self.codes.values(), *self.asymmetric.values())]
         return float(np.mean([value for value in found if value is not None] or [0.0]))
 
     def worth(self, plain: Result) -> bool:
-        """Whether labels gain enough precision at a small enough cost of the score, compared with none."""
+        """Return whether labels gain enough precision at a small enough loss of score, against ``plain``."""
         gains = self.precision >= plain.precision + LABEL_GAIN
         return gains and self.score >= LABEL_KEEPS * plain.score
 
@@ -226,8 +226,8 @@ class Compression:
     def try_candidates(self, bits: int, labels: LabelUse = LabelUse.AUTO) -> list[Tried]:
         """Fit and measure every candidate of a length; the best comes first.
 
-        It has the highest `Result.score`. The most precise candidate that reads labels comes before it if its
-        precision is higher by `LABEL_GAIN` and it keeps a share `LABEL_KEEPS` of the score, or always.
+        The best has the highest `Result.score`. The most precise candidate that reads labels comes
+        before it if `Result.worth` says so, or in any case with `LabelUse.ALWAYS`.
         """
         tried = []
         known = None if labels is LabelUse.NEVER else self.features.labels

@@ -102,7 +102,7 @@ def read_collection(
 
 
 def held_out(model: DualEncoder, collection: Collection, seed: int) -> Features:
-    """Split a collection: a fifth of the pictures (at most 500) and their texts are queries, the rest is fit.
+    """Take a fifth of the pictures (at most 500) and their texts as queries, and the rest for the fit.
 
     Without texts of its own the built-in texts are halved the same way. Queries rank at most 10,000 pictures.
     """

@@ -47,7 +47,7 @@ def metric_version(task: Task) -> str:
 
 
 def _example(name: str, size: int) -> Labelled:
-    """Codes of 16 bits and labels that no version of a library draws otherwise."""
+    """Return codes of 16 bits and labels, which are the same with every version of a library."""
     drawn = np.frombuffer(hashlib.shake_256(name.encode()).digest(4 * size), np.uint8).reshape(size, 4)
     labels = np.unpackbits(drawn[:, 2:3], axis=1)[:, :_LABELS].astype(bool)
     return Labelled(np.ascontiguousarray(drawn[:, :2] & 0x0F), labels, drawn[:, 3] < 128)

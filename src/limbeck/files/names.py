@@ -20,12 +20,12 @@ def temporary_path(path: Path) -> Path:
 
 
 def replaced_path(aside: Path) -> Path:
-    """Return the name of the last state while the one in ``aside`` replaces it."""
+    """Return the name of the previous state while the new one in ``aside`` replaces it."""
     return aside.with_suffix(".old")
 
 
 def replaced_paths(path: Path) -> list[Path]:
-    """Return the last states that were left next to a path, sorted by name."""
+    """Return the previous states that were left next to a path, sorted by name."""
     name = re.compile(re.escape(f".{_short(path.name)}.") + r"[0-9a-f]{8}\.old", re.DOTALL)
     try:
         return sorted(entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))

@@ -69,7 +69,7 @@ def distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """Return the geodesic distance; MERU: acosh(−curv⟨x, y⟩) / √curv.
 
     Let D = (x − y)·(x + y) / (x_t + y_t), which is x_t − y_t without cancellation. Then −curv⟨x, y⟩ − 1 is
-    z = curv/2 · (‖x − y‖² − D²), and the distance is acosh(1 + z)/√curv. z has a floor of 1e-14: at x = y the
+    z = curv/2 · (‖x − y‖² − D²), and the distance is acosh(1 + z)/√curv. z is at least 1e-14: at x = y the
     distance is 1.4e-7/√curv and its gradient is 0.
 
     Args:
@@ -90,7 +90,7 @@ def distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
 def pairwise_distance(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.Tensor:
     """Return the geodesic distance of every row of x to every row of y, by one matrix product.
 
-    z = −curv⟨x, y⟩ − 1 is computed directly. Its floor is 1e-6 in float32 (a distance of 1.4e-3/√curv) and
+    z = −curv⟨x, y⟩ − 1 is computed directly. It is at least 1e-6 in float32 (a distance of 1.4e-3/√curv) and
     1e-14 in float64. Use `distance` for close points.
 
     Args:
@@ -172,9 +172,9 @@ def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.T
     of x where the angle is at most `half_aperture(x)`. Where the angle is undefined (x = y, or x at the
     origin) it is π/2.
 
-    MERU: acos((y_t + curv x_t⟨x, y⟩) / (‖x‖ √((curv⟨x, y⟩)² − 1))). Here it is atan2 of a sine leg and a
-    cosine leg, both scaled by that root. The sine leg is √(curv‖p‖² + 1e-12) (1e-20 in float64), where p is
-    the part of y − x orthogonal to x. The cosine leg is curv(x_t s − ‖x‖ y_t), where s is the component of y
+    MERU: acos((y_t + curv x_t⟨x, y⟩) / (‖x‖ √((curv⟨x, y⟩)² − 1))). Here it is atan2 of a sine term and a
+    cosine term, both scaled by that root. The sine term is √(curv‖p‖² + 1e-12) (1e-20 in float64), where p is
+    the part of y − x orthogonal to x. The cosine term is curv(x_t s − ‖x‖ y_t), where s is the component of y
     along x. For s > 0 this difference cancels, and it is computed as
     ((s − ‖x‖)(s + ‖x‖) − curv‖x‖²‖p‖²) / (x_t s + ‖x‖ y_t). With the z of `distance` it is also
     −(x_t − y_t + x_t z)/‖x‖, but the error of that form is 1e-2 at √curv‖x‖ = 1e-4 and above 1e-5 below 0.2.
@@ -186,7 +186,7 @@ def exterior_angle(x: torch.Tensor, y: torch.Tensor, curv: Curvature) -> torch.T
 
     Returns:
         (…), radians in [0, π]. Source: MERU, entailment loss; form ours. Error: 2e-6 for √curv‖x‖ ≤ 10;
-        the floor adds at most 1e-6/(√curv · distance).
+        the constant 1e-12 adds at most 1e-6/(√curv · distance).
     """
     x, y, curv = _prepare(x, y, curv)
     square, norm, ahead = _ray(x, curv)
@@ -237,7 +237,7 @@ def _angle(
     curv: torch.Tensor,
     floor: float,
 ) -> torch.Tensor:
-    """Return the exterior angle from the legs that `exterior_angle` describes."""
+    """Return the exterior angle from the terms that `exterior_angle` describes."""
     first, second = times[0] * along, norm * times[1]
     near = (climb * (along + norm) - square * aside_square) / (first.clamp_min(0) + second)
     cosine_leg = torch.where(along > 0, near, curv * (first - second))

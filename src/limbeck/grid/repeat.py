@@ -113,7 +113,7 @@ def compare_rows(table: Recorded, ours: dict[str, Result]) -> tuple[list[Compare
 
 
 def _by_seed(table: Recorded, like: Result, figure: str) -> dict[str, dict[int, float]]:
-    """Row without its seed → seed → figure, of rows of the same task, family of splits and code length."""
+    """Return row without seed → seed → figure, for rows of equal task, splits' family and code length."""
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for row, result in table.rows.items():
         alike = (result.task, result.pool, result.bits) == (like.task, like.pool, like.bits)

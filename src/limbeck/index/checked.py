@@ -90,7 +90,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def check_file(path: Path, entry: FileEntry, advice: str) -> None:
-    """Compare a file with its SHA-256 before other code reads it; arguments as `CheckedFile`.
+    """Compare a file with its SHA-256 before other code reads it; its arguments are those of `CheckedFile`.
 
     Raises:
         LimbeckError: the file is missing or differs.

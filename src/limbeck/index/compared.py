@@ -119,13 +119,13 @@ def _whole(verb: str, value: int | float | Fraction) -> tuple[str, int]:
 
 
 def _steps(value: Value, kind: pa.DataType) -> Fraction:
-    """A number in units of the last digit of a decimal type, exactly."""
+    """Return a number in units of the last digit of a decimal type, exactly."""
     assert isinstance(value, Decimal)
     return Fraction(value) * Fraction(10) ** kind.scale
 
 
 def _decimal(steps: int, kind: pa.DataType) -> Decimal:
-    """The number of that many units of the last digit of a decimal type, exactly."""
+    """Return the value of that many units of the last digit of a decimal type, exactly."""
     digits = tuple(int(digit) for digit in str(abs(steps)))
     return Decimal((int(steps < 0), digits, -kind.scale))  # arithmetic would round to 28 digits
 

@@ -4,7 +4,7 @@ A curve sees how near a hit is, its rank, and its margin: how much nearer it is 
 deviations of the query's nearness to them. There are two kinds of curve:
 
 * ``relevance``: a logistic regression on hits of held-out queries that the items' own captions, labels or
-  tags judge; ranges of its output then get the share of right hits in them, made rising. The confidence is
+  tags judge; ranges of its output then get the share of right hits in them, forced to rise. The confidence is
   the probability of what `Curve.right` names.
 * ``chance``: one minus the local false discovery rate (Efron, "Size, power and false discovery rates",
   Annals of Statistics 2007): the share of hits of this margin that the bulk of the items does not explain.
@@ -41,7 +41,7 @@ class Curve:
         encoder: the query encoder that encoded the queries, as the manifest names it; None for stored points.
         queries: the number of queries.
         share: the share of their hits that are right; None for ``chance``.
-        weights: one for each of `features`; no more distant and no later hit gets a higher sum.
+        weights: one for each of `features`; a hit that is farther or later never gets a higher sum.
         knots: [sum, probability], both rising, with straight lines between them.
     """
 
@@ -125,7 +125,7 @@ class Calibration:
 
 
 def place(path: Path) -> Path:
-    """Return the file of the calibration of an index; it can be lost and made again."""
+    """Return the file of the calibration of an index; a lost one can be made again."""
     return Path(path) / "derived" / "confidence.json"
 
 

@@ -86,8 +86,8 @@ class Engines:
     def settled(self, options: SearchOptions) -> SearchOptions:
         """Return the options of queries that the index's encoder encodes, with ``asymmetric`` decided.
 
-        Where the options leave it open, it is as the manifest has it, for exact search without a radius and
-        for as many codes as are fast.
+        Where the options leave it open, the manifest decides for an exact search without a radius over at
+        most `LARGEST` bytes of codes; otherwise it is False.
         """
         if options.asymmetric is not None:
             return options

@@ -117,7 +117,6 @@ class _Parser:
             at = match.end()
 
     def parse(self) -> Condition:
-        """Parse the whole text as one expression."""
         found = self._expression()
         if self._next < len(self._tokens):
             self._refuse("and, or, or the end")

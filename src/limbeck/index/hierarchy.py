@@ -58,7 +58,7 @@ def nearest_cone(space: Space, parts: Sequence[np.ndarray], point: np.ndarray, d
     """Return by how many degrees the nearest item is outside the cone of `in_hierarchy`; 0 if it is inside.
 
     Only items of smaller radius (more general) or of larger radius (more specific) count; without one the
-    result is infinity. Arguments as `in_hierarchy`.
+    result is infinity. The arguments are those of `in_hierarchy`.
     """
     point_radius, up = space.radius(point)[0], direction == "more-general"
     step, least = max(1, _BLOCK_CELLS // space.width), np.inf

@@ -39,7 +39,7 @@ class SearchOptions:
         exclude: a row to exclude, or the rows of each query, int (Q,) or (Q, E); -1 excludes none.
         engine: "exact", an engine that was built, "auto", or milvus://HOST:PORT/NAME.
         recall: the recall that an approximate engine has to reach, above 0 and at most 1.
-        rerank: the length of the short list of codes that the float embeddings re-rank; None does not.
+        rerank: the length of the short list of codes that the float embeddings re-rank; None for none.
         asymmetric: compare the codes with the numbers whose signs are the query's code
             (`limbeck.index.asymmetric`); None takes the index's default (`Engines.settled`).
         bits: compare only the first bits of codes, a multiple of 8; None compares all.

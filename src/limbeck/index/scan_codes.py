@@ -45,8 +45,8 @@ def scan_nearest(
         mask: uint8 (n,), 1 for allowed rows; empty if all are allowed.
         first_row: number of the first item, added to the rows.
         bits: length of the codes.
-        distances: int32 (q, k), written; ``bits + 1`` marks places without an item.
-        rows: int64 (q, k), written.
+        distances: int32 (q, k), an output; ``bits + 1`` marks places without an item.
+        rows: int64 (q, k), an output.
     """
     count, wanted = queries.shape[0], distances.shape[1]
     # The nearest so far, in row order. A new item must have a distance below `limit`.
@@ -117,8 +117,8 @@ def scan_within(
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
     """Return all items within ``radius``: distances int32 (m,), rows int64 (m,), ordered by (distance, row).
 
-    The first pass counts and the second one places, so that the result is written in order. Arguments as
-    `scan_nearest`; ``query`` has shape (W,).
+    The first pass counts and the second one places, so that the result is written in order. The arguments
+    are those of `scan_nearest`, but ``query`` has shape (W,).
     """
     scratch = np.empty(SLICE, dtype=np.uint16)
     slices = (items.shape[0] + SLICE - 1) // SLICE

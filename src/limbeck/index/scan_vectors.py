@@ -34,8 +34,8 @@ def scan_highest(
         queries: float32 (q, D), q a multiple of `GROUP`.
         mask: uint8 (n,), 1 for allowed rows; empty if all are allowed.
         first_row: number of the first item, added to the rows.
-        scores: float32 (q, k), written as a heap with the worst on top.
-        rows: int64 (q, k), written; -1 marks places without an item.
+        scores: float32 (q, k), an output: a heap with the worst on top.
+        rows: int64 (q, k), an output; -1 marks places without an item.
 
     Returns:
         -1, or the row of an item whose score is NaN.

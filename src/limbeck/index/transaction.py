@@ -91,7 +91,7 @@ class Change:
                 self.segments[number] = segment.without(np.union1d(segment.removed, local))
 
     def append(self, batches: Batches, *, empty: pa.Schema | None = None) -> Segment:
-        """Write a new segment and append it to the others; arguments as `write_segment`."""
+        """Write a new segment and append it to the others; the arguments are those of `write_segment`."""
         directory = self.path / "segments" / uuid.uuid4().hex
         self.written.append(directory)
         entry, files = write_segment(directory, batches, self.store.space, empty=empty)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 def interactive_kd(image_to_text: torch.Tensor, text_to_image: torch.Tensor) -> torch.Tensor:
     """Return the interactive contrastive loss: student anchors against teacher keys of the other modality.
 
-    The mean of CE_i(-tau d(I_i, T'_j)) and CE_i(-tau d(T_i, I'_j)). This is CLIP-KD's interactive
+    It is the mean of CE_i(-tau d(I_i, T'_j)) and CE_i(-tau d(T_i, I'_j)). This is CLIP-KD's interactive
     contrastive learning (Yang et al. 2024) in the logits of any space. HMID-Net calls it feature interaction
     distillation; its exact form is not public.
 

@@ -83,7 +83,7 @@ def code_mse(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def coding_rate(rows: torch.Tensor, eps: float = 0.05) -> torch.Tensor:
     """Return minus the coding rate of rows (m, p), which is low where they fill the space evenly.
 
-    -1/2 logdet(I + p / (m eps) X'X) (p + m) / (p m), X the rows at unit length (Yu et al. 2020; CroVCA).
+    -1/2 logdet(I + p / (m eps) X'X) (p + m) / (p m); X has rows of unit length (Yu et al. 2020; CroVCA).
     """
     m, p = rows.shape
     x = F.normalize(rows, dim=1)

@@ -13,7 +13,7 @@ from limbeck.geometry import lorentz
 def griesmer_threshold(bits: int, classes: int) -> float:
     """Return the cosine that one codeword per class can keep to all others at this code length.
 
-    1 - 2 d / bits with d the largest distance that Griesmer's bound allows a linear code of ``bits`` and
+    It is 1 - 2 d / bits, d the largest distance that Griesmer's bound allows a linear code of ``bits`` and
     dimension ceil(log2 classes). DSPH reads the same number from a table of best known codes; where the
     bound is met (16, 32, 64 bits and up to 32 classes: cosine 0) they agree.
     """
@@ -25,7 +25,7 @@ def griesmer_threshold(bits: int, classes: int) -> float:
 def proxy_margin(cos: torch.Tensor, labels: torch.Tensor, threshold: float) -> torch.Tensor:
     """Return a loss that pulls items to their class proxies and off others (HyP, Xu et al. 2022; DSPH).
 
-    Mean of 1 - cos over (item, class it has) plus mean of max(0, cos - threshold) over the others.
+    It is the mean of 1 - cos over (item, class it has) plus that of max(0, cos - threshold) over the others.
 
     Args:
         cos: (B, C) cosines of items and proxies.
@@ -98,10 +98,9 @@ def ancestor_triplets(
     """Return a loss: i and j of a triplet get an ancestor below that of all three (HIER, 2023; DHaPH).
 
     The lowest common ancestor of a set is drawn by Gumbel-softmax over proxies p with logits
-    -max over the set of d(., p) / temperature; it is hard forward and soft
-    backward. The loss is, with P of (i, j), Q of (i, j, k),
-    the mean of [d(i,P) - d(i,Q) + m]+ + [d(j,P) - d(j,Q) + m]+ + [d(k,Q) - d(k,P) + m]+; it is 0 where
-    P = Q.
+    -max over the set of d(., p) / temperature, one-hot in the forward pass and soft in the backward pass.
+    With P the ancestor of (i, j) and Q that of (i, j, k), the loss is the mean of
+    [d(i,P) - d(i,Q) + m]+ + [d(j,P) - d(j,Q) + m]+ + [d(k,Q) - d(k,P) + m]+; it is 0 where P = Q.
 
     Args:
         distances: (N, P) of items to proxies.
@@ -137,7 +136,7 @@ def reciprocal_triplets(
         similarity: (N, N), higher is nearer.
         neighbours: how many count as nearest.
         count: T; 0 are found where no i has such a j and such a k.
-        generator: of the draws, on the CPU.
+        generator: makes the draws, on the CPU.
     """
     table = similarity.detach().cpu()
     near = torch.zeros_like(table).scatter_(1, table.topk(min(neighbours, len(table)), 1).indices, 1.0)
@@ -166,7 +165,7 @@ def ancestor_hierarchy(
     count: int,
     margin: float,
 ) -> torch.Tensor:
-    """Return H of DHaPH: `ancestor_triplets` of each set of points, and once a set those of the ancestors.
+    """Return H of DHaPH: `ancestor_triplets` of each set of points, and once per set those of the ancestors.
 
     Neighbours (`reciprocal_triplets`) are near by exp(-distance), plus 1 for two similar items.
 
@@ -174,11 +173,11 @@ def ancestor_hierarchy(
         sets: points (N, d) of the hyperboloid, such as those of pictures and of texts.
         ancestors: (P, d) points.
         similar: (N, N) S of the items, 0 or 1.
-        generator: of all draws, on the CPU.
+        generator: makes all draws, on the CPU.
         curv: the curvature is -curv.
         neighbours: how many items count as nearest.
         count: triplets that are drawn from each set.
-        margin: of `ancestor_triplets`.
+        margin: that of `ancestor_triplets`.
     """
 
     def triplets_of(points: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:

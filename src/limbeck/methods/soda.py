@@ -99,7 +99,7 @@ class PairHashing(NestedMethod[BufferedEmbeddings]):
             )
 
     def stored(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the form in which picture codes are kept: as they are."""
+        """Return the picture codes in the form in which they are kept: unchanged."""
         return image
 
     def pair_weights(self, labels: torch.Tensor) -> torch.Tensor | None:
@@ -296,7 +296,7 @@ class SodaStudent(PairHashing):
         return (own + config.prompts * others) / (1 + config.prompts)
 
     def stored(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the form in which picture codes guide: relaxed, or their signs."""
+        """Return the picture codes in the form that guides the texts: relaxed, or their signs."""
         return image if self.config.target == "relaxed" else sign(image)
 
     def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:

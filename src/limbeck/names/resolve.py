@@ -231,7 +231,7 @@ def _match_keys(
 
 
 def _finish(requested: Sequence[str], matched: dict[str, tuple[str, str]], result: Resolved) -> None:
-    """Drop a file that two names got, unless both are its path; count; answer in the order requested."""
+    """Drop a file that two names got, unless both are its path, and complete the result."""
     owner: dict[str, str] = {}
     weak: list[tuple[str, tuple[str, str]]] = []
     for name, (rule, known) in matched.items():

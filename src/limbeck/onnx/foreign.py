@@ -28,8 +28,8 @@ class Calls:
     """How a graph is called.
 
     Attributes:
-        inputs: its names of what it is given: pixels, or ids and perhaps a mask, in this order.
-        output: its name of the embedding.
+        inputs: its names for its inputs: pixels, or ids and perhaps a mask, in this order.
+        output: its name for the embedding.
         batch: the fixed number of items per pass, or None.
     """
 

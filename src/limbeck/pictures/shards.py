@@ -198,7 +198,6 @@ class _Recent(Generic[K, T]):
             os.register_at_fork(after_in_child=self.clear)
 
     def clear(self) -> None:
-        """Forget all values."""
         self._held, self._sum, self._lock = OrderedDict[K, T](), 0, threading.Lock()
         self._making: dict[K, threading.Lock] = {}
 

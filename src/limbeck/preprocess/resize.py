@@ -97,15 +97,15 @@ def read_preprocessing(
     std: tuple[float, ...] = CLIP_STD,
     short: bool = True,
 ) -> Preprocessing:
-    """Read the preprocessing of a `transformers` folder; without one CLIP's own, with a note.
+    """Read the preprocessing of a `transformers` folder; without one, use CLIP's own and print a note.
 
     Args:
         folder: holds ``processor_config.json`` or ``preprocessor_config.json``.
         side: the side of the square that the tower reads, in pixels.
         mean: the model's mean where the file has none.
         std: the model's standard deviation where the file has none.
-        short: whether a picture without further word is cropped after its short side was resized; else both
-            sides are resized.
+        short: whether a picture is cropped after its short side is resized, where the file does not say;
+            else both sides are resized.
 
     Raises:
         LimbeckError: squares of another size than the tower reads, invalid values.

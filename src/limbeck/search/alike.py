@@ -2,10 +2,10 @@
 
 Two items are near-duplicates if they are much nearer to each other than two random items of the index: at
 most a quarter of the median distance for vectors, and an eighth for codes, whose distance is coarse (4 of 64
-bits where random codes differ in 32). On Flickr8k this finds 82 to 95 % of copies that were scaled, cut or
-compressed again by their vectors and 69 to 80 % by 64-bit codes; of the ten nearest other pictures it takes
-none and 2 % for copies (benchmarks/alike.py). If the index keeps embeddings, their distance decides, which
-tells items with equal codes apart.
+bits where random codes differ in 32). On Flickr8k, vectors find 82 to 95 % of the copies that
+were scaled, cut or compressed again, and 64-bit codes find 69 to 80 %. Of the ten nearest other pictures,
+vectors take none for copies and codes 2 % (benchmarks/alike.py). If the index keeps embeddings, their
+distance decides, which tells items with equal codes apart.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def find_folded(
     """Search for several points; return k groups for each, or fewer if the index has fewer.
 
     More and more hits are fetched until the group after the last one is seen, so the groups do not depend on
-    how many are fetched at once. Arguments as `limbeck.index.engine_selection.Engines.find`.
+    how many are fetched at once. The arguments are those of
+    `limbeck.index.engine_selection.Engines.find`.
     """
     found: dict[int, Folded] = {}
     k = options.k if options.radius is not None else options.wanted

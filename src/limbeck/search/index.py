@@ -168,7 +168,7 @@ class Index(Searcher):
                 are then these numbers, float (bits,). By default the index decides for what its model encodes
                 (``asymmetric`` of the manifest).
             bits: compare only the first bits of codes, a multiple of 8, as nested codes allow.
-            fold: count near-duplicates as one hit, whose `Hit.alike` names the others; k such hits return.
+            fold: count near-duplicates as one hit, whose `Hit.alike` names the others; k counts such hits.
             min_confidence: drop hits whose `Hit.confidence` is lower.
 
         Raises:

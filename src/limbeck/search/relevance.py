@@ -25,7 +25,7 @@ class Relevance:
       The information of a word is the negative logarithm of the share of items that have it. A picture
       stands for the words that at least half of its captions have.
     * Labels: a query is all tags of an item, or else its labels; a hit is right if it shares a label with it.
-    * Tags: as captions, with the tags of an item as the words.
+    * Tags: the rule is that of captions, with the tags of an item as the words.
 
     Attributes:
         basis: "captions", "labels" or "tags".

@@ -32,7 +32,7 @@ HIDDEN = (EMBEDDING, FILE_STATE)  # columns for machines, not shown in hits
 
 
 def modality(terms: Sequence[Term]) -> str | None:
-    """Return "text" or "image", as which the confidence of a query's hits is calibrated; None for a sum."""
+    """Return the kind of a query by which confidence is calibrated, "text" or "image"; None for a sum."""
     if not is_plain(terms):
         return None
     return "text" if terms[0].text is not None else "image"
@@ -117,7 +117,7 @@ class Searcher:
         embeddings: np.ndarray | None = None,
         modalities: Sequence[str | None] | None = None,
     ) -> list[Found]:
-        """Return the ranking of each of several points; arguments as `search_many`, which reads the items."""
+        """Return the ranking of each of several points; `search_many` explains the arguments."""
         if options.fold:
             folded = find_folded(self._alike, self.engines.find, points, options, embeddings)
             found = [Found(one.scores, one.rows, None, one.alike) for one in folded]
@@ -241,7 +241,7 @@ class Searcher:
         engine: str = "exact",
         recall: float = RECALL,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and rows of the k nearest items of several points; arguments as `search`.
+        """Return scores and rows of the k nearest items of several points; `search` explains the arguments.
 
         Returns:
             (scores (Q, k), rows int64 (Q, k)): the scores are int32 distances of codes, or float64. `hits`

@@ -59,7 +59,7 @@ class Metrics:
         return self.requests.labels(method, route, str(status)), self.seconds.labels(route)
 
     def stage(self, name: str, seconds: float) -> None:
-        """Count time of the search thread: of "encode", "search" or "rows"."""
+        """Add time that the search thread spent on "encode", "search" or "rows"."""
         self._stages.labels(name).inc(seconds)
 
     def cached(self, hit: bool) -> None:

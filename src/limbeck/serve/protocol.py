@@ -19,14 +19,14 @@ class Protocol(H11Protocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a head."""
+        """Start to wait for the head of a request."""
         super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
         self._head = _Alarm(self.loop, HEAD_SECONDS, transport.abort)
         self._unread = _Alarm(self.loop, READ_SECONDS, transport.abort)
         self._head.start()
 
     def data_received(self, data: bytes) -> None:
-        """Read the data, and wait on if they do not complete a head."""
+        """Read the data, and keep waiting if they do not complete a head."""
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
             self._head.start()

@@ -114,7 +114,7 @@ class Draining(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and take what is loaded out of the garbage collection: it stays."""
+        """Start, and exclude what is loaded from garbage collection, because it stays."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()

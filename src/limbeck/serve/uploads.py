@@ -54,7 +54,7 @@ class Uploads:
             declared: its media type; None or ``application/octet-stream`` leaves it to the first bytes.
 
         Raises:
-            LimbeckError: it has another type, not the declared one, is too large, or has no header.
+            LimbeckError: it is too large, has no header, or its type is none of these or not ``declared``.
         """
         kind = media_type(data)
         media = (declared or "application/octet-stream").partition(";")[0].strip().lower()

@@ -57,8 +57,8 @@ class Program:
     """A graph with its constants, ready to be packed.
 
     Attributes:
-        inputs: the names of what the caller gives.
-        outputs: the names of what it returns.
+        inputs: the names of the graph's inputs.
+        outputs: the names of the graph's outputs.
         nodes: the operations in their order.
         constants: the weights and other constants by name.
     """

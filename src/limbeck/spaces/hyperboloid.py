@@ -1,9 +1,9 @@
 """Compute on the hyperboloid of curvature -curv in numpy float64, with the space parts of its points.
 
 The equations are those of MERU (Desai et al. 2023, "Hyperbolic Image-Text Representations"); the forms are
-ours. `limbeck.geometry.lorentz` is the torch version, with gradients and with floors that keep the gradients
-finite. No function here needs a gradient, so there are no floors. Points are float64 (…, D) and leading
-dimensions broadcast. Lengths are in the unit of the coordinates, angles are in radians.
+ours. `limbeck.geometry.lorentz` is the torch version, with gradients and with lower bounds that keep the
+gradients finite. No function here needs a gradient, so there are no such bounds. Points are float64 (…, D)
+and leading dimensions broadcast. Lengths are in the unit of the coordinates, angles are in radians.
 """
 
 from __future__ import annotations

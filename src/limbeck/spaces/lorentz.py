@@ -188,7 +188,7 @@ class Lorentz(Vectors):
         return np.arcsinh(root * np.sqrt(hyperboloid.dot(x, x))) / root
 
     def exterior_angle(self, general: ArrayLike, specific: ArrayLike) -> np.ndarray:
-        """Return the angle between the ray from the origin through each general point and the geodesic on.
+        """Return the angle between each general point's outward ray and the geodesic to its specific point.
 
         Source: MERU, entailment loss.
 

@@ -189,7 +189,7 @@ def as_utf8(data: Text, name: str) -> tuple[Text, tuple[str, ...]]:
 
 
 def holds(data: Text, byte: bytes) -> bool:
-    """Return whether a byte occurs; searched in blocks, because only ``bytes`` are searched fast."""
+    """Return whether a byte occurs; the search goes in blocks, because only ``bytes`` are searched fast."""
     view = memoryview(data)
     return any(byte in bytes(view[start : start + _BLOCK]) for start in range(0, len(data), _BLOCK))
 

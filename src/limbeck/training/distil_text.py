@@ -110,7 +110,7 @@ class Distilled:
 def lesson_of_texts(teacher: DualEncoder, texts: Sequence[str], settings: TextSettings) -> Lesson:
     """Compute the teacher's outputs for the texts and for texts that are made up.
 
-    They are those of its backbone, or of its trunk where that is narrower.
+    The outputs are those of its backbone, or of its trunk where that is narrower.
 
     Raises:
         LimbeckError: the teacher reads no texts, or knows no word of them.
@@ -325,7 +325,7 @@ def teacher_outputs(
 def _fit(
     lesson: Lesson, settings: TextSettings, *, units: int = 0, loss: Loss = squared
 ) -> tuple[StaticBackbone | ClipTextBackbone, float]:
-    """Fit to the texts; return the mean cosine over a part of the given ones, which is not fitted to.
+    """Fit a backbone to the texts; return it, and the mean cosine over held-out given texts.
 
     Units and loss are those of a table.
     """

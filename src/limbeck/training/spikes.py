@@ -36,7 +36,7 @@ class Spikes:
     def __init__(self, factor: float | None, extra: Extra, agree: Callable[[bool], bool] = bool) -> None:
         """Continue from ``extra["spikes"]`` of a checkpoint, or begin there.
 
-        ``agree`` returns the first process's decision: a last bit that differs must not part the weights.
+        ``agree`` returns the first process's decision, so that rounding cannot make the weights differ.
         """
         self.factor, self.agree = factor, agree
         if factor is not None:

@@ -131,7 +131,7 @@ Rule = Callable[[Log], Iterator[Finding]]
 
 
 def rate_too_high(log: Log) -> Iterator[Finding]:
-    """The weights run away, or the loss ends far above its best."""
+    """Find weights that run away, or a loss that ends far above its best."""
     change = f"lower optim.lr from {log.lr:g} to {log.lr / 10:g} or less, or lengthen optim.warmup"
     growth, losses = log.last("weight_growth"), log.values("loss")
     seen = []
@@ -154,7 +154,7 @@ def rate_too_high(log: Log) -> Iterator[Finding]:
 
 
 def temperature_at_cap(log: Log) -> Iterator[Finding]:
-    """The logit scale reached its cap in training, or began there."""
+    """Find a logit scale that reached its cap in training, or began there."""
     cap, scale = log.limits.logit_scale, log.last("logit_scale")
     if cap is None or scale is None or scale < 0.995 * cap:
         return
@@ -168,7 +168,7 @@ def temperature_at_cap(log: Log) -> Iterator[Finding]:
 
 
 def curvature_at_bound(log: Log) -> Iterator[Finding]:
-    """The learned curvature is at one of its bounds."""
+    """Find a learned curvature that is at one of its bounds."""
     curv, bounds = log.last("curv"), log.limits.curv
     if curv is None or bounds is None or bounds[0] == bounds[1]:
         return
@@ -221,7 +221,7 @@ def radii(log: Log) -> Iterator[Finding]:
 
 
 def empty_cones(log: Log) -> Iterator[Finding]:
-    """No picture enters its text's cone, and the entailment loss does not fall."""
+    """Find cones that no picture enters, with an entailment loss that does not fall."""
     share, losses = log.last("cone_share"), log.values("loss/entailment")
     if share is None or not log.entailment or len(losses) < 10 or share > 0.01:
         return
@@ -280,7 +280,7 @@ def stuck_data(log: Log) -> Iterator[Finding]:
 
 
 def nothing_learned(log: Log) -> Iterator[Finding]:
-    """The loss ends where it began."""
+    """Find a loss that ends where it began."""
     first, last, losses = log.first("loss"), log.last("loss"), log.values("loss")
     if first is None or last is None or len(losses) < 10 or last < first - 0.02 * abs(first):
         return
@@ -293,7 +293,7 @@ def nothing_learned(log: Log) -> Iterator[Finding]:
 
 
 def overfit(log: Log) -> Iterator[Finding]:
-    """The validation score falls while the loss falls."""
+    """Find a validation score that falls while the loss falls."""
     scores = log.values("val/score")
     if (
         len(scores) >= 4
@@ -309,7 +309,7 @@ def overfit(log: Log) -> Iterator[Finding]:
 
 
 def skipped_steps(log: Log) -> Iterator[Finding]:
-    """More than one step in a hundred was skipped as a spike."""
+    """Find a run in which more than one step in a hundred was skipped as a spike."""
     skipped, steps = log.values("skipped_spikes"), log.values("step")
     if len(skipped) and skipped[-1] > 0.01 * steps[-1]:
         yield Finding(

@@ -29,7 +29,7 @@ class Update:
     """
 
     def __init__(self, method: Method, config: OptimConfig, *, total: int = 1, scaled: bool = False) -> None:
-        """Build them for ``total`` steps; ``scaled`` scales the loss for fp16."""
+        """Build all parts for ``total`` steps; ``scaled`` scales the loss for fp16."""
         self.method, self.config = method, config
         self.optimizer, self.names = build_optimizer(method, config)
         self.schedule = Schedule(self.optimizer, total=total, warmup=config.warmup)

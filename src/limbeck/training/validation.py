@@ -39,11 +39,10 @@ def validation_score(
     """Return ``score`` and its parts by name; the score is the mean of both directions.
 
     Hashing: mAP@all by the protocol's ``validation.measure``. ``trained``: at most 1,000 held-out pairs are
-        the queries,
-    at most 10,000 training pairs are the database. ``whole`` and ``unseen``: every held-out pair is a query
-    once, in one of the `open_draws`; both mAPs are returned, and ``sd``, the standard deviation of the score
-    between the draws. With ``whole`` (``data.like``) all pairs count, and the metric is the protocol's.
-    Retrieval: R@k in both directions among at most 1,000 held-out pairs.
+    the queries, and at most 10,000 training pairs are the database. ``whole`` and ``unseen``: every held-out
+    pair is a query once, in one of the `open_draws`; both mAPs are returned, and ``sd``, the standard
+    deviation of the score between the draws. With ``whole`` (``data.like``) all pairs count, and the metric
+    is the protocol's. Retrieval: R@k in both directions among at most 1,000 held-out pairs.
 
     Args:
         encoder: the model to score.

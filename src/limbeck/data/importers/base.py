@@ -81,7 +81,7 @@ class Source:
         return self._notes[:_NOTES] + ([f"{more:,} further files were not UTF-8 either"] if more > 0 else [])
 
     def find(self, ending: str) -> str | None:
-        """Return the name that is ``ending`` or ends in ``/ending``; of several the one in the fewest
+        """Return the name that is ``ending`` or ends in ``/ending``; if several do, the one in the fewest
         folders.
 
         Raises:

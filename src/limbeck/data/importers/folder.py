@@ -22,7 +22,7 @@ def import_folder(src: Path, out: Path, options: FolderOptions) -> ImportReport:
 
     Pictures are found by the rules of `limbeck.names`, endings left out where no name has one. A table
     without a column of pictures finds them by its ids. Ids come from the id column, else from the picture's
-    path without suffix. Columns of no part are kept. Without a table, texts beside the pictures are read
+    path without suffix. Columns without a role are kept. Without a table, texts beside the pictures are read
     (`sidecars`), or folders are labels.
 
     Raises:

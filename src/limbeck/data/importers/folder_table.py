@@ -242,7 +242,7 @@ def _is_class_path(table: Table, name: str | None) -> bool:
 
 
 def _plain(table: Table, name: str | None, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of names as text; for pictures in Parquet their paths."""
+    """Return a column of names as text; pictures embedded in Parquet become their paths."""
     kind = column.type
     if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
         content = pc.struct_field(column, "bytes") if kind.get_field_index("bytes") >= 0 else None

@@ -94,7 +94,6 @@ def _by_number(source: Source, ending: str, preferred: str) -> dict[str, str]:
 
 
 def _names(source: Source, file: str) -> dict[int, str]:
-    """Return label names by number."""
     names = {}
     for line in source.read_lines(file):
         number, _, name = line.strip().partition(" " if "\t" not in line else "\t")

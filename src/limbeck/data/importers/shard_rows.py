@@ -31,7 +31,7 @@ class Refused:
 
 @dataclass
 class ShardRows:
-    """Columns of Python values while a shard is read, and ``table`` when it was."""
+    """Collects the columns of a shard as Python values; `table` makes an Arrow table of them."""
 
     ids: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class ShardRows:
         self.labels.append(texts_of(labels))
 
     def refuse(self, name: str, reason: str, kind: Kind) -> None:
-        """Note what is left out."""
+        """Record a member, row or shard that is left out, with the reason."""
         self.refused.append(Refused(name, Reason(reason, kind)))
 
     def sound(self, name: str, content: bytes | None, checked: bool) -> bool:

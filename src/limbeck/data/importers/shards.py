@@ -43,7 +43,7 @@ class ShardOptions(ImportOptions):
         image_column, caption_column: columns of Parquet, if they have other names.
         fields: further fields of the JSON files, or columns of Parquet, to keep.
         checked: decode every picture, and leave out those that cannot be read.
-        workers: the shards that are read at a time.
+        workers: the number of shards that are read at the same time.
     """
 
     image_column: str | None = None
@@ -118,7 +118,7 @@ def import_shards(src: Path, out: Path, options: ShardOptions) -> ImportReport:
 def find_shards(src: Path) -> tuple[Path, list[str]]:
     """Return the folder of the shards and their paths below it, sorted.
 
-    Beside tar files, Parquet files count as their metadata, which img2dataset writes.
+    Parquet files next to tar files are taken for their metadata, which img2dataset writes.
 
     Raises:
         LimbeckError: there are no shards, or the tar files are compressed.

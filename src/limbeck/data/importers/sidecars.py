@@ -105,7 +105,7 @@ def _further(facts: list[dict[str, Json]], report: ImportReport) -> pa.Table:
 def folder_labels(
     source: Source, rows: Rows, options: FolderOptions, report: ImportReport, has_texts: bool
 ) -> Rows:
-    """Use folders as labels: on request, or if the layout shows it; ``has_texts``: pictures have texts.
+    """Use folders as labels, on request or if the layout shows it; ``has_texts``: the pictures have texts.
 
     The layout shows it if all pictures are in ``SPLIT/CLASS/``, with train, val or test (or a synonym) as
     SPLIT; these become the split column. With ``--folder-labels`` the folder of a picture is its label,

@@ -1,4 +1,4 @@
-"""The members of a tar file that nobody vouches for: headers only, each number checked before it is used."""
+"""The members of an untrusted tar file; only headers are read, and each number is checked before its use."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def tar_members(stream: BinaryIO, length: int) -> Iterator[Member]:
 
 
 def _sound(header: bytes) -> bool:
-    """Return whether the checksum fits: the sum of all bytes, its own field as blanks."""
+    """Return whether the checksum fits: the sum of all bytes, with its own field taken as blanks."""
     return number(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * 32
 
 

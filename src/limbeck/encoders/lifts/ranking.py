@@ -27,7 +27,7 @@ class Learned(NamedTuple):
 
 
 def learn_ranking(image: torch.Tensor, text: torch.Tensor, start: torch.Tensor, seed: int) -> Learned:
-    """Learn means and projection from features of pictures (N, D) and texts (M, D), from a projection on.
+    """Learn means and projection from features of pictures (N, D) and texts (M, D), beginning with ``start``.
 
     Queries are compared with the pictures' signs as signs and as real numbers, so that the map serves both
     searches of codes.

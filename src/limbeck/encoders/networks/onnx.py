@@ -24,7 +24,7 @@ class OnnxConfig:
     """What is saved beside the bytes of a graph.
 
     Attributes:
-        inputs: the graph's names of what it is given: pixels, or ids and perhaps mask, in this order.
+        inputs: the graph's names for its inputs: pixels, or ids and perhaps mask, in this order.
         output: the name of the embedding.
         dim: the width of the embedding.
         batch: the fixed number of items per pass, or None.

@@ -79,7 +79,7 @@ class ClipVision(VisionNetwork["ClipPictures"]):
     """CLIP's vision transformer, and timm's plain ViTs, which differ from it by entries of the configuration.
 
     ``pre_norm: false`` leaves out the norm before the layers, ``pool: mean`` pools the patches before the
-    last norm instead of normalising the class token, and ``projection_bias`` adds a bias. CLIP has none.
+    last norm instead of normalising the class token, and ``projection_bias`` adds a bias that CLIP lacks.
     """
 
     def build(self, stored: dict[str, Json], projection: bool) -> ClipPictures:
@@ -146,7 +146,7 @@ def _inner(model: nn.Module) -> Any:
 
 
 class SiglipVision(VisionNetwork["SiglipVisionModel"]):
-    """SigLIP's vision transformer: no class token; a learned query pools the patches by attention."""
+    """SigLIP's vision transformer, without a class token: a learned query pools the patches by attention."""
 
     def build(self, stored: dict[str, Json], projection: bool) -> SiglipVisionModel:
         """Build a `SiglipVisionModel`; the pooled vector is SigLIP's embedding."""
@@ -205,7 +205,7 @@ class TextNetwork(ABC, Generic[Model]):
 
 
 class ClipText(TextNetwork["ClipTexts"]):
-    """CLIP's causal transformer, feature at the end token; ``projection_bias`` adds one to the projection."""
+    """CLIP's causal transformer; the end token gives the feature, and ``projection_bias`` adds a bias."""
 
     def build(self, stored: dict[str, Json], projection: bool) -> ClipTexts:
         """Build a `CLIPTextModel`, with its projection if wanted."""
@@ -233,7 +233,7 @@ class ClipText(TextNetwork["ClipTexts"]):
 
 
 class SiglipText(TextNetwork["SiglipTextModel"]):
-    """SigLIP's transformer: every token sees every other, padding too; feature at the last place."""
+    """SigLIP's transformer: every token, even padding, sees every other; the last place gives the feature."""
 
     def build(self, stored: dict[str, Json], projection: bool) -> SiglipTextModel:
         """Build a `SiglipTextModel`."""

@@ -93,7 +93,7 @@ class Format(ABC):
 
 
 def sphere(dim: int, dims: dict[str, int], scale: float | None) -> SphereLift:
-    """Return an untrained sphere of a logit scale; without one it is CLIP's initial scale."""
+    """Return an untrained sphere lift with a logit scale; without ``scale`` it has CLIP's initial one."""
     scale = LOGIT_SCALE if scale is None else scale
     return SphereLift(SphereConfig(dim=dim, logit_scale=scale, max_logit_scale=max(100.0, scale)), dims)
 

@@ -126,7 +126,7 @@ def _weights(place: Place) -> Weights:
 
 
 def _on_hub(weights: Weights) -> bool:
-    """Tell the published artifact, which has one temperature, from the repository's own folders."""
+    """Return whether the weights are those of the published artifact, which has one temperature."""
     return "logit_scale" in weights and "global_logit_scale" not in weights
 
 

@@ -9,7 +9,7 @@
   search using Hierarchical Navigable Small World graphs", 2018. A graph needs a distance: with the inner
   product that ranks points of the hyperboloid, its recall is one in seven.
 * ``faiss-multihash`` looks up each part of a code with up to ``nflip`` bits flipped: Norouzi, Punjani and
-  Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012, but stops early.
+  Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012. Unlike theirs, it stops early.
 
 Vectors are indexed by `Space.coordinates` with Euclidean distance, and the space re-ranks the candidates.
 """
@@ -59,7 +59,7 @@ class _Graph(Protocol):
 
 
 class FaissIndex(Protocol):
-    """Names what is used of faiss' index classes, which have no type hints; a kind has a part of it."""
+    """Declares the members of faiss' index classes that are used here; faiss has no type hints."""
 
     d: int
     ntotal: int
@@ -251,7 +251,7 @@ def _set_nflip(index: FaissIndex, params: SearchParams, count: int, allowed: Row
 
 
 def _set_nothing(index: FaissIndex, params: SearchParams, count: int, allowed: RowMask | None) -> None:
-    """Compare every point."""
+    """Set nothing, because every point is compared."""
 
 
 KINDS: dict[Literal["codes", "vectors"], dict[str, Kind]] = {

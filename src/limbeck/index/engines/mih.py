@@ -1,4 +1,4 @@
-"""Searches exactly with multi-index hashing: codes sorted by each of their parts, probed by growing radius.
+"""Searches exactly with multi-index hashing: codes sorted by each of their parts, probed at growing radii.
 
 Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014. Two
 codes that differ in few bits differ in very few bits of some part. Ours: a bucket holds the other parts of

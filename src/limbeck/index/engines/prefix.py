@@ -21,7 +21,7 @@ _SHORTLISTS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 class PrefixColumn:
-    """Finds the ``shortlist`` items of nearest prefix; the space scores them by the whole code."""
+    """Finds the ``shortlist`` items with the nearest prefix; the space scores them by the whole code."""
 
     name: ClassVar[str] = "prefix"
 
@@ -53,7 +53,7 @@ class PrefixColumn:
     def search(
         self, queries: np.ndarray, count: int, params: SearchParams, allowed: RowMask | None
     ) -> Candidates:
-        """Return the ``count`` items of nearest prefix; fewer if fewer are allowed."""
+        """Return the ``count`` items with the nearest prefix; fewer if fewer are allowed."""
         mask = None if allowed is None else allowed.mask
         width = self._column.shape[1]
         return Candidates(search_codes(queries[:, :width], self._column, count, mask=mask)[1])

@@ -30,8 +30,8 @@ def scan_lists(
         queries: unsigned words (q, W).
         mask: uint8 (rows,), 1 for allowed rows; empty if all are allowed.
         bits: length of the codes.
-        distances: int32 (q, k), written; ``bits + 1`` marks places without an item.
-        rows: int64 (q, k), written; -1 there.
+        distances: int32 (q, k), an output; ``bits + 1`` marks places without an item.
+        rows: int64 (q, k), an output; -1 at these places.
     """
     wanted = distances.shape[1]
     room = 2 * wanted + PART

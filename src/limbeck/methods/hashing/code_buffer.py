@@ -1,4 +1,4 @@
-"""Relaxed codes of the whole training set, kept between steps (DCMH, MITH): S against all, not one batch."""
+"""Relaxed codes of the whole training set, kept between steps (DCMH, MITH), since S covers all pairs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BufferedEmbeddings(LabeledEmbeddings):
 class CodeBuffer(nn.Module):
     """The last codes and labels of every training pair.
 
-    Rows start at zero and so have no effect before they were seen (the papers draw them at random; ours).
+    Rows start at zero and so have no effect before they are seen (ours; the papers draw them at random).
     Codes of fewer bits than the buffer keeps are compared with its first bits.
 
     Args:

@@ -37,17 +37,16 @@ class _StageOneControl(PairHashing):
     config: _NoPromptConfig
 
     def code_loss(self, outputs: BufferedEmbeddings, state: TrainState) -> Losses:
-        """Return SODA's stage-1 loss."""
         similar = shared_label(outputs.labels, outputs.labels)
         return stage_one_loss(outputs, self.likelihood(outputs, similar, state), self.config)
 
 
 class DirectHashing(_StageOneControl):
-    """No teacher: pictures and their real *texts* are hashed together in one stage (as in DCMH)."""
+    """Without a teacher, pictures and their real *texts* are hashed together in one stage (as in DCMH)."""
 
 
 class MultiHotTeacher(_StageOneControl):
-    """The label vector in place of the label prompt (as in SSAH); it needs a ``multihot`` text backbone."""
+    """Read the label vector, not a label prompt (as in SSAH); this needs a ``multihot`` text backbone."""
 
     @classmethod
     def inputs(cls, config: Any) -> dict[str, Input]:
@@ -64,7 +63,7 @@ class ImageCodes(Outputs):
 
 
 class ImageTeacher(NestedMethod[ImageCodes]):
-    """Labels only in S: pictures against pictures; no label is read as text and no text is read.
+    """Labels act only in S, over pairs of pictures; no label is read as text and no text is read.
 
         L = mean_ij [ log(1 + e^Theta_ij) - S_ij Theta_ij ] + quantization |sign U - U|^2 + balance |mean U|^2
 

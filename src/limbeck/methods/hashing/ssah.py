@@ -130,7 +130,7 @@ class Ssah(Method[SsahOutputs]):
         )
 
     def loss(self, outputs: SsahOutputs, state: TrainState) -> Losses:
-        """Return the losses above, summed over the label network and both modalities."""
+        """Return the losses of the module docstring, summed over the label network and both modalities."""
         labels, lift = outputs.labels, self.encoder.lift
         similar = shared_label(labels, labels)
         common = sign(outputs.image + outputs.text + outputs.label_codes)

@@ -31,7 +31,7 @@ class RelationConfig(TermConfig):
 
 
 class MatchConfig(TermConfig):
-    """Each item near the teacher's embedding of it, by ``distance`` or squared in the ``tangent`` space."""
+    """Pull each item to the teacher's embedding, by ``distance`` or squared in the ``tangent`` space."""
 
     by: Literal["distance", "tangent"] = "distance"
 
@@ -50,7 +50,7 @@ class OrderConfig(Strict):
         phrases: weight of the same for the coarsest phrase of each caption, over picture and caption.
         taught: weight of the same between the student's cones and the teacher's points, both ways.
         angles: weight of the KL of rows of exterior angles from the teacher's.
-        views: weight of a picture of which more is hidden as a more general point than one with less.
+        views: weight of making a picture with more hidden patches more general than one with fewer.
         even: weight of captions whose cones each hold the same ``share`` of the pictures of a batch.
         share: share of a batch's pictures that each caption's cone should hold, for ``even``.
         negatives: weight of the pictures that a caption's cone should not hold.
@@ -87,7 +87,7 @@ class HmidNetConfig(Strict):
     Attributes:
         teacher: an earlier stage, a run, a model directory, a hub id, ``ema``: the student's own average, or
             ``none``.
-        curvature: ``transport`` takes teacher points over through the tangent space; ``shared`` gives the
+        curvature: ``transport`` maps teacher points through the tangent space; ``shared`` gives the
             student the teacher's curvature, fixed; ``relations`` leaves them where they are, so that only
             terms that compare logits or radii may use them.
         projection: learn a linear map for a teacher of another embedding width.
