@@ -76,10 +76,10 @@ def test_what_is_missing_is_named(tmp_path: Path, limbeck: Run) -> None:
     assert "has no recorded rows" in limbeck("reproduce", "--list", "--recorded", tmp_path)[2]
     write_pack(tmp_path / "mine.jsonl.xz", {"a-s0": row().model_dump(mode="json")})
     assert "choose from mine, hamming" in limbeck("reproduce", "other", "--recorded", tmp_path)[2]
-    assert "NAME: is missing" in limbeck("reproduce", "--recorded", tmp_path)[2]
-    assert "is not packaged" in limbeck("reproduce", "mine", "--recorded", tmp_path)[2]
+    assert "its rows name no grid; give the grid" in limbeck("reproduce", "mine", "--recorded", tmp_path)[2]
     status, said, _ = limbeck("reproduce", "--list", "--recorded", tmp_path)
-    assert status == 0 and "mine: its grid, None, is not packaged" in said
+    assert status == 0 and "mine: its rows name no grid; give the grid with --grid" in said
+    assert limbeck("reproduce", "--recorded", tmp_path)[:2] == (0, said)
 
 
 def test_the_rows_of_the_checkout_are_found_from_anywhere(

@@ -11,7 +11,6 @@ import typer
 
 from limbeck.cli.outputs import writes
 from limbeck.console import console, echo
-from limbeck.errors import LimbeckError
 from limbeck.typed import Json
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 @writes("json")
 def reproduce(
     name: Annotated[
-        str | None, typer.Argument(help="Recorded table to measure again; --list prints them.")
+        str | None, typer.Argument(help="Recorded table to measure again; default: list all of them.")
     ] = None,
     rows: Annotated[
         int | None, typer.Option(min=1, help="Number of rows, drawn with --seed; default: all.")
@@ -65,12 +64,10 @@ def reproduce(
     from limbeck.grid.repeat import compare_rows, repeat
 
     folder = recorded_folder(recorded)
-    if tables:
+    if tables or name is None:
         found = [Recorded.read(one, folder) for one in recorded_names(folder)]
         console().print(_list(found, benchmark.recorded_rows(folder)).rich())
         return
-    if name is None:
-        raise LimbeckError("NAME: is missing; choose a table that --list prints", code="E-OPTION-MISSING")
     target = out or Path("runs") / f"reproduce-{name}"
     failed: dict[str, str] = {}
     if name == benchmark.NAME:
@@ -129,11 +126,7 @@ def _list(tables: list[Recorded], benchmark: list[dict[str, Json]]) -> Table:
     if benchmark:
         lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "0"])
     notes = ["seconds: the median per row, evaluation included; the teachers that a row needs come on top"]
-    notes += [
-        f"{one.name}: its grid, {one.grid_name}, is not packaged; give it with --grid"
-        for one in tables
-        if one.grid is None
-    ]
+    notes += [f"{one.name}: {one.no_grid}" for one in tables if one.grid is None]
     return Table("Recorded tables", head, lines, 2, notes=notes)
 
 

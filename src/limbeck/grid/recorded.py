@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -17,7 +16,7 @@ from limbeck.evaluation.packs import SUFFIX, read_pack
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.validity import void_reasons
 from limbeck.grid.plan import Grid, find_grid, list_grids, read_grid
-from limbeck.grid.tasks import Task, expand
+from limbeck.grid.tasks import Task, expand, matches
 from limbeck.typed import Json
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -53,7 +52,7 @@ def drawn(names: Sequence[str], count: int | None, seed: int, only: str | None =
     Raises:
         LimbeckError: no name matches.
     """
-    fit = sorted(name for name in names if only is None or any(fnmatchcase(name, x) for x in only.split(",")))
+    fit = sorted(name for name in names if matches(only, name))
     if not fit:
         raise LimbeckError(
             f"--only {only}: matches no row; choose from {', '.join(sorted(names))}", code="E-GRID-ROW"
@@ -115,16 +114,23 @@ class Recorded:
         return median(known) if known else 0.0
 
     @property
-    def grid_name(self) -> str:
-        """The names of the grids that the rows name."""
-        return ", ".join(sorted({str(_about(one).get("name")) for one in self.rows.values()}))
+    def grid_names(self) -> list[str]:
+        """The names of the grids that the rows name, sorted."""
+        return sorted({str(_about(one)["name"]) for one in self.rows.values() if "name" in _about(one)})
+
+    @property
+    def no_grid(self) -> str:
+        """The reason why no row can be measured again without a grid file."""
+        names = ", ".join(self.grid_names)
+        why = f"the grid of its rows, {names}, is not packaged" if names else "its rows name no grid"
+        return f"{why}; give the grid with --grid FILE"
 
     @cached_property
     def grid(self) -> Grid | None:
         """The grid that the rows name; None where it is not packaged."""
         if self.grid_file is not None:
             return read_grid(self.grid_file)
-        named = {str(_about(one).get("name")) for one in self.rows.values()} & set(list_grids())
+        named = set(self.grid_names) & set(list_grids())
         return read_grid(find_grid(named.pop())) if len(named) == 1 else None
 
     @cached_property
@@ -145,7 +151,7 @@ class Recorded:
 
     def _cannot_run(self, row: str) -> str | None:
         if self.grid is None:
-            return f"its grid, {self.grid_name}, is not packaged (give it with --grid FILE)"
+            return self.no_grid
         if row not in self.tasks:
             return "the grid has no run of this name; a prefix or a control comes with its run"
         about = _about(self.rows[row])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from limbeck.grid.heartbeat import INTERVAL, Heartbeat
 from limbeck.grid.plan import Grid, Settings
 from limbeck.grid.rows import RowStore, further_rows, row_name
 from limbeck.grid.state import DONE, NEW, task_status
-from limbeck.grid.tasks import Task, expand
+from limbeck.grid.tasks import Task, expand, matches
 from limbeck.grid.tuning import TuningLog
 from limbeck.grid.work import Outcome, Work
 from limbeck.grid.workers import Executor, open_executor
@@ -70,7 +69,8 @@ class GridState:
         """
         tasks = expand(grid, pairs)
         store = RowStore.open(rows or (Path(grid.rows_to) if grid.rows_to else None), out)
-        requested = [t for t in tasks if t.kind == "row" and _matches(t, only)]
+        rows_only = [task for task in tasks if task.kind == "row"]
+        requested = [t for t in rows_only if matches(only, t.name, t.entry, t.name.rpartition("-s")[0])]
         if not requested:
             known = ", ".join(grid.rows)
             raise LimbeckError(
@@ -265,11 +265,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _matches(task: Task, only: str | None) -> bool:
-    return only is None or any(
-        fnmatch.fnmatchcase(name, pattern)
-        for pattern in only.split(",")
-        for name in (task.name, task.entry, task.name.rpartition("-s")[0])
-    )

@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -155,6 +156,12 @@ def expand(grid: Grid, pairs: str | None = None) -> list[Task]:
     for task in tasks:
         task.own_hashes  # noqa: B018 - this resolves every recipe before any training
     return tasks
+
+
+def matches(only: str | None, *names: str) -> bool:
+    """Say whether one of the names fits a pattern of ``only`` (comma-separated; None fits every name)."""
+    patterns = [] if only is None else only.split(",")
+    return only is None or any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _check_protocol(where: str, name: str, known: set[str]) -> None:
